@@ -1,0 +1,111 @@
+/** Runs one short program to its end: an argument vector, never a shell string; bounded in time and output. */
+import { spawn } from 'node:child_process';
+
+export type ExecOptions = {
+  readonly cwd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly input?: string;
+  /** Milliseconds until SIGKILL, default 30 000. */
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal;
+  /** Bytes kept of each stream (the last ones), default 64 KiB. */
+  readonly maxOutput?: number;
+};
+
+export type ExecResult = { readonly stdout: string; readonly stderr: string };
+
+/** Why a program did not end well. The command is kept as a vector so that it can be shown and pasted. */
+export class ExecError extends Error {
+  readonly argv: readonly string[];
+  readonly exitCode: number | null;
+  readonly signalName: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** ENOENT and its like when the program could not be started at all. */
+  readonly errno: string | undefined;
+  readonly timedOut: boolean;
+
+  constructor(fields: {
+    argv: readonly string[];
+    exitCode?: number | null;
+    signalName?: NodeJS.Signals | null;
+    stdout?: string;
+    stderr?: string;
+    errno?: string | undefined;
+    timedOut?: boolean;
+    cause?: unknown;
+  }) {
+    const why = fields.timedOut
+      ? 'took too long and was killed'
+      : (fields.errno ??
+        (fields.signalName ? `killed by ${fields.signalName}` : `exit code ${fields.exitCode}`));
+    super(
+      `${fields.argv.join(' ')}: ${why}`,
+      fields.cause === undefined ? undefined : { cause: fields.cause },
+    );
+    this.name = 'ExecError';
+    this.argv = fields.argv;
+    this.exitCode = fields.exitCode ?? null;
+    this.signalName = fields.signalName ?? null;
+    this.stdout = fields.stdout ?? '';
+    this.stderr = fields.stderr ?? '';
+    this.errno = fields.errno;
+    this.timedOut = fields.timedOut ?? false;
+  }
+}
+
+/**
+ * Runs `file` with `args` and returns what it printed.
+ * @throws ExecError on any exit code but 0, a signal, the deadline, or a program that cannot be started.
+ */
+export function exec(file: string, args: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+  const { deadlineMs = 30_000, maxOutput = 64 * 1024, signal, input, ...spawnOptions } = options;
+  const argv = [file, ...args];
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const child = spawn(file, args, { ...spawnOptions, stdio: ['pipe', 'pipe', 'pipe'] });
+    let timedOut = false;
+    const timer = setTimeout(() => {
+      timedOut = true;
+      child.kill('SIGKILL');
+    }, deadlineMs);
+    const onAbort = () => child.kill('SIGKILL');
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const out = keepLast(child.stdout, maxOutput);
+    const err = keepLast(child.stderr, maxOutput);
+    child.stdin.on('error', () => {}); // the program may end without reading its input
+    child.stdin.end(input ?? '');
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    };
+    child.on('error', cause => {
+      done();
+      reject(new ExecError({ argv, errno: (cause as NodeJS.ErrnoException).code, cause }));
+    });
+    child.on('close', (exitCode, signalName) => {
+      done();
+      if (signal?.aborted) return reject(signal.reason);
+      if (exitCode === 0 && !timedOut) return resolve({ stdout: out(), stderr: err() });
+      reject(new ExecError({ argv, exitCode, signalName, stdout: out(), stderr: err(), timedOut }));
+    });
+  });
+}
+
+function keepLast(stream: NodeJS.ReadableStream, max: number): () => string {
+  let chunks: Buffer[] = [];
+  let size = 0;
+  stream.on('error', () => {});
+  stream.on('data', (chunk: Buffer) => {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > 2 * max) {
+      const all = Buffer.concat(chunks).subarray(-max);
+      chunks = [all];
+      size = all.length;
+    }
+  });
+  return () => Buffer.concat(chunks).subarray(-max).toString('utf8');
+}

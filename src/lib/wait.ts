@@ -1,0 +1,57 @@
+/** Waiting, always with an interval, a deadline and an abort signal. */
+
+export class DeadlineError extends Error {
+  constructor(what: string, ms: number, last?: unknown) {
+    super(`${what}: not within ${ms} ms`, last === undefined ? undefined : { cause: last });
+    this.name = 'DeadlineError';
+  }
+}
+
+/** Resolves after `ms` milliseconds; rejects with the signal's reason as soon as it aborts. */
+export function delay(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal!.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener('abort', stop, { once: true });
+  });
+}
+
+export type UntilOptions = {
+  /** What is waited for, in words; part of the DeadlineError. */
+  readonly what: string;
+  readonly deadlineMs: number;
+  /** Pause between two tries, default 5 ms. */
+  readonly intervalMs?: number;
+  readonly signal?: AbortSignal;
+};
+
+/**
+ * Calls `probe` until it returns something other than undefined.
+ * @throws DeadlineError when `deadlineMs` have passed; whatever `probe` throws, at once.
+ */
+export async function until<T>(
+  probe: () => T | undefined | Promise<T | undefined>,
+  { what, deadlineMs, intervalMs = 5, signal }: UntilOptions,
+): Promise<T> {
+  const end = performance.now() + deadlineMs;
+  for (;;) {
+    signal?.throwIfAborted();
+    const found = await probe();
+    if (found !== undefined) return found;
+    if (performance.now() >= end) throw new DeadlineError(what, deadlineMs);
+    await delay(intervalMs, signal);
+  }
+}
+
+/** Delay before try `attempt` (0-based): doubles from `baseMs` to at most `maxMs`, with up to 20 % jitter. */
+export function backoffMs(attempt: number, baseMs: number, maxMs: number): number {
+  const plain = Math.min(maxMs, baseMs * 2 ** Math.min(attempt, 30));
+  return Math.round(plain * (0.8 + Math.random() * 0.2));
+}

@@ -1,0 +1,46 @@
+/** Projects and branches: a project is one PostgreSQL cluster with the tree of branches grown from it. */
+import type { Condition } from './conditions.ts';
+
+export type ProjectSpec = {
+  /** Database that connection strings point at. */
+  readonly database: string;
+  /** Role that owns it. */
+  readonly role: string;
+};
+
+export type BranchSpec = {
+  readonly project: string;
+  /** Unique in the project. */
+  readonly name: string;
+  /** Id of the parent; absent for the root, `main`. */
+  readonly parent?: string;
+  /** `sandbox/NAME` when a sandbox owns it; deleted with its owner. */
+  readonly owner?: string;
+};
+
+/** creating → ready → deleting; failed when `reason` says why it is not ready. (Sleep and wake come as further states.) */
+export type BranchState = 'creating' | 'ready' | 'failed' | 'deleting';
+
+export type BranchStatus = {
+  readonly state: BranchState;
+  readonly reason: string;
+  readonly message: string;
+  readonly conditions: readonly Condition[];
+  readonly observedGeneration: number;
+};
+
+/** What identifies a client's way in; the password is never part of a status. */
+export type BranchAddress = {
+  readonly host: string;
+  readonly port: number;
+  /** `role.branchId`, see the gateway. */
+  readonly user: string;
+  readonly password: string;
+  readonly database: string;
+};
+
+/** libpq URL of a branch. Every part is percent-encoded. */
+export function connectionString(a: BranchAddress): string {
+  const e = encodeURIComponent;
+  return `postgresql://${e(a.user)}:${e(a.password)}@${a.host}:${a.port}/${e(a.database)}`;
+}

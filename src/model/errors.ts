@@ -1,0 +1,114 @@
+/**
+ * Every error a user can meet, in one table: code → who is at fault, HTTP status, SQLSTATE, exit code,
+ * whether trying again can help, the sentence and the hint. Everything else (API bodies, exit codes,
+ * `docs/errors.md`) is derived from the rows. The rows live in one file per area beside this one.
+ */
+import { apiErrors } from './errors/api.ts';
+import { branchErrors } from './errors/branch.ts';
+import { documentErrors } from './errors/document.ts';
+import { forkErrors } from './errors/fork.ts';
+import { gatewayErrors } from './errors/gateway.ts';
+import { hostErrors } from './errors/host.ts';
+import { proxyErrors } from './errors/proxy.ts';
+import { sandboxErrors } from './errors/sandbox.ts';
+import { volumeErrors } from './errors/volume.ts';
+import { workloadErrors } from './errors/workload.ts';
+
+export const errorTable = {
+  ...apiErrors,
+  ...branchErrors,
+  ...documentErrors,
+  ...forkErrors,
+  ...gatewayErrors,
+  ...hostErrors,
+  ...proxyErrors,
+  ...sandboxErrors,
+  ...volumeErrors,
+  ...workloadErrors,
+} as const;
+
+export type ErrorCode = keyof typeof errorTable;
+export type ErrorParams = Readonly<Record<string, string | number | undefined>>;
+
+/** One row of the table. `say` is read by clients, so it must never contain a secret. */
+export type ErrorRow = {
+  /** user: the request is wrong; system: the machine or we are; conflict: somebody else was first. */
+  readonly fault: 'user' | 'system' | 'conflict';
+  readonly http: number;
+  /** SQLSTATE sent to PostgreSQL clients, where the error can reach one. */
+  readonly sqlstate?: string;
+  /** Exit code of the command line. 1 = refused or failed, 2 = bad usage or document, 3 = not found, 4 = not authorised, 5 = timed out. */
+  readonly exit: 1 | 2 | 3 | 4 | 5;
+  /** true: the control plane tries again with back-off; false: it waits for a changed request. */
+  readonly retry: boolean;
+  /** One sentence: what is wrong, and where. */
+  readonly say: (p: ErrorParams) => string;
+  /** What to do about it. */
+  readonly hint?: (p: ErrorParams) => string;
+};
+
+/** The shape in which an error leaves the process: API body, `-o json`, status. */
+export type ErrorBody = {
+  readonly code: ErrorCode;
+  readonly error: string;
+  readonly hint?: string;
+  /** One entry per problem for documents; see model/document.ts. */
+  readonly problems?: readonly unknown[];
+  /** Lines of output of the failed thing, secrets masked. */
+  readonly output?: string;
+};
+
+/**
+ * The only error class we throw on purpose. `message` is the sentence that the client may read; `cause`
+ * and `detail` are what we know and log, and never leave the process.
+ */
+export class OffshootError extends Error {
+  readonly code: ErrorCode;
+  readonly params: ErrorParams;
+  readonly detail: string | undefined;
+  readonly problems: readonly unknown[] | undefined;
+  readonly output: string | undefined;
+
+  constructor(
+    code: ErrorCode,
+    params: ErrorParams = {},
+    more: { cause?: unknown; detail?: string; problems?: readonly unknown[]; output?: string } = {},
+  ) {
+    super(
+      (errorTable[code] as ErrorRow).say(params),
+      more.cause === undefined ? undefined : { cause: more.cause },
+    );
+    this.name = 'OffshootError';
+    this.code = code;
+    this.params = params;
+    this.detail = more.detail;
+    this.problems = more.problems;
+    this.output = more.output;
+  }
+
+  get row(): ErrorRow {
+    return errorTable[this.code];
+  }
+
+  get hint(): string | undefined {
+    return this.row.hint?.(this.params);
+  }
+
+  toBody(): ErrorBody {
+    return {
+      code: this.code,
+      error: this.message,
+      ...(this.hint === undefined ? {} : { hint: this.hint }),
+      ...(this.problems === undefined ? {} : { problems: this.problems }),
+      ...(this.output === undefined ? {} : { output: this.output }),
+    };
+  }
+}
+
+export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorTable, code);
+
+/** Turns anything thrown into an OffshootError; what is not ours becomes `internal` with the cause kept. */
+export function toOffshootError(thrown: unknown): OffshootError {
+  if (thrown instanceof OffshootError) return thrown;
+  return new OffshootError('internal', {}, { cause: thrown });
+}

@@ -1,0 +1,77 @@
+import type { ErrorRow } from '../errors.ts';
+
+/** Projects, branches and the PostgreSQL servers on them. */
+export const branchErrors = {
+  'branch/parent-missing': {
+    fault: 'user',
+    http: 422,
+    sqlstate: '3D000',
+    exit: 1,
+    retry: false,
+    say: p => `parent branch "${p.parent}" does not exist in project "${p.project}"`,
+    hint: p => `see "offshoot branch list --project ${p.project}"`,
+  },
+  'branch/exists': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p =>
+      `branch "${p.name}" already exists in project "${p.project}"${p.owner ? ` and belongs to ${p.owner}` : ''}`,
+    hint: () => 'choose another name, or delete it first',
+  },
+  'branch/has-children': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `branch "${p.name}" has children: ${p.children}`,
+    hint: () => 'delete the children first',
+  },
+  'branch/is-root': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `branch "${p.name}" is the root of project "${p.project}"`,
+    hint: p => `delete the whole project with "offshoot project delete ${p.project}"`,
+  },
+  'branch/owned': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `branch "${p.name}" belongs to ${p.owner}`,
+    hint: p => `delete ${p.owner} instead, or repeat with --force`,
+  },
+  'branch/bad-name': {
+    fault: 'user',
+    http: 422,
+    exit: 2,
+    retry: false,
+    say: p => `"${p.name}" is not a valid ${p.what ?? 'branch'} name: ${p.why}`,
+    hint: () => 'use lowercase letters, digits and single hyphens, a letter first, at most 63 characters',
+  },
+  'branch/parent-not-ready': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p => `parent branch "${p.parent}" is not ready: ${p.why}`,
+  },
+  'project/not-empty': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `project "${p.project}" still has branches: ${p.branches}`,
+    hint: () => 'delete them first',
+  },
+  'project/exists': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `project "${p.project}" already exists`,
+  },
+} as const satisfies Record<string, ErrorRow>;

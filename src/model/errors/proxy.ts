@@ -1,0 +1,3 @@
+import type { ErrorRow } from '../errors.ts';
+
+export const proxyErrors = {} as const satisfies Record<string, ErrorRow>;

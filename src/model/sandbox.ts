@@ -1,0 +1,127 @@
+/**
+ * The Sandbox document, as Signadot defines it (`{name, spec}`), and the status that we report.
+ * Types only; reading and checking a document is model/document.ts.
+ */
+import type { Condition } from './conditions.ts';
+
+export type Labels = Readonly<Record<string, string>>;
+
+/** Names a workload of the baseline. */
+export type WorkloadKey = {
+  readonly kind: 'Deployment' | 'Rollout';
+  readonly namespace: string;
+  readonly name: string;
+};
+
+export type ValueFrom =
+  | { readonly resource: { readonly name: string; readonly outputKey: string } }
+  | { readonly fork: { readonly forkOf: WorkloadKey; readonly expression: string } }
+  | { readonly configMap: { readonly name: string; readonly key: string; readonly optional?: boolean } }
+  | { readonly secret: { readonly name: string; readonly key: string; readonly optional?: boolean } };
+
+export type EnvOperation = {
+  readonly name: string;
+  readonly container?: string;
+  /** Default upsert. */
+  readonly operation?: 'upsert' | 'delete';
+  readonly value?: string;
+  readonly valueFrom?: ValueFrom;
+};
+
+export type Patch = {
+  readonly type: 'strategic' | 'merge' | 'json';
+  /** YAML or JSON text, applied to the workload object. */
+  readonly value: string;
+};
+
+export type Customizations = {
+  readonly images?: readonly { readonly container?: string; readonly image: string }[];
+  readonly env?: readonly EnvOperation[];
+  readonly patch?: Patch;
+};
+
+export type EndpointProtocol = 'http' | 'https' | 'grpc';
+
+export type Fork = {
+  readonly name?: string;
+  readonly forkOf: WorkloadKey;
+  readonly customizations?: Customizations;
+  /** Deprecated by Signadot, still accepted. */
+  readonly endpoints?: readonly {
+    readonly name: string;
+    readonly port: number;
+    readonly protocol?: EndpointProtocol;
+  }[];
+};
+
+export type SandboxResource = {
+  readonly name: string;
+  /** `name` or `name@version`. */
+  readonly plugin: string;
+  readonly params?: Readonly<Record<string, string>>;
+};
+
+/** `duration` is a whole number and one of m h d w. */
+export type Ttl = { readonly duration: string; readonly offsetFrom?: 'createdAt' | 'updatedAt' };
+
+export type SandboxSpec = {
+  readonly cluster: string;
+  readonly description?: string;
+  readonly labels?: Labels;
+  readonly ttl?: Ttl;
+  readonly resources?: readonly SandboxResource[];
+  readonly forks?: readonly Fork[];
+  readonly defaultRouteGroup?: {
+    readonly endpoints?: readonly { readonly name: string; readonly target: string }[];
+  };
+  /** Deprecated by Signadot, still accepted: a host of the cluster and a port. */
+  readonly endpoints?: readonly {
+    readonly name: string;
+    readonly host: string;
+    readonly port: number;
+    readonly protocol?: EndpointProtocol;
+  }[];
+};
+
+export type Sandbox = { readonly name: string; readonly spec: SandboxSpec };
+
+// --- what we report -------------------------------------------------------------------------------
+
+export type StepState = 'pending' | 'running' | 'succeeded' | 'failed';
+
+export type SandboxStatus = {
+  readonly ready: boolean;
+  /** CamelCase, e.g. AllDesiredWorkloadsReady, ResourceFailed. */
+  readonly reason: string;
+  readonly message: string;
+  readonly observedGeneration: number;
+  readonly conditions: readonly Condition[];
+  readonly scheduledDeleteTime?: string;
+  readonly resources: readonly {
+    readonly name: string;
+    readonly plugin: string;
+    readonly ready: boolean;
+    readonly failed: boolean;
+    readonly message?: string;
+    readonly steps: readonly { readonly name: string; readonly state: StepState; readonly ms?: number }[];
+    /** Last lines of a failed step's output. */
+    readonly output?: readonly string[];
+  }[];
+  readonly forks: readonly {
+    readonly name: string;
+    readonly forkOf: WorkloadKey;
+    readonly ready: boolean;
+    readonly reason: string;
+    readonly message: string;
+    readonly restarts: number;
+    /** Last lines of the log while the fork is not ready. */
+    readonly log?: readonly string[];
+  }[];
+  readonly endpoints: readonly {
+    readonly name: string;
+    readonly url: string;
+    readonly target: string;
+    readonly routeType: 'host' | 'fork';
+    readonly protocol: EndpointProtocol;
+  }[];
+};
