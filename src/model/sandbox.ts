@@ -3,6 +3,7 @@
  * Types only; reading and checking a document is model/document.ts.
  */
 import type { Condition } from './conditions.ts';
+import type { PortMap } from './workload-status.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -94,6 +95,8 @@ export type SandboxStatus = {
   /** CamelCase, e.g. AllDesiredWorkloadsReady, ResourceFailed. */
   readonly reason: string;
   readonly message: string;
+  /** Not ready, and will not become so by itself: the document or the world around it has to change. */
+  readonly failed: boolean;
   readonly observedGeneration: number;
   readonly conditions: readonly Condition[];
   readonly scheduledDeleteTime?: string;
@@ -103,6 +106,8 @@ export type SandboxStatus = {
     readonly ready: boolean;
     readonly failed: boolean;
     readonly message?: string;
+    /** Which of the plugin's workflows `steps` is about. */
+    readonly workflow: 'create' | 'delete';
     readonly steps: readonly { readonly name: string; readonly state: StepState; readonly ms?: number }[];
     /** Last lines of a failed step's output. */
     readonly output?: readonly string[];
@@ -114,6 +119,7 @@ export type SandboxStatus = {
     readonly reason: string;
     readonly message: string;
     readonly restarts: number;
+    readonly ports: PortMap;
     /** Last lines of the log while the fork is not ready. */
     readonly log?: readonly string[];
   }[];

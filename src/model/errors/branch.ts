@@ -59,6 +59,21 @@ export const branchErrors = {
     retry: true,
     say: p => `parent branch "${p.parent}" is not ready: ${p.why}`,
   },
+  'branch/failed': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p => `branch "${p.name}" could not be made ready: ${p.why}`,
+  },
+  'sql/failed': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `PostgreSQL says: ${p.why}${p.state ? ` (SQLSTATE ${p.state})` : ''}${p.position ? `, at character ${p.position}` : ''}`,
+    hint: p => String(p.hint ?? 'mend the statement; nothing of this text was kept'),
+  },
   'project/not-empty': {
     fault: 'user',
     http: 409,

@@ -2,6 +2,14 @@ import type { ErrorRow } from '../errors.ts';
 
 /** What the machine does not have or does not allow. */
 export const hostErrors = {
+  'config/invalid': {
+    fault: 'user',
+    http: 500,
+    exit: 2,
+    retry: false,
+    say: p => `${p.name}=${p.value} is not valid: ${p.why}`,
+    hint: () => 'see "offshoot up --help" for all variables',
+  },
   'host/port-taken': {
     fault: 'user',
     http: 500,

@@ -19,6 +19,14 @@ export const sandboxErrors = {
     say: p => `${p.path}: ${p.what} "${p.name}" does not exist in namespace "${p.namespace}"`,
     hint: p => `deploy it with "offshoot deploy -f DIR"${p.similar ? `; did you mean "${p.similar}"?` : ''}`,
   },
+  'sandbox/port-missing': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `${p.path}: ${p.what} in namespace "${p.namespace}" has no port ${p.port}`,
+    hint: p => `its ports are: ${p.ports}`,
+  },
   'sandbox/output-unknown': {
     fault: 'user',
     http: 422,
@@ -34,6 +42,14 @@ export const sandboxErrors = {
     retry: false,
     say: p => `${p.path} of sandbox "${p.name}" cannot be changed after creation`,
     hint: p => `delete the sandbox and create it again: "offshoot sandbox delete ${p.name}"`,
+  },
+  'sandbox/fork-cycle': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `the forks of sandbox "${p.sandbox}" refer to each other in a circle: ${p.forks}`,
+    hint: () => 'let one of them find the other through its Service instead',
   },
   'sandbox/deleting': {
     fault: 'conflict',
@@ -51,6 +67,40 @@ export const sandboxErrors = {
     say: p => `resource "${p.resource}" of sandbox "${p.sandbox}" failed in step "${p.step}": ${p.why}`,
     hint: p =>
       `what the step made was undone; mend the cause, then apply again${p.sandbox ? ` or "offshoot sandbox delete ${p.sandbox}"` : ''}`,
+  },
+  'sandbox/undo-failed': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p =>
+      `undoing resource "${p.resource}" of sandbox "${p.sandbox}" failed in step "${p.step}": ${p.why}`,
+    hint: p =>
+      `it is tried again; "offshoot sandbox delete ${p.sandbox} --force" gives up on the plugin's delete steps`,
+  },
+  'sandbox/not-ready': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `sandbox "${p.name}" cannot become ready: ${p.why}`,
+    hint: p => `mend the cause and apply again, or "offshoot sandbox delete ${p.name}"`,
+  },
+  'manifest/failed': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `${p.kind} "${p.name}" in namespace "${p.namespace}" cannot become ready: ${p.why}`,
+    hint: () => 'mend the cause and deploy again',
+  },
+  'manifest/in-use': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `${p.kind} "${p.name}" in namespace "${p.namespace}" is forked by sandbox ${p.sandboxes}`,
+    hint: () => 'delete the sandboxes first',
   },
   'plugin/in-use': {
     fault: 'user',

@@ -1,3 +1,112 @@
 import type { ErrorRow } from '../errors.ts';
 
-export const volumeErrors = {} as const satisfies Record<string, ErrorRow>;
+/** Volumes, and the PostgreSQL servers on them. */
+export const volumeErrors = {
+  'volume/no-space': {
+    fault: 'system',
+    http: 507,
+    sqlstate: '53100',
+    exit: 1,
+    retry: true,
+    say: p =>
+      `no room for volume "${p.id}" in ${p.where}: ${p.freeMib} MiB are free, at least ${p.needMib} MiB are needed`,
+    hint: p =>
+      `delete branches that nobody needs ("offshoot branch list"), or free space on the file system of ${p.where}`,
+  },
+  'volume/driver-unusable': {
+    fault: 'user',
+    http: 500,
+    exit: 1,
+    retry: false,
+    say: p => `volumes of kind "${p.driver}" do not work here: ${p.why}`,
+    hint: () => '"offshoot doctor" says what this machine can do',
+  },
+  'volume/source-missing': {
+    fault: 'system',
+    http: 500,
+    exit: 1,
+    retry: true,
+    say: p => `volume "${p.id}" cannot be grown from "${p.source}": there is no such volume`,
+  },
+  'volume/record-unreadable': {
+    fault: 'system',
+    http: 500,
+    exit: 1,
+    retry: false,
+    say: p => `${p.path} is not a volume record: ${p.why}`,
+    hint: () => 'restore the file from a backup, or delete the branch',
+  },
+  'volume/busy': {
+    fault: 'system',
+    http: 500,
+    exit: 1,
+    retry: true,
+    say: p => `${p.path} could not be unmounted: ${p.why}`,
+    hint: p => `end the programs that use it ("fuser -m ${p.path}" lists them), then repeat`,
+  },
+  'postgres/missing': {
+    fault: 'user',
+    http: 500,
+    exit: 1,
+    retry: false,
+    say: p => `no PostgreSQL was found: ${p.why}`,
+    hint: () => 'run "npm install" again, or name the bin directory of an installation in the configuration',
+  },
+  'postgres/unusable': {
+    fault: 'user',
+    http: 500,
+    exit: 1,
+    retry: false,
+    say: p => `the PostgreSQL in ${p.path} cannot be used: ${p.why}`,
+    hint: p => (p.hint === undefined ? 'PostgreSQL 18 or newer is needed' : String(p.hint)),
+  },
+  'postgres/no-user': {
+    fault: 'user',
+    http: 500,
+    exit: 1,
+    retry: false,
+    say: p => `PostgreSQL refuses to run as root, and none of the users ${p.tried} exists`,
+    hint: () => 'create one ("useradd --system offshoot"), or run offshoot as an ordinary user',
+  },
+  'postgres/initdb-failed': {
+    fault: 'system',
+    http: 500,
+    exit: 1,
+    retry: true,
+    say: p => `a new database cluster could not be made in ${p.dataDir}: ${p.why}`,
+  },
+  'postgres/start-failed': {
+    fault: 'system',
+    http: 500,
+    sqlstate: '57P03',
+    exit: 1,
+    retry: true,
+    say: p => `the PostgreSQL server of branch "${p.id}" did not start: ${p.why}`,
+    hint: p => `its log is ${p.logFile}`,
+  },
+  'postgres/not-running': {
+    fault: 'system',
+    http: 503,
+    sqlstate: '57P03',
+    exit: 1,
+    retry: true,
+    say: p => `the PostgreSQL server of branch "${p.id}" is not running`,
+  },
+  'postgres/socket-path': {
+    fault: 'user',
+    http: 500,
+    exit: 1,
+    retry: false,
+    say: p => `the socket path ${p.path} has ${p.bytes} bytes, the most that works everywhere is ${p.most}`,
+    hint: () => 'choose a shorter runtime directory',
+  },
+  'postgres/tablespaces': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p =>
+      `${p.dataDir} has tablespaces outside of its directory: a branch would share them with its parent`,
+    hint: () => 'move their tables to pg_default and drop the tablespaces',
+  },
+} as const satisfies Record<string, ErrorRow>;

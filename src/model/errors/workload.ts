@@ -1,4 +1,73 @@
 import type { ErrorRow } from '../errors.ts';
 
 /** Workloads of the process runtime, and plugin steps. */
-export const workloadErrors = {} as const satisfies Record<string, ErrorRow>;
+export const workloadErrors = {
+  'workload/config-bad': {
+    fault: 'user',
+    http: 422,
+    exit: 2,
+    retry: false,
+    say: p => `${p.file} is not valid: ${p.why}`,
+    hint: () =>
+      'an entry looks like  images: {users-service: {dir: pkg/users-service, command: [node, app.ts]}}',
+  },
+  'step/failed': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `the script of step "${p.step}" ended with ${p.how}`,
+    hint: () => 'its last lines of output say why',
+  },
+  'step/timeout': {
+    fault: 'user',
+    http: 504,
+    exit: 5,
+    retry: true,
+    say: p => `the script of step "${p.step}" did not end in time and was stopped`,
+    hint: () => 'its last lines of output say how far it came',
+  },
+  'step/command-not-found': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p =>
+      p.command === undefined
+        ? `a command in the script of step "${p.step}" was not found or cannot be run`
+        : `the command "${p.command}" in the script of step "${p.step}" was not found or cannot be run`,
+    hint: () => 'scripts run on this machine, not in the runner image: install the command here',
+  },
+  'step/output-missing': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `step "${p.step}" ended well but never wrote its output "${p.output}" to ${p.path}`,
+    hint: () => 'write the value to that path as a regular file',
+  },
+  'step/output-too-large': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `output "${p.output}" of step "${p.step}" has ${p.size} bytes, the most is ${p.max}`,
+  },
+  'step/output-not-text': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `output "${p.output}" of step "${p.step}" (${p.path}) is not UTF-8 text`,
+  },
+  'step/path-outside': {
+    fault: 'user',
+    http: 422,
+    exit: 2,
+    retry: false,
+    say: p =>
+      `${p.what} of step "${p.step}" has the path ${p.path}, which is neither relative nor below /tmp`,
+    hint: () =>
+      'use a path below /tmp, or a relative one, which counts from the working directory of the step',
+  },
+} as const satisfies Record<string, ErrorRow>;

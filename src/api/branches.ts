@@ -1,0 +1,64 @@
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import { randomSecret } from '../lib/random.ts';
+import { connectionString } from '../model/branch.ts';
+import { OffshootError } from '../model/errors.ts';
+import {
+  branchAddress,
+  branchesOf,
+  createBranch,
+  deleteBranch,
+  findBranch,
+  requireProject,
+} from '../store/branches.ts';
+import type { Stored } from '../store/contract.ts';
+import type { ApiContext } from './context.ts';
+import { checked, flag } from './input.ts';
+import { branchView } from './views.ts';
+
+const body = z.strictObject({ name: z.string(), parent: z.string().default('main') });
+const deleteQuery = z.strictObject({ force: flag });
+
+type Params = { Params: { project: string; branch: string } };
+
+export function branchRoutes(app: FastifyInstance, { store, gateway }: ApiContext): void {
+  const path = '/projects/:project/branches';
+
+  const find = ({ project, branch }: Params['Params']): Stored<'branch'> => {
+    requireProject(store, project);
+    const found = findBranch(store, project, branch);
+    if (found === undefined) throw new OffshootError('api/not-found', { kind: 'branch', name: branch });
+    return found;
+  };
+
+  app.get<{ Params: { project: string } }>(path, async ({ params }) => {
+    requireProject(store, params.project);
+    return branchesOf(store, params.project).map(b => branchView(store, b));
+  });
+
+  app.post<{ Params: { project: string } }>(path, async (request, reply) => {
+    const { name, parent } = checked(body, request.body);
+    const branch = createBranch(store, { project: request.params.project, name, parent });
+    return reply.status(201).send(branchView(store, branch));
+  });
+
+  app.get<Params>(`${path}/:branch`, async ({ params }) => branchView(store, find(params)));
+
+  app.delete<Params>(`${path}/:branch`, async ({ params, query }, reply) => {
+    const branch = find(params);
+    if (branch.deletedAt === undefined) deleteBranch(store, branch, checked(deleteQuery, query));
+    return reply.status(202).send(branchView(store, store.get('branch', branch.name) ?? branch));
+  });
+
+  app.get<Params>(`${path}/:branch/credentials`, async ({ params }) => {
+    const branch = find(params);
+    const address = branchAddress(store, branch, gateway());
+    return { ...address, connectionString: connectionString(address) };
+  });
+
+  app.post<Params>(`${path}/:branch/rotate-password`, async ({ params }, reply) => {
+    const branch = find(params);
+    store.modify('branch', branch.name, () => ({ secret: { password: randomSecret(32) } }));
+    return reply.status(202).send(branchView(store, branch));
+  });
+}

@@ -1,0 +1,70 @@
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import { checkSandbox } from '../model/document/sandbox.ts';
+import { OffshootError } from '../model/errors.ts';
+import { applySandbox, deleteSandbox } from '../store/sandboxes.ts';
+import type { ApiContext } from './context.ts';
+import { checked, flag } from './input.ts';
+import { sandboxView } from './views.ts';
+
+const deleteQuery = z.strictObject({ force: flag });
+const logQuery = z.strictObject({
+  workload: z.string().optional(),
+  resource: z.string().optional(),
+  lines: z.coerce.number().int().min(1).max(10_000).default(200),
+});
+
+type Params = { Params: { name: string } };
+
+export function sandboxRoutes(app: FastifyInstance, { store, logs }: ApiContext): void {
+  const find = (name: string) => {
+    const found = store.get('sandbox', name);
+    if (found === undefined) throw new OffshootError('api/not-found', { kind: 'sandbox', name });
+    return found;
+  };
+
+  app.get('/sandboxes', async () => store.list('sandbox').map(sandboxView));
+
+  app.get<Params>('/sandboxes/:name', async ({ params }) => sandboxView(find(params.name)));
+
+  /** 201 created, 200 updated or unchanged; `outcome` says which. */
+  app.put<Params>('/sandboxes/:name', async (request, reply) => {
+    const { sandbox, warnings } = checkSandbox(request.body);
+    if (sandbox.name !== request.params.name) {
+      throw new OffshootError('api/bad-request', {
+        why: `the document is named "${sandbox.name}", the path "${request.params.name}"`,
+      });
+    }
+    const { object, outcome } = applySandbox(store, sandbox);
+    return reply
+      .status(outcome === 'created' ? 201 : 200)
+      .send({ ...sandboxView(object), outcome, warnings });
+  });
+
+  app.delete<Params>('/sandboxes/:name', async ({ params, query }, reply) => {
+    const { name } = params;
+    const already = find(name).deletedAt !== undefined;
+    const object = deleteSandbox(store, name, checked(deleteQuery, query))!;
+    return reply.status(202).send({ ...sandboxView(object), already });
+  });
+
+  app.get<Params>('/sandboxes/:name/logs', async ({ params, query }) => {
+    const sandbox = find(params.name);
+    const { workload, resource, lines } = checked(logQuery, query);
+    if (resource !== undefined) {
+      const status = sandbox.status?.resources.find(r => r.name === resource);
+      if (status === undefined)
+        throw new OffshootError('api/not-found', { kind: 'resource', name: resource, hint: 'see its spec' });
+      return { lines: status.output ?? [] };
+    }
+    const forks = sandbox.spec.forks ?? [];
+    const fork =
+      workload === undefined ? forks[0] : forks.find(f => f.forkOf.name === workload || f.name === workload);
+    if (fork === undefined) {
+      const hint = `its forks are: ${forks.map(f => f.forkOf.name).join(', ') || 'none'}`;
+      throw new OffshootError('api/not-found', { kind: 'fork', name: workload ?? '', hint });
+    }
+    const { namespace, name } = fork.forkOf;
+    return { lines: await logs({ sandbox: sandbox.name, namespace, workload: name, lines }) };
+  });
+}

@@ -1,0 +1,31 @@
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import type { Kind } from '../store/contract.ts';
+import type { ApiContext } from './context.ts';
+import { checked } from './input.ts';
+
+const eventQuery = z.strictObject({
+  kind: z.string().optional(),
+  name: z.string().optional(),
+  limit: z.coerce.number().int().min(1).max(1_000).default(100),
+});
+
+export function systemRoutes(app: FastifyInstance, { store, info, doctor, shutdown }: ApiContext): void {
+  app.get('/status', async () => info());
+
+  app.get('/doctor', async () => doctor());
+
+  app.get('/events', async ({ query }) => {
+    const { kind, name, limit } = checked(eventQuery, query);
+    return store.events({
+      limit,
+      ...(kind !== undefined && { kind: kind as Kind }),
+      ...(name !== undefined && { name }),
+    });
+  });
+
+  app.post('/shutdown', async (_request, reply) => {
+    reply.raw.on('finish', () => shutdown());
+    return reply.status(202).send({ stopping: true });
+  });
+}

@@ -1,0 +1,141 @@
+import { existsSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { readDocument } from '../../model/document/yaml.ts';
+import { OffshootError } from '../../model/errors.ts';
+import type { ImageMap } from '../../model/image.ts';
+import { parseOffshootConfig } from '../../model/offshoot-config.ts';
+import type { ManifestView } from '../../model/view.ts';
+import type { Cli } from '../context.ts';
+import { parseDuration } from '../duration.ts';
+import { print, say, took, withOutput } from '../output.ts';
+import { createProgress } from '../progress.ts';
+import { readSources, readText } from '../read-file.ts';
+import { waitFor } from '../wait.ts';
+
+export function register(program: Command, cli: Cli): void {
+  withOutput(program.command('deploy'))
+    .description('apply baseline manifests: Namespace, ConfigMap, Secret, Deployment, Service')
+    .requiredOption('-f, --filename <path>', 'a manifest, a folder of them, or - for standard input')
+    .option(
+      '--config <file>',
+      'offshoot.yaml that says how images run here (default: searched upwards from -f)',
+    )
+    .option('--no-wait', 'return before the workloads are ready')
+    .option('--wait', 'wait until all is ready (the default)')
+    .option('--wait-timeout <duration>', 'give up waiting after', parseDuration, parseDuration('3m'))
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ offshoot deploy -f k8s/\n  $ kubectl create secret generic db --from-literal=url=x --dry-run=client -o yaml | offshoot deploy -f -',
+    )
+    .action(async ({ output, filename, config, wait, waitTimeout }) => {
+      const started = performance.now();
+      const files = await readSources(cli, filename);
+      const images = readImages(cli, filename, config);
+      const { applied, warnings } = await cli.client().manifests.apply({ files, images });
+      for (const warning of warnings) say(cli, `warning: ${warning}`);
+      for (const m of applied) say(cli, `${m.kind.toLowerCase()}/${m.name} ${m.outcome}`);
+      if (wait !== false) await waitReady(cli, applied, waitTimeout);
+      say(cli, `applied ${applied.length} in ${took(performance.now() - started)}`);
+      await print(cli, output, applied, () => '');
+    });
+
+  program
+    .command('undeploy')
+    .description('remove baseline manifests')
+    .requiredOption('-f, --filename <path>', 'what was deployed: a manifest, a folder, or -')
+    .option('--wait-timeout <duration>', 'give up waiting after', parseDuration, parseDuration('1m'))
+    .addHelpText('after', '\nExamples:\n  $ offshoot undeploy -f k8s/')
+    .action(async ({ filename, waitTimeout }) => {
+      const { readManifests } = await import('../../model/document/manifest.ts');
+      const manifests = (await readSources(cli, filename)).flatMap(source => readManifests(source).manifests);
+      const names = new Set<string>();
+      for (const { kind, metadata } of manifests) {
+        const namespace = kind === 'Namespace' ? metadata.name : (metadata.namespace ?? 'default');
+        try {
+          await cli.client().manifests.delete(kind, namespace, metadata.name);
+          names.add(`${kind}/${namespace}/${metadata.name}`);
+        } catch (error) {
+          if (!(error instanceof OffshootError && error.code === 'api/not-found')) throw error;
+          say(cli, `${kind.toLowerCase()}/${metadata.name} does not exist; nothing to do`);
+        }
+      }
+      await waitFor<ManifestView>(cli, {
+        kind: 'manifest',
+        timeoutMs: waitTimeout,
+        what: 'the manifests to be gone',
+        probe: objects => ([...names].some(name => objects.has(name)) ? undefined : true),
+      });
+      for (const name of names) say(cli, `${name} is gone`);
+    });
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function readImages(cli: Cli, path: string, config: string | undefined): ImageMap {
+  const file =
+    config === undefined
+      ? searchUpwards(path === '-' ? cli.cwd : resolve(cli.cwd, path))
+      : resolve(cli.cwd, config);
+  if (file === undefined) return {};
+  return parseOffshootConfig(readDocument({ file, text: readText(file, file) }).value, file).images;
+}
+
+function searchUpwards(start: string): string | undefined {
+  for (let dir = start; ; dir = dirname(dir)) {
+    const file = resolve(dir, 'offshoot.yaml');
+    if (existsSync(file)) return file;
+    if (dirname(dir) === dir) return undefined;
+  }
+}
+
+/** Reasons that waiting does not mend; the same words as the workload runtime uses. */
+const finalReasons = new Set(['ImageUnknown', 'CommandNotFound', 'ConfigError', 'PortTaken']);
+
+async function waitReady(cli: Cli, applied: readonly ManifestView[], timeoutMs: number): Promise<void> {
+  const names = applied.map(m => ({
+    name: `${m.kind}/${m.kind === 'Namespace' ? m.name : m.namespace}/${m.name}`,
+    generation: m.generation,
+  }));
+  const progress = createProgress(cli);
+  try {
+    await waitFor<ManifestView>(cli, {
+      kind: 'manifest',
+      timeoutMs,
+      what: 'the baseline to be ready',
+      probe: objects => {
+        const seen = names.map(({ name, generation }) => ({ name, generation, object: objects.get(name) }));
+        progress.show(
+          seen
+            .filter(({ object }) => object?.kind === 'Deployment' || object?.kind === 'Service')
+            .map(({ name, object, generation }) => {
+              const ready = object!.ready && object!.observedGeneration >= generation;
+              return { label: name, state: ready ? 'done' : 'running', detail: object!.message } as const;
+            }),
+        );
+        const failed = seen.find(
+          ({ object, generation }) =>
+            object !== undefined &&
+            object.observedGeneration >= generation &&
+            (finalReasons.has(object.reason) ||
+              (object.reason === 'CrashLoopBackOff' && (object.restarts ?? 0) >= 3)),
+        )?.object;
+        if (failed !== undefined) {
+          throw new OffshootError(
+            'manifest/failed',
+            { kind: failed.kind, name: failed.name, namespace: failed.namespace, why: failed.message },
+            { ...(failed.log && { output: failed.log.join('\n') }) },
+          );
+        }
+        return seen.every(
+          ({ object, generation }) => object?.ready && object.observedGeneration >= generation,
+        )
+          ? true
+          : undefined;
+      },
+      last: objects => [...objects.values()].find(o => !o.ready)?.message,
+    });
+  } finally {
+    progress.end();
+  }
+}

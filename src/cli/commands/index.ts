@@ -1,0 +1,26 @@
+/** All commands, loaded when they are called. */
+import type { Command } from 'commander';
+import type { Cli } from '../context.ts';
+
+type Entry = {
+  /** The word and its aliases. */
+  readonly names: readonly string[];
+  readonly load: () => Promise<{ readonly register: (program: Command, cli: Cli) => void }>;
+};
+
+export const commands: Readonly<Record<string, Entry>> = {
+  up: { names: ['up'], load: () => import('./up.ts') },
+  down: { names: ['down'], load: () => import('./down.ts') },
+  status: { names: ['status'], load: () => import('./status.ts') },
+  doctor: { names: ['doctor'], load: () => import('./doctor.ts') },
+  init: { names: ['init'], load: () => import('./init.ts') },
+  deploy: { names: ['deploy', 'undeploy'], load: () => import('./deploy.ts') },
+  service: { names: ['service', 'svc'], load: () => import('./service.ts') },
+  project: { names: ['project'], load: () => import('./project.ts') },
+  branch: { names: ['branch'], load: () => import('./branch.ts') },
+  sql: { names: ['sql'], load: () => import('./sql.ts') },
+  sandbox: { names: ['sandbox', 'sb'], load: () => import('./sandbox.ts') },
+  resourceplugin: { names: ['resourceplugin', 'rp'], load: () => import('./resourceplugin.ts') },
+  key: { names: ['key'], load: () => import('./key.ts') },
+  events: { names: ['events'], load: () => import('./events.ts') },
+};

@@ -1,0 +1,54 @@
+import type { Command } from 'commander';
+import type { ProjectView } from '../../model/view.ts';
+import type { Cli } from '../context.ts';
+import { age, print, say, table, withOutput } from '../output.ts';
+import { waitFor } from '../wait.ts';
+import { waitForBranch } from './branch.ts';
+
+export function register(program: Command, cli: Cli): void {
+  const project = program
+    .command('project')
+    .description('PostgreSQL clusters, each with a tree of branches')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ offshoot project create shop --database shop\n  $ offshoot project list\n  $ offshoot project delete shop',
+    );
+
+  withOutput(project.command('list').alias('ls'))
+    .description('all projects')
+    .action(async ({ output }) => {
+      const projects = await cli.client().projects.list();
+      await print(cli, output, projects, list =>
+        table(
+          ['NAME', 'DATABASE', 'ROLE', 'BRANCHES', 'AGE'],
+          list.map(p => [p.name, p.database, p.role, String(p.branches), age(p.createdAt)]),
+        ),
+      );
+    });
+
+  withOutput(project.command('create <name>'))
+    .description('a new, empty cluster with the branch main')
+    .option('--database <name>', 'database that connection strings point at', 'app')
+    .option('--role <name>', 'role that owns it', 'app')
+    .action(async (name: string, { output, database, role }) => {
+      const made = await cli.client().projects.create({ name, database, role });
+      await waitForBranch(cli, name, 'main', 60_000);
+      say(cli, `made project ${name} with branch main`);
+      await print(cli, output, made, () => '');
+    });
+
+  project
+    .command('delete <name>')
+    .description('remove a project and its branch main; other branches must be gone')
+    .action(async (name: string) => {
+      await cli.client().projects.delete(name);
+      await waitFor<ProjectView>(cli, {
+        kind: 'project',
+        name,
+        timeoutMs: 60_000,
+        what: `project ${name} to be gone`,
+        probe: objects => (objects.has(name) ? undefined : true),
+      });
+      say(cli, `project ${name} is gone`);
+    });
+}

@@ -1,0 +1,233 @@
+import type { Command } from 'commander';
+import { readSandbox, readSandboxName } from '../../model/document/sandbox.ts';
+import { OffshootError } from '../../model/errors.ts';
+import type { SandboxView } from '../../model/view.ts';
+import type { Cli } from '../context.ts';
+import { parseDuration } from '../duration.ts';
+import { age, print, say, table, took, UsageError, withOutput } from '../output.ts';
+import { createProgress } from '../progress.ts';
+import { readSource } from '../read-file.ts';
+import { applySteps, deleteSteps } from '../sandbox-progress.ts';
+import { templateOptions, withDocument } from '../template-options.ts';
+import { waitFor } from '../wait.ts';
+
+export function register(program: Command, cli: Cli): void {
+  const sandbox = program
+    .command('sandbox')
+    .alias('sb')
+    .description('forked services with routes and resources of their own')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ offshoot sandbox apply -f sandbox.yaml --set cluster=local
+  $ offshoot sandbox get xata-test
+  $ offshoot sandbox logs xata-test
+  $ offshoot sandbox delete xata-test`,
+    );
+
+  withOutput(withDocument(sandbox.command('apply')))
+    .description('create or change a sandbox; ready when this returns')
+    .option('--no-wait', 'return before it is ready')
+    .option('--wait', 'wait until it is ready (the default)')
+    .option('--wait-timeout <duration>', 'give up waiting after', parseDuration, parseDuration('3m'))
+    .option('--dry-run', 'only check and print the document')
+    .action(async ({ output, filename, set, wait, waitTimeout, dryRun }) => {
+      const started = performance.now();
+      const source = await readSource(cli, filename);
+      const { sandbox: document, warnings } = readSandbox(source, templateOptions(cli, filename, set));
+      for (const warning of warnings) say(cli, `warning: ${warning}`);
+      if (dryRun) return print(cli, output === 'text' ? 'yaml' : output, document, () => '');
+      const applied = await cli.client().sandboxes.apply(document);
+      say(cli, `sandbox ${applied.name} ${applied.outcome} (routing key ${applied.routingKey})`);
+      let view: SandboxView = applied;
+      if (wait !== false) {
+        view = await waitReady(cli, applied, waitTimeout);
+        say(cli, `ready in ${took(performance.now() - started)}`);
+      }
+      await print(cli, output, view, endpointTable);
+    });
+
+  withOutput(sandbox.command('get <name>'))
+    .description('one sandbox in full')
+    .action(async (name: string, { output }) => {
+      const found = await cli.client().sandboxes.get(name);
+      await print(cli, output, found, describe);
+    });
+
+  withOutput(sandbox.command('list').alias('ls'))
+    .description('all sandboxes')
+    .action(async ({ output }) => {
+      const sandboxes = await cli.client().sandboxes.list();
+      await print(cli, output, sandboxes, list =>
+        table(
+          ['NAME', 'ROUTING KEY', 'DESCRIPTION', 'CLUSTER', 'AGE', 'STATUS'],
+          list.map(s => [
+            s.name,
+            s.routingKey,
+            s.spec.description ?? '-',
+            s.spec.cluster,
+            age(s.createdAt),
+            statusWord(s),
+          ]),
+        ),
+      );
+    });
+
+  sandbox
+    .command('delete [name]')
+    .description('remove a sandbox; process, branch, route and files are gone when this returns')
+    .option('-f, --filename <file>', 'take the name from this document; - reads standard input')
+    .option(
+      '--set <var=val>',
+      'value of a template variable @{var}',
+      (v: string, all: string[]) => [...all, v],
+      [],
+    )
+    .option('--force', "do not run the plugins' delete steps")
+    .option('--if-exists', 'a sandbox that is not there is fine')
+    .option('--no-wait', 'return before it is gone')
+    .option('--wait-timeout <duration>', 'give up waiting after', parseDuration, parseDuration('5m'))
+    .action(async (argument: string | undefined, { filename, set, force, ifExists, wait, waitTimeout }) => {
+      if ((argument === undefined) === (filename === undefined))
+        throw new UsageError('name the sandbox, or a file with -f');
+      const name =
+        argument ?? readSandboxName(await readSource(cli, filename), templateOptions(cli, filename, set));
+      await remove(cli, name, {
+        force: force ?? false,
+        ifExists: ifExists ?? false,
+        wait,
+        timeoutMs: waitTimeout,
+      });
+    });
+
+  withOutput(sandbox.command('logs <name>'))
+    .description("log of a fork, or a failed resource's output")
+    .option('-w, --workload <workload>', 'which fork (default: the first)')
+    .option('--resource <resource>', 'a resource instead of a fork')
+    .option('-n, --lines <n>', 'how many of the newest lines', Number, 200)
+    .action(async (name: string, { output, workload, resource, lines }) => {
+      const log = await cli.client().sandboxes.logs(name, { workload, resource, lines });
+      await print(cli, output, log, l => l.lines.join('\n'));
+    });
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+async function waitReady(cli: Cli, applied: SandboxView, timeoutMs: number): Promise<SandboxView> {
+  const { name, generation } = applied;
+  const progress = createProgress(cli);
+  let view = applied;
+  try {
+    await waitFor<SandboxView>(cli, {
+      kind: 'sandbox',
+      name,
+      timeoutMs,
+      what: `sandbox "${name}" to be ready`,
+      hint: `it was applied and goes on; look with "offshoot sandbox get ${name}"`,
+      probe: objects => {
+        const seen = objects.get(name);
+        if (seen === undefined)
+          throw new OffshootError('api/not-found', {
+            kind: 'sandbox',
+            name,
+            hint: 'somebody deleted it meanwhile',
+          });
+        view = seen;
+        progress.show(applySteps(seen));
+        const { status } = seen;
+        if (status.observedGeneration < generation) return undefined;
+        if (status.failed) throw failure(seen);
+        return status.ready ? true : undefined;
+      },
+      last: objects => objects.get(name)?.status.message,
+    });
+  } finally {
+    progress.end();
+  }
+  return view;
+}
+
+function failure({ name, status }: SandboxView): OffshootError {
+  const resource = status.resources.find(r => r.failed);
+  const output = resource?.output ?? status.forks.find(f => !f.ready)?.log;
+  const more = output === undefined ? {} : { output: output.join('\n') };
+  return new OffshootError('sandbox/not-ready', { name, why: status.message }, more);
+}
+
+async function remove(
+  cli: Cli,
+  name: string,
+  options: { force: boolean; ifExists: boolean; wait: boolean; timeoutMs: number },
+): Promise<void> {
+  const started = performance.now();
+  let first: SandboxView & { already: boolean };
+  try {
+    first = await cli.client().sandboxes.delete(name, { force: options.force });
+  } catch (error) {
+    if (!(error instanceof OffshootError && error.code === 'api/not-found')) throw error;
+    if (options.ifExists) return say(cli, `sandbox "${name}" does not exist; nothing to do`);
+    throw error;
+  }
+  if (first.already) say(cli, `sandbox "${name}" is being deleted already`);
+  if (!options.wait) return say(cli, `sandbox "${name}" is being deleted`);
+  const progress = createProgress(cli);
+  try {
+    await waitFor<SandboxView>(cli, {
+      kind: 'sandbox',
+      name,
+      timeoutMs: options.timeoutMs,
+      what: `sandbox "${name}" to be gone`,
+      hint: `it goes on; "offshoot sandbox get ${name}" says what it waits for, --force gives up on the plugins' delete steps`,
+      probe: objects => {
+        const seen = objects.get(name);
+        progress.show(deleteSteps(seen, first));
+        return seen === undefined ? true : undefined;
+      },
+      last: objects => objects.get(name)?.status.message,
+    });
+  } finally {
+    progress.end();
+  }
+  say(cli, `sandbox "${name}" is gone (${took(performance.now() - started)})`);
+}
+
+const statusWord = ({ status, deletedAt }: SandboxView): string =>
+  deletedAt !== undefined
+    ? 'Deleting'
+    : status.ready
+      ? 'Ready'
+      : status.failed
+        ? `Failed: ${status.reason}`
+        : 'Not Ready';
+
+const endpointTable = ({ endpoints }: SandboxView): string =>
+  endpoints.length === 0
+    ? ''
+    : table(
+        ['SANDBOX ENDPOINT', 'TYPE', 'URL'],
+        endpoints.map(e => [e.name, e.routeType, e.url]),
+      );
+
+function describe(view: SandboxView): string {
+  const { name, spec, routingKey, status, createdAt } = view;
+  return [
+    `name         ${name}`,
+    `status       ${statusWord(view)}: ${status.message}`,
+    `routing key  ${routingKey}`,
+    `cluster      ${spec.cluster}`,
+    `created      ${createdAt} (${age(createdAt)} ago)`,
+    ...(status.scheduledDeleteTime ? [`deleted at   ${status.scheduledDeleteTime}`] : []),
+    ...status.conditions.map(c => `condition    ${c.type}=${c.status} ${c.reason}: ${c.message}`),
+    ...status.resources.map(
+      r => `resource     ${r.name} (${r.plugin}): ${r.ready ? 'ready' : (r.message ?? 'not ready')}`,
+    ),
+    ...status.resources.flatMap(r => (r.output ?? []).map(line => `             | ${line}`)),
+    ...status.forks.map(
+      f =>
+        `fork         ${f.forkOf.namespace}/${f.forkOf.name}: ${f.reason}, ${f.restarts} restarts: ${f.message}`,
+    ),
+    ...status.forks.flatMap(f => (f.log ?? []).map(line => `             | ${line}`)),
+    ...view.endpoints.map(e => `endpoint     ${e.name}: ${e.url} -> ${e.target}`),
+  ].join('\n');
+}

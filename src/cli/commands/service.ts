@@ -1,0 +1,54 @@
+import type { Command } from 'commander';
+import { OffshootError } from '../../model/errors.ts';
+import type { Cli } from '../context.ts';
+import { print, table, withOutput } from '../output.ts';
+
+export function register(program: Command, cli: Cli): void {
+  const service = program
+    .command('service')
+    .alias('svc')
+    .description('where the services of the baseline answer')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ offshoot service list\n  $ curl "$(offshoot service url users-service -n demo)/users"',
+    );
+
+  withOutput(service.command('list').alias('ls')).action(async ({ output }) => {
+    const services = (await cli.client().manifests.list()).filter(m => m.kind === 'Service');
+    await print(cli, output, services, list =>
+      table(
+        ['NAMESPACE', 'NAME', 'PORT', 'ADDRESS'],
+        list.flatMap(s =>
+          Object.entries(s.addresses ?? {}).map(([port, a]) => [
+            s.namespace,
+            s.name,
+            port,
+            `${a.host}:${a.port}`,
+          ]),
+        ),
+      ),
+    );
+  });
+
+  withOutput(service.command('url <name>'))
+    .description('URL at which a service answers on this machine')
+    .option('-n, --namespace <namespace>', 'its namespace', 'default')
+    .option('--port <port>', 'which of its ports (default: the first)')
+    .action(async (name: string, { output, namespace, port }) => {
+      const found = (await cli.client().manifests.list()).find(
+        m => m.kind === 'Service' && m.name === name && m.namespace === namespace,
+      );
+      const addresses = found?.addresses ?? {};
+      const address = port === undefined ? Object.values(addresses)[0] : addresses[Number(port)];
+      if (address === undefined) {
+        const hint = 'see "offshoot service list"';
+        throw new OffshootError('api/not-found', {
+          kind: 'service',
+          name: `${namespace}/${name}${port ? `:${port}` : ''}`,
+          hint,
+        });
+      }
+      const url = `http://${address.host}:${address.port}`;
+      await print(cli, output, { name, namespace, url }, s => s.url);
+    });
+}

@@ -1,0 +1,108 @@
+/** Entry of the command line: finds the command, runs it, turns errors into sentences and exit codes. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { formatProblem, type Problem } from '../model/document/problem.ts';
+import { OffshootError } from '../model/errors.ts';
+import { commands } from './commands/index.ts';
+import { type Cli, createCli } from './context.ts';
+import { ExitCode, say, UsageError } from './output.ts';
+
+const version = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
+
+/** @returns the exit code */
+export async function main(argv: readonly string[], cli: Cli): Promise<number> {
+  const program = new Command('offshoot')
+    .description(
+      'Branch-based environments: a forked service, a preview URL and a PostgreSQL branch of its own.',
+    )
+    .version(version, '-v, --version')
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureOutput({
+      writeOut: text => void cli.stdout.write(text),
+      writeErr: text => void cli.stderr.write(text),
+    })
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ offshoot up --detach                               start the daemon
+  $ offshoot deploy -f k8s/                            run the baseline
+  $ offshoot sandbox apply -f sandbox.yaml             fork a service, with its own database branch
+  $ offshoot branch list                               see the branches
+  $ offshoot down                                      stop everything`,
+    );
+  // Only the command that is called is loaded; help needs them all.
+  const wanted = argv.find(word => !word.startsWith('-'));
+  const names = Object.keys(commands).filter(
+    name => wanted === undefined || wanted === 'help' || commands[name]!.names.includes(wanted),
+  );
+  for (const name of names.length > 0 ? names : Object.keys(commands)) {
+    const { register } = await commands[name]!.load();
+    register(program, cli);
+  }
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return 0;
+  } catch (error) {
+    return report(error, cli, /(^|\s)(-o|--output)[= ]?json(\s|$)/.test(argv.join(' ')));
+  }
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function report(error: unknown, cli: Cli, asJson: boolean): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0;
+    return 2; // commander has printed it
+  }
+  if (error instanceof UsageError) {
+    say(cli, `error: ${error.message}`);
+    return 2;
+  }
+  if (error instanceof ExitCode) return error.code;
+  if (cli.signal.aborted && error === cli.signal.reason) {
+    say(cli, 'interrupted; what was asked for goes on in the daemon');
+    return 130;
+  }
+  if (error instanceof OffshootError) {
+    if (asJson) cli.stderr.write(`${JSON.stringify(error.toBody())}\n`);
+    else sayError(error, cli);
+    return error.row.exit;
+  }
+  say(cli, `error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  return 1;
+}
+
+function sayError(error: OffshootError, cli: Cli): void {
+  const problems = (error.problems ?? []) as readonly Problem[];
+  for (const problem of problems) say(cli, formatProblem(problem));
+  say(cli, `error: ${error.message}`);
+  if (error.output) for (const line of error.output.split('\n')) say(cli, `  | ${line}`);
+  if (error.hint !== undefined) say(cli, `hint: ${error.hint}`);
+}
+
+if (import.meta.main) {
+  const abort = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => abort.abort(new Error(signal)));
+  }
+  for (const stream of [process.stdout, process.stderr]) {
+    // The reader left (`offshoot … | head`): nobody is there to be told.
+    stream.on('error', error => process.exit((error as NodeJS.ErrnoException).code === 'EPIPE' ? 0 : 1));
+  }
+  const cli = createCli({
+    env: process.env,
+    cwd: process.cwd(),
+    uid: process.getuid?.() ?? 1,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    stdin: process.stdin,
+    signal: abort.signal,
+  });
+  process.exitCode = await main(process.argv.slice(2), cli);
+  // A watch that was given up may keep its socket for a while.
+  process.exit();
+}

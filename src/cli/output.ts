@@ -1,0 +1,79 @@
+/** Objects on stdout, sentences on stderr. */
+import type { Command } from 'commander';
+import type { Cli, OutputFormat } from './context.ts';
+
+/** Adds `-o/--output` to a command. */
+export const withOutput = (command: Command): Command =>
+  command.option('-o, --output <format>', 'json or yaml instead of text', parseFormat, 'text');
+
+/** Prints `value` as asked for; `text` renders it for people. */
+export async function print<T>(
+  cli: Cli,
+  format: OutputFormat,
+  value: T,
+  text: (value: T) => string,
+): Promise<void> {
+  if (format === 'json') return void cli.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  if (format === 'yaml') {
+    const { stringify } = await import('yaml');
+    return void cli.stdout.write(stringify(value, { aliasDuplicateObjects: false }));
+  }
+  const out = text(value);
+  if (out !== '') cli.stdout.write(out.endsWith('\n') ? out : `${out}\n`);
+}
+
+/** A sentence for people. */
+export const say = (cli: Cli, sentence: string): void => void cli.stderr.write(`${sentence}\n`);
+
+/** Columns as wide as their widest cell, two spaces apart; no lines, so that it can be cut and grepped. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, i) => Math.max(...all.map(row => (row[i] ?? '').length)));
+  return all
+    .map(row =>
+      row
+        .map((cell, i) => (i === head.length - 1 ? cell : cell.padEnd(widths[i]!)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** `3s`, `4m`, `2h`, `5d` since an RFC 3339 time. */
+export function age(since: string, now = Date.now()): string {
+  const seconds = Math.max(0, Math.round((now - Date.parse(since)) / 1000));
+  if (seconds < 120) return `${seconds}s`;
+  if (seconds < 7_200) return `${Math.round(seconds / 60)}m`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3_600)}h`;
+  return `${Math.round(seconds / 86_400)}d`;
+}
+
+/** `812 ms`, `3.4 s` */
+export const took = (ms: number): string =>
+  ms < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;
+
+// --- internal -----------------------------------------------------------------------------------
+
+function parseFormat(text: string): OutputFormat {
+  if (text === 'json' || text === 'yaml' || text === 'text') return text;
+  throw new UsageError(`--output takes json, yaml or text, not "${text}"`);
+}
+
+/** The call itself is wrong; exit code 2. */
+export class UsageError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'UsageError';
+  }
+}
+
+/** Ends the program with a code that is already explained. */
+export class ExitCode extends Error {
+  readonly code: number;
+
+  constructor(code: number) {
+    super(`exit ${code}`);
+    this.name = 'ExitCode';
+    this.code = code;
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Progress of something that consists of named steps: redrawn in place on a terminal, plain lines
+ * elsewhere (one when a step begins to run or ends).
+ */
+import type { Cli } from './context.ts';
+import { took } from './output.ts';
+
+export type ProgressStep = {
+  readonly label: string;
+  readonly state: 'waiting' | 'running' | 'done' | 'failed';
+  readonly detail?: string;
+  /** Milliseconds, where somebody measured better than we can from here. */
+  readonly ms?: number;
+};
+
+export type Progress = {
+  show(steps: readonly ProgressStep[]): void;
+  end(): void;
+};
+
+const marks = { waiting: '·', running: '…', done: '✓', failed: '✗' } as const;
+
+export function createProgress({ stderr }: Cli): Progress {
+  const begun = new Map<string, number>();
+  const ended = new Map<string, number>();
+  const said = new Map<string, string>();
+  let steps: readonly ProgressStep[] = [];
+  let drawn = 0;
+
+  const line = (step: ProgressStep): string => {
+    const start = begun.get(step.label);
+    const now = ended.get(step.label) ?? performance.now();
+    const ms = step.ms ?? (start === undefined ? undefined : now - start);
+    const time = ms === undefined || step.state === 'waiting' ? '' : ` (${took(ms)})`;
+    const detail = step.detail === undefined || step.state === 'done' ? '' : `: ${step.detail}`;
+    return `  ${marks[step.state]} ${step.label}${detail}${time}`;
+  };
+
+  const draw = (): void => {
+    const width = Math.max(20, (stderr.columns ?? 80) - 1);
+    const lines = steps.map(s => line(s).slice(0, width));
+    const up = drawn > 0 ? `\x1b[${drawn}A` : '';
+    stderr.write(`${up}\x1b[0J${lines.map(l => `${l}\n`).join('')}`);
+    drawn = lines.length;
+  };
+
+  const timer = stderr.isTTY ? setInterval(() => steps.length > 0 && draw(), 100) : undefined;
+  timer?.unref();
+
+  return {
+    show(next) {
+      steps = next;
+      for (const { label, state } of next) {
+        if (state !== 'waiting' && !begun.has(label)) begun.set(label, performance.now());
+        if ((state === 'done' || state === 'failed') && !ended.has(label))
+          ended.set(label, performance.now());
+        if (state === 'running') ended.delete(label);
+      }
+      if (stderr.isTTY) return draw();
+      for (const step of next) {
+        if (step.state === 'waiting' || said.get(step.label) === step.state) continue;
+        said.set(step.label, step.state);
+        stderr.write(`${line(step)}\n`);
+      }
+    },
+    end() {
+      clearInterval(timer);
+      if (stderr.isTTY && steps.length > 0) draw();
+    },
+  };
+}

@@ -1,0 +1,79 @@
+/** Requests to the API: one place that sends the key, reads the answer and turns error bodies back into errors. */
+import { type ErrorBody, isErrorCode, OffshootError } from '../model/errors.ts';
+
+export type Connection = {
+  /** e.g. http://127.0.0.1:7400 */
+  readonly url: string;
+  readonly apiKey: string;
+};
+
+export type RequestOptions = {
+  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+};
+
+/** An error that a server reported: its sentence and hint are the server's, the rest comes from our table. */
+export class ReportedError extends OffshootError {
+  readonly body: ErrorBody;
+
+  constructor(body: ErrorBody) {
+    super(
+      body.code,
+      {},
+      { ...(body.problems && { problems: body.problems }), ...(body.output && { output: body.output }) },
+    );
+    this.message = body.error;
+    this.body = body;
+  }
+
+  override get hint(): string | undefined {
+    return this.body.hint;
+  }
+}
+
+/** @throws OffshootError api/unreachable when nobody answers; ReportedError for every answer that is not 2xx */
+export async function send(
+  { url, apiKey }: Connection,
+  method: string,
+  path: string,
+  { query = {}, body, headers, signal }: RequestOptions = {},
+): Promise<Response> {
+  const target = new URL(path, url);
+  for (const [name, value] of Object.entries(query))
+    if (value !== undefined) target.searchParams.set(name, String(value));
+  let response: Response;
+  try {
+    response = await fetch(target, {
+      method,
+      headers: {
+        'offshoot-api-key': apiKey,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      ...(signal !== undefined && { signal }),
+    });
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw new OffshootError('api/unreachable', { url }, { cause });
+  }
+  if (!response.ok) throw await toError(response);
+  return response;
+}
+
+async function toError(response: Response): Promise<OffshootError> {
+  const text = (await response.text()).slice(0, 1_000_000);
+  try {
+    const body = JSON.parse(text) as ErrorBody;
+    if (typeof body.code === 'string' && isErrorCode(body.code)) return new ReportedError(body);
+  } catch {
+    // Not our JSON: something else answers there.
+  }
+  return new OffshootError(
+    'api/bad-request',
+    { why: `${response.url} answered ${response.status}` },
+    { detail: text },
+  );
+}

@@ -1,0 +1,140 @@
+/** Typed calls to the API: the only way the command line (and later the dashboard) gets in. */
+import type { BranchAddress } from '../model/branch.ts';
+import type { ImageMap } from '../model/image.ts';
+import type { ResourcePlugin } from '../model/plugin.ts';
+import type { Sandbox } from '../model/sandbox.ts';
+import type {
+  BranchView,
+  EventView,
+  ManifestView,
+  PluginView,
+  ProjectView,
+  SandboxView,
+} from '../model/view.ts';
+import { type Connection, type RequestOptions, send } from './http.ts';
+import { type WatchEvent, type WatchFilter, watch } from './watch.ts';
+
+export type { Connection, WatchEvent, WatchFilter };
+
+export type KeyView = {
+  readonly id: string;
+  readonly name: string;
+  readonly preview: string;
+  readonly createdAt: string;
+};
+
+export type Status = {
+  readonly version: string;
+  readonly pid: number;
+  readonly home: string;
+  readonly startedAt: string;
+  readonly volumes: { readonly driver: string; readonly copyOnWrite: boolean; readonly why: string };
+  readonly api: { readonly host: string; readonly port: number };
+  readonly preview: { readonly domain: string; readonly scheme: string; readonly port: number };
+  readonly postgres: { readonly host: string; readonly port: number };
+  readonly log: string;
+  readonly leftovers: readonly string[];
+};
+
+export type Check = {
+  readonly area: string;
+  readonly name: string;
+  readonly ok: boolean;
+  readonly detail: string;
+};
+
+const part = encodeURIComponent;
+
+/** All methods throw OffshootError; see client/http.ts. */
+export function createClient(connection: Connection) {
+  const call = async <T>(method: string, path: string, options?: RequestOptions): Promise<T> =>
+    (await send(connection, method, `/api/v1${path}`, options)).json() as Promise<T>;
+  const branches = (project: string) => `/projects/${part(project)}/branches`;
+  const manifest = (kind: string, namespace: string, name: string) =>
+    `/manifests/${part(kind)}/${part(namespace)}/${part(name)}`;
+
+  return {
+    connection,
+    watch: <T>(filter: WatchFilter, signal: AbortSignal) => watch<T>(connection, filter, signal),
+
+    status: () => call<Status>('GET', '/status'),
+    doctor: () => call<readonly Check[]>('GET', '/doctor'),
+    shutdown: () => call<unknown>('POST', '/shutdown'),
+    events: (query: { kind?: string; name?: string; limit?: number } = {}) =>
+      call<readonly EventView[]>('GET', '/events', { query }),
+
+    projects: {
+      list: () => call<readonly ProjectView[]>('GET', '/projects'),
+      create: (body: { name: string; database?: string; role?: string }) =>
+        call<ProjectView>('POST', '/projects', { body }),
+      delete: (name: string) => call<unknown>('DELETE', `/projects/${part(name)}`),
+    },
+    branches: {
+      list: (project: string) => call<readonly BranchView[]>('GET', branches(project)),
+      get: (project: string, branch: string) =>
+        call<BranchView>('GET', `${branches(project)}/${part(branch)}`),
+      create: (project: string, body: { name: string; parent?: string }) =>
+        call<BranchView>('POST', branches(project), { body }),
+      delete: (project: string, branch: string, query: { force?: boolean } = {}) =>
+        call<BranchView>('DELETE', `${branches(project)}/${part(branch)}`, { query }),
+      credentials: (project: string, branch: string) =>
+        call<BranchAddress & { readonly connectionString: string }>(
+          'GET',
+          `${branches(project)}/${part(branch)}/credentials`,
+        ),
+      rotatePassword: (project: string, branch: string) =>
+        call<BranchView>('POST', `${branches(project)}/${part(branch)}/rotate-password`),
+    },
+    sandboxes: {
+      list: () => call<readonly SandboxView[]>('GET', '/sandboxes'),
+      get: (name: string) => call<SandboxView>('GET', `/sandboxes/${part(name)}`),
+      apply: (body: Sandbox) =>
+        call<
+          SandboxView & {
+            readonly outcome: 'created' | 'updated' | 'unchanged';
+            readonly warnings: readonly string[];
+          }
+        >('PUT', `/sandboxes/${part(body.name)}`, { body }),
+      delete: (name: string, query: { force?: boolean } = {}) =>
+        call<SandboxView & { readonly already: boolean }>('DELETE', `/sandboxes/${part(name)}`, { query }),
+      logs: (name: string, query: { workload?: string; resource?: string; lines?: number } = {}) =>
+        call<{ readonly lines: readonly string[] }>('GET', `/sandboxes/${part(name)}/logs`, { query }),
+    },
+    plugins: {
+      list: () => call<readonly PluginView[]>('GET', '/resource-plugins'),
+      get: (name: string) => call<PluginView>('GET', `/resource-plugins/${part(name)}`),
+      apply: (body: ResourcePlugin) =>
+        call<PluginView & { readonly outcome: 'created' | 'unchanged' }>(
+          'PUT',
+          `/resource-plugins/${part(body.name)}`,
+          { body },
+        ),
+      delete: (name: string) => call<{ readonly name: string }>('DELETE', `/resource-plugins/${part(name)}`),
+    },
+    manifests: {
+      list: () => call<readonly ManifestView[]>('GET', '/manifests'),
+      apply: (body: { files: readonly { file: string; text: string }[]; images?: ImageMap }) =>
+        call<{
+          readonly applied: readonly (ManifestView & {
+            readonly outcome: 'created' | 'configured' | 'unchanged';
+          })[];
+          readonly warnings: readonly string[];
+        }>('PUT', '/manifests', { body }),
+      delete: (kind: string, namespace: string, name: string) =>
+        call<ManifestView>('DELETE', manifest(kind, namespace, name)),
+      logs: (namespace: string, name: string, query: { lines?: number } = {}) =>
+        call<{ readonly lines: readonly string[] }>(
+          'GET',
+          `${manifest('Deployment', namespace, name)}/logs`,
+          { query },
+        ),
+    },
+    keys: {
+      list: () => call<readonly KeyView[]>('GET', '/keys'),
+      create: (name: string) => call<KeyView & { readonly key: string }>('POST', '/keys', { body: { name } }),
+      revoke: (id: string) => call<KeyView>('DELETE', `/keys/${part(id)}`),
+    },
+  };
+}
+
+export type Client = ReturnType<typeof createClient>;

@@ -1,0 +1,122 @@
+/** Configuration: from the environment to one frozen object. Nothing else reads the environment for the daemon. */
+import { createHash } from 'node:crypto';
+import { homedir, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { OffshootError } from './model/errors.ts';
+
+export type Config = {
+  /** Data directory: store, logs, pool image, workload state. */
+  readonly home: string;
+  /** Sockets and mount points; short, because unix socket paths are. Derived from `home`, empty while nothing runs. */
+  readonly runtimeDir: string;
+  /** Marks our processes, so that two homes on one machine never touch each other's. */
+  readonly instance: string;
+  readonly host: string;
+  /** 0 = any free port. */
+  readonly apiPort: number;
+  readonly httpPort: number;
+  readonly postgresPort: number;
+  readonly domain: string;
+  readonly volumes: 'btrfs' | 'pool' | 'copy' | undefined;
+  readonly poolBytes: number | undefined;
+  /** Below this much free space nothing new is made. */
+  readonly minFreeBytes: number;
+  /** `bin` directory of another PostgreSQL. */
+  readonly postgresBin: string | undefined;
+  /** Further headers that carry the bare routing key. */
+  readonly customHeaders: readonly string[];
+  readonly logLevel: string;
+};
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+export const defaultPorts = { api: 7400, http: 7480, postgres: 7432 } as const;
+
+/** Variables that readConfig understands, with what they mean; printed by `offshoot up --help`. */
+export const variables = {
+  OFFSHOOT_HOME: 'data directory (root: /var/lib/offshoot, others: ~/.local/share/offshoot)',
+  OFFSHOOT_HOST: 'address to listen on (127.0.0.1)',
+  OFFSHOOT_API_PORT: 'port of the API (7400; 0 = any free one)',
+  OFFSHOOT_HTTP_PORT: 'port of the preview gateway (7480)',
+  OFFSHOOT_POSTGRES_PORT: 'port of the Postgres gateway (7432)',
+  OFFSHOOT_DOMAIN: 'previews live below preview.<domain> (localhost)',
+  OFFSHOOT_VOLUMES: 'btrfs, pool or copy instead of the best that works here',
+  OFFSHOOT_POOL_SIZE: 'size of the pool image, e.g. 20G (80 % of the free space)',
+  OFFSHOOT_MIN_FREE: 'keep at least this much space free (256M)',
+  OFFSHOOT_POSTGRES_BIN: 'bin directory of a PostgreSQL 18 to use instead of the bundled one',
+  OFFSHOOT_HEADERS: 'further request headers that carry the routing key, comma separated',
+  OFFSHOOT_LOG: 'level of the daemon log: debug, info, warn, error (info)',
+} as const;
+
+/** @throws OffshootError config/invalid */
+export function readConfig(env: Env, uid: number): Config {
+  const home = resolve(env.OFFSHOOT_HOME || defaultHome(env, uid));
+  const instance = createHash('sha256').update(home).digest('hex').slice(0, 10);
+  return Object.freeze({
+    home,
+    instance,
+    runtimeDir: runtimeDir(env, uid, instance),
+    host: env.OFFSHOOT_HOST || '127.0.0.1',
+    apiPort: port(env, 'OFFSHOOT_API_PORT', defaultPorts.api),
+    httpPort: port(env, 'OFFSHOOT_HTTP_PORT', defaultPorts.http),
+    postgresPort: port(env, 'OFFSHOOT_POSTGRES_PORT', defaultPorts.postgres),
+    domain: env.OFFSHOOT_DOMAIN || 'localhost',
+    volumes: oneOf(env, 'OFFSHOOT_VOLUMES', ['btrfs', 'pool', 'copy'] as const),
+    poolBytes: bytes(env, 'OFFSHOOT_POOL_SIZE'),
+    minFreeBytes: bytes(env, 'OFFSHOOT_MIN_FREE') ?? 256 * 1024 ** 2,
+    postgresBin: env.OFFSHOOT_POSTGRES_BIN || undefined,
+    customHeaders: (env.OFFSHOOT_HEADERS ?? '')
+      .split(',')
+      .map(h => h.trim().toLowerCase())
+      .filter(Boolean),
+    logLevel: oneOf(env, 'OFFSHOOT_LOG', ['debug', 'info', 'warn', 'error'] as const) ?? 'info',
+  });
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function defaultHome(env: Env, uid: number): string {
+  if (uid === 0) return '/var/lib/offshoot';
+  return join(env.XDG_DATA_HOME || join(env.HOME || homedir(), '.local', 'share'), 'offshoot');
+}
+
+function runtimeDir(env: Env, uid: number, instance: string): string {
+  if (uid === 0 && process.platform === 'linux') return `/run/offshoot/${instance}`;
+  if (env.XDG_RUNTIME_DIR && env.XDG_RUNTIME_DIR.length < 40)
+    return join(env.XDG_RUNTIME_DIR, `offshoot-${instance}`);
+  return join(tmpdir().length < 40 ? tmpdir() : '/tmp', `offshoot-${uid}-${instance}`);
+}
+
+function port(env: Env, name: string, otherwise: number): number {
+  const text = env[name];
+  if (!text) return otherwise;
+  const number = Number(text);
+  if (Number.isInteger(number) && number >= 0 && number <= 65_535) return number;
+  throw new OffshootError('config/invalid', {
+    name,
+    value: text,
+    why: 'it must be a port number, 0 to 65535',
+  });
+}
+
+function oneOf<T extends string>(env: Env, name: string, values: readonly T[]): T | undefined {
+  const text = env[name];
+  if (!text) return undefined;
+  const found = values.find(v => v === text);
+  if (found === undefined)
+    throw new OffshootError('config/invalid', {
+      name,
+      value: text,
+      why: `it must be one of ${values.join(', ')}`,
+    });
+  return found;
+}
+
+function bytes(env: Env, name: string): number | undefined {
+  const text = env[name];
+  if (!text) return undefined;
+  const match = /^(\d+)\s*([kmgt]?)(i?b)?$/i.exec(text);
+  if (match === null)
+    throw new OffshootError('config/invalid', { name, value: text, why: 'write a size such as 512M or 20G' });
+  return Number(match[1]) * 1024 ** ['', 'k', 'm', 'g', 't'].indexOf(match[2]!.toLowerCase());
+}

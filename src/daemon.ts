@@ -1,0 +1,270 @@
+/** Composition: chooses the implementations, wires them, starts them in order and stops them backwards. */
+import { chmodSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdir, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import pino from 'pino';
+import { keyring, newKey } from './api/keys.ts';
+import { type ApiServer, startApi } from './api/server.ts';
+import type { Config } from './config.ts';
+import { type DriverOptions, openDrivers } from './drivers/open.ts';
+import { tryExclusive } from './lib/exclusive.ts';
+import type { Log } from './lib/log.ts';
+import { loopbackFor } from './lib/loopback.ts';
+import { OffshootError } from './model/errors.ts';
+import type { Address } from './model/route.ts';
+import { createPreviewServer } from './proxy/http/preview-server.ts';
+import { createRouter } from './proxy/http/router.ts';
+import { createGateway } from './proxy/postgres/gateway.ts';
+import { createLoop } from './reconcile/loop.ts';
+import { baselineId, forkId } from './reconcile/workload-spec.ts';
+import { createProject } from './store/branches.ts';
+import { openStore } from './store/sqlite.ts';
+
+export type Daemon = {
+  readonly api: Address;
+  /** Resolves when the daemon was asked to stop, by the API or by `stop`. */
+  readonly stopping: Promise<void>;
+  stop(): void;
+  /** Stops everything that runs; what was stored stays. */
+  close(): Promise<void>;
+};
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+
+/** Milliseconds that connections get to end when the daemon stops. */
+const graceMs = 1_000;
+
+/** @throws OffshootError host/already-running, host/port-taken, and whatever the machine lacks */
+export async function startDaemon(
+  config: Config,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Daemon> {
+  const startedAt = new Date().toISOString();
+  await using opened = new AsyncDisposableStack();
+  await lockHome(config, opened);
+  const logFile = join(config.home, 'logs', 'daemon.log');
+  const log = await openLog(logFile, config.logLevel);
+
+  const store = openStore(join(config.home, 'state.db'));
+  opened.defer(() => store.close());
+  const fresh = store.version() === 0;
+  const images = () => Object.fromEntries(store.list('image').map(i => [i.name, i.spec]));
+  const drivers = await openDrivers(driverOptions(config, env, log, images));
+  opened.defer(() => drivers.close());
+
+  const stopping = Promise.withResolvers<void>();
+  const cliKey = newKey();
+  const stepKey = newKey();
+  const keys = keyring(store, [cliKey, stepKey]);
+  let api: ApiServer | undefined;
+  const problems = new Map<string, string>();
+  const preview = { domain: config.domain, scheme: 'http' as const, port: 0 };
+  let postgres: Address = { host: config.host, port: 0 };
+
+  const loop = createLoop({
+    ...drivers,
+    store,
+    dropSessions: id => gateway.drop(id),
+    gateway: () => postgres,
+    site: () => preview,
+    scriptEnv: () => ({
+      OFFSHOOT_BIN: join(root, 'offshoot'),
+      OFFSHOOT_API_URL: `http://${api!.host}:${api!.port}`,
+      OFFSHOOT_API_KEY: stepKey,
+    }),
+    keep: [root, config.home, config.runtimeDir],
+    allocate: allocator(config.instance),
+    listenProblem: address => problems.get(`${address.host}:${address.port}`),
+    retry: { baseMs: 500, maxMs: 60_000 },
+    collectEveryMs: 5 * 60_000,
+    now: () => new Date(),
+    log,
+  });
+  const { host, customHeaders } = config;
+  const gateway = await createGateway({ host, port: config.postgresPort, resolve: loop.awake, log });
+  opened.defer(() => gateway.close());
+  postgres = gateway.address;
+  const authorise = async (key: string) => keys.accepts(key);
+  const previews = await createPreviewServer({
+    routes: loop.routes,
+    log,
+    domain: config.domain,
+    host,
+    port: config.httpPort,
+    authorise,
+    customHeaders,
+  });
+  opened.defer(() => previews.close(graceMs));
+  preview.port = previews.port;
+  const router = createRouter({
+    routes: loop.routes,
+    log,
+    customHeaders,
+    onListener({ host, port, error }) {
+      const key = `${host}:${port}`;
+      if (error === undefined ? !problems.delete(key) : problems.get(key) === error.message) return;
+      if (error !== undefined) problems.set(key, error.message);
+      for (const m of store.list('manifest')) {
+        if (Object.values(m.status?.addresses ?? {}).some(a => a.host === host && a.port === port))
+          loop.enqueue('manifest', m.name);
+      }
+    },
+  });
+  opened.defer(() => router.close(graceMs));
+  opened.defer(() => loop.close());
+
+  api = await startApi(
+    {
+      store,
+      keys,
+      routes: loop.routes,
+      gateway: () => postgres,
+      info: () => ({
+        version,
+        pid: process.pid,
+        home: config.home,
+        startedAt,
+        volumes: {
+          driver: drivers.volumes.name,
+          copyOnWrite: drivers.volumes.copyOnWrite,
+          why: drivers.why.volumes,
+        },
+        api: { host: api!.host, port: api!.port },
+        preview,
+        postgres,
+        log: logFile,
+        leftovers: loop.leftovers().orphans.map(id => `volume ${id} belongs to no branch`),
+      }),
+      doctor: () => drivers.capabilities(),
+      logs({ namespace, workload, sandbox, lines }) {
+        const id =
+          sandbox === undefined ? baselineId(namespace, workload) : forkId(sandbox, namespace, workload);
+        return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
+      },
+      shutdown: stopping.resolve,
+    },
+    { host, port: config.apiPort, names: [], log },
+  );
+  opened.defer(() => api?.close());
+
+  if (fresh) createProject(store, 'default', { database: 'app', role: 'app' });
+  await loop.start();
+
+  const file = join(config.home, 'client.json');
+  const url = `http://${api.host}:${api.port}`;
+  writeFileSync(file, `${JSON.stringify({ url, apiKey: cliKey, pid: process.pid })}\n`, { mode: 0o600 });
+  chmodSync(file, 0o600);
+  opened.defer(() => rmSync(file, { force: true }));
+  log.info({ version, url, home: config.home, volumes: drivers.volumes.name }, 'daemon started');
+
+  const closing = opened.move();
+  return {
+    api: { host: api.host, port: api.port },
+    stopping: stopping.promise,
+    stop: () => stopping.resolve(),
+    async close() {
+      await closing.disposeAsync();
+      log.info({}, 'daemon stopped');
+    },
+  };
+}
+
+/** Stops what a daemon that was killed left running, and unmounts; data stays. @throws OffshootError host/already-running */
+export async function cleanUp(
+  config: Config,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<void> {
+  await using opened = new AsyncDisposableStack();
+  await lockHome(config, opened);
+  const log = await openLog(join(config.home, 'logs', 'daemon.log'), config.logLevel);
+  const drivers = await openDrivers(driverOptions(config, env, log, () => ({})));
+  const ctx = { signal: AbortSignal.timeout(60_000), log };
+  await Promise.all((await drivers.steps.list(ctx)).map(id => drivers.steps.remove(id, ctx)));
+  await drivers.close();
+  rmSync(join(config.home, 'client.json'), { force: true });
+}
+
+/** What the machine can do, found out in `config.home`, which should be a temporary one. */
+export async function probeDrivers(
+  config: Config,
+  env: Readonly<Record<string, string | undefined>>,
+  log: Log,
+) {
+  await using opened = new AsyncDisposableStack();
+  opened.defer(() => removeRuntimeDir(config));
+  const drivers = await openDrivers(driverOptions(config, env, log, () => ({})));
+  opened.defer(() => drivers.close());
+  return await drivers.capabilities();
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+async function lockHome(config: Config, opened: AsyncDisposableStack): Promise<void> {
+  await mkdir(join(config.home, 'logs'), { recursive: true });
+  const release = tryExclusive(join(config.home, 'lock'));
+  if (release === undefined) {
+    throw new OffshootError('host/already-running', {
+      pid: pidOf(config.home) ?? 'unknown',
+      home: config.home,
+    });
+  }
+  opened.defer(release);
+  opened.defer(() => removeRuntimeDir(config));
+}
+
+function pidOf(home: string): number | undefined {
+  try {
+    return (JSON.parse(readFileSync(join(home, 'client.json'), 'utf8')) as { pid: number }).pid;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Only when nothing is mounted in it any more, hence no recursive removal of directories. */
+async function removeRuntimeDir({ runtimeDir }: Config): Promise<void> {
+  rmSync(join(runtimeDir, 'pg_hba.conf'), { force: true });
+  for (const dir of ['s', 'pool', 'pgsql', 'volumes', '']) await rmdir(join(runtimeDir, dir)).catch(() => {});
+}
+
+const passedOn = ['PATH', 'HOME', 'LANG', 'TMPDIR', 'TZ'] as const;
+
+function driverOptions(
+  config: Config,
+  env: Readonly<Record<string, string | undefined>>,
+  log: Log,
+  images: DriverOptions['images'],
+): DriverOptions {
+  const baseEnv = Object.fromEntries(
+    passedOn.flatMap(name => (env[name] === undefined ? [] : [[name, env[name]]])),
+  );
+  return { ...config, baseEnv, nodePath: process.execPath, log, images };
+}
+
+/** Every Service gets a loopback IP of its own and keeps its port, as far as the machine allows. */
+function allocator(instance: string) {
+  const privileged = process.getuid?.() === 0;
+  return (service: string, port: number, taken: readonly Address[]): Address => {
+    // Ports below 1024 are not for ordinary users.
+    const own = port < 1024 && !privileged ? port + 10_000 : port;
+    for (let attempt = 0; ; attempt++) {
+      const host =
+        process.platform === 'linux' ? loopbackFor(`${instance}/${service}`, attempt) : '127.0.0.1';
+      const candidate = { host, port: process.platform === 'linux' ? own : own + attempt };
+      if (!taken.some(a => a.host === candidate.host && a.port === candidate.port)) return candidate;
+    }
+  };
+}
+
+const maxLogBytes = 10 * 1024 * 1024;
+
+async function openLog(file: string, level: string): Promise<Log> {
+  if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) > maxLogBytes) renameSync(file, `${file}.1`);
+  const destination = pino.destination({ dest: file, mode: 0o600, append: true, sync: true });
+  const redact = ['password', '*.password', 'apiKey', '*.apiKey', 'connectionString', '*.connectionString'];
+  return pino(
+    { level, base: null, redact, timestamp: pino.stdTimeFunctions.isoTime },
+    destination,
+  ) as unknown as Log;
+}

@@ -1,0 +1,119 @@
+/** Opens all drivers of the embedded mode on one data directory. Used by the daemon, by `down` after a crash, and by `doctor`. */
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Log } from '../lib/log.ts';
+import { randomSecret } from '../lib/random.ts';
+import type { ImageMap } from '../model/image.ts';
+import type { Capability, ServerDriver, StepDriver, VolumeDriver, WorkloadDriver } from './contract.ts';
+import { guard } from './guarded.ts';
+import { findPostgres } from './postgres/binaries.ts';
+import { openServers } from './postgres/server.ts';
+import { chooseServerUser } from './postgres/user.ts';
+import { openStepRunner } from './step/script-runner.ts';
+import { openVolumes, type VolumeKind } from './volume/choose.ts';
+import { openProcessRuntime } from './workload/process-runtime.ts';
+
+export type DriverOptions = {
+  readonly home: string;
+  readonly runtimeDir: string;
+  readonly instance: string;
+  readonly volumes: VolumeKind | undefined;
+  readonly poolBytes: number | undefined;
+  readonly minFreeBytes: number;
+  readonly postgresBin: string | undefined;
+  readonly images: () => ImageMap;
+  /** What processes get of our environment. */
+  readonly baseEnv: Readonly<Record<string, string>>;
+  readonly nodePath: string;
+  readonly log: Log;
+};
+
+export type Drivers = {
+  readonly volumes: VolumeDriver;
+  readonly servers: ServerDriver;
+  readonly workloads: WorkloadDriver;
+  readonly steps: StepDriver;
+  readonly why: { readonly volumes: string; readonly user: string; readonly postgres: string };
+  capabilities(): Promise<readonly (Capability & { readonly area: string })[]>;
+  /** Stops processes and servers, unmounts. What was stored stays. */
+  close(): Promise<void>;
+};
+
+const minute = 60_000;
+
+export async function openDrivers(options: DriverOptions): Promise<Drivers> {
+  const { home, runtimeDir, instance, baseEnv, nodePath, log } = options;
+  await using opened = new AsyncDisposableStack();
+  await mkdir(home, { recursive: true });
+  await mkdir(runtimeDir, { recursive: true });
+  await chmod(runtimeDir, 0o711);
+
+  const user = await chooseServerUser();
+  const postgres = await findPostgres({
+    searchFrom: import.meta.url,
+    runtimeDir,
+    user,
+    ...(options.postgresBin !== undefined && { configured: options.postgresBin }),
+  });
+  opened.defer(() => postgres.close());
+  const { volumes: force, poolBytes, minFreeBytes } = options;
+  const found = await openVolumes({
+    home,
+    runtimeDir,
+    minFreeBytes,
+    owner: user,
+    log,
+    ...(force !== undefined && { force }),
+    ...(poolBytes !== undefined && { poolBytes }),
+  });
+  opened.defer(() => found.driver.close());
+  const adminSecret = await secretIn(join(home, 'admin-secret'));
+  const { bin, version } = postgres;
+  const servers = await openServers({ instance, home, runtimeDir, bin, version, user, adminSecret, log });
+  opened.defer(() => servers.close());
+  const processOptions = { home, instance, baseEnv, nodePath, log };
+  const workloads = await openProcessRuntime({
+    ...processOptions,
+    images: options.images,
+    hostname: hostname(),
+  });
+  opened.defer(() => workloads.close());
+  const steps = await openStepRunner(processOptions);
+
+  const quick = { observe: minute, list: minute };
+  const drivers: Drivers = {
+    // A copy takes as long as its bytes need.
+    volumes: guard(found.driver, { log, deadlines: { ...quick, ensure: 60 * minute, remove: 10 * minute } }),
+    servers: guard(servers, { log, deadlines: { ...quick, ensure: 10 * minute, remove: 2 * minute } }),
+    workloads: guard(workloads, { log, deadlines: { ...quick, ensure: minute, remove: minute } }),
+    steps,
+    why: { volumes: found.why, user: user.name, postgres: `PostgreSQL ${version}, run as ${user.name}` },
+    async capabilities() {
+      const areas = { volumes: found.driver, postgres: servers, workloads, steps };
+      const all = await Promise.all(
+        Object.entries(areas).map(async ([area, driver]) =>
+          (await driver.capabilities()).map(capability => ({ area, ...capability })),
+        ),
+      );
+      return all.flat();
+    },
+    close: () => closing.disposeAsync(),
+  };
+  const closing = opened.move();
+  return drivers;
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** Kept in a file of its own, so that clusters can still be opened when the store is lost. */
+async function secretIn(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    const secret = randomSecret(40);
+    await writeFile(file, `${secret}\n`, { mode: 0o600, flag: 'wx', flush: true });
+    return secret;
+  }
+}

@@ -1,0 +1,106 @@
+/** Mounts and loop devices: read from the kernel's tables, changed by the system's own programs. Linux only. */
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { exec } from './exec.ts';
+import { DeadlineError, delay } from './wait.ts';
+
+export type Mount = {
+  /** The directory it is mounted at. */
+  readonly target: string;
+  /** The device, e.g. `/dev/loop0`. */
+  readonly source: string;
+};
+
+/** What is mounted, oldest first; a later entry hides an earlier one with the same target. */
+export async function mounts(): Promise<readonly Mount[]> {
+  const table = await readFile('/proc/self/mountinfo', 'utf8');
+  return table
+    .split('\n')
+    .filter(line => line !== '')
+    .map(line => {
+      // proc_pid_mountinfo(5): … (5) mount point … optional fields "-" type, source, options.
+      const [before = '', after = ''] = line.split(' - ');
+      return { target: decoded(before.split(' ')[4]), source: decoded(after.split(' ')[1]) };
+    });
+}
+
+export const isMounted = async (target: string): Promise<boolean> =>
+  (await mounts()).some(m => m.target === target);
+
+/** Whether this process holds CAP_SYS_ADMIN, without which mount(2) is refused (capabilities(7)). */
+export async function mayMount(): Promise<boolean> {
+  if (process.platform !== 'linux') return false;
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(await readFile('/proc/self/status', 'utf8'))?.[1] ?? '0';
+  const CAP_SYS_ADMIN = 21n;
+  return ((BigInt(`0x${effective}`) >> CAP_SYS_ADMIN) & 1n) === 1n;
+}
+
+/** Runs one of the system's administration programs, which an ordinary PATH may not name; messages in English. */
+export const system = (program: string, args: readonly string[], signal?: AbortSignal) =>
+  exec(program, args, {
+    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
+    ...(signal === undefined ? {} : { signal }),
+  });
+
+/** Mounts an image file through a loop device that the kernel frees again at the unmount. */
+export async function mountImage(image: string, target: string, options: readonly string[]): Promise<void> {
+  await system('mount', ['-o', ['loop', ...options].join(','), '--', image, target]);
+}
+
+/** Makes directory `from` appear at directory `to`. Nothing happens when it does already. */
+export async function bindMount(
+  from: string,
+  to: string,
+  options: { readonly readOnly: boolean },
+): Promise<void> {
+  const [a, b] = await Promise.all([stat(from), stat(to)]);
+  if (a.dev === b.dev && a.ino === b.ino) return;
+  // Lazily, because programs started from an older tree that was bound here may still run.
+  if (await isMounted(to)) await system('umount', ['--lazy', '--', to]);
+  await system('mount', ['-o', options.readOnly ? 'bind,ro' : 'bind', '--', from, to]);
+}
+
+/**
+ * Unmounts `target`; while it is busy, tries again until the deadline. What is not mounted is a success.
+ * @throws DeadlineError with the last failure as its cause
+ */
+export async function unmount(target: string, deadlineMs: number): Promise<void> {
+  const end = performance.now() + deadlineMs;
+  while (await isMounted(target)) {
+    try {
+      await system('umount', ['--', target]);
+    } catch (error) {
+      if (performance.now() > end) throw new DeadlineError(`unmount ${target}`, deadlineMs, error);
+      await delay(25);
+    }
+  }
+}
+
+/** The loop devices that `image` is attached to, e.g. `/dev/loop0`. */
+export async function loopDevicesOf(image: string): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const name of await readdir('/sys/block')) {
+    if (!name.startsWith('loop')) continue;
+    try {
+      const file = await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8');
+      if (file.trimEnd() === image) found.push(`/dev/${name}`);
+    } catch {
+      // Not attached to anything, or detached meanwhile.
+    }
+  }
+  return found;
+}
+
+/** Makes a loop device notice that its image has grown. */
+export async function growLoopDevice(device: string): Promise<void> {
+  await system('losetup', ['--set-capacity', device]);
+}
+
+export async function detachLoopDevice(device: string): Promise<void> {
+  await system('losetup', ['--detach', device]);
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** The table writes space, tab, newline and backslash as three octal digits. */
+const decoded = (field = ''): string =>
+  field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));

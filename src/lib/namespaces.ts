@@ -1,0 +1,71 @@
+/**
+ * Private mounts for one process tree: the program sees other files at some paths, the machine sees nothing
+ * and keeps nothing (mount_namespaces(7)). Linux only, as root or through a user namespace.
+ */
+import { exec } from './exec.ts';
+
+export type PrivateMounts = {
+  /** Absolute path of unshare(1) and the options that enter a fresh mount namespace. */
+  readonly enter: readonly string[];
+  /** Absolute path of mount(8). */
+  readonly mount: string;
+};
+
+export type Bind = { readonly source: string; readonly target: string };
+
+/**
+ * Finds out, by doing it once, whether this machine lets us have private mounts.
+ * @param path where to look for unshare and mount, as in `PATH`
+ * @param userNamespaces also try as an ordinary user; the program then sees itself as root
+ * @returns the way, or why there is none
+ */
+export async function findPrivateMounts(
+  path: string,
+  { userNamespaces }: { readonly userNamespaces: boolean },
+): Promise<PrivateMounts | { readonly why: string }> {
+  if (process.platform !== 'linux') return { why: `not on ${process.platform}` };
+  const root = process.getuid?.() === 0;
+  if (!root && !userNamespaces) return { why: 'only as root' };
+  try {
+    const env = { PATH: path };
+    const found = await exec('/bin/sh', ['-c', 'command -v unshare && command -v mount'], { env });
+    const [unshare, mount] = found.stdout.trim().split('\n') as [string, string];
+    const asRoot = root ? [] : ['--map-root-user'];
+    // Slave: what the machine unmounts goes here too, and nothing of ours gets out.
+    const mounts = { enter: [unshare, '--mount', '--propagation', 'slave', ...asRoot], mount };
+    const [file, ...args] = withPrivateMounts(mounts, [{ source: '/tmp', target: '/tmp' }], ['true']);
+    await exec(file!, args, { env, deadlineMs: 5_000 });
+    return mounts;
+  } catch (error) {
+    return { why: `unshare or mount failed: ${(error as Error).message}` };
+  }
+}
+
+/**
+ * The argument vector that runs `argv` with `binds` mounted, in their order.
+ *
+ * Mounts must be made between entering the namespace and starting the program, which takes a program of its
+ * own: a shell with a constant script that gets everything as positional arguments, so nothing is ever
+ * parsed as shell text. It ends in `exec`, and unshare(1) does not fork, so the pid that was spawned is in
+ * the end the program itself and the leader of its group.
+ */
+export function withPrivateMounts(
+  { enter, mount }: PrivateMounts,
+  binds: readonly Bind[],
+  argv: readonly string[],
+): readonly string[] {
+  const pairs = binds.flatMap(({ source, target }) => [source, target]);
+  return [...enter, '/bin/sh', '-c', MOUNT_AND_EXEC, 'sh', mount, ...pairs, '--', ...argv];
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+// Recursive, because in a user namespace a mount cannot be separated from the mounts below it.
+const MOUNT_AND_EXEC = `mount=$1
+shift
+while [ "$1" != -- ]; do
+  "$mount" --rbind "$1" "$2" || exit 125
+  shift 2
+done
+shift
+exec "$@"`;

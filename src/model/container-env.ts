@@ -1,0 +1,147 @@
+/** The environment of a container as the kubelet makes it (Kubernetes API reference, EnvVar and EnvFromSource). */
+import type { Container, EnvFromSource, EnvVar, Meta } from './kubernetes.ts';
+
+type Values = Readonly<Record<string, string>>;
+
+/** What env may refer to, by `namespace/name`. */
+export type EnvRefs = {
+  readonly configMaps: Readonly<Record<string, Values>>;
+  readonly secrets: Readonly<Record<string, Values>>;
+};
+
+/** The pod's own metadata: labels and annotations of the template, not of the Deployment. */
+export type PodMeta = Pick<Meta, 'namespace' | 'labels' | 'annotations'>;
+
+/** What `fieldRef` can ask of a running pod. */
+export type PodFields = { readonly name: string; readonly ip: string; readonly nodeName: string };
+
+export type ResolvedEnv = {
+  /** What the container declares; `inherited` is not in it. */
+  readonly env: Record<string, string>;
+  /** What it refers to and is not there, in words: `key "url" of Secret "demo/db" (env DATABASE_URL)`. */
+  readonly missing: readonly string[];
+};
+
+/**
+ * `envFrom`, then `env`, later ones winning. `$(NAME)` in a value of `env` means a variable declared before it, or
+ * one of `inherited`.
+ * @param inherited weaker variables that are there anyway: of the services, of the image
+ */
+export function resolveEnv(
+  container: Container,
+  meta: PodMeta,
+  refs: EnvRefs,
+  fields: PodFields,
+  inherited: Values = {},
+): ResolvedEnv {
+  const lookup = new Lookup(refs, meta, fields);
+  const declared = new Map<string, string>();
+  for (const source of container.envFrom ?? []) {
+    for (const [key, value] of Object.entries(lookup.all(source))) {
+      declared.set((source.prefix ?? '') + key, value);
+    }
+  }
+  for (const { name, value, valueFrom } of container.env ?? []) {
+    // As in the kubelet, a value that is not empty wins over valueFrom.
+    const resolved =
+      value || valueFrom === undefined
+        ? expand(value ?? '', known => declared.get(known) ?? own(inherited, known))
+        : lookup.one(name, valueFrom);
+    if (resolved !== undefined) declared.set(name, resolved);
+  }
+  return { env: Object.fromEntries(declared), missing: lookup.missing };
+}
+
+/** `command` or `args` of a container with `$(NAME)` replaced; unknown names stay as they are, `$$` is a `$`. */
+export const expandCommand = (args: readonly string[], env: Values): string[] =>
+  args.map(arg => expand(arg, name => own(env, name)));
+
+/** A text that the replacement of `$(NAME)` turns back into `text`. */
+export const literal = (text: string): string => text.replaceAll('$', '$$$$');
+
+// --- internal -----------------------------------------------------------------------------------
+
+type ValueSource = NonNullable<EnvVar['valueFrom']>;
+type KeyRef = NonNullable<ValueSource['configMapKeyRef']>;
+type RefKind = 'ConfigMap' | 'Secret';
+
+/** Kubernetes documentation, "Define Dependent Environment Variables". */
+const expand = (text: string, valueFor: (name: string) => string | undefined): string =>
+  text.replace(/\$(?:\$|\(([^)]*)\))/g, (whole, name: string | undefined) =>
+    name === undefined ? '$' : (valueFor(name) ?? whole),
+  );
+
+/** Finds what references point to, and remembers those that point to nothing. */
+class Lookup {
+  readonly missing: string[] = [];
+  readonly #refs: Readonly<Record<RefKind, Readonly<Record<string, Values>>>>;
+  readonly #meta: PodMeta;
+  readonly #namespace: string;
+  readonly #fields: Values;
+
+  constructor({ configMaps, secrets }: EnvRefs, meta: PodMeta, { name, ip, nodeName }: PodFields) {
+    this.#refs = { ConfigMap: configMaps, Secret: secrets };
+    this.#meta = meta;
+    this.#namespace = meta.namespace ?? 'default';
+    // Of "Downward API", "Information available via fieldRef", what a process has too.
+    this.#fields = {
+      'metadata.name': name,
+      'metadata.namespace': this.#namespace,
+      'spec.nodeName': nodeName,
+      'status.hostIP': ip,
+      'status.podIP': ip,
+    };
+  }
+
+  all({ configMapRef, secretRef }: EnvFromSource): Values {
+    return {
+      ...(configMapRef && this.#values('ConfigMap', configMapRef, 'envFrom')),
+      ...(secretRef && this.#values('Secret', secretRef, 'envFrom')),
+    };
+  }
+
+  /** @returns undefined: the variable stays unset. */
+  one(variable: string, source: ValueSource): string | undefined {
+    const user = `env ${variable}`;
+    if (source.configMapKeyRef) return this.#key('ConfigMap', source.configMapKeyRef, user);
+    if (source.secretKeyRef) return this.#key('Secret', source.secretKeyRef, user);
+    const path = source.fieldRef?.fieldPath;
+    const value = path === undefined ? undefined : this.#field(path);
+    if (value === undefined) {
+      const what = path === undefined ? Object.keys(source).join(', ') : `field "${path}"`;
+      this.missing.push(`${what} (${user})`);
+    }
+    return value;
+  }
+
+  #values(
+    kind: RefKind,
+    { name, optional }: Pick<KeyRef, 'name' | 'optional'>,
+    user: string,
+  ): Values | undefined {
+    const id = `${this.#namespace}/${name}`;
+    const values = own(this.#refs[kind], id);
+    if (values === undefined && !optional) this.missing.push(`${kind} "${id}" (${user})`);
+    return values;
+  }
+
+  #key(kind: RefKind, ref: KeyRef, user: string): string | undefined {
+    const values = this.#values(kind, ref, user);
+    if (values === undefined) return undefined;
+    const value = own(values, ref.key);
+    if (value === undefined && !ref.optional)
+      this.missing.push(`key "${ref.key}" of ${kind} "${this.#namespace}/${ref.name}" (${user})`);
+    return value;
+  }
+
+  #field(path: string): string | undefined {
+    const [, map, key] = /^metadata\.(labels|annotations)\['([^']+)'\]$/.exec(path) ?? [];
+    if (key === undefined) return own(this.#fields, path);
+    // A label that is not set is no error in Kubernetes.
+    return own(this.#meta[map as 'labels' | 'annotations'] ?? {}, key) ?? '';
+  }
+}
+
+/** Names come from documents, and every object has a `constructor` that is not its own. */
+const own = <T>(record: Readonly<Record<string, T>>, key: string): T | undefined =>
+  Object.hasOwn(record, key) ? record[key] : undefined;

@@ -1,0 +1,154 @@
+/** Fork derivation: the one place where a sandbox's changed copy of a workload comes from, for every runtime. */
+import { createHash } from 'node:crypto';
+import { OffshootError } from './errors.ts';
+import { changeEnv, type EnvSources } from './fork-env.ts';
+import { patchDeployment } from './fork-patch.ts';
+import type { Container, Deployment, EnvVar, Meta } from './kubernetes.ts';
+import { labelOf, similarName } from './names.ts';
+import type { Fork, Labels, WorkloadKey } from './sandbox.ts';
+
+export type ForkInput = EnvSources & {
+  /** Checked: it has at least one container. */
+  readonly baseline: Deployment;
+  readonly fork: Fork;
+  readonly sandboxName: string;
+  readonly routingKey: string;
+};
+
+/**
+ * The Deployment of a fork. Pure and deterministic; nothing of the result is shared with the input.
+ *
+ * 1. Identity: same namespace, name and labels of our own. None of the baseline's labels stay, so that no Service
+ *    selects the fork; annotations stay. One replica; no status.
+ * 2. `images`, then `env`, in the order of the document. Without `container` they mean the main container, the first
+ *    of the baseline.
+ * 3. `patch`, which sees the result of the former and so has the last word on what a user may change; kind, name,
+ *    namespace, labels and selector are then set again, whatever it did to them.
+ * 4. The downward API: sandbox name and routing key, in the main container. Ours win over any variable of the same
+ *    name, because requests are routed by them, and stand first, so that `$(NAME)` can mean them everywhere.
+ *
+ * @throws OffshootError fork/* naming the customization that cannot be done.
+ */
+export function deriveFork(input: ForkInput): Deployment {
+  const { baseline, sandboxName } = input;
+  const { forkOf, customizations = {} } = input.fork;
+  const at = `fork of ${forkOf.namespace}/${forkOf.name}, customizations`;
+  const main = baseline.spec.template.spec.containers[0]!.name;
+  const identify = (deployment: Deployment) => withIdentity(deployment, sandboxName, forkOf);
+
+  let derived = identify(structuredClone(baseline));
+  derived = { ...derived, spec: { ...derived.spec, replicas: 1 } };
+  (customizations.images ?? []).forEach(({ container = main, image }, i) => {
+    checkContainer(baseline, container, `${at}.images[${i}]`);
+    derived = editContainer(derived, container, old => ({ ...old, image }));
+  });
+  (customizations.env ?? []).forEach((operation, i) => {
+    const { container = main } = operation;
+    const path = `${at}.env[${i}]`;
+    checkContainer(baseline, container, path);
+    derived = editContainer(derived, container, old => ({
+      ...old,
+      env: changeEnv(old.env ?? [], operation, input, path),
+    }));
+  });
+  if (customizations.patch !== undefined)
+    derived = identify(patchDeployment(derived, customizations.patch, `${at}.patch`));
+  return withDownwardApi(derived, main, input);
+}
+
+/** Name of the Deployment of a fork, unique in its namespace. */
+export function forkName(sandboxName: string, { kind, namespace, name }: WorkloadKey): string {
+  const hash = createHash('sha256').update([sandboxName, kind, namespace, name].join('\0')).digest('hex');
+  return labelOf([sandboxName, 'dep', name, hash.slice(0, 8)]);
+}
+
+/** Labels of a fork's Deployment and pods, and its selector. */
+export const forkLabels = (sandboxName: string, { name }: WorkloadKey): Labels => ({
+  'offshoot.dev/sandbox': sandboxName,
+  // A label's value holds 63 characters, a Deployment's name up to 253.
+  'offshoot.dev/fork-of': name.length <= 63 ? name : labelOf([name]),
+});
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** Written by tools about the baseline itself; not true of its fork. */
+const annotationsOfBaseline = [
+  'kubectl.kubernetes.io/last-applied-configuration',
+  'deployment.kubernetes.io/revision',
+];
+
+function withIdentity({ metadata, spec }: Deployment, sandboxName: string, forkOf: WorkloadKey): Deployment {
+  const labels = forkLabels(sandboxName, forkOf);
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: {
+      name: forkName(sandboxName, forkOf),
+      namespace: forkOf.namespace,
+      labels,
+      ...annotationsOf(metadata),
+    },
+    spec: {
+      ...spec,
+      selector: { matchLabels: labels },
+      template: { ...spec.template, metadata: { labels, ...annotationsOf(spec.template.metadata) } },
+    },
+  };
+}
+
+function annotationsOf(metadata: Partial<Meta> | undefined): Pick<Meta, 'annotations'> {
+  if (metadata?.annotations === undefined) return {};
+  const kept = Object.entries(metadata.annotations).filter(([name]) => !annotationsOfBaseline.includes(name));
+  return { annotations: Object.fromEntries(kept) };
+}
+
+/** Names are unique over containers and init containers, so both are looked through. */
+function checkContainer({ metadata, spec }: Deployment, name: string, path: string): void {
+  const { containers, initContainers = [] } = spec.template.spec;
+  const names = [...containers, ...initContainers].map(container => container.name);
+  if (names.includes(name)) return;
+  throw new OffshootError('fork/container-unknown', {
+    path,
+    workload: `Deployment "${metadata.name}"`,
+    container: name,
+    containers: names.join(', '),
+    similar: similarName(name, names),
+  });
+}
+
+function editContainer(
+  deployment: Deployment,
+  name: string,
+  edit: (container: Container) => Container,
+): Deployment {
+  const { template } = deployment.spec;
+  const { containers, initContainers } = template.spec;
+  const edited = (list: readonly Container[]) => list.map(c => (c.name === name ? edit(c) : c));
+  const podSpec = {
+    ...template.spec,
+    containers: edited(containers),
+    ...(initContainers && { initContainers: edited(initContainers) }),
+  };
+  return { ...deployment, spec: { ...deployment.spec, template: { ...template, spec: podSpec } } };
+}
+
+function withDownwardApi(
+  deployment: Deployment,
+  main: string,
+  { sandboxName, routingKey }: ForkInput,
+): Deployment {
+  const values = {
+    OFFSHOOT_SANDBOX_NAME: sandboxName,
+    OFFSHOOT_ROUTING_KEY: routingKey,
+    SIGNADOT_SANDBOX_NAME: sandboxName,
+    SIGNADOT_SANDBOX_ROUTING_KEY: routingKey,
+  };
+  const ours = Object.entries(values).map(([name, value]): EnvVar => ({ name, value }));
+  const { containers } = deployment.spec.template.spec;
+  // A patch may have put a container before the main one, or removed it.
+  const target = containers.some(c => c.name === main) ? main : containers[0]!.name;
+  return editContainer(deployment, target, container => {
+    const others = (container.env ?? []).filter(variable => !Object.hasOwn(values, variable.name));
+    return { ...container, env: [...ours, ...others] };
+  });
+}

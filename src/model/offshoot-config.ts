@@ -1,0 +1,98 @@
+/** offshoot.yaml: how images run here without containers. */
+import { dirname, resolve } from 'node:path';
+import { z } from 'zod';
+import { OffshootError } from './errors.ts';
+import type { ImageMap, ImageSpec } from './image.ts';
+
+export type OffshootConfig = { readonly images: ImageMap };
+
+/**
+ * Checks the parsed content of an offshoot.yaml.
+ * @param file its path; a relative `dir` counts from the folder that holds it
+ * @throws OffshootError workload/config-bad with every problem
+ */
+export function parseOffshootConfig(document: unknown, file: string): OffshootConfig {
+  const result = configSchema.safeParse(document ?? {});
+  if (!result.success) {
+    const problems = result.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
+    const why = problems.map(p => (p.path === '' ? p.message : `${p.path}: ${p.message}`)).join('; ');
+    throw new OffshootError('workload/config-bad', { file, why }, { problems });
+  }
+  const images: Record<string, ImageSpec> = {};
+  for (const [key, { dir, command, args, env }] of Object.entries(result.data.images)) {
+    images[key] = {
+      dir: resolve(dirname(file), dir),
+      command,
+      ...(args === undefined ? {} : { args }),
+      ...(env === undefined ? {} : { env }),
+    };
+  }
+  return { images };
+}
+
+/**
+ * The entry for an image: the key must be the end of the repository (whole path segments), and its tag, if
+ * it has one, must be the image's. Of several the one with more segments wins, then the one with a tag
+ * spelled out, then the one with a placeholder.
+ * @returns the entry with the placeholder of its key filled in; undefined when none fits
+ */
+export function findImage(images: ImageMap, image: string): ImageSpec | undefined {
+  const wanted = parseReference(image);
+  const tag = wanted.tag ?? 'latest';
+  let best: { rank: number; spec: ImageSpec } | undefined;
+  for (const [key, spec] of Object.entries(images)) {
+    const { segments, tag: keyTag } = parseReference(key);
+    if (segments.some((s, i) => s !== wanted.segments.at(i - segments.length))) continue;
+    const placeholder = keyTag && PLACEHOLDER.exec(keyTag)?.[1];
+    // A tag that is no tag (`../..`) must never become part of a path.
+    if (placeholder ? !TAG.test(tag) : keyTag !== undefined && keyTag !== tag) continue;
+    const rank = segments.length * 3 + (placeholder ? 1 : keyTag ? 2 : 0);
+    if (best !== undefined && best.rank >= rank) continue;
+    best = { rank, spec: placeholder ? fill(spec, `{${placeholder}}`, tag) : spec };
+  }
+  return best?.spec;
+}
+
+/** The key to propose for an image that has no entry: the last part of its repository. */
+export const imageKeyFor = (image: string): string => parseReference(image).segments.at(-1)!;
+
+// --- internal -----------------------------------------------------------------------------------
+
+const PLACEHOLDER = /^\{([a-z][a-z0-9-]*)\}$/;
+
+// OCI distribution specification, "Pulling manifests".
+const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+const KEY = /^[a-z0-9][a-z0-9._:/-]*(:(\{[a-z][a-z0-9-]*\}|[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}))?$/;
+
+const configSchema = z.strictObject({
+  images: z
+    .record(
+      z.string().regex(KEY, 'is not an image name, e.g. users-service or users-service:{ref}'),
+      z.strictObject({
+        dir: z.string().min(1),
+        command: z.array(z.string()).min(1),
+        args: z.array(z.string()).optional(),
+        env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).optional(),
+      }),
+    )
+    .default({}),
+});
+
+function parseReference(image: string): { segments: readonly string[]; tag: string | undefined } {
+  const [name = ''] = image.split('@', 1); // what follows is a digest
+  const colon = name.indexOf(':', name.lastIndexOf('/') + 1); // an earlier colon is the registry's port
+  const repository = colon < 0 ? name : name.slice(0, colon);
+  return { segments: repository.split('/'), tag: colon < 0 ? undefined : name.slice(colon + 1) };
+}
+
+function fill(spec: ImageSpec, placeholder: string, value: string): ImageSpec {
+  const put = (text: string) => text.replaceAll(placeholder, () => value);
+  return {
+    dir: put(spec.dir),
+    command: spec.command.map(put),
+    ...(spec.args && { args: spec.args.map(put) }),
+    ...(spec.env && {
+      env: Object.fromEntries(Object.entries(spec.env).map(([name, text]) => [name, put(text)])),
+    }),
+  };
+}

@@ -1,0 +1,113 @@
+/** What a Kubernetes Service means: whom it selects, its names, and the variables that announce it. */
+import type { Deployment, Service } from './kubernetes.ts';
+
+/** Where a Service answers. `ports` in the order of the Service; the first may be the only one without a name. */
+export type ServiceAddress = {
+  readonly name: string;
+  readonly host: string;
+  readonly ports: readonly {
+    readonly name?: string;
+    readonly port: number;
+    /** Default TCP. */
+    readonly protocol?: string;
+  }[];
+};
+
+type ServicePort = NonNullable<Service['spec']['ports']>[number];
+
+/** Whether the Service sends to pods with these labels. A Service without selector selects none. */
+export function selects(service: Service, podLabels: Readonly<Record<string, string>>): boolean {
+  const wanted = Object.entries(service.spec.selector ?? {});
+  return wanted.length > 0 && wanted.every(([label, value]) => podLabels[label] === value);
+}
+
+/** The container port behind a Service's port; undefined when `targetPort` is a name that no container gives to a port. */
+export function containerPortOf(servicePort: ServicePort, deployment: Deployment): number | undefined {
+  const { port, targetPort = port, protocol = 'TCP' } = servicePort;
+  if (typeof targetPort === 'number') return targetPort;
+  return deployment.spec.template.spec.containers
+    .flatMap(container => container.ports ?? [])
+    .find(p => p.name === targetPort && (p.protocol ?? 'TCP') === protocol)?.containerPort;
+}
+
+/** Names by which the whole cluster knows a Service; its own namespace also knows the bare name. */
+export const serviceHostNames = (name: string, namespace: string): readonly string[] => [
+  `${name}.${namespace}`,
+  `${name}.${namespace}.svc`,
+  `${name}.${namespace}.svc.cluster.local`,
+];
+
+export type ServiceHost = {
+  readonly kind: 'service' | 'deployment' | 'rollout';
+  readonly namespace: string;
+  readonly name: string;
+};
+
+/**
+ * Reads the host of an endpoint: `<service>.<namespace>.svc` with or without `.cluster.local`, or
+ * `<workload>.<namespace>.deploy` / `.rollout`. @returns undefined for any other host.
+ */
+export function parseServiceHost(host: string): ServiceHost | undefined {
+  const match = hostPattern.exec(host.toLowerCase());
+  if (match === null) return undefined;
+  const [, name = '', namespace = '', suffix = ''] = match;
+  return { kind: hostKinds[suffix]!, namespace, name };
+}
+
+/**
+ * The variables that announce the Services of a namespace to its containers: Kubernetes' own, then those
+ * of Docker links (Kubernetes documentation, "Service", "Environment variables"). A Service without ports has none.
+ */
+export function serviceEnv(services: readonly ServiceAddress[]): Record<string, string> {
+  return Object.assign(
+    {},
+    ...services.filter(s => s.ports.length > 0).flatMap(s => [ownVariables(s), linkVariables(s)]),
+  );
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+const hostKinds: Readonly<Record<string, ServiceHost['kind']>> = {
+  svc: 'service',
+  'svc.cluster.local': 'service',
+  deploy: 'deployment',
+  rollout: 'rollout',
+};
+
+/** A workload's name may hold dots, a namespace's may not. A dot at the end marks a name as complete. */
+const hostPattern =
+  /^([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)\.([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)\.(svc|svc\.cluster\.local|deploy|rollout)\.?$/;
+
+const mangled = (name: string): string => name.toUpperCase().replaceAll('-', '_');
+
+function ownVariables({ name, host, ports }: ServiceAddress): Record<string, string> {
+  const prefix = `${mangled(name)}_SERVICE`;
+  const named = ports.flatMap(p => (p.name ? [[`${prefix}_PORT_${mangled(p.name)}`, String(p.port)]] : []));
+  return {
+    [`${prefix}_HOST`]: host,
+    [`${prefix}_PORT`]: String(ports[0]!.port),
+    ...Object.fromEntries(named),
+  };
+}
+
+function linkVariables({ name, host, ports }: ServiceAddress): Record<string, string> {
+  const prefix = `${mangled(name)}_PORT`;
+  const urlHost = host.includes(':') ? `[${host}]` : host;
+  const links = ports.map(({ port, protocol = 'TCP' }) => ({
+    port,
+    variable: `${prefix}_${port}_${protocol.toUpperCase()}`,
+    protocol: protocol.toLowerCase(),
+    url: `${protocol.toLowerCase()}://${urlHost}:${port}`,
+  }));
+  return {
+    [prefix]: links[0]!.url,
+    ...Object.fromEntries(
+      links.flatMap(({ port, variable, protocol, url }) => [
+        [variable, url],
+        [`${variable}_PROTO`, protocol],
+        [`${variable}_PORT`, String(port)],
+        [`${variable}_ADDR`, host],
+      ]),
+    ),
+  };
+}

@@ -1,0 +1,19 @@
+/** Status of baseline manifests. */
+import type { Address } from './route.ts';
+
+/** containerPort → where it answers. */
+export type PortMap = Readonly<Record<number, readonly Address[]>>;
+
+export type ManifestStatus = {
+  readonly ready: boolean;
+  readonly reason: string;
+  readonly message: string;
+  readonly observedGeneration: number;
+  /** Deployments: where its containers answer. */
+  readonly ports?: PortMap;
+  readonly restarts?: number;
+  /** Last lines of the log while not ready. */
+  readonly log?: readonly string[];
+  /** Services: where the router answers for it; service port → address. */
+  readonly addresses?: Readonly<Record<number, Address>>;
+};

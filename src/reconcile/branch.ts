@@ -1,0 +1,223 @@
+/**
+ * A branch: volume, then server, then access; backwards to delete. Every step looks at the world first, so
+ * the whole may be run again from the beginning after any crash.
+ */
+import type { Ctx, ServerDriver, VolumeDriver } from '../drivers/contract.ts';
+import { KeyedLock } from '../lib/lock.ts';
+import type { Log } from '../lib/log.ts';
+import { scramVerifier } from '../lib/scram.ts';
+import { delay } from '../lib/wait.ts';
+import type { BranchState, BranchStatus, ProjectSpec } from '../model/branch.ts';
+import type { Condition } from '../model/conditions.ts';
+import { OffshootError, toOffshootError } from '../model/errors.ts';
+import type { Store, Stored } from '../store/contract.ts';
+import type { Result } from './queue.ts';
+import { type Outcome, walk } from './steps.ts';
+
+export type BranchDeps = {
+  readonly store: Store;
+  readonly volumes: VolumeDriver;
+  readonly servers: ServerDriver;
+  /** Ends the client sessions of a branch that goes away. */
+  readonly dropSessions: (id: string) => void;
+  /** Asks for a look at a branch soon. */
+  readonly enqueue: (id: string) => void;
+  readonly now: () => Date;
+  readonly log: Log;
+};
+
+export type BranchReconciler = {
+  reconcile(id: string, signal: AbortSignal): Promise<Result>;
+  /**
+   * Where the branch's server listens; waits for one that is still starting.
+   * @throws OffshootError gateway/branch-unknown, gateway/branch-not-ready
+   */
+  awake(id: string, signal: AbortSignal): Promise<{ readonly socket: string }>;
+};
+
+export function branchReconciler(deps: BranchDeps): BranchReconciler {
+  const { store, volumes, servers, now } = deps;
+  /** Sockets of the servers that are up and whose password is set; what `awake` answers from. */
+  const open = new Map<string, { socket: string; password: string }>();
+  const parents = new KeyedLock();
+  servers.onExit(id => {
+    open.delete(id);
+    deps.enqueue(id);
+  });
+
+  const reconcile = async (id: string, signal: AbortSignal): Promise<Result> => {
+    const branch = store.get('branch', id);
+    if (branch === undefined) return;
+    const ctx: Ctx = { signal, log: deps.log.child({ branch: id }) };
+    if (branch.deletedAt !== undefined) return remove(branch, ctx);
+
+    const project = store.get('project', branch.spec.project)?.spec;
+    if (project === undefined)
+      throw new OffshootError('api/not-found', { kind: 'project', name: branch.spec.project });
+    let dataDir = '';
+    let socket = '';
+    const steps = [
+      {
+        condition: 'VolumeReady',
+        async run(): Promise<Outcome> {
+          const seen = await ensureVolume(branch, ctx);
+          dataDir = seen.dataDir;
+          return done('VolumeReady', `on ${volumes.name}`);
+        },
+      },
+      {
+        condition: 'ServerReady',
+        async run(): Promise<Outcome> {
+          const seen = await servers.ensure(id, { dataDir }, ctx);
+          socket = seen.socket;
+          return done('ServerRunning', 'PostgreSQL accepts connections');
+        },
+      },
+      {
+        condition: 'AccessReady',
+        async run(): Promise<Outcome> {
+          const { password } = branch.secret;
+          if (open.get(id)?.password !== password) await grantAccess(branch, project, ctx);
+          open.set(id, { socket, password });
+          return done('PasswordSet', `role "${project.role}" may connect`);
+        },
+      },
+    ];
+    const before = branch.status?.conditions ?? [];
+    const walked = await walk(steps, before, now, conditions => setStatus(branch, 'creating', conditions));
+    if (walked.error === undefined) {
+      setStatus(branch, 'ready', walked.conditions);
+      return;
+    }
+    open.delete(id);
+    if (signal.aborted) return;
+    const error = toOffshootError(walked.error);
+    setStatus(branch, 'failed', walked.conditions, error);
+    throw walked.error;
+  };
+
+  const ensureVolume = async (branch: Stored<'branch'>, ctx: Ctx) => {
+    const { spec, name: id } = branch;
+    const seen = await volumes.observe(id, ctx);
+    if (seen !== undefined) return seen;
+    const record = {
+      id,
+      project: spec.project,
+      branch: spec.name,
+      ...(spec.parent !== undefined && { parent: spec.parent }),
+      createdAt: branch.createdAt,
+    };
+    const { parent } = spec;
+    if (parent === undefined) {
+      return volumes.ensure(id, { record, prepare: (dir, c) => servers.initialise(dir, c) }, ctx);
+    }
+    // One copy of a parent at a time: a second CHECKPOINT or backup beside the first would only slow both.
+    return parents.run(parent, async () => {
+      const live = await servers.live(parent, ctx);
+      if (live === undefined) {
+        deps.enqueue(parent);
+        throw new OffshootError('branch/parent-not-ready', { parent, why: 'its server is not running' });
+      }
+      const source = { id: parent, live };
+      return volumes.ensure(id, { record, source, prepare: (dir, c) => servers.adopt(dir, c) }, ctx);
+    });
+  };
+
+  const grantAccess = async (branch: Stored<'branch'>, project: ProjectSpec, ctx: Ctx): Promise<void> => {
+    const verifier = await scramVerifier(branch.secret.password);
+    await servers.admin(
+      branch.name,
+      'postgres',
+      async query => {
+        const role = quoteName(project.role);
+        const known = await query('SELECT 1 FROM pg_roles WHERE rolname = $1', [project.role]);
+        if (known.rows.length === 0) await query(`CREATE ROLE ${role} LOGIN CREATEDB CREATEROLE`);
+        // The parent's passwords end here, also those of roles that users made.
+        await query(`DO $do$ DECLARE r record; BEGIN
+            FOR r IN SELECT rolname FROM pg_authid WHERE rolpassword IS NOT NULL
+              AND rolname NOT IN ('offshoot', ${quoteText(project.role)}) LOOP
+              EXECUTE format('ALTER ROLE %I PASSWORD NULL', r.rolname);
+            END LOOP; END $do$`);
+        await query(`ALTER ROLE ${role} PASSWORD ${quoteText(verifier)}`);
+        const database = await query('SELECT 1 FROM pg_database WHERE datname = $1', [project.database]);
+        if (database.rows.length === 0) {
+          await query(`CREATE DATABASE ${quoteName(project.database)} OWNER ${role}`);
+        }
+      },
+      ctx,
+    );
+  };
+
+  const remove = async (branch: Stored<'branch'>, ctx: Ctx): Promise<Result> => {
+    const id = branch.name;
+    open.delete(id);
+    setStatus(branch, 'deleting', branch.status?.conditions ?? []);
+    deps.dropSessions(id);
+    try {
+      await servers.remove(id, ctx);
+      await volumes.remove(id, ctx);
+    } catch (thrown) {
+      const error = toOffshootError(thrown);
+      store.record({
+        kind: 'branch',
+        name: id,
+        severity: 'warning',
+        reason: 'DeleteFailed',
+        message: error.message,
+      });
+      throw thrown;
+    }
+    store.remove('branch', id);
+    return;
+  };
+
+  const setStatus = (
+    branch: Stored<'branch'>,
+    state: BranchState,
+    conditions: readonly Condition[],
+    error?: OffshootError,
+  ): void => {
+    const stopped = conditions.find(c => c.status === 'False');
+    store.modify('branch', branch.name, object => {
+      // Status reports of a step must not hide that the branch was ready and still answers.
+      if (state === 'creating' && object.status?.state === 'ready') return undefined;
+      const status: BranchStatus = {
+        state,
+        reason: stopped?.reason ?? (state === 'ready' ? 'Ready' : 'InProgress'),
+        message:
+          error?.message ?? stopped?.message ?? (state === 'ready' ? 'accepts connections' : `${state} …`),
+        conditions,
+        observedGeneration: branch.generation,
+      };
+      return { status };
+    });
+  };
+
+  const awake = async (id: string, signal: AbortSignal): Promise<{ socket: string }> => {
+    let asked = false;
+    for (;;) {
+      const branch = store.get('branch', id);
+      if (branch === undefined || branch.deletedAt !== undefined)
+        throw new OffshootError('gateway/branch-unknown', { branch: id });
+      const there = open.get(id);
+      if (there !== undefined) return there;
+      if (branch.status?.state === 'failed')
+        throw new OffshootError('gateway/branch-not-ready', { branch: id, why: branch.status.reason });
+      if (!asked) deps.enqueue(id);
+      asked = true;
+      await delay(2, signal);
+    }
+  };
+
+  return { reconcile, awake };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+const done = (reason: string, message: string): Outcome => ({ done: true, reason, message });
+
+/** SQL identifier (PostgreSQL §4.1.1). */
+const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+
+/** SQL string constant (PostgreSQL §4.1.2.1); standard_conforming_strings is on. */
+const quoteText = (text: string): string => `'${text.replaceAll("'", "''")}'`;

@@ -1,0 +1,272 @@
+/**
+ * One resource of one sandbox: runs its plugin's workflows. Every step is journalled in the sandbox's record
+ * before it starts and after it ends, so that a crash resumes and a failure undoes exactly what was begun.
+ */
+import type { Ctx, StepDriver } from '../drivers/contract.ts';
+import { stepOrder } from '../model/document/plugin.ts';
+import { OffshootError, toOffshootError } from '../model/errors.ts';
+import type { BuiltinAction, PluginSpec, PluginStep } from '../model/plugin.ts';
+import { newResourceRecord, type ResourceRecord, type StepRecord } from '../model/resource-record.ts';
+import type { SandboxResource } from '../model/sandbox.ts';
+import type { Store, Stored } from '../store/contract.ts';
+import type { Action } from './branch-action.ts';
+
+export type ResourceDeps = {
+  readonly store: Store;
+  readonly steps: StepDriver;
+  readonly actions: Readonly<Record<BuiltinAction, Action>>;
+  /** Variables for scripts beside SIGNADOT_*, e.g. how to reach our API. */
+  readonly scriptEnv: () => Readonly<Record<string, string>>;
+  /** Directories that scripts must be able to see. */
+  readonly keep: readonly string[];
+  readonly now: () => Date;
+};
+
+export type ResourceRunner = {
+  /** Brings the resource to `created`, or to `failed` after undoing. @returns the record it reached */
+  create(sandbox: Stored<'sandbox'>, resource: SandboxResource, ctx: Ctx): Promise<ResourceRecord>;
+  /** Runs the delete workflow for whatever was begun. @throws OffshootError sandbox/undo-failed */
+  remove(sandbox: Stored<'sandbox'>, resource: SandboxResource, ctx: Ctx): Promise<void>;
+};
+
+type Workflow = 'create' | 'delete';
+
+export function resourceRunner(deps: ResourceDeps): ResourceRunner {
+  const { store, now } = deps;
+
+  const read = (sandbox: string, resource: string): ResourceRecord | undefined =>
+    store.get('sandbox', sandbox)?.secret.resources[resource];
+
+  const write = (
+    sandbox: string,
+    resource: string,
+    change: (record: ResourceRecord) => ResourceRecord,
+  ): void => {
+    store.modify('sandbox', sandbox, object => {
+      const record = object.secret.resources[resource];
+      if (record === undefined) return undefined;
+      return {
+        secret: { ...object.secret, resources: { ...object.secret.resources, [resource]: change(record) } },
+      };
+    });
+  };
+
+  const writeStep = (
+    sandbox: string,
+    resource: string,
+    workflow: Workflow,
+    step: string,
+    record: StepRecord,
+  ): void => write(sandbox, resource, r => ({ ...r, [workflow]: { ...r[workflow], [step]: record } }));
+
+  const runStep = async (
+    sandbox: Stored<'sandbox'>,
+    resource: SandboxResource,
+    workflow: Workflow,
+    step: PluginStep,
+    ctx: Ctx,
+  ): Promise<void> => {
+    const name = sandbox.name;
+    const before = read(name, resource.name);
+    if (before?.[workflow][step.name]?.state === 'succeeded') return;
+    const startedAt = now();
+    const begin: StepRecord = { state: 'running', startedAt: startedAt.toISOString() };
+    writeStep(name, resource.name, workflow, step.name, begin);
+    const ended = () => ({ ...begin, ms: Math.round(now().getTime() - startedAt.getTime()) });
+    try {
+      const outputs = await execute(sandbox, resource, workflow, step, before, ctx);
+      writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'succeeded', outputs });
+    } catch (thrown) {
+      if (!ctx.signal.aborted)
+        writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'failed' });
+      throw new StepFailure(step.name, thrown);
+    }
+  };
+
+  const execute = async (
+    sandbox: Stored<'sandbox'>,
+    resource: SandboxResource,
+    workflow: Workflow,
+    step: PluginStep,
+    record: ResourceRecord | undefined,
+    ctx: Ctx,
+  ): Promise<Readonly<Record<string, string>>> => {
+    const inputs = (step.inputs ?? []).map(input => ({
+      ...input,
+      value:
+        input.valueFromStep === undefined
+          ? (resource.params?.[input.name] ?? '')
+          : (outputOf(record, workflow, input.valueFromStep) ?? ''),
+    }));
+    if (step.uses !== undefined) {
+      const first =
+        (sandbox.spec.resources ?? []).find(r => r.plugin === resource.plugin)?.name === resource.name;
+      const values = Object.fromEntries(inputs.map(i => [i.name, i.value]));
+      return deps.actions[step.uses]({
+        sandbox: sandbox.name,
+        resource: { name: resource.name, first },
+        inputs: values,
+        signal: ctx.signal,
+      });
+    }
+    const { routingKey } = sandbox.secret;
+    const done = await deps.steps.run(
+      `${sandbox.name}.${resource.name}.${workflow}.${step.name}`,
+      {
+        script: step.script ?? '',
+        inputs,
+        outputs: step.outputs ?? [],
+        env: {
+          ...deps.scriptEnv(),
+          SIGNADOT_SANDBOX_NAME: sandbox.name,
+          SIGNADOT_SANDBOX_ID: routingKey,
+          SIGNADOT_SANDBOX_ROUTING_KEY: routingKey,
+          SIGNADOT_RESOURCE_NAME: resource.name,
+        },
+        keep: deps.keep,
+      },
+      ctx,
+    );
+    return done.outputs;
+  };
+
+  /** Runs layer after layer; steps of a layer at once. A failure is thrown when its whole layer has ended. */
+  const runAll = async (
+    sandbox: Stored<'sandbox'>,
+    resource: SandboxResource,
+    workflow: Workflow,
+    steps: readonly PluginStep[],
+    ctx: Ctx,
+  ): Promise<void> => {
+    for (const layer of stepOrder(steps)) {
+      const ends = await Promise.allSettled(
+        layer.map(step => runStep(sandbox, resource, workflow, step, ctx)),
+      );
+      const failed = ends.find(end => end.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
+    }
+  };
+
+  const undo = async (sandbox: Stored<'sandbox'>, resource: SandboxResource, spec: PluginSpec, ctx: Ctx) => {
+    const record = read(sandbox.name, resource.name);
+    const steps = (spec.delete ?? []).filter(step => hasSomethingToUndo(step, record, spec));
+    try {
+      await runAll(sandbox, resource, 'delete', steps, ctx);
+    } catch (thrown) {
+      const { step, error } = StepFailure.of(thrown);
+      const params = { resource: resource.name, sandbox: sandbox.name, step, why: error.message };
+      throw new OffshootError('sandbox/undo-failed', params, {
+        cause: thrown,
+        ...(error.output !== undefined && { output: error.output }),
+      });
+    }
+  };
+
+  const pluginOf = (record: ResourceRecord, resource: SandboxResource): PluginSpec => {
+    const plugin = store.get('plugin', record.plugin);
+    if (plugin === undefined) {
+      throw new OffshootError('sandbox/plugin-missing', { resource: resource.name, plugin: record.plugin });
+    }
+    return plugin.spec;
+  };
+
+  return {
+    async create(sandbox, resource, ctx) {
+      const name = sandbox.name;
+      let record = read(name, resource.name)!;
+      const spec = pluginOf(record, resource);
+      if (record.phase === 'undoing') {
+        await undo(sandbox, resource, spec, ctx);
+        write(name, resource.name, r => ({ ...r, phase: 'failed' }));
+        return read(name, resource.name)!;
+      }
+      if (record.phase === 'failed') {
+        const { failure } = record;
+        if (failure !== undefined && !failure.retry && failure.generation >= sandbox.generation)
+          return record;
+        const { attempts } = record;
+        write(name, resource.name, r => ({ ...newResourceRecord(r.plugin), attempts }));
+        record = read(name, resource.name)!;
+      }
+      if (record.phase !== 'creating') return record;
+      try {
+        await runAll(sandbox, resource, 'create', spec.create ?? [], ctx);
+        write(name, resource.name, r => ({ ...r, phase: 'created', attempts: 0 }));
+      } catch (thrown) {
+        ctx.signal.throwIfAborted(); // stopping is not failing: the journal says where to go on
+        const { step, error } = StepFailure.of(thrown);
+        write(name, resource.name, r => ({
+          ...r,
+          phase: 'undoing',
+          attempts: r.attempts + 1,
+          failure: {
+            step,
+            code: error.code,
+            message: error.message,
+            ...(error.hint !== undefined && { hint: error.hint }),
+            ...(error.output !== undefined && { output: error.output.split('\n').slice(-20) }),
+            retry: error.row.retry,
+            generation: sandbox.generation,
+          },
+        }));
+        await undo(sandbox, resource, spec, ctx);
+        write(name, resource.name, r => ({ ...r, phase: 'failed' }));
+      }
+      return read(name, resource.name)!;
+    },
+
+    async remove(sandbox, resource, ctx) {
+      const record = read(sandbox.name, resource.name);
+      if (record === undefined || record.phase === 'deleted') return;
+      if (record.phase !== 'failed' && Object.keys(record.create).length > 0) {
+        if (record.phase !== 'deleting' && record.phase !== 'undoing') {
+          write(sandbox.name, resource.name, r => ({ ...r, phase: 'deleting', delete: {} }));
+        }
+        await undo(sandbox, resource, pluginOf(record, resource), ctx);
+      }
+      write(sandbox.name, resource.name, r => ({ ...r, phase: 'deleted' }));
+    },
+  };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** Says which step it was; the error itself is the cause. */
+class StepFailure extends Error {
+  readonly step: string;
+
+  constructor(step: string, cause: unknown) {
+    super(`step ${step} failed`, { cause });
+    this.name = 'StepFailure';
+    this.step = step;
+  }
+
+  static of(thrown: unknown): { step: string; error: OffshootError } {
+    if (thrown instanceof StepFailure) return { step: thrown.step, error: toOffshootError(thrown.cause) };
+    return { step: '', error: toOffshootError(thrown) };
+  }
+}
+
+/** Delete steps may read outputs of delete steps before them and of create steps. */
+function outputOf(
+  record: ResourceRecord | undefined,
+  workflow: Workflow,
+  from: { readonly name: string; readonly output: string },
+): string | undefined {
+  const own = workflow === 'delete' ? record?.delete[from.name]?.outputs?.[from.output] : undefined;
+  return own ?? record?.create[from.name]?.outputs?.[from.output];
+}
+
+/**
+ * A delete step that reads create steps' outputs has work to do when one of those steps was begun (a begun
+ * step may have made something even when it failed); one that reads none, when anything was begun at all.
+ */
+function hasSomethingToUndo(step: PluginStep, record: ResourceRecord | undefined, spec: PluginSpec): boolean {
+  const createNames = new Set((spec.create ?? []).map(s => s.name));
+  const sources = (step.inputs ?? []).flatMap(i => (i.valueFromStep ? [i.valueFromStep.name] : []));
+  const created = sources.filter(name => createNames.has(name));
+  const begun = record?.create ?? {};
+  return created.length === 0
+    ? Object.keys(begun).length > 0
+    : created.some(name => begun[name] !== undefined);
+}

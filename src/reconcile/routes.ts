@@ -1,0 +1,146 @@
+/** The route table as a pure function of what the store knows. */
+
+import { deploymentDestination, endpointsOf, serviceDestination } from '../model/endpoint.ts';
+import type { Deployment, Manifest, Service } from '../model/kubernetes.ts';
+import { previewLabel } from '../model/names.ts';
+import type {
+  Address,
+  Destination,
+  DestinationKey,
+  Listener,
+  Preview,
+  RouteTable,
+  Target,
+} from '../model/route.ts';
+import { containerPortOf, selects } from '../model/service.ts';
+import type { PortMap } from '../model/workload-status.ts';
+import type { Stored } from '../store/contract.ts';
+import { namespaceOf } from './workload-spec.ts';
+
+export type RouteInput = {
+  readonly manifests: readonly Stored<'manifest'>[];
+  readonly sandboxes: readonly Stored<'sandbox'>[];
+};
+
+type Typed<M extends Manifest> = Stored<'manifest'> & { readonly spec: M };
+
+export function computeRoutes({ manifests, sandboxes }: RouteInput, version: number): RouteTable {
+  const deployments = manifests.filter((m): m is Typed<Deployment> => m.spec.kind === 'Deployment');
+  const services = manifests.filter((m): m is Typed<Service> => m.spec.kind === 'Service');
+  const destinations: Record<DestinationKey, Destination> = {};
+  const listeners: Listener[] = [];
+
+  for (const deployment of deployments) {
+    const { namespace, name } = where(deployment);
+    for (const port of containerPorts(deployment.spec)) {
+      destinations[deploymentDestination(namespace, name, port)] = destination(deployment, port, sandboxes);
+    }
+  }
+  for (const service of services) {
+    const { namespace, name } = where(service);
+    const backing = deployments.find(
+      d =>
+        namespaceOf(d.spec) === namespace &&
+        selects(service.spec, d.spec.spec.template.metadata?.labels ?? {}),
+    );
+    for (const servicePort of service.spec.spec.ports ?? []) {
+      const key = serviceDestination(namespace, name, servicePort.port);
+      const containerPort = backing && containerPortOf(servicePort, backing.spec);
+      destinations[key] =
+        backing === undefined || containerPort === undefined
+          ? noWorkload(`Service ${namespace}/${name}`)
+          : destination(backing, containerPort, sandboxes);
+      const address = service.status?.addresses?.[servicePort.port];
+      if (address !== undefined) listeners.push({ ...address, destination: key });
+    }
+  }
+  return { version, destinations, listeners, previews: previews(sandboxes) };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function destination(
+  deployment: Typed<Deployment>,
+  port: number,
+  sandboxes: RouteInput['sandboxes'],
+): Destination {
+  const { namespace, name } = where(deployment);
+  const forks: Record<string, Target> = {};
+  for (const sandbox of sandboxes) {
+    const isFork = ({ forkOf }: { forkOf: { namespace: string; name: string } }) =>
+      forkOf.namespace === namespace && forkOf.name === name;
+    if (!(sandbox.spec.forks ?? []).some(isFork)) continue;
+    forks[sandbox.secret.routingKey] = forkTarget(sandbox, sandbox.status?.forks.find(isFork), port);
+  }
+  const label = `Deployment ${namespace}/${name}`;
+  const { status } = deployment;
+  const baseline = target(
+    status?.ready ?? false,
+    status?.ports,
+    port,
+    status?.reason,
+    status?.message,
+    label,
+  );
+  return { label, baseline, forks };
+}
+
+/** A key that is known never falls back to the baseline: that would write to the main database. */
+function forkTarget(
+  sandbox: Stored<'sandbox'>,
+  fork: NonNullable<Stored<'sandbox'>['status']>['forks'][number] | undefined,
+  port: number,
+): Target {
+  const { name } = sandbox;
+  if (sandbox.deletedAt !== undefined) {
+    return { ready: false, sandbox: name, reason: 'Deleting', message: `sandbox "${name}" is being deleted` };
+  }
+  const found = target(fork?.ready ?? false, fork?.ports, port, fork?.reason, fork?.message, 'the fork');
+  return { ...found, sandbox: name };
+}
+
+function target(
+  ready: boolean,
+  ports: PortMap | undefined,
+  port: number,
+  reason = 'Pending',
+  message = 'not started yet',
+  label = '',
+): Target {
+  if (!ready) return { ready: false, reason, message };
+  const addresses: readonly Address[] = ports?.[port] ?? [];
+  if (addresses.length === 0)
+    return { ready: false, reason: 'NoPort', message: `${label} has no container port ${port}` };
+  return { ready: true, addresses };
+}
+
+const noWorkload = (label: string): Destination => ({
+  label,
+  baseline: { ready: false, reason: 'NoWorkload', message: `no Deployment is selected by ${label}` },
+  forks: {},
+});
+
+function previews(sandboxes: RouteInput['sandboxes']): Record<string, Preview> {
+  const found: Record<string, Preview> = {};
+  for (const sandbox of sandboxes) {
+    for (const { name, destination: key, protocol } of endpointsOf(sandbox.spec)) {
+      const { routingKey } = sandbox.secret;
+      found[previewLabel(name, sandbox.name)] = {
+        sandbox: sandbox.name,
+        endpoint: name,
+        routingKey,
+        destination: key,
+        protocol,
+      };
+    }
+  }
+  return found;
+}
+
+const containerPorts = (deployment: Deployment): readonly number[] =>
+  deployment.spec.template.spec.containers.flatMap(c => (c.ports ?? []).map(p => p.containerPort));
+
+const where = (manifest: Stored<'manifest'>) => ({
+  namespace: namespaceOf(manifest.spec),
+  name: manifest.spec.metadata.name,
+});

@@ -1,0 +1,341 @@
+/** A sandbox: resources, then forks, then endpoints; backwards to delete. */
+import type { Ctx, WorkloadDriver } from '../drivers/contract.ts';
+import type { Log } from '../lib/log.ts';
+import { backoffMs } from '../lib/wait.ts';
+import { deriveFork } from '../model/derive.ts';
+import { endpointsOf, type PreviewSite, previewUrl } from '../model/endpoint.ts';
+import { OffshootError, toOffshootError } from '../model/errors.ts';
+import type { Deployment } from '../model/kubernetes.ts';
+import type { ResourceRecord } from '../model/resource-record.ts';
+import type { Fork, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
+import { deleteTime } from '../model/ttl.ts';
+import { deleteBranch } from '../store/branches.ts';
+import type { Store, Stored } from '../store/contract.ts';
+import { deleteSandbox } from '../store/sandboxes.ts';
+import { whenObject } from '../store/wait.ts';
+import { deploymentManifest } from './baseline.ts';
+import type { Result } from './queue.ts';
+import type { ResourceRunner } from './resource.ts';
+import { type Outcome, reasonOf, type Walk, walk } from './steps.ts';
+import { forkId, forkIdPrefix, sandboxOwner, workloadSpec } from './workload-spec.ts';
+
+export type SandboxDeps = {
+  readonly store: Store;
+  readonly workloads: WorkloadDriver;
+  readonly resources: ResourceRunner;
+  readonly site: () => PreviewSite;
+  readonly retry: { readonly baseMs: number; readonly maxMs: number };
+  readonly now: () => Date;
+  readonly log: Log;
+};
+
+export type SandboxReconciler = (name: string, signal: AbortSignal) => Promise<Result>;
+
+type ForkStatus = SandboxStatus['forks'][number];
+
+export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
+  const { store, workloads, now } = deps;
+
+  const reconcile: SandboxReconciler = async (name, signal) => {
+    const sandbox = store.get('sandbox', name);
+    if (sandbox === undefined) return;
+    const ctx: Ctx = { signal, log: deps.log.child({ sandbox: name, generation: sandbox.generation }) };
+    if (sandbox.deletedAt !== undefined) return remove(sandbox, ctx);
+
+    const endsAt = deleteTime(sandbox.spec.ttl, sandbox);
+    const leftMs = endsAt === undefined ? undefined : Date.parse(endsAt) - now().getTime();
+    if (leftMs !== undefined && leftMs <= 0) {
+      store.record({
+        kind: 'sandbox',
+        name,
+        severity: 'info',
+        reason: 'Expired',
+        message: 'its time to live is over',
+      });
+      deleteSandbox(store, name, { force: false });
+      return { again: 0 };
+    }
+
+    let forks: readonly ForkStatus[] = sandbox.status?.forks ?? [];
+    const steps = [
+      { condition: 'ResourcesReady', run: () => ensureResources(sandbox, ctx) },
+      {
+        condition: 'ForksReady',
+        async run() {
+          forks = await ensureForks(sandbox, ctx);
+          return forksOutcome(forks);
+        },
+      },
+      { condition: 'EndpointsReady', run: async () => endpointsOutcome(sandbox) },
+    ];
+    const report = (conditions: SandboxStatus['conditions']) => setStatus(sandbox, { conditions, forks });
+    const walked = await walk(steps, sandbox.status?.conditions ?? [], now, report);
+    if (signal.aborted) return;
+    const { stopped } = walked;
+    setStatus(sandbox, {
+      conditions: walked.conditions,
+      forks,
+      ready: stopped === undefined,
+      failed: stopped !== undefined && isFinal(walked, forks),
+      reason: stopped?.outcome.reason ?? 'AllDesiredWorkloadsReady',
+      message: stopped?.outcome.message ?? 'All desired workloads are available.',
+      ...(endsAt !== undefined && { scheduledDeleteTime: endsAt }),
+    });
+    if (walked.error !== undefined) throw walked.error;
+    const again = [stopped?.outcome.done === false ? stopped.outcome.again : undefined, leftMs].filter(
+      ms => ms !== undefined,
+    );
+    return again.length === 0 ? undefined : { again: Math.min(...again) };
+  };
+
+  // --- resources --------------------------------------------------------------------------------
+
+  const ensureResources = async (sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<Outcome> => {
+    const wanted = sandbox.spec.resources ?? [];
+    if (wanted.length === 0) return { done: true, reason: 'NoResources', message: 'none asked for' };
+    const ends = await Promise.allSettled(wanted.map(r => deps.resources.create(sandbox, r, ctx)));
+    const thrown = ends.find(end => end.status === 'rejected');
+    if (thrown !== undefined) throw thrown.reason;
+    for (const [i, end] of ends.entries()) {
+      const record = (end as PromiseFulfilledResult<ResourceRecord>).value;
+      if (record.phase === 'created') continue;
+      const { step, message, retry } = record.failure!;
+      const error = new OffshootError('sandbox/resource-failed', {
+        resource: wanted[i]!.name,
+        sandbox: sandbox.name,
+        step,
+        why: message,
+      });
+      const { baseMs, maxMs } = deps.retry;
+      return {
+        done: false,
+        reason: retry ? 'ResourceRetrying' : 'ResourceFailed',
+        message: error.message,
+        ...(retry && { again: backoffMs(record.attempts, baseMs, maxMs) }),
+      };
+    }
+    return { done: true, reason: 'ResourcesCreated', message: `${wanted.length} created` };
+  };
+
+  // --- forks ------------------------------------------------------------------------------------
+
+  const ensureForks = async (sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<readonly ForkStatus[]> => {
+    const wanted = sandbox.spec.forks ?? [];
+    const ids = new Set(wanted.map(f => forkIdOf(sandbox.name, f.forkOf)));
+    const prefix = forkIdPrefix(sandbox.name);
+    const surplus = (await workloads.list(ctx)).filter(id => id.startsWith(prefix) && !ids.has(id));
+    await Promise.all(surplus.map(id => workloads.remove(id, ctx)));
+    const found = new Map<string, ForkStatus>();
+    // A fork may name another fork's address, which is known as soon as that one has been asked for.
+    let open = [...wanted];
+    while (open.length > 0) {
+      const before = open.length;
+      const blocked: Fork[] = [];
+      for (const fork of open) {
+        if (dependsOnOpen(fork, open)) blocked.push(fork);
+        else found.set(forkIdOf(sandbox.name, fork.forkOf), await ensureFork(sandbox, fork, found, ctx));
+      }
+      open = blocked;
+      if (open.length === before)
+        throw new OffshootError('sandbox/fork-cycle', {
+          sandbox: sandbox.name,
+          forks: open.map(f => f.forkOf.name).join(', '),
+        });
+    }
+    return wanted.map(f => found.get(forkIdOf(sandbox.name, f.forkOf))!);
+  };
+
+  const ensureFork = async (
+    sandbox: Stored<'sandbox'>,
+    fork: Fork,
+    others: ReadonlyMap<string, ForkStatus>,
+    ctx: Ctx,
+  ): Promise<ForkStatus> => {
+    const { namespace, name } = fork.forkOf;
+    const baseline = deploymentManifest(store, namespace, name);
+    if (baseline === undefined) {
+      const path = `the fork of ${namespace}/${name}`;
+      throw new OffshootError('sandbox/baseline-missing', { path, what: 'Deployment', name, namespace });
+    }
+    const deployment = deriveFork({
+      baseline: baseline.spec as Deployment,
+      fork,
+      sandboxName: sandbox.name,
+      routingKey: sandbox.secret.routingKey,
+      resourceOutputs: outputsOf(store.get('sandbox', sandbox.name) ?? sandbox),
+      forkServices: key => {
+        const [address] = Object.values(others.get(forkIdOf(sandbox.name, key))?.ports ?? {}).flat();
+        return address && { Host: address.host, Port: address.port };
+      },
+    });
+    const id = forkIdOf(sandbox.name, fork.forkOf);
+    const seen = await workloads.ensure(id, workloadSpec(store, sandboxOwner(sandbox.name), deployment), ctx);
+    const { ready, reason, message, restarts, ports } = seen;
+    const log = !ready && seen.log.length > 0 ? { log: seen.log.slice(-20) } : {};
+    return { name: fork.name ?? name, forkOf: fork.forkOf, ready, reason, message, restarts, ports, ...log };
+  };
+
+  const forksOutcome = (forks: readonly ForkStatus[]): Outcome => {
+    const waiting = forks.find(f => !f.ready);
+    if (waiting === undefined) {
+      const message = forks.length === 0 ? 'none asked for' : `${forks.length} ready`;
+      return { done: true, reason: forks.length === 0 ? 'NoForks' : 'ForksRunning', message };
+    }
+    const { namespace, name } = waiting.forkOf;
+    return {
+      done: false,
+      reason: waiting.reason,
+      message: `fork of ${namespace}/${name}: ${waiting.message}`,
+    };
+  };
+
+  // --- endpoints --------------------------------------------------------------------------------
+
+  const endpointsOutcome = (sandbox: Stored<'sandbox'>): Outcome => {
+    const count = endpointsOf(sandbox.spec).length;
+    return {
+      done: true,
+      reason: 'RoutesPublished',
+      message: count === 0 ? 'none asked for' : `${count} published`,
+    };
+  };
+
+  // --- the way back -----------------------------------------------------------------------------
+
+  const remove = async (sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<Result> => {
+    const { name } = sandbox;
+    try {
+      // The routes are gone already: the table is computed from intent, and this intent is to go.
+      setStatus(sandbox, { ready: false, reason: 'Deleting', message: 'its forks are being stopped' });
+      const prefix = forkIdPrefix(name);
+      const ids = (await workloads.list(ctx)).filter(id => id.startsWith(prefix));
+      await Promise.all(ids.map(id => workloads.remove(id, ctx)));
+      if (sandbox.secret.force !== true) {
+        setStatus(sandbox, { ready: false, reason: 'Deleting', message: 'its resources are being removed' });
+        await Promise.all((sandbox.spec.resources ?? []).map(r => deps.resources.remove(sandbox, r, ctx)));
+      }
+      await removeOwnedBranches(sandbox, ctx);
+    } catch (thrown) {
+      if (ctx.signal.aborted) return;
+      const error = toOffshootError(thrown);
+      setStatus(sandbox, { ready: false, reason: reasonOf(error.code), message: error.message });
+      throw thrown;
+    }
+    store.remove('sandbox', name);
+    return;
+  };
+
+  /** What belongs to the sandbox goes with it, also when its plugin forgot it or was not asked. */
+  const removeOwnedBranches = async ({ name }: Stored<'sandbox'>, ctx: Ctx): Promise<void> => {
+    const owner = sandboxOwner(name);
+    for (const branch of store.list('branch').filter(b => b.spec.owner === owner)) {
+      try {
+        if (branch.deletedAt === undefined) deleteBranch(store, branch, { asOwner: owner });
+      } catch (cause) {
+        const why = toOffshootError(cause).message;
+        throw new OffshootError(
+          'sandbox/undo-failed',
+          { resource: branch.spec.name, sandbox: name, step: 'branch', why },
+          { cause },
+        );
+      }
+      await whenObject(
+        store,
+        'branch',
+        branch.name,
+        object => (object === undefined ? true : undefined),
+        ctx.signal,
+      );
+    }
+  };
+
+  // --- status -----------------------------------------------------------------------------------
+
+  const setStatus = (sandbox: Stored<'sandbox'>, change: Partial<SandboxStatus>): void => {
+    store.modify('sandbox', sandbox.name, object => {
+      const before = object.status;
+      const status: SandboxStatus = {
+        ready: before?.ready ?? false,
+        failed: false,
+        reason: before?.reason ?? 'InProgress',
+        message: before?.message ?? 'being created',
+        conditions: before?.conditions ?? [],
+        forks: before?.forks ?? [],
+        ...change,
+        observedGeneration: sandbox.generation,
+        resources: resourceStatuses(object),
+        endpoints: endpointsOf(object.spec).map(e => ({
+          name: e.name,
+          url: previewUrl(deps.site(), e.name, object.name),
+          target: e.target,
+          routeType: e.routeType,
+          protocol: e.protocol,
+        })),
+      };
+      return { status };
+    });
+  };
+
+  return reconcile;
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** Reasons of workloads and resources that only a changed document, file or baseline can mend. */
+const finalReasons = new Set(['ResourceFailed', 'ImageUnknown', 'CommandNotFound', 'ConfigError', 'NoPort']);
+
+/** After so many restarts in a row nobody should wait any longer, though it is still tried. */
+const hopelessRestarts = 3;
+
+function isFinal({ stopped, error }: Walk, forks: readonly ForkStatus[]): boolean {
+  if (error !== undefined) return !toOffshootError(error).row.retry;
+  if (stopped !== undefined && finalReasons.has(stopped.outcome.reason)) return true;
+  return forks.some(f => !f.ready && f.reason === 'CrashLoopBackOff' && f.restarts >= hopelessRestarts);
+}
+
+const forkIdOf = (sandbox: string, { namespace, name }: WorkloadKey): string =>
+  forkId(sandbox, namespace, name);
+
+const sameWorkload = (a: WorkloadKey, b: WorkloadKey): boolean =>
+  a.namespace === b.namespace && a.name === b.name;
+
+const dependsOnOpen = (fork: Fork, open: readonly Fork[]): boolean =>
+  (fork.customizations?.env ?? []).some(({ valueFrom }) => {
+    if (valueFrom === undefined || !('fork' in valueFrom)) return false;
+    return open.some(other => other !== fork && sameWorkload(other.forkOf, valueFrom.fork.forkOf));
+  });
+
+/** resource name → `step.output` → value */
+function outputsOf(sandbox: Stored<'sandbox'>): Record<string, Record<string, string>> {
+  const all: Record<string, Record<string, string>> = {};
+  for (const [resource, record] of Object.entries(sandbox.secret.resources)) {
+    const outputs: Record<string, string> = {};
+    for (const [step, { outputs: values = {} }] of Object.entries(record.create)) {
+      for (const [output, value] of Object.entries(values)) outputs[`${step}.${output}`] = value;
+    }
+    all[resource] = outputs;
+  }
+  return all;
+}
+
+export function resourceStatuses(sandbox: Stored<'sandbox'>): SandboxStatus['resources'] {
+  return (sandbox.spec.resources ?? []).map(({ name, plugin }) => {
+    const record = sandbox.secret.resources[name];
+    const { failure } = record ?? {};
+    const workflow = record?.phase === 'creating' || record?.phase === 'created' ? 'create' : 'delete';
+    return {
+      name,
+      plugin: record?.plugin ?? plugin,
+      ready: record?.phase === 'created',
+      failed: record?.phase === 'failed' || record?.phase === 'undoing',
+      ...(failure !== undefined && { message: failure.message }),
+      workflow,
+      steps: Object.entries(record?.[workflow] ?? {}).map(([step, s]) => ({
+        name: step,
+        state: s.state,
+        ...(s.ms !== undefined && { ms: s.ms }),
+      })),
+      ...(failure?.output !== undefined && { output: failure.output }),
+    };
+  });
+}

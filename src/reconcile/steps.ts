@@ -1,0 +1,68 @@
+/**
+ * Steps are a list; this is the one loop that walks it. A step says what it is for and what it found; the
+ * walker writes the condition and stops at the first step that is not done.
+ */
+import { type Condition, setCondition } from '../model/conditions.ts';
+import { toOffshootError } from '../model/errors.ts';
+
+/** What a step found: done, or waiting for something (an event will wake the key, or `again` milliseconds pass). */
+export type Outcome =
+  | { readonly done: true; readonly reason: string; readonly message: string }
+  | { readonly done: false; readonly reason: string; readonly message: string; readonly again?: number };
+
+export type Step = {
+  /** Type of the condition that this step stands for, e.g. ForksReady. */
+  readonly condition: string;
+  run(): Promise<Outcome>;
+};
+
+export type Walk = {
+  readonly conditions: readonly Condition[];
+  /** The step at which the walk stopped; undefined when all are done. */
+  readonly stopped?: { readonly condition: string; readonly outcome: Outcome };
+  /** What a step threw; its condition is already set. */
+  readonly error?: unknown;
+};
+
+/**
+ * Walks `steps` in order. Steps behind the one that stopped get status Unknown, reason Waiting.
+ * @param report called after each step, so that progress is seen while later steps still run
+ */
+export async function walk(
+  steps: readonly Step[],
+  before: readonly Condition[],
+  now: () => Date,
+  report: (conditions: readonly Condition[]) => void,
+): Promise<Walk> {
+  let conditions = before;
+  const set = (type: string, status: Condition['status'], reason: string, message: string) => {
+    conditions = setCondition(conditions, { type, status, reason, message }, now().toISOString());
+  };
+  let stopped: Walk['stopped'];
+  let failure: { error: unknown } | undefined;
+  for (const step of steps) {
+    if (stopped !== undefined) {
+      set(step.condition, 'Unknown', 'Waiting', `waits for ${stopped.condition}`);
+      continue;
+    }
+    let outcome: Outcome;
+    try {
+      outcome = await step.run();
+    } catch (thrown) {
+      const error = toOffshootError(thrown);
+      failure = { error: thrown };
+      outcome = { done: false, reason: reasonOf(error.code), message: error.message };
+    }
+    set(step.condition, outcome.done ? 'True' : 'False', outcome.reason, outcome.message);
+    if (!outcome.done) stopped = { condition: step.condition, outcome };
+    report(conditions);
+  }
+  return { conditions, ...(stopped && { stopped }), ...(failure && { error: failure.error }) };
+}
+
+/** `branch/parent-missing` → `BranchParentMissing`. */
+export const reasonOf = (code: string): string =>
+  code
+    .split(/[^a-z0-9]+/i)
+    .map(word => word.charAt(0).toUpperCase() + word.slice(1))
+    .join('');

@@ -1,0 +1,100 @@
+/** From the store to what a workload driver is asked for: the Deployment, what its env refers to, and the services around it. */
+import type { WorkloadSpec } from '../drivers/contract.ts';
+import type { ConfigMap, Deployment, Manifest, ManifestKind, Secret, Service } from '../model/kubernetes.ts';
+import { serviceEnv, serviceHostNames } from '../model/service.ts';
+import type { Store, Stored } from '../store/contract.ts';
+
+export const baselineOwner = 'baseline';
+export const sandboxOwner = (sandbox: string): string => `sandbox/${sandbox}`;
+
+/** Ids sort by owner: `base.<ns>.<name>` and `sb-<sandbox>.<ns>.<name>`; sandbox names hold no dot. */
+export const baselineId = (namespace: string, name: string): string => `base.${namespace}.${name}`;
+export const forkIdPrefix = (sandbox: string): string => `sb-${sandbox}.`;
+export const forkId = (sandbox: string, namespace: string, name: string): string =>
+  `${forkIdPrefix(sandbox)}${namespace}.${name}`;
+
+/** Store name of a manifest. Namespaces stand at the place of a namespace of their own. */
+export const manifestName = (kind: ManifestKind, namespace: string, name: string): string =>
+  `${kind}/${namespace}/${name}`;
+
+export const namespaceOf = (manifest: Manifest): string =>
+  manifest.kind === 'Namespace' ? manifest.metadata.name : (manifest.metadata.namespace ?? 'default');
+
+/** All manifests of one kind that are to stay. */
+export function manifestsOf<K extends ManifestKind>(
+  store: Store,
+  kind: K,
+): readonly (Stored<'manifest'> & { readonly spec: Extract<Manifest, { kind: K }> })[] {
+  return store.list('manifest').filter(m => m.spec.kind === kind && m.deletedAt === undefined) as never;
+}
+
+export function workloadSpec(store: Store, owner: string, deployment: Deployment): WorkloadSpec {
+  const namespace = namespaceOf(deployment);
+  return {
+    owner,
+    deployment,
+    refs: referenced(store, deployment, namespace),
+    network: network(store, namespace),
+  };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** Only what the containers mention: a change elsewhere must not restart them. */
+function referenced(store: Store, deployment: Deployment, namespace: string): WorkloadSpec['refs'] {
+  const wanted = { ConfigMap: new Set<string>(), Secret: new Set<string>() };
+  for (const container of deployment.spec.template.spec.containers) {
+    for (const { valueFrom } of container.env ?? []) {
+      if (valueFrom?.configMapKeyRef) wanted.ConfigMap.add(valueFrom.configMapKeyRef.name);
+      if (valueFrom?.secretKeyRef) wanted.Secret.add(valueFrom.secretKeyRef.name);
+    }
+    for (const source of container.envFrom ?? []) {
+      if (source.configMapRef) wanted.ConfigMap.add(source.configMapRef.name);
+      if (source.secretRef) wanted.Secret.add(source.secretRef.name);
+    }
+  }
+  const data = (kind: 'ConfigMap' | 'Secret') => {
+    const found: Record<string, Readonly<Record<string, string>>> = {};
+    for (const name of [...wanted[kind]].sort()) {
+      const manifest = store.get('manifest', manifestName(kind, namespace, name));
+      if (manifest === undefined || manifest.deletedAt !== undefined) continue;
+      found[`${namespace}/${name}`] = (manifest.spec as ConfigMap | Secret).data ?? {};
+    }
+    return found;
+  };
+  return { configMaps: data('ConfigMap'), secrets: data('Secret') };
+}
+
+function network(store: Store, namespace: string): WorkloadSpec['network'] {
+  const services = manifestsOf(store, 'Service');
+  const env = serviceEnv(
+    services
+      .filter(s => namespaceOf(s.spec) === namespace)
+      .flatMap(s => serviceWithAddress(s.spec, s.status?.addresses)),
+  );
+  const hosts = services.flatMap(s => {
+    const [address] = Object.values(s.status?.addresses ?? {});
+    if (address === undefined) return [];
+    const { name } = s.spec.metadata;
+    const own = namespaceOf(s.spec);
+    return [
+      { ip: address.host, names: [...serviceHostNames(name, own), ...(own === namespace ? [name] : [])] },
+    ];
+  });
+  return { env, hosts };
+}
+
+function serviceWithAddress(
+  service: Service,
+  addresses: Readonly<Record<number, { host: string; port: number }>> = {},
+) {
+  const [first] = Object.values(addresses);
+  if (first === undefined) return [];
+  const ports = (service.spec.ports ?? []).flatMap(p => {
+    const address = addresses[p.port];
+    return address === undefined
+      ? []
+      : [{ ...(p.name !== undefined && { name: p.name }), port: address.port }];
+  });
+  return [{ name: service.metadata.name, host: first.host, ports }];
+}
