@@ -1,7 +1,8 @@
 /** Composition: chooses the implementations, wires them, starts them in order and stops them backwards. */
 import { chmodSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { mkdir, rmdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { flushCompileCache } from 'node:module';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pino from 'pino';
 import { keyring, newKey } from './api/keys.ts';
@@ -18,6 +19,7 @@ import { createRouter } from './proxy/http/router.ts';
 import { createGateway } from './proxy/postgres/gateway.ts';
 import { createLoop } from './reconcile/loop.ts';
 import { baselineId, forkId } from './reconcile/workload-spec.ts';
+import { rememberPorts, withRememberedPorts } from './remembered-ports.ts';
 import { createProject } from './store/branches.ts';
 import { openStore } from './store/sqlite.ts';
 
@@ -83,7 +85,9 @@ export async function startDaemon(
     log,
   });
   const { host, customHeaders } = config;
-  const gateway = await createGateway({ host, port: config.postgresPort, resolve: loop.awake, log });
+  const wanted = { api: config.apiPort, http: config.httpPort, postgres: config.postgresPort };
+  const ports = await withRememberedPorts(config.home, host, wanted);
+  const gateway = await createGateway({ host, port: ports.postgres, resolve: loop.awake, log });
   opened.defer(() => gateway.close());
   postgres = gateway.address;
   const authorise = async (key: string) => keys.accepts(key);
@@ -92,7 +96,7 @@ export async function startDaemon(
     log,
     domain: config.domain,
     host,
-    port: config.httpPort,
+    port: ports.http,
     authorise,
     customHeaders,
   });
@@ -145,9 +149,10 @@ export async function startDaemon(
       },
       shutdown: stopping.resolve,
     },
-    { host, port: config.apiPort, names: [], log },
+    { host, port: ports.api, names: [], log },
   );
   opened.defer(() => api?.close());
+  rememberPorts(config.home, { api: api.port, http: previews.port, postgres: postgres.port });
 
   if (fresh) createProject(store, 'default', { database: 'app', role: 'app' });
   await loop.start();
@@ -157,6 +162,8 @@ export async function startDaemon(
   writeFileSync(file, `${JSON.stringify({ url, apiKey: cliKey, pid: process.pid })}\n`, { mode: 0o600 });
   chmodSync(file, 0o600);
   opened.defer(() => rmSync(file, { force: true }));
+  // Otherwise written at exit only: a daemon that is killed would leave the next one to strip all types again.
+  flushCompileCache();
   log.info({ version, url, home: config.home, volumes: drivers.volumes.name }, 'daemon started');
 
   const closing = opened.move();
@@ -225,7 +232,15 @@ function pidOf(home: string): number | undefined {
 /** Only when nothing is mounted in it any more, hence no recursive removal of directories. */
 async function removeRuntimeDir({ runtimeDir }: Config): Promise<void> {
   rmSync(join(runtimeDir, 'pg_hba.conf'), { force: true });
-  for (const dir of ['s', 'pool', 'pgsql', 'volumes', '']) await rmdir(join(runtimeDir, dir)).catch(() => {});
+  const dirs = [
+    's',
+    'pool',
+    'pgsql',
+    'volumes',
+    '.',
+    ...(dirname(runtimeDir).endsWith('/offshoot') ? ['..'] : []),
+  ];
+  for (const dir of dirs) await rmdir(join(runtimeDir, dir)).catch(() => {});
 }
 
 const passedOn = ['PATH', 'HOME', 'LANG', 'TMPDIR', 'TZ'] as const;

@@ -77,7 +77,11 @@ export type VolumeDriver = Driver<VolumeSpec, VolumeSeen> & {
 
 // --- PostgreSQL servers --------------------------------------------------------------------------
 
-export type ServerSpec = { readonly dataDir: string };
+export type ServerSpec = {
+  readonly dataDir: string;
+  /** Name of the branch; clients read it with `current_setting('offshoot.branch_name')`. */
+  readonly name: string;
+};
 
 export type ServerSeen = {
   readonly pid: number;

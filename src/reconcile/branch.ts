@@ -68,7 +68,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       {
         condition: 'ServerReady',
         async run(): Promise<Outcome> {
-          const seen = await servers.ensure(id, { dataDir }, ctx);
+          const seen = await servers.ensure(id, { dataDir, name: branch.spec.name }, ctx);
           socket = seen.socket;
           return done('ServerRunning', 'PostgreSQL accepts connections');
         },

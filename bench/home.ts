@@ -1,0 +1,44 @@
+/** A daemon of its own for a benchmark, in a temporary data directory that is gone at the end. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type CliResult, cliRunner } from '../scripts/demo/cli.ts';
+import { readClientFile } from '../src/cli/context.ts';
+import { type Client, createClient } from '../src/client/index.ts';
+
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+export type BenchHome = AsyncDisposable & {
+  readonly home: string;
+  readonly client: Client;
+  readonly pid: number;
+  /** @throws Error when the exit code is not 0 */
+  cli(
+    args: readonly string[],
+    options?: { readonly input?: string; readonly cwd?: string },
+  ): Promise<CliResult>;
+};
+
+export async function benchHome(): Promise<BenchHome> {
+  const home = await mkdtemp(join(tmpdir(), 'offshoot-bench-'));
+  const ports = { OFFSHOOT_API_PORT: '0', OFFSHOOT_HTTP_PORT: '0', OFFSHOOT_POSTGRES_PORT: '0' };
+  const run = cliRunner(root, { ...process.env, ...ports, OFFSHOOT_HOME: home });
+  const cli: BenchHome['cli'] = async (args, options) => {
+    const result = await run(args, options);
+    if (result.code !== 0) throw new Error(`offshoot ${args.join(' ')}: ${result.stderr}`);
+    return result;
+  };
+  await cli(['up', '--detach']);
+  const { url, apiKey, pid } = readClientFile(home)!;
+  return {
+    home,
+    pid,
+    cli,
+    client: createClient({ url, apiKey }),
+    async [Symbol.asyncDispose]() {
+      await cli(['down']);
+      await rm(home, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,115 @@
+/**
+ * A real daemon as a process, on free ports and in a temporary data directory:
+ * `await using daemon = await testDaemon()`. At the end of its scope nothing of it is left, also when the
+ * test failed or killed the daemon.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cliRunner, type RunCli } from '../../scripts/demo/cli.ts';
+import { readClientFile } from '../../src/cli/context.ts';
+import { type Client, createClient } from '../../src/client/index.ts';
+import { readConfig } from '../../src/config.ts';
+import { identify } from '../../src/lib/process.ts';
+import { until } from '../../src/lib/wait.ts';
+
+/** Of the checkout. */
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+
+export type TestDaemon = AsyncDisposable & {
+  readonly home: string;
+  /** For processes that are to use this daemon. */
+  readonly env: NodeJS.ProcessEnv;
+  readonly cli: RunCli;
+  /** Of the daemon that runs now; a new one after each start. */
+  readonly client: Client;
+  readonly pid: number;
+  /** Kills the daemon and waits until it is gone; what it started lives on. */
+  kill9(): Promise<void>;
+  /** `pid part` of all processes that this daemon's drivers started and whose part contains `text`, sorted. */
+  labelled(text: string): Promise<readonly string[]>;
+  /** What is mounted for this daemon. */
+  mounts(): readonly string[];
+};
+
+export type TestDaemonOptions = {
+  /** Further environment variables. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Default true: `up --detach` has run. */
+  readonly start?: boolean;
+};
+
+export async function testDaemon(options: TestDaemonOptions = {}): Promise<TestDaemon> {
+  const home = await mkdtemp(join(tmpdir(), 'offshoot-test-'));
+  const env: NodeJS.ProcessEnv = {
+    ...process.env,
+    // A small image: tests run side by side, and each has a pool of its own.
+    OFFSHOOT_POOL_SIZE: '2G',
+    ...options.env,
+    OFFSHOOT_HOME: home,
+    OFFSHOOT_API_PORT: options.env?.OFFSHOOT_API_PORT ?? '0',
+    OFFSHOOT_HTTP_PORT: options.env?.OFFSHOOT_HTTP_PORT ?? '0',
+    OFFSHOOT_POSTGRES_PORT: options.env?.OFFSHOOT_POSTGRES_PORT ?? '0',
+  };
+  const { instance, runtimeDir } = readConfig(env, process.getuid?.() ?? 1);
+  const cli = cliRunner(root, env);
+  const reach = () => {
+    const file = readClientFile(home);
+    assert.ok(file, 'the daemon has written its client file');
+    return file;
+  };
+  const daemon: TestDaemon = {
+    home,
+    env,
+    cli,
+    get client() {
+      return createClient(reach());
+    },
+    get pid() {
+      return reach().pid;
+    },
+    async kill9() {
+      const { pid } = reach();
+      process.kill(pid, 'SIGKILL');
+      await until(() => (identify(pid) === undefined ? true : undefined), {
+        what: 'the daemon is gone',
+        deadlineMs: 10_000,
+      });
+    },
+    async labelled(text) {
+      const found: string[] = [];
+      for (const pid of await readdir('/proc')) {
+        if (!/^\d+$/.test(pid)) continue;
+        const environ = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '');
+        const variables = environ.split('\0');
+        if (!variables.includes(`OFFSHOOT_INSTANCE=${instance}`)) continue;
+        const part =
+          variables.find(v => v.startsWith('OFFSHOOT_PART='))?.slice('OFFSHOOT_PART='.length) ?? '';
+        if (part.includes(text)) found.push(`${pid} ${part}`);
+      }
+      return found.sort();
+    },
+    mounts: () =>
+      readFileSync('/proc/self/mounts', 'utf8')
+        .split('\n')
+        .filter(line => line.includes(home) || line.includes(runtimeDir)),
+    async [Symbol.asyncDispose]() {
+      const down = await cli(['down']);
+      await rm(home, { recursive: true, force: true });
+      assert.equal(down.code, 0, `offshoot down: ${down.stderr}`);
+      assert.deepEqual(await daemon.labelled(''), [], 'no process is left');
+      assert.deepEqual(daemon.mounts(), [], 'nothing is mounted any more');
+    },
+  };
+  if (options.start !== false) {
+    const up = await cli(['up', '--detach']);
+    if (up.code !== 0) {
+      await daemon[Symbol.asyncDispose]();
+      assert.fail(`offshoot up: ${up.stderr}`);
+    }
+  }
+  return daemon;
+}
