@@ -5,6 +5,7 @@ import { flushCompileCache } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pino from 'pino';
+import type { ApiContext } from './api/context.ts';
 import { keyring, newKey } from './api/keys.ts';
 import { type ApiServer, startApi } from './api/server.ts';
 import type { Config } from './config.ts';
@@ -87,19 +88,17 @@ export async function startDaemon(
   const { host, customHeaders } = config;
   const wanted = { api: config.apiPort, http: config.httpPort, postgres: config.postgresPort };
   const ports = await withRememberedPorts(config.home, host, wanted);
-  const gateway = await createGateway({ host, port: ports.postgres, resolve: loop.awake, log });
+  const gateway = await naming('OFFSHOOT_POSTGRES_PORT', () =>
+    createGateway({ host, port: ports.postgres, resolve: loop.awake, log }),
+  );
   opened.defer(() => gateway.close());
   postgres = gateway.address;
   const authorise = async (key: string) => keys.accepts(key);
-  const previews = await createPreviewServer({
-    routes: loop.routes,
-    log,
-    domain: config.domain,
-    host,
-    port: ports.http,
-    authorise,
-    customHeaders,
-  });
+  const { domain } = config;
+  const { routes } = loop;
+  const previews = await naming('OFFSHOOT_HTTP_PORT', () =>
+    createPreviewServer({ routes, log, domain, host, port: ports.http, authorise, customHeaders }),
+  );
   opened.defer(() => previews.close(graceMs));
   preview.port = previews.port;
   const router = createRouter({
@@ -119,38 +118,36 @@ export async function startDaemon(
   opened.defer(() => router.close(graceMs));
   opened.defer(() => loop.close());
 
-  api = await startApi(
-    {
-      store,
-      keys,
-      routes: loop.routes,
-      gateway: () => postgres,
-      info: () => ({
-        version,
-        pid: process.pid,
-        home: config.home,
-        startedAt,
-        volumes: {
-          driver: drivers.volumes.name,
-          copyOnWrite: drivers.volumes.copyOnWrite,
-          why: drivers.why.volumes,
-        },
-        api: { host: api!.host, port: api!.port },
-        preview,
-        postgres,
-        log: logFile,
-        leftovers: loop.leftovers().orphans.map(id => `volume ${id} belongs to no branch`),
-      }),
-      doctor: () => drivers.capabilities(),
-      logs({ namespace, workload, sandbox, lines }) {
-        const id =
-          sandbox === undefined ? baselineId(namespace, workload) : forkId(sandbox, namespace, workload);
-        return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
+  const context: ApiContext = {
+    store,
+    keys,
+    routes: loop.routes,
+    gateway: () => postgres,
+    info: () => ({
+      version,
+      pid: process.pid,
+      home: config.home,
+      startedAt,
+      volumes: {
+        driver: drivers.volumes.name,
+        copyOnWrite: drivers.volumes.copyOnWrite,
+        why: drivers.why.volumes,
       },
-      shutdown: stopping.resolve,
+      api: { host: api!.host, port: api!.port },
+      preview,
+      postgres,
+      log: logFile,
+      leftovers: loop.leftovers().orphans.map(id => `volume ${id} belongs to no branch`),
+    }),
+    doctor: () => drivers.capabilities(),
+    logs({ namespace, workload, sandbox, lines }) {
+      const id =
+        sandbox === undefined ? baselineId(namespace, workload) : forkId(sandbox, namespace, workload);
+      return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
     },
-    { host, port: ports.api, names: [], log },
-  );
+    shutdown: stopping.resolve,
+  };
+  api = await naming('OFFSHOOT_API_PORT', () => startApi(context, { host, port: ports.api, names: [], log }));
   opened.defer(() => api?.close());
   rememberPorts(config.home, { api: api.port, http: previews.port, postgres: postgres.port });
 
@@ -207,6 +204,16 @@ export async function probeDrivers(
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** Adds to "the port is taken" the variable that chooses another one; servers do not know its name. */
+async function naming<T>(variable: string, open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    if (!(error instanceof OffshootError && error.code === 'host/port-taken')) throw error;
+    throw new OffshootError('host/port-taken', { ...error.params, variable }, { cause: error });
+  }
+}
 
 async function lockHome(config: Config, opened: AsyncDisposableStack): Promise<void> {
   await mkdir(join(config.home, 'logs'), { recursive: true });

@@ -73,8 +73,7 @@ export async function startApi(
     await app.listen({ host, port });
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw cause;
-    const hint = 'stop what listens there, or set OFFSHOOT_API_PORT';
-    throw new OffshootError('host/port-taken', { host, port, what: 'the API', hint }, { cause });
+    throw new OffshootError('host/port-taken', { host, port, what: 'the API' }, { cause });
   }
   const address = app.server.address() as { port: number };
   return { host, port: address.port, close: () => app.close() };

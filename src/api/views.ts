@@ -23,6 +23,7 @@ export function branchView(
     state: deletedAt !== undefined ? 'deleting' : (status?.state ?? 'creating'),
     reason: status?.reason ?? 'InProgress',
     message: status?.message ?? 'being created',
+    ...(status?.hint !== undefined && { hint: status.hint }),
     conditions: status?.conditions ?? [],
     createdAt,
   };

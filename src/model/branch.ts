@@ -25,6 +25,8 @@ export type BranchStatus = {
   readonly state: BranchState;
   readonly reason: string;
   readonly message: string;
+  /** What to do about a failure. */
+  readonly hint?: string;
   readonly conditions: readonly Condition[];
   readonly observedGeneration: number;
 };

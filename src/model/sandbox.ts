@@ -106,6 +106,8 @@ export type SandboxStatus = {
     readonly ready: boolean;
     readonly failed: boolean;
     readonly message?: string;
+    /** What to do about a failure. */
+    readonly hint?: string;
     /** Which of the plugin's workflows `steps` is about. */
     readonly workflow: 'create' | 'delete';
     readonly steps: readonly { readonly name: string; readonly state: StepState; readonly ms?: number }[];

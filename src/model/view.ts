@@ -24,6 +24,7 @@ export type BranchView = {
   readonly state: BranchState;
   readonly reason: string;
   readonly message: string;
+  readonly hint?: string;
   readonly conditions: readonly Condition[];
   readonly createdAt: string;
 };

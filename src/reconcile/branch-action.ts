@@ -79,7 +79,11 @@ function readyOrThrow(branch: Stored<'branch'> | undefined): Stored<'branch'> | 
   if (branch === undefined)
     throw new OffshootError('api/not-found', { kind: 'branch', name: 'of this resource' });
   if (branch.status?.state === 'failed') {
-    throw new OffshootError('branch/failed', { name: branch.spec.name, why: branch.status.message });
+    throw new OffshootError('branch/failed', {
+      name: branch.spec.name,
+      why: branch.status.message,
+      hint: branch.status.hint,
+    });
   }
   return branch.status?.state === 'ready' ? branch : undefined;
 }

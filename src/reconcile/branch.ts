@@ -186,6 +186,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
         reason: stopped?.reason ?? (state === 'ready' ? 'Ready' : 'InProgress'),
         message:
           error?.message ?? stopped?.message ?? (state === 'ready' ? 'accepts connections' : `${state} …`),
+        ...(error?.hint !== undefined && { hint: error.hint }),
         conditions,
         observedGeneration: branch.generation,
       };

@@ -329,6 +329,7 @@ export function resourceStatuses(sandbox: Stored<'sandbox'>): SandboxStatus['res
       ready: record?.phase === 'created',
       failed: record?.phase === 'failed' || record?.phase === 'undoing',
       ...(failure !== undefined && { message: failure.message }),
+      ...(failure?.hint !== undefined && { hint: failure.hint }),
       workflow,
       steps: Object.entries(record?.[workflow] ?? {}).map(([step, s]) => ({
         name: step,

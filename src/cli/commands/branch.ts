@@ -168,7 +168,8 @@ export async function waitForBranch(
     probe: objects => {
       const seen = objects.get(id);
       if (seen === undefined) throw new OffshootError('api/not-found', { kind: 'branch', name });
-      if (seen.state === 'failed') throw new OffshootError('branch/failed', { name, why: seen.message });
+      if (seen.state === 'failed')
+        throw new OffshootError('branch/failed', { name, why: seen.message, hint: seen.hint });
       return seen.state === 'ready' ? true : undefined;
     },
     last: objects => objects.get(id)?.message,

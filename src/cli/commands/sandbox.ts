@@ -152,7 +152,7 @@ function failure({ name, status }: SandboxView): OffshootError {
   const resource = status.resources.find(r => r.failed);
   const output = resource?.output ?? status.forks.find(f => !f.ready)?.log;
   const more = output === undefined ? {} : { output: output.join('\n') };
-  return new OffshootError('sandbox/not-ready', { name, why: status.message }, more);
+  return new OffshootError('sandbox/not-ready', { name, why: status.message, hint: resource?.hint }, more);
 }
 
 async function remove(

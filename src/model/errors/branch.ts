@@ -65,13 +65,15 @@ export const branchErrors = {
     exit: 1,
     retry: true,
     say: p => `branch "${p.name}" could not be made ready: ${p.why}`,
+    hint: p => String(p.hint ?? `see "offshoot branch get ${p.name}"; it is tried again by itself`),
   },
   'sql/failed': {
     fault: 'user',
     http: 422,
     exit: 1,
     retry: false,
-    say: p => `PostgreSQL says: ${p.why}${p.state ? ` (SQLSTATE ${p.state})` : ''}${p.position ? `, at character ${p.position}` : ''}`,
+    say: p =>
+      `PostgreSQL says: ${p.why}${p.state ? ` (SQLSTATE ${p.state})` : ''}${p.position ? `, at character ${p.position}` : ''}`,
     hint: p => String(p.hint ?? 'mend the statement; nothing of this text was kept'),
   },
   'project/not-empty': {

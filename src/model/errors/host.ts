@@ -16,7 +16,7 @@ export const hostErrors = {
     exit: 1,
     retry: false,
     say: p => `cannot listen on ${p.host}:${p.port} for ${p.what}: the port is taken`,
-    hint: p => (p.hint === undefined ? 'stop what listens there, or choose another port' : String(p.hint)),
+    hint: p => `stop what listens there, or choose another port${p.variable ? ` with ${p.variable}` : ''}`,
   },
   'host/already-running': {
     fault: 'user',

@@ -84,7 +84,8 @@ export const sandboxErrors = {
     exit: 1,
     retry: false,
     say: p => `sandbox "${p.name}" cannot become ready: ${p.why}`,
-    hint: p => `mend the cause and apply again, or "offshoot sandbox delete ${p.name}"`,
+    hint: p =>
+      `${p.hint ? `${p.hint}; ` : ''}mend the cause and apply again, or "offshoot sandbox delete ${p.name}"`,
   },
   'manifest/failed': {
     fault: 'user',

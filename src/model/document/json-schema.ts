@@ -1,0 +1,20 @@
+/** JSON Schemas of the documents, for editors. They know the shapes, not the rules across a document. */
+import { z } from 'zod';
+import { pluginSchema } from './plugin-schema.ts';
+import { sandboxSchema } from './sandbox-schema.ts';
+
+/** Content by path from the root of the repository; a test fails when a file has another. */
+export function jsonSchemaFiles(): Readonly<Record<string, string>> {
+  return {
+    'docs/schema/sandbox.json': schemaText('Sandbox', sandboxSchema),
+    'docs/schema/resource-plugin.json': schemaText('Resource plugin', pluginSchema),
+  };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function schemaText(title: string, schema: z.ZodType): string {
+  const text = JSON.stringify({ title, ...z.toJSONSchema(schema, { io: 'input' }) }, undefined, 2);
+  // The formatter of the repository writes lists of plain values in one line.
+  return `${text.replace(/\[\s+("[^[\]{}]*")\s+\]/g, (_, items: string) => `[${items.replace(/\s+/g, ' ')}]`)}\n`;
+}

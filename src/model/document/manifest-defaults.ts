@@ -1,0 +1,59 @@
+/** What Kubernetes fills in where a manifest says nothing, as far as we read it. */
+import type { Container, Deployment, Manifest, Probe, Secret, Service } from '../kubernetes.ts';
+import { decodeSecret } from './manifest-rules.ts';
+
+/** `manifest` with namespace and defaults; a Secret, until now as it stands in the file, gets its text. */
+export function completeManifest(manifest: Manifest): Manifest {
+  if (manifest.kind === 'Namespace') return manifest;
+  const metadata = { namespace: 'default', ...manifest.metadata };
+  switch (manifest.kind) {
+    case 'Deployment':
+      return { ...manifest, metadata, spec: deploymentSpec(manifest.spec) };
+    case 'Service':
+      return { ...manifest, metadata, spec: serviceSpec(manifest.spec) };
+    case 'Secret':
+      return { ...secretText(manifest), metadata };
+    case 'ConfigMap':
+      return { ...manifest, metadata };
+  }
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function deploymentSpec(spec: Deployment['spec']): Deployment['spec'] {
+  const pod = spec.template.spec;
+  const containers = pod.containers.map(withProbeDefaults);
+  return { replicas: 1, ...spec, template: { ...spec.template, spec: { ...pod, containers } } };
+}
+
+function withProbeDefaults(container: Container): Container {
+  const { readinessProbe, livenessProbe, startupProbe } = container;
+  return {
+    ...container,
+    ...(readinessProbe && { readinessProbe: withDefaults(readinessProbe) }),
+    ...(livenessProbe && { livenessProbe: withDefaults(livenessProbe) }),
+    ...(startupProbe && { startupProbe: withDefaults(startupProbe) }),
+  };
+}
+
+/** Kubernetes documentation, "Configure Liveness, Readiness and Startup Probes". */
+const withDefaults = (probe: Probe): Probe => ({
+  initialDelaySeconds: 0,
+  periodSeconds: 10,
+  timeoutSeconds: 1,
+  successThreshold: 1,
+  failureThreshold: 3,
+  ...probe,
+});
+
+function serviceSpec(spec: Service['spec']): Service['spec'] {
+  if (spec.ports === undefined) return spec;
+  return { ...spec, ports: spec.ports.map(port => ({ targetPort: port.port, ...port })) };
+}
+
+/** `stringData` wins over `data`, and is gone afterwards, as in Kubernetes. */
+function secretText({ stringData, data = {}, ...rest }: Secret): Secret {
+  const decoded = Object.entries(data).map(([key, value]) => [key, decodeSecret(value)!] as const);
+  const plain = stringData as Readonly<Record<string, string>> | undefined;
+  return { ...rest, data: { ...Object.fromEntries(decoded), ...plain } };
+}

@@ -1,0 +1,181 @@
+/**
+ * The shapes of the Kubernetes objects that we read. Fields that we do not know stay as they are: there are
+ * many, and patches and other runtimes may understand them.
+ */
+import { z } from 'zod';
+import { dnsName, envName, label, port, text, textMap } from './fields.ts';
+
+const metadata = (name: z.ZodString) =>
+  z.looseObject({
+    name,
+    namespace: label.optional(),
+    labels: textMap.optional(),
+    annotations: textMap.optional(),
+  });
+
+/** RFC 1035: names of Services become variables and the first label of hosts, so a letter comes first. */
+const serviceName = label.regex(/^[a-z]/, 'the name of a Service starts with a letter');
+
+const dataKey = z.string().regex(/^[-._a-zA-Z0-9]+$/, 'a key has only letters, digits, "-", "_" and "."');
+
+/** RFC 4648 section 4; line breaks in it are allowed, as for Kubernetes. */
+const base64 = z.string().refine(value => {
+  const joined = value.replace(/[\r\n]/g, '');
+  return joined.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(joined);
+}, 'must be base64; plain text belongs under stringData');
+
+const wholeNumber = z.int().min(0, 'must not be negative');
+
+const keyRef = z.looseObject({ name: text, key: text, optional: z.boolean().optional() });
+
+const env = z
+  .looseObject({
+    name: envName,
+    value: z.string().optional(),
+    valueFrom: z
+      .looseObject({
+        configMapKeyRef: keyRef.optional(),
+        secretKeyRef: keyRef.optional(),
+        fieldRef: z.looseObject({ fieldPath: text }).optional(),
+      })
+      .refine(value => Object.keys(value).length === 1, 'needs exactly one source')
+      .optional(),
+  })
+  .refine(
+    entry => (entry.value ?? '') === '' || entry.valueFrom === undefined,
+    'an environment variable cannot have both value and valueFrom',
+  );
+
+const mapRef = z.looseObject({ name: text, optional: z.boolean().optional() });
+
+const envFrom = z
+  .looseObject({
+    prefix: z.string().optional(),
+    configMapRef: mapRef.optional(),
+    secretRef: mapRef.optional(),
+  })
+  .refine(
+    source => (source.configMapRef === undefined) !== (source.secretRef === undefined),
+    'needs exactly one of configMapRef, secretRef',
+  );
+
+/** A number, or the name of a container's port. */
+const portOrName = z.custom<number | string>(
+  value =>
+    typeof value === 'string' ? /^[a-z0-9-]*[a-z][a-z0-9-]*$/.test(value) : port.safeParse(value).success,
+  { error: issue => (issue.input === undefined ? undefined : PORT_OR_NAME) },
+);
+const PORT_OR_NAME = 'must be a whole number from 1 to 65535 or the name of a port';
+
+const HANDLERS = ['httpGet', 'tcpSocket', 'exec', 'grpc'] as const;
+
+const probe = z
+  .looseObject({
+    httpGet: z
+      .looseObject({
+        path: z.string().optional(),
+        port: portOrName,
+        scheme: z.enum(['HTTP', 'HTTPS']).optional(),
+        httpHeaders: z.array(z.looseObject({ name: text, value: z.string() })).optional(),
+      })
+      .optional(),
+    tcpSocket: z.looseObject({ port: portOrName }).optional(),
+    exec: z.looseObject({ command: z.array(z.string()).min(1, 'must not be empty') }).optional(),
+    initialDelaySeconds: wholeNumber.optional(),
+    periodSeconds: wholeNumber.optional(),
+    timeoutSeconds: wholeNumber.optional(),
+    successThreshold: wholeNumber.optional(),
+    failureThreshold: wholeNumber.optional(),
+  })
+  .refine(
+    value => HANDLERS.filter(handler => value[handler] !== undefined).length === 1,
+    `a probe needs exactly one of ${HANDLERS.join(', ')}`,
+  );
+
+const container = z.looseObject({
+  name: label,
+  image: text,
+  command: z.array(z.string()).optional(),
+  args: z.array(z.string()).optional(),
+  workingDir: z.string().optional(),
+  ports: z
+    .array(z.looseObject({ name: text.optional(), containerPort: port, protocol: z.string().optional() }))
+    .optional(),
+  env: z.array(env).optional(),
+  envFrom: z.array(envFrom).optional(),
+  readinessProbe: probe.optional(),
+  livenessProbe: probe.optional(),
+  startupProbe: probe.optional(),
+});
+
+const deployment = z.looseObject({
+  apiVersion: z.literal('apps/v1'),
+  kind: z.literal('Deployment'),
+  metadata: metadata(dnsName),
+  spec: z.looseObject({
+    replicas: wholeNumber.optional(),
+    selector: z.looseObject({ matchLabels: textMap.optional() }),
+    template: z.looseObject({
+      metadata: z.looseObject({ labels: textMap.optional(), annotations: textMap.optional() }).optional(),
+      spec: z.looseObject({
+        containers: z.array(container).min(1, 'must not be empty').max(100, 'must have at most 100 items'),
+        initContainers: z.array(z.looseObject({})).optional(),
+      }),
+    }),
+  }),
+});
+
+const service = z.looseObject({
+  apiVersion: z.literal('v1'),
+  kind: z.literal('Service'),
+  metadata: metadata(serviceName),
+  spec: z.looseObject({
+    selector: textMap.optional(),
+    ports: z
+      .array(
+        z.looseObject({
+          name: text.optional(),
+          port,
+          targetPort: portOrName.optional(),
+          protocol: z.string().optional(),
+          appProtocol: z.string().optional(),
+        }),
+      )
+      .optional(),
+  }),
+});
+
+const configMap = z.looseObject({
+  apiVersion: z.literal('v1'),
+  kind: z.literal('ConfigMap'),
+  metadata: metadata(dnsName),
+  data: z.record(dataKey, z.string()).optional(),
+});
+
+const secret = z.looseObject({
+  apiVersion: z.literal('v1'),
+  kind: z.literal('Secret'),
+  metadata: metadata(dnsName),
+  type: z.string().optional(),
+  data: z.record(dataKey, base64).optional(),
+  stringData: z.record(dataKey, z.string()).optional(),
+});
+
+const namespace = z.looseObject({
+  apiVersion: z.literal('v1'),
+  kind: z.literal('Namespace'),
+  metadata: metadata(label),
+});
+
+export const manifestSchemas = {
+  ConfigMap: configMap,
+  Deployment: deployment,
+  Namespace: namespace,
+  Secret: secret,
+  Service: service,
+} as const;
+
+export type DeploymentDocument = z.infer<typeof deployment>;
+export type ServiceDocument = z.infer<typeof service>;
+export type SecretDocument = z.infer<typeof secret>;
+export type ManifestDocument = z.infer<(typeof manifestSchemas)[keyof typeof manifestSchemas]>;

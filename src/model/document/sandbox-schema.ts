@@ -1,0 +1,248 @@
+/**
+ * The shape of the sandbox document: all of Signadot's schema, also the parts that nothing carries out yet
+ * (sandbox-unsupported.ts names them). Unknown fields are errors. Rules inside one object are here, rules
+ * across the document in sandbox-rules.ts.
+ */
+import { z } from 'zod';
+import { sandboxNameProblem } from '../names.ts';
+import { parseServiceHost } from '../service.ts';
+import { dnsName, envName, label, name, outputKey, path, port, shortList, text, textMap } from './fields.ts';
+import { pluginNameProblem } from './plugin-name.ts';
+
+const sandboxName = z.string().superRefine((value, issues) => {
+  const lower = value.toLowerCase();
+  const problem =
+    lower !== value && sandboxNameProblem(lower) === undefined
+      ? 'a sandbox name is written in lowercase'
+      : sandboxNameProblem(value);
+  if (problem === undefined) return;
+  const params = sandboxNameProblem(lower) === undefined ? { suggestion: lower } : {};
+  issues.addIssue({ code: 'custom', message: `"${value}" is not a sandbox name: ${problem}`, params });
+});
+
+const cluster = z
+  .string({
+    error: issue =>
+      issue.input === undefined
+        ? 'missing field "cluster"; write "cluster: local" when everything runs on one machine'
+        : undefined,
+  })
+  .min(1, 'must not be empty; write "cluster: local" when everything runs on one machine')
+  .max(255, 'must have at most 255 characters');
+
+/** The prefix is Signadot's: the pair ties a sandbox to a pull request, one of them alone means nothing. */
+const labels = textMap.superRefine((value, issues) => {
+  const repo = value[REPO_LABEL];
+  const pullRequest = value[PULL_REQUEST_LABEL];
+  const report = (key: string, message: string) => issues.addIssue({ code: 'custom', path: [key], message });
+  for (const key of Object.keys(value)) {
+    if (key.startsWith('signadot/') && key !== REPO_LABEL && key !== PULL_REQUEST_LABEL)
+      report(key, 'labels with the prefix "signadot/" are reserved');
+  }
+  if (repo !== undefined && !/^[^/\s]+\/[^/\s]+$/.test(repo)) report(REPO_LABEL, 'must be OWNER/REPOSITORY');
+  if (pullRequest !== undefined && !/^\d+$/.test(pullRequest))
+    report(PULL_REQUEST_LABEL, 'must be the number of a pull request');
+  if (repo !== undefined && pullRequest === undefined)
+    report(REPO_LABEL, `needs the label "${PULL_REQUEST_LABEL}" beside it`);
+  if (pullRequest !== undefined && repo === undefined)
+    report(PULL_REQUEST_LABEL, `needs the label "${REPO_LABEL}" beside it`);
+});
+const REPO_LABEL = 'signadot/github-repo';
+const PULL_REQUEST_LABEL = 'signadot/github-pull-request';
+
+const ttl = z.strictObject({
+  duration: z
+    .string()
+    .regex(/^\d+[mhdw]$/, 'must be a whole number and one of m, h, d, w, e.g. 2d')
+    .refine(value => !(Number.parseInt(value, 10) > 0xffff_ffff), 'the number must fit into 32 bits'),
+  offsetFrom: z.enum(['', 'createdAt', 'updatedAt']).optional(),
+});
+
+// `ArgoRollout` is an older spelling of Rollout.
+const workload = z.strictObject({
+  kind: z.enum(['Deployment', 'Rollout', 'ArgoRollout']),
+  namespace: label,
+  name: dnsName,
+});
+
+const keyRef = z.strictObject({ name: dnsName, key: text, optional: z.boolean().optional() });
+
+const valueFrom = z
+  .strictObject({
+    resource: z.strictObject({ name: text, outputKey }).optional(),
+    fork: z.strictObject({ forkOf: workload, expression: text }).optional(),
+    configMap: keyRef.optional(),
+    secret: keyRef.optional(),
+  })
+  .refine(value => Object.keys(value).length === 1, 'needs exactly one of resource, fork, configMap, secret');
+
+const env = z
+  .strictObject({
+    name: envName,
+    container: text.optional(),
+    operation: z.enum(['upsert', 'delete']).optional(),
+    value: z.string().optional(),
+    valueFrom: valueFrom.optional(),
+  })
+  .superRefine((entry, issues) => {
+    const report = (message: string) => issues.addIssue({ code: 'custom', message });
+    if (entry.operation === 'delete') {
+      // Clients that write every field send an empty value along.
+      if (entry.valueFrom !== undefined || (entry.value ?? '') !== '')
+        report('"operation: delete" takes no value');
+    } else if ((entry.value === undefined) === (entry.valueFrom === undefined)) {
+      report(`environment variable "${entry.name}" needs exactly one of value, valueFrom`);
+    }
+  });
+
+const endpointName = z
+  .string()
+  .max(60, 'must have at most 60 characters')
+  .superRefine((value, issues) => {
+    const lower = value.toLowerCase();
+    const valid = (candidate: string) => /^[a-z0-9]+(-[a-z0-9]+)*$/.test(candidate);
+    if (valid(value)) return;
+    const message =
+      'becomes part of a host name: only lowercase letters, digits and single hyphens between them are allowed';
+    const params = valid(lower) ? { suggestion: lower } : {};
+    issues.addIssue({ code: 'custom', message, params });
+  });
+
+const protocol = z.enum(['http', 'https', 'grpc']);
+
+/** Protocol and host of an endpoint's target; undefined when it is not a URL of just protocol, host and port. */
+export function parseTarget(value: string): { readonly protocol: string; readonly host: string } | undefined {
+  const url = URL.parse(value);
+  if (url === null || url.port === '0' || !/^(https?|grpc):\/\/[^/?#@\s]+\/?$/.test(value)) return undefined;
+  return { protocol: url.protocol.slice(0, -1), host: url.hostname };
+}
+
+const HOST_RULE = 'SERVICE.NAMESPACE.svc or WORKLOAD.NAMESPACE.deploy';
+
+const host = z
+  .string()
+  .refine(value => parseServiceHost(value) !== undefined, `must be a host of the cluster: ${HOST_RULE}`);
+
+const target = z.string().refine(value => {
+  const parsed = parseTarget(value);
+  return parsed !== undefined && parseServiceHost(parsed.host) !== undefined;
+}, `must be a URL such as http://users-service.demo.svc:3000, its host ${HOST_RULE}`);
+
+const fork = z.strictObject({
+  name: name(30).optional(),
+  forkOf: workload,
+  customizations: z
+    .strictObject({
+      images: z.array(z.strictObject({ container: text.optional(), image: text })).optional(),
+      env: z.array(env).optional(),
+      patch: z
+        .strictObject({
+          type: z.enum(['strategic', 'merge', 'json', 'signadot/env', 'signadot/image']),
+          value: text,
+        })
+        .optional(),
+    })
+    .optional(),
+  endpoints: z.array(z.strictObject({ name: endpointName, port, protocol: protocol.optional() })).optional(),
+});
+
+const hostAndPort = z.string().regex(/^[^\s/]*:\d{1,5}$/, 'must be HOST:PORT, e.g. localhost:3000');
+
+const fileKeyRef = z.strictObject({
+  name: dnsName,
+  // Absent: the whole map, as a directory.
+  key: text.optional(),
+  optional: z.boolean().optional(),
+});
+
+const local = z.strictObject({
+  name: name(30),
+  from: workload,
+  mappings: z.array(z.strictObject({ port, toLocal: hostAndPort, appProtocol: text.optional() })).optional(),
+  env: z.array(env).optional(),
+  files: z
+    .array(
+      z
+        .strictObject({
+          path,
+          value: z.string().optional(),
+          valueFrom: z
+            .strictObject({
+              configMap: fileKeyRef.optional(),
+              secret: fileKeyRef.optional(),
+              resource: z.strictObject({ name: text, outputKey: outputKey.optional() }).optional(),
+            })
+            .refine(
+              value => Object.keys(value).length === 1,
+              'needs exactly one of configMap, secret, resource',
+            )
+            .optional(),
+        })
+        .refine(
+          file => (file.value === undefined) !== (file.valueFrom === undefined),
+          'a file needs exactly one of value, valueFrom',
+        ),
+    )
+    .optional(),
+});
+
+const middleware = z.strictObject({
+  name: text,
+  args: z
+    .array(
+      z
+        .strictObject({
+          name: text,
+          value: z.string().optional(),
+          valueFrom: z.strictObject({ forward: text }).optional(),
+        })
+        .refine(
+          arg => (arg.value === undefined) !== (arg.valueFrom === undefined),
+          'an argument needs exactly one of value, valueFrom',
+        ),
+    )
+    .optional(),
+  match: z.array(z.strictObject({ workload: text })).optional(),
+});
+
+const resource = z.strictObject({
+  name: name(63),
+  plugin: z.string().superRefine((value, issues) => {
+    const message = pluginNameProblem(value, { latest: true });
+    if (message !== undefined) issues.addIssue({ code: 'custom', message });
+  }),
+  params: textMap.optional(),
+});
+
+export const sandboxSchema = z.strictObject({
+  name: sandboxName,
+  spec: z.strictObject({
+    cluster,
+    description: z.string().optional(),
+    labels: labels.optional(),
+    ttl: ttl.optional(),
+    resources: shortList(resource).optional(),
+    forks: shortList(fork).optional(),
+    defaultRouteGroup: z
+      .strictObject({ endpoints: z.array(z.strictObject({ name: endpointName, target })).optional() })
+      .optional(),
+    endpoints: z
+      .array(z.strictObject({ name: endpointName, host, port, protocol: protocol.optional() }))
+      .optional(),
+    local: shortList(local).optional(),
+    virtual: z.array(z.strictObject({ name: name(30), workload })).optional(),
+    middleware: z.array(middleware).optional(),
+    routing: z
+      .strictObject({
+        forwards: z
+          .array(z.strictObject({ name: name(30), port, toLocal: hostAndPort, appProtocol: text.optional() }))
+          .optional(),
+      })
+      .optional(),
+    connection: z.strictObject({ devboxId: z.string().optional() }).optional(),
+    localMachineID: z.string().optional(),
+    disableSandboxTrafficManager: z.boolean().optional(),
+  }),
+});
+
+export type SandboxDocument = z.infer<typeof sandboxSchema>;

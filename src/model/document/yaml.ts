@@ -1,0 +1,232 @@
+/**
+ * YAML (and JSON, which is a part of it) to plain values, with the place of every node. Written for text
+ * that nobody vouches for: size, depth and what aliases multiply are capped.
+ */
+import {
+  type Alias,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseAllDocuments,
+  type YAMLMap,
+} from 'yaml';
+import { documentError, type Locate, type Path, type Position, type Problem } from './problem.ts';
+
+/** A text and the name under which problems report it. */
+export type Source = { readonly text: string; readonly file: string };
+
+export type YamlDocument = {
+  /** null, booleans, numbers, strings, arrays and plain objects only. */
+  readonly value: unknown;
+  readonly locate: Locate;
+};
+
+export type YamlError = Partial<Position> & { readonly message: string };
+
+/** Bytes of one text. */
+export const MAX_BYTES = 1024 * 1024;
+const MAX_DEPTH = 100;
+/** Nodes that all aliases of a text together may stand for. */
+const MAX_ALIASED_NODES = 10_000;
+
+/**
+ * The one document of `source`.
+ * @throws OffshootError document/invalid with every syntax problem; also when the text is empty or holds more than one document
+ */
+export function readDocument({ text, file }: Source): YamlDocument {
+  const { documents, errors } = parseYaml(text);
+  const [first, second] = documents;
+  if (errors.length === 0 && first !== undefined && second === undefined) return first;
+  const found: YamlError[] = [...errors];
+  if (second !== undefined)
+    found.push({
+      ...second.locate([]),
+      message: `one document is expected, this is one of ${documents.length}`,
+    });
+  else if (errors.length === 0) found.push({ message: 'there is no document in it' });
+  throw documentError('document/invalid', file, syntaxProblems(file, found));
+}
+
+export const syntaxProblems = (file: string, errors: readonly YamlError[]): readonly Problem[] =>
+  errors.map(error => ({ file, path: '', ...error }));
+
+/** All documents of `text` that are not empty, or all that is wrong with it. Never throws. */
+export function parseYaml(text: string): {
+  readonly documents: readonly YamlDocument[];
+  readonly errors: readonly YamlError[];
+} {
+  if (Buffer.byteLength(text) > MAX_BYTES)
+    return { documents: [], errors: [{ message: `the text is larger than ${MAX_BYTES / 1024} KiB` }] };
+  const lines = new LineCounter();
+  const position = (offset: number): Position => {
+    const { line, col } = lines.linePos(offset);
+    return { line: Math.max(line, 1), column: Math.max(col, 1) };
+  };
+  // Duplicate keys, merge keys and aliases are resolved below: the library compares keys pairwise and
+  // resolves each alias by a walk over the whole document, which makes long hostile files slow.
+  const parsed = parseAllDocuments(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    schema: 'core',
+    resolveKnownTags: false,
+    uniqueKeys: false,
+  });
+  const documents: YamlDocument[] = [];
+  const errors: YamlError[] = [];
+  for (const document of parsed) {
+    const faults = [...document.errors, ...document.warnings];
+    if (faults.some(fault => fault.code === 'RESOURCE_EXHAUSTION')) {
+      // The parser ran out of stack; whatever else it reports follows from that.
+      return { documents: [], errors: [{ message: TOO_DEEP }] };
+    }
+    for (const { pos, message } of faults) errors.push({ ...position(pos[0]), message: lowerFirst(message) });
+    if (faults.length > 0 || document.contents === null || isEmpty(document.contents)) continue;
+    const reader = new NodeReader();
+    const { value, spot } = reader.read(document.contents, 0);
+    for (const { offset, message } of reader.faults) errors.push({ ...position(offset), message });
+    documents.push({ value, locate: (path, part) => position(offsetOf(spot, path, part)) });
+  }
+  return { documents, errors };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+const TOO_DEEP = `it is nested deeper than ${MAX_DEPTH} levels`;
+
+/** Offsets into the text of a node, its key and what is below it. */
+type Spot = {
+  readonly key?: number;
+  readonly value: number;
+  readonly children?: ReadonlyMap<string | number, Spot>;
+};
+
+/** What a node became. `nodes` and `height` count what an alias to it multiplies. */
+type Read = {
+  readonly value: unknown;
+  readonly spot: Spot;
+  readonly nodes: number;
+  readonly height: number;
+};
+
+/** Turns one document's nodes into values. Anchors are looked up in text order, as YAML 1.2.2 section 7.1 has it. */
+class NodeReader {
+  readonly faults: { readonly offset: number; readonly message: string }[] = [];
+  readonly #anchors = new Map<string, Read>();
+  #aliased = 0;
+
+  read(node: Node | null, depth: number): Read {
+    const offset = node?.range?.[0] ?? 0;
+    if (depth > MAX_DEPTH) return this.#refuse(offset, TOO_DEEP);
+    if (isAlias(node)) return this.#alias(node, offset, depth);
+    const read = isMap(node)
+      ? this.#map(node, offset, depth)
+      : isSeq(node)
+        ? this.#list(node.items as (Node | null)[], offset, depth)
+        : { value: isScalar(node) ? node.value : null, spot: { value: offset }, nodes: 1, height: 0 };
+    // Set only now, so that a node that contains an alias to itself is an unknown alias, not a circle.
+    if (node?.anchor !== undefined) this.#anchors.set(node.anchor, read);
+    return read;
+  }
+
+  #alias(node: Alias, offset: number, depth: number): Read {
+    const read = this.#anchors.get(node.source);
+    if (read === undefined)
+      return this.#refuse(offset, `there is no anchor "&${node.source}" before this alias`);
+    if (depth + read.height > MAX_DEPTH) return this.#refuse(offset, TOO_DEEP);
+    this.#aliased += read.nodes;
+    if (this.#aliased <= MAX_ALIASED_NODES) return { ...read, spot: { ...read.spot, value: offset } };
+    return this.#refuse(offset, `aliases stand for more than ${MAX_ALIASED_NODES} values`);
+  }
+
+  #list(items: readonly (Node | null)[], offset: number, depth: number): Read {
+    const reads = items.map(item => this.read(item, depth + 1));
+    const children = new Map(reads.map((read, i) => [i, read.spot]));
+    return { value: reads.map(read => read.value), spot: { value: offset, children }, ...extent(reads) };
+  }
+
+  #map(node: YAMLMap, offset: number, depth: number): Read {
+    const value: Record<string, unknown> = {};
+    const children = new Map<string, Spot>();
+    const reads: Read[] = [];
+    const merges: Read[] = [];
+    for (const pair of node.items) {
+      const keyNode = pair.key as Node | null;
+      const keyOffset = keyNode?.range?.[0] ?? offset;
+      const key = keyText(keyNode);
+      const read = this.read(pair.value as Node | null, depth + 1);
+      reads.push(read);
+      const first = key === undefined ? undefined : children.get(key);
+      if (key === undefined) this.#fault(keyOffset, 'a key must be plain text');
+      else if (key === '<<') merges.push(read);
+      else if (key === '__proto__') this.#fault(keyOffset, 'the key "__proto__" is not allowed');
+      else if (first !== undefined) this.#fault(keyOffset, `duplicate key "${key}"`);
+      else {
+        value[key] = read.value;
+        children.set(key, { ...read.spot, key: keyOffset });
+      }
+    }
+    for (const merge of merges) this.#merge(merge, value, children);
+    return { value, spot: { value: offset, children }, ...extent(reads) };
+  }
+
+  /** The merge key `<<` (yaml.org/type/merge.html): what the map says itself wins, then the earlier source. */
+  #merge(from: Read, value: Record<string, unknown>, children: Map<string, Spot>): void {
+    const sources = Array.isArray(from.value)
+      ? from.value.map((item, i) => ({ value: item as unknown, spot: from.spot.children!.get(i)! }))
+      : [from];
+    for (const source of sources) {
+      if (typeof source.value !== 'object' || source.value === null || Array.isArray(source.value)) {
+        this.#fault(from.spot.value, '"<<" needs a mapping or a list of mappings');
+        return;
+      }
+      for (const [key, item] of Object.entries(source.value)) {
+        if (children.has(key)) continue;
+        value[key] = item;
+        children.set(key, source.spot.children!.get(key)!);
+      }
+    }
+  }
+
+  #fault(offset: number, message: string): void {
+    this.faults.push({ offset, message });
+  }
+
+  #refuse(offset: number, message: string): Read {
+    // One sentence is enough for a text that trips the same cap a thousand times.
+    if (!this.faults.some(fault => fault.message === message)) this.#fault(offset, message);
+    return { value: null, spot: { value: offset }, nodes: 1, height: 0 };
+  }
+}
+
+function extent(reads: readonly Read[]): { nodes: number; height: number } {
+  let nodes = 1;
+  let height = 0;
+  for (const read of reads) {
+    nodes += read.nodes;
+    height = Math.max(height, read.height + 1);
+  }
+  return { nodes, height };
+}
+
+/** Numbers and booleans as keys are taken as they are written: the key `8080` is the text "8080". */
+function keyText(node: Node | null): string | undefined {
+  if (!isScalar(node) || node.value === null) return undefined;
+  return typeof node.value === 'string' ? node.value : (node.source ?? String(node.value));
+}
+
+const isEmpty = (node: Node): boolean => isScalar(node) && node.value === null;
+
+function offsetOf(root: Spot, path: Path, part: 'key' | 'value' = 'value'): number {
+  let spot = root;
+  for (const step of path) {
+    const next = spot.children?.get(step);
+    if (next === undefined) break;
+    spot = next;
+  }
+  return part === 'key' ? (spot.key ?? spot.value) : spot.value;
+}
+
+const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
