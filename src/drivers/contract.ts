@@ -40,9 +40,17 @@ export type LiveParent = {
   beginBackup(ctx: Ctx): Promise<BackupSession>;
 };
 
+export type FinishedBackup = {
+  /** Contents for the files `backup_label` and `tablespace_map`. */
+  readonly backupLabel: string;
+  readonly tablespaceMap: string;
+  /** The last file in pg_wal that the copy needs. Later ones hold the parent's future and must not be copied. */
+  readonly lastWalFile: string;
+};
+
 export type BackupSession = {
-  /** Ends the backup. Its WAL stays in pg_wal until `close`. @returns the content for backup_label. */
-  finish(): Promise<{ readonly backupLabel: string; readonly tablespaceMap: string }>;
+  /** Ends the backup. Its WAL stays in pg_wal until `close`. */
+  finish(): Promise<FinishedBackup>;
   /** Gives up the session and whatever it held; always called, also after `finish`. */
   close(): Promise<void>;
 };

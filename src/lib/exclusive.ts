@@ -2,12 +2,13 @@
  * A lock between processes that the kernel releases when its holder dies, however it dies: an exclusive
  * transaction on an SQLite file (its locks are POSIX record locks, which forked children do not inherit).
  */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 
 /** @returns the way to release it; undefined when somebody else holds it. The file stays. */
 export function tryExclusive(file: string): (() => void) | undefined {
-  closeSync(openSync(file, 'a', 0o600));
+  // Only a new file: closing one that is locked would release the locks of our own process (fcntl(2)).
+  if (!existsSync(file)) closeSync(openSync(file, 'a', 0o600));
   const db = new DatabaseSync(file, { timeout: 0 });
   try {
     db.exec('PRAGMA journal_mode = OFF; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');

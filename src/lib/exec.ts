@@ -66,27 +66,29 @@ export function exec(file: string, args: readonly string[], options: ExecOptions
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     const child = spawn(file, args, { ...spawnOptions, stdio: ['pipe', 'pipe', 'pipe'] });
+    child.on('error', cause => {
+      reject(new ExecError({ argv, errno: (cause as NodeJS.ErrnoException).code, cause }));
+    });
+    if (child.pid === undefined) return; // not started; there may not even be streams (EMFILE)
+    const kill = () => {
+      child.kill('SIGKILL');
+      // Children of its own may hold these open; we do not wait for them.
+      child.stdout.destroy();
+      child.stderr.destroy();
+    };
     let timedOut = false;
     const timer = setTimeout(() => {
       timedOut = true;
-      child.kill('SIGKILL');
+      kill();
     }, deadlineMs);
-    const onAbort = () => child.kill('SIGKILL');
-    signal?.addEventListener('abort', onAbort, { once: true });
+    signal?.addEventListener('abort', kill, { once: true });
     const out = keepLast(child.stdout, maxOutput);
     const err = keepLast(child.stderr, maxOutput);
     child.stdin.on('error', () => {}); // the program may end without reading its input
     child.stdin.end(input ?? '');
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    };
-    child.on('error', cause => {
-      done();
-      reject(new ExecError({ argv, errno: (cause as NodeJS.ErrnoException).code, cause }));
-    });
     child.on('close', (exitCode, signalName) => {
-      done();
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', kill);
       if (signal?.aborted) return reject(signal.reason);
       if (exitCode === 0 && !timedOut) return resolve({ stdout: out(), stderr: err() });
       reject(new ExecError({ argv, exitCode, signalName, stdout: out(), stderr: err(), timedOut }));

@@ -1,9 +1,9 @@
-/** Log files that processes write to by themselves, so that they outlive the daemon. */
+/** Log files that programs write to by themselves, so that they can outlive us. */
 import { copyFile, open, stat, truncate } from 'node:fs/promises';
 
 /**
  * Keeps a log file below `maxBytes` by moving its content to `PATH.1`, which replaces the one before.
- * Copied and cut rather than renamed, because the process holds the file open; lines written between the
+ * Copied and cut rather than renamed, because the program holds the file open; lines written between the
  * two calls are lost. The writer must append (O_APPEND), otherwise it would go on at its old offset.
  */
 export async function rotate(path: string, maxBytes: number): Promise<void> {
@@ -16,7 +16,10 @@ export async function rotate(path: string, maxBytes: number): Promise<void> {
   await truncate(path);
 }
 
-/** The newest `lines` lines of a log, oldest first; goes on into `PATH.1` when the file has fewer. */
+/**
+ * The newest `lines` lines of a log, oldest first, each cut to 4096 characters; goes on into `PATH.1` when
+ * the file has fewer. A file that is not there has no lines.
+ */
 export async function tail(path: string, lines: number): Promise<string[]> {
   const newest = await lastLines(path, lines);
   if (newest.length >= lines) return newest;
@@ -26,31 +29,32 @@ export async function tail(path: string, lines: number): Promise<string[]> {
 // --- internal -----------------------------------------------------------------------------------
 
 const CHUNK_BYTES = 64 * 1024;
+const MAX_LINE = 4096;
 
-/** Reads backwards until there are enough line ends. A file that is not there has no lines. */
 async function lastLines(path: string, lines: number): Promise<string[]> {
+  if (lines <= 0) return [];
   const file = await open(path).catch(() => undefined);
   if (file === undefined) return [];
   try {
+    const chunks: Buffer[] = [];
     let start = (await file.stat()).size;
-    let text = Buffer.alloc(0);
-    while (start > 0 && count(text, 0x0a) <= lines) {
+    // One line end more than lines, since the oldest line must be whole and the last byte ends the newest.
+    for (let ends = 0; start > 0 && ends <= lines; ends += countLineEnds(chunks[0]!)) {
       const from = Math.max(0, start - CHUNK_BYTES);
-      const chunk = Buffer.alloc(start - from);
-      const { bytesRead } = await file.read(chunk, 0, chunk.length, from);
-      text = Buffer.concat([chunk.subarray(0, bytesRead), text]);
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(start - from), 0, start - from, from);
+      chunks.unshift(buffer.subarray(0, bytesRead));
       start = from;
     }
-    const found = text.toString('utf8').split('\n');
+    const found = Buffer.concat(chunks).toString('utf8').split('\n');
     if (found.at(-1) === '') found.pop();
-    return lines > 0 ? found.slice(-lines) : [];
+    return found.slice(-lines).map(line => line.slice(0, MAX_LINE));
   } finally {
     await file.close();
   }
 }
 
-function count(bytes: Buffer, byte: number): number {
-  let n = 0;
-  for (const b of bytes) if (b === byte) n++;
-  return n;
+function countLineEnds(bytes: Buffer): number {
+  let count = 0;
+  for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1)) count++;
+  return count;
 }

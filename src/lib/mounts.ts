@@ -1,5 +1,5 @@
 /** Mounts and loop devices: read from the kernel's tables, changed by the system's own programs. Linux only. */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { exec } from './exec.ts';
 import { DeadlineError, delay } from './wait.ts';
 
@@ -23,8 +23,11 @@ export async function mounts(): Promise<readonly Mount[]> {
     });
 }
 
-export const isMounted = async (target: string): Promise<boolean> =>
-  (await mounts()).some(m => m.target === target);
+/** Whether something is mounted at exactly this directory. */
+export async function isMounted(directory: string): Promise<boolean> {
+  const target = await realpath(directory).catch(() => directory); // the table knows no symbolic links
+  return (await mounts()).some(m => m.target === target);
+}
 
 /** Whether this process holds CAP_SYS_ADMIN, without which mount(2) is refused (capabilities(7)). */
 export async function mayMount(): Promise<boolean> {
@@ -42,8 +45,12 @@ export const system = (program: string, args: readonly string[], signal?: AbortS
   });
 
 /** Mounts an image file through a loop device that the kernel frees again at the unmount. */
-export async function mountImage(image: string, target: string, options: readonly string[]): Promise<void> {
-  await system('mount', ['-o', ['loop', ...options].join(','), '--', image, target]);
+export async function mountImage(
+  image: string,
+  target: string,
+  { type, options }: { readonly type: string; readonly options: readonly string[] },
+): Promise<void> {
+  await system('mount', ['-t', type, '-o', ['loop', ...options].join(','), '--', image, target]);
 }
 
 /** Makes directory `from` appear at directory `to`. Nothing happens when it does already. */

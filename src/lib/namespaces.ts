@@ -5,7 +5,7 @@
 import { exec } from './exec.ts';
 
 export type PrivateMounts = {
-  /** Absolute path of unshare(1) and the options that enter a fresh mount namespace. */
+  /** Absolute path of unshare(1) with the options for a fresh mount namespace, then a shell. */
   readonly enter: readonly string[];
   /** Absolute path of mount(8). */
   readonly mount: string;
@@ -28,11 +28,15 @@ export async function findPrivateMounts(
   if (!root && !userNamespaces) return { why: 'only as root' };
   try {
     const env = { PATH: path };
-    const found = await exec('/bin/sh', ['-c', 'command -v unshare && command -v mount'], { env });
-    const [unshare, mount] = found.stdout.trim().split('\n') as [string, string];
+    const find = 'command -v unshare && command -v mount && { command -v bash || true; }';
+    const found = await exec('/bin/sh', ['-c', find], { env });
+    const [unshare, mount, bash] = found.stdout.trim().split('\n') as [string, string, string?];
     const asRoot = root ? [] : ['--map-root-user'];
+    // bash rather than sh, which may be dash and drop variables with a dot in their name, as Spring has them.
+    const shell = bash === undefined ? ['/bin/sh'] : [bash, '-p'];
     // Slave: what the machine unmounts goes here too, and nothing of ours gets out.
-    const mounts = { enter: [unshare, '--mount', '--propagation', 'slave', ...asRoot], mount };
+    const enter = [unshare, '--mount', '--propagation', 'slave', ...asRoot, ...shell];
+    const mounts = { enter, mount };
     const [file, ...args] = withPrivateMounts(mounts, [{ source: '/tmp', target: '/tmp' }], ['true']);
     await exec(file!, args, { env, deadlineMs: 5_000 });
     return mounts;
@@ -55,7 +59,7 @@ export function withPrivateMounts(
   argv: readonly string[],
 ): readonly string[] {
   const pairs = binds.flatMap(({ source, target }) => [source, target]);
-  return [...enter, '/bin/sh', '-c', MOUNT_AND_EXEC, 'sh', mount, ...pairs, '--', ...argv];
+  return [...enter, '-c', MOUNT_AND_EXEC, 'sh', mount, ...pairs, '--', ...argv];
 }
 
 // --- internal -----------------------------------------------------------------------------------

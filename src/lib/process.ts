@@ -37,7 +37,7 @@ export async function findByEnv(name: string, value: string): Promise<ProcessId[
   for (const entry of await readdir('/proc')) {
     if (!/^\d+$/.test(entry)) continue;
     try {
-      const environ = `\0${await readFile(`/proc/${entry}/environ`, 'latin1')}\0`;
+      const environ = `\0${await readFile(`/proc/${entry}/environ`, 'utf8')}\0`;
       if (!environ.includes(wanted)) continue;
       const id = identify(Number(entry));
       if (id !== undefined) found.push(id);

@@ -1,6 +1,12 @@
 /** Projects and branches: a project is one PostgreSQL cluster with the tree of branches grown from it. */
 import type { Condition } from './conditions.ts';
 
+/** Superuser of every cluster. Only the daemon may be it: the gateway refuses it, projects cannot take its name. */
+export const adminRole = 'offshoot';
+
+/** What a branch id looks like; it is also a directory, a part of user names, and later a DNS label. */
+export const branchIdPattern = /^[a-z][a-z0-9]{3,40}$/;
+
 export type ProjectSpec = {
   /** Database that connection strings point at. */
   readonly database: string;

@@ -43,7 +43,9 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       .flatMap(m => Object.values(m.status?.addresses ?? {}));
     const addresses: Record<number, Address> = {};
     for (const { port } of spec.spec.ports ?? []) {
-      addresses[port] = object.status?.addresses?.[port] ?? deps.allocate(object.name, port, taken);
+      addresses[port] =
+        object.status?.addresses?.[port] ??
+        deps.allocate(object.name, port, [...taken, ...Object.values(addresses)]);
     }
     const problem = Object.values(addresses)
       .map(deps.listenProblem)

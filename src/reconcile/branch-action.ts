@@ -46,7 +46,8 @@ export function branchActions({ store, gateway }: ActionDeps): Readonly<Record<B
     async 'branch/delete'(call) {
       const { project, name, owner } = target(call);
       const branch = findBranch(store, project, name);
-      if (branch === undefined) return {};
+      // A branch of that name that is not ours is why the create step failed: nothing of it was made here.
+      if (branch?.spec.owner !== owner) return {};
       if (branch.deletedAt === undefined) deleteBranch(store, branch, { asOwner: owner });
       await whenObject(
         store,

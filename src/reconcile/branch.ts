@@ -7,7 +7,7 @@ import { KeyedLock } from '../lib/lock.ts';
 import type { Log } from '../lib/log.ts';
 import { scramVerifier } from '../lib/scram.ts';
 import { delay } from '../lib/wait.ts';
-import type { BranchState, BranchStatus, ProjectSpec } from '../model/branch.ts';
+import { adminRole, type BranchState, type BranchStatus, type ProjectSpec } from '../model/branch.ts';
 import type { Condition } from '../model/conditions.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -83,14 +83,13 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
         },
       },
     ];
-    const before = branch.status?.conditions ?? [];
-    const walked = await walk(steps, before, now, conditions => setStatus(branch, 'creating', conditions));
+    const report = (conditions: readonly Condition[]) => setStatus(branch, 'creating', conditions);
+    const walked = await walk(steps, branch.status?.conditions ?? [], { now, signal, report });
     if (walked.error === undefined) {
       setStatus(branch, 'ready', walked.conditions);
       return;
     }
     open.delete(id);
-    if (signal.aborted) return;
     const error = toOffshootError(walked.error);
     setStatus(branch, 'failed', walked.conditions, error);
     throw walked.error;
@@ -135,7 +134,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
         // The parent's passwords end here, also those of roles that users made.
         await query(`DO $do$ DECLARE r record; BEGIN
             FOR r IN SELECT rolname FROM pg_authid WHERE rolpassword IS NOT NULL
-              AND rolname NOT IN ('offshoot', ${quoteText(project.role)}) LOOP
+              AND rolname NOT IN (${quoteText(adminRole)}, ${quoteText(project.role)}) LOOP
               EXECUTE format('ALTER ROLE %I PASSWORD NULL', r.rolname);
             END LOOP; END $do$`);
         await query(`ALTER ROLE ${role} PASSWORD ${quoteText(verifier)}`);
@@ -151,12 +150,13 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   const remove = async (branch: Stored<'branch'>, ctx: Ctx): Promise<Result> => {
     const id = branch.name;
     open.delete(id);
-    setStatus(branch, 'deleting', branch.status?.conditions ?? []);
+    setStatus(branch, 'deleting', []);
     deps.dropSessions(id);
     try {
       await servers.remove(id, ctx);
       await volumes.remove(id, ctx);
     } catch (thrown) {
+      ctx.signal.throwIfAborted();
       const error = toOffshootError(thrown);
       store.record({
         kind: 'branch',

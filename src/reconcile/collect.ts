@@ -20,44 +20,48 @@ export type Leftovers = {
   readonly orphans: readonly string[];
 };
 
-/** Finds and removes leftovers. Things that are just being made are intended already, so they are safe. */
+/**
+ * Finds and removes leftovers. Things that are just being made are intended already, so they are safe. What cannot
+ * be removed is logged and does not keep the rest.
+ */
 export async function collect(
   { store, volumes, servers, workloads, steps }: CollectDeps,
   ctx: Ctx,
 ): Promise<Leftovers> {
   const removed: string[] = [];
   const orphans: string[] = [];
-  const branch = (id: string) => store.get('branch', id) !== undefined;
+  const isBranch = (id: string) => store.get('branch', id) !== undefined;
+  const remove = async (what: string, driver: Pick<VolumeDriver, 'remove'>, id: string): Promise<void> => {
+    try {
+      await driver.remove(id, ctx);
+      removed.push(`${what} ${id}`);
+      ctx.log.warn({ id }, `removed a leftover ${what}`);
+    } catch (err) {
+      ctx.signal.throwIfAborted();
+      ctx.log.warn({ id, err }, `a leftover ${what} could not be removed`);
+    }
+  };
 
   for (const id of await servers.list(ctx)) {
-    if (branch(id)) continue;
-    await servers.remove(id, ctx);
-    removed.push(`server ${id}`);
+    if (!isBranch(id)) await remove('server', servers, id);
   }
   for (const id of await volumes.list(ctx)) {
-    if (branch(id)) continue;
-    if ((await volumes.observe(id, ctx)) !== undefined) {
-      orphans.push(id);
-      continue;
-    }
-    await volumes.remove(id, ctx);
-    removed.push(`half-made volume ${id}`);
+    if (isBranch(id)) continue;
+    if ((await volumes.observe(id, ctx)) === undefined) await remove('half-made volume', volumes, id);
+    else orphans.push(id);
   }
   for (const id of await workloads.list(ctx)) {
-    if (workloadIntended(store, id)) continue;
-    await workloads.remove(id, ctx);
-    removed.push(`workload ${id}`);
+    if (!workloadIntended(store, id)) await remove('workload', workloads, id);
   }
   for (const id of await steps.list(ctx)) {
     const [sandbox = ''] = id.split('.');
-    if (store.get('sandbox', sandbox) !== undefined) continue;
-    await steps.remove(id, ctx);
-    removed.push(`step ${id}`);
+    if (store.get('sandbox', sandbox) === undefined) await remove('step', steps, id);
   }
-  for (const gone of removed) ctx.log.warn({ gone }, 'removed a leftover');
   for (const id of orphans) ctx.log.warn({ volume: id }, 'a volume belongs to no branch');
   return { removed, orphans };
 }
+
+// --- internal -----------------------------------------------------------------------------------
 
 function workloadIntended(store: Store, id: string): boolean {
   const baseline = store

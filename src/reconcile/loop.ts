@@ -8,7 +8,7 @@ import { type BaselineDeps, baselineReconciler, dependents } from './baseline.ts
 import { type BranchReconciler, branchReconciler } from './branch.ts';
 import { branchActions } from './branch-action.ts';
 import { collect, type Leftovers } from './collect.ts';
-import { createQueue, type Result } from './queue.ts';
+import { createQueue, type Queue, type Result } from './queue.ts';
 import { resourceRunner } from './resource.ts';
 import { computeRoutes } from './routes.ts';
 import { sandboxReconciler } from './sandbox.ts';
@@ -52,34 +52,29 @@ export function createLoop(deps: LoopDeps): Loop {
   let leftovers: Leftovers = { removed: [], orphans: [] };
   let collector: NodeJS.Timeout | undefined;
 
-  const enqueue = (kind: Kind, name: string) => queue.add(`${kind} ${name}`);
+  const enqueue = (kind: Kind, name: string) => queues[kind]?.add(name);
   const branches = branchReconciler({ ...deps, enqueue: id => enqueue('branch', id) });
   const actions = branchActions({ store, gateway: deps.gateway });
   const resources = resourceRunner({ ...deps, actions });
   const sandbox = sandboxReconciler({ ...deps, resources });
   const baseline = baselineReconciler(deps);
 
-  const reconcilers: Partial<Record<Kind, (name: string, signal: AbortSignal) => Promise<Result>>> = {
-    branch: branches.reconcile,
-    sandbox,
-    manifest: baseline,
-    project: async name => {
-      // A project is only the tree of its branches: it goes when the last of them has gone.
-      const project = store.get('project', name);
-      if (project?.deletedAt === undefined) return;
-      if (!store.list('branch').some(b => b.spec.project === name)) store.remove('project', name);
-      return;
-    },
+  const project = async (name: string): Promise<Result> => {
+    // A project is only the tree of its branches: it goes when the last of them has gone.
+    if (store.get('project', name)?.deletedAt === undefined) return;
+    if (!store.list('branch').some(b => b.spec.project === name)) store.remove('project', name);
+    return;
   };
-  const queue = createQueue({
-    reconcile: async (key, signal) => {
-      const space = key.indexOf(' ');
-      return reconcilers[key.slice(0, space) as Kind]?.(key.slice(space + 1), signal);
-    },
-    concurrency: 16,
-    backoff: deps.retry,
-    log,
-  });
+
+  const queueOf = (kind: Kind, reconcile: (name: string, signal: AbortSignal) => Promise<Result>) =>
+    createQueue({ reconcile, concurrency: 16, backoff: deps.retry, log: log.child({ kind }) });
+  // One for each kind: sandboxes that wait for their branches must not stand in the way of these.
+  const queues: Partial<Record<Kind, Queue>> = {
+    project: queueOf('project', project),
+    branch: queueOf('branch', branches.reconcile),
+    manifest: queueOf('manifest', baseline),
+    sandbox: queueOf('sandbox', sandbox),
+  };
 
   const sandboxesOf = (namespace: string, name: string) =>
     store
@@ -95,15 +90,14 @@ export function createLoop(deps: LoopDeps): Loop {
     const key = `${change.kind} ${change.name}`;
     if (change.type === 'gone') {
       seen.delete(key);
-      if (change.kind === 'branch')
-        for (const p of store.list('project')) if (p.deletedAt) enqueue('project', p.name);
+      if (change.kind === 'branch') onBranchGone();
     } else {
       const { deletedAt, spec } = change.object;
       const mark = intentMark(change.object);
       const changed = seen.get(key) !== mark;
       seen.set(key, mark);
       // A delete does not wait for the end of a create that may take minutes.
-      if (changed) queue.add(key, { interrupt: deletedAt !== undefined });
+      if (changed) queues[change.kind]?.add(change.name, { interrupt: deletedAt !== undefined });
       if (change.kind === 'manifest') onManifest(spec as never, changed, change.name);
       if (change.kind === 'image' && changed) {
         for (const m of store.list('manifest')) if (m.spec.kind === 'Deployment') enqueue('manifest', m.name);
@@ -111,6 +105,13 @@ export function createLoop(deps: LoopDeps): Loop {
       }
     }
     if (change.kind === 'manifest' || change.kind === 'sandbox') publish();
+  };
+
+  /** Those that are to go wait for their last branch, or for the last child of it. */
+  const onBranchGone = (): void => {
+    for (const kind of ['project', 'sandbox'] as const) {
+      for (const object of store.list(kind)) if (object.deletedAt) enqueue(kind, object.name);
+    }
   };
 
   const addressesSeen = new Map<string, string>();
@@ -164,7 +165,7 @@ export function createLoop(deps: LoopDeps): Loop {
     async start() {
       await collectNow();
       stopListening.push(store.onChange(onChange), workloads.onChange(onWorkload));
-      for (const kind of Object.keys(reconcilers) as Kind[]) {
+      for (const kind of Object.keys(queues) as Kind[]) {
         for (const object of store.list(kind)) {
           seen.set(`${kind} ${object.name}`, intentMark(object));
           enqueue(kind, object.name);
@@ -178,7 +179,7 @@ export function createLoop(deps: LoopDeps): Loop {
       stop.abort(new Error('the daemon stops'));
       clearInterval(collector);
       for (const stopOne of stopListening) stopOne();
-      await queue.close();
+      await Promise.all(Object.values(queues).map(queue => queue.close()));
     },
   };
 }

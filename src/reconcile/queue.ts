@@ -52,6 +52,7 @@ export function createQueue({ reconcile, concurrency, backoff, log }: QueueOptio
   };
 
   const later = (key: string, entry: Entry, ms: number): void => {
+    if (abort.signal.aborted) return;
     clearTimeout(entry.timer);
     entry.timer = setTimeout(() => add(key), Math.min(ms, 2 ** 31 - 1));
   };

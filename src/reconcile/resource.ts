@@ -258,15 +258,16 @@ function outputOf(
 }
 
 /**
- * A delete step that reads create steps' outputs has work to do when one of those steps was begun (a begun
- * step may have made something even when it failed); one that reads none, when anything was begun at all.
+ * A delete step that reads outputs has work to do when one of the steps that make them was begun (a begun create
+ * step may have made something even when it failed) or has work to do itself; one that reads none, when anything
+ * was begun at all.
  */
 function hasSomethingToUndo(step: PluginStep, record: ResourceRecord | undefined, spec: PluginSpec): boolean {
-  const createNames = new Set((spec.create ?? []).map(s => s.name));
-  const sources = (step.inputs ?? []).flatMap(i => (i.valueFromStep ? [i.valueFromStep.name] : []));
-  const created = sources.filter(name => createNames.has(name));
   const begun = record?.create ?? {};
-  return created.length === 0
-    ? Object.keys(begun).length > 0
-    : created.some(name => begun[name] !== undefined);
+  const sources = (step.inputs ?? []).flatMap(i => (i.valueFromStep ? [i.valueFromStep.name] : []));
+  if (sources.length === 0) return Object.keys(begun).length > 0;
+  return sources.some(name => {
+    const source = (spec.delete ?? []).find(s => s.name === name);
+    return source === undefined ? begun[name] !== undefined : hasSomethingToUndo(source, record, spec);
+  });
 }

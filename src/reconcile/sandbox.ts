@@ -69,8 +69,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       { condition: 'EndpointsReady', run: async () => endpointsOutcome(sandbox) },
     ];
     const report = (conditions: SandboxStatus['conditions']) => setStatus(sandbox, { conditions, forks });
-    const walked = await walk(steps, sandbox.status?.conditions ?? [], now, report);
-    if (signal.aborted) return;
+    const walked = await walk(steps, sandbox.status?.conditions ?? [], { now, signal, report });
     const { stopped } = walked;
     setStatus(sandbox, {
       conditions: walked.conditions,
@@ -81,7 +80,11 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       message: stopped?.outcome.message ?? 'All desired workloads are available.',
       ...(endsAt !== undefined && { scheduledDeleteTime: endsAt }),
     });
-    if (walked.error !== undefined) throw walked.error;
+    if (walked.error !== undefined) {
+      // What is thrown here and cannot be mended by a retry waits for a change; the end of its time does not.
+      if (leftMs === undefined || toOffshootError(walked.error).row.retry) throw walked.error;
+      ctx.log.warn({ err: walked.error }, 'reconcile failed, waits for a change');
+    }
     const again = [stopped?.outcome.done === false ? stopped.outcome.again : undefined, leftMs].filter(
       ms => ms !== undefined,
     );

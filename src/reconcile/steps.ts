@@ -24,15 +24,21 @@ export type Walk = {
   readonly error?: unknown;
 };
 
+export type WalkOptions = {
+  readonly now: () => Date;
+  readonly signal: AbortSignal;
+  readonly report: (conditions: readonly Condition[]) => void;
+};
+
 /**
  * Walks `steps` in order. Steps behind the one that stopped get status Unknown, reason Waiting.
  * @param report called after each step, so that progress is seen while later steps still run
+ * @throws the signal's reason once it aborts: being stopped is no outcome, and leaves no condition
  */
 export async function walk(
   steps: readonly Step[],
   before: readonly Condition[],
-  now: () => Date,
-  report: (conditions: readonly Condition[]) => void,
+  { now, signal, report }: WalkOptions,
 ): Promise<Walk> {
   let conditions = before;
   const set = (type: string, status: Condition['status'], reason: string, message: string) => {
@@ -53,6 +59,7 @@ export async function walk(
       failure = { error: thrown };
       outcome = { done: false, reason: reasonOf(error.code), message: error.message };
     }
+    signal.throwIfAborted();
     set(step.condition, outcome.done ? 'True' : 'False', outcome.reason, outcome.message);
     if (!outcome.done) stopped = { condition: step.condition, outcome };
     report(conditions);

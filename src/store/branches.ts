@@ -1,6 +1,6 @@
 /** Intents about projects and branches: the rules that hold whoever asks (API or built-in plugin action). */
 import { randomName, randomSecret } from '../lib/random.ts';
-import type { BranchAddress, ProjectSpec } from '../model/branch.ts';
+import { adminRole, type BranchAddress, type ProjectSpec } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import { labelNameProblem } from '../model/names.ts';
 import type { Store, Stored } from './contract.ts';
@@ -11,8 +11,8 @@ export function createProject(store: Store, name: string, spec: ProjectSpec): St
   if (problem !== undefined)
     throw new OffshootError('branch/bad-name', { name, what: 'project', why: problem });
   for (const [what, text] of Object.entries(spec)) {
-    if (!/^[a-z_][a-z0-9_]{0,62}$/.test(text) || text === 'offshoot' || text.startsWith('pg_')) {
-      const why = 'use a plain lowercase SQL name that is neither "offshoot" nor begins with "pg_"';
+    if (!/^[a-z_][a-z0-9_]{0,62}$/.test(text) || takenNames.has(text) || text.startsWith('pg_')) {
+      const why = `use a plain lowercase SQL name that is none of ${[...takenNames].join(', ')} and does not begin with "pg_"`;
       throw new OffshootError('branch/bad-name', { name: text, what, why });
     }
   }
@@ -134,6 +134,9 @@ export function branchAddress(
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** Every cluster has databases and a role of these names, or SQL means something else by them (CREATE ROLE). */
+const takenNames = new Set([adminRole, 'postgres', 'template0', 'template1', 'public', 'none']);
 
 function newBranch(store: Store, spec: Stored<'branch'>['spec']): Stored<'branch'> {
   return store.create('branch', `br${randomName(12)}`, {

@@ -110,7 +110,10 @@ export type Store = {
   ): Stored<K> | undefined;
   /** The object's very end. Absent is success. */
   remove(kind: Kind, name: string): void;
-  /** Several writes as one: all or none are kept, and listeners hear of them afterwards. */
+  /**
+   * Several writes as one: all or none are kept, and listeners hear of them afterwards. One inside another is a
+   * part of it.
+   */
   transaction<T>(body: () => T): T;
   record(event: Omit<StoreEvent, 'version' | 'at'>): void;
   /** The newest `limit` events, oldest first. */
@@ -123,7 +126,7 @@ export type Store = {
   since(version: number): readonly Change[] | undefined;
   /** The counter. */
   version(): number;
-  /** Calls `listener` after each write. @returns the way to stop that. */
+  /** Calls `listener` after each write, in the order of versions. @returns the way to stop that. */
   onChange(listener: (change: Change) => void): () => void;
   close(): void;
 };

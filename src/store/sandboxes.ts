@@ -35,13 +35,15 @@ export function applySandbox(store: Store, { name, spec }: Sandbox): Applied {
       const failed = Object.values(resources).every(r => r.phase === 'failed');
       if (!same && !failed) throw new OffshootError('sandbox/immutable', { name, path: 'spec.resources' });
     }
-    checkReferences(store, spec);
     const records: Record<string, ResourceRecord> = {};
     for (const resource of spec.resources ?? []) {
-      const plugin = resolvePlugin(store, resource).name;
       const kept = resources[resource.name];
+      // What a version made, that version removes: a newer one is only taken while nothing is there.
+      const provisioned = kept !== undefined && kept.phase !== 'failed';
+      const plugin = provisioned ? kept.plugin : resolvePlugin(store, resource).name;
       records[resource.name] = kept?.plugin === plugin ? kept : newResourceRecord(plugin);
     }
+    checkReferences(store, spec, records);
     if (before === undefined) {
       const secret = { routingKey: freshRoutingKey(store), resources: records };
       return { object: store.create('sandbox', name, { spec, status: null, secret }), outcome: 'created' };
@@ -144,11 +146,14 @@ function resolvePlugin(
   });
 }
 
-function checkReferences(store: Store, spec: Sandbox['spec']): void {
+function checkReferences(
+  store: Store,
+  spec: Sandbox['spec'],
+  records: Readonly<Record<string, ResourceRecord>>,
+): void {
   const outputs = new Map<string, { plugin: string; keys: readonly string[] }>();
-  for (const resource of spec.resources ?? []) {
-    const plugin = resolvePlugin(store, resource);
-    outputs.set(resource.name, { plugin: plugin.name, keys: outputKeys(plugin.spec) });
+  for (const [resource, { plugin }] of Object.entries(records)) {
+    outputs.set(resource, { plugin, keys: outputKeys(store.get('plugin', plugin)!.spec) });
   }
   (spec.forks ?? []).forEach((fork, i) => {
     const { namespace, name: workload } = fork.forkOf;

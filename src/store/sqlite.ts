@@ -66,6 +66,9 @@ class SqliteStore implements Store {
   readonly #listeners = new Set<(change: Change) => void>();
   /** Changes of the open transaction; listeners hear of them when it is committed. */
   #pending: Change[] | undefined;
+  /** Committed changes that listeners have still to hear of. */
+  readonly #untold: Change[] = [];
+  #telling = false;
   /** Whether the open transaction writes intent. */
   #durable = false;
   #wal: number | undefined;
@@ -82,7 +85,7 @@ class SqliteStore implements Store {
   }
 
   list<K extends Kind>(kind: K): readonly Stored<K>[] {
-    const rows = this.#sql('SELECT * FROM objects WHERE kind = ? ORDER BY created_at, rowid').all(kind);
+    const rows = this.#sql('SELECT * FROM objects WHERE kind = ? ORDER BY rowid').all(kind);
     return rows.map(row => toStored(row as Row) as Stored<K>);
   }
 
@@ -113,9 +116,9 @@ class SqliteStore implements Store {
       if (before === undefined) return undefined;
       const changes = change(before);
       if (changes === undefined) return before;
-      const specChanged = changes.spec !== undefined && !isDeepStrictEqual(changes.spec, before.spec);
-      const statusChanged = changes.status !== undefined && !isDeepStrictEqual(changes.status, before.status);
-      const secretChanged = changes.secret !== undefined && !isDeepStrictEqual(changes.secret, before.secret);
+      const specChanged = differs(changes.spec, before.spec);
+      const statusChanged = differs(changes.status, before.status);
+      const secretChanged = differs(changes.secret, before.secret);
       const deletedNow = changes.deleted === true && before.deletedAt === undefined;
       if (!specChanged && !statusChanged && !secretChanged && !deletedNow) return before;
       if (specChanged || secretChanged || deletedNow) this.#durable = true;
@@ -215,7 +218,7 @@ class SqliteStore implements Store {
     } finally {
       this.#pending = undefined;
     }
-    for (const change of changes) for (const listener of [...this.#listeners]) listener(change);
+    this.#tell(changes);
     return result;
   }
 
@@ -241,6 +244,20 @@ class SqliteStore implements Store {
     return statement;
   }
 
+  /** A listener may write, too: what it writes is told after what it was told, to all in the same order. */
+  #tell(changes: readonly Change[]): void {
+    this.#untold.push(...changes);
+    if (this.#telling) return;
+    this.#telling = true;
+    try {
+      for (let change = this.#untold.shift(); change !== undefined; change = this.#untold.shift()) {
+        for (const listener of [...this.#listeners]) listener(change);
+      }
+    } finally {
+      this.#telling = false;
+    }
+  }
+
   #syncLog(): void {
     if (this.#walFile === undefined) return;
     this.#wal ??= openSync(this.#walFile, 'r+');
@@ -260,6 +277,10 @@ class SqliteStore implements Store {
     this.#sql('UPDATE counter SET forgotten = ?').run(upTo);
   }
 }
+
+/** Whether `next` is given and would be read back as something else than `before`. */
+const differs = (next: unknown, before: unknown): boolean =>
+  next !== undefined && !isDeepStrictEqual(JSON.parse(JSON.stringify(next)), before);
 
 function toStored(row: Row): Stored<Kind> {
   return {

@@ -1,0 +1,46 @@
+/** `npm run bench`: the figures of docs/operating.md, in one run. Raw results go to bench/results/. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { main as branch } from './branch.ts';
+import { main as gateway } from './gateway.ts';
+import { root } from './home.ts';
+import { main as memory } from './memory.ts';
+import { main as router } from './router.ts';
+import { main as sandbox } from './sandbox.ts';
+
+const benches = {
+  sandbox: () => sandbox([]),
+  branch: () => branch([]),
+  gateway: () => gateway([]),
+  router: () => router([]),
+  memory: () => memory(),
+} as const;
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter(name => !(name in benches));
+if (unknown.length > 0) {
+  console.error(
+    `unknown: ${unknown.join(', ')}; choose from ${Object.keys(benches).join(', ')}, or none for all`,
+  );
+  process.exit(2);
+}
+
+const machine = {
+  cpu: cpus()[0]?.model,
+  cores: cpus().length,
+  memoryGb: Math.round(totalmem() / 2 ** 30),
+  node: process.version,
+};
+const results: Record<string, unknown> = { at: new Date().toISOString(), machine };
+console.log(`${machine.cores} × ${machine.cpu}, ${machine.memoryGb} GB, Node ${machine.node}`);
+for (const [name, run] of Object.entries(benches)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  console.log(`\n${name}`);
+  results[name] = await run();
+}
+const dir = join(root, 'bench', 'results');
+mkdirSync(dir, { recursive: true });
+const file = join(dir, `${new Date().toISOString().replaceAll(':', '-')}.json`);
+writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
+console.log(`\nraw results: ${file}`);

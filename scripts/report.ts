@@ -1,0 +1,95 @@
+/** Prints the results of a test file once it has ended: one line, and all that is known about its failures. */
+import { relative } from 'node:path';
+import type { EventData, TestsStream } from 'node:test';
+import { inspect, styleText } from 'node:util';
+import { root } from './checks.ts';
+
+export type Result = {
+  /** File and names of the enclosing tests, outermost first. */
+  readonly name: string;
+  readonly ms: number;
+  readonly outcome: 'passed' | 'failed' | 'skipped';
+  /** Of skipped ones, in words; undefined when nobody gave one. */
+  readonly reason?: string | undefined;
+};
+
+export const mark: Readonly<Record<Result['outcome'], string>> = {
+  passed: styleText('green', '✔'),
+  failed: styleText('red', '✖'),
+  skipped: styleText('yellow', '↷'),
+};
+
+/**
+ * Reads `stream`, the run of one test file, to its end.
+ * @returns one result per test; a suite, or a test with subtests that failed, counts only when it fails by itself
+ */
+export async function report(file: string, stream: TestsStream): Promise<readonly Result[]> {
+  const results: Result[] = [];
+  const failures: string[] = [];
+  /** Names of the tests that are open, outermost first. */
+  const path: string[] = [];
+  let output = '';
+  const start = performance.now();
+
+  const add = (data: EventData.TestPass | EventData.TestFail, outcome: Result['outcome']) => {
+    const names = data.name === file ? ['(the whole file)'] : [...path.slice(0, data.nesting), data.name];
+    const name = [relative(root, file), ...names].join(' › ');
+    const result = { name, ms: data.details.duration_ms, outcome, reason: reasonOf(data) };
+    results.push(result);
+    return result;
+  };
+  stream.on('test:start', data => path.splice(data.nesting, Infinity, data.name));
+  stream.on('test:pass', data => {
+    if (isSkipped(data)) add(data, 'skipped');
+    else if (data.details.type !== 'suite') add(data, 'passed');
+  });
+  stream.on('test:fail', data => {
+    if (isSkipped(data)) return void add(data, 'skipped');
+    const error = data.details.error as Error & { failureType?: string };
+    if (error.failureType === 'subtestsFailed') return;
+    const { name } = add(data, 'failed');
+    failures.push(`${mark.failed} ${name} (line ${data.line})`);
+    failures.push(indented(textOf(error.cause ?? error)));
+  });
+  const keepOutput = (data: EventData.TestStdout | EventData.TestStderr) => {
+    output += data.message;
+  };
+  stream.on('test:stdout', keepOutput);
+  stream.on('test:stderr', keepOutput);
+  stream.resume();
+  await new Promise((done, failed) => stream.on('end', done).on('error', failed));
+
+  if (failures.length > 0 && output !== '') failures.push(indented(`what the file printed:\n${output}`));
+  for (const line of failures) console.log(line);
+  const counts = (['passed', 'failed', 'skipped'] as const)
+    .map(outcome => ({ outcome, n: results.filter(result => result.outcome === outcome).length }))
+    .filter(({ n }) => n > 0)
+    .map(({ outcome, n }) => `${n} ${outcome}`);
+  const ms = Math.round(performance.now() - start);
+  const outcome = failures.length === 0 ? 'passed' : 'failed';
+  console.log(`${mark[outcome]} ${relative(root, file)}: ${counts.join(', ')} (${ms} ms)`);
+  return results;
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** A test that is still to be written counts as skipped, whatever came out. */
+const isSkipped = (data: EventData.TestPass | EventData.TestFail): boolean =>
+  (data.skip ?? data.todo ?? false) !== false;
+
+function reasonOf({ skip, todo }: EventData.TestPass | EventData.TestFail): string | undefined {
+  const reason = skip ?? todo;
+  return typeof reason === 'string' && reason.trim() !== '' ? reason : undefined;
+}
+
+/** An assertion's message has all that is in its fields; frames of the test runner tell nothing. */
+function textOf(thrown: unknown): string {
+  const assertion = thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_ASSERTION';
+  const text = assertion ? (thrown.stack ?? thrown.message) : inspect(thrown);
+  return text
+    .split('\n')
+    .filter(line => !/^\s+at .*\(?node:(internal\/|async_hooks)/.test(line))
+    .join('\n');
+}
+
+const indented = (text: string): string => text.trimEnd().replaceAll(/^/gm, '    ');

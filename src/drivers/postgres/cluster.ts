@@ -1,0 +1,57 @@
+/** Data directories of servers that do not run: made new, or made fit after a copy. */
+import { chown, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ExecError, exec } from '../../lib/exec.ts';
+import { OffshootError } from '../../model/errors.ts';
+import type { Ctx } from '../contract.ts';
+import { INITDB_ARGS } from './settings.ts';
+import { runAs, type ServerUser } from './user.ts';
+
+export type NewCluster = {
+  readonly dataDir: string;
+  /** Directory of `initdb`. */
+  readonly bin: string;
+  readonly user: ServerUser;
+  /** For the moment in which initdb reads the password from a file. */
+  readonly runtimeDir: string;
+  readonly adminSecret: string;
+};
+
+/** Makes a new cluster in an empty directory; durable when it returns. @throws OffshootError postgres/initdb-failed */
+export async function initialise(cluster: NewCluster, ctx: Ctx): Promise<void> {
+  const { dataDir, bin, user, runtimeDir, adminSecret } = cluster;
+  const secretDir = await mkdtemp(join(runtimeDir, 'initdb-'));
+  try {
+    const secretFile = join(secretDir, 'secret');
+    await writeFile(secretFile, `${adminSecret}\n`, { mode: 0o600 });
+    await chown(secretFile, user.uid, user.gid);
+    await chown(secretDir, user.uid, user.gid);
+    const args = [`--pgdata=${dataDir}`, `--pwfile=${secretFile}`, ...INITDB_ARGS];
+    const options = { env: {}, cwd: '/', signal: ctx.signal, deadlineMs: 120_000 };
+    await exec(join(bin, 'initdb'), args, { ...options, ...runAs(user) });
+    await exec('sync', process.platform === 'linux' ? ['-f', dataDir] : [], options);
+  } catch (cause) {
+    if (!(cause instanceof ExecError)) throw cause;
+    const output = cause.stderr.trim();
+    const why = output.split('\n').at(-1) || cause.message;
+    throw new OffshootError('postgres/initdb-failed', { dataDir, why }, { cause, output });
+  } finally {
+    await rm(secretDir, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Makes a copied data directory fit to be a server of its own: without the traces of the process that ran on
+ * the original, without its replication slots, which would keep WAL for ever, and without its role as a standby.
+ * @throws OffshootError postgres/tablespaces
+ */
+export async function adopt(dataDir: string): Promise<void> {
+  const tablespaces = await readdir(join(dataDir, 'pg_tblspc'), { withFileTypes: true });
+  if (tablespaces.some(entry => entry.isSymbolicLink()))
+    throw new OffshootError('postgres/tablespaces', { dataDir });
+  const gone = ['postmaster.pid', 'postmaster.opts', 'standby.signal', 'recovery.signal'];
+  for (const name of gone) await rm(join(dataDir, name), { force: true });
+  for (const name of ['pg_replslot', 'pg_stat_tmp'])
+    for (const entry of await readdir(join(dataDir, name)))
+      await rm(join(dataDir, name, entry), { recursive: true, force: true });
+}

@@ -1,0 +1,84 @@
+/** A superuser's session on one of our servers. */
+import { Socket } from 'node:net';
+import { Client } from 'pg';
+import { adminRole } from '../../model/branch.ts';
+import { OffshootError } from '../../model/errors.ts';
+import type { AdminQuery, Ctx } from '../contract.ts';
+import { PORT } from './settings.ts';
+
+export type SessionAddress = {
+  readonly id: string;
+  readonly socketDir: string;
+  readonly database: string;
+  readonly adminSecret: string;
+};
+
+export type Session = { readonly query: AdminQuery; close(): Promise<void> };
+
+/** No statement of ours may hang for longer. */
+const STATEMENT_MS = 60_000;
+
+/**
+ * Opens a session. It ends when `ctx.signal` aborts, and whatever runs in it rejects with the signal's reason.
+ * @throws OffshootError postgres/not-running
+ */
+export async function openSession(address: SessionAddress, { signal }: Ctx): Promise<Session> {
+  signal.throwIfAborted();
+  const socket = new Socket();
+  const client = new Client({
+    host: address.socketDir,
+    port: PORT,
+    user: adminRole,
+    password: address.adminSecret,
+    database: address.database,
+    application_name: adminRole,
+    connectionTimeoutMillis: 10_000,
+    statement_timeout: STATEMENT_MS,
+    query_timeout: STATEMENT_MS + 5_000, // the server's own error says more, so it has the first word
+    stream: () => socket,
+  });
+  client.on('error', () => {}); // a lost connection is seen by the next query
+  const abort = () => socket.destroy();
+  signal.addEventListener('abort', abort, { once: true });
+
+  const orAborted = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    }
+  };
+  const session: Session = {
+    query: (sql, params) => orAborted(client.query(sql, params === undefined ? undefined : [...params])),
+    async close() {
+      signal.removeEventListener('abort', abort);
+      if (signal.aborted) return;
+      await client.end();
+    },
+  };
+  try {
+    await orAborted(client.connect());
+    return session;
+  } catch (error) {
+    signal.removeEventListener('abort', abort);
+    socket.destroy();
+    if (['ENOENT', 'ECONNREFUSED'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      throw new OffshootError('postgres/not-running', { id: address.id }, { cause: error });
+    throw error;
+  }
+}
+
+/** Runs `body` in a session of its own. */
+export async function withSession<T>(
+  address: SessionAddress,
+  body: (query: AdminQuery) => Promise<T>,
+  ctx: Ctx,
+): Promise<T> {
+  const session = await openSession(address, ctx);
+  try {
+    return await body(session.query);
+  } finally {
+    await session.close();
+  }
+}

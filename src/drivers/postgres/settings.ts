@@ -1,0 +1,57 @@
+/** How our servers are run. Given on the command line, so that no file in a data directory can say otherwise. */
+import { adminRole } from '../../model/branch.ts';
+
+/** Names the socket file; nothing listens on TCP. */
+export const PORT = 5432;
+
+/** The only way in: a password, over the private socket. Replication is not part of `all`. */
+export const HBA = 'local all all scram-sha-256\n';
+
+export function settings(server: {
+  readonly id: string;
+  /** Of the branch. */
+  readonly name: string;
+  readonly socketDir: string;
+  readonly hbaFile: string;
+}): Readonly<Record<string, string>> {
+  return {
+    listen_addresses: '',
+    unix_socket_directories: `"${server.socketDir.replaceAll('"', '""')}"`,
+    unix_socket_permissions: '0700',
+    port: String(PORT),
+    hba_file: server.hbaFile,
+    max_connections: '100',
+    // Many servers share the machine: the page cache serves them all, private buffers only one.
+    shared_buffers: '16MB',
+    io_method: 'sync', // three processes fewer per server
+    // A snapshot of a running server starts with recovery, and its default, an fsync per file, is most of that time.
+    ...(process.platform === 'linux' ? { recovery_init_sync_method: 'syncfs' } : {}),
+    wal_level: 'replica', // what a backup of a running server needs
+    min_wal_size: '32MB',
+    max_wal_size: '256MB', // bounds recovery after a crash to a few seconds
+    // A branch believes that it is its parent: it must not write to its archive nor read its subscriptions.
+    archive_mode: 'off',
+    max_logical_replication_workers: '0',
+    cluster_name: server.id,
+    'offshoot.branch': server.id,
+    'offshoot.branch_name': server.name,
+    logging_collector: 'off',
+    log_destination: 'stderr',
+    log_line_prefix: '%m [%p] %q%u@%d ',
+  };
+}
+
+/** Arguments of initdb; the data directory and the password's file come from the caller. */
+export const INITDB_ARGS: readonly string[] = [
+  `--username=${adminRole}`,
+  '--auth=scram-sha-256',
+  '--encoding=UTF8',
+  // Needs no locale of the machine, and sorts the same everywhere.
+  '--locale=C',
+  '--locale-provider=builtin',
+  '--builtin-locale=C.UTF-8',
+  // A backup ends with a segment switch, and a small database should not be mostly WAL: 4 MB instead of 16.
+  '--wal-segsize=4',
+  '--no-instructions',
+  '--no-sync', // once for all files at the end is quicker
+];

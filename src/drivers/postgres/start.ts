@@ -1,0 +1,139 @@
+/** Starts one server so that it outlives us, and waits until it accepts connections. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { chmod, chown, mkdir, open, rename, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { isAlive, type ProcessId } from '../../lib/process.ts';
+import { delay } from '../../lib/wait.ts';
+import { OffshootError } from '../../model/errors.ts';
+import type { Ctx } from '../contract.ts';
+import { labels } from '../labels.ts';
+import { readLockFile } from './lock-file.ts';
+import { partOf } from './processes.ts';
+import { settings } from './settings.ts';
+import { runAs, type ServerUser } from './user.ts';
+
+export type Launch = {
+  readonly id: string;
+  /** Of the branch. */
+  readonly name: string;
+  readonly instance: string;
+  readonly dataDir: string;
+  /** Directory of `postgres`. */
+  readonly bin: string;
+  readonly user: ServerUser;
+  readonly socketDir: string;
+  readonly hbaFile: string;
+  readonly logFile: string;
+};
+
+export type Launched = {
+  readonly child: ChildProcess;
+  /** Size of the log before this start, in bytes. */
+  readonly logStart: number;
+};
+
+/** Starts the server, in a session of its own. @throws OffshootError postgres/start-failed when the program cannot be run */
+export async function launch(server: Launch): Promise<Launched> {
+  const { id, user, socketDir, logFile } = server;
+  await mkdir(socketDir, { recursive: true });
+  await chmod(socketDir, 0o700);
+  await chown(socketDir, user.uid, user.gid);
+  await mkdir(dirname(logFile), { recursive: true });
+  const logStart = await rotate(logFile);
+  const log = openSync(logFile, 'a', 0o600);
+  try {
+    const options = Object.entries(settings(server)).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+    const child = spawn(join(server.bin, 'postgres'), ['-D', server.dataDir, ...options], {
+      cwd: '/',
+      detached: true,
+      env: labels(server.instance, partOf(id)),
+      stdio: ['ignore', log, log],
+      ...runAs(user),
+    });
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve);
+      child.once('error', cause => {
+        const why = cause.message;
+        reject(new OffshootError('postgres/start-failed', { id, why, logFile }, { cause }));
+      });
+    });
+    child.unref();
+    return { child, logStart };
+  } finally {
+    closeSync(log);
+  }
+}
+
+/**
+ * Resolves when the server `pid` on `dataDir` accepts connections. Recovery may take as long as it needs, but
+ * every 10 s it logs how far it is (log_startup_progress_interval): silence for a minute is a failure.
+ * @throws OffshootError postgres/start-failed
+ */
+export async function untilReady(
+  server: {
+    readonly id: string;
+    readonly dataDir: string;
+    readonly logFile: string;
+    /** Where in the log this start begins; default: at its present end. */
+    readonly logStart?: number;
+  },
+  running: ProcessId,
+  ctx: Ctx,
+): Promise<void> {
+  const logStart = server.logStart ?? (await sizeOf(server.logFile));
+  let [size, since] = [logStart, performance.now()];
+  for (;;) {
+    const lock = await readLockFile(join(server.dataDir, 'postmaster.pid'));
+    if (lock?.pid === running.pid && lock.ready) return;
+    if (!isAlive(running)) throw await startFailed(server, 'it ended', logStart);
+    const now = await sizeOf(server.logFile);
+    if (now !== size) [size, since] = [now, performance.now()];
+    if (performance.now() - since > SILENCE_MS)
+      throw await startFailed(server, `nothing happened for ${SILENCE_MS / 1000} s`, logStart);
+    await delay(2, ctx.signal);
+  }
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+const SILENCE_MS = 60_000;
+/** Of a line of PostgreSQL's log, up to where its message begins. */
+const SEVERE = /^.*?(FATAL|PANIC):\s*/;
+const ROTATE_BYTES = 10 * 2 ** 20;
+
+/** Moves a long log aside. @returns the size of what stays */
+async function rotate(logFile: string): Promise<number> {
+  const size = await sizeOf(logFile);
+  if (size < ROTATE_BYTES) return size;
+  await rename(logFile, `${logFile}.1`);
+  return 0;
+}
+
+const sizeOf = (path: string): Promise<number> =>
+  stat(path).then(
+    s => s.size,
+    () => 0,
+  );
+
+/** The error, with the reason that the server itself gives in its log. */
+async function startFailed(
+  { id, logFile }: { readonly id: string; readonly logFile: string },
+  what: string,
+  logStart: number,
+): Promise<OffshootError> {
+  const lines = await lastLines(logFile, logStart);
+  const reason = lines.findLast(line => SEVERE.test(line)) ?? lines.at(-1) ?? '';
+  const why = reason === '' ? what : `${what}: ${reason.replace(SEVERE, '')}`;
+  return new OffshootError('postgres/start-failed', { id, why, logFile }, { output: lines.join('\n') });
+}
+
+/** At most the last 20 lines of the file from byte `from` on. */
+async function lastLines(path: string, from: number): Promise<string[]> {
+  if (!existsSync(path)) return []; // swept away
+  await using file = await open(path, 'r');
+  const { size } = await file.stat();
+  const start = Math.min(size, Math.max(from, size - 16 * 1024));
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
+  return buffer.toString('utf8', 0, bytesRead).trimEnd().split('\n').slice(-20);
+}

@@ -1,0 +1,166 @@
+/** One run of a step's script: inputs in, program, outputs out. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { findProgram, pathWith } from '../../lib/find-program.ts';
+import { rotate, tail } from '../../lib/log-file.ts';
+import { endGroup, identify, killGroup } from '../../lib/process.ts';
+import { OffshootError } from '../../model/errors.ts';
+import type { Ctx, StepDone, StepSpec } from '../contract.ts';
+import { findPart, killPart, labels } from '../labels.ts';
+import { interpreterOf, missingCommand } from './interpreter.ts';
+import { isSecretName, maskSecrets } from './mask.ts';
+import { readOutputs } from './outputs.ts';
+import type { StepFolder } from './step-folder.ts';
+
+export type StepSurroundings = {
+  readonly instance: string;
+  /** Label of the step's processes. */
+  readonly part: string;
+  readonly baseEnv: Readonly<Record<string, string>>;
+  readonly nodePath: string;
+};
+
+/** @throws OffshootError step/* */
+export async function runStep(
+  id: string,
+  spec: StepSpec,
+  folder: StepFolder,
+  surroundings: StepSurroundings,
+  ctx: Ctx,
+): Promise<StepDone> {
+  const step = id.split('.').at(-1)!; // ids go from the sandbox down to the step
+  const located = locateAll(step, spec, folder);
+  await writeInputFiles(spec, located);
+  const env = environmentOf(spec, folder, surroundings);
+  const [interpreter, ...argument] = interpreterOf(spec.script);
+  const program = await findProgram(interpreter, env.PATH!, folder.work);
+  if (program === undefined)
+    throw new OffshootError('step/command-not-found', { step, command: interpreter });
+  const argv = folder.enter([program, ...argument, folder.script]);
+  const exit = await runToEnd(argv, folder, env, surroundings, ctx.signal);
+  if (exit.code !== 0 || exit.stopped) throw await failureOf(step, exit, folder, secretsOf(spec));
+  return { outputs: await readOutputs(step, spec.outputs, path => located.get(path)!) };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+const LINES_KEPT = 20;
+const MAX_LOG_BYTES = 1024 * 1024;
+const GRACE_MS = 1_000;
+
+type Exit = {
+  /** undefined: it could not be started, or a signal ended it; `how` then says more. */
+  readonly code: number | undefined;
+  readonly how: string;
+  /** We ended it, because the deadline passed or the daemon stops. */
+  readonly stopped: boolean;
+};
+
+/** Every path that the step declares → where we find it. */
+function locateAll(step: string, spec: StepSpec, folder: StepFolder): ReadonlyMap<string, string> {
+  const located = new Map<string, string>();
+  const add = (what: string, path: string) => {
+    const ours = folder.locate(path);
+    if (ours === undefined) throw new OffshootError('step/path-outside', { step, what, path });
+    located.set(path, ours);
+  };
+  for (const { name, as } of spec.inputs) if (as?.path !== undefined) add(`input "${name}"`, as.path);
+  for (const { name, valueFromPath = '' } of spec.outputs) add(`output "${name}"`, valueFromPath);
+  return located;
+}
+
+async function writeInputFiles(spec: StepSpec, located: ReadonlyMap<string, string>): Promise<void> {
+  for (const { as, value } of spec.inputs) {
+    if (as?.path === undefined) continue;
+    const file = located.get(as.path)!;
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, value, { mode: 0o600, flag: 'wx' }); // never through a link that waits in a shared /tmp
+  }
+}
+
+function environmentOf(spec: StepSpec, folder: StepFolder, s: StepSurroundings): Record<string, string> {
+  const env: Record<string, string> = { ...s.baseEnv, ...spec.env };
+  for (const { name, as, value } of spec.inputs) {
+    const variable =
+      as?.env ?? (as?.path === undefined ? name.toUpperCase().replaceAll('-', '_') : undefined);
+    if (variable !== undefined) env[variable] = value;
+  }
+  return {
+    ...env,
+    PATH: pathWith(dirname(s.nodePath), env.PATH),
+    TMPDIR: folder.tmpdir,
+    ...labels(s.instance, s.part),
+  };
+}
+
+async function runToEnd(
+  argv: readonly string[],
+  folder: StepFolder,
+  env: Record<string, string>,
+  { instance, part }: StepSurroundings,
+  signal: AbortSignal,
+): Promise<Exit> {
+  if (signal.aborted) return { code: undefined, how: '', stopped: true };
+  const output = openSync(folder.output, 'a', 0o600); // one file for both streams keeps their order
+  let child: ChildProcess;
+  try {
+    child = spawn(argv[0]!, argv.slice(1), {
+      cwd: folder.work,
+      env,
+      detached: true,
+      stdio: ['ignore', output, output],
+    });
+  } finally {
+    closeSync(output);
+  }
+  const leader = child.pid === undefined ? undefined : identify(child.pid);
+  let stopped = false;
+  const stop = () => {
+    stopped = true;
+    if (leader !== undefined) void endGroup(leader, { graceMs: GRACE_MS }).catch(() => {}); // list() finds it
+  };
+  signal.addEventListener('abort', stop, { once: true });
+  const smallLog = setInterval(() => void rotate(folder.output, MAX_LOG_BYTES).catch(() => {}), 250);
+  try {
+    return await new Promise<Exit>(resolve => {
+      child.once('error', (error: NodeJS.ErrnoException) =>
+        resolve({ code: undefined, how: `${error.code} before it began`, stopped }),
+      );
+      child.once('exit', (code, signalName) => {
+        const how = signalName === null ? `exit code ${code}` : `signal ${signalName}`;
+        resolve({ code: code ?? undefined, how, stopped });
+      });
+    });
+  } finally {
+    clearInterval(smallLog);
+    signal.removeEventListener('abort', stop);
+    // What it left running must not write outputs any more.
+    const left = await findPart(instance, part);
+    if (child.pid !== undefined) killGroup(child.pid, 'SIGKILL');
+    await killPart(instance, part, left);
+  }
+}
+
+async function failureOf(
+  step: string,
+  exit: Exit,
+  folder: StepFolder,
+  secrets: readonly string[],
+): Promise<OffshootError> {
+  // Masked as a whole, because a secret may have several lines, and cut afterwards.
+  const lines = maskSecrets((await tail(folder.output, 10 * LINES_KEPT)).join('\n'), secrets).split('\n');
+  const output = lines.slice(-LINES_KEPT).join('\n');
+  if (exit.stopped) return new OffshootError('step/timeout', { step }, { output });
+  if (exit.code === 126 || exit.code === 127)
+    return new OffshootError('step/command-not-found', { step, command: missingCommand(output) }, { output });
+  return new OffshootError('step/failed', { step, how: exit.how }, { output });
+}
+
+const secretsOf = (spec: StepSpec): readonly string[] => [
+  ...spec.inputs.filter(input => isSecretName(input.name)).map(input => input.value),
+  ...Object.entries(spec.env)
+    .filter(([name]) => isSecretName(name))
+    .map(([, value]) => value),
+];

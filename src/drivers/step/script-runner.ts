@@ -1,0 +1,78 @@
+/**
+ * Runs plugin steps as scripts on this machine. Each has a folder of its own with its working directory,
+ * and, where the machine allows, a /tmp of its own. Whatever it leaves behind is ended and removed.
+ */
+import { readdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { KeyedLock } from '../../lib/lock.ts';
+import { findPrivateMounts, type PrivateMounts } from '../../lib/namespaces.ts';
+import type { Capability, StepDriver } from '../contract.ts';
+import { findLabelled, killPart, pathId, pathName } from '../labels.ts';
+import { runStep } from './run-step.ts';
+import { openStepFolder, removeStepFolder } from './step-folder.ts';
+
+export type StepRunnerOptions = {
+  /** The data directory; ours is `steps` in it. */
+  readonly home: string;
+  /** Differs between data directories, is the same for all daemons on one. */
+  readonly instance: string;
+  /** All that scripts get of our environment, e.g. PATH, HOME, LANG, TZ. */
+  readonly baseEnv: Readonly<Record<string, string>>;
+  /** Absolute path of the node that `node` means. */
+  readonly nodePath: string;
+};
+
+export async function openStepRunner(options: StepRunnerOptions): Promise<StepDriver> {
+  const { instance, baseEnv, nodePath } = options;
+  const root = join(options.home, 'steps');
+  const found = await findPrivateMounts(baseEnv.PATH ?? '', { userNamespaces: true });
+  const mounts = 'why' in found ? undefined : found;
+
+  const remove = async (id: string) => {
+    await killPart(instance, stepPart(id));
+    await removeStepFolder(join(root, pathName(id)));
+  };
+
+  return {
+    name: 'script',
+
+    async capabilities() {
+      return [capabilityOf(found)];
+    },
+
+    async run(id, spec, ctx) {
+      const once = async () => {
+        await remove(id); // of a run that was interrupted
+        const keep = [...spec.keep, dirname(nodePath)];
+        await using folder = await openStepFolder(join(root, pathName(id)), spec, keep, mounts);
+        return await runStep(id, spec, folder, { instance, part: stepPart(id), baseEnv, nodePath }, ctx);
+      };
+      return await (mounts === undefined ? sharedTmp.run('/tmp', once) : once());
+    },
+
+    async remove(id) {
+      await remove(id);
+    },
+
+    async list() {
+      const labelled = (await findLabelled(instance)).map(({ part }) => part.split('/'));
+      const running = labelled.filter(([kind]) => kind === 'step').map(([, name]) => name!);
+      const folders = await readdir(root).catch(() => []);
+      return [...new Set([...folders, ...running])].map(pathId);
+    },
+  };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** One step at a time where all see the same /tmp, since plugins write their outputs to fixed paths there. */
+const sharedTmp = new KeyedLock();
+
+const stepPart = (id: string): string => `step/${pathName(id)}`;
+
+function capabilityOf(found: PrivateMounts | { readonly why: string }): Capability {
+  const name = 'step/private-tmp';
+  if ('why' in found)
+    return { name, ok: false, detail: `scripts share /tmp and run one at a time: ${found.why}` };
+  return { name, ok: true, detail: 'each script has a /tmp of its own' };
+}

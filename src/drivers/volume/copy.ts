@@ -1,0 +1,91 @@
+/** Volumes as plain directories: a copy copies every byte. The last resort, on file systems without snapshots. */
+import { chmod, mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { exec } from '../../lib/exec.ts';
+import type { Ctx, FinishedBackup, LiveParent } from '../contract.ts';
+import { copyTree, treeBytes, writeLike } from './copy-tree.ts';
+import type { Medium } from './directory.ts';
+
+export const copy: Medium = {
+  copyOnWrite: false,
+
+  async make(path) {
+    await mkdir(path);
+    await chmod(path, 0o711);
+  },
+
+  async clone(from, to, live, ctx) {
+    await copy.make(to, ctx);
+    const [source, target] = [join(from, 'pgdata'), join(to, 'pgdata')];
+    if (live === undefined) await copyTree(source, target, { signal: ctx.signal });
+    else await copyRunning(source, target, live, ctx);
+    await flush(target, ctx);
+  },
+
+  cloneBytes: from => treeBytes(join(from, 'pgdata')),
+
+  destroy: path => rm(path, { recursive: true, force: true, maxRetries: 3 }),
+};
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** What our servers' sessions tell besides the contract: the name of the last WAL file that the backup needs. */
+
+/**
+ * Copies a data directory in use: PostgreSQL's "Making a Base Backup Using the Low Level API". Pages that
+ * are torn or newer than others are mended by the WAL from the backup's start to its end, which comes last.
+ */
+async function copyRunning(source: string, target: string, live: LiveParent, ctx: Ctx): Promise<void> {
+  const backup = await live.beginBackup(ctx);
+  try {
+    await copyTree(source, target, { skip: isLeftOut, inUse: true, signal: ctx.signal });
+    await copyControlFile(source, target, ctx);
+    const done = await backup.finish();
+    const needed = walRange(done);
+    await copyTree(join(source, 'pg_wal'), join(target, 'pg_wal'), {
+      skip: name => !needed(name),
+      signal: ctx.signal,
+    });
+    const model = join(target, 'PG_VERSION');
+    await writeLike(join(target, 'backup_label'), done.backupLabel, model);
+    if (done.tablespaceMap !== '') await writeLike(join(target, 'tablespace_map'), done.tablespaceMap, model);
+  } finally {
+    await backup.close();
+  }
+}
+
+const CONTROL_FILE = 'global/pg_control';
+
+/** Directories that start empty; the same list as pg_basebackup's. */
+const emptied =
+  /^pg_(wal|replslot|dynshmem|notify|serial|snapshots|stat_tmp|subtrans)\/|^(postmaster\.(pid|opts)|backup_label|tablespace_map)$|(^|\/)pgsql_tmp/;
+
+const isLeftOut = (path: string): boolean => path === CONTROL_FILE || emptied.test(path);
+
+/** pg_control is written in place, so a copy may be torn. Two equal reads in a row are not. */
+async function copyControlFile(source: string, target: string, ctx: Ctx): Promise<void> {
+  const path = join(source, CONTROL_FILE);
+  let before = await readFile(path);
+  for (;;) {
+    ctx.signal.throwIfAborted();
+    const now = await readFile(path);
+    if (now.equals(before)) return writeLike(join(target, CONTROL_FILE), now, path);
+    before = now;
+  }
+}
+
+/**
+ * Which files of pg_wal a backup needs. Later ones must stay behind: they are being written, and a half-copied
+ * one holds pages of the parent's future, which the branch could take for its own after a crash.
+ */
+function walRange(done: FinishedBackup): (name: string) => boolean {
+  const first = /^START WAL LOCATION: \S+ \(file ([0-9A-F]{24})\)/m.exec(done.backupLabel)?.[1];
+  if (first === undefined) throw new Error('backup_label does not name its first WAL file');
+  return name => /^[0-9A-F]{24}$/.test(name) && first <= name && name <= done.lastWalFile;
+}
+
+/** Makes all that was copied durable at once: far quicker than file by file. */
+async function flush(path: string, ctx: Ctx): Promise<void> {
+  const args = process.platform === 'linux' ? ['-f', path] : [];
+  await exec('sync', args, { deadlineMs: 600_000, signal: ctx.signal });
+}

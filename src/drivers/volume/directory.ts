@@ -1,0 +1,144 @@
+/**
+ * What all volume drivers have in common: a volume is the directory `<root>/<id>` with `volume.json` and
+ * `pgdata`. It is made as `<id>.partial` and renamed when complete, and renamed to `<id>.removing` before
+ * it is destroyed: the name `<id>` stands for a whole volume at every instant.
+ */
+import { chown, mkdir, open, readdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { UserIds } from '../../lib/reach.ts';
+import { OffshootError } from '../../model/errors.ts';
+import type { Capability, Ctx, LiveParent, VolumeDriver, VolumeSeen, VolumeSpec } from '../contract.ts';
+import { readRecord, writeRecord } from './record.ts';
+import { isNoSpace, leastRoom, noSpace } from './space.ts';
+
+/** How directories are made, copied and destroyed: the only part in which the drivers differ. */
+export type Medium = {
+  readonly copyOnWrite: boolean;
+  /** Makes the empty volume directory `path`. */
+  make(path: string, ctx: Ctx): Promise<void>;
+  /** Makes `to` a copy of the volume directory `from`, durably. `live` is the server on it, if one runs. */
+  clone(from: string, to: string, live: LiveParent | undefined, ctx: Ctx): Promise<void>;
+  /** Bytes that cloning `from` takes at once. */
+  cloneBytes(from: string): Promise<number>;
+  /** Removes a volume directory, whatever state it is in. */
+  destroy(path: string, ctx: Ctx): Promise<void>;
+};
+
+export type Place = {
+  /** Name of the driver. */
+  readonly name: string;
+  /** The directory that holds the volumes, as the servers reach it. */
+  readonly root: string;
+  /** Who owns the data. */
+  readonly owner: UserIds;
+  /** Bytes that must stay free. */
+  readonly minFreeBytes: number;
+  /** Paths on all file systems that must have room: an image file needs some inside and some outside. */
+  readonly roomIn: readonly string[];
+  readonly capabilities: readonly Capability[];
+  close(): Promise<void>;
+};
+
+export function volumesIn(place: Place, medium: Medium): VolumeDriver {
+  const { root, owner, minFreeBytes } = place;
+  const pathOf = (id: string): string => join(root, checkedId(id));
+
+  const driver: VolumeDriver = {
+    name: place.name,
+    copyOnWrite: medium.copyOnWrite,
+    capabilities: async () => place.capabilities,
+    freeBytes: async () => (await leastRoom(place.roomIn)).freeBytes,
+    close: () => place.close(),
+
+    async observe(id) {
+      const record = await readRecord(pathOf(id));
+      return record === undefined ? undefined : { dataDir: join(pathOf(id), 'pgdata'), record };
+    },
+
+    async ensure(id, spec, ctx) {
+      const found = await driver.observe(id, ctx);
+      if (found !== undefined) return found;
+      const partial = `${pathOf(id)}.partial`;
+      await medium.destroy(partial, ctx);
+      const source = spec.source === undefined ? undefined : pathOf(spec.source.id);
+      if (source !== undefined && (await readRecord(source)) === undefined)
+        throw new OffshootError('volume/source-missing', { id, source: spec.source!.id });
+      const need = minFreeBytes + (source === undefined ? 0 : await medium.cloneBytes(source));
+      const room = await leastRoom(place.roomIn);
+      if (room.freeBytes < need) throw noSpace(id, room, need);
+      try {
+        return await make(id, partial, source, spec, ctx);
+      } catch (error) {
+        const full = isNoSpace(error) ? await leastRoom(place.roomIn) : undefined;
+        await discard(partial, ctx);
+        throw full === undefined ? error : noSpace(id, full, need, error);
+      }
+    },
+
+    async remove(id, ctx) {
+      const removing = `${pathOf(id)}.removing`;
+      await medium.destroy(removing, ctx);
+      await medium.destroy(`${pathOf(id)}.partial`, ctx);
+      try {
+        await rename(pathOf(id), removing);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+        throw error;
+      }
+      await medium.destroy(removing, ctx);
+    },
+
+    async list() {
+      const ids = (await readdir(root)).map(name => name.replace(/\.(partial|removing)$/, ''));
+      return [...new Set(ids)].filter(id => ID.test(id));
+    },
+  };
+  return driver;
+
+  async function make(
+    id: string,
+    partial: string,
+    source: string | undefined,
+    spec: VolumeSpec,
+    ctx: Ctx,
+  ): Promise<VolumeSeen> {
+    const dataDir = join(partial, 'pgdata');
+    if (source === undefined) {
+      await medium.make(partial, ctx);
+      await mkdir(dataDir, { mode: 0o700 });
+      await chown(dataDir, owner.uid, owner.gid);
+    } else {
+      await medium.clone(source, partial, spec.source?.live, ctx);
+    }
+    await spec.prepare(dataDir, ctx);
+    await writeRecord(partial, spec.record);
+    await syncDirectory(partial);
+    await rename(partial, pathOf(id));
+    await syncDirectory(root);
+    return { dataDir: join(pathOf(id), 'pgdata'), record: spec.record };
+  }
+
+  /** Undoes a failed attempt, also when it failed because it was aborted. What stays is listed, and removed later. */
+  async function discard(partial: string, ctx: Ctx): Promise<void> {
+    try {
+      await medium.destroy(partial, { ...ctx, signal: AbortSignal.timeout(30_000) });
+    } catch (error) {
+      ctx.log.warn({ path: partial, error }, 'half-made volume could not be removed');
+    }
+  }
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+const ID = /^[a-z0-9][a-z0-9-]*$/;
+
+/** Ids become file names: one that could name another place is a bug of the caller. */
+function checkedId(id: string): string {
+  if (!ID.test(id)) throw new TypeError(`"${id}" cannot be the id of a volume`);
+  return id;
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  await using directory = await open(path, 'r');
+  await directory.sync();
+}

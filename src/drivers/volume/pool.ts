@@ -1,0 +1,130 @@
+/**
+ * The pool: btrfs in a sparse image file, mounted through a loop device, so that a machine with any other
+ * file system has copy-on-write volumes too. The file takes the room of what is in it, not of its size.
+ */
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, open, realpath, rename, rm, rmdir, stat, statfs, truncate } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import {
+  detachLoopDevice,
+  growLoopDevice,
+  isMounted,
+  loopDevicesOf,
+  mayMount,
+  mountImage,
+  mounts,
+  system,
+  unmount,
+} from '../../lib/mounts.ts';
+import { until } from '../../lib/wait.ts';
+import { OffshootError } from '../../model/errors.ts';
+
+export type PoolOptions = {
+  readonly image: string;
+  /** Where to mount it; made when absent. Not used when the image is mounted already. */
+  readonly mountPoint: string;
+  /** Size of the file system. An older, smaller image grows to it. Default: 80 % of what the host has free. */
+  readonly bytes?: number;
+};
+
+export type Pool = {
+  /** Where it is mounted. */
+  readonly root: string;
+  readonly bytes: number;
+  /** Unmounts it. @throws OffshootError volume/busy when something still uses it after `deadlineMs`, default 5000 */
+  close(deadlineMs?: number): Promise<void>;
+};
+
+/**
+ * Makes the image if there is none, and mounts it; an image that a crashed process left mounted is adopted
+ * where it is, because servers may still run on it.
+ * @throws with the reason why there can be no pool here
+ */
+export async function openPool({ image, mountPoint, bytes }: PoolOptions): Promise<Pool> {
+  if (!(await mayMount())) throw new Error('it needs Linux and the right to mount, which root has');
+  await using undo = new AsyncDisposableStack();
+  if (!existsSync(image)) {
+    await createImage(image, bytes ?? (await defaultBytes(dirname(image))));
+    undo.defer(() => rm(image));
+  } else if (bytes !== undefined && bytes > (await stat(image)).size) {
+    await truncate(image, wholeMib(bytes));
+  }
+  const path = await realpath(image); // as the kernel names it
+  const left = await mountOf(path);
+  const root = left ?? mountPoint;
+  if (left === undefined) {
+    await mount(path, root);
+    undo.defer(() => closePool(path, root));
+  }
+  await fill(path, root);
+  await chmod(root, 0o711);
+  const { size } = await stat(path);
+  undo.move();
+  return { root, bytes: size, close: deadlineMs => closePool(path, root, deadlineMs) };
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+const MIB = 2 ** 20;
+const wholeMib = (bytes: number): number => Math.ceil(bytes / MIB) * MIB;
+
+async function defaultBytes(directory: string): Promise<number> {
+  const fs = await statfs(directory);
+  return Math.max(1024 * MIB, wholeMib(fs.bavail * fs.bsize * 0.8));
+}
+
+/** The image exists under its name only when its file system is complete. */
+async function createImage(image: string, bytes: number): Promise<void> {
+  const partial = `${image}.partial`;
+  await rm(partial, { force: true });
+  try {
+    await using file = await open(partial, 'wx', 0o600);
+    await file.truncate(wholeMib(bytes));
+    // One copy of everything: the host's own file system is below.
+    await system('mkfs.btrfs', ['-q', '-K', '-m', 'single', '-d', 'single', '-L', 'offshoot', partial]);
+    await file.sync();
+    await rename(partial, image);
+  } catch (error) {
+    await rm(partial, { force: true });
+    throw error;
+  }
+}
+
+/** Where the image is mounted now. */
+async function mountOf(image: string): Promise<string | undefined> {
+  const devices = await loopDevicesOf(image);
+  return (await mounts()).find(m => devices.includes(m.source))?.target;
+}
+
+async function mount(image: string, mountPoint: string): Promise<void> {
+  for (const device of await loopDevicesOf(image)) await detachLoopDevice(device); // left by a crash
+  await mkdir(mountPoint, { recursive: true });
+  if (await isMounted(mountPoint)) throw new Error(`something else is mounted at ${mountPoint}`);
+  // Discarding gives the room of deleted branches back to the host.
+  await mountImage(image, mountPoint, { type: 'btrfs', options: ['noatime', 'discard=async'] });
+}
+
+/** Grows the file system to the size of its image. */
+async function fill(image: string, root: string): Promise<void> {
+  const [fs, file] = await Promise.all([statfs(root), stat(image)]);
+  if (fs.blocks * fs.bsize >= file.size) return;
+  for (const device of await loopDevicesOf(image)) await growLoopDevice(device);
+  await system('btrfs', ['filesystem', 'resize', 'max', root]);
+}
+
+async function closePool(image: string, root: string, deadlineMs = 5_000): Promise<void> {
+  try {
+    await unmount(root, deadlineMs);
+    await until(async () => ((await loopDevicesOf(image)).length === 0 ? true : undefined), {
+      what: `the loop device of ${image} is free`,
+      deadlineMs,
+    });
+  } catch (cause) {
+    throw new OffshootError(
+      'volume/busy',
+      { path: root, why: cause instanceof Error ? cause.message : String(cause) },
+      { cause },
+    );
+  }
+  await rmdir(root);
+}

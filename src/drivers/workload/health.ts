@@ -1,0 +1,98 @@
+/** Watches one running process by its probes. */
+import { once } from 'node:events';
+import { delay } from '../../lib/wait.ts';
+import type { ProbePlan } from './probe.ts';
+
+export type Probes = {
+  readonly startup?: ProbePlan;
+  /** Absent: ready when it has run for a moment. */
+  readonly readiness?: ProbePlan;
+  readonly liveness?: ProbePlan;
+};
+
+export type Health = { readonly ready: boolean; readonly reason: string; readonly message: string };
+
+type Watch = {
+  /** @returns undefined when well, otherwise what is wrong */
+  readonly check: (probe: ProbePlan) => Promise<string | undefined>;
+  readonly report: (health: Health) => void;
+  readonly signal: AbortSignal;
+};
+
+/**
+ * Reports readiness for as long as the process lives.
+ * @returns why the process must be started anew; otherwise never, it rejects when the signal aborts
+ */
+export async function watchHealth(probes: Probes, watch: Watch): Promise<string> {
+  if (probes.startup !== undefined) {
+    const wrong = await firstSuccess(probes.startup, watch);
+    if (wrong !== undefined) return `startup probe failed: ${wrong}`;
+  }
+  return await Promise.race([
+    watchReadiness(probes.readiness, watch),
+    ...(probes.liveness === undefined ? [] : [watchLiveness(probes.liveness, watch)]),
+  ]);
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+// Readiness is on the path of whoever waits for the sandbox.
+const FIRST_CHECKS_EVERY_MS = 10;
+const READY_WITHOUT_PORTS_AFTER_MS = 50;
+
+async function watchReadiness(probe: ProbePlan | undefined, watch: Watch): Promise<never> {
+  const { check, report, signal } = watch;
+  if (probe === undefined) {
+    await delay(READY_WITHOUT_PORTS_AFTER_MS, signal);
+    report(running);
+    await once(signal, 'abort');
+    throw signal.reason;
+  }
+  let wrong = await firstSuccess(probe, watch);
+  let ready = wrong === undefined;
+  report(ready ? running : failing(wrong));
+  let against = 0; // checks in a row that contradict what we last reported
+  for (;;) {
+    await delay(probe.periodMs, signal);
+    wrong = await check(probe);
+    against = (wrong === undefined) === ready ? 0 : against + 1;
+    if (against < (ready ? probe.failureThreshold : probe.successThreshold)) continue;
+    ready = !ready;
+    against = 0;
+    report(ready ? running : failing(wrong));
+  }
+}
+
+async function watchLiveness(probe: ProbePlan, { check, signal }: Watch): Promise<string> {
+  let failures = 0;
+  await delay(Math.max(probe.initialDelayMs, probe.periodMs), signal);
+  for (;;) {
+    const wrong = await check(probe);
+    failures = wrong === undefined ? 0 : failures + 1;
+    if (failures >= probe.failureThreshold) return `liveness probe failed: ${wrong}`;
+    await delay(probe.periodMs, signal);
+  }
+}
+
+/**
+ * Checks often until the first success. The initial delay is part of the patience rather than a pause: it
+ * spares slow starters a failure, and a check that succeeds early is as true as a late one.
+ * @returns what is wrong when the patience ends
+ */
+async function firstSuccess(probe: ProbePlan, { check, signal }: Watch): Promise<string | undefined> {
+  const end = performance.now() + probe.initialDelayMs + probe.periodMs * probe.failureThreshold;
+  for (;;) {
+    const wrong = await check(probe);
+    signal.throwIfAborted();
+    if (wrong === undefined || performance.now() >= end) return wrong;
+    await delay(FIRST_CHECKS_EVERY_MS, signal);
+  }
+}
+
+const running: Health = { ready: true, reason: 'Running', message: 'ready' };
+
+const failing = (wrong: string | undefined): Health => ({
+  ready: false,
+  reason: 'ProbeFailing',
+  message: `readiness probe failed: ${wrong}`,
+});

@@ -1,0 +1,19 @@
+/** What all workloads of one process runtime share. */
+import type { Log } from '../../lib/log.ts';
+import type { PrivateMounts } from '../../lib/namespaces.ts';
+import type { PortChooser } from './ports.ts';
+
+export type House = {
+  /** Distinguishes the processes of this daemon's home from those of another. */
+  readonly instance: string;
+  /** All of the daemon's environment that a workload may see. */
+  readonly baseEnv: Readonly<Record<string, string>>;
+  /** The node that `node` means in a command. */
+  readonly nodePath: string;
+  /** Absent where the machine does not allow private mounts; then services have no names, only variables. */
+  readonly mounts: PrivateMounts | undefined;
+  readonly ports: PortChooser;
+  readonly log: Log;
+  /** Called whenever what is seen of a workload may have changed. */
+  changed(id: string): void;
+};

@@ -1,0 +1,113 @@
+/** One check of a process's health, as a kubelet does it (Kubernetes, "Configure Liveness, Readiness and Startup Probes"). */
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { connect } from 'node:net';
+import { exec } from '../../lib/exec.ts';
+
+/** A probe of the manifest with defaults filled in and ports resolved to containerPorts. Times in milliseconds. */
+export type ProbePlan = {
+  readonly check:
+    | {
+        readonly kind: 'http';
+        readonly port: number;
+        readonly path: string;
+        readonly tls: boolean;
+        readonly headers: Readonly<Record<string, string>>;
+      }
+    | { readonly kind: 'tcp'; readonly port: number }
+    | { readonly kind: 'exec'; readonly command: readonly string[] };
+  readonly initialDelayMs: number;
+  readonly periodMs: number;
+  readonly timeoutMs: number;
+  readonly successThreshold: number;
+  readonly failureThreshold: number;
+};
+
+export type ProbeTarget = {
+  /** containerPort → port on 127.0.0.1 */
+  readonly ports: Readonly<Record<number, number>>;
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+};
+
+/** @returns undefined when the process is well, otherwise what is wrong */
+export function checkProbe(
+  { check, timeoutMs }: ProbePlan,
+  target: ProbeTarget,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  switch (check.kind) {
+    case 'http':
+      return checkHttp({ ...check, port: target.ports[check.port]! }, timeoutMs, signal);
+    case 'tcp':
+      return checkTcp(target.ports[check.port]!, timeoutMs, signal);
+    case 'exec':
+      return checkExec(check.command, target, timeoutMs, signal);
+  }
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+const HOST = '127.0.0.1';
+
+function checkHttp(
+  probe: { port: number; path: string; tls: boolean; headers: Readonly<Record<string, string>> },
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { port, path, tls, headers } = probe;
+  return new Promise(resolve => {
+    const options = {
+      host: HOST,
+      port,
+      path,
+      headers,
+      agent: false as const,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+    };
+    // A kubelet does not verify certificates either.
+    const request = tls ? httpsRequest({ ...options, rejectUnauthorized: false }) : httpRequest(options);
+    request.on('response', response => {
+      const status = response.statusCode ?? 0;
+      response.on('error', () => {});
+      response.destroy(); // the status is all we want
+      resolve(status >= 200 && status < 400 ? undefined : `GET ${path} answered ${status}`);
+    });
+    request.on('error', error => resolve(`GET ${path}: ${reasonOf(error, timeoutMs)}`));
+    request.end();
+  });
+}
+
+function checkTcp(port: number, timeoutMs: number, signal: AbortSignal): Promise<string | undefined> {
+  return new Promise(resolve => {
+    const socket = connect({
+      host: HOST,
+      port,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+    });
+    socket.on('connect', () => {
+      socket.destroy();
+      resolve(undefined);
+    });
+    socket.on('error', error => resolve(`connect: ${reasonOf(error, timeoutMs)}`));
+  });
+}
+
+async function checkExec(
+  command: readonly string[],
+  { cwd, env }: ProbeTarget,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    await exec(command[0]!, command.slice(1), { cwd, env, deadlineMs: timeoutMs, signal });
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function reasonOf(error: Error, timeoutMs: number): string {
+  if (error.name === 'AbortError') return `no answer within ${timeoutMs} ms`;
+  return (error as NodeJS.ErrnoException).code ?? error.message;
+}

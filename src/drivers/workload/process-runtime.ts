@@ -1,0 +1,218 @@
+/**
+ * Runs Deployments as local processes: every container of every replica is one process group with a log
+ * file, ports of its own on the loopback interface, and labels in its environment by which it is found
+ * again. Processes outlive a daemon that dies; the next one on the same home takes them over.
+ */
+import { access, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Log } from '../../lib/log.ts';
+import { findPrivateMounts } from '../../lib/namespaces.ts';
+import { endGroup } from '../../lib/process.ts';
+import type { ImageMap } from '../../model/image.ts';
+import type { Capability, WorkloadDriver, WorkloadSeen } from '../contract.ts';
+import { findLabelled, findLeader, killPart, type Labelled, pathId, pathName } from '../labels.ts';
+import type { House } from './house.ts';
+import { planWorkload } from './plan.ts';
+import { portChooser } from './ports.ts';
+import { type ProcessRecord, processKey, readState, type WorkloadState } from './state-file.ts';
+import { openWorkload, processPart, type Workload, workloadPart } from './workload.ts';
+
+export type ProcessRuntimeOptions = {
+  /** The data directory; ours is `workloads` in it. */
+  readonly home: string;
+  /** Differs between data directories, is the same for all daemons on one. */
+  readonly instance: string;
+  /** Asked at every `ensure`: deployments bring new images along. */
+  readonly images: () => ImageMap;
+  /** All that processes get of our environment, e.g. PATH, HOME, LANG, TMPDIR, TZ. */
+  readonly baseEnv: Readonly<Record<string, string>>;
+  /** Absolute path of the node that `node` means. */
+  readonly nodePath: string;
+  /** Of this machine; containers see it as their node. */
+  readonly hostname: string;
+  readonly log: Log;
+};
+
+/** Opens the runtime and takes over what an earlier daemon left running; starts again what it left and has died. */
+export async function openProcessRuntime(options: ProcessRuntimeOptions): Promise<WorkloadDriver> {
+  const { instance, images, baseEnv, nodePath, hostname, log } = options;
+  const root = join(options.home, 'workloads');
+  const mounts = await findPrivateMounts(baseEnv.PATH ?? '', { userNamespaces: false });
+  const workloads = new Map<string, Workload>();
+  const listeners = new Set<(id: string) => void>();
+  const house: House = {
+    instance,
+    baseEnv,
+    nodePath,
+    mounts: 'why' in mounts ? undefined : mounts,
+    ports: portChooser(),
+    log,
+    changed: id => {
+      for (const listener of listeners) listener(id);
+    },
+  };
+  const folderOf = (id: string) => join(root, pathName(id));
+
+  await takeOver();
+  const rotation = setInterval(() => void rotateLogs(), ROTATE_EVERY_MS);
+  rotation.unref();
+
+  return {
+    name: 'process',
+
+    async capabilities() {
+      return capabilitiesOf(mounts);
+    },
+
+    async observe(id) {
+      const workload = workloads.get(id);
+      if (workload !== undefined) return await workload.seen();
+      return (await exists(folderOf(id))) ? leftover(readState(folderOf(id))) : undefined;
+    },
+
+    async ensure(id, spec) {
+      const workload = workloads.get(id) ?? (await open(id));
+      workload.apply(spec.owner, planWorkload(spec, images(), hostname));
+      return await workload.seen();
+    },
+
+    async remove(id) {
+      await workloads.get(id)?.stop();
+      await endLeftovers(id);
+      await rm(folderOf(id), { recursive: true, force: true });
+      if (workloads.delete(id)) house.changed(id);
+    },
+
+    async list() {
+      const parts = (await findLabelled(instance)).map(({ part }) => part.split('/'));
+      const running = parts.filter(([kind]) => kind === 'workload').map(([, name]) => name!);
+      return [...new Set([...(await folders()), ...running])].map(pathId);
+    },
+
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+
+    async logs(id, lines) {
+      return (await workloads.get(id)?.logs(lines)) ?? [];
+    },
+
+    async close() {
+      clearInterval(rotation);
+      await Promise.all([...workloads.values()].map(workload => workload.stop()));
+      workloads.clear();
+    },
+  };
+
+  async function takeOver(): Promise<void> {
+    const labelled = await findLabelled(instance);
+    for (const name of await folders()) {
+      const state = readState(join(root, name));
+      if (!state?.wanted) continue;
+      const id = pathId(name);
+      const planned = new Set(state.plan.processes.map(process => processPart(id, process)));
+      for (const { part } of labelled)
+        if (part.startsWith(`${workloadPart(id)}/`) && !planned.has(part)) await killPart(instance, part);
+      start(id, recordsOf(id, state, labelled)).apply(state.owner, state.plan);
+    }
+  }
+
+  /** A workload whose folder may hold something half made or half removed: of that only the ports are kept. */
+  async function open(id: string): Promise<Workload> {
+    const records: Record<string, ProcessRecord> = {};
+    if (await exists(folderOf(id))) {
+      await endLeftovers(id);
+      for (const [key, { ports }] of Object.entries(readState(folderOf(id))?.processes ?? {}))
+        records[key] = { ports, restarts: 0 };
+    }
+    return start(id, records);
+  }
+
+  function start(id: string, records: Readonly<Record<string, ProcessRecord>>): Workload {
+    const workload = openWorkload(id, folderOf(id), records, house);
+    workloads.set(id, workload);
+    return workload;
+  }
+
+  /** Processes of `id` that nobody supervises. */
+  async function endLeftovers(id: string): Promise<void> {
+    for (const { leader } of Object.values(readState(folderOf(id))?.processes ?? {}))
+      if (leader !== undefined) await endGroup(leader, { graceMs: GRACE_MS });
+    await killPart(instance, workloadPart(id));
+  }
+
+  async function folders(): Promise<string[]> {
+    return await readdir(root).catch(() => []);
+  }
+
+  async function rotateLogs(): Promise<void> {
+    for (const [id, workload] of workloads)
+      await workload.rotateLogs().catch(err => log.warn({ id, err }, 'cannot rotate logs'));
+  }
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+const ROTATE_EVERY_MS = 1_000;
+const GRACE_MS = 3_000;
+
+/**
+ * The records with the process that is really there: the one on record, or, when the daemon died between a
+ * start and its record, the one that bears the label.
+ */
+function recordsOf(
+  id: string,
+  state: WorkloadState,
+  labelled: readonly Labelled[],
+): Record<string, ProcessRecord> {
+  const records: Record<string, ProcessRecord> = { ...state.processes };
+  for (const plan of state.plan.processes) {
+    const record = records[processKey(plan)];
+    const leader = record?.leader ?? findLeader(labelled, processPart(id, plan));
+    if (record !== undefined && leader !== undefined) records[processKey(plan)] = { ...record, leader };
+  }
+  return records;
+}
+
+/** What is seen of a folder that no workload lives in any more, or not yet again. */
+function leftover(state: WorkloadState | undefined): WorkloadSeen {
+  return {
+    owner: state?.owner ?? '',
+    specHash: '',
+    ready: false,
+    reason: 'Stopped',
+    message: 'it was left behind by an earlier daemon',
+    restarts: 0,
+    ports: {},
+    log: [],
+  };
+}
+
+function capabilitiesOf(mounts: Awaited<ReturnType<typeof findPrivateMounts>>): readonly Capability[] {
+  const named = !('why' in mounts);
+  const linux = process.platform === 'linux';
+  return [
+    { name: 'workload/process', ok: true, detail: 'containers run as local processes' },
+    {
+      name: 'workload/names',
+      ok: named,
+      detail: named
+        ? 'each process has an /etc/hosts of its own'
+        : `only as NAME_SERVICE_HOST variables: ${mounts.why}`,
+    },
+    {
+      name: 'workload/labels',
+      ok: linux,
+      detail: linux
+        ? 'processes are found again by their environment'
+        : `environments cannot be read on ${process.platform}`,
+    },
+  ];
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );

@@ -1,0 +1,147 @@
+/** One workload: its processes, its folder, and what is seen of it. */
+import { closeSync, constants, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { rotate, tail } from '../../lib/log-file.ts';
+import { isAlive } from '../../lib/process.ts';
+import type { WorkloadSeen } from '../contract.ts';
+import { pathName } from '../labels.ts';
+import type { Health } from './health.ts';
+import type { House } from './house.ts';
+import { type ProcessPlan, type WorkloadPlan, workloadHash } from './plan.ts';
+import { type ProcessRecord, processKey, writeState } from './state-file.ts';
+import { type Supervised, supervise } from './supervise.ts';
+
+export type Workload = {
+  /** Starts, replaces and ends processes until they are as planned. Waits for none of it. */
+  apply(owner: string, plan: WorkloadPlan): void;
+  seen(): Promise<WorkloadSeen>;
+  logs(lines: number): Promise<string[]>;
+  rotateLogs(): Promise<void>;
+  /** Returns when no process is left. The folder stays. */
+  stop(): Promise<void>;
+};
+
+/** @param before what an earlier daemon knew of its processes, by `processKey`; one that still runs is taken over */
+export function openWorkload(
+  id: string,
+  folder: string,
+  before: Readonly<Record<string, ProcessRecord>>,
+  house: House,
+): Workload {
+  const records = new Map(Object.entries(before));
+  const processes = new Map<string, Supervised>();
+  const hostsFile = join(folder, 'hosts');
+  let owner = '';
+  let wanted = true;
+  let plan: WorkloadPlan = { processes: [], hosts: [] };
+  let lastTold = '';
+
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return { apply, seen, logs, rotateLogs, stop };
+
+  function apply(nextOwner: string, next: WorkloadPlan): void {
+    owner = nextOwner;
+    plan = next;
+    if (house.mounts !== undefined) writeHosts(hostsFile, next.hosts);
+    const planned = new Map(next.processes.map(p => [processKey(p), p]));
+    for (const [key, process] of processes) process.change(planned.get(key));
+    for (const [key, process] of planned) if (!processes.has(key)) begin(key, process);
+    save();
+    tell();
+  }
+
+  function begin(key: string, process: ProcessPlan): void {
+    const record = records.get(key) ?? { ports: {}, restarts: 0 };
+    records.set(key, record);
+    const place = { part: processPart(id, process), logFile: logFile(key), hostsFile };
+    processes.set(key, supervise(process, record, { place, house, save, changed: tell }));
+  }
+
+  async function seen(): Promise<WorkloadSeen> {
+    const ports: Record<number, { host: string; port: number }[]> = {};
+    for (const process of plan.processes) {
+      const chosen = records.get(processKey(process))!.ports;
+      for (const port of process.containerPorts) {
+        ports[port] ??= [];
+        if (chosen[port] !== undefined) ports[port].push({ host: '127.0.0.1', port: chosen[port] });
+      }
+    }
+    return { owner, specHash: workloadHash(plan), ...summary(), ports, log: await logs(LINES_IN_STATUS) };
+  }
+
+  function summary(): Health & { restarts: number } {
+    const restarts = [...records.values()].reduce((sum, record) => sum + record.restarts, 0);
+    if (plan.problem !== undefined) return { ready: false, ...plan.problem, restarts };
+    if (plan.processes.length === 0)
+      return { ready: true, reason: 'ScaledToZero', message: 'it has no replicas', restarts };
+    const all = plan.processes.map(process => healthOf(processKey(process)));
+    return { ...(all.find(health => !health.ready) ?? all[0]!), restarts };
+  }
+
+  function healthOf(key: string): Health {
+    const health = processes.get(key)!.health();
+    const { leader } = records.get(key)!;
+    if (!health.ready || (leader !== undefined && isAlive(leader))) return health;
+    return { ready: false, reason: 'CrashLoopBackOff', message: 'it has just ended' };
+  }
+
+  async function logs(lines: number): Promise<string[]> {
+    const keys = plan.processes.map(processKey);
+    if (keys.length === 1) return tail(logFile(keys[0]!), lines);
+    const each = Math.ceil(lines / keys.length);
+    const tails = keys.map(async key => (await tail(logFile(key), each)).map(line => `[${key}] ${line}`));
+    return (await Promise.all(tails)).flat();
+  }
+
+  async function rotateLogs(): Promise<void> {
+    await Promise.all([...processes.keys()].map(key => rotate(logFile(key), MAX_LOG_BYTES)));
+  }
+
+  async function stop(): Promise<void> {
+    wanted = false;
+    save(); // first, so that a daemon that finds us half stopped starts nothing again
+    await Promise.all([...processes.values()].map(process => process.stop()));
+    save();
+  }
+
+  function logFile(key: string): string {
+    return join(folder, `${pathName(key)}.log`);
+  }
+
+  function save(): void {
+    writeState(folder, { owner, wanted, plan, processes: Object.fromEntries(records) });
+  }
+
+  function tell(): void {
+    const now = JSON.stringify(summary());
+    if (now === lastTold) return;
+    lastTold = now;
+    house.changed(id);
+  }
+}
+
+/** Where the labels of all processes of a workload begin, and the whole label of one. */
+export const workloadPart = (id: string): string => `workload/${pathName(id)}`;
+export const processPart = (id: string, { container, replica }: ProcessPlan): string =>
+  `${workloadPart(id)}/${pathName(container)}/${replica}`;
+
+// --- internal -----------------------------------------------------------------------------------
+
+const LINES_IN_STATUS = 20;
+const MAX_LOG_BYTES = 5 * 1024 * 1024;
+
+/**
+ * In place, because processes see the file through a mount of exactly this inode: new names reach them at
+ * once. Never cut to nothing first, because somebody may be reading it.
+ */
+function writeHosts(path: string, hosts: WorkloadPlan['hosts']): void {
+  const own = hosts.map(({ ip, names }) => `${ip} ${names.join(' ')}\n`).join('');
+  const text = Buffer.from(`${readFileSync('/etc/hosts', 'utf8').trimEnd()}\n${own}`);
+  const file = openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o644);
+  try {
+    writeSync(file, text, 0, text.length, 0);
+    ftruncateSync(file, text.length);
+  } finally {
+    closeSync(file);
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * The login between client and server. Passwords and SCRAM messages pass untouched; the gateway only reads
+ * along on the server's side until the session begins.
+ */
+import type { Socket } from 'node:net';
+import { scanLogin } from './codec.ts';
+
+/**
+ * Passes the server's messages to the client up to ReadyForQuery, whole messages only, so that the gateway may
+ * put in an error of its own at any time.
+ * @param onCancelKey gets the body of BackendKeyData.
+ * @returns ready, with `server` paused, or refused when the server has said no and has hung up.
+ * @throws RangeError on bytes that are no login; Error when the server hangs up without a word.
+ */
+export function relayLogin(
+  server: Socket,
+  client: Socket,
+  onCancelKey: (key: Buffer) => void,
+): Promise<'ready' | 'refused'> {
+  return new Promise((resolve, reject) => {
+    let held: Buffer = Buffer.alloc(0);
+    let refused = false;
+    const stop = () => {
+      server.off('data', onData);
+      server.off('close', onClose);
+    };
+    const onData = (chunk: Buffer) => {
+      try {
+        held = Buffer.concat([held, chunk]);
+        const { size, cancelKey, outcome } = scanLogin(held);
+        if (cancelKey !== undefined) onCancelKey(cancelKey);
+        const ready = outcome === 'ready';
+        // What follows ReadyForQuery belongs to the session, where messages are not told apart any more.
+        if (!client.write(held.subarray(0, ready ? undefined : size))) {
+          server.pause();
+          client.once('drain', () => server.resume());
+        }
+        held = held.subarray(size);
+        refused ||= outcome === 'refused';
+        if (!ready) return;
+        stop();
+        server.pause(); // nobody listens until the sockets are joined
+        resolve('ready');
+      } catch (error) {
+        stop();
+        reject(error);
+      }
+    };
+    const onClose = () => {
+      stop();
+      if (refused) resolve('refused');
+      else reject(new Error('the server closed the connection during login'));
+    };
+    server.on('data', onData);
+    server.on('close', onClose);
+  });
+}

@@ -1,0 +1,124 @@
+/** One client of the gateway, from its first byte to its last. */
+import type { Socket } from 'node:net';
+import type { Log } from '../../lib/log.ts';
+import { OffshootError, toOffshootError } from '../../model/errors.ts';
+import type { CancelKeys } from './cancel-keys.ts';
+import { encodeFatal, encodeStartup, type Startup } from './codec.ts';
+import { findDestination } from './destination.ts';
+import { relayLogin } from './login.ts';
+import { readOpening } from './opening.ts';
+import { closed, closeSoon, connectTo, ignore } from './socket.ts';
+
+/** What the gateway knows of a client; written by `serve` only. */
+export type Session = {
+  /** Known once the startup message is read. */
+  branch: string | undefined;
+  /** From ReadyForQuery on the two sockets are joined, and the gateway says nothing more. */
+  loggedIn: boolean;
+  /** Aborting it with an OffshootError ends the session: by that error during login, later by hanging up. */
+  readonly stop: AbortController;
+};
+
+export type SessionDeps = {
+  /** @throws OffshootError; one without a SQLSTATE is shown as gateway/branch-not-ready. */
+  readonly resolve: (branch: string, signal: AbortSignal) => Promise<{ readonly socket: string }>;
+  readonly cancelKeys: CancelKeys;
+  readonly log: Log;
+  /** Milliseconds until the startup message must be complete. */
+  readonly startupMs: number;
+  /** Milliseconds from there until the session must have begun. */
+  readonly loginMs: number;
+};
+
+/** Serves `client`, which must allow half-open connections; resolves when all its sockets are closed. Never rejects. */
+export async function serve(client: Socket, session: Session, deps: SessionDeps): Promise<void> {
+  const { signal } = session.stop;
+  const leave = () => session.stop.abort(CLIENT_LEFT);
+  client.on('error', ignore);
+  client.once('close', leave);
+  client.once('end', leave); // during login a client that has said its last word has left
+  let timer = expireAfter(deps.startupMs, session);
+  try {
+    const opening = await readOpening(client, signal);
+    if (opening.kind === 'tls') return;
+    if (opening.kind === 'cancel') return await deps.cancelKeys.forward(opening.packet);
+    clearTimeout(timer);
+    timer = expireAfter(deps.loginMs, session);
+    const { branch, startup } = findDestination(opening.startup);
+    session.branch = branch;
+    await relay(client, startup, session, deps, () => {
+      clearTimeout(timer);
+      client.off('end', leave);
+    });
+  } catch (error) {
+    refuse(client, signal.aborted ? signal.reason : error, session, deps.log);
+  } finally {
+    clearTimeout(timer);
+    closeSoon(client);
+    await closed(client);
+  }
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+const CLIENT_LEFT = new Error('the client left');
+
+function expireAfter(ms: number, session: Session): NodeJS.Timeout {
+  const after = `${ms / 1000} s`;
+  return setTimeout(() => session.stop.abort(new OffshootError('gateway/login-timeout', { after })), ms);
+}
+
+/** Joins the client and the server of its branch. The server's socket lives no longer than the signal. */
+async function relay(
+  client: Socket,
+  startup: Startup,
+  session: Session,
+  deps: SessionDeps,
+  onLogin: () => void,
+): Promise<void> {
+  const { signal } = session.stop;
+  const { socket } = await orAborted(deps.resolve(session.branch!, signal), signal);
+  const server = await connectTo(socket, signal);
+  let forgetKey = () => {};
+  try {
+    server.write(encodeStartup(startup));
+    client.pipe(server);
+    const outcome = await relayLogin(server, client, key => {
+      forgetKey = deps.cancelKeys.remember(key, socket);
+    });
+    if (outcome === 'refused') return;
+    session.loggedIn = true;
+    onLogin();
+    signal.addEventListener('abort', () => client.destroy());
+    server.pipe(client);
+    await closed(server);
+  } finally {
+    server.destroy();
+    forgetKey();
+  }
+}
+
+/** Says why, where a message can still be said, and writes the whole reason to the log. */
+function refuse(client: Socket, thrown: unknown, { branch, loggedIn }: Session, log: Log): void {
+  if (thrown === CLIENT_LEFT) return;
+  const error = presentable(thrown, branch);
+  const level = error.row.fault === 'user' ? 'debug' : 'warn';
+  log[level]({ branch, code: error.code, err: error.cause }, 'client refused');
+  if (!loggedIn && client.writable) client.write(encodeFatal(error));
+}
+
+/** Errors made for PostgreSQL clients have a SQLSTATE; all others may say too much to somebody who has not logged in. */
+function presentable(thrown: unknown, branch: string | undefined): OffshootError {
+  if (thrown instanceof OffshootError && thrown.row.sqlstate !== undefined) return thrown;
+  if (branch === undefined) return toOffshootError(thrown);
+  return new OffshootError('gateway/branch-not-ready', { branch }, { cause: thrown });
+}
+
+/** `work`, but no longer than until `signal` aborts, whether or not `work` listens to it. */
+function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    work.then(resolve, reject);
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}

@@ -1,0 +1,197 @@
+/** What every volume driver must do, shown on real file systems with real servers. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { Ctx, VolumeDriver, VolumeSpec } from '../../src/drivers/contract.ts';
+import { openVolumes } from '../../src/drivers/volume/choose.ts';
+import { until } from '../../src/lib/wait.ts';
+import { recordOf, type TestBranches, testCtx, volumeOptions } from '../support/postgres.ts';
+import { startWriter } from '../support/writer.ts';
+
+/**
+ * @param name of the driver that `open` gives
+ * @param skip why it cannot be tested here, or false
+ */
+export function volumeDriverConformance(
+  name: string,
+  skip: string | false,
+  open: () => Promise<TestBranches>,
+): void {
+  describe(`volume driver ${name}`, { skip }, () => {
+    let b: TestBranches;
+    let volumes: VolumeDriver;
+    const ctx = (): Ctx => testCtx();
+
+    before(async () => {
+      b = await open();
+      volumes = b.volumes;
+    });
+    after(() => b?.[Symbol.asyncDispose]());
+
+    const write = (dataDir: string, text: string) => writeFile(join(dataDir, 'word'), text);
+    const read = (dataDir: string) => readFile(join(dataDir, 'word'), 'utf8');
+    const empty = (id: string, word = ''): VolumeSpec => ({
+      record: recordOf(id),
+      prepare: dataDir => write(dataDir, word),
+    });
+    const grown = (id: string, source: string): VolumeSpec => ({
+      record: recordOf(id, source),
+      source: { id: source },
+      prepare: async () => {},
+    });
+    /** Names in the directory that holds the volumes. */
+    const names = async () => {
+      await volumes.ensure('root-of', empty('root-of'), ctx());
+      const seen = await volumes.observe('root-of', ctx());
+      return { root: dirname(dirname(seen!.dataDir)), names: await readdir(dirname(dirname(seen!.dataDir))) };
+    };
+
+    it('makes an empty volume for the owner of the servers, prepared before it is seen', async () => {
+      let during: unknown = 'prepare did not run';
+      const made = await volumes.ensure(
+        'fresh',
+        {
+          record: recordOf('fresh'),
+          async prepare(dataDir) {
+            await write(dataDir, 'hello');
+            during = await volumes.observe('fresh', ctx());
+          },
+        },
+        ctx(),
+      );
+      assert.equal(during, undefined);
+      assert.equal(await read(made.dataDir), 'hello');
+      assert.deepEqual(await volumes.observe('fresh', ctx()), made);
+      assert.deepEqual(made.record, recordOf('fresh'));
+      const stats = await stat(made.dataDir);
+      assert.deepEqual([stats.uid, stats.mode & 0o777], [b.place.user.uid, 0o700]);
+      assert.ok((await volumes.list(ctx())).includes('fresh'));
+    });
+
+    it('gives back what is there when asked again', async () => {
+      await volumes.ensure('again', empty('again', 'first'), ctx());
+      const second = await volumes.ensure('again', empty('again', 'second'), ctx());
+      assert.equal(await read(second.dataDir), 'first');
+    });
+
+    it('grows a volume that is independent of its source, in both directions', async () => {
+      const parent = await volumes.ensure('parent', empty('parent', 'before'), ctx());
+      const child = await volumes.ensure('child', grown('child', 'parent'), ctx());
+      assert.equal(await read(child.dataDir), 'before');
+      assert.equal(child.record.parent, 'parent');
+      await write(child.dataDir, 'of the child');
+      await write(parent.dataDir, 'of the parent');
+      assert.equal(await read(child.dataDir), 'of the child');
+      assert.equal(await read(parent.dataDir), 'of the parent');
+    });
+
+    it('removes a volume, and one that is not there', async () => {
+      const { dataDir } = await volumes.ensure('gone', empty('gone'), ctx());
+      await volumes.remove('gone', ctx());
+      assert.equal(existsSync(dirname(dataDir)), false);
+      assert.equal(await volumes.observe('gone', ctx()), undefined);
+      await volumes.remove('gone', ctx());
+    });
+
+    it('lists what was left half made or half removed, and clears it away', async () => {
+      const { root } = await names();
+      await mkdir(join(root, 'torn.partial', 'pgdata'), { recursive: true });
+      await mkdir(join(root, 'torn.removing', 'pgdata'), { recursive: true });
+      assert.ok((await volumes.list(ctx())).includes('torn'));
+      assert.equal(await volumes.observe('torn', ctx()), undefined);
+      await volumes.remove('torn', ctx());
+      assert.equal((await volumes.list(ctx())).includes('torn'), false);
+
+      await mkdir(join(root, 'torn.partial', 'pgdata'), { recursive: true });
+      await volumes.ensure('torn', empty('torn', 'whole'), ctx());
+      assert.deepEqual(
+        (await names()).names.filter(name => name.startsWith('torn')),
+        ['torn'],
+      );
+    });
+
+    it('leaves nothing behind when preparing fails or is aborted', async () => {
+      const failing = { ...empty('failing'), prepare: () => Promise.reject(new Error('no luck')) };
+      await assert.rejects(volumes.ensure('failing', failing, ctx()), /no luck/);
+      const abort = new AbortController();
+      const aborted = {
+        ...empty('failing'),
+        async prepare(_: string, inner: Ctx) {
+          abort.abort(new Error('stopped'));
+          inner.signal.throwIfAborted();
+        },
+      };
+      await assert.rejects(volumes.ensure('failing', aborted, { ...ctx(), signal: abort.signal }), /stopped/);
+      assert.equal((await volumes.list(ctx())).includes('failing'), false);
+    });
+
+    it('refuses a source that is not there', async () => {
+      await assert.rejects(volumes.ensure('orphan', grown('orphan', 'nobody'), ctx()), {
+        code: 'volume/source-missing',
+      });
+    });
+
+    it('refuses ids that would name another place', async () => {
+      await assert.rejects(volumes.ensure('../up', empty('up'), ctx()), TypeError);
+    });
+
+    it('says so when there is no room, before and during the work', async () => {
+      const options = volumeOptions(b.place, volumes.name as 'pool');
+      const { driver: greedy } = await openVolumes({ ...options, minFreeBytes: 2 ** 60 });
+      await assert.rejects(greedy.ensure('big', empty('big'), ctx()), { code: 'volume/no-space' });
+      const full = Object.assign(new Error('write'), { code: 'ENOSPC' });
+      const filling = { ...empty('big'), prepare: () => Promise.reject(full) };
+      await assert.rejects(volumes.ensure('big', filling, ctx()), { code: 'volume/no-space', cause: full });
+      assert.equal((await volumes.list(ctx())).includes('big'), false);
+    });
+
+    it('branches a running server under write load: all that was committed, nothing torn', async () => {
+      await b.branch('main');
+      await b.sql('main', 'CREATE EXTENSION amcheck');
+      await using writer = await startWriter(b, 'main');
+      const acknowledged = writer.acknowledged;
+      await b.branch('twig', 'main');
+      const [row] = await b.sql(
+        'twig',
+        'SELECT count(*)::int AS rows, max(n) AS last, min(n) AS first FROM load',
+      );
+      assert.ok(Number(row!.last) >= acknowledged, `${row!.last} rows, ${acknowledged} were acknowledged`);
+      assert.deepEqual([row!.first, row!.rows], [1, row!.last]);
+      await b.sql('twig', `SELECT bt_index_check('load_pkey', true)`);
+      assert.deepEqual(await b.sql('twig', `SELECT * FROM verify_heapam('load')`), []);
+      assert.deepEqual(await b.sql('twig', 'SELECT slot_name FROM pg_replication_slots'), []);
+
+      await b.sql('twig', 'DELETE FROM load');
+      const later = writer.acknowledged;
+      await until(() => (writer.acknowledged > later ? true : undefined), {
+        what: 'the parent goes on serving',
+        deadlineMs: 5_000,
+      });
+      const [kept] = await b.sql('main', 'SELECT count(*)::int AS rows FROM load');
+      assert.ok(Number(kept!.rows) >= later);
+    });
+
+    it('branches a branch', async () => {
+      await b.sql('twig', 'INSERT INTO load VALUES (7)');
+      await b.branch('leaf', 'twig');
+      assert.deepEqual(await b.sql('leaf', 'SELECT n FROM load'), [{ n: 7 }]);
+    });
+
+    it('branches what a killed server left', async () => {
+      await b.sql('main', 'CREATE TABLE t AS SELECT 42 AS n');
+      const seen = await b.servers.observe('main', ctx());
+      process.kill(seen!.pid, 'SIGKILL');
+      await until(async () => ((await b.servers.observe('main', ctx())) === undefined ? true : undefined), {
+        what: 'the server is dead',
+        deadlineMs: 5_000,
+      });
+      await b.branch('heir', 'main');
+      assert.deepEqual(await b.sql('heir', 'SELECT n FROM t'), [{ n: 42 }]);
+      const { dataDir } = (await b.volumes.observe('main', ctx()))!;
+      // PostgreSQL clears the shared memory of the killed server away when it starts the next one.
+      await b.servers.ensure('main', { dataDir, name: 'main' }, ctx());
+    });
+  });
+}

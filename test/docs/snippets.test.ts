@@ -1,0 +1,92 @@
+/** Snippets of the documentation: commands run for real in the order in which they stand, YAML is read as what it is. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { parse } from 'yaml';
+import { readResourcePlugin } from '../../src/model/document/plugin.ts';
+import { readSandbox } from '../../src/model/document/sandbox.ts';
+import { deployBaseline } from '../support/baseline.ts';
+import { root, testDaemon } from '../support/daemon.ts';
+import { tempDir } from '../support/temp.ts';
+
+const pages = ['docs/sandboxes.md', 'docs/branches.md', 'docs/routing.md', 'docs/operating.md'];
+
+type Block = {
+  readonly file: string;
+  readonly line: number;
+  readonly language: string;
+  readonly text: string;
+};
+
+function blocksOf(file: string): readonly Block[] {
+  const found: Block[] = [];
+  const lines = readFileSync(join(root, file), 'utf8').split('\n');
+  for (let i = 0; i < lines.length; i++) {
+    const language = /^```(\w+)$/.exec(lines[i]!)?.[1];
+    if (language === undefined) continue;
+    const end = lines.indexOf('```', i + 1);
+    assert.ok(end > i, `${file}:${i + 1}: the block ends`);
+    found.push({ file, line: i + 1, language, text: lines.slice(i + 1, end).join('\n') });
+    i = end;
+  }
+  return found;
+}
+
+const blocks = [...pages, 'README.md'].flatMap(blocksOf);
+
+test('YAML snippets are valid documents', () => {
+  const yaml = blocks.filter(b => b.language === 'yaml');
+  assert.ok(yaml.length >= 3);
+  for (const { file, line, text } of yaml) {
+    const source = { file: `${file}:${line}`, text };
+    const { spec } = parse(text) as { spec: object };
+    if ('cluster' in spec) readSandbox(source);
+    else readResourcePlugin(source);
+  }
+});
+
+test('the first page names the commands that package.json has', () => {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+  const text =
+    readFileSync(join(root, 'README.md'), 'utf8') + readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8');
+  const named = [...text.matchAll(/npm (?:run )?(demo|test|bench|check)\b/g)].map(m => m[1]!);
+  assert.deepEqual([...new Set(named)].sort(), ['bench', 'check', 'demo', 'test']);
+  for (const name of named) assert.ok(scripts[name], name);
+});
+
+test('commands of the pages run as they stand', async t => {
+  await using daemon = await testDaemon();
+  await using bin = await tempDir();
+  await deployBaseline(daemon.cli);
+  mkdirSync(join(bin.path, 'bin'));
+  symlinkSync(join(root, 'offshoot'), join(bin.path, 'bin', 'offshoot'));
+  const hasCurl = (process.env.PATH ?? '').split(':').some(dir => {
+    try {
+      return readFileSync(join(dir, 'curl')).length > 0;
+    } catch {
+      return false;
+    }
+  });
+  const env = { ...daemon.env, PATH: `${join(bin.path, 'bin')}:${process.env.PATH}` };
+  for (const block of blocks.filter(b => b.language === 'sh' && b.file !== 'README.md')) {
+    const name = `${block.file}:${block.line}`;
+    await t.test(name, async t => {
+      if (!hasCurl && /\bcurl\b/.test(block.text)) return t.skip('there is no curl on this machine');
+      const child = spawn('sh', ['-eu', '-c', block.text], {
+        cwd: root,
+        env,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      let output = '';
+      for (const stream of [child.stdout, child.stderr])
+        stream.on('data', chunk => (output += String(chunk)));
+      const [code] = await once(child, 'close');
+      assert.equal(code, 0, output);
+    });
+  }
+});

@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { openServers } from '../../../src/drivers/postgres/server.ts';
+import { type ExecError, exec } from '../../../src/lib/exec.ts';
+import { identify } from '../../../src/lib/process.ts';
+import { until } from '../../../src/lib/wait.ts';
+import { type TestPlace, type TestServers, testCtx, testPlace, testServers } from '../../support/postgres.ts';
+
+describe('PostgreSQL servers', () => {
+  let place: TestPlace;
+  let s: TestServers;
+  let dataDir: string;
+  const ctx = testCtx;
+  const ensure = () => s.servers.ensure('b1', { dataDir, name: 'feature-x' }, ctx());
+  const sql = async (text: string, servers = s.servers) =>
+    servers.admin('b1', 'postgres', async query => (await query(text)).rows, ctx());
+  const dead = (pid: number) =>
+    until(() => (identify(pid) === undefined ? true : undefined), { what: 'it ends', deadlineMs: 5_000 });
+
+  before(async () => {
+    place = await testPlace();
+    s = await testServers(place);
+    dataDir = join(place.home, 'pgdata');
+    await mkdir(dataDir, { mode: 0o700 });
+    await chown(dataDir, place.user.uid, place.user.gid);
+    await s.servers.initialise(dataDir, ctx());
+  });
+  after(async () => {
+    await s?.[Symbol.asyncDispose]();
+    await place?.[Symbol.asyncDispose]();
+  });
+
+  it('starts a server that knows its branch and is reached by its socket and password only', async () => {
+    const { socket, pid } = await ensure();
+    assert.deepEqual(await s.servers.observe('b1', ctx()), { socket, pid });
+    const [row] = await sql(
+      `SELECT current_setting('offshoot.branch') AS branch, current_setting('offshoot.branch_name') AS name,
+              current_setting('listen_addresses') AS tcp,
+              (SELECT string_agg(concat_ws(' ', type, database, user_name, auth_method), ',') FROM pg_hba_file_rules) AS hba`,
+    );
+    assert.deepEqual(row, {
+      branch: 'b1',
+      name: 'feature-x',
+      tcp: '',
+      hba: 'local {all} {all} scram-sha-256',
+    });
+    const directory = await stat(dirname(socket));
+    assert.deepEqual([directory.uid, directory.mode & 0o777], [place.user.uid, 0o700]);
+    const stranger = await openServers({ ...s.options, adminSecret: 'guess' });
+    await assert.rejects(sql('SELECT 1', stranger), { code: '28P01' });
+  });
+
+  it('leaves a running server alone, also when another process started it', async () => {
+    const { pid } = await ensure();
+    assert.equal((await ensure()).pid, pid);
+    const later = await openServers(s.options);
+    assert.equal((await later.ensure('b1', { dataDir, name: 'feature-x' }, ctx())).pid, pid);
+    assert.deepEqual(await later.list(ctx()), ['b1']);
+  });
+
+  it('tells of a server that ended by itself, to whoever adopted it too, and starts it again', async () => {
+    const { pid } = await ensure();
+    await sql('CREATE TABLE kept AS SELECT 1 AS n');
+    const adopter = await openServers(s.options);
+    await adopter.ensure('b1', { dataDir, name: 'feature-x' }, ctx());
+    const told = [s.servers, adopter].map(servers => new Promise<string>(r => void servers.onExit(r)));
+    // A backend that computes does not notice that its postmaster has gone, and would keep a new one from starting.
+    const busy = sql('DO $$ BEGIN LOOP NULL; END LOOP; END $$').catch((error: unknown) => error);
+    await until(async () => (await sql(`SELECT 1 FROM pg_stat_activity WHERE query LIKE 'DO%'`))[0], {
+      what: 'the backend is busy',
+      deadlineMs: 5_000,
+    });
+    process.kill(pid, 'SIGKILL');
+    assert.deepEqual(await Promise.all(told), ['b1', 'b1']);
+    assert.equal(await s.servers.observe('b1', ctx()), undefined);
+    assert.notEqual((await ensure()).pid, pid);
+    assert.deepEqual(await sql('SELECT n FROM kept'), [{ n: 1 }]);
+    assert.ok((await busy) instanceof Error);
+  });
+
+  it('outlives the daemon that started it', async () => {
+    await s.servers.remove('b1', ctx());
+    const child = exec(
+      process.execPath,
+      [join(import.meta.dirname, '../../support/start-and-die.ts'), 'b1', dataDir],
+      {
+        env: { OPTIONS: JSON.stringify(s.options) },
+      },
+    );
+    await assert.rejects(child, (error: ExecError) => error.signalName === 'SIGKILL');
+    const left = await s.servers.observe('b1', ctx());
+    assert.ok(left !== undefined);
+    assert.equal((await ensure()).pid, left.pid);
+  });
+
+  it('is not misled by the pid of a dead server that somebody else has now', async () => {
+    await s.servers.remove('b1', ctx());
+    await writeFile(join(dataDir, 'postmaster.pid'), `${process.pid}\n${dataDir}\n1\n5432\n\n\n\nready\n`);
+    const { pid } = await ensure();
+    assert.notEqual(pid, process.pid);
+  });
+
+  it('starts a server again whose socket was swept away', async () => {
+    const { pid, socket } = await ensure();
+    await rm(dirname(socket), { recursive: true });
+    assert.deepEqual(await s.servers.list(ctx()), ['b1']);
+    assert.notEqual((await ensure()).pid, pid);
+    await sql('SELECT 1');
+  });
+
+  it('removes server, socket and log, keeps the data, and does not mind doing it twice', async () => {
+    const { pid, socket } = await ensure();
+    const log = join(place.home, 'logs', 'postgres', 'b1.log');
+    assert.match(await readFile(log, 'utf8'), /ready to accept connections/);
+    await s.servers.remove('b1', ctx());
+    assert.equal(identify(pid), undefined);
+    assert.deepEqual([dirname(socket), log, join(dataDir, 'PG_VERSION')].map(existsSync), [
+      false,
+      false,
+      true,
+    ]);
+    await s.servers.remove('b1', ctx());
+    assert.deepEqual(await s.servers.list(ctx()), []);
+    assert.equal(await s.servers.live('b1', ctx()), undefined);
+    await assert.rejects(sql('SELECT 1'), { code: 'postgres/not-running' });
+  });
+
+  it('removes a server that has lost its files', async () => {
+    const { pid, socket } = await ensure();
+    await rm(dirname(socket), { recursive: true });
+    await s.servers.remove('b1', ctx());
+    assert.equal(identify(pid), undefined);
+  });
+
+  it('says why a server did not start', async () => {
+    const version = join(dataDir, 'PG_VERSION');
+    const right = await readFile(version);
+    await writeFile(version, '9.6\n');
+    try {
+      await assert.rejects(ensure(), {
+        code: 'postgres/start-failed',
+        message:
+          'the PostgreSQL server of branch "b1" did not start: it ended: database files are incompatible with server',
+        output: /initialized by PostgreSQL version 9\.6/,
+      });
+    } finally {
+      await writeFile(version, right);
+    }
+    assert.deepEqual(await s.servers.observe('b1', ctx()), undefined);
+  });
+
+  it('moves a long log aside', async () => {
+    const log = join(place.home, 'logs', 'postgres', 'b1.log');
+    await writeFile(log, Buffer.alloc(11 * 2 ** 20, 'x'));
+    await ensure();
+    assert.equal((await stat(`${log}.1`)).size, 11 * 2 ** 20);
+    assert.ok((await stat(log)).size < 10_000);
+    await s.servers.remove('b1', ctx());
+    assert.equal(existsSync(`${log}.1`), false);
+  });
+
+  it('gives up a session when it is aborted', async () => {
+    await ensure();
+    const abort = new AbortController();
+    const sleeping = s.servers.admin(
+      'b1',
+      'postgres',
+      async query => {
+        const sleep = query('SELECT pg_sleep(60)');
+        abort.abort(new Error('enough'));
+        return sleep;
+      },
+      { ...ctx(), signal: abort.signal },
+    );
+    await assert.rejects(sleeping, /enough/);
+  });
+
+  it('refuses socket paths that are too long for the system', async () => {
+    const runtimeDir = join(place.runtimeDir, 'long'.repeat(25));
+    const servers = await openServers({ ...s.options, runtimeDir });
+    await assert.rejects(servers.ensure('b1', { dataDir, name: 'feature-x' }, ctx()), {
+      code: 'postgres/socket-path',
+    });
+  });
+
+  it('stops all servers when it is closed', async () => {
+    const { pid } = await ensure();
+    const later = await openServers(s.options);
+    await later.close();
+    await dead(pid);
+    assert.deepEqual(await s.servers.list(ctx()), []);
+  });
+});

@@ -1,0 +1,193 @@
+/** The direction of the folders (CONTRIBUTING.md), who may read the environment, and who may use which package. */
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { builtinModules } from 'node:module';
+import { join, posix } from 'node:path';
+import { test } from 'node:test';
+
+const src = join(import.meta.dirname, '../src');
+
+/**
+ * What each part of src/ may import, besides itself. A part is a folder or a file of src/; the longest name that
+ * fits counts, so `drivers` is only what lies directly in that folder: the contract that its subfolders share.
+ * `type:` allows types only, `lazy:` only `import()`.
+ */
+const parts: Readonly<Record<string, readonly string[]>> = {
+  model: [],
+  lib: [],
+  store: ['model', 'lib'],
+  drivers: ['model', 'lib'],
+  'drivers/volume': ['model', 'lib', 'drivers'],
+  'drivers/postgres': ['model', 'lib', 'drivers'],
+  'drivers/workload': ['model', 'lib', 'drivers'],
+  'drivers/step': ['model', 'lib', 'drivers'],
+  // Opens them all; only the composition root uses it.
+  'drivers/open.ts': [
+    'model',
+    'lib',
+    'drivers',
+    'drivers/volume',
+    'drivers/postgres',
+    'drivers/workload',
+    'drivers/step',
+  ],
+  proxy: ['model', 'lib'],
+  'proxy/http': ['model', 'lib', 'proxy'],
+  'proxy/postgres': ['model', 'lib', 'proxy'],
+  reconcile: ['model', 'lib', 'store', 'type:drivers/contract.ts'],
+  api: ['model', 'lib', 'store'],
+  client: ['model', 'lib'],
+  // `up` starts the daemon; `down` and `doctor` do without a running one what it would have done.
+  cli: ['model', 'lib', 'client', 'config.ts', 'lazy:daemon.ts'],
+  'config.ts': ['model', 'lib'],
+  'remembered-ports.ts': ['lib'],
+  'daemon.ts': [
+    'model',
+    'lib',
+    'store',
+    'drivers',
+    'proxy',
+    'reconcile',
+    'api',
+    'config.ts',
+    'remembered-ports.ts',
+  ],
+  'index.ts': ['model', 'client', 'daemon.ts'],
+};
+
+/** Packages from npm, by part. */
+const packages: Readonly<Record<string, readonly string[]>> = {
+  model: ['yaml', 'zod'],
+  'drivers/postgres': ['pg'],
+  'proxy/http': ['undici'],
+  api: ['fastify', 'zod'],
+  client: ['undici'],
+  cli: ['commander', 'pg', 'yaml'],
+  'daemon.ts': ['pino'],
+};
+
+/** The only places that may look at `process.env` and `process.argv`. */
+const readEnvironment = ['daemon.ts', 'config.ts', 'cli'];
+
+test('src/ keeps its direction', () => {
+  const files = globSync('**/*.ts', { cwd: src });
+  assert.ok(files.length > 50, `only ${files.length} files were found in ${src}`);
+  const sources = Object.fromEntries(files.map(file => [file, readFileSync(join(src, file), 'utf8')]));
+  assert.deepEqual(problemsIn(sources), []);
+});
+
+test('the checker finds what it is for', () => {
+  const bad: Readonly<Record<string, { readonly source: string; readonly problem: string }>> = {
+    'model/a.ts': { source: `import { x } from '../lib/x.ts';`, problem: 'imports lib/x.ts' },
+    'lib/a.ts': { source: `import type {\n  X,\n} from '../model/x.ts';`, problem: 'imports model/x.ts' },
+    'store/a.ts': { source: `export * from '../api/x.ts';`, problem: 'imports api/x.ts' },
+    'drivers/volume/a.ts': { source: `import '../postgres/x.ts';`, problem: 'imports drivers/postgres/x.ts' },
+    'drivers/a.ts': { source: `import x from './volume/x.ts';`, problem: 'imports drivers/volume/x.ts' },
+    'drivers/step/a.ts': { source: `import x from '../open.ts';`, problem: 'imports drivers/open.ts' },
+    'proxy/http/a.ts': {
+      source: `const x = await import('../postgres/x.ts');`,
+      problem: 'imports proxy/postgres/x.ts',
+    },
+    'reconcile/a.ts': {
+      source: `import { type X } from '../drivers/contract.ts';`,
+      problem: 'imports drivers/contract.ts',
+    },
+    'reconcile/b.ts': {
+      source: `import type { X } from '../drivers/volume/x.ts';`,
+      problem: 'imports drivers/volume/x.ts',
+    },
+    'api/a.ts': { source: `import { x } from '../reconcile/x.ts';`, problem: 'imports reconcile/x.ts' },
+    'client/a.ts': { source: `export { x } from '../store/x.ts';`, problem: 'imports store/x.ts' },
+    'cli/a.ts': { source: `await import('../store/x.ts');`, problem: 'imports store/x.ts' },
+    'cli/commands/up.ts': { source: `import { x } from '../../daemon.ts';`, problem: 'imports daemon.ts' },
+    'proxy/http/b.ts': { source: `import pg from 'pg';`, problem: 'imports the package pg' },
+    'store/b.ts': { source: `import x from '@scope/name/sub';`, problem: 'imports the package @scope/name' },
+    'api/b.ts': { source: 'await import(name);', problem: 'imports something that only a run can tell' },
+    'api/c.ts': { source: `const home = process.env['HOME'];`, problem: 'reads the environment' },
+    'lib/b.ts': { source: `import { argv } from 'node:process';`, problem: 'reads the environment' },
+    'elsewhere/a.ts': { source: '', problem: 'belongs to no part of src/' },
+  };
+  const sources = Object.fromEntries(Object.entries(bad).map(([file, { source }]) => [file, source]));
+  assert.deepEqual(
+    problemsIn(sources),
+    Object.entries(bad).map(([file, { problem }]) => `${file} ${problem}`),
+  );
+});
+
+test('the checker allows what is allowed', () => {
+  const good = {
+    'model/a.ts': `import { createHash } from 'node:crypto';\nimport { parse } from 'yaml';\nimport './b.ts';`,
+    'drivers/volume/a.ts': `import { x } from './b.ts';\nimport { y } from '../contract.ts';\n// reads process.env? no`,
+    'reconcile/a.ts': `import type { X } from '../drivers/contract.ts';\nimport { y } from '../store/y.ts';`,
+    'cli/commands/up.ts': `const { start } = await import('../../daemon.ts');\nprocess.env.HOME;`,
+    'cli/commands/a.ts': `import { x } from '../output.ts';\nimport { y } from '../../client/index.ts';`,
+    'daemon.ts': `import { x } from './drivers/volume/x.ts';\nprocess.argv;`,
+  };
+  assert.deepEqual(problemsIn(good), []);
+});
+
+// --- the checker ---------------------------------------------------------------------------------
+
+type Import = { readonly target: string; readonly how: 'type' | 'static' | 'lazy' };
+
+/** @param sources by path below src/ */
+function problemsIn(sources: Readonly<Record<string, string>>): string[] {
+  return Object.entries(sources).flatMap(([file, source]) => {
+    const part = partOf(file);
+    if (part === undefined) return [`${file} belongs to no part of src/`];
+    const problems = importsOf(source)
+      .map(({ target, how }) => importProblem(file, part, target, how))
+      .filter(problem => problem !== undefined);
+    const mayRead = readEnvironment.some(place => isIn(file, place));
+    if (!mayRead && readsEnvironment(source)) problems.push('reads the environment');
+    return problems.map(problem => `${file} ${problem}`);
+  });
+}
+
+function importProblem(file: string, part: string, target: string, how: Import['how']): string | undefined {
+  if (target === '') return 'imports something that only a run can tell';
+  if (!target.startsWith('.')) {
+    const name = target.split('/', target.startsWith('@') ? 2 : 1).join('/');
+    if (target.startsWith('node:') || builtinModules.includes(name)) return undefined;
+    const allowed = Object.entries(packages).some(
+      ([place, names]) => isIn(file, place) && names.includes(name),
+    );
+    return allowed ? undefined : `imports the package ${name}`;
+  }
+  const path = posix.join(posix.dirname(file), target);
+  if (partOf(path) === part) return undefined;
+  const allowed = parts[part]!.some(rule => {
+    const [place, only] = rule.includes(':') ? [rule.split(':')[1]!, rule.split(':')[0]!] : [rule, how];
+    // The composition root reaches into every folder; elsewhere a part is allowed by its own name.
+    return (
+      only === how && (part === 'daemon.ts' ? isIn(path, place) : partOf(path) === place || path === place)
+    );
+  });
+  return allowed ? undefined : `imports ${path}`;
+}
+
+/** The most particular part that a file lies in. */
+const partOf = (file: string): string | undefined =>
+  Object.keys(parts)
+    .filter(part => isIn(file, part))
+    .toSorted((a, b) => b.length - a.length)[0];
+
+const isIn = (file: string, place: string): boolean => file === place || file.startsWith(`${place}/`);
+
+function importsOf(source: string): Import[] {
+  const statements = [
+    ...source.matchAll(/^\s*(?:import|export)\b(?<type> type\b)?(?:[^'";]*?\bfrom)?\s*'(?<target>[^']+)'/gm),
+  ].map(
+    ({ groups }) =>
+      ({ target: groups!.target!, how: groups!.type === undefined ? 'static' : 'type' }) as const,
+  );
+  const calls = [...source.matchAll(/\bimport\(\s*(?:'(?<target>[^']+)')?/g)].map(
+    ({ groups }) => ({ target: groups!.target ?? '', how: 'lazy' }) as const,
+  );
+  return [...statements, ...calls];
+}
+
+function readsEnvironment(source: string): boolean {
+  const code = source.replaceAll(/\/\*[\s\S]*?\*\/|(?<!:)\/\/.*$/gm, '');
+  return /\bprocess\.(env|argv)\b|\bfrom 'node:process'/.test(code);
+}

@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import type { OffshootError } from '../../src/model/errors.ts';
+import type { ImageMap } from '../../src/model/image.ts';
+import { findImage, imageKeyFor, parseOffshootConfig } from '../../src/model/offshoot-config.ts';
+
+const parse = (images: unknown) => parseOffshootConfig({ images }, '/project/offshoot.yaml').images;
+const entry = { dir: 'pkg', command: ['node', 'app.ts'] };
+
+it('counts folders from the file', () => {
+  assert.deepEqual(
+    parse({ users: { ...entry, args: ['x'], env: { A: 'b' } }, other: { ...entry, dir: '/o' } }),
+    {
+      users: { dir: '/project/pkg', command: ['node', 'app.ts'], args: ['x'], env: { A: 'b' } },
+      other: { dir: '/o', command: ['node', 'app.ts'] },
+    },
+  );
+  assert.deepEqual(parseOffshootConfig(null, 'offshoot.yaml'), { images: {} });
+});
+
+it('tells every problem at once, with its place', () => {
+  assert.throws(
+    () => parse({ 'no name': entry, users: { dir: '', comand: ['node'] }, 'x:{Ref}': entry }),
+    (error: OffshootError) => {
+      assert.equal(error.code, 'workload/config-bad');
+      assert.match(error.message, /^\/project\/offshoot.yaml is not valid: /);
+      const paths = error.problems!.map(p => (p as { path: string }).path).toSorted();
+      assert.deepEqual(paths, [
+        'images.no name',
+        'images.users',
+        'images.users.command',
+        'images.users.dir',
+        'images.x:{Ref}',
+      ]);
+      return true;
+    },
+  );
+  assert.throws(() => parseOffshootConfig({ image: {} }, 'f'), { code: 'workload/config-bad' });
+});
+
+it('finds the most specific entry for an image', () => {
+  const images = Object.fromEntries(
+    ['users', 'users:{ref}', 'users:2', 'acme/users', 'ghcr.io/acme/users:{tag}', 'localhost:5000/users'].map(
+      key => [key, { dir: key, command: ['x'] }],
+    ),
+  ) satisfies ImageMap;
+  for (const [image, dir] of [
+    ['users', 'users:latest'],
+    ['users:2', 'users:2'],
+    ['users:main', 'users:main'],
+    ['docker.io/else/users:main', 'users:main'],
+    ['users:2@sha256:0123', 'users:2'],
+    ['quay.io/acme/users:2', 'acme/users'],
+    ['ghcr.io/acme/users:pr-7', 'ghcr.io/acme/users:pr-7'],
+    ['localhost:5000/users:3', 'localhost:5000/users'],
+    ['superusers', undefined],
+    ['users/api', undefined],
+  ] as const) {
+    const found = findImage(images, image)?.dir.replace(/\{(ref|tag)\}/, 'UNFILLED');
+    assert.equal(found, dir, image);
+  }
+});
+
+it('puts the tag wherever the placeholder stands, and never a tag that is a path', () => {
+  const images = parse({
+    'users:{ref}': {
+      dir: 'work/{ref}/pkg',
+      command: ['node', '{ref}.ts'],
+      args: ['--ref={ref}'],
+      env: { REF: '{ref}', OTHER: '{other}' },
+    },
+  });
+  assert.deepEqual(findImage(images, 'acme/users:pr-$&7'), undefined);
+  assert.deepEqual(findImage(images, 'users:../../etc'), undefined);
+  assert.deepEqual(findImage(images, 'users:..'), undefined);
+  assert.deepEqual(findImage(images, 'acme/users:pr-7'), {
+    dir: '/project/work/pr-7/pkg',
+    command: ['node', 'pr-7.ts'],
+    args: ['--ref=pr-7'],
+    env: { REF: 'pr-7', OTHER: '{other}' },
+  });
+});
+
+it('proposes the last part of the repository as key', () => {
+  assert.equal(imageKeyFor('registry.example:5000/acme/users:3@sha256:01'), 'users');
+});

@@ -1,0 +1,133 @@
+/** Real volumes and real PostgreSQL servers in a temporary place; all of it is gone at the end of the scope. */
+import { chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Ctx, ServerDriver, VolumeDriver, VolumeRecord } from '../../src/drivers/contract.ts';
+import { findPostgres } from '../../src/drivers/postgres/binaries.ts';
+import { openServers, type ServerOptions } from '../../src/drivers/postgres/server.ts';
+import { chooseServerUser, type ServerUser } from '../../src/drivers/postgres/user.ts';
+import { openVolumes, type VolumeKind, type VolumeOptions } from '../../src/drivers/volume/choose.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { tempDir } from './temp.ts';
+
+export const testCtx = (deadlineMs = 30_000): Ctx => ({
+  signal: AbortSignal.timeout(deadlineMs),
+  log: silentLog,
+});
+
+export const recordOf = (id: string, parent?: string): VolumeRecord => ({
+  id,
+  project: 'test',
+  branch: id,
+  ...(parent === undefined ? {} : { parent }),
+  createdAt: '2030-01-01T00:00:00Z',
+});
+
+export type Place = { readonly home: string; readonly runtimeDir: string; readonly user: ServerUser };
+export type TestPlace = Place & AsyncDisposable;
+
+/** A data and a runtime directory that the servers' user can enter. */
+export async function testPlace(): Promise<TestPlace> {
+  const dir = await tempDir();
+  await chmod(dir.path, 0o711);
+  const [home, runtimeDir] = [join(dir.path, 'home'), join(dir.path, 'run')];
+  for (const path of [home, runtimeDir]) {
+    await mkdir(path);
+    await chmod(path, 0o711);
+  }
+  const user = await chooseServerUser();
+  return { home, runtimeDir, user, [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose]() };
+}
+
+export const volumeOptions = (place: Place, force?: VolumeKind): VolumeOptions => ({
+  home: place.home,
+  runtimeDir: place.runtimeDir,
+  poolBytes: 1024 ** 3,
+  minFreeBytes: 2 ** 20,
+  owner: place.user,
+  log: silentLog,
+  ...(force === undefined ? {} : { force }),
+});
+
+/** Why volumes of this kind cannot be had here; undefined when they can. */
+export async function volumesMissing(kind: VolumeKind): Promise<string | undefined> {
+  await using place = await testPlace();
+  try {
+    const { driver } = await openVolumes(volumeOptions(place, kind));
+    await driver.close();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+export type TestServers = AsyncDisposable & {
+  readonly options: ServerOptions;
+  readonly servers: ServerDriver;
+};
+
+export async function testServers(place: Place): Promise<TestServers> {
+  const { home, runtimeDir, user } = place;
+  const postgres = await findPostgres({ searchFrom: import.meta.url, runtimeDir, user });
+  const options: ServerOptions = {
+    home,
+    runtimeDir,
+    user,
+    bin: postgres.bin,
+    version: postgres.version,
+    instance: `test-${crypto.randomUUID()}`,
+    adminSecret: crypto.randomUUID(),
+    log: silentLog,
+  };
+  const servers = await openServers(options);
+  return {
+    options,
+    servers,
+    async [Symbol.asyncDispose]() {
+      await servers.close();
+      await postgres.close();
+    },
+  };
+}
+
+export type TestBranches = AsyncDisposable & {
+  readonly place: Place;
+  readonly volumes: VolumeDriver;
+  readonly servers: ServerDriver;
+  readonly options: ServerOptions;
+  /** Makes the volume `id`, empty or grown from `parent` (which may run), and starts its server. */
+  branch(id: string, parent?: string): Promise<void>;
+  /** Rows of one statement, run as superuser. */
+  sql(id: string, text: string): Promise<readonly Record<string, unknown>[]>;
+};
+
+/**
+ * Volumes and servers together.
+ * @param force the kind of volume; default: the best that works
+ * @param where a place that somebody else disposes of; default: one of its own
+ */
+export async function testBranches(
+  force?: VolumeKind,
+  { where, poolBytes = 2 ** 30 }: { readonly where?: Place; readonly poolBytes?: number } = {},
+): Promise<TestBranches> {
+  const stack = new AsyncDisposableStack();
+  const place = where ?? stack.use(await testPlace());
+  const { driver: volumes } = await openVolumes({ ...volumeOptions(place, force), poolBytes });
+  stack.defer(() => volumes.close());
+  const { servers, options } = stack.use(await testServers(place));
+  return {
+    place,
+    volumes,
+    servers,
+    options,
+    async branch(id, parent) {
+      const ctx = testCtx();
+      const live = parent === undefined ? undefined : await servers.live(parent, ctx);
+      const source = parent === undefined ? {} : { source: { id: parent, ...(live && { live }) } };
+      const prepare = parent === undefined ? servers.initialise : servers.adopt;
+      const { dataDir } = await volumes.ensure(id, { record: recordOf(id, parent), ...source, prepare }, ctx);
+      await servers.ensure(id, { dataDir, name: id }, ctx);
+    },
+    sql: (id, text) => servers.admin(id, 'postgres', async query => (await query(text)).rows, testCtx()),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}

@@ -1,0 +1,125 @@
+/** Workloads of the process runtime: where they live, what they are made of, how to wait for them. */
+import { request } from 'node:http';
+import { join } from 'node:path';
+import type { Ctx, WorkloadDriver, WorkloadSeen, WorkloadSpec } from '../../src/drivers/contract.ts';
+import { openProcessRuntime } from '../../src/drivers/workload/process-runtime.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { until } from '../../src/lib/wait.ts';
+import type { ImageMap } from '../../src/model/image.ts';
+import type { Container } from '../../src/model/kubernetes.ts';
+import { tempDir } from './temp.ts';
+
+const fixtures = join(import.meta.dirname, 'fixtures');
+
+/** `server` is fixtures/server.mjs, `shell` runs its `args` as a shell script. */
+export const testImages: ImageMap = {
+  server: { dir: fixtures, command: ['node', 'server.mjs'] },
+  shell: { dir: fixtures, command: ['/bin/sh', '-c'] },
+};
+
+export const testBaseEnv = { PATH: process.env.PATH ?? '', HOME: '/nonexistent', LANG: 'C' };
+
+export const ctx = (): Ctx => ({ signal: AbortSignal.timeout(30_000), log: silentLog });
+
+/** A runtime on `home`; its instance is the home, so that each test sees only its own processes. */
+export const openTestRuntime = (home: string, images: ImageMap = testImages): Promise<WorkloadDriver> =>
+  openProcessRuntime({
+    home,
+    instance: home,
+    images: () => images,
+    baseEnv: testBaseEnv,
+    nodePath: process.execPath,
+    hostname: 'test-node',
+    log: silentLog,
+  });
+
+export type TestRuntime = AsyncDisposable & { readonly driver: WorkloadDriver; readonly home: string };
+
+/** A runtime in a temporary home; all it started is gone at the end of the scope. */
+export async function testRuntime(images?: ImageMap): Promise<TestRuntime> {
+  await using stack = new AsyncDisposableStack();
+  const { path: home } = stack.use(await tempDir());
+  const driver = await openTestRuntime(home, images);
+  stack.defer(() => driver.close());
+  const owned = stack.move();
+  return { driver, home, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+export type SpecParts = {
+  readonly replicas?: number;
+  readonly refs?: Partial<WorkloadSpec['refs']>;
+  readonly network?: Partial<WorkloadSpec['network']>;
+};
+
+/** A Deployment `demo/web` with one container, of image `server` with port 3000 unless `container` says otherwise. */
+export function specOf(container: Partial<Container> = {}, parts: SpecParts = {}): WorkloadSpec {
+  const { replicas, refs, network } = parts;
+  return {
+    owner: 'baseline',
+    deployment: {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: 'web', namespace: 'demo' },
+      spec: {
+        ...(replicas !== undefined && { replicas }),
+        selector: { matchLabels: { app: 'web' } },
+        template: {
+          metadata: { labels: { app: 'web' } },
+          spec: {
+            containers: [
+              {
+                name: 'main',
+                image: 'registry.example/acme/server:1',
+                ports: [{ containerPort: 3000 }],
+                ...container,
+              },
+            ],
+          },
+        },
+      },
+    },
+    refs: { configMaps: {}, secrets: {}, ...refs },
+    network: { env: {}, hosts: [], ...network },
+  };
+}
+
+/** A container without ports that runs a shell script. */
+export const shell = (script: string): Partial<Container> => ({ image: 'shell', args: [script], ports: [] });
+
+/** Waits until what is seen of a workload is as wanted. */
+export const untilSeen = (
+  driver: WorkloadDriver,
+  id: string,
+  what: string,
+  wanted: (seen: WorkloadSeen) => boolean,
+): Promise<WorkloadSeen> =>
+  until(
+    async () => {
+      const seen = await driver.observe(id, ctx());
+      return seen !== undefined && wanted(seen) ? seen : undefined;
+    },
+    { what, deadlineMs: 15_000 },
+  );
+
+export const untilReady = (driver: WorkloadDriver, id: string): Promise<WorkloadSeen> =>
+  untilSeen(driver, id, `${id} is ready`, seen => seen.ready);
+
+export const portOf = (seen: WorkloadSeen, containerPort = 3000): number =>
+  seen.ports[containerPort]![0]!.port;
+
+/** GET from the fixture; over a fresh connection, so that none is left to hold the process. */
+export function ask<T>(port: number, path: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ host: '127.0.0.1', port, path, agent: false }, response => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.on('error', reject);
+      response.on('end', () => resolve(JSON.parse(text) as T));
+    });
+    asked.on('error', reject);
+    asked.end();
+  });
+}
