@@ -1,0 +1,291 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { StepDriver, StepSpec } from '../../../src/drivers/contract.ts';
+import { openStepRunner } from '../../../src/drivers/step/script-runner.ts';
+import { findByEnv, identify } from '../../../src/lib/process.ts';
+import { until } from '../../../src/lib/wait.ts';
+import type { OffshootError } from '../../../src/model/errors.ts';
+import { tempDir } from '../../support/temp.ts';
+import { ctx, testBaseEnv } from '../../support/workload.ts';
+
+const ID = 'xata-test.usersDb.create.provision';
+
+type TestSteps = AsyncDisposable & { readonly steps: StepDriver; readonly home: string };
+
+async function testSteps(baseEnv: Readonly<Record<string, string>> = testBaseEnv): Promise<TestSteps> {
+  const dir = await tempDir();
+  const options = { home: dir.path, instance: dir.path, baseEnv, nodePath: process.execPath };
+  const steps = await openStepRunner(options);
+  return { steps, home: dir.path, [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose]() };
+}
+
+const script = (text: string, more: Partial<StepSpec> = {}): StepSpec => ({
+  script: text,
+  inputs: [],
+  outputs: [],
+  env: {},
+  keep: [],
+  ...more,
+});
+
+const output = (valueFromPath: string, name = 'value') => [{ name, valueFromPath }];
+
+/** Runs one script in a home of its own, which must be clean afterwards. */
+async function runOnce(spec: StepSpec, context = ctx()): Promise<Readonly<Record<string, string>>> {
+  await using s = await testSteps();
+  try {
+    return (await s.steps.run(ID, spec, context)).outputs;
+  } finally {
+    assert.deepEqual(await s.steps.list(ctx()), []);
+    assert.deepEqual(await readdir(join(s.home, 'steps')), []);
+  }
+}
+
+async function failure(spec: StepSpec, context = ctx()): Promise<OffshootError> {
+  return await runOnce(spec, context).then(
+    () => assert.fail('the step did not fail'),
+    error => error as OffshootError,
+  );
+}
+
+/** Three steps at once that use the same path. */
+async function threeAtOnce(steps: StepDriver, name: string): Promise<void> {
+  const url = `/tmp/offshoot-test-${process.pid}-${name}`;
+  const run = async (word: string) => {
+    const text = `echo ${word} >>${url}; /bin/sleep 0.1`;
+    return await steps.run(word, script(text, { outputs: output(url, 'url') }), ctx());
+  };
+  const done = await Promise.all(['one', 'two', 'three'].map(run));
+  assert.deepEqual(
+    done.map(d => d.outputs.url),
+    ['one\n', 'two\n', 'three\n'],
+  );
+  assert.ok(!existsSync(url));
+}
+
+describe('script runner', { concurrency: true }, () => {
+  it('hands over inputs by variable and by file, and takes outputs as they are, byte for byte', async () => {
+    const outputs = await runOnce(
+      script(
+        '#!/bin/sh\nprintf "%s|%s|" "$PARENT_BRANCH" "$B" >/tmp/all; cat /tmp/in/c d >>/tmp/all; cp /tmp/all rel',
+        {
+          inputs: [
+            { name: 'parent-branch', value: 'main' },
+            { name: 'b', value: 'bee', as: { env: 'B', path: '/tmp/in/b' } },
+            { name: 'c', value: ' see\n', as: { path: '/tmp/in/c' } },
+            { name: 'd', value: 'ü\n', as: { path: 'd' } },
+          ],
+          outputs: [...output('/tmp/all', 'all'), ...output('rel', 'rel')],
+        },
+      ),
+    );
+    assert.deepEqual(outputs, { all: 'main|bee| see\nü\n', rel: 'main|bee| see\nü\n' });
+  });
+
+  it('gives a script the environment of the step and nothing else of ours', async t => {
+    process.env.OFFSHOOT_TEST_LEAK = 'leaked';
+    t.after(() => delete process.env.OFFSHOOT_TEST_LEAK);
+    const spec = script(
+      '#!/usr/bin/env -S env node\nconst fs = require("fs"); fs.writeFileSync("out", JSON.stringify(process.env))',
+      {
+        env: { SIGNADOT_SANDBOX_NAME: 'xata-test' },
+        inputs: [{ name: 'only-file', value: 'x', as: { path: 'f' } }],
+        outputs: output('out'),
+      },
+    );
+    const { PATH, TMPDIR, OFFSHOOT_INSTANCE, ...rest } = JSON.parse((await runOnce(spec)).value!);
+    for (const name of ['PWD', 'SHLVL', '_', 'OLDPWD']) delete rest[name]; // the shell that mounts /tmp adds these
+    assert.deepEqual(rest, {
+      HOME: '/nonexistent',
+      LANG: 'C',
+      SIGNADOT_SANDBOX_NAME: 'xata-test',
+      OFFSHOOT_PART: `step/${ID}`,
+    });
+    assert.ok(PATH.startsWith(`${join(process.execPath, '..')}:`));
+    assert.ok(TMPDIR && OFFSHOOT_INSTANCE);
+  });
+
+  it('runs a script without #! by the shell, and one with it by its interpreter', async () => {
+    const outputs = output('out');
+    assert.deepEqual(
+      await runOnce(script('echo "$0" >out', { outputs })).then(o => /script\n$/.test(o.value!)),
+      true,
+    );
+    const node = script('#!/usr/bin/env node\nrequire("fs").writeFileSync("out", "by node")', { outputs });
+    assert.deepEqual(await runOnce(node), { value: 'by node' });
+  });
+
+  it('gives each step a /tmp of its own where the machine allows', async t => {
+    await using s = await testSteps();
+    const [capability] = await s.steps.capabilities();
+    assert.equal(capability!.name, 'step/private-tmp');
+    if (!capability!.ok) return t.skip(capability!.detail);
+    await threeAtOnce(s.steps, 'private');
+    const { outputs } = await s.steps.run(
+      ID,
+      script('touch /tmp/offshoot-test-here; ls /tmp >out', { outputs: output('out') }),
+      ctx(),
+    );
+    assert.match(outputs.value!, /^offshoot-test-here$/m);
+    assert.ok(!existsSync('/tmp/offshoot-test-here'));
+  });
+
+  it('runs steps one after the other where they share /tmp, and clears the paths that they name', async () => {
+    await using s = await testSteps({ PATH: '/nonexistent' }); // so unshare(1) is not found
+    const [capability] = await s.steps.capabilities();
+    assert.equal(capability!.ok, false);
+    assert.match(capability!.detail, /^scripts share \/tmp and run one at a time: /);
+    await threeAtOnce(s.steps, 'shared');
+  });
+
+  it('keeps directories visible that lie below /tmp', async t => {
+    await using kept = await tempDir();
+    if (!kept.path.startsWith('/tmp/')) return t.skip('temporary directories are elsewhere');
+    await mkdir(join(kept.path, 'inner'));
+    await writeFile(join(kept.path, 'inner', 'word'), 'kept');
+    const text = `cat ${kept.path}/inner/word >out; echo back >${kept.path}/written`;
+    const spec = script(text, { keep: [kept.path, join(kept.path, 'inner')], outputs: output('out') });
+    assert.deepEqual(await runOnce(spec), { value: 'kept' });
+    assert.deepEqual((await readdir(kept.path)).sort(), ['inner', 'written']);
+  });
+
+  it('says how a script failed, with the end of its output in order', async () => {
+    const text = 'for i in $(seq 30); do echo out $i; echo err $i >&2; done; exit 7';
+    const error = await failure(script(text));
+    assert.equal(error.code, 'step/failed');
+    assert.equal(error.message, 'the script of step "provision" ended with exit code 7');
+    const lines = error.output!.split('\n');
+    assert.equal(lines.length, 20);
+    assert.deepEqual(lines.slice(-2), ['out 30', 'err 30']);
+    assert.equal(
+      (await failure(script('kill -9 $$'))).message,
+      'the script of step "provision" ended with signal SIGKILL',
+    );
+  });
+
+  it('blackens secrets in the output that it keeps', async () => {
+    const error = await failure(
+      script(
+        'echo "$DB_PASSWORD"; echo "$API_TOKEN"; echo postgresql://ann:pw%40x@host/db; echo "$PLAIN"; exit 1',
+        {
+          inputs: [
+            { name: 'db-password', value: 'hush-hush' },
+            { name: 'plain', value: 'visible' },
+          ],
+          env: { API_TOKEN: 'two\nlines' },
+        },
+      ),
+    );
+    assert.equal(error.output, '***\n***\npostgresql://ann:***@host/db\nvisible');
+  });
+
+  it('stops a script at its deadline, also one that does not want to', async () => {
+    const deadline = new AbortController();
+    await using s = await testSteps();
+    const running = s.steps.run(ID, script('trap "" TERM; echo begun; sleep 600'), {
+      ...ctx(),
+      signal: deadline.signal,
+    });
+    running.catch(() => {});
+    const mine = async () => (await findByEnv('OFFSHOOT_INSTANCE', s.home)).length;
+    await until(async () => ((await mine()) >= 2 ? true : undefined), {
+      what: 'it sleeps',
+      deadlineMs: 5_000,
+    });
+    deadline.abort();
+    await assert.rejects(running, { code: 'step/timeout', output: 'begun' });
+    assert.equal(await mine(), 0);
+    assert.equal(
+      (await failure(script('true'), { ...ctx(), signal: AbortSignal.abort() })).code,
+      'step/timeout',
+    );
+  });
+
+  it('names the interpreter or command that was not found', async () => {
+    for (const [text, command] of [
+      ['#!/no/such/interpreter\n', '/no/such/interpreter'],
+      ['#!/usr/bin/env no-such-interpreter\n', 'no-such-interpreter'],
+      ['no-such-command', 'no-such-command'],
+      ['#!/bin/bash\nno-such-command', 'no-such-command'],
+      ['exit 127', undefined],
+      ['/etc/passwd', '/etc/passwd'],
+    ] as const) {
+      const error = await failure(script(text));
+      assert.equal(error.code, 'step/command-not-found', text);
+      assert.equal(error.params.command, command, text);
+    }
+  });
+
+  it('says which output was never written, and takes only regular files', async () => {
+    for (const text of ['true', 'mkdir /tmp/url', 'mkfifo /tmp/url', 'ln -s /etc/hosts /tmp/url']) {
+      const error = await failure(script(text, { outputs: output('/tmp/url', 'connection-string') }));
+      assert.equal(error.code, 'step/output-missing', text);
+      assert.equal(
+        error.message,
+        'step "provision" ended well but never wrote its output "connection-string" to /tmp/url',
+      );
+    }
+  });
+
+  it('takes 64 KiB of output and no more', async () => {
+    const write = (bytes: number) =>
+      script(`head -c ${bytes} /dev/zero | tr "\\0" x >out`, { outputs: output('out') });
+    assert.equal((await runOnce(write(65_536))).value!.length, 65_536);
+    const error = await failure(write(65_537));
+    assert.equal(error.code, 'step/output-too-large');
+    assert.equal(error.message, 'output "value" of step "provision" has 65537 bytes, the most is 65536');
+  });
+
+  it('refuses an output that is not text', async () => {
+    const error = await failure(script('printf "\\377\\376" >out', { outputs: output('out') }));
+    assert.equal(error.code, 'step/output-not-text');
+  });
+
+  it('refuses paths that are neither relative nor below /tmp', async () => {
+    for (const path of ['/etc/offshoot', '../escape', '/tmp/../etc/offshoot', '/tmp']) {
+      const out = await failure(script('true', { outputs: output(path) }));
+      assert.equal(out.code, 'step/path-outside', path);
+      const inputs = [{ name: 'in', value: '', as: { path } }];
+      assert.equal((await failure(script('true', { inputs }))).code, 'step/path-outside', path);
+    }
+  });
+
+  it('ends what a script leaves running, also what left its group', async () => {
+    const { value } = await runOnce(
+      script('sleep 600 & echo $! >out; setsid sleep 600 & sleep 0.05; echo $! >>out', {
+        outputs: output('out'),
+      }),
+    );
+    const pids = value!.trim().split('\n').map(Number);
+    assert.equal(pids.length, 2);
+    assert.deepEqual(pids.filter(identify), []);
+  });
+
+  it('finds and removes what a killed daemon left', async () => {
+    await using s = await testSteps();
+    const env = { ...testBaseEnv, OFFSHOOT_INSTANCE: s.home, OFFSHOOT_PART: 'step/lost' };
+    const lost = spawn('sleep', ['600'], { env, detached: true, stdio: 'ignore' });
+    const exited = once(lost, 'exit');
+    await mkdir(join(s.home, 'steps', 'half'), { recursive: true });
+    assert.deepEqual((await s.steps.list(ctx())).toSorted(), ['half', 'lost']);
+    await s.steps.remove('half', ctx());
+    await s.steps.remove('lost', ctx());
+    await s.steps.remove('never was', ctx());
+    await exited;
+    assert.deepEqual(await s.steps.list(ctx()), []);
+  });
+
+  it('begins an interrupted step again from nothing', async () => {
+    await using s = await testSteps();
+    await mkdir(join(s.home, 'steps', ID, 'work'), { recursive: true });
+    await writeFile(join(s.home, 'steps', ID, 'work', 'out'), 'old');
+    await assert.rejects(s.steps.run(ID, script('true', { outputs: output('out') }), ctx()), {
+      code: 'step/output-missing',
+    });
+  });
+});

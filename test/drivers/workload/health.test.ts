@@ -1,0 +1,90 @@
+/** Probes, on real processes. Periods are whole seconds in Kubernetes, so these are the slow tests; they run side by side. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { Container } from '../../../src/model/kubernetes.ts';
+import {
+  ask,
+  ctx,
+  portOf,
+  shell,
+  specOf,
+  type TestRuntime,
+  testRuntime,
+  untilReady,
+  untilSeen,
+} from '../../support/workload.ts';
+
+const httpGet = { path: '/health', port: 'http' };
+const ports = [{ containerPort: 3000, name: 'http' }];
+const every = { periodSeconds: 1, failureThreshold: 1 };
+
+const run = async ({ driver }: TestRuntime, container: Partial<Container>) => {
+  await driver.ensure('web', specOf({ ports, ...container }), ctx());
+};
+
+describe('health', { concurrency: true }, () => {
+  it('is not ready while the readiness probe fails, and ready again when it succeeds', async () => {
+    await using r = await testRuntime();
+    await run(r, { readinessProbe: { httpGet, ...every } });
+    const port = portOf(await untilReady(r.driver, 'web'));
+    await ask(port, '/sick');
+    const sick = await untilSeen(r.driver, 'web', 'it is sick', seen => !seen.ready);
+    assert.equal(sick.reason, 'ProbeFailing');
+    assert.equal(sick.message, 'readiness probe failed: GET /health answered 500');
+    await ask(port, '/well');
+    const well = await untilReady(r.driver, 'web');
+    assert.equal(well.restarts, 0);
+  });
+
+  it('says so when a program never becomes ready', async () => {
+    await using r = await testRuntime();
+    await run(r, { readinessProbe: { httpGet: { path: '/nowhere', port: 3000 }, ...every } });
+    const seen = await untilSeen(r.driver, 'web', 'it fails', s => s.reason === 'ProbeFailing');
+    assert.equal(seen.message, 'readiness probe failed: GET /nowhere answered 404');
+  });
+
+  it('starts a process again whose liveness probe fails', async () => {
+    await using r = await testRuntime();
+    await run(r, { livenessProbe: { httpGet, ...every } });
+    const port = portOf(await untilReady(r.driver, 'web'));
+    const pid = await ask(port, '/pid');
+    await ask(port, '/sick');
+    const seen = await untilSeen(r.driver, 'web', 'it is restarted', s => s.restarts === 1);
+    assert.equal(seen.reason, 'CrashLoopBackOff');
+    assert.match(seen.message, /^container "main": liveness probe failed: GET \/health answered 500/);
+    assert.notEqual(await ask(portOf(await untilReady(r.driver, 'web')), '/pid'), pid);
+  });
+
+  it('lets the startup probe succeed before it asks the others, and gives up when it does not', async () => {
+    await using r = await testRuntime();
+    await run(r, { startupProbe: { exec: { command: ['/bin/sh', '-c', 'exit 1'] }, ...every } });
+    const seen = await untilSeen(r.driver, 'web', 'it is restarted', s => s.restarts === 1);
+    assert.match(seen.message, /startup probe failed: .*exit code 1/);
+    assert.equal(seen.ready, false);
+    await run(r, { startupProbe: { exec: { command: ['/bin/sh', '-c', 'test -n "$PORT"'] }, ...every } });
+    await untilReady(r.driver, 'web');
+  });
+
+  it('takes a connection for readiness when nothing else is said', async () => {
+    await using r = await testRuntime();
+    await run(r, { image: 'shell', args: ['exec sleep 600'], ports: [{ containerPort: 3000 }] });
+    const seen = await untilSeen(r.driver, 'web', 'its port is chosen', s => s.ports[3000]!.length === 1);
+    assert.deepEqual([seen.ready, seen.reason], [false, 'Starting']);
+    await r.driver.ensure('idle', specOf(shell('exec sleep 600')), ctx());
+    assert.equal((await untilReady(r.driver, 'idle')).reason, 'Running');
+  });
+
+  it('refuses a probe that it cannot check', async () => {
+    await using r = await testRuntime();
+    await run(r, { readinessProbe: { httpGet: { port: 'nobody' } } });
+    assert.equal(
+      (await r.driver.observe('web', ctx()))!.message,
+      'container "main": readinessProbe names the port "nobody", which the container does not have',
+    );
+    await run(r, { livenessProbe: { grpc: { port: 3000 } } });
+    assert.equal(
+      (await r.driver.observe('web', ctx()))!.message,
+      'container "main": livenessProbe has none of httpGet, tcpSocket and exec',
+    );
+  });
+});

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { type ProcessPlan, planWorkload, withPorts } from '../../../src/drivers/workload/plan.ts';
+import type { Container } from '../../../src/model/kubernetes.ts';
+import { type SpecParts, specOf } from '../../support/workload.ts';
+
+const images = {
+  server: {
+    dir: '/app',
+    command: ['node', 'app.ts'],
+    args: ['--fast'],
+    env: { MODE: 'image', LEVEL: 'image' },
+  },
+};
+
+/** The only process of a Deployment with one container, port 3000 at 4100 and port 9090 at 4101. */
+function planOf(container: Partial<Container>, parts?: SpecParts): ProcessPlan {
+  const { processes, problem } = planWorkload(specOf(container, parts), images, 'test-node');
+  assert.equal(problem, undefined);
+  return withPorts(processes[0]!, { 3000: 4100, 9090: 4101 });
+}
+
+it('lets command and args replace what the image has, as Kubernetes does', () => {
+  const argv = (container: Partial<Container>) => planOf(container).argv;
+  assert.deepEqual(argv({}), ['node', 'app.ts', '--fast']);
+  assert.deepEqual(argv({ args: ['--slow'] }), ['node', 'app.ts', '--slow']);
+  assert.deepEqual(argv({ command: ['sh'] }), ['sh']);
+  assert.deepEqual(argv({ command: ['sh'], args: ['-c', 'true'] }), ['sh', '-c', 'true']);
+  assert.deepEqual(argv({ args: ['$(PORT)', '$$(PORT)', '$(NOBODY)'] }).slice(2), [
+    '4100',
+    '$(PORT)',
+    '$(NOBODY)',
+  ]);
+});
+
+it('takes a relative workingDir from the folder of the image, and the folder itself for a path inside the image', () => {
+  assert.equal(planOf({}).cwd, '/app');
+  assert.equal(planOf({ workingDir: 'sub' }).cwd, '/app/sub');
+  assert.equal(planOf({ workingDir: '/usr/src/app' }).cwd, '/app');
+});
+
+it('orders variables: services, image, envFrom, env, ports', () => {
+  const { env, network } = planOf(
+    {
+      envFrom: [{ configMapRef: { name: 'settings' } }],
+      env: [
+        { name: 'LEVEL', value: 'env' },
+        { name: 'PORT', value: '80' },
+        { name: 'URL', value: 'http://$(USERS_SERVICE_HOST):$(PORT)/$(MODE)' },
+        { name: 'NODE', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } },
+        { name: 'POD', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
+      ],
+    },
+    {
+      refs: { configMaps: { 'demo/settings': { MODE: 'map', LEVEL: 'map', PORT: '81' } } },
+      network: { env: { USERS_SERVICE_HOST: '127.0.0.9' } },
+    },
+  );
+  assert.deepEqual(env, {
+    MODE: 'map',
+    LEVEL: 'env',
+    URL: 'http://127.0.0.9:4100/map',
+    NODE: 'test-node',
+    POD: 'web-0',
+    PORT: '4100',
+    PORT_3000: '4100',
+  });
+  assert.deepEqual(network, { USERS_SERVICE_HOST: '127.0.0.9' });
+});
+
+it('counts a port that only a probe names, but none that is not TCP', () => {
+  const { containerPorts, probes, env } = planOf({
+    ports: [{ containerPort: 3000 }, { containerPort: 53, protocol: 'UDP' }],
+    readinessProbe: { httpGet: { port: 9090, path: '/ready', scheme: 'HTTPS' }, initialDelaySeconds: 5 },
+  });
+  assert.deepEqual(containerPorts, [3000, 9090]);
+  assert.equal(env.PORT_9090, '4101');
+  assert.deepEqual(probes, {
+    readiness: {
+      check: { kind: 'http', port: 9090, path: '/ready', tls: true, headers: {} },
+      initialDelayMs: 5_000,
+      periodMs: 10_000,
+      timeoutMs: 1_000,
+      successThreshold: 1,
+      failureThreshold: 3,
+    },
+  });
+});
+
+it('plans nothing when one container cannot run', () => {
+  const spec = specOf();
+  const { template } = spec.deployment.spec;
+  const containers = [...template.spec.containers, { name: 'sidecar', image: 'unknown' }];
+  const deployment = {
+    ...spec.deployment,
+    spec: { ...spec.deployment.spec, template: { ...template, spec: { containers } } },
+  };
+  const { processes, problem } = planWorkload({ ...spec, deployment }, images, 'test-node');
+  assert.deepEqual(processes, []);
+  assert.equal(problem!.reason, 'ImageUnknown');
+});

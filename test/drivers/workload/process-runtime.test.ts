@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { readdir, stat } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { it } from 'node:test';
+import { identify, isAlive } from '../../../src/lib/process.ts';
+import { until } from '../../../src/lib/wait.ts';
+import { workloadDriverConformance } from '../../conformance/workload-driver.ts';
+import { tempDir } from '../../support/temp.ts';
+import {
+  ask,
+  ctx,
+  openTestRuntime,
+  portOf,
+  specOf,
+  testRuntime,
+  untilReady,
+  untilSeen,
+} from '../../support/workload.ts';
+
+workloadDriverConformance('process', async () => ({
+  ...(await testRuntime({
+    server: { dir: join(import.meta.dirname, '../../support/fixtures'), command: ['node', 'server.mjs'] },
+  })),
+  spec: word => specOf({ command: ['/bin/sh', '-c', `echo ${word}; exec node server.mjs`] }),
+  answers: ({ host, port }) =>
+    new Promise(resolve => {
+      const socket = connect(port, host, () => {
+        socket.destroy();
+        resolve(true);
+      });
+      socket.on('error', () => resolve(false));
+    }),
+}));
+
+it('starts a container as one process group: the process that is on record is the program itself', async () => {
+  await using r = await testRuntime();
+  await r.driver.ensure('web', specOf(), ctx());
+  const pid = await ask<number>(portOf(await untilReady(r.driver, 'web')), '/pid');
+  assert.ok(process.kill(-pid, 0), 'it leads a group');
+});
+
+it('gives a container its ports, its labels, and nothing else of our environment', async t => {
+  process.env.OFFSHOOT_TEST_LEAK = 'leaked';
+  t.after(() => delete process.env.OFFSHOOT_TEST_LEAK);
+  await using r = await testRuntime();
+  const ports = [{ containerPort: 3000, name: 'http-main' }, { containerPort: 9090 }];
+  const env = [
+    { name: 'PORT', value: '3000' },
+    { name: 'SELF', value: 'http://127.0.0.1:$(PORT)/' },
+  ];
+  const network = { env: { USERS_SERVICE_HOST: '127.0.0.9' } };
+  const args = ['--port', '$(PORT_9090)', '$(USERS_SERVICE_HOST)'];
+  await r.driver.ensure(
+    'web',
+    specOf({ ports, env, args, command: ['node', 'server.mjs'] }, { network }),
+    ctx(),
+  );
+  const seen = await untilReady(r.driver, 'web');
+  const [main, metrics] = [String(portOf(seen, 3000)), String(portOf(seen, 9090))];
+  assert.notEqual(main, metrics);
+  const got = await ask<Record<string, string>>(portOf(seen), '/env');
+  const { PATH, ...rest } = got;
+  assert.equal(PATH, `${join(process.execPath, '..')}:${process.env.PATH}`);
+  for (const name of ['PWD', 'SHLVL', '_', 'OLDPWD']) delete rest[name]; // the shell that mounts /etc/hosts adds these
+  assert.deepEqual(rest, {
+    HOME: '/nonexistent',
+    LANG: 'C',
+    USERS_SERVICE_HOST: '127.0.0.9',
+    PORT: main,
+    PORT_3000: main,
+    PORT_HTTP_MAIN: main,
+    PORT_9090: metrics,
+    SELF: `http://127.0.0.1:${main}/`,
+    OFFSHOOT_INSTANCE: r.home,
+    OFFSHOOT_PART: 'workload/web/main/0',
+  });
+  assert.deepEqual(await ask(portOf(seen), '/argv'), ['--port', metrics, '127.0.0.9']);
+});
+
+it('keeps secrets in files that only we can read', async () => {
+  await using r = await testRuntime();
+  const env = [{ name: 'KEY', valueFrom: { secretKeyRef: { name: 'api', key: 'key' } } }];
+  await r.driver.ensure(
+    'web',
+    specOf({ env }, { refs: { secrets: { 'demo/api': { key: 'hush' } } } }),
+    ctx(),
+  );
+  const seen = await untilReady(r.driver, 'web');
+  assert.equal((await ask<Record<string, string>>(portOf(seen), '/env')).KEY, 'hush');
+  assert.ok(!JSON.stringify(seen).includes('hush'));
+  const folder = join(r.home, 'workloads', 'web');
+  assert.equal((await stat(folder)).mode & 0o777, 0o700);
+  for (const file of ['state.json', 'main.0.log'])
+    assert.equal((await stat(join(folder, file))).mode & 0o777, 0o600, file);
+});
+
+it('runs each replica on ports of its own, and ends what is too many', async () => {
+  await using r = await testRuntime();
+  await r.driver.ensure('web', specOf({}, { replicas: 2 }), ctx());
+  const two = await untilReady(r.driver, 'web');
+  const [a, b] = two.ports[3000]!;
+  assert.notEqual(a!.port, b!.port);
+  const parts = [];
+  for (const { port } of [a!, b!])
+    parts.push((await ask<Record<string, string>>(port, '/env')).OFFSHOOT_PART);
+  assert.deepEqual(parts, ['workload/web/main/0', 'workload/web/main/1']);
+  assert.ok(two.log.some(line => line.startsWith('[main.1] listening')));
+  const gone = identify(await ask<number>(b!.port, '/pid'))!;
+  const kept = await ask<number>(a!.port, '/pid');
+  await r.driver.ensure('web', specOf({}, { replicas: 1 }), ctx());
+  await until(() => !isAlive(gone) || undefined, { what: 'the second replica ends', deadlineMs: 5_000 });
+  assert.equal(await ask<number>(a!.port, '/pid'), kept);
+});
+
+it('is ready without processes when scaled to zero', async () => {
+  await using r = await testRuntime();
+  const seen = await r.driver.ensure('web', specOf({}, { replicas: 0 }), ctx());
+  assert.deepEqual([seen.ready, seen.reason], [true, 'ScaledToZero']);
+});
+
+it('replaces a process for a changed spec or a moved service, on the same port, but not for a new service', async () => {
+  await using r = await testRuntime();
+  const withNetwork = (env: Record<string, string>, extra = {}) => specOf(extra, { network: { env } });
+  const pidAfter = async (spec: ReturnType<typeof specOf>) => {
+    await r.driver.ensure('web', spec, ctx());
+    const seen = await untilReady(r.driver, 'web');
+    return { pid: await ask<number>(portOf(seen), '/pid'), port: portOf(seen) };
+  };
+  const first = await pidAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.2' }));
+  const more = await pidAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.2', B_SERVICE_HOST: '127.0.0.3' }));
+  assert.deepEqual(more, first);
+  const moved = await pidAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.4' }));
+  assert.notEqual(moved.pid, first.pid);
+  const changed = await pidAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.4' }, { args: ['changed'] }));
+  assert.notEqual(changed.pid, moved.pid);
+  assert.equal(changed.port, first.port);
+});
+
+it('says what offshoot.yaml lacks when an image is unknown', async () => {
+  await using r = await testRuntime({});
+  const seen = await r.driver.ensure('web', specOf({ image: 'ghcr.io/acme/users-service:7' }), ctx());
+  assert.equal(seen.ready, false);
+  assert.equal(seen.reason, 'ImageUnknown');
+  assert.equal(
+    seen.message,
+    'container "main": offshoot.yaml does not say how the image "ghcr.io/acme/users-service:7" runs here; ' +
+      'add  images: {"users-service": {dir: FOLDER, command: [PROGRAM, ARGUMENT]}}',
+  );
+});
+
+it('names a folder or a command that is missing', async () => {
+  await using r = await testRuntime({
+    nowhere: { dir: '/nonexistent/app', command: ['node', 'app.ts'] },
+    nothing: { dir: '/', command: ['no-such-program'] },
+  });
+  await r.driver.ensure('a', specOf({ image: 'nowhere' }), ctx());
+  const folder = await untilSeen(r.driver, 'a', 'a fails', seen => seen.reason !== 'Starting');
+  assert.equal(folder.reason, 'ConfigError');
+  assert.match(folder.message, /^the folder \/nonexistent\/app of container "main" does not exist/);
+  await r.driver.ensure('b', specOf({ image: 'nothing' }), ctx());
+  const command = await untilSeen(r.driver, 'b', 'b fails', seen => seen.reason !== 'Starting');
+  assert.equal(command.reason, 'CommandNotFound');
+  assert.match(command.message, /^the command "no-such-program" of container "main" was not found/);
+  assert.equal(command.restarts, 0);
+});
+
+it('waits for what the environment refers to, and goes on by itself when it is there', async () => {
+  await using r = await testRuntime();
+  const env = [{ name: 'URL', valueFrom: { configMapKeyRef: { name: 'settings', key: 'url' } } }];
+  const seen = await r.driver.ensure('web', specOf({ env }), ctx());
+  assert.equal(seen.reason, 'ConfigError');
+  assert.match(seen.message, /^container "main": its environment lacks .*"demo\/settings".*URL/);
+  const refs = { configMaps: { 'demo/settings': { url: 'here' } } };
+  await r.driver.ensure('web', specOf({ env }, { refs }), ctx());
+  const ready = await untilReady(r.driver, 'web');
+  assert.equal((await ask<Record<string, string>>(portOf(ready), '/env')).URL, 'here');
+});
+
+it('ends everything a process has started, also what left its group, and removes its folder', async () => {
+  await using r = await testRuntime();
+  await r.driver.ensure('web', specOf(), ctx());
+  const port = portOf(await untilReady(r.driver, 'web'));
+  const pids = [await ask<number>(port, '/pid'), ...(await ask<number[]>(port, '/spawn'))];
+  const processes = pids.map(pid => identify(pid)!);
+  assert.ok(processes.every(isAlive));
+  await r.driver.remove('web', ctx());
+  assert.deepEqual(processes.filter(isAlive), []);
+  assert.deepEqual(await readdir(join(r.home, 'workloads')), []);
+});
+
+it('lets processes find services by name, in a view of /etc/hosts of their own that follows changes', async t => {
+  await using r = await testRuntime();
+  const names = (await r.driver.capabilities()).find(c => c.name === 'workload/names')!;
+  if (!names.ok) return t.skip(names.detail);
+  const withHosts = (ip: string) =>
+    specOf({}, { network: { hosts: [{ ip, names: ['users.demo.svc', 'users.demo'] }] } });
+  await r.driver.ensure('web', withHosts('127.0.0.7'), ctx());
+  const port = portOf(await untilReady(r.driver, 'web'));
+  const pid = await ask<number>(port, '/pid');
+  assert.equal(await ask(port, '/lookup?name=users.demo'), '127.0.0.7');
+  assert.equal(await ask(port, '/lookup?name=localhost'), '127.0.0.1');
+  await r.driver.ensure('web', withHosts('127.0.0.88'), ctx());
+  assert.equal(await ask(port, '/lookup?name=users.demo.svc'), '127.0.0.88');
+  assert.equal(await ask(port, '/pid'), pid);
+});
+
+it('stops all on close, and starts them again only when asked', async () => {
+  await using home = await tempDir();
+  const first = await openTestRuntime(home.path);
+  await first.ensure('web', specOf(), ctx());
+  const before = await untilReady(first, 'web');
+  const process_ = identify(await ask<number>(portOf(before), '/pid'))!;
+  await first.close();
+  assert.ok(!isAlive(process_));
+  const second = await openTestRuntime(home.path);
+  try {
+    assert.deepEqual(await second.list(ctx()), ['web']);
+    assert.equal((await second.observe('web', ctx()))!.reason, 'Stopped');
+    await second.ensure('web', specOf(), ctx());
+    assert.equal(portOf(await untilReady(second, 'web')), portOf(before));
+  } finally {
+    await second.close();
+  }
+});

@@ -1,0 +1,127 @@
+/** Crashes, pauses, and what a process leaves behind. These tests wait, so they run side by side. */
+import assert from 'node:assert/strict';
+import { stat } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { restartPause } from '../../../src/drivers/workload/supervise.ts';
+import { until } from '../../../src/lib/wait.ts';
+import {
+  ask,
+  ctx,
+  portOf,
+  shell,
+  specOf,
+  testRuntime,
+  untilReady,
+  untilSeen,
+} from '../../support/workload.ts';
+
+it('doubles the pause up to 30 s, and begins again after a good minute', () => {
+  const pauses = [restartPause(undefined, 0)];
+  while (pauses.length < 8) pauses.push(restartPause(pauses.at(-1), 59_999));
+  assert.deepEqual(pauses, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+  assert.equal(restartPause(30_000, 60_000), 500);
+});
+
+describe('restart', { concurrency: true }, () => {
+  it('sees a crash at once, shows its last words, and starts again on the same port', async () => {
+    await using r = await testRuntime();
+    await r.driver.ensure('web', specOf(), ctx());
+    const before = await untilReady(r.driver, 'web');
+    await ask(portOf(before), '/print?text=last+words');
+    await ask(portOf(before), '/exit?code=3');
+    const down = await untilSeen(
+      r.driver,
+      'web',
+      'the crash is seen',
+      seen => !seen.ready && seen.restarts === 1,
+    );
+    assert.equal(down.reason, 'CrashLoopBackOff');
+    assert.match(down.message, /^container "main" ended: exit code 3/);
+    assert.equal(down.log.at(-1), 'last words');
+    const again = await untilReady(r.driver, 'web');
+    assert.equal(portOf(again), portOf(before));
+  });
+
+  it('restarts with growing pauses, and a changed spec ends a pause', async () => {
+    await using r = await testRuntime();
+    const waits: string[] = [];
+    r.driver.onChange(async id => {
+      const seen = await r.driver.observe(id, ctx());
+      const [, pause] = /starts again after (\S+) s/.exec(seen?.message ?? '') ?? [];
+      if (pause !== undefined && pause !== waits.at(-1)) waits.push(pause);
+    });
+    await r.driver.ensure('web', specOf(shell('exit 3')), ctx());
+    await until(() => (waits.includes('1') ? true : undefined), {
+      what: 'a second pause',
+      deadlineMs: 5_000,
+    });
+    assert.deepEqual(waits, ['0.5', '1']);
+    const start = performance.now();
+    await r.driver.ensure('web', specOf(shell('sleep 600')), ctx());
+    await untilReady(r.driver, 'web');
+    assert.ok(performance.now() - start < 900, 'it did not wait for the end of the pause');
+  });
+
+  it('starts a program again that ends well', async () => {
+    await using r = await testRuntime();
+    await r.driver.ensure('job', specOf(shell('echo done')), ctx());
+    const seen = await untilSeen(r.driver, 'job', 'it ends', s => s.restarts > 0 && s.reason === 'Completed');
+    assert.match(seen.message, /exit code 0/);
+    assert.deepEqual(seen.log, ['done']);
+  });
+
+  it('takes another port when its own was taken while it was down', async () => {
+    await using r = await testRuntime();
+    await r.driver.ensure('web', specOf(), ctx());
+    const before = portOf(await untilReady(r.driver, 'web'));
+    const squatter = createServer();
+    await ask(before, '/exit?code=1');
+    await until(
+      () =>
+        new Promise<true | undefined>(resolve => {
+          squatter.once('error', () => resolve(undefined));
+          squatter.listen(before, '127.0.0.1', () => resolve(true));
+        }),
+      { what: 'the port is ours', deadlineMs: 5_000 },
+    );
+    try {
+      const after = portOf(await untilReady(r.driver, 'web'));
+      assert.notEqual(after, before);
+      assert.equal((await ask<Record<string, string>>(after, '/env')).PORT, String(after));
+    } finally {
+      await new Promise(resolve => squatter.close(resolve));
+    }
+  });
+
+  it('kills a process that ignores being asked to end', async () => {
+    await using r = await testRuntime();
+    await r.driver.ensure(
+      'deaf',
+      specOf(shell('trap "" TERM; echo deaf; while :; do sleep 600; done')),
+      ctx(),
+    );
+    await untilSeen(r.driver, 'deaf', 'it is deaf', seen => seen.log.includes('deaf'));
+    await r.driver.remove('deaf', ctx());
+    assert.equal(await r.driver.observe('deaf', ctx()), undefined);
+  });
+
+  it('cuts a log that grows too long, keeps the part before, and shows lines of both', async () => {
+    await using r = await testRuntime();
+    await r.driver.ensure('web', specOf(), ctx());
+    const port = portOf(await untilReady(r.driver, 'web'));
+    await ask(port, `/print?text=x&times=${5 * 1024 * 1024}`);
+    const sizeOf = async (file: string) => (await stat(join(r.home, 'workloads', 'web', file))).size;
+    const cut = async () => ((await sizeOf('main.0.log')) === 0 ? true : undefined);
+    await until(cut, { what: 'the log is cut', deadlineMs: 5_000 });
+    assert.ok((await sizeOf('main.0.log.1')) > 5 * 1024 * 1024);
+    await ask(port, '/print?text=after');
+    await untilSeen(r.driver, 'web', 'the new line is there', seen => seen.log.at(-1) === 'after');
+    const lines = await r.driver.logs('web', 3, ctx());
+    assert.deepEqual(
+      lines.map(line => line.slice(0, 9)),
+      ['listening', 'xxxxxxxxx', 'after'],
+    );
+  });
+});
