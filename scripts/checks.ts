@@ -2,6 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExecError, exec } from '../src/lib/exec.ts';
+import { jsonSchemaFiles } from '../src/model/document/json-schema.ts';
 import { errorsPage } from './gen-errors.ts';
 
 export const root = join(import.meta.dirname, '..');
@@ -24,12 +25,15 @@ export const checks: readonly Check[] = [
 
 // --- internal ------------------------------------------------------------------------------------
 
-const generated: Readonly<Record<string, () => string>> = { 'docs/errors.md': errorsPage };
+/** Path → what it should hold. */
+const generated = (): Readonly<Record<string, string>> => ({
+  'docs/errors.md': errorsPage(),
+  ...jsonSchemaFiles(),
+});
 
 async function generatedFiles(write: boolean): Promise<string | undefined> {
   const stale: string[] = [];
-  for (const [path, content] of Object.entries(generated)) {
-    const wanted = content();
+  for (const [path, wanted] of Object.entries(generated())) {
     const file = join(root, path);
     if ((await readFile(file, 'utf8').catch(() => undefined)) === wanted) continue;
     if (write) await writeFile(file, wanted);

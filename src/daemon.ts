@@ -147,7 +147,7 @@ export async function startDaemon(
     },
     shutdown: stopping.resolve,
   };
-  api = await naming('OFFSHOOT_API_PORT', () => startApi(context, { host, port: ports.api, names: [], log }));
+  api = await naming('OFFSHOOT_API_PORT', () => startApi(context, { host, port: ports.api, log }));
   opened.defer(() => api?.close());
   rememberPorts(config.home, { api: api.port, http: previews.port, postgres: postgres.port });
 

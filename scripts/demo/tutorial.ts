@@ -41,7 +41,8 @@ export async function playTutorial({
   const example = join(root, 'examples', 'users-service');
   const cli = strict(cliRunner(root, env, example));
   const step = async <T>(name: string, body: () => Promise<[T, string]>): Promise<T> => {
-    signal.throwIfAborted();
+    // The last part is the way out: it is walked also when somebody has had enough.
+    if (!finishing) signal.throwIfAborted();
     const started = performance.now();
     try {
       const [value, result] = await body();
@@ -52,6 +53,7 @@ export async function playTutorial({
       throw error;
     }
   };
+  let finishing = false;
   const branches = async () =>
     JSON.parse((await cli(['branch', 'list', '-o', 'json'])).stdout) as BranchRow[];
   const expectBranches = (when: string, expected: readonly string[]) =>
@@ -163,6 +165,7 @@ export async function playTutorial({
     urls: { preview, baseline },
     key,
     async finish() {
+      finishing = true;
       await step('sandbox delete', async () => {
         await cli(['sandbox', 'delete', 'xata-test', '--if-exists']);
         return [undefined, 'gone'];

@@ -5,16 +5,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { randomName, randomSecret } from '../lib/random.ts';
 import { OffshootError } from '../model/errors.ts';
+import type { KeyView } from '../model/view.ts';
 import type { Store } from '../store/contract.ts';
 
 export const keyPrefix = 'ofs_';
-
-export type KeyView = {
-  readonly id: string;
-  readonly name: string;
-  readonly preview: string;
-  readonly createdAt: string;
-};
 
 export type Keyring = {
   /** @returns the key itself, once. */
@@ -36,8 +30,10 @@ export function keyring(store: Store, internal: readonly string[]): Keyring {
           'a key name has 1 to 63 letters, digits, spaces or . _ @ - and begins with a letter or digit';
         throw new OffshootError('api/bad-request', { why });
       }
-      if (store.list('key').some(k => k.spec.label === label))
-        throw new OffshootError('api/conflict', { kind: 'key', name: label });
+      if (store.list('key').some(k => k.spec.label === label)) {
+        const why = `there is a key "${label}" already; revoke it first, or choose another name`;
+        throw new OffshootError('api/bad-request', { why });
+      }
       const key = newKey();
       const spec = {
         label,

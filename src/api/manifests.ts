@@ -1,7 +1,7 @@
 import { isAbsolute } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import { readManifests } from '../model/document/manifest.ts';
+import { readManifestFiles } from '../model/document/manifest.ts';
 import { OffshootError } from '../model/errors.ts';
 import { usersOfWorkload } from '../store/baseline.ts';
 import type { ApiContext } from './context.ts';
@@ -34,9 +34,7 @@ export function manifestRoutes(app: FastifyInstance, { store, logs }: ApiContext
   /** Creates or updates all of them, or none. */
   app.put('/manifests', async request => {
     const { files, images } = checked(body, request.body);
-    const read = files.map(readManifests);
-    const manifests = read.flatMap(r => r.manifests);
-    const warnings = read.flatMap(r => r.warnings);
+    const { manifests, warnings } = readManifestFiles(files);
     const applied = store.transaction(() => {
       for (const [key, spec] of Object.entries(images)) {
         if (store.modify('image', key, () => ({ spec: spec as never })) === undefined) {
@@ -79,8 +77,8 @@ export function manifestRoutes(app: FastifyInstance, { store, logs }: ApiContext
     const users = params.kind === 'Deployment' ? usersOfWorkload(store, params.namespace, params.name) : [];
     if (users.length > 0)
       throw new OffshootError('manifest/in-use', { ...params, sandboxes: users.join(', ') });
-    store.modify('manifest', object.name, () => ({ deleted: true }));
-    return reply.status(202).send(manifestView(object));
+    const marked = store.modify('manifest', object.name, () => ({ deleted: true }))!;
+    return reply.status(202).send(manifestView(marked));
   });
 
   app.get<Params>('/manifests/:kind/:namespace/:name/logs', async ({ params, query }) => {

@@ -19,7 +19,7 @@ export function pluginRoutes(app: FastifyInstance, { store }: ApiContext): void 
   });
 
   app.put<Params>('/resource-plugins/:name', async (request, reply) => {
-    const plugin = checkResourcePlugin(request.body);
+    const plugin = checkResourcePlugin(request.body ?? null);
     const same = canonicalPluginName(plugin.name);
     const path = canonicalPluginName(request.params.name);
     if (same.bare !== path.bare || same.version !== path.version) {

@@ -29,7 +29,7 @@ export function sandboxRoutes(app: FastifyInstance, { store, logs }: ApiContext)
 
   /** 201 created, 200 updated or unchanged; `outcome` says which. */
   app.put<Params>('/sandboxes/:name', async (request, reply) => {
-    const { sandbox, warnings } = checkSandbox(request.body);
+    const { sandbox, warnings } = checkSandbox(request.body ?? null);
     if (sandbox.name !== request.params.name) {
       throw new OffshootError('api/bad-request', {
         why: `the document is named "${sandbox.name}", the path "${request.params.name}"`,

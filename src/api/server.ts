@@ -1,5 +1,11 @@
 /** The door: one HTTP server on loopback. Every request needs a key; `Host` is checked against DNS rebinding. */
-import fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify';
+import { isIP } from 'node:net';
+import fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
 import type { Log } from '../lib/log.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import { branchRoutes } from './branches.ts';
@@ -23,8 +29,6 @@ export type ApiOptions = {
   readonly host: string;
   /** 0 = any free port. */
   readonly port: number;
-  /** Host names beside loopback ones under which the API may be asked for. */
-  readonly names: readonly string[];
   readonly log: Log;
 };
 
@@ -32,13 +36,19 @@ export type ApiOptions = {
 const bodyLimit = 4 * 1024 * 1024;
 
 /** @throws OffshootError host/port-taken */
-export async function startApi(
-  context: ApiContext,
-  { host, port, names, log }: ApiOptions,
-): Promise<ApiServer> {
-  const app = fastify({ bodyLimit, forceCloseConnections: true, requestTimeout: 30_000, logger: false });
+export async function startApi(context: ApiContext, { host, port, log }: ApiOptions): Promise<ApiServer> {
+  const app = fastify({
+    bodyLimit,
+    forceCloseConnections: true,
+    requestTimeout: 30_000,
+    logger: false,
+    exposeHeadRoutes: false, // a watch has no end that an answer to HEAD could wait for
+    routerOptions: { maxParamLength: 1_000 },
+    // What the router cannot read does not come as far as the error handler.
+    frameworkErrors: (thrown, _request, reply) => refuse(fromFastify(thrown), reply as FastifyReply),
+  });
   app.addHook('onRequest', async request => {
-    checkHost(request, [host, ...names]);
+    checkHost(request, host);
     if (request.url === '/healthz') return;
     const key = keyOf(request);
     if (key === undefined) throw new OffshootError('api/unauthorized', { why: 'none was sent' });
@@ -48,12 +58,11 @@ export async function startApi(
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
     const error = fromFastify(thrown);
     if (error.row.http >= 500) log.error({ err: error.cause ?? error, url: request.url }, 'request failed');
-    return reply.status(error.row.http).send(error.toBody());
+    return refuse(error, reply);
   });
   app.setNotFoundHandler((request, reply) => {
     const params = { kind: 'path', name: request.url.split('?')[0], hint: 'the paths begin with /api/v1/' };
-    const error = new OffshootError('api/not-found', params);
-    return reply.status(404).send(error.toBody());
+    return refuse(new OffshootError('api/not-found', params), reply);
   });
   app.get('/healthz', async () => ({ ok: true }));
   const all = [
@@ -81,13 +90,19 @@ export async function startApi(
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** A page that a browser loaded from elsewhere may resolve its own name to loopback: only our names are served. */
-function checkHost(request: FastifyRequest, names: readonly string[]): void {
-  const name = (request.headers.host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
-  const loopback = name === 'localhost' || name === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
-  if (!loopback && !names.includes(name))
+/**
+ * A page that a browser loaded from elsewhere may resolve its own name to our address: only our own names are
+ * served. An address was not resolved from any name.
+ */
+function checkHost(request: FastifyRequest, own: string): void {
+  const host = (request.headers.host ?? '').toLowerCase();
+  const name = host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+  if (name !== 'localhost' && name !== own.toLowerCase() && isIP(name) === 0)
     throw new OffshootError('api/host-refused', { host: name.slice(0, 255) });
 }
+
+const refuse = (error: OffshootError, reply: FastifyReply) =>
+  reply.status(error.row.http).send(error.toBody());
 
 function keyOf({ headers }: FastifyRequest): string | undefined {
   const named = headers['signadot-api-key'] ?? headers['offshoot-api-key'];

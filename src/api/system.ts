@@ -25,7 +25,8 @@ export function systemRoutes(app: FastifyInstance, { store, info, doctor, shutdo
   });
 
   app.post('/shutdown', async (_request, reply) => {
-    reply.raw.on('finish', () => shutdown());
+    // Also when the caller left without waiting for the answer.
+    reply.raw.on('close', () => shutdown());
     return reply.status(202).send({ stopping: true });
   });
 }

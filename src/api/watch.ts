@@ -1,6 +1,8 @@
 /**
- * Watching by server-sent events. Every event's id is the store's version, so a client that lost the
- * connection goes on with `Last-Event-ID`; when that is too long ago it gets everything again after `reset`.
+ * Watching by server-sent events. An event's id is the store's version, so a client that lost the
+ * connection goes on with `Last-Event-ID`. Without one, or when it is too long ago, everything that is there
+ * is told between `reset` and `synced`; whoever loses the connection in between begins again, so what stands
+ * there has no id.
  */
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
@@ -50,32 +52,33 @@ export function watchRoutes(app: FastifyInstance, { store }: ApiContext): void {
     const out = reply.raw;
     out.on('error', () => {});
     out.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
-    const send = (event: string, id: number, data: unknown) => {
-      out.write(`event: ${event}\nid: ${id}\ndata: ${JSON.stringify(data)}\n\n`);
-      if (out.writableLength > maxBuffered) out.destroy();
-    };
+    const send = (event: string, data: unknown, id?: number) =>
+      out.write(`event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`);
+    const sendObject = (object: Stored<Kind>, id?: number) =>
+      send('put', { kind: object.kind, name: object.name, object: view(object) }, id);
     const sendChange = (change: Change) => {
       if (!wanted(change)) return;
       const { type } = change;
-      if (type === 'put')
-        send('put', change.object.version, {
-          kind: change.kind,
-          name: change.name,
-          object: view(change.object),
-        });
-      else if (type === 'gone') send('gone', change.version, { kind: change.kind, name: change.name });
-      else send('event', change.event.version, change.event);
+      if (type === 'put') sendObject(change.object, change.object.version);
+      else if (type === 'gone') send('gone', { kind: change.kind, name: change.name }, change.version);
+      else send('event', change.event, change.event.version);
     };
     if (missed === undefined) {
-      send('reset', store.version(), {});
+      send('reset', {});
       for (const k of watchable) {
-        for (const object of store.list(k)) sendChange({ type: 'put', kind: k, name: object.name, object });
+        for (const object of store.list(k))
+          if (wanted({ type: 'put', kind: k, name: object.name, object })) sendObject(object);
       }
-      send('synced', store.version(), {});
+      send('synced', {}, store.version());
     } else {
       for (const change of missed) sendChange(change);
     }
-    const stop = store.onChange(sendChange);
+    // What is there may be much, and is no sign of a slow reader.
+    const most = out.writableLength + maxBuffered;
+    const stop = store.onChange(change => {
+      sendChange(change);
+      if (out.writableLength > most) out.destroy();
+    });
     const heartbeat = setInterval(() => out.write(': still here\n\n'), heartbeatMs);
     out.on('close', () => {
       stop();

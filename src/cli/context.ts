@@ -1,9 +1,10 @@
 /** What a command gets: streams, environment, and the way to the API. Only main.ts makes the real one. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Client, createClient } from '../client/index.ts';
+import { type Client, type Connection, createClient } from '../client/index.ts';
 import { type Config, readConfig } from '../config.ts';
 import { OffshootError } from '../model/errors.ts';
+import type { DaemonView } from '../model/view.ts';
 
 export type OutputFormat = 'text' | 'json' | 'yaml';
 
@@ -12,7 +13,7 @@ export type Cli = {
   readonly cwd: string;
   readonly uid: number;
   /** Objects and values; what scripts read. */
-  readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
   /** Progress and sentences; what people read. */
   readonly stderr: NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
@@ -41,23 +42,48 @@ export function createCli(parts: Omit<Cli, 'config' | 'client'>): Cli {
   const cli: Cli = {
     ...parts,
     config: () => (config ??= readConfig(parts.env, parts.uid)),
-    client: () => (client ??= createClient(connectionOf(cli))),
+    client: () => (client ??= createClient(connectionOf(cli), cli.signal)),
   };
   return cli;
 }
 
+/**
+ * The daemon of this data directory, whatever OFFSHOOT_API_URL and OFFSHOOT_API_KEY say.
+ * @returns undefined when none answers there
+ */
+export async function localDaemon(cli: Cli): Promise<{ client: Client; status: DaemonView } | undefined> {
+  const file = readClientFile(cli.config().home);
+  if (file === undefined) return undefined;
+  const client = createClient(file, cli.signal);
+  try {
+    const status = await client.status();
+    return status.pid === file.pid ? { client, status } : undefined;
+  } catch (error) {
+    // Killed, and by now another program may have its port, even another daemon.
+    const codes: readonly string[] = ['api/unreachable', 'api/unauthorized'];
+    if (error instanceof OffshootError && codes.includes(error.code)) return undefined;
+    throw error;
+  }
+}
+
 // --- internal -----------------------------------------------------------------------------------
 
-function connectionOf({ env, config }: Cli) {
-  const file = readClientFile(config().home);
+function connectionOf({ env, config }: Cli): Connection {
+  const { home } = config();
+  const file = readClientFile(home);
   const url = env.OFFSHOOT_API_URL || file?.url;
-  const apiKey = env.OFFSHOOT_API_KEY || file?.apiKey;
   if (url === undefined) {
-    throw new OffshootError('api/unreachable', {
-      url: `the address in ${clientFile(config().home)} (no such file)`,
-    });
+    throw new OffshootError('api/unreachable', { url: `the address in ${clientFile(home)} (no such file)` });
   }
+  if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
+    const why = 'it must be a URL such as http://127.0.0.1:7400';
+    throw new OffshootError('config/invalid', { name: 'OFFSHOOT_API_URL', value: url, why });
+  }
+  // Our daemon's key is nobody else's business.
+  const apiKey = env.OFFSHOOT_API_KEY || (url === file?.url ? file.apiKey : undefined);
   if (apiKey === undefined)
     throw new OffshootError('api/unauthorized', { why: 'OFFSHOOT_API_KEY is not set' });
+  if (!/^[\x21-\x7e]+$/.test(apiKey))
+    throw new OffshootError('api/unauthorized', { why: 'OFFSHOOT_API_KEY holds characters that no key has' });
   return { url, apiKey };
 }

@@ -2,14 +2,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Check } from '../client/index.ts';
 import { readConfig } from '../config.ts';
 import { silentLog } from '../lib/log.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
+import type { CheckView } from '../model/view.ts';
 import type { Cli } from './context.ts';
 
-export async function probeMachine(cli: Cli): Promise<readonly Check[]> {
-  const node: Check = {
+export async function probeMachine(cli: Cli): Promise<readonly CheckView[]> {
+  const node: CheckView = {
     area: 'node',
     name: 'version',
     ok: Number(process.versions.node.split('.')[0]) >= 24,
@@ -24,7 +24,7 @@ export async function probeMachine(cli: Cli): Promise<readonly Check[]> {
   try {
     const { probeDrivers } = await import('../daemon.ts');
     const config = readConfig({ ...cli.env, OFFSHOOT_HOME: home, OFFSHOOT_POOL_SIZE: '1G' }, cli.uid);
-    const daemon: Check = {
+    const daemon: CheckView = {
       area: 'daemon',
       name: 'running',
       ok: false,

@@ -13,7 +13,7 @@ export const withDocument = (command: Command): Command =>
 export const templateOptions = (cli: Cli, file: string, set: readonly string[]) => ({
   set,
   dir: file === '-' ? cli.cwd : dirname(resolve(cli.cwd, file)),
-  readFile: (path: string) => readFileSync(path, 'utf8'),
+  readFile: (path: string) => readFileSync(path),
 });
 
 const collect = (value: string, all: readonly string[]): readonly string[] => [...all, value];

@@ -30,7 +30,11 @@ export async function waitFor<T>(cli: Cli, options: WaitOptions<T>): Promise<voi
       .watch<T>(filter, AbortSignal.any([cli.signal, deadline, stop.signal]))) {
       if (change.type === 'put') objects.set(change.name, change.object);
       else if (change.type === 'gone') objects.delete(change.name);
-      else if (change.type === 'synced') synced = true;
+      else if (change.type === 'reset') {
+        // Objects that went while nobody listened have no `gone`: they are only not told again.
+        objects.clear();
+        synced = false;
+      } else if (change.type === 'synced') synced = true;
       if (synced && change.type !== 'event' && probe(objects)) return;
     }
   } catch (error) {

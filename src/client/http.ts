@@ -33,7 +33,10 @@ export class ReportedError extends OffshootError {
   }
 }
 
-/** @throws OffshootError api/unreachable when nobody answers; ReportedError for every answer that is not 2xx */
+/**
+ * @throws OffshootError api/unreachable when nobody answers, or something that is not offshoot; ReportedError for
+ * every answer of ours that is not 2xx; the signal's reason
+ */
 export async function send(
   { url, apiKey }: Connection,
   method: string,
@@ -59,21 +62,36 @@ export async function send(
     signal?.throwIfAborted();
     throw new OffshootError('api/unreachable', { url }, { cause });
   }
-  if (!response.ok) throw await toError(response);
+  if (!response.ok) throw await toError(response, url);
   return response;
 }
 
-async function toError(response: Response): Promise<OffshootError> {
-  const text = (await response.text()).slice(0, 1_000_000);
+/** The answer's JSON. @throws as `send`, also when the answer is none of ours */
+export async function sendForJson<T>(
+  connection: Connection,
+  method: string,
+  path: string,
+  options: RequestOptions = {},
+): Promise<T> {
+  const response = await send(connection, method, path, options);
+  try {
+    return (await response.json()) as T;
+  } catch (cause) {
+    options.signal?.throwIfAborted();
+    throw new OffshootError('api/unreachable', { url: connection.url }, { cause });
+  }
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+async function toError(response: Response, url: string): Promise<OffshootError> {
+  const text = await response.text().catch(() => '');
   try {
     const body = JSON.parse(text) as ErrorBody;
-    if (typeof body.code === 'string' && isErrorCode(body.code)) return new ReportedError(body);
+    if (isErrorCode(body.code)) return new ReportedError(body);
   } catch {
     // Not our JSON: something else answers there.
   }
-  return new OffshootError(
-    'api/bad-request',
-    { why: `${response.url} answered ${response.status}` },
-    { detail: text },
-  );
+  const detail = `status ${response.status}: ${text.slice(0, 1_000)}`;
+  return new OffshootError('api/unreachable', { url }, { detail });
 }

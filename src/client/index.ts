@@ -5,50 +5,29 @@ import type { ResourcePlugin } from '../model/plugin.ts';
 import type { Sandbox } from '../model/sandbox.ts';
 import type {
   BranchView,
+  CheckView,
+  DaemonView,
   EventView,
+  KeyView,
   ManifestView,
   PluginView,
   ProjectView,
   SandboxView,
 } from '../model/view.ts';
-import { type Connection, type RequestOptions, send } from './http.ts';
+import { type Connection, type RequestOptions, sendForJson } from './http.ts';
 import { type WatchEvent, type WatchFilter, watch } from './watch.ts';
 
 export type { Connection, WatchEvent, WatchFilter };
 
-export type KeyView = {
-  readonly id: string;
-  readonly name: string;
-  readonly preview: string;
-  readonly createdAt: string;
-};
-
-export type Status = {
-  readonly version: string;
-  readonly pid: number;
-  readonly home: string;
-  readonly startedAt: string;
-  readonly volumes: { readonly driver: string; readonly copyOnWrite: boolean; readonly why: string };
-  readonly api: { readonly host: string; readonly port: number };
-  readonly preview: { readonly domain: string; readonly scheme: string; readonly port: number };
-  readonly postgres: { readonly host: string; readonly port: number };
-  readonly log: string;
-  readonly leftovers: readonly string[];
-};
-
-export type Check = {
-  readonly area: string;
-  readonly name: string;
-  readonly ok: boolean;
-  readonly detail: string;
-};
-
 const part = encodeURIComponent;
 
-/** All methods throw OffshootError; see client/http.ts. */
-export function createClient(connection: Connection) {
-  const call = async <T>(method: string, path: string, options?: RequestOptions): Promise<T> =>
-    (await send(connection, method, `/api/v1${path}`, options)).json() as Promise<T>;
+/**
+ * All methods throw OffshootError; see client/http.ts.
+ * @param signal ends every call that waits for its answer
+ */
+export function createClient(connection: Connection, signal?: AbortSignal) {
+  const call = <T>(method: string, path: string, options: RequestOptions = {}): Promise<T> =>
+    sendForJson<T>(connection, method, `/api/v1${path}`, { ...options, ...(signal && { signal }) });
   const branches = (project: string) => `/projects/${part(project)}/branches`;
   const manifest = (kind: string, namespace: string, name: string) =>
     `/manifests/${part(kind)}/${part(namespace)}/${part(name)}`;
@@ -57,8 +36,8 @@ export function createClient(connection: Connection) {
     connection,
     watch: <T>(filter: WatchFilter, signal: AbortSignal) => watch<T>(connection, filter, signal),
 
-    status: () => call<Status>('GET', '/status'),
-    doctor: () => call<readonly Check[]>('GET', '/doctor'),
+    status: () => call<DaemonView>('GET', '/status'),
+    doctor: () => call<readonly CheckView[]>('GET', '/doctor'),
     shutdown: () => call<unknown>('POST', '/shutdown'),
     events: (query: { kind?: string; name?: string; limit?: number } = {}) =>
       call<readonly EventView[]>('GET', '/events', { query }),

@@ -9,12 +9,13 @@ export type WatchFilter = { readonly kind?: string; readonly name?: string };
 export type WatchEvent<T> =
   | { readonly type: 'put'; readonly name: string; readonly object: T }
   | { readonly type: 'gone'; readonly name: string }
-  /** All that was there has been told. After a long gap everything is told again before the next one. */
+  /** What was told before counts no longer: all that is there is told (again), up to the next `synced`. */
+  | { readonly type: 'reset' }
   | { readonly type: 'synced' }
   | { readonly type: 'event'; readonly event: EventView };
 
 /**
- * Yields what is there now, then every change.
+ * Yields what is there now, then every change; after a long gap again what is there then.
  * @throws the signal's reason; errors of the request itself when they are final (4xx)
  */
 export async function* watch<T>(
@@ -31,6 +32,8 @@ export async function* watch<T>(
         headers,
         signal,
       });
+      if (!response.headers.get('content-type')?.startsWith('text/event-stream'))
+        throw new OffshootError('api/unreachable', { url: connection.url });
       failures = 0;
       for await (const message of messages(response.body!)) {
         lastId = message.id ?? lastId;
@@ -73,7 +76,7 @@ function toEvent<T>({ event, data }: Message): WatchEvent<T> | undefined {
   const body = JSON.parse(data);
   if (event === 'put') return { type: 'put', name: body.name, object: body.object };
   if (event === 'gone') return { type: 'gone', name: body.name };
-  if (event === 'synced') return { type: 'synced' };
+  if (event === 'reset' || event === 'synced') return { type: event };
   if (event === 'event') return { type: 'event', event: body };
   return undefined;
 }

@@ -52,7 +52,7 @@ export type ErrorBody = {
   readonly code: ErrorCode;
   readonly error: string;
   readonly hint?: string;
-  /** One entry per problem for documents; see model/document.ts. */
+  /** One entry per problem for documents; see model/document/problem.ts. */
   readonly problems?: readonly unknown[];
   /** Lines of output of the failed thing, secrets masked. */
   readonly output?: string;

@@ -1,6 +1,6 @@
 /**
  * The Sandbox document, as Signadot defines it (`{name, spec}`), and the status that we report.
- * Types only; reading and checking a document is model/document.ts.
+ * Types only; reading and checking a document is model/document/.
  */
 import type { Condition } from './conditions.ts';
 import type { PortMap } from './workload-status.ts';

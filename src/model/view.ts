@@ -1,6 +1,7 @@
 /** What clients get to see of each kind: the API's answers, and so the command line's `-o json`. Never a secret. */
 import type { BranchState } from './branch.ts';
 import type { Condition } from './conditions.ts';
+import type { PreviewSite } from './endpoint.ts';
 import type { PluginSpec } from './plugin.ts';
 import type { Address } from './route.ts';
 import type { SandboxSpec, SandboxStatus } from './sandbox.ts';
@@ -73,4 +74,34 @@ export type EventView = {
   readonly severity: 'info' | 'warning';
   readonly reason: string;
   readonly message: string;
+};
+
+export type KeyView = {
+  readonly id: string;
+  readonly name: string;
+  /** Its first and last letters. */
+  readonly preview: string;
+  readonly createdAt: string;
+};
+
+export type DaemonView = {
+  readonly version: string;
+  readonly pid: number;
+  readonly home: string;
+  readonly startedAt: string;
+  readonly volumes: { readonly driver: string; readonly copyOnWrite: boolean; readonly why: string };
+  readonly api: Address;
+  readonly preview: PreviewSite;
+  readonly postgres: Address;
+  readonly log: string;
+  /** What belongs to nothing and was not removed, in words. */
+  readonly leftovers: readonly string[];
+};
+
+/** Something that this machine can or cannot do. */
+export type CheckView = {
+  readonly area: string;
+  readonly name: string;
+  readonly ok: boolean;
+  readonly detail: string;
 };

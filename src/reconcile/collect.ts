@@ -35,10 +35,10 @@ export async function collect(
     try {
       await driver.remove(id, ctx);
       removed.push(`${what} ${id}`);
-      ctx.log.warn({ id }, `removed a leftover ${what}`);
+      ctx.log.warn({ what, id }, 'removed a leftover');
     } catch (err) {
       ctx.signal.throwIfAborted();
-      ctx.log.warn({ id, err }, `a leftover ${what} could not be removed`);
+      ctx.log.warn({ what, id, err }, 'a leftover could not be removed');
     }
   };
 

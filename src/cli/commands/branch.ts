@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import { OffshootError } from '../../model/errors.ts';
 import type { BranchView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
-import { parseDuration } from '../duration.ts';
-import { findLink, writeLink } from '../link.ts';
+import { writeLink } from '../link.ts';
+import { parseDuration, withExamples } from '../options.ts';
 import { age, print, say, table, took, withOutput } from '../output.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 import { waitFor } from '../wait.ts';
@@ -11,25 +11,23 @@ import { waitFor } from '../wait.ts';
 const defaultWait = '2m';
 
 export function register(program: Command, cli: Cli): void {
-  const branch = program
-    .command('branch')
-    .description('copy-on-write branches of a project')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ offshoot branch list
-  $ offshoot branch create fix-42 --parent main
-  $ psql "$(offshoot branch url fix-42)"
-  $ offshoot branch delete fix-42`,
-    );
-  const withProject = (command: Command) => withOutput(command.option('-p, --project <name>', 'the project'));
+  const branch = withExamples(
+    program.command('branch').description('copy-on-write branches of a project'),
+    'offshoot branch list',
+    'offshoot branch create fix-42 --parent main',
+    'psql "$(offshoot branch url fix-42)"',
+    'offshoot branch delete fix-42',
+  );
+  const withProject = (command: Command) => command.option('-p, --project <name>', 'the project');
+  const define = (usage: string, ...examples: readonly string[]) =>
+    withProject(withExamples(branch.command(usage), ...examples));
 
-  withProject(branch.command('list').alias('ls'))
+  withOutput(define('list', 'offshoot branch list', 'offshoot branch list -p shop -o json'))
+    .alias('ls')
     .description('all branches; * marks the one that this folder works with')
     .action(async ({ output, project: flag }) => {
       const project = await chooseProject(cli, flag);
-      const current = findLink(cli.cwd)?.branch ?? 'main';
+      const current = chooseBranch(cli, project, undefined);
       const branches = await cli.client().branches.list(project);
       await print(cli, output, branches, list =>
         table(
@@ -47,11 +45,11 @@ Examples:
       );
     });
 
-  withProject(branch.command('get [branch]'))
+  withOutput(define('get [branch]', 'offshoot branch get fix-42'))
     .description('one branch in full')
     .action(async (name: string | undefined, { output, project: flag }) => {
       const project = await chooseProject(cli, flag);
-      const found = await cli.client().branches.get(project, chooseBranch(cli, name));
+      const found = await cli.client().branches.get(project, chooseBranch(cli, project, name));
       await print(cli, output, found, b =>
         [
           `name     ${b.name}`,
@@ -65,7 +63,13 @@ Examples:
       );
     });
 
-  withProject(branch.command('create <name>'))
+  withOutput(
+    define(
+      'create <name>',
+      'offshoot branch create fix-42',
+      'offshoot branch create fix-42b --parent fix-42',
+    ),
+  )
     .description('a new branch, ready when this returns')
     .option('--parent <branch>', 'branch to grow it from', 'main')
     .option('--no-wait', 'return before it accepts connections')
@@ -84,30 +88,30 @@ Examples:
       const made = await cli.client().branches.get(project, name);
       say(
         cli,
-        `branch ${name} of ${parent} ${wait === false ? 'is being made' : `is ready (${took(performance.now() - started)})`}`,
+        `branch ${name} of ${made.parent} ${wait === false ? 'is being made' : `is ready (${took(performance.now() - started)})`}`,
       );
       await print(cli, output, made, () => '');
     });
 
-  withProject(branch.command('url [branch]'))
+  withOutput(define('url [branch]', 'psql "$(offshoot branch url fix-42)"'))
     .description('the connection string; it holds the password')
     .action(async (name: string | undefined, { output, project: flag }) => {
       const project = await chooseProject(cli, flag);
-      const credentials = await cli.client().branches.credentials(project, chooseBranch(cli, name));
+      const credentials = await cli.client().branches.credentials(project, chooseBranch(cli, project, name));
       await print(cli, output, credentials, c => c.connectionString);
     });
 
-  withProject(branch.command('wait [branch]'))
+  withOutput(define('wait [branch]', 'offshoot branch wait fix-42 --wait-timeout 30s'))
     .description('wait until a branch accepts connections')
     .option('--wait-timeout <duration>', 'give up after', parseDuration, parseDuration(defaultWait))
     .action(async (name: string | undefined, { output, project: flag, waitTimeout }) => {
       const project = await chooseProject(cli, flag);
-      const chosen = chooseBranch(cli, name);
+      const chosen = chooseBranch(cli, project, name);
       await waitForBranch(cli, project, chosen, waitTimeout);
       await print(cli, output, await cli.client().branches.get(project, chosen), b => `${b.name} is ready`);
     });
 
-  withProject(branch.command('delete <branch>'))
+  define('delete <branch>', 'offshoot branch delete fix-42', 'offshoot branch delete fix-42 --if-exists')
     .description('remove a branch and its data; it is gone when this returns')
     .option('--force', 'also when it belongs to a sandbox')
     .option('--if-exists', 'a branch that is not there is fine')
@@ -132,7 +136,7 @@ Examples:
       say(cli, `branch ${name} is gone`);
     });
 
-  withProject(branch.command('checkout <branch>'))
+  withOutput(define('checkout <branch>', 'offshoot branch checkout fix-42'))
     .description('make it the branch that this folder works with')
     .action(async (name: string, { output, project: flag }) => {
       const project = await chooseProject(cli, flag);
@@ -142,7 +146,7 @@ Examples:
       await print(cli, output, { project, branch: found.name }, () => '');
     });
 
-  withProject(branch.command('rotate-password <branch>'))
+  withOutput(define('rotate-password <branch>', 'offshoot branch rotate-password fix-42'))
     .description('give a branch a new password; sessions that are open go on')
     .action(async (name: string, { output, project: flag }) => {
       const project = await chooseProject(cli, flag);
@@ -165,6 +169,7 @@ export async function waitForBranch(
     name: id,
     timeoutMs,
     what: `branch ${name} to be ready`,
+    hint: `it goes on; look with "offshoot branch get ${name} -p ${project}"`,
     probe: objects => {
       const seen = objects.get(id);
       if (seen === undefined) throw new OffshootError('api/not-found', { kind: 'branch', name });

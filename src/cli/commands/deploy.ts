@@ -1,20 +1,22 @@
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { readDocument } from '../../model/document/yaml.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { ImageMap } from '../../model/image.ts';
-import { parseOffshootConfig } from '../../model/offshoot-config.ts';
 import type { ManifestView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
-import { parseDuration } from '../duration.ts';
+import { parseDuration, withExamples } from '../options.ts';
 import { print, say, took, withOutput } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import { readSources, readText } from '../read-file.ts';
 import { waitFor } from '../wait.ts';
 
 export function register(program: Command, cli: Cli): void {
-  withOutput(program.command('deploy'))
+  withExamples(
+    withOutput(program.command('deploy')),
+    'offshoot deploy -f k8s/',
+    'kubectl create secret generic db --from-literal=url=x --dry-run=client -o yaml | offshoot deploy -f -',
+  )
     .description('apply baseline manifests: Namespace, ConfigMap, Secret, Deployment, Service')
     .requiredOption('-f, --filename <path>', 'a manifest, a folder of them, or - for standard input')
     .option(
@@ -24,14 +26,10 @@ export function register(program: Command, cli: Cli): void {
     .option('--no-wait', 'return before the workloads are ready')
     .option('--wait', 'wait until all is ready (the default)')
     .option('--wait-timeout <duration>', 'give up waiting after', parseDuration, parseDuration('3m'))
-    .addHelpText(
-      'after',
-      '\nExamples:\n  $ offshoot deploy -f k8s/\n  $ kubectl create secret generic db --from-literal=url=x --dry-run=client -o yaml | offshoot deploy -f -',
-    )
     .action(async ({ output, filename, config, wait, waitTimeout }) => {
       const started = performance.now();
       const files = await readSources(cli, filename);
-      const images = readImages(cli, filename, config);
+      const images = await readImages(cli, filename, config);
       const { applied, warnings } = await cli.client().manifests.apply({ files, images });
       for (const warning of warnings) say(cli, `warning: ${warning}`);
       for (const m of applied) say(cli, `${m.kind.toLowerCase()}/${m.name} ${m.outcome}`);
@@ -40,15 +38,13 @@ export function register(program: Command, cli: Cli): void {
       await print(cli, output, applied, () => '');
     });
 
-  program
-    .command('undeploy')
+  withExamples(program.command('undeploy'), 'offshoot undeploy -f k8s/')
     .description('remove baseline manifests')
     .requiredOption('-f, --filename <path>', 'what was deployed: a manifest, a folder, or -')
     .option('--wait-timeout <duration>', 'give up waiting after', parseDuration, parseDuration('1m'))
-    .addHelpText('after', '\nExamples:\n  $ offshoot undeploy -f k8s/')
     .action(async ({ filename, waitTimeout }) => {
-      const { readManifests } = await import('../../model/document/manifest.ts');
-      const manifests = (await readSources(cli, filename)).flatMap(source => readManifests(source).manifests);
+      const { readManifestFiles } = await import('../../model/document/manifest.ts');
+      const manifests = readManifestFiles(await readSources(cli, filename)).manifests;
       const names = new Set<string>();
       for (const { kind, metadata } of manifests) {
         const namespace = kind === 'Namespace' ? metadata.name : (metadata.namespace ?? 'default');
@@ -72,12 +68,14 @@ export function register(program: Command, cli: Cli): void {
 
 // --- internal -----------------------------------------------------------------------------------
 
-function readImages(cli: Cli, path: string, config: string | undefined): ImageMap {
+async function readImages(cli: Cli, path: string, config: string | undefined): Promise<ImageMap> {
   const file =
     config === undefined
       ? searchUpwards(path === '-' ? cli.cwd : resolve(cli.cwd, path))
       : resolve(cli.cwd, config);
   if (file === undefined) return {};
+  const { readDocument } = await import('../../model/document/yaml.ts');
+  const { parseOffshootConfig } = await import('../../model/offshoot-config.ts');
   return parseOffshootConfig(readDocument({ file, text: readText(file, file) }).value, file).images;
 }
 

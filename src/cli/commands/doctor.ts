@@ -1,14 +1,12 @@
 import type { Command } from 'commander';
 import type { Cli } from '../context.ts';
+import { withExamples } from '../options.ts';
 import { print, withOutput } from '../output.ts';
 
 export function register(program: Command, cli: Cli): void {
-  withOutput(program.command('doctor'))
+  withExamples(withOutput(program.command('doctor')), 'offshoot doctor')
     .description('what this machine can do, and why or why not')
-    .addHelpText(
-      'after',
-      '\nAsks the running daemon; without one, probes the machine itself.\n\nExamples:\n  $ offshoot doctor',
-    )
+    .addHelpText('before', 'Asks the running daemon; without one, probes the machine itself.\n')
     .action(async ({ output }) => {
       const { probeMachine } = await import('../probe.ts');
       const checks = await probeMachine(cli);

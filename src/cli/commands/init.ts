@@ -1,16 +1,16 @@
 import type { Command } from 'commander';
 import type { Cli } from '../context.ts';
 import { writeLink } from '../link.ts';
+import { withExamples } from '../options.ts';
 import { print, say, withOutput } from '../output.ts';
 import { waitForBranch } from './branch.ts';
 
 export function register(program: Command, cli: Cli): void {
-  withOutput(program.command('init'))
+  withExamples(withOutput(program.command('init')), 'offshoot init', 'offshoot init shop --database shop')
     .description('link this folder to a project, which is made when there is none of that name')
     .argument('[project]', 'its name', 'default')
     .option('--database <name>', 'database of a new project', 'app')
     .option('--role <name>', 'role that owns it', 'app')
-    .addHelpText('after', '\nExamples:\n  $ offshoot init\n  $ offshoot init shop --database shop')
     .action(async (name: string, { output, database, role }) => {
       const { projects } = cli.client();
       const known = (await projects.list()).some(p => p.name === name);

@@ -1,20 +1,20 @@
 import type { Command } from 'commander';
 import type { ProjectView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
+import { withExamples } from '../options.ts';
 import { age, print, say, table, withOutput } from '../output.ts';
 import { waitFor } from '../wait.ts';
 import { waitForBranch } from './branch.ts';
 
 export function register(program: Command, cli: Cli): void {
-  const project = program
-    .command('project')
-    .description('PostgreSQL clusters, each with a tree of branches')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  $ offshoot project create shop --database shop\n  $ offshoot project list\n  $ offshoot project delete shop',
-    );
+  const project = withExamples(
+    program.command('project').description('PostgreSQL clusters, each with a tree of branches'),
+    'offshoot project create shop --database shop',
+    'offshoot project list',
+    'offshoot project delete shop',
+  );
 
-  withOutput(project.command('list').alias('ls'))
+  withExamples(withOutput(project.command('list').alias('ls')), 'offshoot project list')
     .description('all projects')
     .action(async ({ output }) => {
       const projects = await cli.client().projects.list();
@@ -26,7 +26,7 @@ export function register(program: Command, cli: Cli): void {
       );
     });
 
-  withOutput(project.command('create <name>'))
+  withExamples(withOutput(project.command('create <name>')), 'offshoot project create shop --database shop')
     .description('a new, empty cluster with the branch main')
     .option('--database <name>', 'database that connection strings point at', 'app')
     .option('--role <name>', 'role that owns it', 'app')
@@ -37,8 +37,7 @@ export function register(program: Command, cli: Cli): void {
       await print(cli, output, made, () => '');
     });
 
-  project
-    .command('delete <name>')
+  withExamples(project.command('delete <name>'), 'offshoot project delete shop')
     .description('remove a project and its branch main; other branches must be gone')
     .action(async (name: string) => {
       await cli.client().projects.delete(name);
@@ -47,6 +46,7 @@ export function register(program: Command, cli: Cli): void {
         name,
         timeoutMs: 60_000,
         what: `project ${name} to be gone`,
+        hint: 'it goes on; look with "offshoot project list"',
         probe: objects => (objects.has(name) ? undefined : true),
       });
       say(cli, `project ${name} is gone`);

@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
-import { readSandbox, readSandboxName } from '../../model/document/sandbox.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { SandboxView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
-import { parseDuration } from '../duration.ts';
+import { parseCount, parseDuration, withExamples } from '../options.ts';
 import { age, print, say, table, took, UsageError, withOutput } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import { readSource } from '../read-file.ts';
@@ -12,21 +11,28 @@ import { templateOptions, withDocument } from '../template-options.ts';
 import { waitFor } from '../wait.ts';
 
 export function register(program: Command, cli: Cli): void {
-  const sandbox = program
-    .command('sandbox')
-    .alias('sb')
-    .description('forked services with routes and resources of their own')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ offshoot sandbox apply -f sandbox.yaml --set cluster=local
-  $ offshoot sandbox get xata-test
-  $ offshoot sandbox logs xata-test
-  $ offshoot sandbox delete xata-test`,
-    );
+  const sandbox = withExamples(
+    program
+      .command('sandbox')
+      .alias('sb')
+      .description('forked services with routes and resources of their own'),
+    'offshoot sandbox apply -f sandbox.yaml --set cluster=local',
+    'offshoot sandbox get xata-test',
+    'offshoot sandbox logs xata-test',
+    'offshoot sandbox delete xata-test',
+  );
+  const define = (usage: string, ...examples: readonly string[]) =>
+    withExamples(sandbox.command(usage), ...examples);
 
-  withOutput(withDocument(sandbox.command('apply')))
+  withOutput(
+    withDocument(
+      define(
+        'apply',
+        'offshoot sandbox apply -f sandbox.yaml --set cluster=local',
+        'offshoot sandbox apply -f sandbox.yaml --dry-run',
+      ),
+    ),
+  )
     .description('create or change a sandbox; ready when this returns')
     .option('--no-wait', 'return before it is ready')
     .option('--wait', 'wait until it is ready (the default)')
@@ -35,6 +41,7 @@ Examples:
     .action(async ({ output, filename, set, wait, waitTimeout, dryRun }) => {
       const started = performance.now();
       const source = await readSource(cli, filename);
+      const { readSandbox } = await import('../../model/document/sandbox.ts');
       const { sandbox: document, warnings } = readSandbox(source, templateOptions(cli, filename, set));
       for (const warning of warnings) say(cli, `warning: ${warning}`);
       if (dryRun) return print(cli, output === 'text' ? 'yaml' : output, document, () => '');
@@ -48,14 +55,15 @@ Examples:
       await print(cli, output, view, endpointTable);
     });
 
-  withOutput(sandbox.command('get <name>'))
+  withOutput(define('get <name>', 'offshoot sandbox get xata-test', 'offshoot sandbox get xata-test -o json'))
     .description('one sandbox in full')
     .action(async (name: string, { output }) => {
       const found = await cli.client().sandboxes.get(name);
       await print(cli, output, found, describe);
     });
 
-  withOutput(sandbox.command('list').alias('ls'))
+  withOutput(define('list', 'offshoot sandbox list'))
+    .alias('ls')
     .description('all sandboxes')
     .action(async ({ output }) => {
       const sandboxes = await cli.client().sandboxes.list();
@@ -74,8 +82,11 @@ Examples:
       );
     });
 
-  sandbox
-    .command('delete [name]')
+  define(
+    'delete [name]',
+    'offshoot sandbox delete xata-test',
+    'offshoot sandbox delete -f sandbox.yaml --if-exists',
+  )
     .description('remove a sandbox; process, branch, route and files are gone when this returns')
     .option('-f, --filename <file>', 'take the name from this document; - reads standard input')
     .option(
@@ -91,8 +102,7 @@ Examples:
     .action(async (argument: string | undefined, { filename, set, force, ifExists, wait, waitTimeout }) => {
       if ((argument === undefined) === (filename === undefined))
         throw new UsageError('name the sandbox, or a file with -f');
-      const name =
-        argument ?? readSandboxName(await readSource(cli, filename), templateOptions(cli, filename, set));
+      const name = argument ?? (await nameIn(cli, filename, set));
       await remove(cli, name, {
         force: force ?? false,
         ifExists: ifExists ?? false,
@@ -101,11 +111,17 @@ Examples:
       });
     });
 
-  withOutput(sandbox.command('logs <name>'))
+  withOutput(
+    define(
+      'logs <name>',
+      'offshoot sandbox logs xata-test -n 20',
+      'offshoot sandbox logs xata-test --resource usersDb',
+    ),
+  )
     .description("log of a fork, or a failed resource's output")
     .option('-w, --workload <workload>', 'which fork (default: the first)')
     .option('--resource <resource>', 'a resource instead of a fork')
-    .option('-n, --lines <n>', 'how many of the newest lines', Number, 200)
+    .option('-n, --lines <n>', 'how many of the newest lines', parseCount, 200)
     .action(async (name: string, { output, workload, resource, lines }) => {
       const log = await cli.client().sandboxes.logs(name, { workload, resource, lines });
       await print(cli, output, log, l => l.lines.join('\n'));
@@ -113,6 +129,11 @@ Examples:
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+async function nameIn(cli: Cli, file: string, set: readonly string[]): Promise<string> {
+  const { readSandboxName } = await import('../../model/document/sandbox.ts');
+  return readSandboxName(await readSource(cli, file), templateOptions(cli, file, set));
+}
 
 async function waitReady(cli: Cli, applied: SandboxView, timeoutMs: number): Promise<SandboxView> {
   const { name, generation } = applied;

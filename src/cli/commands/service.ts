@@ -1,36 +1,39 @@
 import type { Command } from 'commander';
 import { OffshootError } from '../../model/errors.ts';
 import type { Cli } from '../context.ts';
+import { withExamples } from '../options.ts';
 import { print, table, withOutput } from '../output.ts';
 
 export function register(program: Command, cli: Cli): void {
-  const service = program
-    .command('service')
-    .alias('svc')
-    .description('where the services of the baseline answer')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  $ offshoot service list\n  $ curl "$(offshoot service url users-service -n demo)/users"',
-    );
+  const service = withExamples(
+    program.command('service').alias('svc').description('where the services of the baseline answer'),
+    'offshoot service list',
+    'curl "$(offshoot service url users-service -n demo)/users"',
+  );
 
-  withOutput(service.command('list').alias('ls')).action(async ({ output }) => {
-    const services = (await cli.client().manifests.list()).filter(m => m.kind === 'Service');
-    await print(cli, output, services, list =>
-      table(
-        ['NAMESPACE', 'NAME', 'PORT', 'ADDRESS'],
-        list.flatMap(s =>
-          Object.entries(s.addresses ?? {}).map(([port, a]) => [
-            s.namespace,
-            s.name,
-            port,
-            `${a.host}:${a.port}`,
-          ]),
+  withExamples(withOutput(service.command('list').alias('ls')), 'offshoot service list')
+    .description('all services and their addresses')
+    .action(async ({ output }) => {
+      const services = (await cli.client().manifests.list()).filter(m => m.kind === 'Service');
+      await print(cli, output, services, list =>
+        table(
+          ['NAMESPACE', 'NAME', 'PORT', 'ADDRESS'],
+          list.flatMap(s =>
+            Object.entries(s.addresses ?? {}).map(([port, a]) => [
+              s.namespace,
+              s.name,
+              port,
+              `${a.host}:${a.port}`,
+            ]),
+          ),
         ),
-      ),
-    );
-  });
+      );
+    });
 
-  withOutput(service.command('url <name>'))
+  withExamples(
+    withOutput(service.command('url <name>')),
+    'curl "$(offshoot service url users-service -n demo)/users"',
+  )
     .description('URL at which a service answers on this machine')
     .option('-n, --namespace <namespace>', 'its namespace', 'default')
     .option('--port <port>', 'which of its ports (default: the first)')

@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import type { Cli } from '../context.ts';
+import { withExamples } from '../options.ts';
 import { print, table, withOutput } from '../output.ts';
 
 export function register(program: Command, cli: Cli): void {
-  withOutput(program.command('status'))
+  withExamples(withOutput(program.command('status')), 'offshoot status', 'offshoot status -o json')
     .description('what runs: daemon, baseline, sandboxes')
-    .addHelpText('after', '\nExamples:\n  $ offshoot status\n  $ offshoot status -o json')
     .action(async ({ output }) => {
       const client = cli.client();
       const [daemon, manifests, sandboxes, projects] = await Promise.all([

@@ -1,7 +1,7 @@
 /** The way that sandbox and plugin documents share: text, template, shape, rules; every problem at once. */
 import type { z } from 'zod';
-import { type Loose, wellFormed } from './loose.ts';
-import { documentError, type Finding, type Locate, type Path, toProblem } from './problem.ts';
+import { type Loose, pathKey, wellFormed } from './loose.ts';
+import { documentError, type Finding, type Locate, toProblem } from './problem.ts';
 import { checkShape, withoutNulls } from './shape.ts';
 import { expandTemplate, type TemplateOptions } from './template.ts';
 import { readDocument, type Source } from './yaml.ts';
@@ -41,7 +41,10 @@ export function checkDraft<T>(kind: DocumentKind<T>, draft: Draft): T {
   const value = withoutNulls(draft.value, USER_MAPS);
   const known = draft.findings.map(finding => finding.path).filter(path => path.length > 0);
   const { findings, data } = checkShape(kind.schema, value);
-  const shape = findings.filter(finding => !known.some(path => isBelow(finding.path, path)));
+  const judged = new Set(known.map(pathKey));
+  const shape = findings.filter(
+    ({ path }) => !path.some((_, i) => judged.has(pathKey(path.slice(0, i + 1)))),
+  );
   const rest = wellFormed<T>(value, [...known, ...shape.map(finding => finding.path)]);
   const wrong = [...draft.findings, ...shape, ...(rest === undefined ? [] : kind.rules(rest))];
   const later = rest === undefined ? [] : (kind.notSupported?.(rest) ?? []);
@@ -55,7 +58,3 @@ export function checkDraft<T>(kind: DocumentKind<T>, draft: Draft): T {
 
 /** Fields that hold maps with keys of the user's own. */
 export const USER_MAPS: ReadonlySet<string> = new Set(['labels', 'params']);
-
-// --- internal -----------------------------------------------------------------------------------
-
-const isBelow = (path: Path, ancestor: Path): boolean => ancestor.every((step, i) => path[i] === step);

@@ -2,7 +2,10 @@
 import type { Finding, Path } from './problem.ts';
 import { mapChildren } from './shape.ts';
 
-/** `T` as far as it is well-formed: anything may be missing; list items keep their index. */
+/**
+ * `T` as far as it is well-formed: anything may be missing; list items keep their index. What was there but
+ * malformed is undefined under its key: see `isMalformed`.
+ */
 export type Loose<T> = T extends readonly (infer U)[]
   ? readonly (Loose<U> | undefined)[]
   : T extends object
@@ -25,6 +28,9 @@ export function wellFormed<T>(value: unknown, broken: readonly Path[]): Loose<T>
   return (keys.size === 0 ? value : copy(value, [])) as Loose<T> | undefined;
 }
 
+/** A path as a key of sets. */
+export const pathKey = (path: Path): string => JSON.stringify(path);
+
 /** The items of the list at `path` that are there, each with its own path. */
 export function placed<T>(
   items: readonly (T | undefined)[] | undefined,
@@ -32,6 +38,10 @@ export function placed<T>(
 ): readonly { readonly item: T; readonly path: Path }[] {
   return (items ?? []).flatMap((item, i) => (item === undefined ? [] : [{ item, path: [...path, i] }]));
 }
+
+/** Whether `object` has a `key` whose value is not known because it was malformed. */
+export const isMalformed = (object: object | undefined, key: string): boolean =>
+  object !== undefined && Object.hasOwn(object, key) && object[key as keyof typeof object] === undefined;
 
 /** A text somewhere in a document; undefined where it is missing. */
 export type Named = { readonly text: string | undefined; readonly path: Path };
@@ -53,7 +63,3 @@ export function unique(entries: readonly Named[], what: string): readonly Findin
     return [];
   });
 }
-
-// --- internal -----------------------------------------------------------------------------------
-
-const pathKey = (path: Path): string => JSON.stringify(path);

@@ -1,15 +1,16 @@
 /** What must hold across one Kubernetes object, as Kubernetes itself demands it. */
-import type { Manifest, ManifestKind } from '../kubernetes.ts';
+import type { ManifestKind } from '../kubernetes.ts';
 import { similarName } from '../names.ts';
-import { type ItemOf, type Loose, names, placed, unique } from './loose.ts';
+import { type ItemOf, isMalformed, type Loose, names, placed, unique } from './loose.ts';
 import type { DeploymentDocument, SecretDocument, ServiceDocument } from './manifest-schema.ts';
 import type { Finding, Path } from './problem.ts';
 
+/** By kind; each gets what is well-formed of a manifest of its kind. */
 export const manifestRules: { readonly [K in ManifestKind]?: (manifest: never) => readonly Finding[] } = {
   Deployment: deploymentRules,
   Service: serviceRules,
   Secret: secretRules,
-} satisfies Partial<Record<Manifest['kind'], unknown>>;
+};
 
 /** Text of a base64 value of a Secret; undefined when its bytes are not UTF-8. */
 export function decodeSecret(value: string): string | undefined {
@@ -31,28 +32,28 @@ function deploymentRules({ spec = {} }: Loose<DeploymentDocument>): Finding[] {
   const path: Path = ['spec', 'template', 'spec', 'containers'];
   const list = spec.template?.spec?.containers;
   const containers = placed(list, path);
-  const ports = containers.flatMap(({ item, path }) => names(item.ports, [...path, 'ports']));
   return [
     ...selectorFindings(spec),
     ...unique(names(list, path), 'container name'),
-    ...unique(ports, 'port name'),
     ...containers.flatMap(({ item, path }) => [
-      ...unique(names(item.env, [...path, 'env']), 'environment variable'),
+      ...unique(names(item.ports, [...path, 'ports']), 'port name'),
       ...probePortFindings(item, path),
     ]),
   ];
 }
 
 function selectorFindings({ selector, template }: NonNullable<Loose<DeploymentDocument>['spec']>): Finding[] {
-  // A missing or malformed selector has been reported already.
-  if (selector === undefined) return [];
+  const pod = template?.metadata;
+  // What is missing or malformed has been reported already.
+  if (selector === undefined || template === undefined || isMalformed(selector, 'matchLabels')) return [];
+  if (isMalformed(template, 'metadata') || isMalformed(pod, 'labels')) return [];
   const path: Path = ['spec', 'selector'];
   const wanted = Object.entries(selector.matchLabels ?? {});
   if (wanted.length === 0 && selector.matchExpressions === undefined)
     return [{ path, message: 'the selector is empty' }];
-  const labels = template?.metadata?.labels ?? {};
+  const labels = pod?.labels ?? {};
   return wanted
-    .filter(([label, value]) => labels[label] !== value)
+    .filter(([label, value]) => value !== undefined && value !== labels[label] && !isMalformed(labels, label))
     .map(([label, value]) => ({
       path: [...path, 'matchLabels', label],
       message: `the template's labels do not have "${label}: ${value}"`,
@@ -60,7 +61,10 @@ function selectorFindings({ selector, template }: NonNullable<Loose<DeploymentDo
 }
 
 function probePortFindings(container: Container, path: Path): Finding[] {
-  const known = (container.ports ?? []).flatMap(port => port?.name ?? []);
+  const ports = container.ports ?? [];
+  if (isMalformed(container, 'ports') || ports.some(port => port === undefined || isMalformed(port, 'name')))
+    return [];
+  const known = ports.flatMap(port => port?.name ?? []);
   return PROBES.flatMap(field =>
     (['httpGet', 'tcpSocket'] as const).flatMap(handler => {
       const port = container[field]?.[handler]?.port;
@@ -83,7 +87,7 @@ function serviceRules({ spec }: Loose<ServiceDocument>): Finding[] {
     text: item.port === undefined ? undefined : `${item.protocol ?? 'TCP'} ${item.port}`,
     path: [...path, 'port'],
   }));
-  const nameless = ports.length < 2 ? [] : ports.filter(({ item }) => item.name === undefined);
+  const nameless = ports.length < 2 ? [] : ports.filter(({ item }) => !Object.hasOwn(item, 'name'));
   return [
     ...unique(names(spec?.ports, path), 'port name'),
     ...unique(numbers, 'port'),

@@ -49,9 +49,10 @@ const CONTAINER_PARTS = {
 /** Warnings for those fields of `object` that say something. */
 function pick(object: unknown, path: Path, parts: Readonly<Record<string, string>>): Finding[] {
   if (typeof object !== 'object' || object === null) return [];
-  return Object.entries(object)
-    .filter(([field, value]) => Object.hasOwn(parts, field) && !isEmpty(value))
-    .map(([field]) => warning([...path, field], `${parts[field]} where containers run as processes`));
+  const says = new Map(Object.entries(object).filter(([, value]) => !isEmpty(value)));
+  return Object.entries(parts)
+    .filter(([field]) => says.has(field))
+    .map(([field, what]) => warning([...path, field], `${what} where containers run as processes`));
 }
 
 const warning = (path: Path, message: string): Finding => ({ path, message, at: 'key' });

@@ -51,7 +51,7 @@ export function readManifestFiles(sources: readonly Source[]): Manifests {
     const files = [...new Set(problems.map(problem => problem.file))];
     throw documentError(
       'document/invalid',
-      files.length === 1 ? files[0]! : `${files.length} files together`,
+      files.length === 1 ? files[0]! : `the text of ${files.length} files`,
       problems,
     );
   }
@@ -106,7 +106,7 @@ function readEntry(entry: Entry): EntryRead {
     value,
     findings.map(finding => finding.path),
   );
-  const rules = manifestRules[kind]?.(rest as never) ?? [];
+  const rules = rest === undefined ? [] : (manifestRules[kind]?.(rest as never) ?? []);
   const problems = [...findings, ...rules].map(place);
   if (data === undefined || problems.length > 0) return { entry, problems, warnings: [] };
   // The schemas check what the types say; they differ in how they write optional fields.

@@ -2,7 +2,7 @@
 import { posix } from 'node:path';
 import { similarName } from '../names.ts';
 import { type BuiltinAction, builtinInputs, builtinOutputs } from '../plugin.ts';
-import { type ItemOf, type Loose, names, placed, unique } from './loose.ts';
+import { type ItemOf, isMalformed, type Loose, names, placed, unique } from './loose.ts';
 import type { PluginDocument } from './plugin-schema.ts';
 import type { Finding, Path } from './problem.ts';
 import { findCycle } from './step-order.ts';
@@ -16,6 +16,7 @@ type PlacedStep = { readonly step: Step; readonly workflow: Workflow; readonly p
 const WORKFLOWS = ['create', 'delete'] as const;
 
 export function pluginRules({ spec = {} }: Document): readonly Finding[] {
+  const isComplete = !WORKFLOWS.some(workflow => isMalformed(spec, workflow));
   const steps = WORKFLOWS.flatMap(workflow =>
     placed(spec[workflow], ['spec', workflow]).map(({ item, path }) => ({ step: item, workflow, path })),
   );
@@ -26,7 +27,7 @@ export function pluginRules({ spec = {} }: Document): readonly Finding[] {
       ...unique(names(step.inputs, [...path, 'inputs']), 'input name'),
       ...unique(names(step.outputs, [...path, 'outputs']), 'output name'),
       ...placed(step.inputs, [...path, 'inputs']).flatMap(({ item, path }) =>
-        sourceFindings(item, path, workflow, steps),
+        isComplete ? sourceFindings(item, path, workflow, steps) : [],
       ),
       ...(step.script === undefined ? [] : scriptFindings(step, path)),
       ...(step.uses === undefined ? [] : usesFindings(step, path, step.uses)),
@@ -58,7 +59,7 @@ function sourceFindings(
     return [{ path: [...at, 'name'], message }];
   }
   const outputs = outputNames(source.step);
-  if (outputs.includes(undefined)) return [];
+  if (isMalformed(source.step, 'outputs') || outputs.includes(undefined)) return [];
   return unknown(output, outputs as string[], [...at, 'output'], `step "${name}" has no output`);
 }
 
@@ -76,7 +77,7 @@ function scriptFindings(step: Step, path: Path): readonly Finding[] {
     path: [...path, 'as', 'path'],
   }));
   const sources = placed(step.outputs, [...path, 'outputs']).filter(
-    ({ item }) => item.valueFromPath === undefined,
+    ({ item }) => !Object.hasOwn(item, 'valueFromPath'),
   );
   return [
     ...unique(variables, 'environment variable'),

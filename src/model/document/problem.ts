@@ -49,6 +49,9 @@ export function formatPath(path: Path): string {
     .join('');
 }
 
+/** Characters of a message: most repeat a name from the document, which may be as long as the document. */
+const MAX_MESSAGE = 500;
+
 /** Places `finding` in its file. Values that come without a text, such as request bodies, have no `locate`. */
 export function toProblem(
   file: string,
@@ -59,7 +62,7 @@ export function toProblem(
     file,
     ...locate?.(path, at),
     path: formatPath(path),
-    message,
+    message: message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message,
     ...(suggestion === undefined ? {} : { suggestion }),
   };
 }

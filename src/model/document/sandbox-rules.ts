@@ -1,6 +1,6 @@
 /** What must hold across a sandbox document: names that are unique, and references that lead somewhere. */
 import { previewLabel, similarName } from '../names.ts';
-import { type ItemOf, type Loose, type Named, names, placed, unique } from './loose.ts';
+import { type ItemOf, isMalformed, type Loose, type Named, names, placed, unique } from './loose.ts';
 import type { Finding, Path } from './problem.ts';
 import type { SandboxDocument } from './sandbox-schema.ts';
 import { parseYaml } from './yaml.ts';
@@ -75,7 +75,7 @@ function resourceFindings(
   path: Path,
   spec: Spec,
 ): Finding[] {
-  if (resource?.name === undefined) return [];
+  if (resource?.name === undefined || isMalformed(spec, 'resources')) return [];
   const declared = (spec.resources ?? []).map(r => r?.name);
   // With a name that could not be read among them, nobody knows what is declared.
   if (declared.includes(undefined) || declared.includes(resource.name)) return [];
@@ -90,7 +90,7 @@ function resourceFindings(
 
 function forkFindings(from: ValueFrom, path: Path, spec: Spec): Finding[] {
   const wanted = workloadText(from?.fork?.forkOf);
-  if (wanted === undefined) return [];
+  if (wanted === undefined || isMalformed(spec, 'forks')) return [];
   const forks = (spec.forks ?? []).map(fork => workloadText(fork?.forkOf));
   if (forks.includes(undefined) || forks.includes(wanted)) return [];
   return [{ path: [...path, 'fork', 'forkOf'], message: `this sandbox has no fork of ${wanted}` }];

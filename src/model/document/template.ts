@@ -121,7 +121,11 @@ class Expansion {
     const text = decodeText(content, what);
     if (encoding === 'raw') return text;
     const { documents, errors } = parseYaml(text);
-    if (errors[0] !== undefined) throw new DirectiveError(`${what} is not valid YAML: ${errors[0].message}`);
+    if (errors[0] !== undefined) {
+      // The sentence may quote the text, and the value of a variable may be a secret.
+      const why = argument === undefined ? '' : `: ${errors[0].message}`;
+      throw new DirectiveError(`${what} is not valid YAML${why}`);
+    }
     if (documents.length > 1) throw new DirectiveError(`${what} holds more than one YAML document`);
     return documents[0]?.value ?? null;
   }

@@ -115,6 +115,7 @@ type Read = {
 class NodeReader {
   readonly faults: { readonly offset: number; readonly message: string }[] = [];
   readonly #anchors = new Map<string, Read>();
+  readonly #refused = new Set<string>();
   #aliased = 0;
 
   read(node: Node | null, depth: number): Read {
@@ -196,7 +197,8 @@ class NodeReader {
 
   #refuse(offset: number, message: string): Read {
     // One sentence is enough for a text that trips the same cap a thousand times.
-    if (!this.faults.some(fault => fault.message === message)) this.#fault(offset, message);
+    if (!this.#refused.has(message)) this.#fault(offset, message);
+    this.#refused.add(message);
     return { value: null, spot: { value: offset }, nodes: 1, height: 0 };
   }
 }

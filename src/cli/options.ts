@@ -1,0 +1,29 @@
+/** What many commands have in common: examples in their help, and options that are numbers. */
+import type { Command } from 'commander';
+import { UsageError } from './output.ts';
+
+/** Adds command lines to the end of a command's `--help`. */
+export const withExamples = (command: Command, ...lines: readonly string[]): Command =>
+  command.addHelpText('after', ['', 'Examples:', ...lines.map(line => `  $ ${line}`)].join('\n'));
+
+/** `90s`, `3m`, `1h30m`, `500ms` → milliseconds. */
+export function parseDuration(text: string): number {
+  const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
+  if (parts.length === 0 || parts.map(p => p[0]).join('') !== text)
+    throw new UsageError(`"${text}" is not a duration; write for example 90s, 3m or 1h30m`);
+  const ms = parts.reduce((sum, [, number, unit]) => sum + Number(number) * units[unit!]!, 0);
+  if (ms > longestTimer) throw new UsageError(`"${text}" is too long; the longest is 596h`);
+  return ms;
+}
+
+/** A whole number from 1. */
+export function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new UsageError(`"${text}" is not a whole number from 1`);
+  return Number(text);
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** Milliseconds; a timer that is to run longer fires at once. */
+const longestTimer = 2 ** 31 - 1;

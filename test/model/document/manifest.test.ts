@@ -1,0 +1,352 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { readManifestFiles, readManifests } from '../../../src/model/document/manifest.ts';
+import type { Deployment, Secret, Service } from '../../../src/model/kubernetes.ts';
+import { problemsOf } from './problems-of.ts';
+
+const read = (text: string) => readManifests({ text, file: 'k8s.yaml' });
+const problems = (text: string) => problemsOf(() => read(text));
+const only = <T>(text: string): T => {
+  const { manifests } = read(text);
+  assert.equal(manifests.length, 1);
+  return manifests[0] as T;
+};
+
+/** A Deployment whose pod spec has these lines more, from line 11 on. */
+const withPod = (lines: string, spec = '') => `apiVersion: apps/v1
+kind: Deployment
+metadata: { name: users }
+spec:
+  selector: { matchLabels: { app: users } }
+  template:
+    metadata: { labels: { app: users, tier: web } }
+    spec:
+      # what follows differs
+${lines.replace(/^/gm, '      ')}
+${spec.replace(/^/gm, '  ')}`;
+
+const container = (more: string) =>
+  withPod(`containers:\n- name: users\n  image: users:1\n${more.replace(/^/gm, '  ')}`);
+
+describe('what is read', () => {
+  test('several documents, empty ones between them, and Lists', () => {
+    const { manifests } = read(`---
+# nothing
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: demo}}
+---
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: demo}, data: {k: v}}
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: a}}
+`);
+    assert.deepEqual(
+      manifests.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`),
+      ['Namespace /demo', 'ConfigMap demo/a', 'ConfigMap default/a'],
+    );
+    assert.ok(Object.isFrozen(manifests) && Object.isFrozen(manifests[1]?.metadata));
+  });
+
+  test('nothing', () => assert.deepEqual(read('# nothing\n'), { manifests: [], warnings: [] }));
+
+  test('a Deployment, with defaults and with the fields that we do not know', () => {
+    const deployment = only<Deployment>(
+      withPod(
+        `terminationGracePeriodSeconds: 5
+containers:
+- name: users
+  image: users:1
+  command: [node]
+  ports: [{ name: http, containerPort: 3000 }]
+  envFrom: [{ prefix: A_, configMapRef: { name: c } }, { secretRef: { name: s, optional: true } }]
+  env: [{ name: A, value: "1" }, { name: A }, { name: C, valueFrom: { fieldRef: { fieldPath: metadata.name } } }]
+  readinessProbe: { httpGet: { port: http }, periodSeconds: 2 }
+  livenessProbe: { tcpSocket: { port: 3000 } }
+  startupProbe: { exec: { command: [test] }, failureThreshold: 30 }
+  terminationMessagePath: /dev/null`,
+        'strategy: { type: Recreate }',
+      ),
+    );
+    assert.equal(deployment.metadata.namespace, 'default');
+    assert.equal(deployment.spec.replicas, 1);
+    assert.deepEqual(deployment.spec.strategy, { type: 'Recreate' });
+    assert.equal(deployment.spec.template.spec.terminationGracePeriodSeconds, 5);
+    const [users] = deployment.spec.template.spec.containers;
+    assert.equal(users?.terminationMessagePath, '/dev/null');
+    const defaults = {
+      initialDelaySeconds: 0,
+      periodSeconds: 10,
+      timeoutSeconds: 1,
+      successThreshold: 1,
+      failureThreshold: 3,
+    };
+    assert.deepEqual(users?.readinessProbe, { ...defaults, httpGet: { port: 'http' }, periodSeconds: 2 });
+    assert.deepEqual(users?.livenessProbe, { ...defaults, tcpSocket: { port: 3000 } });
+    assert.deepEqual(users?.startupProbe, { ...defaults, exec: { command: ['test'] }, failureThreshold: 30 });
+  });
+
+  test('a Service; targetPort is the port where it says nothing', () => {
+    const service = only<Service>(
+      'apiVersion: v1\nkind: Service\nmetadata: { name: users }\nspec: { selector: { app: users }, ports: [{ name: a, port: 80 }, { name: b, port: 81, targetPort: http }] }\n',
+    );
+    assert.deepEqual(service.spec.ports, [
+      { name: 'a', port: 80, targetPort: 80 },
+      { name: 'b', port: 81, targetPort: 'http' },
+    ]);
+  });
+
+  test('a Secret: base64 and plain text together, the plain text wins', () => {
+    const secret = only<Secret>(
+      'apiVersion: v1\nkind: Secret\nmetadata: { name: s }\ntype: Opaque\ndata:\n  a: w6Q=\n  b: b2xk\n  c: |\n    bG9u\n    Zw==\nstringData: { b: new }\n',
+    );
+    assert.deepEqual(secret.data, { a: 'ä', b: 'new', c: 'long' });
+    assert.equal('stringData' in secret, false);
+    assert.equal(secret.type, 'Opaque');
+  });
+});
+
+describe('warnings', () => {
+  const where = 'where containers run as processes';
+  const at = 'spec.template.spec';
+  const cases: readonly (readonly [what: string, text: string, warnings: readonly string[]])[] = [
+    ['none for an ordinary Deployment', container('resources: { requests: { cpu: 1 } }\nlifecycle: {}'), []],
+    [
+      'none for replicas',
+      withPod('containers: [{ name: a, image: a }]\nhostNetwork: false\nvolumes: []', 'replicas: 3'),
+      [],
+    ],
+    [
+      'parts of the pod',
+      withPod(
+        'containers: [{ name: a, image: a }]\nvolumes: [{ name: v, emptyDir: {} }]\ninitContainers: [{ name: i, image: i }]\nsecurityContext: { runAsUser: 1 }\nhostNetwork: true',
+      ),
+      [
+        `k8s.yaml:11:7: ${at}.volumes: volumes are not mounted ${where}`,
+        `k8s.yaml:12:7: ${at}.initContainers: init containers are not run ${where}`,
+        `k8s.yaml:13:7: ${at}.securityContext: the security context is not applied ${where}`,
+        `k8s.yaml:14:7: ${at}.hostNetwork: the host network is used anyway ${where}`,
+      ],
+    ],
+    [
+      'parts of a container',
+      container(
+        'volumeMounts: [{ name: v, mountPath: /v }]\nresources: { limits: { cpu: 1 } }\nsecurityContext: { privileged: true }\nlifecycle: { preStop: { exec: { command: [x] } } }\nreadinessProbe: { grpc: { port: 1 } }\nenv: [{ name: A, valueFrom: { resourceFieldRef: { resource: limits.cpu } } }]',
+      ),
+      [
+        `k8s.yaml:13:9: ${at}.containers[0].volumeMounts: volumes are not mounted ${where}`,
+        `k8s.yaml:15:9: ${at}.containers[0].securityContext: the security context is not applied ${where}`,
+        `k8s.yaml:16:9: ${at}.containers[0].lifecycle: lifecycle hooks are not run ${where}`,
+        `k8s.yaml:14:22: ${at}.containers[0].resources.limits: limits are not enforced ${where}`,
+        `k8s.yaml:17:27: ${at}.containers[0].readinessProbe.grpc: gRPC probes are not run ${where}`,
+        `k8s.yaml:18:39: ${at}.containers[0].env[0].valueFrom.resourceFieldRef: the variable is not set from resources ${where}`,
+      ],
+    ],
+    [
+      'expressions in the selector',
+      withPod('containers: [{ name: a, image: a }]').replace(
+        '{ app: users } }',
+        '{ app: users }, matchExpressions: [{ key: app, operator: Exists }] }',
+      ),
+      ['k8s.yaml:5:44: spec.selector.matchExpressions: only matchLabels are looked at'],
+    ],
+  ];
+  for (const [what, text, warnings] of cases) {
+    test(what, () => assert.deepEqual(read(text).warnings, warnings));
+  }
+});
+
+describe('what is refused', () => {
+  const kinds = 'the kinds that are: ConfigMap, Deployment, Namespace, Secret, Service';
+  const path = 'spec.template.spec.containers[0]';
+  const cases: readonly (readonly [what: string, text: string, problems: readonly string[]])[] = [
+    [
+      'no object',
+      'x\n---\n[]\n',
+      [
+        '1:1: expected an object with apiVersion, kind and metadata',
+        '3:1: expected an object with apiVersion, kind and metadata',
+      ],
+    ],
+    [
+      'other kinds',
+      'kind: Ingress\n---\nkind: Deploymnt\n---\nmetadata: {}\n---\nkind: 5\n---\nkind: List\n---\nkind: constructor\n',
+      [
+        `1:7: kind: kind Ingress is not supported; ${kinds}`,
+        `3:7: kind: kind Deploymnt is not supported; ${kinds} (did you mean "Deployment"?)`,
+        '5:1: kind: missing field "kind"',
+        '7:7: kind: expected a string',
+        '9:1: items: a List needs a list of items',
+        `11:7: kind: kind constructor is not supported; ${kinds}`,
+      ],
+    ],
+    [
+      'another apiVersion, bad names',
+      'apiVersion: apps/v1\nkind: Service\nmetadata: { name: 9users, namespace: Demo }\nspec: {}\n',
+      [
+        '1:13: apiVersion: expected "v1", found "apps/v1"',
+        '3:19: metadata.name: the name of a Service starts with a letter',
+        '3:38: metadata.namespace: only lowercase letters, digits and hyphens are allowed, no hyphen first or last',
+      ],
+    ],
+    [
+      'labels and annotations that are no text',
+      'apiVersion: v1\nkind: Namespace\nmetadata: { name: a, labels: { a: 1 }, annotations: { b: true, c: } }\n',
+      [
+        '3:35: metadata.labels.a: expected a string, found a number; put it in quotes',
+        '3:58: metadata.annotations.b: expected a string, found a boolean; put it in quotes',
+        '3:67: metadata.annotations.c: expected a string, found nothing',
+      ],
+    ],
+    ['no containers', withPod('containers: []'), ['10:19: spec.template.spec.containers: must not be empty']],
+    [
+      'containers without image or with the same name',
+      withPod('containers:\n- { name: a }\n- { name: a, image: "" }'),
+      [
+        `11:9: ${path}.image: missing field "image"`,
+        '12:17: spec.template.spec.containers[1].name: the container name "a" is used twice',
+        '12:27: spec.template.spec.containers[1].image: must not be empty',
+      ],
+    ],
+    [
+      'ports and probes',
+      container(
+        'ports: [{ name: http, containerPort: 70000 }, { name: http, containerPort: 1 }]\nreadinessProbe: { httpGet: { port: htp } }\nlivenessProbe: { periodSeconds: -1, tcpSocket: { port: http } }\nstartupProbe: { tcpSocket: { port: 0 }, exec: { command: [] } }',
+      ),
+      [
+        `13:46: ${path}.ports[0].containerPort: must be a whole number from 1 to 65535`,
+        `13:63: ${path}.ports[1].name: the port name "http" is used twice`,
+        `14:44: ${path}.readinessProbe.httpGet.port: the container has no port named "htp" (did you mean "http"?)`,
+        `15:41: ${path}.livenessProbe.periodSeconds: must not be negative`,
+        `16:44: ${path}.startupProbe.tcpSocket.port: must be a whole number from 1 to 65535 or the name of a port`,
+        `16:66: ${path}.startupProbe.exec.command: must not be empty`,
+      ],
+    ],
+    [
+      'a probe with no or two ways to ask',
+      container('readinessProbe: {}\nlivenessProbe: { tcpSocket: { port: 1 }, httpGet: { port: 1 } }'),
+      [
+        `13:25: ${path}.readinessProbe: a probe needs exactly one of httpGet, tcpSocket, exec, grpc`,
+        `14:24: ${path}.livenessProbe: a probe needs exactly one of httpGet, tcpSocket, exec, grpc`,
+      ],
+    ],
+    [
+      'environment',
+      container(
+        'env: [{ name: A, value: 3000 }, { name: B, value: x, valueFrom: { fieldRef: { fieldPath: a } } }, { name: C, valueFrom: {} }]\nenvFrom: [{}]',
+      ),
+      [
+        `13:33: ${path}.env[0].value: expected a string, found a number; put it in quotes`,
+        `13:41: ${path}.env[1]: an environment variable cannot have both value and valueFrom`,
+        `13:129: ${path}.env[2].valueFrom: needs exactly one source`,
+        `14:19: ${path}.envFrom[0]: needs exactly one of configMapRef, secretRef`,
+      ],
+    ],
+    [
+      'a selector that does not select its own pods',
+      withPod('containers: [{ name: a, image: a }]').replace(
+        '{ app: users } }',
+        '{ app: user, tier: web } }',
+      ),
+      ['5:35: spec.selector.matchLabels.app: the template\'s labels do not have "app: user"'],
+    ],
+    [
+      'only what is malformed itself, not what refers to it',
+      container('ports: [5]\nreadinessProbe: { httpGet: { port: http } }').replace(
+        'app: users, tier',
+        'app: 5, tier',
+      ),
+      [
+        '7:32: spec.template.metadata.labels.app: expected a string, found a number; put it in quotes',
+        `13:17: ${path}.ports[0]: expected an object, found a number`,
+      ],
+    ],
+    [
+      'an empty selector',
+      withPod('containers: [{ name: a, image: a }]').replace('{ matchLabels: { app: users } }', '{}'),
+      ['5:13: spec.selector: the selector is empty'],
+    ],
+    [
+      'Services',
+      'apiVersion: v1\nkind: Service\nmetadata: { name: s }\nspec: { ports: [{ port: 80, targetPort: "80" }, { name: a, port: 80 }, { name: a, port: 81 }] }\n',
+      [
+        '4:17: spec.ports[0]: each of several ports needs a name',
+        '4:41: spec.ports[0].targetPort: must be a whole number from 1 to 65535 or the name of a port',
+        '4:66: spec.ports[1].port: the port "TCP 80" is used twice',
+        '4:80: spec.ports[2].name: the port name "a" is used twice',
+      ],
+    ],
+    [
+      'Secrets, without repeating them',
+      'apiVersion: v1\nkind: Secret\nmetadata: { name: s }\ndata: { a: hunter2, b: /w==, c: 5, "d/e": aGk= }\n',
+      [
+        '4:12: data.a: must be base64; plain text belongs under stringData',
+        '4:24: data.b: the decoded value is not UTF-8 text',
+        '4:33: data.c: expected a string, found a number; put it in quotes',
+        '4:36: data["d/e"]: a key has only letters, digits, "-", "_" and "."',
+      ],
+    ],
+    [
+      'an object twice, also in a List',
+      'apiVersion: v1\nkind: Namespace\nmetadata: { name: a }\n---\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n  metadata: { name: a }\n',
+      ['9:21: items[0].metadata.name: Namespace a stands already at k8s.yaml:3'],
+    ],
+    [
+      'text that is not YAML, beside other problems',
+      'a: [\n---\nkind: Pod\n',
+      [
+        '2:1: flow sequence in block collection must be sufficiently indented and end with a ]',
+        `3:7: kind: kind Pod is not supported; ${kinds}`,
+      ],
+    ],
+  ];
+  for (const [what, text, expected] of cases) {
+    test(what, () => assert.deepEqual(problems(text), expected));
+  }
+});
+
+describe('several files', () => {
+  const namespace = (name: string) => `{apiVersion: v1, kind: Namespace, metadata: {name: ${name}}}\n`;
+
+  test('are read in their order', () => {
+    const { manifests } = readManifestFiles([
+      { file: 'b.yaml', text: namespace('b') },
+      { file: 'a.yaml', text: namespace('a') },
+    ]);
+    assert.deepEqual(
+      manifests.map(manifest => manifest.metadata.name),
+      ['b', 'a'],
+    );
+  });
+
+  test('may hold an object only once, and report the problems of all', () => {
+    assert.throws(
+      () =>
+        readManifestFiles([
+          { file: 'a.yaml', text: namespace('x') },
+          { file: 'b.yaml', text: namespace('x') },
+          { file: 'c.yaml', text: 'kind: Pod\n' },
+        ]),
+      {
+        code: 'document/invalid',
+        message: 'the text of 2 files is not valid: 2 problems',
+        problems: [
+          {
+            file: 'b.yaml',
+            line: 1,
+            column: 52,
+            path: 'metadata.name',
+            message: 'Namespace x stands already at a.yaml:1',
+          },
+          {
+            file: 'c.yaml',
+            line: 1,
+            column: 7,
+            path: 'kind',
+            message: `kind Pod is not supported; the kinds that are: ConfigMap, Deployment, Namespace, Secret, Service`,
+          },
+        ],
+      },
+    );
+  });
+});
