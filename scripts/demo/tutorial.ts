@@ -97,9 +97,9 @@ export async function playTutorial({
   await step('baseline answers', async () => {
     const users = await usersIn(baseline);
     same(users.length, 5, 'users of the baseline');
-    const info = (await http(`${baseline}/info`)).json() as { branchName: string };
-    same(info.branchName, 'main', 'branch of the baseline');
-    return [undefined, `${users.length} users, connected to ${info.branchName}`];
+    const info = (await http(`${baseline}/info`)).json() as { branch: string };
+    same(info.branch, 'main', 'branch of the baseline');
+    return [undefined, `${users.length} users, connected to ${info.branch}`];
   });
   await step('resource plugin installed', async () => {
     const file = plugin === 'uses' ? 'xata-branch-plugin.uses.yaml' : 'xata-branch-plugin.yaml';
@@ -137,12 +137,12 @@ export async function playTutorial({
   });
   await step('the sandbox is on its own branch', async () => {
     const info = (await http(`${preview}/info`, { headers: auth })).json() as {
-      branchName: string;
+      branch: string;
       sandbox: string;
     };
-    same(info.branchName, 'sb-xata-test', 'branch of the sandbox');
+    same(info.branch, 'sb-xata-test', 'branch of the sandbox');
     same(info.sandbox, 'xata-test', 'name of the sandbox');
-    return [undefined, `connected to ${info.branchName}`];
+    return [undefined, `connected to ${info.branch}`];
   });
   await step('POST a user to the sandbox', async () => {
     const body = { name: 'Sandbox User', email: 'sandbox@test.com' };

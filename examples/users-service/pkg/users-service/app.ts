@@ -46,8 +46,8 @@ app.post('/users', async (req, res) => {
 /** Where am I? The branch is what the database server says of itself, not what somebody configured. */
 app.get('/info', async (req, res) => {
   const { rows } = await (await database()).query(
-    `SELECT current_setting('offshoot.branch', true) AS branch,
-            current_setting('offshoot.branch_name', true) AS "branchName",
+    `SELECT current_setting('offshoot.branch_name', true) AS branch,
+            current_setting('offshoot.branch', true) AS "branchId",
             current_database() AS database`,
   );
   res.json({

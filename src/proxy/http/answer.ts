@@ -1,0 +1,58 @@
+/** Answers of our own: an error as JSON, or as a plain page for people in a browser. */
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { OffshootError } from '../../model/errors.ts';
+import { responseHead } from './headers.ts';
+
+/** Answers a request of which nothing has been answered yet. */
+export function answerError(request: IncomingMessage, response: ServerResponse, error: OffshootError): void {
+  // A client that was never told to go on may send its body or leave it out (RFC 9110 §10.1.1), so what
+  // comes next on this connection would be a guess.
+  if (request.headers.expect !== undefined && !request.readableDidRead) response.shouldKeepAlive = false;
+  const wantsPage = request.headers.accept?.includes('text/html') === true;
+  const { headers, body } = wantsPage ? page(error) : json(error);
+  response.writeHead(error.row.http, headers);
+  response.end(body);
+}
+
+/** Answers on a connection whose request was too broken to become a request, and ends it. */
+export function answerBroken(socket: Duplex, error: OffshootError): void {
+  const { headers, body } = json(error);
+  const head = responseHead(error.row.http, STATUS_CODES[error.row.http]!, [
+    ...headers,
+    'Connection',
+    'close',
+  ]);
+  socket.end(head + body, () => socket.destroy());
+}
+
+// --- internal ---
+
+type Content = { readonly headers: string[]; readonly body: string };
+
+const json = (error: OffshootError): Content =>
+  content(error, 'application/json; charset=utf-8', `${JSON.stringify(error.toBody())}\n`);
+
+const page = (error: OffshootError): Content =>
+  content(
+    error,
+    'text/html; charset=utf-8',
+    `<!doctype html><title>${error.row.http} ${STATUS_CODES[error.row.http]}</title>
+<h1>${error.row.http} ${STATUS_CODES[error.row.http]}</h1>
+<p>${escapeHtml(error.message)}</p>
+<p>${escapeHtml(error.hint ?? '')}</p>
+<p><code>${error.code}</code></p>
+`,
+  );
+
+function content(error: OffshootError, type: string, body: string): Content {
+  const headers = [
+    ...['Content-Type', type, 'Content-Length', `${Buffer.byteLength(body)}`, 'Cache-Control', 'no-store'],
+  ];
+  if (error.row.http === 401) headers.push('WWW-Authenticate', 'Bearer realm="offshoot"'); // RFC 9110 §15.5.2
+  if (error.row.http === 503) headers.push('Retry-After', '1');
+  return { headers, body };
+}
+
+const escapeHtml = (text: string): string =>
+  text.replace(/[&<>"']/g, character => `&#${character.charCodeAt(0)};`);

@@ -1,0 +1,18 @@
+/** Who asked, for the workload: `Forwarded` (RFC 7239) and its forerunners `X-Forwarded-*`. */
+import type { IncomingMessage } from 'node:http';
+import { without } from './headers.ts';
+
+/** Headers with what this connection shows. What the client claims is left out: no proxy before us is trusted. */
+export function withForwarded(
+  headers: readonly string[],
+  { socket, headers: { host } }: IncomingMessage,
+): string[] {
+  // A dual-stack socket shows IPv4 clients as mapped addresses, RFC 4291 §2.5.5.2.
+  const client = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/, '');
+  const node = client.includes(':') ? `"[${client}]"` : client; // RFC 7239 §6
+  return [
+    ...without(headers, name => name === 'forwarded' || name.startsWith('x-forwarded-')),
+    ...['Forwarded', `for=${node};host="${host}";proto=http`],
+    ...['X-Forwarded-For', client, 'X-Forwarded-Host', host!, 'X-Forwarded-Proto', 'http'],
+  ];
+}

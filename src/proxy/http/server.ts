@@ -1,0 +1,142 @@
+/** One strict HTTP/1.1 server: bounded headers and times, broken requests answered, an end that ends. */
+import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { OffshootError } from '../../model/errors.ts';
+import type { Address } from '../../model/route.ts';
+import { answerBroken } from './answer.ts';
+import type { Limits } from './limits.ts';
+
+/**
+ * Answers one request. `head` is there for upgrade requests only: what the client has sent behind it. The
+ * response of an upgrade request is an ordinary one, unless the handler detaches the socket from it.
+ */
+export type Handler = (request: IncomingMessage, response: ServerResponse, head?: Buffer) => void;
+
+export type HttpServer = Address & {
+  /** Stops listening, ends idle connections now and the others when they are done, at the latest after `graceMs`. */
+  close(graceMs: number): Promise<void>;
+};
+
+/**
+ * @param what who listens, for the error
+ * @throws OffshootError host/port-taken, proxy/listen-failed
+ */
+export async function openServer(
+  { host, port }: Address,
+  { what, limits, handler }: { what: string; limits: Limits; handler: Handler },
+): Promise<HttpServer> {
+  const server = createServer({
+    insecureHTTPParser: false,
+    requireHostHeader: false, // strictness.ts asks for it, with a sentence
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headerMs,
+    connectionsCheckingInterval: Math.min(limits.headerMs, 5_000),
+    requestTimeout: 0, // uploads may take their time, as long as they move
+    keepAliveTimeout: limits.keepAliveMs,
+    shouldUpgradeCallback: isUpgrade,
+  });
+  server.maxHeadersCount = 0; // the bytes are limited; above a count, some versions of node drop headers in silence
+  server.timeout = limits.clientIdleMs;
+
+  let closing = false;
+  /** Every connection with its newest response; those before it are done when it is. */
+  const connections = new Map<Socket, ServerResponse | undefined>();
+  const isBusy = (socket: Socket) => connections.get(socket)?.writableFinished === false;
+
+  server.on('connection', socket => {
+    connections.set(socket, undefined);
+    socket.once('close', () => connections.delete(socket));
+  });
+  const handle: Handler = (request, response, head) => {
+    const { socket } = request;
+    connections.set(socket, response);
+    response.once('finish', () => {
+      if (!request.complete) discardRest(request, limits.lingerMs);
+    });
+    response.once('close', () => {
+      if (closing && !isBusy(socket)) socket.destroySoon();
+    });
+    handler(request, response, head);
+  };
+  server.on('request', handle);
+  server.on('checkContinue', handle);
+  server.on('upgrade', (request, stream, head) => {
+    const socket = stream as Socket; // a net.Socket for every server that listens itself
+    socket.on('error', () => {}); // node has taken its own listeners away; "close" follows
+    const response = new ServerResponse(request);
+    response.shouldKeepAlive = false;
+    response.assignSocket(socket);
+    response.once('finish', () => socket.destroySoon());
+    socket.on('drain', () => response.emit('drain')); // node does this for requests that are not upgrades
+    handle(request, response, head);
+  });
+  server.on('connect', (_request, stream) => {
+    stream.on('error', () => {});
+    answerBroken(stream, new OffshootError('proxy/bad-request', { why: 'CONNECT is not served here' }));
+  });
+  server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
+    const socket = stream as Socket;
+    const response = connections.get(socket);
+    // An error in a body can still be answered when that request is the first in line and has no answer yet.
+    const room = !isBusy(socket) || (response?.socket === socket && !response.headersSent);
+    if (error.code === 'ECONNRESET' || !socket.writable || !room) socket.destroy();
+    else answerBroken(socket, brokenRequest(error, limits));
+  });
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', error => reject(listenError(error, host, port, what)));
+    server.listen({ host, port }, resolve);
+  });
+  server.on('error', () => {}); // e.g. EMFILE while accepting: that client is lost, the others are not
+  const closed = new Promise<void>(resolve => {
+    server.once('close', resolve);
+  });
+
+  return {
+    host,
+    port: (server.address() as AddressInfo).port,
+    async close(graceMs) {
+      closing = true;
+      server.close();
+      for (const socket of connections.keys()) if (!isBusy(socket)) socket.destroy();
+      const timer = setTimeout(() => {
+        for (const socket of connections.keys()) socket.destroy();
+      }, graceMs);
+      await closed;
+      clearTimeout(timer);
+    },
+  };
+}
+
+// --- internal ---
+
+/**
+ * Upgrades that we pass on. A request with a body cannot become a tunnel before its end, and h2c (which
+ * Java's client asks for with every request) would hide all further requests from routing: both are served
+ * as if there was no Upgrade, as RFC 9110 §7.8 allows.
+ */
+function isUpgrade({ headers }: IncomingMessage): boolean {
+  const hasBody = headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
+  return !hasBody && !/(^|,)[ \t]*h2c[ \t]*(,|$)/i.test(headers.upgrade ?? '');
+}
+
+/** Closing at once would reset the connection and lose the answer on its way; so read on for a while. */
+function discardRest(request: IncomingMessage, lingerMs: number): void {
+  const timer = setTimeout(() => request.socket.destroy(), lingerMs);
+  request.once('close', () => clearTimeout(timer));
+  request.resume();
+}
+
+function brokenRequest(error: NodeJS.ErrnoException & { reason?: string }, limits: Limits): OffshootError {
+  if (error.code === 'HPE_HEADER_OVERFLOW')
+    return new OffshootError('proxy/headers-too-large', { limit: limits.headerBytes });
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new OffshootError('proxy/request-timeout', { limit: limits.headerMs });
+  return new OffshootError('proxy/bad-request', { why: error.reason ?? 'it cannot be parsed' });
+}
+
+function listenError(cause: NodeJS.ErrnoException, host: string, port: number, what: string): OffshootError {
+  if (cause.code === 'EADDRINUSE')
+    return new OffshootError('host/port-taken', { host, port, what }, { cause });
+  return new OffshootError('proxy/listen-failed', { host, port, what, why: cause.code }, { cause });
+}

@@ -1,0 +1,38 @@
+/** What went wrong with a workload, in words. */
+import { errors } from 'undici';
+import { OffshootError } from '../../model/errors.ts';
+import type { Limits } from './limits.ts';
+
+/** Code of the error when a workload resets a connection; upstreams.ts says why it has a name of our own. */
+export const RESET = 'ERR_UPSTREAM_RESET';
+
+const REASONS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'it refused the connection',
+  EHOSTUNREACH: 'it cannot be reached',
+  ENETUNREACH: 'it cannot be reached',
+  EPIPE: 'it closed the connection',
+  UND_ERR_CONNECT_TIMEOUT: 'it did not accept the connection in time',
+  UND_ERR_SOCKET: 'it closed the connection',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'its body is not as long as its Content-Length says',
+  UND_ERR_HEADERS_OVERFLOW: 'its header block is too large',
+  UND_ERR_BODY_TIMEOUT: 'it stopped in the middle of its body',
+  [RESET]: 'it reset the connection',
+};
+
+/** @param upstream who it was, e.g. `Deployment demo/users at 127.0.0.1:4001` */
+export function upstreamError(thrown: unknown, upstream: string, limits: Limits): OffshootError {
+  const code = codeOf(thrown);
+  // undici found the request unfit to be sent, e.g. a path with bytes that a path cannot have.
+  if (code === 'UND_ERR_INVALID_ARG')
+    return new OffshootError('proxy/bad-request', { why: 'it cannot be sent on' }, { cause: thrown });
+  if (code === 'UND_ERR_HEADERS_TIMEOUT')
+    return new OffshootError('proxy/upstream-timeout', { upstream, limit: limits.idleMs }, { cause: thrown });
+  const garbled = thrown instanceof errors.HTTPParserError;
+  const why = garbled ? 'its answer is not valid HTTP/1.1' : (REASONS[code] ?? 'it failed');
+  return new OffshootError('proxy/upstream-failed', { upstream, why }, { cause: thrown });
+}
+
+// --- internal ---
+
+const codeOf = (thrown: unknown): string =>
+  thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';

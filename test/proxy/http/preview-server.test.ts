@@ -1,0 +1,303 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { suite, type TestContext, test } from 'node:test';
+import { WebSocket, WebSocketServer } from 'ws';
+import { silentLog } from '../../../src/lib/log.ts';
+import { until } from '../../../src/lib/wait.ts';
+import type { Preview, RouteTable, Target } from '../../../src/model/route.ts';
+import { createPreviewServer } from '../../../src/proxy/http/preview-server.ts';
+import {
+  type Ask,
+  ask,
+  askRaw,
+  DESTINATION,
+  dial,
+  notReady,
+  ready,
+  readyFork,
+  serveHttp,
+  testRoutes,
+  usersService,
+} from '../../support/http.ts';
+
+const HOST = 'users-api--xata-test.preview.localhost';
+const PREVIEW: Preview = {
+  sandbox: 'xata-test',
+  endpoint: 'users-api',
+  routingKey: 'wtmb8kfswrrtb',
+  destination: DESTINATION,
+  protocol: 'http',
+};
+
+type Setup = Partial<RouteTable> & {
+  readonly fork?: Target;
+  /** What the check of the key `ofs_slow` waits for. */
+  readonly slowCheck?: Promise<void>;
+};
+
+async function startPreviews(
+  t: TestContext,
+  { fork = notReady('xata-test'), slowCheck, ...table }: Setup = {},
+) {
+  const routes = testRoutes({
+    destinations: { [DESTINATION]: usersService(ready(), { [PREVIEW.routingKey]: fork }) },
+    previews: { 'users-api--xata-test': PREVIEW },
+    ...table,
+  });
+  const checked: string[] = [];
+  const server = await createPreviewServer({
+    ...{ routes, log: silentLog, domain: 'localhost', host: '127.0.0.1', port: 0 },
+    customHeaders: ['X-Team-Key'],
+    async authorise(apiKey) {
+      checked.push(apiKey);
+      if (apiKey === 'ofs_slow') await slowCheck;
+      if (apiKey === 'ofs_busy') throw new Error('the store is busy with ofs_busy');
+      return apiKey === 'ofs_good' || apiKey === 'ofs_slow';
+    },
+  });
+  t.after(() => server.close(0));
+  /** A request to `host` with a good key, unless `headers` say otherwise. */
+  const get = (headers: readonly string[] = ['signadot-api-key', 'ofs_good'], host = HOST, more: Ask = {}) =>
+    ask(server, { headers: ['Host', host, ...headers], ...more });
+  return { ...server, checked, get };
+}
+
+/** A fork that answers with the headers it got, flat. */
+const echoFork = async (t: TestContext) =>
+  readyFork(
+    'xata-test',
+    await serveHttp(t, (request, response) => response.end(JSON.stringify(request.rawHeaders))),
+  );
+
+const valueIn = (flat: readonly string[], name: string) =>
+  flat.filter((_, i) => i % 2 === 1 && flat[i - 1]!.toLowerCase() === name).join(' | ') || undefined;
+
+suite('who may come in', () => {
+  const good: Readonly<Record<string, readonly string[]>> = {
+    'signadot-api-key': ['signadot-api-key', 'ofs_good'],
+    'offshoot-api-key': ['Offshoot-Api-Key', 'ofs_good'],
+    'a bearer token': ['Authorization', 'Bearer ofs_good'],
+  };
+  for (const [name, headers] of Object.entries(good))
+    test(`${name} opens, and is taken off`, async t => {
+      const { get } = await startPreviews(t, { fork: await echoFork(t) });
+      const { status, body } = await get(headers);
+      assert.equal(status, 200);
+      assert.doesNotMatch(body, /ofs_good|api-key|authorization/i);
+    });
+
+  const bad: Readonly<Record<string, readonly [headers: readonly string[], why: string]>> = {
+    'no key': [[], 'none was sent'],
+    'a wrong key': [['signadot-api-key', 'ofs_wrong'], 'the one that was sent is not valid'],
+    'an empty key': [['signadot-api-key', ''], 'the one that was sent is not valid'],
+    "the application's own token": [['Authorization', 'Bearer eyJ'], 'none was sent'],
+    'a key under Connection': [
+      ['Connection', 'signadot-api-key', 'signadot-api-key', 'ofs_good'],
+      'none was sent',
+    ],
+  };
+  for (const [name, [headers, why]] of Object.entries(bad))
+    test(`${name}: the same 401, whether the preview exists or not`, async t => {
+      const { get } = await startPreviews(t, { fork: await echoFork(t) });
+      for (const host of [HOST, 'other--unknown.preview.localhost']) {
+        const { status, headers: received, body } = await get(headers, host);
+        assert.equal(status, 401);
+        assert.equal(received['www-authenticate'], 'Bearer realm="offshoot"');
+        const { code, error, hint } = JSON.parse(body);
+        assert.deepEqual([code, error], ['preview/unauthorized', `previews need a valid API key: ${why}`]);
+        assert.match(hint, /signadot-api-key/);
+      }
+    });
+
+  test('people in a browser get a page with the same words', async t => {
+    const { get } = await startPreviews(t);
+    const { status, headers, body } = await get(['Accept', 'text/html']);
+    assert.equal(status, 401);
+    assert.match(headers['content-type']!, /^text\/html/);
+    assert.match(body, /<p>previews need a valid API key: none was sent<\/p>/);
+  });
+
+  test("the application's Authorization goes on", async t => {
+    const { get } = await startPreviews(t, { fork: await echoFork(t) });
+    const { body } = await get(['signadot-api-key', 'ofs_good', 'Authorization', 'Bearer eyJ']);
+    assert.equal(valueIn(JSON.parse(body), 'authorization'), 'Bearer eyJ');
+  });
+
+  test('a key is checked once for many requests', async t => {
+    const { get, checked } = await startPreviews(t, { fork: await echoFork(t) });
+    for (let i = 0; i < 3; i++) assert.equal((await get()).status, 200);
+    assert.deepEqual(checked, ['ofs_good']);
+  });
+
+  test('a check that fails is our fault, and says nothing about it', async t => {
+    const { get } = await startPreviews(t);
+    const { status, body } = await get(['signadot-api-key', 'ofs_busy']);
+    assert.equal(status, 500);
+    assert.equal(JSON.parse(body).code, 'internal');
+    assert.doesNotMatch(body, /busy/);
+  });
+});
+
+suite('where it leads', () => {
+  test('into the baseline with the routing key in every carrier, and in none another', async t => {
+    const { get } = await startPreviews(t, { fork: await echoFork(t) });
+    const { body } = await get([
+      ...['signadot-api-key', 'ofs_good', 'baggage', 'a=b,sd-routing-key=evil', 'tracestate', 'v=1'],
+      ...['uberctx-sd-sandbox', 'evil', 'x-team-key', 'evil'],
+    ]);
+    const received = JSON.parse(body);
+    assert.equal(valueIn(received, 'baggage'), 'sd-routing-key=wtmb8kfswrrtb,a=b');
+    assert.equal(valueIn(received, 'tracestate'), 'sd-routing-key=wtmb8kfswrrtb,v=1');
+    for (const name of ['ot-baggage-sd-routing-key', 'ot-baggage-sd-sandbox', 'uberctx-sd-routing-key'])
+      assert.equal(valueIn(received, name), 'wtmb8kfswrrtb', name);
+    assert.equal(valueIn(received, 'uberctx-sd-sandbox'), 'wtmb8kfswrrtb');
+    assert.equal(valueIn(received, 'x-team-key'), 'wtmb8kfswrrtb');
+    assert.doesNotMatch(body, /evil/);
+  });
+
+  test('says who asked for what, whatever the client claims; Host stays', async t => {
+    const { get } = await startPreviews(t, { fork: await echoFork(t) });
+    const { body } = await get(
+      [
+        ...['signadot-api-key', 'ofs_good', 'Forwarded', 'for=6.6.6.6', 'X-Forwarded-For', '6.6.6.6'],
+        ...['X-Forwarded-Host', 'evil', 'X-Forwarded-Proto', 'https', 'X-Forwarded-Port', '666'],
+        ...['Connection', 'forwarded, baggage'],
+      ],
+      `${HOST}:7480`,
+    );
+    const received = JSON.parse(body);
+    assert.equal(valueIn(received, 'host'), `${HOST}:7480`);
+    assert.equal(valueIn(received, 'forwarded'), `for=127.0.0.1;host="${HOST}:7480";proto=http`);
+    assert.equal(valueIn(received, 'x-forwarded-for'), '127.0.0.1');
+    assert.equal(valueIn(received, 'x-forwarded-host'), `${HOST}:7480`);
+    assert.equal(valueIn(received, 'x-forwarded-proto'), 'http');
+    assert.equal(valueIn(received, 'x-forwarded-port'), undefined);
+    assert.equal(valueIn(received, 'baggage'), 'sd-routing-key=wtmb8kfswrrtb');
+  });
+
+  test('an endpoint of a service without a fork leads to its baseline', async t => {
+    const baseline = await serveHttp(t, (_request, response) => response.end('baseline'));
+    const { get } = await startPreviews(t, {
+      destinations: { [DESTINATION]: usersService(ready(baseline)) },
+    });
+    assert.equal((await get()).body, 'baseline');
+  });
+
+  test('a sandbox that is not ready: 503 with its name, reason and message', async t => {
+    const { get } = await startPreviews(t);
+    const { status, headers, body } = await get();
+    assert.deepEqual([status, headers['retry-after']], [503, '1']);
+    assert.match(
+      JSON.parse(body).error,
+      /sandbox "xata-test" is not ready: CrashLoopBackOff: it exited with code 1$/,
+    );
+  });
+
+  test('a host that no preview can have: 404, with or without a key', async t => {
+    const { get } = await startPreviews(t);
+    for (const headers of [[], ['signadot-api-key', 'ofs_good']]) {
+      const { status, body } = await get(headers, 'attacker.example');
+      assert.deepEqual([status, JSON.parse(body).code], [404, 'preview/unknown']);
+    }
+  });
+
+  test('an unknown preview: 404 for who has a key, with the one that was perhaps meant', async t => {
+    const { get } = await startPreviews(t);
+    const near = await get(undefined, 'user-api--xata-test.preview.localhost');
+    assert.equal(near.status, 404);
+    assert.equal(JSON.parse(near.body).hint, `did you mean "${HOST}"?`);
+    const far = await get(undefined, 'shop--other.preview.localhost');
+    assert.deepEqual([far.status, JSON.parse(far.body).code], [404, 'preview/unknown']);
+    assert.doesNotMatch(far.body, /xata-test/);
+  });
+
+  test('a protocol that is not served yet says so', async t => {
+    const { get } = await startPreviews(t, {
+      previews: { 'users-api--xata-test': { ...PREVIEW, protocol: 'grpc' } },
+    });
+    const { status, body } = await get();
+    assert.deepEqual([status, JSON.parse(body).code], [501, 'preview/protocol']);
+  });
+
+  test('a preview of a service that is gone: 503', async t => {
+    const { get } = await startPreviews(t, { destinations: {} });
+    const { status, body } = await get();
+    assert.deepEqual([status, JSON.parse(body).code], [503, 'proxy/no-destination']);
+  });
+
+  test('WebSockets pass, with the key taken off and the routing key set', async t => {
+    const sockets = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+    t.after(() => sockets.close());
+    sockets.on('connection', (socket, request) => {
+      socket.send(`${request.headers.baggage} ${request.headers['signadot-api-key']}`);
+      socket.close();
+    });
+    await once(sockets, 'listening');
+    const { port } = sockets.address() as { port: number };
+    const server = await startPreviews(t, { fork: readyFork('xata-test', { host: '127.0.0.1', port }) });
+    const client = new WebSocket(`ws://127.0.0.1:${server.port}/`, {
+      headers: { host: HOST, 'signadot-api-key': 'ofs_good' },
+    });
+    t.after(() => client.terminate());
+    const [data] = await once(client, 'message');
+    assert.equal(String(data), 'sd-routing-key=wtmb8kfswrrtb undefined');
+    await once(client, 'close');
+    const refused = new WebSocket(`ws://127.0.0.1:${server.port}/`, { headers: { host: HOST } });
+    assert.match((await once(refused, 'error'))[0].message, /401/);
+  });
+
+  test('an upload waits for the check of its key', async t => {
+    const echo = await serveHttp(t, (request, response) => void request.pipe(response));
+    const { get } = await startPreviews(t, { fork: readyFork('xata-test', echo) });
+    const body = 'x'.repeat(300_000);
+    const reply = await get(undefined, undefined, { method: 'POST', body });
+    assert.ok(reply.body === body);
+  });
+});
+
+suite('the server', () => {
+  test('forgets a client that went away while its key was checked', async t => {
+    let seen = 0;
+    const fork = await serveHttp(t, (_request, response) => {
+      seen++;
+      response.end();
+    });
+    const { promise: slowCheck, resolve } = Promise.withResolvers<void>();
+    const server = await startPreviews(t, { slowCheck, fork: readyFork('xata-test', fork) });
+    const client = dial(t, server);
+    client.socket.write(`GET / HTTP/1.1\r\nHost: ${HOST}\r\nsignadot-api-key: ofs_slow\r\n\r\n`);
+    await until(() => server.checked[0], { what: 'the check', deadlineMs: 5_000 });
+    client.socket.resetAndDestroy();
+    await server.get([]); // what the server hears of later than of that end
+    resolve();
+    await until(() => server.counters.aborted === 1 || undefined, { what: 'the count', deadlineMs: 5_000 });
+    assert.equal(seen, 0);
+  });
+
+  test('a port that is taken', async t => {
+    const { port } = await startPreviews(t);
+    const again = createPreviewServer({
+      ...{ routes: testRoutes({}), log: silentLog, domain: 'localhost', host: '127.0.0.1', port },
+      authorise: async () => true,
+    });
+    await assert.rejects(again, { code: 'host/port-taken' });
+  });
+
+  test('counts how requests ended', async t => {
+    const { get, counters } = await startPreviews(t, { fork: await echoFork(t) });
+    await get();
+    await get([]);
+    assert.deepEqual(
+      { ...counters },
+      { inFlight: 0, baseline: 0, fork: 1, refused: 1, notReady: 0, failed: 0, aborted: 0 },
+    );
+  });
+
+  test('broken requests are refused as everywhere', async t => {
+    const server = await startPreviews(t);
+    assert.match(
+      await askRaw(server, 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n'),
+      /^HTTP\/1\.1 400 /,
+    );
+  });
+});
