@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { suite, type TestContext, test } from 'node:test';
 import { silentLog } from '../../../src/lib/log.ts';
 import { until } from '../../../src/lib/wait.ts';
-import type { Address } from '../../../src/model/route.ts';
+import type { Address, RouteSource } from '../../../src/model/route.ts';
 import type { ListenerState } from '../../../src/proxy/http/listeners.ts';
 import { createRouter } from '../../../src/proxy/http/router.ts';
 import {
@@ -219,15 +219,24 @@ suite('listeners', () => {
     await until(async () => (await refuses(router.address)) || undefined, soon('nobody listens'));
   });
 
-  test('a port that is taken is reported once, and opened when it is free', async t => {
-    const taken = await freeAddress();
-    const squatter = createServer().listen(taken);
+  const squat = async (t: TestContext) => {
+    const squatter = createServer().listen(await freeAddress());
     t.after(() => void squatter.close());
     await once(squatter, 'listening');
-    const routes = testRoutes({ listeners: [{ ...taken, destination: DESTINATION }] });
+    const { address, port } = squatter.address() as AddressInfo;
+    const taken = { host: address, port };
+    return { squatter, taken, routes: testRoutes({ listeners: [{ ...taken, destination: DESTINATION }] }) };
+  };
+  const route = (t: TestContext, routes: RouteSource) => {
     const states: ListenerState[] = [];
     const router = createRouter({ routes, log: silentLog, onListener: state => void states.push(state) });
     t.after(() => router.close(0));
+    return { router, states };
+  };
+
+  test('a port that is taken is reported, and opened when it is free', async t => {
+    const { squatter, taken, routes } = await squat(t);
+    const { states } = route(t, routes);
     await until(() => states[0], soon('the report'));
     assert.equal(states[0]!.error?.code, 'host/port-taken');
     assert.match(
@@ -239,41 +248,37 @@ suite('listeners', () => {
     assert.deepEqual(states[1], taken);
   });
 
-  test('the next table is another try', async t => {
-    const taken = await freeAddress();
-    const squatter = createServer().listen(taken);
-    t.after(() => void squatter.close());
-    await once(squatter, 'listening');
-    const routes = testRoutes({ listeners: [{ ...taken, destination: DESTINATION }] });
-    const states: ListenerState[] = [];
-    const router = createRouter({ routes, log: silentLog, onListener: state => void states.push(state) });
-    t.after(() => router.close(0));
+  test('the next table is another try, and another failure is no news', async t => {
+    const { squatter, taken, routes } = await squat(t);
+    const { states } = route(t, routes);
     await until(() => states[0]?.error, soon('the report'));
+    routes.swap({});
+    await freeAddress(); // takes longer than a try
     squatter.close();
     await once(squatter, 'close');
     const before = performance.now();
-    routes.swap({});
-    await until(() => states[1], soon('another try'));
+    await until(() => {
+      routes.swap({});
+      return states[1];
+    }, soon('another try'));
     assert.ok(performance.now() - before < 500, 'it waited for the timer');
+    assert.deepEqual(states[1], taken);
   });
 
-  test('one that is gone before it is open is never open', async t => {
-    const address = await freeAddress();
-    const routes = testRoutes({ listeners: [{ ...address, destination: DESTINATION }] });
-    const states: ListenerState[] = [];
-    const router = createRouter({ routes, log: silentLog, onListener: state => void states.push(state) });
-    t.after(() => router.close(0));
+  test('one that is gone before it is open is neither open nor reported', async t => {
+    const { taken } = await squat(t);
+    const free = await freeAddress();
+    const routes = testRoutes({ listeners: [free, taken].map(at => ({ ...at, destination: DESTINATION })) });
+    const { router, states } = route(t, routes);
     routes.swap({ listeners: [] });
     await router.close(0);
-    assert.ok(await refuses(address));
+    assert.ok(await refuses(free));
     assert.deepEqual(states, []);
   });
 
   test('an address that this machine does not have is reported', async t => {
     const routes = testRoutes({ listeners: [{ host: '192.0.2.1', port: 1, destination: DESTINATION }] });
-    const states: ListenerState[] = [];
-    const router = createRouter({ routes, log: silentLog, onListener: state => void states.push(state) });
-    t.after(() => router.close(0));
+    const { states } = route(t, routes);
     await until(() => states[0], soon('the report'));
     assert.equal(states[0]!.error?.code, 'proxy/listen-failed');
   });
