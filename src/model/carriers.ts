@@ -19,10 +19,11 @@ const PLAIN_HEADERS: readonly string[] = [
   'uberctx-sd-sandbox',
 ];
 
-/** Baggage §3.3.2: what every party must be able to carry. We read no further. */
-const BAGGAGE_LIMIT = { bytes: 8192, members: 64 };
-/** Trace Context §3.3.1.1 allows 32 members; the header block's own limit bounds the bytes. */
-const TRACESTATE_LIMIT = { bytes: Number.POSITIVE_INFINITY, members: 32 };
+/**
+ * Trace Context §3.3.1.1. There is no limit to what is read: the header block's own limit bounds it, and a
+ * key that we overlooked would send a sandbox's request to the main database.
+ */
+const MAX_TRACESTATE_MEMBERS = 32;
 
 /**
  * The routing keys of a request, each once: those of `baggage` first, then `tracestate`, then plain headers.
@@ -36,15 +37,15 @@ export function routingKeysOf(
   const { baggage, tracestate, plain } = split(rawHeaders, customHeaders);
   const keys = new Set<string>();
   const add = (key: string | undefined) => key !== undefined && KEY.test(key) && keys.add(key);
-  for (const member of membersOf(baggage, BAGGAGE_LIMIT)) add(keyInBaggage(member));
-  for (const member of membersOf(tracestate, TRACESTATE_LIMIT)) add(keyInTracestate(member));
+  for (const member of membersOf(baggage)) add(keyInBaggage(member));
+  for (const member of membersOf(tracestate)) add(keyInTracestate(member));
   for (const value of membersOf(plain)) add(value);
   return [...keys];
 }
 
 /**
  * Headers with `key` as the only routing key, in every carrier. Other members of `baggage` and `tracestate`
- * keep their order behind ours: Trace Context §3.5 wants the writer first, and readers stop at a limit.
+ * keep their order behind ours: Trace Context §3.5 wants the writer first, and other readers stop at a limit.
  * @param customHeaders further plain headers, lower case
  */
 export function injectKey(
@@ -60,7 +61,7 @@ export function injectKey(
   return [
     ...rest,
     ...['baggage', [ours, ...otherBaggage].join(',')],
-    ...['tracestate', [ours, ...otherStates].slice(0, TRACESTATE_LIMIT.members).join(',')],
+    ...['tracestate', [ours, ...otherStates].slice(0, MAX_TRACESTATE_MEMBERS).join(',')],
     ...[...plainNames].flatMap(name => [name, key]),
   ];
 }
@@ -95,22 +96,11 @@ function split(rawHeaders: readonly string[], customHeaders: readonly string[]):
 }
 
 /** Members of a list header, several headers being one list (RFC 9110 §5.3); empty ones are none. */
-function membersOf(
-  values: readonly string[],
-  limit = { bytes: Number.POSITIVE_INFINITY, members: Number.POSITIVE_INFINITY },
-): readonly string[] {
-  const members: string[] = [];
-  let bytes = -1; // every member but the first costs a comma
-  for (const value of values) {
-    for (const piece of value.split(',')) {
-      bytes += piece.length + 1;
-      if (bytes > limit.bytes || members.length === limit.members) return members;
-      const member = trimOws(piece);
-      if (member !== '') members.push(member);
-    }
-  }
-  return members;
-}
+const membersOf = (values: readonly string[]): readonly string[] =>
+  values
+    .flatMap(value => value.split(','))
+    .map(trimOws)
+    .filter(member => member !== '');
 
 /** Baggage §3.3.1: `key OWS = OWS value *( OWS ; OWS property )`, the value percent-encoded. */
 function keyInBaggage(member: string): string | undefined {
