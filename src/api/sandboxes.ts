@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { checkSandbox } from '../model/document/sandbox.ts';
 import { OffshootError } from '../model/errors.ts';
+import { resourceStatuses } from '../model/resource-status.ts';
 import { applySandbox, deleteSandbox } from '../store/sandboxes.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
@@ -52,7 +53,7 @@ export function sandboxRoutes(app: FastifyInstance, { store, logs }: ApiContext)
     const sandbox = find(params.name);
     const { workload, resource, lines } = checked(logQuery, query);
     if (resource !== undefined) {
-      const status = sandbox.status?.resources.find(r => r.name === resource);
+      const status = resourceStatuses(sandbox.spec, sandbox.secret.resources).find(r => r.name === resource);
       if (status === undefined)
         throw new OffshootError('api/not-found', { kind: 'resource', name: resource, hint: 'see its spec' });
       return { lines: status.output ?? [] };

@@ -1,4 +1,5 @@
 /** From stored objects to what clients may see; by kind. */
+import { resourceStatuses } from '../model/resource-status.ts';
 import type { BranchView, ManifestView, PluginView, ProjectView, SandboxView } from '../model/view.ts';
 import { branchesOf } from '../store/branches.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -44,9 +45,9 @@ export function sandboxView(object: Stored<'sandbox'>): SandboxView {
       message: 'being created',
       observedGeneration: 0,
       conditions: [],
-      resources: [],
       forks: [],
       ...rest,
+      resources: resourceStatuses(spec, secret.resources),
       ...(deletedAt !== undefined && { ready: false }),
     },
     generation,

@@ -100,20 +100,6 @@ export type SandboxStatus = {
   readonly observedGeneration: number;
   readonly conditions: readonly Condition[];
   readonly scheduledDeleteTime?: string;
-  readonly resources: readonly {
-    readonly name: string;
-    readonly plugin: string;
-    readonly ready: boolean;
-    readonly failed: boolean;
-    readonly message?: string;
-    /** What to do about a failure. */
-    readonly hint?: string;
-    /** Which of the plugin's workflows `steps` is about. */
-    readonly workflow: 'create' | 'delete';
-    readonly steps: readonly { readonly name: string; readonly state: StepState; readonly ms?: number }[];
-    /** Last lines of a failed step's output. */
-    readonly output?: readonly string[];
-  }[];
   readonly forks: readonly {
     readonly name: string;
     readonly forkOf: WorkloadKey;
@@ -132,4 +118,20 @@ export type SandboxStatus = {
     readonly routeType: 'host' | 'fork';
     readonly protocol: EndpointProtocol;
   }[];
+};
+
+/** How a resource stands, as its journal says; see model/resource-status.ts. */
+export type ResourceStatus = {
+  readonly name: string;
+  readonly plugin: string;
+  readonly ready: boolean;
+  readonly failed: boolean;
+  readonly message?: string;
+  /** What to do about a failure. */
+  readonly hint?: string;
+  /** Which of the plugin's workflows `steps` is about. */
+  readonly workflow: 'create' | 'delete';
+  readonly steps: readonly { readonly name: string; readonly state: StepState; readonly ms?: number }[];
+  /** Last lines of a failed step's output. */
+  readonly output?: readonly string[];
 };

@@ -4,7 +4,7 @@ import type { Condition } from './conditions.ts';
 import type { PreviewSite } from './endpoint.ts';
 import type { PluginSpec } from './plugin.ts';
 import type { Address } from './route.ts';
-import type { SandboxSpec, SandboxStatus } from './sandbox.ts';
+import type { ResourceStatus, SandboxSpec, SandboxStatus } from './sandbox.ts';
 
 export type ProjectView = {
   readonly name: string;
@@ -35,7 +35,7 @@ export type SandboxView = {
   readonly spec: SandboxSpec;
   readonly routingKey: string;
   readonly endpoints: SandboxStatus['endpoints'];
-  readonly status: Omit<SandboxStatus, 'endpoints'>;
+  readonly status: Omit<SandboxStatus, 'endpoints'> & { readonly resources: readonly ResourceStatus[] };
   readonly generation: number;
   readonly createdAt: string;
   readonly updatedAt: string;

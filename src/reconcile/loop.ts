@@ -3,7 +3,7 @@ import type { ServerDriver, StepDriver, VolumeDriver, WorkloadDriver } from '../
 import type { Log } from '../lib/log.ts';
 import type { PreviewSite } from '../model/endpoint.ts';
 import { type Address, emptyRouteTable, type RouteSource, type RouteTable } from '../model/route.ts';
-import type { Kind, Store, Stored } from '../store/contract.ts';
+import type { Kind, Kinds, Store, Stored } from '../store/contract.ts';
 import { type BaselineDeps, baselineReconciler, dependents } from './baseline.ts';
 import { type BranchReconciler, branchReconciler } from './branch.ts';
 import { branchActions } from './branch-action.ts';
@@ -188,8 +188,8 @@ export function createLoop(deps: LoopDeps): Loop {
 
 /** Differs when what is asked for differs; a reconciler's own writes (status, journal) leave it as it is. */
 function intentMark(object: Stored<Kind>): string {
-  const secret = object.secret as { readonly password?: string; readonly force?: boolean } | null;
-  return [object.generation, object.deletedAt, secret?.password, secret?.force].join(' ');
+  const secret = object.secret as Partial<Kinds['branch']['secret'] & Kinds['sandbox']['secret']> | null;
+  return [object.generation, object.deletedAt, secret?.password, secret?.force, secret?.tries].join(' ');
 }
 
 function routeSource(): RouteSource & { swap(table: RouteTable): void } {

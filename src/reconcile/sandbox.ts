@@ -257,16 +257,17 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
   const setStatus = (sandbox: Stored<'sandbox'>, change: Partial<SandboxStatus>): void => {
     store.modify('sandbox', sandbox.name, object => {
       const before = object.status;
+      // What was said of another generation, or of a try that failed, is not true of this one.
+      const current = before?.observedGeneration === sandbox.generation && !before.failed;
       const status: SandboxStatus = {
-        ready: before?.ready ?? false,
+        ready: current && before.ready,
         failed: false,
-        reason: before?.reason ?? 'InProgress',
-        message: before?.message ?? 'being created',
+        reason: current ? before.reason : 'InProgress',
+        message: current ? before.message : 'in progress',
         conditions: before?.conditions ?? [],
         forks: before?.forks ?? [],
         ...change,
         observedGeneration: sandbox.generation,
-        resources: resourceStatuses(object),
         endpoints: endpointsOf(object.spec).map(e => ({
           name: e.name,
           url: previewUrl(deps.site(), e.name, object.name),
@@ -319,27 +320,4 @@ function outputsOf(sandbox: Stored<'sandbox'>): Record<string, Record<string, st
     all[resource] = outputs;
   }
   return all;
-}
-
-export function resourceStatuses(sandbox: Stored<'sandbox'>): SandboxStatus['resources'] {
-  return (sandbox.spec.resources ?? []).map(({ name, plugin }) => {
-    const record = sandbox.secret.resources[name];
-    const { failure } = record ?? {};
-    const workflow = record?.phase === 'creating' || record?.phase === 'created' ? 'create' : 'delete';
-    return {
-      name,
-      plugin: record?.plugin ?? plugin,
-      ready: record?.phase === 'created',
-      failed: record?.phase === 'failed' || record?.phase === 'undoing',
-      ...(failure !== undefined && { message: failure.message }),
-      ...(failure?.hint !== undefined && { hint: failure.hint }),
-      workflow,
-      steps: Object.entries(record?.[workflow] ?? {}).map(([step, s]) => ({
-        name: step,
-        state: s.state,
-        ...(s.ms !== undefined && { ms: s.ms }),
-      })),
-      ...(failure?.output !== undefined && { output: failure.output }),
-    };
-  });
 }

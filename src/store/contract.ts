@@ -26,6 +26,8 @@ export type Kinds = {
       readonly routingKey: string;
       /** What each resource's plugin did so far, outputs included; by resource name. */
       readonly resources: Readonly<Record<string, ResourceRecord>>;
+      /** How often a failed sandbox was applied again. */
+      readonly tries?: number;
       /** Delete without running the plugins' delete workflows. */
       readonly force?: boolean;
     };

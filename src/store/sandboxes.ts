@@ -19,7 +19,8 @@ export type Applied = {
 };
 
 /**
- * Creates or updates a sandbox. All references are checked against what is there now.
+ * Creates or updates a sandbox. One that has failed is tried again, also with the same document: what was
+ * wrong may have been mended elsewhere. All references are checked against what is there now.
  * @throws OffshootError sandbox/*
  */
 export function applySandbox(store: Store, { name, spec }: Sandbox): Applied {
@@ -35,22 +36,28 @@ export function applySandbox(store: Store, { name, spec }: Sandbox): Applied {
       const failed = Object.values(resources).every(r => r.phase === 'failed');
       if (!same && !failed) throw new OffshootError('sandbox/immutable', { name, path: 'spec.resources' });
     }
+    const again = before?.status?.failed === true;
     const records: Record<string, ResourceRecord> = {};
     for (const resource of spec.resources ?? []) {
       const kept = resources[resource.name];
       // What a version made, that version removes: a newer one is only taken while nothing is there.
       const provisioned = kept !== undefined && kept.phase !== 'failed';
       const plugin = provisioned ? kept.plugin : resolvePlugin(store, resource).name;
-      records[resource.name] = kept?.plugin === plugin ? kept : newResourceRecord(plugin);
+      const fresh = !provisioned && (again || kept?.plugin !== plugin);
+      records[resource.name] = fresh || kept === undefined ? newResourceRecord(plugin) : kept;
     }
     checkReferences(store, spec, records);
     if (before === undefined) {
       const secret = { routingKey: freshRoutingKey(store), resources: records };
       return { object: store.create('sandbox', name, { spec, status: null, secret }), outcome: 'created' };
     }
-    const object = store.modify('sandbox', name, o => ({
+    const object = store.modify('sandbox', name, ({ secret, status }) => ({
       spec,
-      secret: { ...o.secret, resources: records },
+      secret: { ...secret, resources: records, ...(again && { tries: (secret.tries ?? 0) + 1 }) },
+      ...(again &&
+        status !== null && {
+          status: { ...status, failed: false, reason: 'InProgress', message: 'tried again' },
+        }),
     }))!;
     return { object, outcome: object.version === before.version ? 'unchanged' : 'updated' };
   });

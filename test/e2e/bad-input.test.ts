@@ -149,7 +149,7 @@ const failing: readonly (Omit<Case, 'document'> & { readonly plugin?: string; re
       says: [
         /resource "usersDb" of sandbox "bad" failed in step "provision": .*exit code 1/,
         /\| no such tenant/,
-        /hint: mend the cause/,
+        /hint: .*mend the cause and apply again/,
       ],
     },
     {
@@ -231,6 +231,41 @@ test('bad input', async t => {
     assert.equal(mended.code, 0, mended.stderr);
     assert.equal((await cli(['sandbox', 'delete', 'bad'])).code, 0);
     await nothingLeft();
+  });
+
+  await t.test(
+    'a failed sandbox is tried again when the same document is applied and the world was mended',
+    async () => {
+      const input = withResource({ plugin: 'xata-branch', params: { 'parent-branch': 'later' } });
+      assert.equal((await cli(['sandbox', 'apply', '-f', '-'], { input })).code, 1);
+      assert.equal((await cli(['branch', 'create', 'later'])).code, 0);
+      const again = await cli(['sandbox', 'apply', '-f', '-'], { input });
+      assert.equal(again.code, 0, again.stderr);
+      assert.equal((await cli(['sandbox', 'delete', 'bad'])).code, 0);
+      assert.equal((await cli(['branch', 'delete', 'later'])).code, 0);
+      await nothingLeft();
+    },
+  );
+
+  await t.test('an update is ready when the new forks are', async () => {
+    const withEnv = (value: string) =>
+      document(
+        {
+          resources: [],
+          forks: [{ forkOf: fork, customizations: { env: [{ name: 'MARK', value }] } }],
+          endpoints: [{ name: 'users-api', host: 'users-service.demo.svc', port: 3000, protocol: 'http' }],
+        },
+        'update',
+      );
+    assert.equal((await cli(['sandbox', 'apply', '-f', '-'], { input: withEnv('one') })).code, 0);
+    const first = await daemon.labelled('sb-update.');
+    const second = await cli(['sandbox', 'apply', '-f', '-', '-o', 'json'], { input: withEnv('two') });
+    assert.equal(second.code, 0, second.stderr);
+    const { status } = JSON.parse(second.stdout) as SandboxView;
+    assert.equal(status.observedGeneration, 2);
+    assert.ok(status.forks.every(f => f.ready));
+    assert.notDeepEqual(await daemon.labelled('sb-update.'), first);
+    assert.equal((await cli(['sandbox', 'delete', 'update'])).code, 0);
   });
 
   await t.test('cyclic steps', async () => {

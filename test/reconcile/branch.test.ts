@@ -1,0 +1,398 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { silentLog } from '../../src/lib/log.ts';
+import { OffshootError } from '../../src/model/errors.ts';
+import { branchReconciler } from '../../src/reconcile/branch.ts';
+import { createBranch, deleteBranch, deleteProject } from '../../src/store/branches.ts';
+import { openStore } from '../../src/store/sqlite.ts';
+import { defaultProject, testClock } from '../support/documents.ts';
+import { memoryWorld } from '../support/memory-drivers.ts';
+
+const noStart = new OffshootError('postgres/start-failed', {
+  id: 'x',
+  why: 'its port is taken',
+  logFile: 'l',
+});
+
+/** Project `default` with its root, and a reconciler; looks happen when the test asks for them. */
+function testBranches() {
+  const world = memoryWorld();
+  const clock = testClock();
+  const store = openStore(':memory:', clock.now);
+  const main = defaultProject(store);
+  const wanted: string[] = [];
+  /** What was still there when the sessions of a branch were ended. */
+  const dropped: string[] = [];
+  const newReconciler = () =>
+    branchReconciler({
+      store,
+      volumes: world.volumes,
+      servers: world.servers,
+      dropSessions: id =>
+        dropped.push(
+          `${id} ${world.running.has(id) ? 'runs' : 'stopped'} ${world.disk.has(id) ? 'volume' : ''}`,
+        ),
+      enqueue: id => void wanted.push(id),
+      now: clock.now,
+      log: silentLog,
+    });
+  const reconciler = newReconciler();
+  const abort = new AbortController();
+  const grow = (name: string, parent = 'main') => createBranch(store, { project: 'default', name, parent });
+  return {
+    ...world,
+    clock,
+    store,
+    main,
+    abort,
+    wanted,
+    dropped,
+    newReconciler,
+    grow,
+    look: (id: string, by = reconciler, signal: AbortSignal = abort.signal) => by.reconcile(id, signal),
+    awake: (id: string, signal: AbortSignal = abort.signal) => reconciler.awake(id, signal),
+    status: (id: string) => store.get('branch', id)!.status!,
+    /** A child of main that is ready. */
+    async readyChild(name = 'child') {
+      await reconciler.reconcile(main.name, abort.signal);
+      const child = grow(name);
+      await reconciler.reconcile(child.name, abort.signal);
+      return child;
+    },
+    [Symbol.dispose]: () => store.close(),
+  };
+}
+
+const conditions = (status: { conditions: readonly { type: string; status: string }[] }) =>
+  status.conditions.map(c => `${c.type}=${c.status}`).join(' ');
+
+describe('a root branch', () => {
+  it('gets a volume with a new cluster, a server, and a role with a database', async () => {
+    using b = testBranches();
+    await b.look(b.main.name);
+    const volume = b.disk.get(b.main.name)!;
+    assert.deepEqual(volume.record, {
+      id: b.main.name,
+      project: 'default',
+      branch: 'main',
+      createdAt: b.main.createdAt,
+    });
+    assert.equal(volume.complete, true);
+    assert.ok(volume.cluster?.roles.has('app') && volume.cluster.databases.has('app'));
+    assert.ok(b.running.has(b.main.name));
+    const status = b.status(b.main.name);
+    assert.deepEqual([status.state, status.reason, status.observedGeneration], ['ready', 'Ready', 1]);
+    assert.equal(conditions(status), 'VolumeReady=True ServerReady=True AccessReady=True');
+  });
+
+  it('is looked at again without any change', async () => {
+    using b = testBranches();
+    await b.look(b.main.name);
+    const { version } = b.store.get('branch', b.main.name)!;
+    const { pid } = b.running.get(b.main.name)!;
+    const sql = b.disk.get(b.main.name)!.cluster!.sql.length;
+    await b.look(b.main.name);
+    assert.equal(b.store.get('branch', b.main.name)?.version, version);
+    assert.equal(b.running.get(b.main.name)?.pid, pid);
+    assert.equal(b.disk.get(b.main.name)?.cluster?.sql.length, sql);
+  });
+
+  it('goes with its project', async () => {
+    using b = testBranches();
+    await b.look(b.main.name);
+    deleteProject(b.store, 'default');
+    await b.look(b.main.name);
+    assert.equal(b.store.get('branch', b.main.name), undefined);
+    assert.equal(b.disk.size + b.running.size, 0);
+    await b.look(b.main.name); // nothing is left to look at
+  });
+
+  it('needs its project', async () => {
+    using b = testBranches();
+    b.store.remove('project', 'default');
+    await assert.rejects(b.look(b.main.name), { code: 'api/not-found' });
+    assert.equal(b.disk.size, 0);
+  });
+});
+
+describe('passwords', () => {
+  it('reach the server as a verifier only, and are changed when the intent is', async () => {
+    using b = testBranches();
+    const child = await b.readyChild();
+    const { sql } = b.disk.get(child.name)!.cluster!;
+    const verifiers = () => sql.flatMap(s => /^ALTER ROLE "app" PASSWORD '(.*)'$/.exec(s)?.[1] ?? []);
+    const { length } = verifiers();
+    for (const { password } of [b.main.secret, child.secret])
+      assert.ok(!sql.join('\n').includes(password), 'the password itself is in a statement');
+    assert.match(verifiers().at(-1)!, /^SCRAM-SHA-256\$4096:/);
+
+    b.store.modify('branch', child.name, () => ({ secret: { password: 'another' } }));
+    await b.look(child.name);
+    assert.equal(verifiers().length, length + 1);
+    assert.ok(!sql.join('\n').includes('another'));
+  });
+
+  it('of the parent and of all other roles end in the child, before it has its own', async () => {
+    using b = testBranches();
+    const child = await b.readyChild();
+    const { sql } = b.disk.get(child.name)!.cluster!;
+    const own = sql.slice(b.disk.get(b.main.name)!.cluster!.sql.length);
+    const ended = own.findIndex(s => s.includes(`EXECUTE format('ALTER ROLE %I PASSWORD NULL', r.rolname)`));
+    const given = own.findIndex(s => s.startsWith('ALTER ROLE "app" PASSWORD'));
+    assert.ok(ended >= 0 && given > ended);
+    assert.ok(!own.some(s => s.startsWith('CREATE')), 'role and database came with the volume');
+  });
+});
+
+describe('a child', () => {
+  it('is a copy of its parent that runs by itself', async () => {
+    using b = testBranches();
+    await b.look(b.main.name);
+    b.disk.get(b.main.name)!.cluster!.databases.add('theirs');
+    const child = b.grow('child');
+    await b.look(child.name);
+    const volume = b.disk.get(child.name)!;
+    assert.equal(volume.record.parent, b.main.name);
+    assert.ok(volume.cluster!.databases.has('theirs'));
+    volume.cluster!.databases.add('mine');
+    assert.ok(!b.disk.get(b.main.name)!.cluster!.databases.has('mine'));
+    assert.notEqual(b.running.get(child.name)?.socket, b.running.get(b.main.name)?.socket);
+    assert.equal(b.status(child.name).state, 'ready');
+  });
+
+  it('says that it waits for a parent that does not run, and asks for that', async () => {
+    using b = testBranches();
+    const child = b.grow('child');
+    await assert.rejects(b.look(child.name), { code: 'branch/parent-not-ready' });
+    assert.deepEqual(b.wanted, [b.main.name]);
+    const status = b.status(child.name);
+    assert.deepEqual([status.state, status.reason], ['failed', 'BranchParentNotReady']);
+    assert.equal(conditions(status), 'VolumeReady=False ServerReady=Unknown AccessReady=Unknown');
+    assert.equal(b.disk.size, 0);
+    await b.look(b.main.name);
+    await b.look(child.name);
+    assert.equal(b.status(child.name).state, 'ready');
+    assert.equal(b.status(child.name).hint, undefined);
+  });
+
+  it('needs its parent only once', async () => {
+    using b = testBranches();
+    const child = await b.readyChild();
+    b.crash(b.main.name);
+    b.crash(child.name);
+    await b.look(child.name);
+    assert.equal(b.status(child.name).state, 'ready');
+  });
+});
+
+describe('a step that fails', () => {
+  const steps = [
+    { call: 'volumes.ensure', seen: 'VolumeReady=False ServerReady=Unknown AccessReady=Unknown' },
+    { call: 'servers.ensure', seen: 'VolumeReady=True ServerReady=False AccessReady=Unknown' },
+    { call: 'servers.admin', seen: 'VolumeReady=True ServerReady=True AccessReady=False' },
+  ];
+  for (const { call, seen } of steps) {
+    it(`${call}: says why, and is mended by the next look`, async () => {
+      using b = testBranches();
+      b.trouble.fail(call, noStart);
+      await assert.rejects(b.look(b.main.name), error => error === noStart);
+      const status = b.status(b.main.name);
+      assert.deepEqual(
+        [status.state, status.reason, status.message, status.hint],
+        ['failed', 'PostgresStartFailed', noStart.message, noStart.hint],
+      );
+      assert.equal(conditions(status), seen);
+      await assert.rejects(b.awake(b.main.name), {
+        code: 'gateway/branch-not-ready',
+        params: { branch: b.main.name, why: 'PostgresStartFailed' },
+      });
+      b.trouble.mend(call);
+      await b.look(b.main.name);
+      assert.equal(b.status(b.main.name).state, 'ready');
+      assert.ok(b.disk.get(b.main.name)?.cluster?.roles.has('app'));
+    });
+  }
+
+  it('because it was stopped is no failure', async () => {
+    using b = testBranches();
+    const hanging = b.trouble.hang('servers.ensure');
+    const stop = new AbortController();
+    const looking = b.look(b.main.name, undefined, stop.signal);
+    await hanging.reached;
+    stop.abort(new Error('the daemon stops'));
+    await assert.rejects(looking, { message: 'the daemon stops' });
+    assert.equal(b.status(b.main.name).state, 'creating');
+    assert.equal(conditions(b.status(b.main.name)), 'VolumeReady=True');
+  });
+
+  it('does not say of a branch that answers that it is only being made', async () => {
+    using b = testBranches();
+    await b.look(b.main.name);
+    const states: (string | undefined)[] = [];
+    b.store.onChange(c => states.push(c.type === 'put' ? b.status(b.main.name).state : c.type));
+    b.crash(b.main.name);
+    await b.look(b.main.name);
+    assert.deepEqual(states, []);
+  });
+});
+
+describe('a server that ends', () => {
+  it('is asked for and started again; nobody is sent to the old one', async () => {
+    using b = testBranches();
+    await b.look(b.main.name);
+    const before = await b.awake(b.main.name);
+    b.crash(b.main.name);
+    assert.deepEqual(b.wanted, [b.main.name]);
+    const waiting = b.awake(b.main.name);
+    await b.look(b.main.name);
+    const { socket } = await waiting;
+    assert.notEqual(socket, before.socket);
+    assert.equal(socket, b.running.get(b.main.name)?.socket);
+  });
+});
+
+describe('awake', () => {
+  it('says where a branch listens', async () => {
+    using b = testBranches();
+    await b.look(b.main.name);
+    assert.equal((await b.awake(b.main.name)).socket, b.running.get(b.main.name)?.socket);
+    assert.deepEqual(b.wanted, []);
+  });
+
+  it('asks once for a look and waits for a branch that is on its way', async () => {
+    using b = testBranches();
+    const waiting = b.awake(b.main.name);
+    await b.look(b.main.name);
+    assert.equal((await waiting).socket, b.running.get(b.main.name)?.socket);
+    assert.deepEqual(b.wanted, [b.main.name]);
+  });
+
+  it('does not open before the password is set', async () => {
+    using b = testBranches();
+    const admin = b.trouble.hang('servers.admin');
+    const looking = b.look(b.main.name);
+    await admin.reached;
+    assert.ok(b.running.has(b.main.name));
+    const stop = new AbortController();
+    const waiting = b.awake(b.main.name, stop.signal);
+    stop.abort(new Error('no patience'));
+    await assert.rejects(waiting, { message: 'no patience' });
+    admin.release();
+    await looking;
+  });
+
+  it('knows no branch that is not there or is to go', async () => {
+    using b = testBranches();
+    await assert.rejects(b.awake('br0'), { code: 'gateway/branch-unknown' });
+    const child = await b.readyChild();
+    deleteBranch(b.store, child);
+    await assert.rejects(b.awake(child.name), { code: 'gateway/branch-unknown' });
+  });
+});
+
+describe('deleting', () => {
+  it('ends sessions, then the server, then the volume, and the record last', async () => {
+    using b = testBranches();
+    const child = await b.readyChild();
+    deleteBranch(b.store, child);
+    const server = b.trouble.hang(`servers.remove ${child.name}`);
+    const looking = b.look(child.name);
+    await server.reached;
+    assert.deepEqual(b.dropped, [`${child.name} runs volume`]);
+    assert.ok(b.running.has(child.name) && b.disk.has(child.name));
+    assert.equal(b.status(child.name).state, 'deleting');
+    const volume = b.trouble.hang(`volumes.remove ${child.name}`);
+    server.release();
+    await volume.reached;
+    assert.ok(!b.running.has(child.name) && b.disk.has(child.name));
+    assert.ok(b.store.get('branch', child.name));
+    volume.release();
+    await looking;
+    assert.ok(!b.disk.has(child.name));
+    assert.equal(b.store.get('branch', child.name), undefined);
+    assert.ok(b.disk.has(b.main.name) && b.running.has(b.main.name), 'its parent is untouched');
+  });
+
+  it('says when it does not go on, keeps the record, and goes on later', async () => {
+    using b = testBranches();
+    const child = await b.readyChild();
+    deleteBranch(b.store, child);
+    const busy = new OffshootError('volume/busy', { path: '/p', why: 'in use' });
+    b.trouble.fail('volumes.remove', busy);
+    await assert.rejects(b.look(child.name), error => error === busy);
+    assert.deepEqual(
+      b.store.events({ limit: 9 }).map(e => [e.name, e.severity, e.reason, e.message]),
+      [[child.name, 'warning', 'DeleteFailed', busy.message]],
+    );
+    assert.equal(b.status(child.name).state, 'deleting');
+    b.trouble.mend('volumes.remove');
+    await b.look(child.name);
+    assert.equal(b.store.get('branch', child.name), undefined);
+  });
+
+  it('that is stopped is no failure', async () => {
+    using b = testBranches();
+    const child = await b.readyChild();
+    deleteBranch(b.store, child);
+    const hanging = b.trouble.hang('volumes.remove');
+    const stop = new AbortController();
+    const looking = b.look(child.name, undefined, stop.signal);
+    await hanging.reached;
+    stop.abort(new Error('the daemon stops'));
+    await assert.rejects(looking, { message: 'the daemon stops' });
+    assert.deepEqual(b.store.events({ limit: 9 }), []);
+  });
+
+  it('of one that failed does not repeat the old reason', async () => {
+    using b = testBranches();
+    const child = b.grow('child');
+    await assert.rejects(b.look(child.name));
+    deleteBranch(b.store, child);
+    const hanging = b.trouble.hang('servers.remove');
+    const looking = b.look(child.name);
+    await hanging.reached;
+    const { state, reason, message, conditions } = b.status(child.name);
+    assert.deepEqual([state, reason, message, conditions], ['deleting', 'InProgress', 'deleting …', []]);
+    hanging.release();
+    await looking;
+  });
+
+  for (const call of ['volumes.ensure', 'servers.ensure', 'servers.admin']) {
+    it(`of one whose making was cut off at ${call} leaves nothing`, async () => {
+      using b = testBranches();
+      await b.look(b.main.name);
+      const child = b.grow('child');
+      const hanging = b.trouble.hang(`${call} ${child.name}`);
+      const interrupt = new AbortController();
+      const looking = b.look(child.name, undefined, interrupt.signal);
+      await hanging.reached;
+      deleteBranch(b.store, child);
+      interrupt.abort(new Error('the intent changed'));
+      await assert.rejects(looking);
+      await b.look(child.name);
+      assert.deepEqual([...b.disk.keys()], [b.main.name]);
+      assert.deepEqual([...b.running.keys()], [b.main.name]);
+      assert.equal(b.store.get('branch', child.name), undefined);
+    });
+  }
+});
+
+it('a new reconciler takes up what an old one left', async () => {
+  using b = testBranches();
+  const child = await b.readyChild();
+  const { pid } = b.running.get(child.name)!;
+  const half = b.grow('half');
+  const hanging = b.trouble.hang(`volumes.ensure ${half.name}`);
+  const lost = new AbortController();
+  const looking = b.look(half.name, b.newReconciler(), lost.signal);
+  await hanging.reached;
+  b.trouble.mend(`volumes.ensure ${half.name}`);
+
+  const anew = b.newReconciler();
+  for (const id of [b.main.name, child.name, half.name]) await b.look(id, anew);
+  assert.equal(b.running.get(child.name)?.pid, pid, 'what runs is adopted');
+  assert.equal(b.disk.get(half.name)?.complete, true);
+  assert.equal((await anew.awake(half.name, b.abort.signal)).socket, b.running.get(half.name)?.socket);
+  lost.abort();
+  await assert.rejects(looking);
+});
