@@ -8,6 +8,7 @@ import { type BaselineDeps, baselineReconciler, dependents } from './baseline.ts
 import { type BranchReconciler, branchReconciler } from './branch.ts';
 import { branchActions } from './branch-action.ts';
 import { collect, type Leftovers } from './collect.ts';
+import { forkRunner } from './forks.ts';
 import { createQueue, type Queue, type Result } from './queue.ts';
 import { resourceRunner } from './resource.ts';
 import { computeRoutes } from './routes.ts';
@@ -56,7 +57,7 @@ export function createLoop(deps: LoopDeps): Loop {
   const branches = branchReconciler({ ...deps, enqueue: id => enqueue('branch', id) });
   const actions = branchActions({ store, gateway: deps.gateway });
   const resources = resourceRunner({ ...deps, actions });
-  const sandbox = sandboxReconciler({ ...deps, resources });
+  const sandbox = sandboxReconciler({ ...deps, resources, forks: forkRunner(deps) });
   const baseline = baselineReconciler(deps);
 
   const project = async (name: string): Promise<Result> => {

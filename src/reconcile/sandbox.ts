@@ -1,27 +1,25 @@
 /** A sandbox: resources, then forks, then endpoints; backwards to delete. */
-import type { Ctx, WorkloadDriver } from '../drivers/contract.ts';
+import type { Ctx } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
 import { backoffMs } from '../lib/wait.ts';
-import { deriveFork } from '../model/derive.ts';
 import { endpointsOf, type PreviewSite, previewUrl } from '../model/endpoint.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
-import type { Deployment } from '../model/kubernetes.ts';
 import type { ResourceRecord } from '../model/resource-record.ts';
-import type { Fork, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
+import type { SandboxStatus } from '../model/sandbox.ts';
 import { deleteTime } from '../model/ttl.ts';
 import { deleteBranch } from '../store/branches.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { deleteSandbox } from '../store/sandboxes.ts';
 import { whenObject } from '../store/wait.ts';
-import { deploymentManifest } from './baseline.ts';
+import type { ForkRunner, ForkStatus } from './forks.ts';
 import type { Result } from './queue.ts';
 import type { ResourceRunner } from './resource.ts';
 import { type Outcome, reasonOf, type Walk, walk } from './steps.ts';
-import { forkId, forkIdPrefix, sandboxOwner, workloadSpec } from './workload-spec.ts';
+import { sandboxOwner } from './workload-spec.ts';
 
 export type SandboxDeps = {
   readonly store: Store;
-  readonly workloads: WorkloadDriver;
+  readonly forks: ForkRunner;
   readonly resources: ResourceRunner;
   readonly site: () => PreviewSite;
   readonly retry: { readonly baseMs: number; readonly maxMs: number };
@@ -31,10 +29,8 @@ export type SandboxDeps = {
 
 export type SandboxReconciler = (name: string, signal: AbortSignal) => Promise<Result>;
 
-type ForkStatus = SandboxStatus['forks'][number];
-
 export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
-  const { store, workloads, now } = deps;
+  const { store, now } = deps;
 
   const reconcile: SandboxReconciler = async (name, signal) => {
     const sandbox = store.get('sandbox', name);
@@ -62,7 +58,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       {
         condition: 'ForksReady',
         async run() {
-          forks = await ensureForks(sandbox, ctx);
+          forks = await deps.forks.ensure(sandbox, ctx);
           return forksOutcome(forks);
         },
       },
@@ -122,62 +118,6 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 
   // --- forks ------------------------------------------------------------------------------------
 
-  const ensureForks = async (sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<readonly ForkStatus[]> => {
-    const wanted = sandbox.spec.forks ?? [];
-    const ids = new Set(wanted.map(f => forkIdOf(sandbox.name, f.forkOf)));
-    const prefix = forkIdPrefix(sandbox.name);
-    const surplus = (await workloads.list(ctx)).filter(id => id.startsWith(prefix) && !ids.has(id));
-    await Promise.all(surplus.map(id => workloads.remove(id, ctx)));
-    const found = new Map<string, ForkStatus>();
-    // A fork may name another fork's address, which is known as soon as that one has been asked for.
-    let open = [...wanted];
-    while (open.length > 0) {
-      const before = open.length;
-      const blocked: Fork[] = [];
-      for (const fork of open) {
-        if (dependsOnOpen(fork, open)) blocked.push(fork);
-        else found.set(forkIdOf(sandbox.name, fork.forkOf), await ensureFork(sandbox, fork, found, ctx));
-      }
-      open = blocked;
-      if (open.length === before)
-        throw new OffshootError('sandbox/fork-cycle', {
-          sandbox: sandbox.name,
-          forks: open.map(f => f.forkOf.name).join(', '),
-        });
-    }
-    return wanted.map(f => found.get(forkIdOf(sandbox.name, f.forkOf))!);
-  };
-
-  const ensureFork = async (
-    sandbox: Stored<'sandbox'>,
-    fork: Fork,
-    others: ReadonlyMap<string, ForkStatus>,
-    ctx: Ctx,
-  ): Promise<ForkStatus> => {
-    const { namespace, name } = fork.forkOf;
-    const baseline = deploymentManifest(store, namespace, name);
-    if (baseline === undefined) {
-      const path = `the fork of ${namespace}/${name}`;
-      throw new OffshootError('sandbox/baseline-missing', { path, what: 'Deployment', name, namespace });
-    }
-    const deployment = deriveFork({
-      baseline: baseline.spec as Deployment,
-      fork,
-      sandboxName: sandbox.name,
-      routingKey: sandbox.secret.routingKey,
-      resourceOutputs: outputsOf(store.get('sandbox', sandbox.name) ?? sandbox),
-      forkServices: key => {
-        const [address] = Object.values(others.get(forkIdOf(sandbox.name, key))?.ports ?? {}).flat();
-        return address && { Host: address.host, Port: address.port };
-      },
-    });
-    const id = forkIdOf(sandbox.name, fork.forkOf);
-    const seen = await workloads.ensure(id, workloadSpec(store, sandboxOwner(sandbox.name), deployment), ctx);
-    const { ready, reason, message, restarts, ports } = seen;
-    const log = !ready && seen.log.length > 0 ? { log: seen.log.slice(-20) } : {};
-    return { name: fork.name ?? name, forkOf: fork.forkOf, ready, reason, message, restarts, ports, ...log };
-  };
-
   const forksOutcome = (forks: readonly ForkStatus[]): Outcome => {
     const waiting = forks.find(f => !f.ready);
     if (waiting === undefined) {
@@ -210,9 +150,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
     try {
       // The routes are gone already: the table is computed from intent, and this intent is to go.
       setStatus(sandbox, { ready: false, reason: 'Deleting', message: 'its forks are being stopped' });
-      const prefix = forkIdPrefix(name);
-      const ids = (await workloads.list(ctx)).filter(id => id.startsWith(prefix));
-      await Promise.all(ids.map(id => workloads.remove(id, ctx)));
+      await deps.forks.remove(name, ctx);
       if (sandbox.secret.force !== true) {
         setStatus(sandbox, { ready: false, reason: 'Deleting', message: 'its resources are being removed' });
         await Promise.all((sandbox.spec.resources ?? []).map(r => deps.resources.remove(sandbox, r, ctx)));
@@ -295,29 +233,4 @@ function isFinal({ stopped, error }: Walk, forks: readonly ForkStatus[]): boolea
   if (error !== undefined) return !toOffshootError(error).row.retry;
   if (stopped !== undefined && finalReasons.has(stopped.outcome.reason)) return true;
   return forks.some(f => !f.ready && f.reason === 'CrashLoopBackOff' && f.restarts >= hopelessRestarts);
-}
-
-const forkIdOf = (sandbox: string, { namespace, name }: WorkloadKey): string =>
-  forkId(sandbox, namespace, name);
-
-const sameWorkload = (a: WorkloadKey, b: WorkloadKey): boolean =>
-  a.namespace === b.namespace && a.name === b.name;
-
-const dependsOnOpen = (fork: Fork, open: readonly Fork[]): boolean =>
-  (fork.customizations?.env ?? []).some(({ valueFrom }) => {
-    if (valueFrom === undefined || !('fork' in valueFrom)) return false;
-    return open.some(other => other !== fork && sameWorkload(other.forkOf, valueFrom.fork.forkOf));
-  });
-
-/** resource name → `step.output` → value */
-function outputsOf(sandbox: Stored<'sandbox'>): Record<string, Record<string, string>> {
-  const all: Record<string, Record<string, string>> = {};
-  for (const [resource, record] of Object.entries(sandbox.secret.resources)) {
-    const outputs: Record<string, string> = {};
-    for (const [step, { outputs: values = {} }] of Object.entries(record.create)) {
-      for (const [output, value] of Object.entries(values)) outputs[`${step}.${output}`] = value;
-    }
-    all[resource] = outputs;
-  }
-  return all;
 }

@@ -126,6 +126,32 @@ describe('applying a sandbox', () => {
     assert.deepEqual([resources.more?.plugin, resources.more?.phase], ['table@1.1.0', 'creating']);
   });
 
+  it('tries one that has failed again, also with the same document; what is there stays', () => {
+    using s = baselineStore();
+    const wish = { resources: [db, { ...db, name: 'more' }] };
+    s.apply('one', wish);
+    s.reach('one', { db: 'failed', more: 'created' });
+    const more = s.store.get('sandbox', 'one')?.secret.resources.more;
+    const status = {
+      ready: false,
+      failed: true,
+      reason: 'ResourceFailed',
+      message: 'no',
+      observedGeneration: 1,
+      conditions: [],
+      forks: [],
+      endpoints: [],
+    };
+    s.store.modify('sandbox', 'one', () => ({ status }));
+    const { object, outcome } = s.apply('one', wish);
+    assert.equal(outcome, 'updated');
+    assert.deepEqual([object.generation, object.secret.tries], [1, 1]);
+    assert.deepEqual([object.status?.failed, object.status?.reason], [false, 'InProgress']);
+    assert.equal(object.secret.resources.db?.phase, 'creating');
+    assert.deepEqual(object.secret.resources.more, more);
+    assert.equal(s.apply('one', wish).outcome, 'unchanged');
+  });
+
   it('keeps nothing of a document that is refused', () => {
     using s = baselineStore();
     const version = s.store.version();

@@ -42,6 +42,8 @@ export type MemoryWorld = {
   readonly disk: Map<string, Volume>;
   readonly running: Map<string, ServerSeen>;
   readonly workloadsOf: Map<string, MemoryWorkload>;
+  /** Images that this machine cannot run yet. */
+  readonly unknownImages: Set<string>;
   /** What scripts made and did not remove. */
   readonly things: Set<string>;
   /** Ids of the steps that came to their end, in that order. */
@@ -52,9 +54,11 @@ export type MemoryWorld = {
   crash(id: string): void;
   /** Changes what is seen of a workload. */
   become(id: string, change: Partial<WorkloadSeen>): void;
-  /** What workloads are like when they have just been started; default: ready. */
-  born: Pick<WorkloadSeen, 'ready' | 'reason' | 'message'>;
+  /** What workloads are like from now on when they have just been started; at first: ready. */
+  startAs(seen: Born): void;
 };
+
+type Born = Pick<WorkloadSeen, 'ready' | 'reason' | 'message'>;
 
 export type MemoryWorkload = { readonly spec: WorkloadSpec; seen: WorkloadSeen; readonly starts: number };
 
@@ -68,15 +72,18 @@ export function memoryWorld(): MemoryWorld {
   const exits = new Listeners();
   const changes = new Listeners();
   const workloadsOf: MemoryWorld['workloadsOf'] = new Map();
-  const world: MemoryWorld = {
+  const unknownImages = new Set<string>();
+  let born: Born = { ready: true, reason: 'Running', message: 'all containers are ready' };
+  return {
     volumes: volumeDriver(disk, trouble),
     servers: serverDriver(disk, running, exits, trouble),
-    workloads: workloadDriver(workloadsOf, () => world.born, changes, trouble),
+    workloads: workloadDriver({ workloadsOf, unknownImages }, () => born, changes, trouble),
     steps: stepDriver({ things, stepsDone, stepsRunning }, trouble),
     trouble,
     disk,
     running,
     workloadsOf,
+    unknownImages,
     things,
     stepsDone,
     stepsRunning,
@@ -89,9 +96,10 @@ export function memoryWorld(): MemoryWorld {
       workload.seen = { ...workload.seen, ...change };
       changes.tell(id);
     },
-    born: { ready: true, reason: 'Running', message: 'all containers are ready' },
+    startAs(seen) {
+      born = seen;
+    },
   };
-  return world;
 }
 
 /** What goes wrong: by call, e.g. `volumes.ensure br1`, or `volumes.ensure` for every id. */
@@ -264,8 +272,8 @@ function execute(cluster: Cluster, sql: string, params: readonly unknown[]): Rec
 }
 
 function workloadDriver(
-  workloads: MemoryWorld['workloadsOf'],
-  born: () => MemoryWorld['born'],
+  { workloadsOf: workloads, unknownImages }: Pick<MemoryWorld, 'workloadsOf' | 'unknownImages'>,
+  born: () => Born,
   changes: Listeners,
   trouble: Trouble,
 ): WorkloadDriver {
@@ -282,16 +290,21 @@ function workloadDriver(
     },
     async ensure(id, spec, ctx) {
       await trouble.meet('workloads.ensure', id, ctx);
-      const specHash = JSON.stringify(spec);
+      const { containers } = spec.deployment.spec.template.spec;
+      const unknown = containers.map(c => c.image).filter(image => unknownImages.has(image));
+      const specHash = JSON.stringify({ spec, unknown });
       const there = workloads.get(id);
       if (there?.seen.specHash === specHash) return there.seen;
-      const containers = spec.deployment.spec.template.spec.containers;
       const declared = containers.flatMap(c => c.ports ?? []).map(p => p.containerPort);
       // A port stays the same over restarts.
       const ports = Object.fromEntries(
         declared.map(p => [p, there?.seen.ports[p] ?? [{ host: '127.0.0.1', port: ++port }]]),
       );
-      const seen = { owner: spec.owner, specHash, ...born(), restarts: 0, ports, log: [] };
+      const state =
+        unknown.length === 0
+          ? born()
+          : { ready: false, reason: 'ImageUnknown', message: `nothing runs ${unknown}` };
+      const seen = { owner: spec.owner, specHash, ...state, restarts: 0, ports, log: [] };
       workloads.set(id, { spec, seen, starts: (there?.starts ?? 0) + 1 });
       return seen;
     },

@@ -1,0 +1,127 @@
+/** The forks of one sandbox: derived from the baseline, asked for from the workload runtime. */
+import type { Ctx, WorkloadDriver, WorkloadSpec } from '../drivers/contract.ts';
+import { deriveFork } from '../model/derive.ts';
+import { OffshootError } from '../model/errors.ts';
+import type { Deployment } from '../model/kubernetes.ts';
+import type { Fork, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
+import type { Store, Stored } from '../store/contract.ts';
+import { deploymentManifest } from './baseline.ts';
+import { forkId, forkIdPrefix, sandboxOwner, workloadSpec } from './workload-spec.ts';
+
+export type ForkStatus = SandboxStatus['forks'][number];
+
+export type ForkRunner = {
+  /** Asks for all forks of the document and removes what is no longer in it. @returns one status per fork, in order */
+  ensure(sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<readonly ForkStatus[]>;
+  remove(sandbox: string, ctx: Ctx): Promise<void>;
+};
+
+export function forkRunner({
+  store,
+  workloads,
+}: {
+  readonly store: Store;
+  readonly workloads: WorkloadDriver;
+}): ForkRunner {
+  const removeBut = async (sandbox: string, keep: ReadonlySet<string>, ctx: Ctx): Promise<void> => {
+    const prefix = forkIdPrefix(sandbox);
+    const surplus = (await workloads.list(ctx)).filter(id => id.startsWith(prefix) && !keep.has(id));
+    await Promise.all(surplus.map(id => workloads.remove(id, ctx)));
+  };
+
+  const ensureOne = async (
+    sandbox: Stored<'sandbox'>,
+    fork: Fork,
+    others: ReadonlyMap<string, ForkStatus>,
+    ctx: Ctx,
+  ): Promise<ForkStatus> => {
+    const spec = forkSpec(store, sandbox, fork, key => others.get(forkIdOf(sandbox.name, key))?.ports);
+    const seen = await workloads.ensure(forkIdOf(sandbox.name, fork.forkOf), spec, ctx);
+    const { ready, reason, message, restarts, ports } = seen;
+    const log = !ready && seen.log.length > 0 ? { log: seen.log.slice(-20) } : {};
+    const name = fork.name ?? fork.forkOf.name;
+    return { name, forkOf: fork.forkOf, ready, reason, message, restarts, ports, ...log };
+  };
+
+  return {
+    async ensure(sandbox, ctx) {
+      const wanted = sandbox.spec.forks ?? [];
+      await removeBut(sandbox.name, new Set(wanted.map(f => forkIdOf(sandbox.name, f.forkOf))), ctx);
+      const found = new Map<string, ForkStatus>();
+      // A fork may name another fork's address, which is known as soon as that one has been asked for.
+      for (let open = [...wanted]; open.length > 0; ) {
+        const blocked = open.filter(fork => dependsOnOpen(fork, open));
+        if (blocked.length === open.length) {
+          const forks = open.map(f => f.forkOf.name).join(', ');
+          throw new OffshootError('sandbox/fork-cycle', { sandbox: sandbox.name, forks });
+        }
+        for (const fork of open.filter(f => !blocked.includes(f))) {
+          found.set(forkIdOf(sandbox.name, fork.forkOf), await ensureOne(sandbox, fork, found, ctx));
+        }
+        open = blocked;
+      }
+      return wanted.map(f => found.get(forkIdOf(sandbox.name, f.forkOf))!);
+    },
+
+    remove: (sandbox, ctx) => removeBut(sandbox, new Set(), ctx),
+  };
+}
+
+/**
+ * What the runtime is asked for to run `fork`.
+ * @param portsOf where another fork of the sandbox answers, if that is known
+ * @throws OffshootError sandbox/baseline-missing, fork/*
+ */
+export function forkSpec(
+  store: Store,
+  sandbox: Stored<'sandbox'>,
+  fork: Fork,
+  portsOf: (key: WorkloadKey) => ForkStatus['ports'] | undefined,
+): WorkloadSpec {
+  const { namespace, name } = fork.forkOf;
+  const baseline = deploymentManifest(store, namespace, name);
+  if (baseline === undefined) {
+    const path = `the fork of ${namespace}/${name}`;
+    throw new OffshootError('sandbox/baseline-missing', { path, what: 'Deployment', name, namespace });
+  }
+  const deployment = deriveFork({
+    baseline: baseline.spec as Deployment,
+    fork,
+    sandboxName: sandbox.name,
+    routingKey: sandbox.secret.routingKey,
+    // The journal has moved on since the sandbox was read.
+    resourceOutputs: outputsOf(store.get('sandbox', sandbox.name) ?? sandbox),
+    forkServices: key => {
+      const [address] = Object.values(portsOf(key) ?? {}).flat();
+      return address && { Host: address.host, Port: address.port };
+    },
+  });
+  return workloadSpec(store, sandboxOwner(sandbox.name), deployment);
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+const forkIdOf = (sandbox: string, { namespace, name }: WorkloadKey): string =>
+  forkId(sandbox, namespace, name);
+
+const sameWorkload = (a: WorkloadKey, b: WorkloadKey): boolean =>
+  a.namespace === b.namespace && a.name === b.name;
+
+const dependsOnOpen = (fork: Fork, open: readonly Fork[]): boolean =>
+  (fork.customizations?.env ?? []).some(({ valueFrom }) => {
+    if (valueFrom === undefined || !('fork' in valueFrom)) return false;
+    return open.some(other => other !== fork && sameWorkload(other.forkOf, valueFrom.fork.forkOf));
+  });
+
+/** resource name → `step.output` → value */
+function outputsOf(sandbox: Stored<'sandbox'>): Record<string, Record<string, string>> {
+  const all: Record<string, Record<string, string>> = {};
+  for (const [resource, record] of Object.entries(sandbox.secret.resources)) {
+    const outputs: Record<string, string> = {};
+    for (const [step, { outputs: values = {} }] of Object.entries(record.create)) {
+      for (const [output, value] of Object.entries(values)) outputs[`${step}.${output}`] = value;
+    }
+    all[resource] = outputs;
+  }
+  return all;
+}

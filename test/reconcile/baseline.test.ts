@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { silentLog } from '../../src/lib/log.ts';
+import type { Address } from '../../src/model/route.ts';
+import { baselineReconciler } from '../../src/reconcile/baseline.ts';
+import { openStore } from '../../src/store/sqlite.ts';
+import { configMap, deploy, deployment, service } from '../support/documents.ts';
+import { memoryWorld } from '../support/memory-drivers.ts';
+
+/** Addresses are 127.77.0.1 with the first free port from the Service's own on. */
+function testBaseline() {
+  const world = memoryWorld();
+  const store = openStore(':memory:');
+  const problems = new Map<number, string>();
+  const allocate = (_service: string, port: number, taken: readonly Address[]): Address => {
+    let free = port;
+    while (taken.some(a => a.port === free)) free += 1;
+    return { host: '127.77.0.1', port: free };
+  };
+  const reconcile = baselineReconciler({
+    store,
+    workloads: world.workloads,
+    allocate,
+    listenProblem: ({ port }) => problems.get(port),
+    log: silentLog,
+  });
+  return {
+    ...world,
+    store,
+    problems,
+    look: (name: string) => reconcile(name, new AbortController().signal),
+    status: (name: string) => store.get('manifest', name)?.status,
+    remove: (name: string) => void store.modify('manifest', name, () => ({ deleted: true })),
+    [Symbol.dispose]: () => store.close(),
+  };
+}
+
+describe('a Deployment', () => {
+  it('runs, says how it is, and stops when it is to go', async () => {
+    using b = testBaseline();
+    b.startAs({ ready: false, reason: 'Starting', message: 'wait' });
+    const name = deploy(b.store, deployment('users'));
+    await b.look(name);
+    b.become('base.demo.users', { log: ['one', 'two'], restarts: 1 });
+    await b.look(name);
+    assert.deepEqual(
+      { ...b.status(name), ports: undefined },
+      {
+        ready: false,
+        reason: 'Starting',
+        message: 'wait',
+        observedGeneration: 1,
+        ports: undefined,
+        restarts: 1,
+        log: ['one', 'two'],
+      },
+    );
+    b.become('base.demo.users', { ready: true, reason: 'Running' });
+    await b.look(name);
+    assert.deepEqual([b.status(name)?.ready, b.status(name)?.log], [true, undefined]);
+    assert.equal(b.workloadsOf.get('base.demo.users')?.spec.owner, 'baseline');
+    b.remove(name);
+    await b.look(name);
+    assert.equal(b.workloadsOf.size, 0);
+    assert.equal(b.store.get('manifest', name), undefined);
+    await b.look(name);
+  });
+
+  it('gets what its containers refer to', async () => {
+    using b = testBaseline();
+    const envFrom = [{ configMapRef: { name: 'one' } }, { secretRef: { name: 'three' } }];
+    const env = [{ name: 'A', valueFrom: { secretKeyRef: { name: 'two', key: 'k' } } }];
+    const metadata = { name: 'two', namespace: 'demo' };
+    const name = deploy(
+      b.store,
+      configMap('one', { a: '1' }),
+      configMap('unused', { b: '2' }),
+      { apiVersion: 'v1', kind: 'Secret', metadata, data: { k: 'v' } },
+      deployment('users', { env, envFrom }),
+    );
+    await b.look(name);
+    assert.deepEqual(b.workloadsOf.get('base.demo.users')?.spec.refs, {
+      configMaps: { 'demo/one': { a: '1' } },
+      secrets: { 'demo/two': { k: 'v' } },
+    });
+  });
+
+  it('knows the services: by variable those of its namespace, by name all', async () => {
+    using b = testBaseline();
+    const other = service('far', { port: 90 });
+    const names = [
+      deploy(b.store, service('users', { port: 80 })),
+      deploy(b.store, { ...other, metadata: { ...other.metadata, namespace: 'elsewhere' } }),
+    ];
+    deploy(b.store, service('unknown', { port: 70 })); // has no address yet
+    for (const name of names) await b.look(name);
+    await b.look(deploy(b.store, deployment('users')));
+    const { env, hosts } = b.workloadsOf.get('base.demo.users')!.spec.network;
+    assert.equal(env.USERS_SERVICE_HOST, '127.77.0.1');
+    assert.equal(env.USERS_SERVICE_PORT, '80');
+    assert.ok(!('FAR_SERVICE_HOST' in env) && !('UNKNOWN_SERVICE_HOST' in env));
+    assert.deepEqual(
+      hosts.map(h => h.names),
+      [
+        ['users.demo', 'users.demo.svc', 'users.demo.svc.cluster.local', 'users'],
+        ['far.elsewhere', 'far.elsewhere.svc', 'far.elsewhere.svc.cluster.local'],
+      ],
+    );
+  });
+});
+
+describe('a Service', () => {
+  it('gets an address for each port and keeps it', async () => {
+    using b = testBaseline();
+    const name = deploy(b.store, service('users', { name: 'a', port: 80 }, { name: 'b', port: 81 }));
+    await b.look(name);
+    const addresses = { 80: { host: '127.77.0.1', port: 80 }, 81: { host: '127.77.0.1', port: 81 } };
+    assert.deepEqual(b.status(name)?.addresses, addresses);
+    deploy(b.store, service('users', { name: 'b', port: 81 }, { name: 'c', port: 82 }));
+    await b.look(name);
+    assert.deepEqual(b.status(name)?.addresses, { 81: addresses[81], 82: { host: '127.77.0.1', port: 82 } });
+  });
+
+  it('never gets an address that another one has, nor one of its own ports', async () => {
+    using b = testBaseline();
+    const first = deploy(b.store, service('users', { port: 80 }));
+    await b.look(first);
+    const second = deploy(b.store, service('orders', { name: 'a', port: 80 }, { name: 'b', port: 81 }));
+    await b.look(second);
+    assert.deepEqual(
+      Object.values(b.status(second)?.addresses ?? {}).map(a => a.port),
+      [81, 82],
+    );
+  });
+
+  it('says when the router cannot open its address', async () => {
+    using b = testBaseline();
+    const name = deploy(b.store, service('users', { port: 80 }));
+    b.problems.set(80, 'listen EADDRINUSE');
+    await b.look(name);
+    assert.deepEqual(
+      [b.status(name)?.ready, b.status(name)?.reason, b.status(name)?.message],
+      [false, 'PortTaken', 'listen EADDRINUSE'],
+    );
+    b.problems.clear();
+    await b.look(name);
+    assert.deepEqual([b.status(name)?.ready, b.status(name)?.reason], [true, 'Listening']);
+    b.remove(name);
+    await b.look(name);
+    assert.equal(b.store.get('manifest', name), undefined);
+  });
+});
+
+describe('what only waits to be referred to', () => {
+  it('is ready at once and goes at once', async () => {
+    using b = testBaseline();
+    const name = deploy(b.store, configMap('one', {}));
+    await b.look(name);
+    assert.deepEqual([b.status(name)?.ready, b.status(name)?.reason], [true, 'Stored']);
+    b.remove(name);
+    await b.look(name);
+    assert.equal(b.store.get('manifest', name), undefined);
+  });
+});

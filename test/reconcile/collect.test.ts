@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { silentLog } from '../../src/lib/log.ts';
+import { collect } from '../../src/reconcile/collect.ts';
+import { baselineId, forkId, workloadSpec } from '../../src/reconcile/workload-spec.ts';
+import { openStore } from '../../src/store/sqlite.ts';
+import { applied, defaultProject, deploy, deployment, fork } from '../support/documents.ts';
+import { memoryWorld } from '../support/memory-drivers.ts';
+
+/** A world in which Deployment `users`, a sandbox `sb` with a fork of it and branch main are intended, and are there. */
+async function testWorld() {
+  const world = memoryWorld();
+  const store = openStore(':memory:');
+  const main = defaultProject(store);
+  const abort = new AbortController();
+  const ctx = { signal: abort.signal, log: silentLog };
+  deploy(store, deployment('users'));
+  applied(store, 'sb', { forks: [fork('users')] });
+  const volume = (id: string) =>
+    world.volumes.ensure(
+      id,
+      {
+        record: { id, project: 'default', branch: id, createdAt: '2030-01-01T00:00:00Z' },
+        prepare: dir => world.servers.initialise(dir, ctx),
+      },
+      ctx,
+    );
+  const run = (id: string, owner: string) =>
+    world.workloads.ensure(id, workloadSpec(store, owner, deployment('users')), ctx);
+  const server = async (id: string) =>
+    world.servers.ensure(id, { dataDir: (await volume(id)).dataDir, name: id }, ctx);
+  await server(main.name);
+  await run(baselineId('demo', 'users'), 'baseline');
+  await run(forkId('sb', 'demo', 'users'), 'sandbox/sb');
+  world.stepsRunning.add('sb.db.create.make');
+  return {
+    ...world,
+    store,
+    main,
+    abort,
+    volume,
+    server,
+    run,
+    collect: () => collect({ store, ...world }, ctx),
+    [Symbol.dispose]: () => store.close(),
+  };
+}
+
+it('leaves what is intended alone, also what is only half made or about to go', async () => {
+  using w = await testWorld();
+  w.disk.get(w.main.name)!.complete = false;
+  w.store.modify('branch', w.main.name, () => ({ deleted: true }));
+  w.store.modify('sandbox', 'sb', () => ({ deleted: true }));
+  w.store.modify('manifest', 'Deployment/demo/users', () => ({ deleted: true }));
+  assert.deepEqual(await w.collect(), { removed: [], orphans: [] });
+  assert.deepEqual([w.disk.size, w.running.size, w.workloadsOf.size, w.stepsRunning.size], [1, 1, 2, 1]);
+});
+
+it('removes what nothing in the store asks for', async () => {
+  using w = await testWorld();
+  await w.server('br-lost');
+  w.disk.get('br-lost')!.complete = false;
+  await w.run(baselineId('demo', 'gone'), 'baseline');
+  await w.run(forkId('sb2', 'demo', 'users'), 'sandbox/sb2');
+  w.stepsRunning.add('s.db.create.make');
+  const { removed, orphans } = await w.collect();
+  assert.deepEqual(removed, [
+    'server br-lost',
+    'half-made volume br-lost',
+    'workload base.demo.gone',
+    'workload sb-sb2.demo.users',
+    'step s.db.create.make',
+  ]);
+  assert.deepEqual(orphans, []);
+  assert.deepEqual([...w.disk.keys()], [w.main.name]);
+  assert.deepEqual([...w.running.keys()], [w.main.name]);
+  assert.deepEqual([...w.workloadsOf.keys()], ['base.demo.users', 'sb-sb.demo.users']);
+  assert.deepEqual([...w.stepsRunning], ['sb.db.create.make']);
+});
+
+it('only reports a complete volume of no branch: data is never removed on a guess', async () => {
+  using w = await testWorld();
+  await w.server('br-lost');
+  assert.deepEqual(await w.collect(), { removed: ['server br-lost'], orphans: ['br-lost'] });
+  assert.equal(w.disk.get('br-lost')?.complete, true);
+  assert.deepEqual(await w.collect(), { removed: [], orphans: ['br-lost'] });
+});
+
+it('goes on with the rest when one thing cannot be removed', async () => {
+  using w = await testWorld();
+  await w.server('br-lost');
+  w.disk.get('br-lost')!.complete = false;
+  await w.run(forkId('gone', 'demo', 'users'), 'sandbox/gone');
+  w.trouble.fail('servers.remove', new Error('it does not listen'));
+  w.trouble.fail('volumes.remove', new Error('it is in use'));
+  assert.deepEqual((await w.collect()).removed, ['workload sb-gone.demo.users']);
+  w.trouble.mend('servers.remove');
+  w.trouble.mend('volumes.remove');
+  assert.deepEqual((await w.collect()).removed, ['server br-lost', 'half-made volume br-lost']);
+});
+
+it('stops when it is told to', async () => {
+  using w = await testWorld();
+  await w.server('br-lost');
+  await w.run(forkId('gone', 'demo', 'users'), 'sandbox/gone');
+  const removing = w.trouble.hang('servers.remove');
+  const collecting = w.collect();
+  await removing.reached;
+  w.abort.abort(new Error('the daemon stops'));
+  await assert.rejects(collecting, { message: 'the daemon stops' });
+  assert.ok(w.workloadsOf.has('sb-gone.demo.users'));
+});

@@ -1,0 +1,444 @@
+/** The reconcilers together, as the daemon runs them, on drivers in memory. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { silentLog } from '../../src/lib/log.ts';
+import { until } from '../../src/lib/wait.ts';
+import { OffshootError } from '../../src/model/errors.ts';
+import type { Address } from '../../src/model/route.ts';
+import { createLoop, type Loop } from '../../src/reconcile/loop.ts';
+import { createBranch, deleteBranch, deleteProject, findBranch } from '../../src/store/branches.ts';
+import type { Kind, Store, Stored } from '../../src/store/contract.ts';
+import { deleteSandbox } from '../../src/store/sandboxes.ts';
+import { openStore } from '../../src/store/sqlite.ts';
+import { whenObject } from '../../src/store/wait.ts';
+import {
+  applied,
+  branchPlugin,
+  configMap,
+  defaultProject,
+  deploy,
+  deployment,
+  fork,
+  install,
+  service,
+  step,
+  tablePlugin,
+} from '../support/documents.ts';
+import { type MemoryWorld, memoryWorld } from '../support/memory-drivers.ts';
+
+/** A running loop on `store` and `world`, whose addresses are 127.77.0.1 with the Service's port. */
+function loopOn(store: Store, world: MemoryWorld, problems: ReadonlyMap<number, string> = new Map()): Loop {
+  return createLoop({
+    ...world,
+    store,
+    dropSessions: () => {},
+    gateway: () => ({ host: '127.0.0.1', port: 7432 }),
+    site: () => ({ domain: 'localhost', scheme: 'http', port: 7480 }),
+    scriptEnv: () => ({}),
+    keep: [],
+    allocate: (_service: string, port: number): Address => ({ host: '127.77.0.1', port }),
+    listenProblem: ({ port }) => problems.get(port),
+    retry: { baseMs: 1, maxMs: 4 },
+    collectEveryMs: 3_600_000,
+    now: () => new Date(),
+    log: silentLog,
+  });
+}
+
+/** A loop that runs, in a world with project `default` and plugins `table` and `branch`. */
+async function testLoop() {
+  const world = memoryWorld();
+  const store = openStore(':memory:');
+  const main = defaultProject(store);
+  install(store, 'table', tablePlugin);
+  install(store, 'branch', branchPlugin);
+  const problems = new Map<number, string>();
+  const loop = loopOn(store, world, problems);
+  await loop.start();
+  const signal = AbortSignal.timeout(10_000);
+  const when = <K extends Kind, T>(
+    kind: K,
+    name: string,
+    probe: (o: Stored<K> | undefined) => T | undefined,
+  ) => whenObject(store, kind, name, probe, signal);
+  return {
+    ...world,
+    world,
+    store,
+    main,
+    loop,
+    problems,
+    when,
+    gone: (kind: Kind, name: string) => when(kind, name, o => (o === undefined ? true : undefined)),
+    sandboxReady: (name: string) => when('sandbox', name, o => (o?.status?.ready ? o : undefined)),
+    sandboxSays: (name: string, reason: string) =>
+      when('sandbox', name, o => (o?.status?.reason === reason ? o.status : undefined)),
+    manifestSays: (name: string, reason: string) =>
+      when('manifest', name, o => (o?.status?.reason === reason ? o.status : undefined)),
+    branchReady: (id: string) => when('branch', id, o => (o?.status?.state === 'ready' ? o : undefined)),
+    eventually: (what: string, probe: () => boolean) =>
+      until(() => (probe() ? true : undefined), { what, deadlineMs: 10_000 }),
+    /** The environment value of a workload's first container. */
+    env: (id: string, name: string) =>
+      world.workloadsOf
+        .get(id)
+        ?.spec.deployment.spec.template.spec.containers[0]?.env?.find(e => e.name === name)?.value,
+    async [Symbol.asyncDispose]() {
+      await loop.close();
+      store.close();
+    },
+  };
+}
+
+const usersFork = 'sb-sb.demo.users';
+const usersBase = 'base.demo.users';
+const usesColour = { envFrom: [{ configMapRef: { name: 'colours' } }] };
+
+describe('a change in the store', () => {
+  it('reaches the reconciler of its object, up to its end', async () => {
+    await using l = await testLoop();
+    await l.branchReady(l.main.name);
+    const name = deploy(l.store, deployment('users'));
+    await l.manifestSays(name, 'Running');
+    applied(l.store, 'sb', { resources: [{ name: 'db', plugin: 'table' }], forks: [fork('users')] });
+    await l.sandboxReady('sb');
+    assert.deepEqual([...l.workloadsOf.keys()], [usersBase, usersFork]);
+    assert.deepEqual([...l.things], ['table']);
+
+    deleteSandbox(l.store, 'sb', { force: false });
+    await l.gone('sandbox', 'sb');
+    l.store.modify('manifest', name, () => ({ deleted: true }));
+    await l.gone('manifest', name);
+    deleteProject(l.store, 'default');
+    await l.gone('project', 'default');
+    assert.deepEqual(
+      [l.workloadsOf.size, l.things.size, l.disk.size, l.running.size, l.store.list('branch').length],
+      [0, 0, 0, 0, 0],
+    );
+  });
+
+  it('of a ConfigMap restarts what refers to it, in the baseline and in forks, and nothing else', async () => {
+    await using l = await testLoop();
+    deploy(
+      l.store,
+      configMap('colours', { COLOUR: 'red' }),
+      deployment('users', usesColour),
+      deployment('orders'),
+    );
+    await l.manifestSays('Deployment/demo/orders', 'Running');
+    await l.manifestSays('Deployment/demo/users', 'Running');
+    applied(l.store, 'sb', { forks: [fork('users'), fork('orders')] });
+    await l.sandboxReady('sb');
+    deploy(l.store, configMap('colours', { COLOUR: 'blue' }));
+    const colour = (id: string) => l.workloadsOf.get(id)?.spec.refs.configMaps['demo/colours']?.COLOUR;
+    await l.eventually('both know', () => colour(usersBase) === 'blue' && colour(usersFork) === 'blue');
+    const starts = ['base.demo.orders', 'sb-sb.demo.orders'].map(id => l.workloadsOf.get(id)?.starts);
+    assert.deepEqual(starts, [1, 1]);
+  });
+
+  it('that gives a Service an address is in the network of all workloads, and so is its end', async () => {
+    await using l = await testLoop();
+    deploy(l.store, deployment('users'), deployment('orders'));
+    applied(l.store, 'sb', { forks: [fork('users')] });
+    await l.sandboxReady('sb');
+    const port = (id: string) => l.workloadsOf.get(id)?.spec.network.env.ORDERS_SERVICE_PORT;
+    const all = [usersBase, 'base.demo.orders', usersFork];
+    const name = deploy(l.store, service('orders', { port: 80 }));
+    await l.eventually('all know it', () => all.every(id => port(id) === '80'));
+    l.store.modify('manifest', name, () => ({ deleted: true }));
+    await l.eventually('all forget it', () =>
+      all.every(id => l.workloadsOf.has(id) && port(id) === undefined),
+    );
+  });
+
+  it('of a Deployment changes its forks', async () => {
+    await using l = await testLoop();
+    deploy(l.store, deployment('users'));
+    applied(l.store, 'sb', { forks: [fork('users')] });
+    await l.sandboxReady('sb');
+    deploy(l.store, deployment('users', { env: [{ name: 'NEW', value: 'yes' }] }));
+    await l.eventually('the fork has it', () => l.env(usersFork, 'NEW') === 'yes');
+  });
+
+  it('that brings the baseline mends a fork that missed it', async () => {
+    await using l = await testLoop();
+    deploy(l.store, deployment('users'));
+    const sandbox = applied(l.store, 'sb', { forks: [fork('users')] });
+    await l.sandboxReady('sb');
+    l.store.remove('manifest', 'Deployment/demo/users');
+    l.loop.enqueue('sandbox', sandbox.name);
+    assert.equal((await l.sandboxSays('sb', 'SandboxBaselineMissing')).failed, true);
+    deploy(l.store, deployment('users'));
+    await l.sandboxReady('sb');
+  });
+
+  it('of an image mends what could not run', async () => {
+    await using l = await testLoop();
+    l.unknownImages.add('users:1');
+    deploy(l.store, deployment('users'));
+    applied(l.store, 'sb', { forks: [fork('users')] });
+    await l.manifestSays('Deployment/demo/users', 'ImageUnknown');
+    assert.equal((await l.sandboxSays('sb', 'ImageUnknown')).failed, true);
+    l.unknownImages.clear();
+    l.store.create('image', 'users', { spec: { dir: '/', command: ['true'] }, status: null, secret: null });
+    await l.manifestSays('Deployment/demo/users', 'Running');
+    await l.sandboxReady('sb');
+  });
+
+  it('of a branch password sets the new one', async () => {
+    await using l = await testLoop();
+    await l.branchReady(l.main.name);
+    const sets = () =>
+      l.disk.get(l.main.name)!.cluster!.sql.filter(s => s.startsWith('ALTER ROLE "app" PASSWORD')).length;
+    const before = sets();
+    l.store.modify('branch', l.main.name, () => ({ secret: { password: 'another' } }));
+    await l.eventually('it is set', () => sets() === before + 1);
+  });
+
+  it('that is only what we saw ourselves wakes nobody', async () => {
+    await using l = await testLoop();
+    deploy(l.store, deployment('users'));
+    applied(l.store, 'sb', { forks: [fork('users')] });
+    await l.sandboxReady('sb');
+    await l.branchReady(l.main.name);
+    await l.manifestSays('Deployment/demo/users', 'Running');
+    const version = l.store.version();
+    for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+    assert.equal(l.store.version(), version);
+  });
+});
+
+describe('a change in the world', () => {
+  it('of a workload is seen in status, of the baseline as of forks', async () => {
+    await using l = await testLoop();
+    deploy(l.store, deployment('users'));
+    applied(l.store, 'sb', { forks: [fork('users')] });
+    await l.sandboxReady('sb');
+    l.become(usersBase, { ready: false, reason: 'ProbeFailing' });
+    l.become(usersFork, { ready: false, reason: 'CrashLoopBackOff' });
+    await l.manifestSays('Deployment/demo/users', 'ProbeFailing');
+    await l.sandboxSays('sb', 'CrashLoopBackOff');
+    l.become(usersFork, { ready: true, reason: 'Running' });
+    await l.sandboxReady('sb');
+  });
+
+  it('that ends a server starts it again', async () => {
+    await using l = await testLoop();
+    await l.branchReady(l.main.name);
+    const { socket } = await l.loop.awake(l.main.name, AbortSignal.timeout(10_000));
+    l.crash(l.main.name);
+    const again = await l.loop.awake(l.main.name, AbortSignal.timeout(10_000));
+    assert.notEqual(again.socket, socket);
+    assert.ok(l.running.has(l.main.name));
+  });
+
+  it('that the router tells of an address is in the status of its Service', async () => {
+    await using l = await testLoop();
+    const name = deploy(l.store, service('users', { port: 80 }));
+    await l.manifestSays(name, 'Listening');
+    l.problems.set(80, 'in use');
+    l.loop.enqueue('manifest', name);
+    assert.equal((await l.manifestSays(name, 'PortTaken')).message, 'in use');
+  });
+});
+
+describe('routes', () => {
+  it('are published with every change that they depend on', async () => {
+    await using l = await testLoop();
+    const versions: number[] = [];
+    const stop = l.loop.routes.subscribe(table => versions.push(table.version));
+    deploy(l.store, deployment('users'), service('users', { port: 80, targetPort: 3000 }));
+    const { secret } = applied(l.store, 'sb', { forks: [fork('users')] });
+    const target = () => l.loop.routes.current().destinations['svc:demo/users:80']?.forks[secret.routingKey];
+    assert.equal(target()?.ready, false, 'a fork that is only wished for is known already');
+    await l.sandboxReady('sb');
+    assert.equal(target()?.ready, true);
+    deleteSandbox(l.store, 'sb', { force: false });
+    assert.equal(target()?.ready, false);
+    await l.gone('sandbox', 'sb');
+    assert.equal(target(), undefined);
+    assert.deepEqual(
+      versions,
+      versions.toSorted((a, b) => a - b),
+    );
+    stop();
+    const { length } = versions;
+    deploy(l.store, deployment('orders'));
+    assert.equal(versions.length, length);
+  });
+});
+
+describe('sandboxes with branches', () => {
+  const database = { resources: [{ name: 'db', plugin: 'branch' }] };
+  const env = { DATABASE_URL: { resource: { name: 'db', outputKey: 'provision.connection-string' } } };
+
+  it('get a branch of their own, and it goes with them', async () => {
+    await using l = await testLoop();
+    deploy(l.store, deployment('users'));
+    applied(l.store, 'sb', { ...database, forks: [fork('users', env)] });
+    await l.sandboxReady('sb');
+    const branch = findBranch(l.store, 'default', 'sb-sb')!;
+    assert.equal(
+      l.env(usersFork, 'DATABASE_URL'),
+      `postgresql://app.${branch.name}:${branch.secret.password}@127.0.0.1:7432/app`,
+    );
+    assert.equal(l.disk.get(branch.name)?.record.parent, l.main.name);
+    deleteSandbox(l.store, 'sb', { force: false });
+    await l.gone('sandbox', 'sb');
+    assert.deepEqual([...l.disk.keys()], [l.main.name]);
+    assert.equal(findBranch(l.store, 'default', 'sb-sb'), undefined);
+  });
+
+  it('may be many at once', async () => {
+    await using l = await testLoop();
+    const names = Array.from({ length: 40 }, (_, i) => `s${i}`);
+    for (const name of names) applied(l.store, name, database);
+    await Promise.all(names.map(l.sandboxReady));
+    assert.equal(l.running.size, 41);
+    for (const name of names) deleteSandbox(l.store, name, { force: false });
+    await Promise.all(names.map(name => l.gone('sandbox', name)));
+    assert.deepEqual([...l.running.keys()], [l.main.name]);
+  });
+
+  it('wait with their end for what others grew from it, and say so; then they go', async () => {
+    await using l = await testLoop();
+    applied(l.store, 'sb', database);
+    await l.sandboxReady('sb');
+    const child = createBranch(l.store, { project: 'default', name: 'precious', parent: 'sb-sb' });
+    await l.branchReady(child.name);
+    deleteSandbox(l.store, 'sb', { force: false });
+    const { message } = await l.sandboxSays('sb', 'SandboxUndoFailed');
+    assert.match(message, /branch "sb-sb" has children: precious/);
+    assert.ok(l.running.has(child.name) && l.disk.get(child.name)?.complete);
+    assert.equal(
+      (await l.loop.awake(child.name, AbortSignal.timeout(10_000))).socket,
+      l.running.get(child.name)?.socket,
+    );
+    deleteBranch(l.store, child);
+    await l.gone('sandbox', 'sb');
+    assert.deepEqual([...l.disk.keys()], [l.main.name]);
+  });
+
+  it('never touch a branch of that name which is not theirs', async () => {
+    await using l = await testLoop();
+    const own = createBranch(l.store, { project: 'default', name: 'sb-sb', parent: 'main' });
+    await l.branchReady(own.name);
+    applied(l.store, 'sb', database);
+    const status = await l.sandboxSays('sb', 'ResourceFailed');
+    assert.match(status.message, /branch "sb-sb" already exists in project "default"/);
+    deleteSandbox(l.store, 'sb', { force: false });
+    await l.gone('sandbox', 'sb');
+    assert.equal(l.store.get('branch', own.name)?.deletedAt, undefined);
+    assert.equal(l.disk.get(own.name)?.complete, true);
+  });
+
+  it('leave no branch behind when its making fails and they are deleted', async () => {
+    await using l = await testLoop();
+    await l.branchReady(l.main.name);
+    const full = new OffshootError('volume/no-space', { id: 'x', where: '/', freeMib: 1, needMib: 2 });
+    l.trouble.fail('volumes.ensure', full);
+    applied(l.store, 'sb', database);
+    await l.sandboxSays('sb', 'ResourceRetrying');
+    deleteSandbox(l.store, 'sb', { force: false });
+    await l.gone('sandbox', 'sb');
+    assert.deepEqual([...l.disk.keys()], [l.main.name]);
+  });
+});
+
+describe('deleting', () => {
+  it('does not wait for a create that takes long', async () => {
+    await using l = await testLoop();
+    const making = l.trouble.hang('steps.run sb.db.create.make');
+    applied(l.store, 'sb', { resources: [{ name: 'db', plugin: 'table' }] });
+    await making.reached;
+    deleteSandbox(l.store, 'sb', { force: false });
+    await l.gone('sandbox', 'sb');
+    assert.equal(l.stepsRunning.size, 0);
+  });
+
+  it('by force gives up on an undoing that hangs', async () => {
+    await using l = await testLoop();
+    applied(l.store, 'sb', { resources: [{ name: 'db', plugin: 'table' }] });
+    await l.sandboxReady('sb');
+    const undoing = l.trouble.hang('steps.run sb.db.delete.unmake');
+    deleteSandbox(l.store, 'sb', { force: false });
+    await undoing.reached;
+    deleteSandbox(l.store, 'sb', { force: true });
+    await l.gone('sandbox', 'sb');
+  });
+});
+
+describe('a loop that starts', () => {
+  it('takes up what was begun, finishes what was to go, and removes what nobody asks for', async () => {
+    const world = memoryWorld();
+    const store = openStore(':memory:');
+    await using stack = new AsyncDisposableStack();
+    stack.defer(() => store.close());
+    const main = defaultProject(store);
+    install(store, 'slow', {
+      create: [
+        step('make', 'make table\noutput id table'),
+        step('fill', 'output id x', tablePlugin.delete![0]!.inputs),
+      ],
+      delete: tablePlugin.delete!,
+    });
+    deploy(store, deployment('users'));
+    const first = loopOn(store, world);
+    await first.start();
+    const filling = world.trouble.hang('steps.run sb.db.create.fill');
+    applied(store, 'sb', { resources: [{ name: 'db', plugin: 'slow' }], forks: [fork('users')] });
+    applied(store, 'old', { forks: [fork('users')] });
+    await filling.reached;
+    const signal = AbortSignal.timeout(10_000);
+    await first.awake(main.name, signal);
+    await whenObject(store, 'manifest', 'Deployment/demo/users', o => o?.status?.ready || undefined, signal);
+    await first.close();
+    deleteSandbox(store, 'old', { force: false });
+    world.trouble.mend('steps.run sb.db.create.fill');
+    const lost = 'sb-lost.demo.users';
+    world.workloadsOf.set(lost, world.workloadsOf.get(usersBase)!);
+    const { pid } = world.running.get(main.name)!;
+
+    const second = loopOn(store, world);
+    stack.defer(() => second.close());
+    await second.start();
+    assert.deepEqual(second.leftovers().removed, [`workload ${lost}`]);
+    await whenObject(store, 'sandbox', 'sb', o => o?.status?.ready || undefined, signal);
+    await whenObject(store, 'sandbox', 'old', o => (o === undefined ? true : undefined), signal);
+    assert.deepEqual(world.stepsDone, ['sb.db.create.make', 'sb.db.create.fill']);
+    assert.deepEqual([...world.workloadsOf.keys()], [usersBase, usersFork]);
+    await second.awake(main.name, signal);
+    assert.equal(world.running.get(main.name)?.pid, pid);
+    assert.equal(world.workloadsOf.get(usersBase)?.starts, 1);
+  });
+
+  it('does not fail because of what it cannot collect', async () => {
+    const world = memoryWorld();
+    const store = openStore(':memory:');
+    world.trouble.fail('servers.list', new Error('no'));
+    const loop = loopOn(store, world);
+    await loop.start();
+    assert.deepEqual(loop.leftovers(), { removed: [], orphans: [] });
+    await loop.close();
+    store.close();
+  });
+});
+
+it('a loop that is closed does nothing more, and nothing that it left undone is said to have failed', async () => {
+  const l = await testLoop();
+  const making = l.trouble.hang('steps.run');
+  applied(l.store, 'sb', { resources: [{ name: 'db', plugin: 'table' }] });
+  await making.reached;
+  await l.loop.close();
+  const sandbox = l.store.get('sandbox', 'sb')!;
+  assert.deepEqual(
+    [sandbox.secret.resources.db?.phase, sandbox.secret.resources.db?.create.make?.state],
+    ['creating', 'running'],
+  );
+  assert.notEqual(sandbox.status?.failed, true);
+  const version = l.store.version();
+  deploy(l.store, deployment('users'));
+  for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+  assert.equal(l.store.version(), version + 1);
+  l.store.close();
+});
