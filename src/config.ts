@@ -1,5 +1,7 @@
 /** Configuration: from the environment to one frozen object. Nothing else reads the environment for the daemon. */
 import { createHash } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { OffshootError } from './model/errors.ts';
@@ -56,24 +58,34 @@ export function readConfig(env: Env, uid: number): Config {
     home,
     instance,
     runtimeDir: runtimeDir(env, uid, instance),
-    host: env.OFFSHOOT_HOST || '127.0.0.1',
+    host: host(env),
     apiPort: port(env, 'OFFSHOOT_API_PORT', defaultPorts.api),
     httpPort: port(env, 'OFFSHOOT_HTTP_PORT', defaultPorts.http),
     postgresPort: port(env, 'OFFSHOOT_POSTGRES_PORT', defaultPorts.postgres),
-    domain: env.OFFSHOOT_DOMAIN || 'localhost',
+    domain: domain(env),
     volumes: oneOf(env, 'OFFSHOOT_VOLUMES', ['btrfs', 'pool', 'copy'] as const),
     poolBytes: bytes(env, 'OFFSHOOT_POOL_SIZE'),
     minFreeBytes: bytes(env, 'OFFSHOOT_MIN_FREE') ?? 256 * 1024 ** 2,
     postgresBin: env.OFFSHOOT_POSTGRES_BIN || undefined,
-    customHeaders: (env.OFFSHOOT_HEADERS ?? '')
-      .split(',')
-      .map(h => h.trim().toLowerCase())
-      .filter(Boolean),
+    customHeaders: headers(env),
     logLevel: oneOf(env, 'OFFSHOOT_LOG', ['debug', 'info', 'warn', 'error'] as const) ?? 'info',
   });
 }
 
+/** Makes the data directory. @throws OffshootError config/invalid when the machine does not allow it */
+export function makeHome(home: string): void {
+  try {
+    mkdirSync(join(home, 'logs'), { recursive: true });
+  } catch (cause) {
+    const why = `the folder cannot be made (${(cause as NodeJS.ErrnoException).code})`;
+    throw new OffshootError('config/invalid', { name: 'OFFSHOOT_HOME', value: home, why }, { cause });
+  }
+}
+
 // --- internal -----------------------------------------------------------------------------------
+
+const invalid = (name: string, value: string, why: string) =>
+  new OffshootError('config/invalid', { name, value, why });
 
 function defaultHome(env: Env, uid: number): string {
   if (uid === 0) return '/var/lib/offshoot';
@@ -90,25 +102,39 @@ function runtimeDir(env: Env, uid: number, instance: string): string {
 function port(env: Env, name: string, otherwise: number): number {
   const text = env[name];
   if (!text) return otherwise;
-  const number = Number(text);
-  if (Number.isInteger(number) && number >= 0 && number <= 65_535) return number;
-  throw new OffshootError('config/invalid', {
-    name,
-    value: text,
-    why: 'it must be a port number, 0 to 65535',
-  });
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw invalid(name, text, 'it must be a port number, 0 to 65535');
+}
+
+function host(env: Env): string {
+  const text = env.OFFSHOOT_HOST || '127.0.0.1';
+  if (isIPv6(text)) throw invalid('OFFSHOOT_HOST', text, 'IPv6 addresses are not supported yet');
+  if (/^[A-Za-z0-9.-]+$/.test(text)) return text;
+  throw invalid('OFFSHOOT_HOST', text, 'it must be an IPv4 address or a host name');
+}
+
+function domain(env: Env): string {
+  const text = env.OFFSHOOT_DOMAIN || 'localhost';
+  if (/^([a-z0-9]([a-z0-9-]*[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(text)) return text;
+  throw invalid('OFFSHOOT_DOMAIN', text, 'it must be a domain name in lowercase');
+}
+
+/** Names as RFC 9110 §5.1 has them, in lowercase. */
+function headers(env: Env): readonly string[] {
+  const text = env.OFFSHOOT_HEADERS ?? '';
+  const names = text
+    .split(',')
+    .map(name => name.trim().toLowerCase())
+    .filter(Boolean);
+  if (names.every(name => /^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name))) return names;
+  throw invalid('OFFSHOOT_HEADERS', text, 'it must be names of headers, separated by commas');
 }
 
 function oneOf<T extends string>(env: Env, name: string, values: readonly T[]): T | undefined {
   const text = env[name];
   if (!text) return undefined;
   const found = values.find(v => v === text);
-  if (found === undefined)
-    throw new OffshootError('config/invalid', {
-      name,
-      value: text,
-      why: `it must be one of ${values.join(', ')}`,
-    });
+  if (found === undefined) throw invalid(name, text, `it must be one of ${values.join(', ')}`);
   return found;
 }
 
@@ -116,7 +142,6 @@ function bytes(env: Env, name: string): number | undefined {
   const text = env[name];
   if (!text) return undefined;
   const match = /^(\d+)\s*([kmgt]?)(i?b)?$/i.exec(text);
-  if (match === null)
-    throw new OffshootError('config/invalid', { name, value: text, why: 'write a size such as 512M or 20G' });
+  if (match === null) throw invalid(name, text, 'write a size such as 512M or 20G');
   return Number(match[1]) * 1024 ** ['', 'k', 'm', 'g', 't'].indexOf(match[2]!.toLowerCase());
 }

@@ -1,6 +1,6 @@
 /** Composition: chooses the implementations, wires them, starts them in order and stops them backwards. */
 import { chmodSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { mkdir, rmdir } from 'node:fs/promises';
+import { rmdir } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,13 +8,14 @@ import pino from 'pino';
 import type { ApiContext } from './api/context.ts';
 import { keyring, newKey } from './api/keys.ts';
 import { type ApiServer, startApi } from './api/server.ts';
-import type { Config } from './config.ts';
+import { type Config, makeHome } from './config.ts';
 import { type DriverOptions, openDrivers } from './drivers/open.ts';
 import { tryExclusive } from './lib/exclusive.ts';
 import type { Log } from './lib/log.ts';
 import { loopbackFor } from './lib/loopback.ts';
 import { OffshootError } from './model/errors.ts';
 import type { Address } from './model/route.ts';
+import type { DaemonView } from './model/view.ts';
 import { createPreviewServer } from './proxy/http/preview-server.ts';
 import { createRouter } from './proxy/http/router.ts';
 import { createGateway } from './proxy/postgres/gateway.ts';
@@ -25,7 +26,7 @@ import { createProject } from './store/branches.ts';
 import { openStore } from './store/sqlite.ts';
 
 export type Daemon = {
-  readonly api: Address;
+  info(): DaemonView;
   /** Resolves when the daemon was asked to stop, by the API or by `stop`. */
   readonly stopping: Promise<void>;
   stop(): void;
@@ -88,7 +89,7 @@ export async function startDaemon(
   const { host, customHeaders } = config;
   const wanted = { api: config.apiPort, http: config.httpPort, postgres: config.postgresPort };
   const ports = await withRememberedPorts(config.home, host, wanted);
-  const gateway = await naming('OFFSHOOT_POSTGRES_PORT', () =>
+  const gateway = await naming('OFFSHOOT_POSTGRES_PORT', config, () =>
     createGateway({ host, port: ports.postgres, resolve: loop.awake, log }),
   );
   opened.defer(() => gateway.close());
@@ -96,7 +97,7 @@ export async function startDaemon(
   const authorise = async (key: string) => keys.accepts(key);
   const { domain } = config;
   const { routes } = loop;
-  const previews = await naming('OFFSHOOT_HTTP_PORT', () =>
+  const previews = await naming('OFFSHOOT_HTTP_PORT', config, () =>
     createPreviewServer({ routes, log, domain, host, port: ports.http, authorise, customHeaders }),
   );
   opened.defer(() => previews.close(graceMs));
@@ -121,7 +122,6 @@ export async function startDaemon(
   const context: ApiContext = {
     store,
     keys,
-    routes: loop.routes,
     gateway: () => postgres,
     info: () => ({
       version,
@@ -147,7 +147,7 @@ export async function startDaemon(
     },
     shutdown: stopping.resolve,
   };
-  api = await naming('OFFSHOOT_API_PORT', () => startApi(context, { host, port: ports.api, log }));
+  api = await naming('OFFSHOOT_API_PORT', config, () => startApi(context, { host, port: ports.api, log }));
   opened.defer(() => api?.close());
   rememberPorts(config.home, { api: api.port, http: previews.port, postgres: postgres.port });
 
@@ -165,7 +165,7 @@ export async function startDaemon(
 
   const closing = opened.move();
   return {
-    api: { host: api.host, port: api.port },
+    info: context.info,
     stopping: stopping.promise,
     stop: () => stopping.resolve(),
     async close() {
@@ -205,18 +205,30 @@ export async function probeDrivers(
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** Adds to "the port is taken" the variable that chooses another one; servers do not know its name. */
-async function naming<T>(variable: string, open: () => Promise<T>): Promise<T> {
+/** Says which variable is to blame when `open` cannot listen; servers do not know their names. */
+async function naming<T>(variable: PortVariable, { host }: Config, open: () => Promise<T>): Promise<T> {
   try {
     return await open();
-  } catch (error) {
-    if (!(error instanceof OffshootError && error.code === 'host/port-taken')) throw error;
-    throw new OffshootError('host/port-taken', { ...error.params, variable }, { cause: error });
+  } catch (cause) {
+    const { code } = cause as { code?: string };
+    if (cause instanceof OffshootError && code === 'host/port-taken')
+      throw new OffshootError('host/port-taken', { ...cause.params, variable }, { cause });
+    const why = code === undefined ? undefined : hostProblems[code];
+    if (why === undefined) throw cause;
+    throw new OffshootError('config/invalid', { name: 'OFFSHOOT_HOST', value: host, why }, { cause });
   }
 }
 
+type PortVariable = 'OFFSHOOT_API_PORT' | 'OFFSHOOT_HTTP_PORT' | 'OFFSHOOT_POSTGRES_PORT';
+
+const hostProblems: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'there is no such host name',
+  EAI_AGAIN: 'the host name could not be looked up',
+  EADDRNOTAVAIL: 'this machine has no such address',
+};
+
 async function lockHome(config: Config, opened: AsyncDisposableStack): Promise<void> {
-  await mkdir(join(config.home, 'logs'), { recursive: true });
+  makeHome(config.home);
   const release = tryExclusive(join(config.home, 'lock'));
   if (release === undefined) {
     throw new OffshootError('host/already-running', {

@@ -1,5 +1,5 @@
 /** What the API's routes may use. It decides nothing: HTTP in, store out. */
-import type { Address, RouteSource } from '../model/route.ts';
+import type { Address } from '../model/route.ts';
 import type { CheckView, DaemonView } from '../model/view.ts';
 import type { Store } from '../store/contract.ts';
 import type { Keyring } from './keys.ts';
@@ -14,7 +14,6 @@ export type LogQuery = {
 export type ApiContext = {
   readonly store: Store;
   readonly keys: Keyring;
-  readonly routes: RouteSource;
   readonly info: () => DaemonView;
   readonly gateway: () => Address;
   readonly doctor: () => Promise<readonly CheckView[]>;

@@ -13,6 +13,7 @@ const version = (
 
 /** @returns the exit code */
 export async function main(argv: readonly string[], cli: Cli): Promise<number> {
+  let asJson = false;
   const program = new Command('offshoot')
     .description(
       'Branch-based environments: a forked service, a preview URL and a PostgreSQL branch of its own.',
@@ -23,6 +24,11 @@ export async function main(argv: readonly string[], cli: Cli): Promise<number> {
     .configureOutput({
       writeOut: text => void cli.stdout.write(text),
       writeErr: text => void cli.stderr.write(text),
+      getOutHelpWidth: () => cli.stdout.columns ?? 80,
+      getErrHelpWidth: () => cli.stderr.columns ?? 80,
+    })
+    .hook('preAction', (_program, command) => {
+      asJson = command.opts().output === 'json';
     })
     .addHelpText(
       'after',
@@ -32,7 +38,12 @@ Examples:
   $ offshoot deploy -f k8s/                            run the baseline
   $ offshoot sandbox apply -f sandbox.yaml             fork a service, with its own database branch
   $ offshoot branch list                               see the branches
-  $ offshoot down                                      stop everything`,
+  $ offshoot down                                      stop everything
+
+Variables:
+  OFFSHOOT_HOME                       data directory of the daemon; see "offshoot up --help"
+  OFFSHOOT_API_URL, OFFSHOOT_API_KEY  another daemon, and a key for it
+  OFFSHOOT_PROJECT, OFFSHOOT_BRANCH   what to work with, before what the folder is linked to`,
     );
   // Only the command that is called is loaded; help needs them all.
   const wanted = argv.find(word => !word.startsWith('-'));
@@ -47,7 +58,7 @@ Examples:
     await program.parseAsync([...argv], { from: 'user' });
     return 0;
   } catch (error) {
-    return report(error, cli, /(^|\s)(-o|--output)[= ]?json(\s|$)/.test(argv.join(' ')));
+    return report(error, cli, asJson);
   }
 }
 

@@ -1,10 +1,16 @@
 /** What many commands have in common: examples in their help, and options that are numbers. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { UsageError } from './output.ts';
 
 /** Adds command lines to the end of a command's `--help`. */
 export const withExamples = (command: Command, ...lines: readonly string[]): Command =>
   command.addHelpText('after', ['', 'Examples:', ...lines.map(line => `  $ ${line}`)].join('\n'));
+
+/** The option `--wait-timeout`, in milliseconds. @param otherwise a duration */
+export const timeoutOption = (otherwise: string): Option =>
+  new Option('--wait-timeout <duration>', 'give up waiting after')
+    .argParser(parseDuration)
+    .default(parseDuration(otherwise), otherwise);
 
 /** `90s`, `3m`, `1h30m`, `500ms` → milliseconds. */
 export function parseDuration(text: string): number {

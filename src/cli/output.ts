@@ -50,7 +50,7 @@ export function age(since: string, now = Date.now()): string {
 
 /** `812 ms`, `3.4 s` */
 export const took = (ms: number): string =>
-  ms < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;
+  Math.round(ms) < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;
 
 // --- internal -----------------------------------------------------------------------------------
 

@@ -68,6 +68,8 @@ export type ManifestView = {
 };
 
 export type EventView = {
+  /** Grows from event to event. */
+  readonly version: number;
   readonly at: string;
   readonly kind: string;
   readonly name: string;

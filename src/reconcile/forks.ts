@@ -1,5 +1,6 @@
 /** The forks of one sandbox: derived from the baseline, asked for from the workload runtime. */
 import type { Ctx, WorkloadDriver, WorkloadSpec } from '../drivers/contract.ts';
+import { resolveEnv } from '../model/container-env.ts';
 import { deriveFork } from '../model/derive.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { Deployment } from '../model/kubernetes.ts';
@@ -97,6 +98,33 @@ export function forkSpec(
     },
   });
   return workloadSpec(store, sandboxOwner(sandbox.name), deployment);
+}
+
+/**
+ * The environment that a fork's main container declares, every reference resolved: what a local process needs
+ * to stand in for it. Holds secrets.
+ * @param workload name of the fork or of what it forks; default: the first fork
+ * @throws OffshootError api/not-found, sandbox/baseline-missing, fork/*
+ */
+export function forkEnvironment(
+  store: Store,
+  sandbox: Stored<'sandbox'>,
+  workload: string | undefined,
+): Readonly<Record<string, string>> {
+  const forks = sandbox.spec.forks ?? [];
+  const fork =
+    workload === undefined ? forks[0] : forks.find(f => f.name === workload || f.forkOf.name === workload);
+  if (fork === undefined) {
+    const hint = `its forks are: ${forks.map(f => f.forkOf.name).join(', ') || 'none'}`;
+    throw new OffshootError('api/not-found', { kind: 'fork', name: workload ?? '', hint });
+  }
+  const seen = sandbox.status?.forks ?? [];
+  const portsOf = (key: WorkloadKey) => seen.find(f => sameWorkload(f.forkOf, key))?.ports;
+  const { deployment, refs, network } = forkSpec(store, sandbox, fork, portsOf);
+  const { template } = deployment.spec;
+  const meta = { ...template.metadata, namespace: fork.forkOf.namespace };
+  const pod = { name: deployment.metadata.name, ip: '127.0.0.1', nodeName: 'local' };
+  return resolveEnv(template.spec.containers[0]!, meta, refs, pod, network.env).env;
 }
 
 // --- internal -----------------------------------------------------------------------------------

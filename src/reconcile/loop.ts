@@ -8,7 +8,7 @@ import { type BaselineDeps, baselineReconciler, dependents } from './baseline.ts
 import { type BranchReconciler, branchReconciler } from './branch.ts';
 import { branchActions } from './branch-action.ts';
 import { collect, type Leftovers } from './collect.ts';
-import { forkRunner } from './forks.ts';
+import { forkEnvironment, forkRunner } from './forks.ts';
 import { createQueue, type Queue, type Result } from './queue.ts';
 import { resourceRunner } from './resource.ts';
 import { computeRoutes } from './routes.ts';
@@ -39,6 +39,8 @@ export type Loop = {
   start(): Promise<void>;
   readonly routes: RouteSource;
   readonly awake: BranchReconciler['awake'];
+  /** See reconcile/forks.ts. */
+  environment(sandbox: Stored<'sandbox'>, workload: string | undefined): Readonly<Record<string, string>>;
   /** Result of the newest collection. */
   leftovers(): Leftovers;
   /** Asks for a look at an object soon. */
@@ -161,6 +163,7 @@ export function createLoop(deps: LoopDeps): Loop {
   return {
     routes,
     awake: branches.awake,
+    environment: (sandbox, workload) => forkEnvironment(store, sandbox, workload),
     leftovers: () => leftovers,
     enqueue,
     async start() {

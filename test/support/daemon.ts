@@ -29,6 +29,8 @@ export type TestDaemon = AsyncDisposable & {
   readonly pid: number;
   /** Kills the daemon and waits until it is gone; what it started lives on. */
   kill9(): Promise<void>;
+  /** `offshoot down`; what is stored stays. */
+  down(): Promise<void>;
   /** `pid part` of all processes that this daemon's drivers started and whose part contains `text`, sorted. */
   labelled(text: string): Promise<readonly string[]>;
   /** What is mounted for this daemon. */
@@ -61,6 +63,12 @@ export async function testDaemon(options: TestDaemonOptions = {}): Promise<TestD
     assert.ok(file, 'the daemon has written its client file');
     return file;
   };
+  const isRunning = async () => {
+    const pid = readClientFile(home)?.pid;
+    if (pid === undefined) return false;
+    const environ = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '');
+    return environ.split('\0').includes(`OFFSHOOT_HOME=${home}`);
+  };
   const daemon: TestDaemon = {
     home,
     env,
@@ -78,6 +86,10 @@ export async function testDaemon(options: TestDaemonOptions = {}): Promise<TestD
         what: 'the daemon is gone',
         deadlineMs: 10_000,
       });
+    },
+    async down() {
+      const { code, stderr } = await cli(['down']);
+      assert.equal(code, 0, `offshoot down: ${stderr}`);
     },
     async labelled(text) {
       const found: string[] = [];
@@ -97,17 +109,25 @@ export async function testDaemon(options: TestDaemonOptions = {}): Promise<TestD
         .split('\n')
         .filter(line => line.includes(home) || line.includes(runtimeDir)),
     async [Symbol.asyncDispose]() {
-      const down = await cli(['down']);
+      const first = await cli(['down']);
+      if (first.code !== 0) {
+        // Whatever the reason is: a daemon that is dead is cleaned up after.
+        if (await isRunning()) await daemon.kill9();
+        await cli(['down']);
+      }
+      const left = await daemon.labelled('');
+      for (const entry of left) process.kill(Number.parseInt(entry, 10), 'SIGKILL');
+      const mounts = daemon.mounts();
       await rm(home, { recursive: true, force: true });
-      assert.equal(down.code, 0, `offshoot down: ${down.stderr}`);
-      assert.deepEqual(await daemon.labelled(''), [], 'no process is left');
-      assert.deepEqual(daemon.mounts(), [], 'nothing is mounted any more');
+      assert.equal(first.code, 0, `offshoot down: ${first.stderr}`);
+      assert.deepEqual(left, [], 'no process is left');
+      assert.deepEqual(mounts, [], 'nothing is mounted any more');
     },
   };
   if (options.start !== false) {
     const up = await cli(['up', '--detach']);
     if (up.code !== 0) {
-      await daemon[Symbol.asyncDispose]();
+      await daemon[Symbol.asyncDispose]().then(undefined, () => {}); // the reason comes first
       assert.fail(`offshoot up: ${up.stderr}`);
     }
   }

@@ -3,7 +3,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { BranchView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
 import { writeLink } from '../link.ts';
-import { parseDuration, withExamples } from '../options.ts';
+import { timeoutOption, withExamples } from '../options.ts';
 import { age, print, say, table, took, withOutput } from '../output.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 import { waitFor } from '../wait.ts';
@@ -74,7 +74,7 @@ export function register(program: Command, cli: Cli): void {
     .option('--parent <branch>', 'branch to grow it from', 'main')
     .option('--no-wait', 'return before it accepts connections')
     .option('--wait', 'wait until it accepts connections (the default)')
-    .option('--wait-timeout <duration>', 'give up waiting after', parseDuration, parseDuration(defaultWait))
+    .addOption(timeoutOption(defaultWait))
     .option('--if-not-exists', 'an existing branch of that name is fine')
     .action(async (name: string, { output, project: flag, parent, wait, waitTimeout, ifNotExists }) => {
       const project = await chooseProject(cli, flag);
@@ -103,7 +103,7 @@ export function register(program: Command, cli: Cli): void {
 
   withOutput(define('wait [branch]', 'offshoot branch wait fix-42 --wait-timeout 30s'))
     .description('wait until a branch accepts connections')
-    .option('--wait-timeout <duration>', 'give up after', parseDuration, parseDuration(defaultWait))
+    .addOption(timeoutOption(defaultWait))
     .action(async (name: string | undefined, { output, project: flag, waitTimeout }) => {
       const project = await chooseProject(cli, flag);
       const chosen = chooseBranch(cli, project, name);
@@ -115,7 +115,7 @@ export function register(program: Command, cli: Cli): void {
     .description('remove a branch and its data; it is gone when this returns')
     .option('--force', 'also when it belongs to a sandbox')
     .option('--if-exists', 'a branch that is not there is fine')
-    .option('--wait-timeout <duration>', 'give up waiting after', parseDuration, parseDuration(defaultWait))
+    .addOption(timeoutOption(defaultWait))
     .action(async (name: string, { project: flag, force, ifExists, waitTimeout }) => {
       const project = await chooseProject(cli, flag);
       let gone: BranchView;

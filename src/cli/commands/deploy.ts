@@ -5,7 +5,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { ImageMap } from '../../model/image.ts';
 import type { ManifestView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
-import { parseDuration, withExamples } from '../options.ts';
+import { timeoutOption, withExamples } from '../options.ts';
 import { print, say, took, withOutput } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import { readSources, readText } from '../read-file.ts';
@@ -25,7 +25,7 @@ export function register(program: Command, cli: Cli): void {
     )
     .option('--no-wait', 'return before the workloads are ready')
     .option('--wait', 'wait until all is ready (the default)')
-    .option('--wait-timeout <duration>', 'give up waiting after', parseDuration, parseDuration('3m'))
+    .addOption(timeoutOption('3m'))
     .action(async ({ output, filename, config, wait, waitTimeout }) => {
       const started = performance.now();
       const files = await readSources(cli, filename);
@@ -33,15 +33,16 @@ export function register(program: Command, cli: Cli): void {
       const { applied, warnings } = await cli.client().manifests.apply({ files, images });
       for (const warning of warnings) say(cli, `warning: ${warning}`);
       for (const m of applied) say(cli, `${m.kind.toLowerCase()}/${m.name} ${m.outcome}`);
-      if (wait !== false) await waitReady(cli, applied, waitTimeout);
+      const seen = wait === false ? undefined : await waitReady(cli, applied, waitTimeout);
       say(cli, `applied ${applied.length} in ${took(performance.now() - started)}`);
-      await print(cli, output, applied, () => '');
+      const now = applied.map(m => ({ ...m, ...seen?.get(storeName(m)) }));
+      await print(cli, output, now, () => '');
     });
 
   withExamples(program.command('undeploy'), 'offshoot undeploy -f k8s/')
     .description('remove baseline manifests')
     .requiredOption('-f, --filename <path>', 'what was deployed: a manifest, a folder, or -')
-    .option('--wait-timeout <duration>', 'give up waiting after', parseDuration, parseDuration('1m'))
+    .addOption(timeoutOption('1m'))
     .action(async ({ filename, waitTimeout }) => {
       const { readManifestFiles } = await import('../../model/document/manifest.ts');
       const manifests = readManifestFiles(await readSources(cli, filename)).manifests;
@@ -90,11 +91,17 @@ function searchUpwards(start: string): string | undefined {
 /** Reasons that waiting does not mend; the same words as the workload runtime uses. */
 const finalReasons = new Set(['ImageUnknown', 'CommandNotFound', 'ConfigError', 'PortTaken']);
 
-async function waitReady(cli: Cli, applied: readonly ManifestView[], timeoutMs: number): Promise<void> {
-  const names = applied.map(m => ({
-    name: `${m.kind}/${m.kind === 'Namespace' ? m.name : m.namespace}/${m.name}`,
-    generation: m.generation,
-  }));
+const storeName = (m: ManifestView): string =>
+  `${m.kind}/${m.kind === 'Namespace' ? m.name : m.namespace}/${m.name}`;
+
+/** @returns what they are then, by store name */
+async function waitReady(
+  cli: Cli,
+  applied: readonly ManifestView[],
+  timeoutMs: number,
+): Promise<ReadonlyMap<string, ManifestView>> {
+  const names = applied.map(m => ({ name: storeName(m), generation: m.generation }));
+  let last: ReadonlyMap<string, ManifestView> = new Map();
   const progress = createProgress(cli);
   try {
     await waitFor<ManifestView>(cli, {
@@ -102,6 +109,7 @@ async function waitReady(cli: Cli, applied: readonly ManifestView[], timeoutMs: 
       timeoutMs,
       what: 'the baseline to be ready',
       probe: objects => {
+        last = objects;
         const seen = names.map(({ name, generation }) => ({ name, generation, object: objects.get(name) }));
         progress.show(
           seen
@@ -136,4 +144,5 @@ async function waitReady(cli: Cli, applied: readonly ManifestView[], timeoutMs: 
   } finally {
     progress.end();
   }
+  return last;
 }

@@ -5,8 +5,10 @@ import { print, withOutput } from '../output.ts';
 
 export function register(program: Command, cli: Cli): void {
   withExamples(withOutput(program.command('doctor')), 'offshoot doctor')
-    .description('what this machine can do, and why or why not')
-    .addHelpText('before', 'Asks the running daemon; without one, probes the machine itself.\n')
+    .summary('what this machine can do, and why or why not')
+    .description(
+      'what this machine can do, and why or why not. Asks the running daemon; without one, probes the machine itself.',
+    )
     .action(async ({ output }) => {
       const { probeMachine } = await import('../probe.ts');
       const checks = await probeMachine(cli);

@@ -1,42 +1,50 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { identify } from '../../lib/process.ts';
-import { until } from '../../lib/wait.ts';
+import { DeadlineError, until } from '../../lib/wait.ts';
 import { OffshootError } from '../../model/errors.ts';
-import { type Cli, readClientFile } from '../context.ts';
-import { say } from '../output.ts';
+import { type Cli, localDaemon } from '../context.ts';
+import { withExamples } from '../options.ts';
+import { say, took } from '../output.ts';
+
+const stopDeadlineMs = 60_000;
 
 export function register(program: Command, cli: Cli): void {
-  program
-    .command('down')
-    .description('stop the daemon and everything it runs; data stays, "offshoot up" brings it back')
-    .addHelpText('after', '\nAlso cleans up after a daemon that was killed.\n\nExamples:\n  $ offshoot down')
+  withExamples(program.command('down'), 'offshoot down')
+    .summary('stop the daemon and everything it runs; data stays')
+    .description(
+      'stop the daemon and everything it runs, also what a daemon that was killed left running. Data stays: "offshoot up" brings it back.',
+    )
     .action(async () => {
-      const config = cli.config();
-      const file = readClientFile(config.home);
-      if (file !== undefined && identify(file.pid) !== undefined && (await askToStop(cli))) {
-        await until(() => (identify(file.pid) === undefined ? true : undefined), {
-          what: `daemon ${file.pid} ends`,
-          deadlineMs: 60_000,
-          intervalMs: 10,
-          signal: cli.signal,
-        });
+      const running = await localDaemon(cli);
+      if (running !== undefined) {
+        await running.client.shutdown();
+        await untilGone(cli, running.status.pid, running.status.log);
         return say(cli, 'offshoot is down');
       }
-      if (!existsSync(config.home)) return say(cli, `nothing runs: ${config.home} does not exist`);
+      const config = cli.config();
+      if (!existsSync(join(config.home, 'lock')))
+        return say(cli, `nothing runs: ${config.home} holds no data of offshoot`);
       const { cleanUp } = await import('../../daemon.ts');
       await cleanUp(config, cli.env);
       say(cli, 'no daemon was running; what an earlier one left running is stopped');
     });
 }
 
-/** @returns false when nobody answers there */
-async function askToStop(cli: Cli): Promise<boolean> {
+// --- internal -----------------------------------------------------------------------------------
+
+async function untilGone(cli: Cli, pid: number, log: string): Promise<void> {
+  const what = `daemon ${pid} to end`;
   try {
-    await cli.client().shutdown();
-    return true;
+    await until(() => (identify(pid) === undefined ? true : undefined), {
+      what,
+      deadlineMs: stopDeadlineMs,
+      intervalMs: 10,
+      signal: cli.signal,
+    });
   } catch (error) {
-    if (error instanceof OffshootError && error.code === 'api/unreachable') return false;
-    throw error;
+    if (!(error instanceof DeadlineError)) throw error;
+    throw new OffshootError('api/timeout', { after: took(stopDeadlineMs), what, hint: `see ${log}` });
   }
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { OffshootError } from '../../model/errors.ts';
 import type { SandboxView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
-import { parseCount, parseDuration, withExamples } from '../options.ts';
+import { parseCount, timeoutOption, withExamples } from '../options.ts';
 import { age, print, say, table, took, UsageError, withOutput } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import { readSource } from '../read-file.ts';
@@ -36,7 +36,7 @@ export function register(program: Command, cli: Cli): void {
     .description('create or change a sandbox; ready when this returns')
     .option('--no-wait', 'return before it is ready')
     .option('--wait', 'wait until it is ready (the default)')
-    .option('--wait-timeout <duration>', 'give up waiting after', parseDuration, parseDuration('3m'))
+    .addOption(timeoutOption('3m'))
     .option('--dry-run', 'only check and print the document')
     .action(async ({ output, filename, set, wait, waitTimeout, dryRun }) => {
       const started = performance.now();
@@ -98,7 +98,7 @@ export function register(program: Command, cli: Cli): void {
     .option('--force', "do not run the plugins' delete steps")
     .option('--if-exists', 'a sandbox that is not there is fine')
     .option('--no-wait', 'return before it is gone')
-    .option('--wait-timeout <duration>', 'give up waiting after', parseDuration, parseDuration('5m'))
+    .addOption(timeoutOption('5m'))
     .action(async (argument: string | undefined, { filename, set, force, ifExists, wait, waitTimeout }) => {
       if ((argument === undefined) === (filename === undefined))
         throw new UsageError('name the sandbox, or a file with -f');

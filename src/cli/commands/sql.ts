@@ -1,31 +1,36 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Cli } from '../context.ts';
+import { withExamples } from '../options.ts';
 import { ExitCode, print, withOutput } from '../output.ts';
 import { readSource } from '../read-file.ts';
-import { runSql, sqlText } from '../sql.ts';
+import { runSql, sqlJson, sqlText } from '../sql.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 
 export function register(program: Command, cli: Cli): void {
-  withOutput(program.command('sql [branch]'))
+  withExamples(
+    withOutput(program.command('sql [branch]')),
+    'offshoot sql -c "select * from users"',
+    'offshoot sql sb-xata-test -f db/seed.sql',
+    'offshoot sql sb-xata-test',
+  )
     .description('run SQL on a branch; without -c or -f a session (psql where there is one)')
     .option('-p, --project <name>', 'the project')
     .option('-c, --command <sql>', 'statements to run')
-    .option('-f, --file <file>', 'file with statements; - reads standard input')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  $ offshoot sql -c "select * from users"\n  $ offshoot sql sb-xata-test -f db/seed.sql\n  $ offshoot sql sb-xata-test',
+    .addOption(
+      new Option('-f, --file <file>', 'file with statements; - reads standard input').conflicts('command'),
     )
     .action(async (argument: string | undefined, { output, project: flag, command, file }) => {
       const project = await chooseProject(cli, flag);
-      const branch = chooseBranch(cli, argument);
+      const branch = chooseBranch(cli, project, argument);
       const { connectionString } = await cli.client().branches.credentials(project, branch);
       const piped = command === undefined && file === undefined && cli.stdin.isTTY !== true;
       if (command === undefined && file === undefined && !piped) return session(cli, connectionString);
       const text = command ?? (await readSource(cli, file ?? '-')).text;
       const results = await runSql(connectionString, text, cli.signal);
-      await print(cli, output, results.length === 1 ? results[0]! : results, () =>
+      const objects = results.map(sqlJson);
+      await print(cli, output, objects.length === 1 ? objects[0] : objects, () =>
         results.map(sqlText).join('\n'),
       );
     });

@@ -1,56 +1,62 @@
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { variables } from '../../config.ts';
+import { makeHome, variables } from '../../config.ts';
 import { OffshootError } from '../../model/errors.ts';
-import { type Cli, readClientFile } from '../context.ts';
+import type { DaemonView } from '../../model/view.ts';
+import { type Cli, localDaemon, type OutputFormat, readClientFile } from '../context.ts';
+import { withExamples } from '../options.ts';
 import { ExitCode, print, say, withOutput } from '../output.ts';
 
 const startDeadlineMs = 120_000;
 
 export function register(program: Command, cli: Cli): void {
-  withOutput(program.command('up'))
-    .description('start the daemon; in the foreground until Ctrl-C')
-    .option('-d, --detach', 'return as soon as it answers, and leave it running')
-    .addHelpText(
-      'after',
-      `\nVariables:\n${Object.entries(variables)
-        .map(([name, meaning]) => `  ${name.padEnd(24)}${meaning}`)
-        .join(
-          '\n',
-        )}\n\nExamples:\n  $ offshoot up --detach\n  $ OFFSHOOT_HOME=/tmp/try OFFSHOOT_API_PORT=0 offshoot up`,
+  withExamples(
+    withOutput(program.command('up')),
+    'offshoot up --detach',
+    'OFFSHOOT_HOME=/tmp/try OFFSHOOT_API_PORT=0 offshoot up',
+  )
+    .summary('start the daemon; in the foreground until Ctrl-C')
+    .description(
+      'start the daemon; in the foreground until Ctrl-C. A second one on the same data is refused; with --detach, one that is up already is fine.',
     )
-    .action(async ({ detach, output }) => {
-      if (detach) await startDetached(cli);
-      else return runHere(cli);
-      const status = await cli.client().status();
-      say(cli, `offshoot is up (pid ${status.pid}); see "offshoot status"`);
-      await print(cli, output, status, () => '');
-    });
+    .option('-d, --detach', 'return as soon as it answers, and leave it running')
+    .addHelpText('after', ['', 'Variables:', ...variableLines()].join('\n'))
+    .action(async ({ detach, output }) => (detach ? upDetached(cli, output) : upHere(cli, output)));
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
+const variableLines = (): readonly string[] =>
+  Object.entries(variables).map(([name, meaning]) => `  ${name.padEnd(24)}${meaning}`);
+
 /** The daemon itself; everything else of it is loaded only here. */
-async function runHere(cli: Cli): Promise<void> {
+async function upHere(cli: Cli, output: OutputFormat): Promise<void> {
   const { startDaemon } = await import('../../daemon.ts');
   const daemon = await startDaemon(cli.config(), cli.env);
-  say(
-    cli,
-    `offshoot is up: API http://${daemon.api.host}:${daemon.api.port}, data in ${cli.config().home}; Ctrl-C stops it`,
-  );
   cli.signal.addEventListener('abort', daemon.stop, { once: true });
   if (cli.signal.aborted) daemon.stop();
+  const { api, home } = daemon.info();
+  say(cli, `offshoot is up: API http://${api.host}:${api.port}, data in ${home}; Ctrl-C stops it`);
+  await print(cli, output, daemon.info(), () => '');
   await daemon.stopping;
   await daemon.close();
   say(cli, 'offshoot is down');
 }
 
-async function startDetached(cli: Cli): Promise<void> {
+async function upDetached(cli: Cli, output: OutputFormat): Promise<void> {
+  const running = await localDaemon(cli);
+  const status = running?.status ?? (await startDetached(cli));
+  const already = running === undefined ? '' : ' already';
+  say(cli, `offshoot is up${already} (pid ${status.pid}); see "offshoot status"`);
+  await print(cli, output, status, () => '');
+}
+
+async function startDetached(cli: Cli): Promise<DaemonView> {
   const { home } = cli.config();
-  mkdirSync(join(home, 'logs'), { recursive: true });
+  makeHome(home);
   const outFile = join(home, 'logs', 'daemon.out');
   const out = openSync(outFile, 'w', 0o600);
   const main = fileURLToPath(new URL('../main.ts', import.meta.url));
@@ -67,20 +73,18 @@ async function startDetached(cli: Cli): Promise<void> {
   child.on('exit', code => (exit = code ?? 1));
   const end = performance.now() + startDeadlineMs;
   while (exit === undefined) {
-    const file = readClientFile(home);
-    if (file !== undefined && file.pid === child.pid) {
-      child.unref();
-      return;
+    if (readClientFile(home)?.pid === child.pid) {
+      const running = await localDaemon(cli);
+      if (running !== undefined) {
+        child.unref();
+        return running.status;
+      }
     }
     if (cli.signal.aborted || performance.now() > end) {
       child.kill('SIGTERM');
-      throw cli.signal.aborted
-        ? cli.signal.reason
-        : new OffshootError('api/timeout', {
-            after: '2 minutes',
-            what: 'the daemon to start',
-            hint: `see ${outFile}`,
-          });
+      cli.signal.throwIfAborted();
+      const hint = `see ${outFile}`;
+      throw new OffshootError('api/timeout', { after: '2 minutes', what: 'the daemon to start', hint });
     }
     await new Promise(resolve => setTimeout(resolve, 10));
   }

@@ -1,9 +1,10 @@
 /** Data directories of servers that do not run: made new, or made fit after a copy. */
-import { chown, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chown, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExecError, exec } from '../../lib/exec.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Ctx } from '../contract.ts';
+import { labels } from '../labels.ts';
 import { INITDB_ARGS } from './settings.ts';
 import { runAs, type ServerUser } from './user.ts';
 
@@ -12,33 +13,38 @@ export type NewCluster = {
   /** Directory of `initdb`. */
   readonly bin: string;
   readonly user: ServerUser;
-  /** For the moment in which initdb reads the password from a file. */
-  readonly runtimeDir: string;
+  readonly instance: string;
   readonly adminSecret: string;
 };
 
+/** Label of initdb and what it starts. It goes on when we die, and its failure would empty the directory of the next. */
+export const INITDB_PART = 'initdb';
+
 /** Makes a new cluster in an empty directory; durable when it returns. @throws OffshootError postgres/initdb-failed */
 export async function initialise(cluster: NewCluster, ctx: Ctx): Promise<void> {
-  const { dataDir, bin, user, runtimeDir, adminSecret } = cluster;
-  const secretDir = await mkdtemp(join(runtimeDir, 'initdb-'));
+  const { dataDir, bin, user, instance, adminSecret } = cluster;
+  const secretFile = `${dataDir}.secret`; // beside the data, so that it goes with a volume that was left half-made
   try {
-    const secretFile = join(secretDir, 'secret');
     await writeFile(secretFile, `${adminSecret}\n`, { mode: 0o600 });
     await chown(secretFile, user.uid, user.gid);
-    await chown(secretDir, user.uid, user.gid);
     const args = [`--pgdata=${dataDir}`, `--pwfile=${secretFile}`, ...INITDB_ARGS];
-    const options = { env: {}, cwd: '/', signal: ctx.signal, deadlineMs: 120_000 };
+    const env = labels(instance, INITDB_PART);
+    const options = { env, cwd: '/', signal: ctx.signal, deadlineMs: 120_000 };
     await exec(join(bin, 'initdb'), args, { ...options, ...runAs(user) });
     await exec('sync', process.platform === 'linux' ? ['-f', dataDir] : [], options);
   } catch (cause) {
     if (!(cause instanceof ExecError)) throw cause;
     const output = cause.stderr.trim();
-    const why = output.split('\n').at(-1) || cause.message;
+    const lines = output.split('\n');
+    const why = lines.find(line => REASON.test(line))?.replace(REASON, '') ?? (lines.at(-1) || cause.message);
     throw new OffshootError('postgres/initdb-failed', { dataDir, why }, { cause, output });
   } finally {
-    await rm(secretDir, { recursive: true, force: true });
+    await rm(secretFile, { force: true });
   }
 }
+
+/** In the output of initdb and of the server that it runs: what comes before the reason. Clean-up and hints follow it. */
+const REASON = /^.*?(FATAL|PANIC|error):\s*/;
 
 /**
  * Makes a copied data directory fit to be a server of its own: without the traces of the process that ran on

@@ -6,11 +6,13 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { exec } from '../../lib/exec.ts';
 import type { Log } from '../../lib/log.ts';
 import { identify, type ProcessId } from '../../lib/process.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Ctx, ServerDriver, ServerSeen, ServerSpec } from '../contract.ts';
-import { adopt, initialise } from './cluster.ts';
+import { killPart } from '../labels.ts';
+import { adopt, INITDB_PART, initialise } from './cluster.ts';
 import { watchExits } from './exits.ts';
 import { liveParent } from './live.ts';
 import { type LockFile, readLockFile } from './lock-file.ts';
@@ -19,7 +21,7 @@ import { withSession } from './session.ts';
 import { HBA, PORT } from './settings.ts';
 import { launch, untilReady } from './start.ts';
 import { stop } from './stop.ts';
-import type { ServerUser } from './user.ts';
+import { runAs, type ServerUser } from './user.ts';
 
 export type ServerOptions = {
   /** Label that tells our servers from those of another data directory. */
@@ -45,6 +47,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   await chmod(sockets, 0o711);
   await writeFile(hbaFile, HBA);
   await chmod(hbaFile, 0o644);
+  await killPart(instance, INITDB_PART); // of a process that died
   const exits = watchExits();
 
   const socketDirOf = (id: string): string => join(sockets, checkedId(id));
@@ -62,7 +65,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     capabilities: async () => [
       { name: 'postgres', ok: true, detail: `PostgreSQL ${options.version} in ${bin}, run as ${user.name}` },
     ],
-    initialise: (dataDir, ctx) => initialise({ dataDir, bin, user, runtimeDir, adminSecret }, ctx),
+    initialise: (dataDir, ctx) => initialise({ dataDir, bin, user, instance, adminSecret }, ctx),
     adopt,
     onExit: exits.onExit,
     admin: (id, database, body, ctx) => withSession(addressOf(id, database), body, ctx),
@@ -154,8 +157,26 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     const server = (lock && (await serverHolding(lock, id))) ?? (await serversOf(instance)).get(id);
     const dataDir = lock?.dataDir ?? (server && (await workingDirOf(server.pid)));
     const inOrder = server !== undefined && (await stop(server, ctx.signal));
-    if (!inOrder && dataDir !== undefined) await endStrays(dataDir, ctx.signal);
+    if (!inOrder && dataDir !== undefined) {
+      await endStrays(dataDir, ctx.signal);
+      await freeSharedMemory(dataDir);
+    }
     await rm(socketDirOf(id), { recursive: true, force: true });
+  }
+
+  /**
+   * Removes the shared memory of a server that was killed: the kernel would keep it until the machine restarts.
+   * Only PostgreSQL can tell which it is, and does so when it takes a data directory. With `--check`, which is how
+   * initdb tries settings, that is all it does (bootstrap.c).
+   */
+  async function freeSharedMemory(dataDir: string): Promise<void> {
+    await rm(join(dataDir, 'postmaster.pid'), { force: true }); // its pid may be in use again
+    const check = exec(join(bin, 'postgres'), ['--check', '-D', dataDir], {
+      env: {},
+      cwd: '/',
+      ...runAs(user),
+    });
+    await check.catch(error => log.warn({ dataDir, error }, 'shared memory of a killed server may be left'));
   }
 }
 

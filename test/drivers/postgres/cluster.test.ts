@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
-import { chmod, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { findPart } from '../../../src/drivers/labels.ts';
 import { adopt } from '../../../src/drivers/postgres/cluster.ts';
+import { openServers } from '../../../src/drivers/postgres/server.ts';
+import { until } from '../../../src/lib/wait.ts';
 import { testCtx, testPlace, testServers } from '../../support/postgres.ts';
 import { tempDir } from '../../support/temp.ts';
 
@@ -51,7 +54,25 @@ it('says why no cluster could be made, and leaves no secret behind', async () =>
   await writeFile(join(dataDir, 'file'), '');
   await assert.rejects(s.servers.initialise(dataDir, testCtx()), {
     code: 'postgres/initdb-failed',
-    output: /exists but is not empty/,
+    message: /taken: directory ".*taken" exists but is not empty$/,
+    output: /hint: If you want to create/,
   });
-  assert.deepEqual((await readdir(place.runtimeDir)).sort(), ['pg_hba.conf', 's']);
+  assert.deepEqual(await readdir(place.home), ['taken']);
+});
+
+it('ends what an initdb of a process that died still does', async () => {
+  await using place = await testPlace();
+  await using s = await testServers(place);
+  const dataDir = join(place.home, 'pgdata');
+  await mkdir(dataDir, { mode: 0o700 });
+  await chown(dataDir, place.user.uid, place.user.gid);
+  const making = s.servers.initialise(dataDir, testCtx()).catch((error: unknown) => error);
+  const running = () => findPart(s.options.instance, 'initdb');
+  await until(async () => ((await running()).length > 0 ? true : undefined), {
+    what: 'initdb runs',
+    deadlineMs: 5_000,
+  });
+  await openServers(s.options);
+  assert.deepEqual(await running(), []);
+  assert.match(String(await making), /killed by SIGKILL/);
 });

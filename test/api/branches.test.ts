@@ -1,0 +1,148 @@
+/** Projects and branches over HTTP. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { BranchView, ProjectView } from '../../src/model/view.ts';
+import { createBranch } from '../../src/store/branches.ts';
+import { testApi } from '../support/api.ts';
+
+const projects = '/api/v1/projects';
+const branches = `${projects}/default/branches`;
+
+test('projects are made, listed and deleted', async () => {
+  await using api = await testApi();
+  const made = await api.request('POST', projects, { body: { name: 'shop', database: 'store' } });
+  assert.equal(made.status, 201);
+  const { createdAt, ...rest } = made.json() as ProjectView;
+  assert.deepEqual(rest, { name: 'shop', database: 'store', role: 'app', branches: 1 });
+  assert.ok(Date.parse(createdAt) > 0);
+  assert.deepEqual((await api.request('GET', `${projects}/shop`)).json(), made.json());
+  assert.deepEqual(
+    (await api.client.projects.list()).map(p => p.name),
+    ['default', 'shop'],
+  );
+  const deleted = await api.request('DELETE', `${projects}/shop`);
+  assert.deepEqual([deleted.status, deleted.json()], [202, { name: 'shop' }]);
+  assert.ok(api.store.get('project', 'shop')!.deletedAt);
+});
+
+test('projects that are refused', async () => {
+  await using api = await testApi();
+  assert.match(
+    await api.refused('POST', projects, { name: 'default' }),
+    /^409 project\/exists: project "default"/,
+  );
+  assert.match(
+    await api.refused('POST', projects, { name: 'A B' }),
+    /^422 branch\/bad-name: "A B" .* project name/,
+  );
+  assert.match(
+    await api.refused('POST', projects, { name: 'x', role: 'pg_x' }),
+    /^422 branch\/bad-name: "pg_x"/,
+  );
+  assert.match(await api.refused('POST', projects, { name: 'x', size: 1 }), /^400 api\/bad-request: .*size/);
+  assert.match(
+    await api.refused('GET', `${projects}/nix`),
+    /^404 api\/not-found: project "nix" does not exist; see "offshoot project list"$/,
+  );
+  assert.match(await api.refused('DELETE', `${projects}/nix`), /^404 api\/not-found/);
+  await api.client.branches.create('default', { name: 'fix' });
+  assert.match(
+    await api.refused('DELETE', `${projects}/default`),
+    /^409 project\/not-empty: project "default" still has branches: fix; delete them first$/,
+  );
+});
+
+test('branches are made, listed, read by name or id, and deleted', async () => {
+  await using api = await testApi();
+  const made = await api.request('POST', branches, { body: { name: 'fix' } });
+  assert.equal(made.status, 201);
+  const fix = made.json() as BranchView;
+  const { id, createdAt, ...rest } = fix;
+  assert.deepEqual(rest, {
+    name: 'fix',
+    project: 'default',
+    parent: 'main',
+    owner: null,
+    state: 'creating',
+    reason: 'InProgress',
+    message: 'being created',
+    conditions: [],
+  });
+  assert.deepEqual((await api.request('GET', `${branches}/fix`)).json(), fix);
+  assert.deepEqual((await api.request('GET', `${branches}/${id}`)).json(), fix);
+  const list = (await api.request('GET', branches)).json() as BranchView[];
+  assert.deepEqual(
+    list.map(b => [b.name, b.parent]),
+    [
+      ['main', null],
+      ['fix', 'main'],
+    ],
+  );
+  for (const again of [false, true]) {
+    const deleted = await api.request('DELETE', `${branches}/fix`);
+    assert.deepEqual(
+      [deleted.status, (deleted.json() as BranchView).state],
+      [202, 'deleting'],
+      String(again),
+    );
+  }
+});
+
+test('branches that are refused', async () => {
+  await using api = await testApi();
+  await api.client.branches.create('default', { name: 'fix' });
+  const refused = (body: unknown) => api.refused('POST', branches, body);
+  assert.match(await refused({ name: 'fix' }), /^409 branch\/exists: branch "fix" already exists/);
+  assert.match(await refused({ name: 'Fix' }), /^422 branch\/bad-name/);
+  assert.match(await refused({ name: 'x'.repeat(64) }), /^422 branch\/bad-name/);
+  assert.match(
+    await refused({ name: 'b', parent: 'nix' }),
+    /^422 branch\/parent-missing: parent branch "nix"/,
+  );
+  assert.match(await refused({ name: 7 }), /^400 api\/bad-request: .*name/);
+  assert.match(await api.refused('GET', `${projects}/nix/branches`), /^404 .*project "nix"/);
+  assert.match(await api.refused('POST', `${projects}/nix/branches`, { name: 'b' }), /^404 .*project "nix"/);
+  assert.match(
+    await api.refused('GET', `${branches}/nix`),
+    /^404 .*branch "nix" .*; see "offshoot branch list"/,
+  );
+  assert.match(await api.refused('DELETE', `${branches}/nix`), /^404/);
+  assert.match(await api.refused('DELETE', `${branches}/main`), /^409 branch\/is-root/);
+  await api.client.branches.create('default', { name: 'child', parent: 'fix' });
+  assert.match(await api.refused('DELETE', `${branches}/fix`), /^409 branch\/has-children: .*: child/);
+  assert.match(
+    await api.refused('DELETE', `${branches}/child?force=maybe`),
+    /^400 api\/bad-request: .*force/,
+  );
+});
+
+test('a branch that belongs to a sandbox goes only by force', async () => {
+  await using api = await testApi();
+  createBranch(api.store, { project: 'default', name: 'sb-x', parent: 'main', owner: 'sandbox/x' });
+  assert.match(
+    await api.refused('DELETE', `${branches}/sb-x`),
+    /^409 branch\/owned: branch "sb-x" belongs to sandbox x; delete sandbox x instead, or repeat with --force$/,
+  );
+  const forced = await api.client.branches.delete('default', 'sb-x', { force: true });
+  assert.deepEqual([forced.state, forced.owner], ['deleting', 'sandbox/x']);
+});
+
+test('credentials, and a new password', async () => {
+  await using api = await testApi();
+  const { id } = await api.client.branches.get('default', 'main');
+  const { password } = api.store.get('branch', id)!.secret;
+  assert.deepEqual(await api.client.branches.credentials('default', 'main'), {
+    host: '127.0.0.1',
+    port: 7432,
+    user: `app.${id}`,
+    password,
+    database: 'app',
+    connectionString: `postgresql://app.${id}:${password}@127.0.0.1:7432/app`,
+  });
+  await api.client.branches.rotatePassword('default', 'main');
+  const rotated = await api.client.branches.credentials('default', 'main');
+  assert.notEqual(rotated.password, password);
+  assert.equal(rotated.password, api.store.get('branch', id)!.secret.password);
+  assert.match(await api.refused('GET', `${branches}/nix/credentials`), /^404/);
+  assert.match(await api.refused('POST', `${branches}/nix/rotate-password`), /^404/);
+});

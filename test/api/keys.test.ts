@@ -1,0 +1,33 @@
+/** API keys over HTTP. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { testApi } from '../support/api.ts';
+
+test('a key is shown once, listed without what makes it a key, and revoked by name or id', async () => {
+  await using api = await testApi();
+  const made = await api.request('POST', '/api/v1/keys', { body: { name: 'my laptop' } });
+  assert.equal(made.status, 201);
+  const { key, ...view } = made.json() as { key: string; id: string; preview: string; name: string };
+  assert.match(key, /^ofs_[A-Za-z0-9]{40}$/);
+  assert.equal(view.name, 'my laptop');
+  assert.equal(view.preview, `${key.slice(0, 8)}…${key.slice(-3)}`);
+  assert.deepEqual((await api.request('GET', '/api/v1/keys')).json(), [view]);
+  assert.deepEqual((await api.request('DELETE', '/api/v1/keys/my%20laptop')).json(), view);
+  const other = await api.client.keys.create('other');
+  assert.equal((await api.client.keys.revoke(other.id)).name, 'other');
+  assert.deepEqual(await api.client.keys.list(), []);
+});
+
+test('keys that are refused', async () => {
+  await using api = await testApi();
+  await api.client.keys.create('laptop');
+  const refused = (body: unknown) => api.refused('POST', '/api/v1/keys', body);
+  assert.match(await refused({ name: 'laptop' }), /^400 .*there is a key "laptop" already/);
+  for (const name of ['', ' x', '-x', 'a/b', 'x'.repeat(64), 'a\nb'])
+    assert.match(await refused({ name }), /^400 .*a key name has 1 to 63/, JSON.stringify(name));
+  assert.match(await refused({}), /^400 .*name/);
+  assert.match(
+    await api.refused('DELETE', '/api/v1/keys/nix'),
+    /^404 api\/not-found: key "nix" does not exist; see "offshoot key list"/,
+  );
+});

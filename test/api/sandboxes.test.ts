@@ -1,0 +1,188 @@
+/** Sandboxes over HTTP. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { SandboxView } from '../../src/model/view.ts';
+import { testApi } from '../support/api.ts';
+import { deploy, deployment, install, service, tablePlugin } from '../support/documents.ts';
+
+const sandboxes = '/api/v1/sandboxes';
+
+const document = (name: string) => ({
+  name,
+  spec: {
+    cluster: 'local',
+    resources: [{ name: 'db', plugin: 'table' }],
+    forks: [{ forkOf: { kind: 'Deployment', namespace: 'demo', name: 'users' } }],
+  },
+});
+
+async function apiWithBaseline() {
+  const api = await testApi();
+  deploy(api.store, deployment('users'), service('users', { port: 80 }));
+  install(api.store, 'table', tablePlugin);
+  return api;
+}
+
+test('a sandbox is applied, read and deleted', async () => {
+  await using api = await apiWithBaseline();
+  const made = await api.request('PUT', `${sandboxes}/x`, { body: document('x') });
+  assert.equal(made.status, 201);
+  const { outcome, warnings, ...view } = made.json() as SandboxView & { outcome: string; warnings: string[] };
+  assert.deepEqual([outcome, warnings], ['created', []]);
+  assert.match(view.routingKey, /^[a-z0-9]{13}$/);
+  assert.equal(view.generation, 1);
+  assert.deepEqual(view.endpoints, []);
+  assert.deepEqual(view.status, {
+    ready: false,
+    failed: false,
+    reason: 'InProgress',
+    message: 'being created',
+    observedGeneration: 0,
+    conditions: [],
+    resources: [
+      { name: 'db', plugin: 'table@0.0.0', ready: false, failed: false, workflow: 'create', steps: [] },
+    ],
+    forks: [],
+  });
+  assert.deepEqual((await api.request('GET', `${sandboxes}/x`)).json(), view);
+  assert.deepEqual((await api.request('GET', sandboxes)).json(), [view]);
+
+  const same = await api.request('PUT', `${sandboxes}/x`, { body: document('x') });
+  assert.deepEqual([same.status, (same.json() as { outcome: string }).outcome], [200, 'unchanged']);
+  const changed = { ...document('x'), spec: { ...document('x').spec, description: 'mine' } };
+  const updated = (await api.request('PUT', `${sandboxes}/x`, { body: changed })).json();
+  assert.deepEqual(
+    [(updated as SandboxView).generation, (updated as { outcome: string }).outcome],
+    [2, 'updated'],
+  );
+
+  const first = await api.request('DELETE', `${sandboxes}/x`);
+  assert.equal(first.status, 202);
+  const { already, deletedAt } = first.json() as { already: boolean; deletedAt: string };
+  assert.deepEqual([already, Date.parse(deletedAt) > 0], [false, true]);
+  assert.equal((await api.client.sandboxes.delete('x')).already, true);
+  assert.match(
+    await api.refused('PUT', `${sandboxes}/x`, document('x')),
+    /^409 sandbox\/deleting: sandbox "x" is being deleted/,
+  );
+});
+
+test('force is remembered', async () => {
+  await using api = await apiWithBaseline();
+  await api.client.sandboxes.apply(document('x') as never);
+  await api.client.sandboxes.delete('x', { force: true });
+  assert.equal(api.store.get('sandbox', 'x')!.secret.force, true);
+});
+
+test('sandboxes that are refused leave nothing behind', async () => {
+  await using api = await apiWithBaseline();
+  const refused = (name: string, body: unknown) => api.refused('PUT', `${sandboxes}/${name}`, body);
+  const change = (spec: object) => ({ name: 'x', spec: { ...document('x').spec, ...spec } });
+  assert.match(await refused('x', document('y')), /^400 api\/bad-request: .*named "y", the path "x"/);
+  assert.match(
+    await refused('x', change({ unknown: 1 })),
+    /^400 document\/invalid: the sandbox is not valid: 1 problem/,
+  );
+  assert.match(await refused('x', undefined), /^400 document\/invalid/);
+  assert.match(await refused('x', change({ local: [{ name: 'l' }] })), /^(400|422) document\//);
+  assert.match(
+    await refused('x', change({ resources: [{ name: 'db', plugin: 'tabel' }] })),
+    /^422 sandbox\/plugin-missing: .*did you mean "table"/,
+  );
+  const forks = [{ forkOf: { kind: 'Deployment', namespace: 'demo', name: 'nix' } }];
+  assert.match(await refused('x', change({ forks })), /^422 sandbox\/baseline-missing/);
+  const endpoints = [{ name: 'e', host: 'users.demo.svc', port: 81, protocol: 'http' }];
+  assert.match(
+    await refused('x', change({ endpoints })),
+    /^422 sandbox\/port-missing: .*; its ports are: 80/,
+  );
+  assert.deepEqual(await api.client.sandboxes.list(), []);
+});
+
+test('the problems of a document are listed', async () => {
+  await using api = await apiWithBaseline();
+  const answer = await api.request('PUT', `${sandboxes}/x`, {
+    body: { name: 'x', spec: { clusters: 'local' } },
+  });
+  const { problems } = answer.json() as { problems: { path: string; suggestion?: string }[] };
+  assert.ok(problems.some(p => p.suggestion === 'cluster'));
+});
+
+test('a sandbox that does not exist', async () => {
+  await using api = await apiWithBaseline();
+  const expected = '404 api/not-found: sandbox "nix" does not exist; see "offshoot sandbox list"';
+  assert.equal(await api.refused('GET', `${sandboxes}/nix`), expected);
+  assert.equal(await api.refused('DELETE', `${sandboxes}/nix`), expected);
+  assert.equal(await api.refused('GET', `${sandboxes}/nix/logs`), expected);
+});
+
+test('logs of a fork, and what a resource printed', async () => {
+  await using api = await apiWithBaseline();
+  await api.client.sandboxes.apply(document('x') as never);
+  assert.deepEqual(await api.client.sandboxes.logs('x', { lines: 7 }), { lines: ['one', 'two'] });
+  assert.deepEqual(api.asked.logs, [{ sandbox: 'x', namespace: 'demo', workload: 'users', lines: 7 }]);
+  assert.match(
+    await api.refused('GET', `${sandboxes}/x/logs?workload=nix`),
+    /^404 .*fork "nix" does not exist; its forks are: users$/,
+  );
+  assert.match(await api.refused('GET', `${sandboxes}/x/logs?resource=nix`), /^404 .*resource "nix"/);
+  assert.match(await api.refused('GET', `${sandboxes}/x/logs?lines=0`), /^400 api\/bad-request: .*lines/);
+
+  assert.deepEqual(await api.client.sandboxes.logs('x', { resource: 'db' }), { lines: [] });
+  const failure = {
+    step: 'make',
+    code: 'step/failed',
+    message: 'exit code 7',
+    output: ['no luck'],
+    retry: false,
+    generation: 1,
+  } as const;
+  api.store.modify('sandbox', 'x', ({ secret }) => {
+    const db = { ...secret.resources.db!, phase: 'failed', failure } as const;
+    return { secret: { ...secret, resources: { db } } };
+  });
+  assert.deepEqual(await api.client.sandboxes.logs('x', { resource: 'db' }), { lines: ['no luck'] });
+});
+
+test('routing rules of all forks, filtered', async () => {
+  await using api = await apiWithBaseline();
+  const forks = [
+    {
+      name: 'users',
+      forkOf: { kind: 'Deployment', namespace: 'demo', name: 'users' },
+      ready: true,
+      reason: 'Ready',
+      message: '',
+      restarts: 0,
+      ports: { 3000: [{ host: '127.0.0.1', port: 4000 }] },
+    },
+  ] as const;
+  const status = { ready: true, failed: false, reason: 'Ready', message: '', observedGeneration: 1 };
+  for (const name of ['x', 'y', 'gone']) {
+    await api.client.sandboxes.apply(document(name) as never);
+    api.store.modify('sandbox', name, () => ({
+      status: { ...status, conditions: [], resources: [], endpoints: [], forks },
+    }));
+  }
+  await api.client.sandboxes.delete('gone');
+  const rules = async (query = '') =>
+    (
+      (await api.request('GET', `/api/v1/workloads/routing-rules${query}`)).json() as {
+        routingRules: { routingKey: string; destinationSandbox: { name: string } }[];
+      }
+    ).routingRules;
+  const { routingKey } = await api.client.sandboxes.get('x');
+  assert.deepEqual((await rules())[0], {
+    routingKey,
+    baseline: { kind: 'Deployment', namespace: 'demo', name: 'users' },
+    destinationSandbox: { name: 'x' },
+    mappings: [{ workloadPort: 3000, destinations: [{ host: '127.0.0.1', port: 4000 }] }],
+  });
+  const names = async (query: string) => (await rules(query)).map(r => r.destinationSandbox.name);
+  assert.deepEqual(await names(''), ['x', 'y']);
+  assert.deepEqual(await names(`?routingKey=${routingKey}`), ['x']);
+  assert.deepEqual(await names('?destinationSandboxName=y&baselineName=users'), ['y']);
+  assert.deepEqual(await names('?baselineNamespace=other'), []);
+  assert.deepEqual(await names('?baselineKind=Deployment&routingKey='), ['x', 'y']);
+  assert.match(await api.refused('GET', '/api/v1/workloads/routing-rules?kind=x'), /^400/);
+});

@@ -1,0 +1,36 @@
+/** The daemon itself over HTTP: status, doctor, events, shutdown. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { until } from '../../src/lib/wait.ts';
+import type { EventView } from '../../src/model/view.ts';
+import { testApi } from '../support/api.ts';
+
+test('status and doctor', async () => {
+  await using api = await testApi();
+  const { pid, api: address } = await api.client.status();
+  assert.deepEqual([pid, `http://${address.host}:${address.port}`], [process.pid, api.url]);
+  assert.deepEqual(await api.client.doctor(), [
+    { area: 'volumes', name: 'copy', ok: true, detail: 'always' },
+  ]);
+});
+
+test('events: the newest, oldest first, filtered', async () => {
+  await using api = await testApi();
+  for (const name of ['a', 'b', 'a', 'c'])
+    api.store.record({ kind: 'sandbox', name, severity: 'warning', reason: 'Seen', message: `of ${name}` });
+  const names = async (query = '') =>
+    ((await api.request('GET', `/api/v1/events${query}`)).json() as EventView[]).map(e => e.name);
+  assert.deepEqual(await names(), ['a', 'b', 'a', 'c']);
+  assert.deepEqual(await names('?limit=2'), ['a', 'c']);
+  assert.deepEqual(await names('?name=a&kind=sandbox'), ['a', 'a']);
+  assert.deepEqual(await names('?kind=branch'), []);
+  for (const query of ['?limit=0', '?limit=1001', '?limit=x', '?limit=1&limit=2', '?since=1'])
+    assert.match(await api.refused('GET', `/api/v1/events${query}`), /^400 api\/bad-request/, query);
+});
+
+test('shutdown is asked for once the answer is out', async () => {
+  await using api = await testApi();
+  const answer = await api.request('POST', '/api/v1/shutdown');
+  assert.deepEqual([answer.status, answer.json()], [202, { stopping: true }]);
+  await until(() => (api.asked.shutdowns === 1 ? true : undefined), { what: 'shutdown', deadlineMs: 5_000 });
+});

@@ -1,0 +1,157 @@
+/** Commands that wait for what a daemon does, which is played here by changing the store. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ErrorBody } from '../../../src/model/errors.ts';
+import type { SandboxView } from '../../../src/model/view.ts';
+import type { Kind } from '../../../src/store/contract.ts';
+import { type TestApi, testApi } from '../../support/api.ts';
+import { type FakeCliOptions, runCli } from '../../support/cli.ts';
+import { deploy, deployment, fork } from '../../support/documents.ts';
+
+const run = (api: TestApi, args: readonly string[], options: FakeCliOptions = {}) =>
+  runCli(args, { ...options, env: { OFFSHOOT_API_URL: api.url, OFFSHOOT_API_KEY: api.apiKey } });
+
+/** Calls `act` soon after the next change of an object of `kind`. */
+function next(api: TestApi, kind: Kind, act: (name: string) => void): void {
+  const stop = api.store.onChange(change => {
+    if (change.kind !== kind) return;
+    stop();
+    setImmediate(() => act(change.name));
+  });
+}
+
+const sandbox = JSON.stringify({ name: 'x', spec: { cluster: 'local', forks: [fork('users')] } });
+const apply = ['sandbox', 'apply', '-f', '-'];
+
+const status = (api: TestApi, more: object) =>
+  api.store.modify('sandbox', 'x', o => ({
+    status: {
+      ready: false,
+      failed: false,
+      reason: 'Any',
+      message: 'any',
+      observedGeneration: o.generation,
+      conditions: [],
+      resources: [],
+      endpoints: [],
+      forks: [],
+      ...more,
+    },
+  }));
+
+async function apiWithBaseline() {
+  const api = await testApi();
+  deploy(api.store, deployment('users'));
+  return api;
+}
+
+test('sandbox apply prints the endpoints when it is ready', async () => {
+  await using api = await apiWithBaseline();
+  const endpoint = {
+    name: 'api',
+    url: 'http://api--x.preview.localhost:7480',
+    target: 'svc',
+    routeType: 'host',
+    protocol: 'http',
+  };
+  next(api, 'sandbox', () => status(api, { ready: true, endpoints: [endpoint] }));
+  const { code, stdout, stderr } = await run(api, apply, { input: sandbox });
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout, `SANDBOX ENDPOINT  TYPE  URL\napi               host  ${endpoint.url}\n`);
+  assert.match(stderr, /^sandbox x created \(routing key [a-z0-9]{13}\)\n.*ready in \d+/s);
+  const again = await run(api, [...apply, '-o', 'json'], { input: sandbox });
+  assert.match(again.stderr, /^sandbox x unchanged /);
+  assert.equal((JSON.parse(again.stdout) as SandboxView).endpoints[0]!.url, endpoint.url);
+});
+
+test('sandbox apply ends as soon as it cannot become ready, with the last lines of the log', async () => {
+  await using api = await apiWithBaseline();
+  const users = { kind: 'Deployment', namespace: 'demo', name: 'users' };
+  const seen = {
+    name: 'users',
+    forkOf: users,
+    ready: false,
+    reason: 'CrashLoopBackOff',
+    message: 'exit code 7',
+    restarts: 3,
+    ports: {},
+    log: ['one', 'no luck'],
+  };
+  next(api, 'sandbox', () => status(api, { failed: true, message: 'its fork crashes', forks: [seen] }));
+  const { code, stdout, stderr } = await run(api, apply, { input: sandbox });
+  assert.deepEqual([code, stdout], [1, '']);
+  assert.match(
+    stderr,
+    /\nerror: sandbox "x" cannot become ready: its fork crashes\n {2}\| one\n {2}\| no luck\nhint: /,
+  );
+  next(api, 'sandbox', () => status(api, { failed: true, message: 'still', forks: [seen] }));
+  const { code: exit, stderr: text } = await run(api, [...apply, '-o', 'json'], { input: sandbox });
+  const body = JSON.parse(text.split('\n').at(-2)!) as ErrorBody;
+  assert.deepEqual([exit, body.code, body.output], [1, 'sandbox/not-ready', 'one\nno luck']);
+});
+
+test('sandbox apply: somebody deletes it meanwhile', async () => {
+  await using api = await apiWithBaseline();
+  next(api, 'sandbox', () => api.store.remove('sandbox', 'x'));
+  const { code, stderr } = await run(api, apply, { input: sandbox });
+  assert.equal(code, 3);
+  assert.match(stderr, /error: sandbox "x" does not exist\nhint: somebody deleted it meanwhile\n$/);
+});
+
+test('sandbox apply --no-wait, and its time-out', async () => {
+  await using api = await apiWithBaseline();
+  assert.equal((await run(api, [...apply, '--no-wait'], { input: sandbox })).code, 0);
+  const late = await run(api, [...apply, '--wait-timeout', '50ms'], { input: sandbox });
+  assert.equal(late.code, 5);
+  assert.match(
+    late.stderr,
+    /timed out after 50 ms waiting for sandbox "x" to be ready; last seen: being created\nhint: it was applied and goes on/,
+  );
+});
+
+test('sandbox delete: once, while it goes, and when it is gone', async () => {
+  await using api = await apiWithBaseline();
+  await run(api, [...apply, '--no-wait'], { input: sandbox });
+  const early = await run(api, ['sandbox', 'delete', 'x', '--no-wait']);
+  assert.deepEqual([early.code, early.stderr], [0, 'sandbox "x" is being deleted\n']);
+  const { code, stderr } = await run(api, ['sandbox', 'delete', '-f', '-'], {
+    input: sandbox,
+    onOutput: text => {
+      if (text.endsWith('already\n')) api.store.remove('sandbox', 'x');
+    },
+  });
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /^sandbox "x" is being deleted already\n.*sandbox "x" is gone \(\d+ m?s\)\n$/s);
+  const gone = await run(api, ['sandbox', 'delete', 'x']);
+  assert.deepEqual(
+    [gone.code, gone.stderr],
+    [3, 'error: sandbox "x" does not exist\nhint: see "offshoot sandbox list"\n'],
+  );
+  const fine = await run(api, ['sandbox', 'delete', 'x', '--if-exists']);
+  assert.deepEqual([fine.code, fine.stderr], [0, 'sandbox "x" does not exist; nothing to do\n']);
+});
+
+test('deploy ends as soon as waiting does not help, with the last lines of the log', async () => {
+  await using api = await testApi();
+  next(api, 'manifest', name =>
+    api.store.modify('manifest', name, () => ({
+      status: {
+        ready: false,
+        reason: 'CommandNotFound',
+        message: 'nix was not found',
+        observedGeneration: 1,
+        log: ['sh: nix'],
+      },
+    })),
+  );
+  const input = JSON.stringify(deployment('users'));
+  const { code, stdout, stderr } = await run(api, ['deploy', '-f', '-'], { input });
+  assert.deepEqual([code, stdout], [1, '']);
+  assert.match(
+    stderr,
+    /^deployment\/users created\n.*error: Deployment "users" in namespace "demo" cannot become ready: nix was not found\n {2}\| sh: nix\nhint: /s,
+  );
+  const asObject = await run(api, ['deploy', '-f', '-', '-o', 'json'], { input });
+  const body = JSON.parse(asObject.stderr.split('\n').at(-2)!) as ErrorBody;
+  assert.deepEqual([asObject.code, body.code], [1, 'manifest/failed']);
+});

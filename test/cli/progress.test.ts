@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createProgress, type ProgressStep } from '../../src/cli/progress.ts';
+import { fakeCli } from '../support/cli.ts';
+
+const step = (state: ProgressStep['state'], more: Partial<ProgressStep> = {}): ProgressStep => ({
+  label: 'fork demo/users',
+  state,
+  ...more,
+});
+
+test('elsewhere than on a terminal: one line when a step begins, and one when it ends', () => {
+  const { cli, stdout, stderr } = fakeCli();
+  const progress = createProgress(cli);
+  progress.show([step('waiting')]);
+  assert.equal(stderr(), '');
+  progress.show([step('running', { detail: 'starts', ms: 1 })]);
+  progress.show([step('running', { detail: 'still starts', ms: 2 })]);
+  progress.show([step('done', { detail: 'not of interest any more', ms: 1_234 })]);
+  progress.end();
+  assert.equal(stderr(), '  … fork demo/users: starts (1 ms)\n  ✓ fork demo/users (1.2 s)\n');
+  assert.equal(stdout(), '');
+});
+
+test('a step that fails and is tried again is told each time', () => {
+  const { cli, stderr } = fakeCli();
+  const progress = createProgress(cli);
+  for (const state of ['running', 'failed', 'running', 'done'] as const)
+    progress.show([step(state, { ms: 5 })]);
+  progress.end();
+  const marks = stderr()
+    .split('\n')
+    .map(line => line.trim()[0]);
+  assert.deepEqual(marks, ['…', '✗', '…', '✓', undefined]);
+});
+
+test('on a terminal the lines are drawn over, cut to its width', () => {
+  const { cli, stderr } = fakeCli({ columns: 30 });
+  const progress = createProgress(cli);
+  progress.show([
+    step('running', { detail: 'x'.repeat(100), ms: 1 }),
+    step('waiting', { label: 'endpoints' }),
+  ]);
+  progress.show([step('done', { ms: 7 }), step('done', { label: 'endpoints', ms: 8 })]);
+  progress.end();
+  const [first, second, last] = stderr().split('\x1b[0J').slice(1);
+  assert.deepEqual(first!.split('\n').slice(0, 2), [
+    `  … fork demo/users: ${'x'.repeat(8)}`,
+    '  · endpoints',
+  ]);
+  assert.ok(first!.endsWith('\x1b[2A'), 'the cursor goes up by two lines');
+  assert.equal(second!.replace('\x1b[2A', ''), '  ✓ fork demo/users (7 ms)\n  ✓ endpoints (8 ms)\n');
+  assert.equal(last, '  ✓ fork demo/users (7 ms)\n  ✓ endpoints (8 ms)\n');
+});
+
+test('nothing to show, nothing drawn', () => {
+  const { cli, stderr } = fakeCli({ columns: 80 });
+  createProgress(cli).end();
+  assert.equal(stderr(), '');
+});

@@ -1,0 +1,127 @@
+/** From the environment to the configuration. */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { makeHome, readConfig, variables } from '../src/config.ts';
+import { OffshootError } from '../src/model/errors.ts';
+
+const home = { OFFSHOOT_HOME: '/data' };
+const read = (env: Record<string, string>, uid = 1000) => readConfig({ ...home, ...env }, uid);
+
+test('defaults', () => {
+  const { instance, runtimeDir, ...rest } = read({});
+  assert.deepEqual(rest, {
+    home: '/data',
+    host: '127.0.0.1',
+    apiPort: 7400,
+    httpPort: 7480,
+    postgresPort: 7432,
+    domain: 'localhost',
+    volumes: undefined,
+    poolBytes: undefined,
+    minFreeBytes: 256 * 1024 ** 2,
+    postgresBin: undefined,
+    customHeaders: [],
+    logLevel: 'info',
+  });
+  assert.match(instance, /^[0-9a-f]{10}$/);
+  assert.ok(runtimeDir.endsWith(instance));
+});
+
+test('the data directory', () => {
+  const homeOf = (env: Record<string, string>, uid: number) => readConfig(env, uid).home;
+  assert.equal(homeOf({ HOME: '/eve' }, 1000), '/eve/.local/share/offshoot');
+  assert.equal(homeOf({ HOME: '/eve', XDG_DATA_HOME: '/xdg' }, 1000), '/xdg/offshoot');
+  assert.equal(homeOf({ HOME: '/root' }, 0), '/var/lib/offshoot');
+  assert.equal(homeOf({ HOME: '/root', OFFSHOOT_HOME: 'here' }, 0), join(process.cwd(), 'here'));
+  assert.equal(homeOf({ HOME: '/eve', OFFSHOOT_HOME: '' }, 1000), '/eve/.local/share/offshoot');
+});
+
+test('data directories do not share anything', () => {
+  const [a, b] = [read({ OFFSHOOT_HOME: '/a' }), read({ OFFSHOOT_HOME: '/b' })];
+  assert.notEqual(a.instance, b.instance);
+  assert.notEqual(a.runtimeDir, b.runtimeDir);
+  assert.deepEqual(read({ OFFSHOOT_HOME: '/a/' }), a);
+});
+
+test('unix sockets fit below the runtime directory', {
+  skip: process.platform === 'win32' && 'no unix',
+}, () => {
+  const long = `/run/user/${'x'.repeat(100)}`;
+  for (const [env, uid] of [
+    [{}, 0],
+    [{}, 1000],
+    [{ XDG_RUNTIME_DIR: '/run/user/1000' }, 1000],
+    [{ XDG_RUNTIME_DIR: long, OFFSHOOT_HOME: long }, 1000],
+  ] as const)
+    assert.ok(read(env, uid).runtimeDir.length <= 60, read(env, uid).runtimeDir);
+});
+
+test('values', () => {
+  const config = read({
+    OFFSHOOT_HOST: '0.0.0.0',
+    OFFSHOOT_API_PORT: '0',
+    OFFSHOOT_HTTP_PORT: '65535',
+    OFFSHOOT_POSTGRES_PORT: '',
+    OFFSHOOT_DOMAIN: 'dev.example.com',
+    OFFSHOOT_VOLUMES: 'copy',
+    OFFSHOOT_POOL_SIZE: '20G',
+    OFFSHOOT_MIN_FREE: '512mib',
+    OFFSHOOT_POSTGRES_BIN: '/usr/lib/postgresql/18/bin',
+    OFFSHOOT_HEADERS: ' X-Key, x-other ,',
+    OFFSHOOT_LOG: 'debug',
+  });
+  assert.equal(config.host, '0.0.0.0');
+  assert.deepEqual([config.apiPort, config.httpPort, config.postgresPort], [0, 65_535, 7432]);
+  assert.equal(config.domain, 'dev.example.com');
+  assert.equal(config.volumes, 'copy');
+  assert.equal(config.poolBytes, 20 * 1024 ** 3);
+  assert.equal(config.minFreeBytes, 512 * 1024 ** 2);
+  assert.equal(config.postgresBin, '/usr/lib/postgresql/18/bin');
+  assert.deepEqual(config.customHeaders, ['x-key', 'x-other']);
+  assert.equal(config.logLevel, 'debug');
+  assert.ok(Object.isFrozen(config));
+});
+
+test('what is not valid is named with its value', () => {
+  const bad: Readonly<Record<string, readonly string[]>> = {
+    OFFSHOOT_HOST: ['a b', 'http://x', '::1'],
+    OFFSHOOT_API_PORT: ['x', '-1', '65536', '80.5', '1e3', '0x50', ' '],
+    OFFSHOOT_HTTP_PORT: ['http'],
+    OFFSHOOT_POSTGRES_PORT: ['99999'],
+    OFFSHOOT_DOMAIN: ['Upper.example', 'a_b', '.x', 'x.', 'x:80', 'a b'],
+    OFFSHOOT_VOLUMES: ['zfs'],
+    OFFSHOOT_POOL_SIZE: ['big', '-1G', '1.5G', '10 X'],
+    OFFSHOOT_MIN_FREE: ['G'],
+    OFFSHOOT_HEADERS: ['x key', 'x:key', 'schlüssel'],
+    OFFSHOOT_LOG: ['loud'],
+  };
+  for (const [name, values] of Object.entries(bad)) {
+    assert.ok(name in variables, `${name} is in the help`);
+    for (const value of values) {
+      assert.throws(
+        () => read({ [name]: value }),
+        (error: unknown) =>
+          error instanceof OffshootError &&
+          error.code === 'config/invalid' &&
+          error.row.exit === 2 &&
+          error.message.startsWith(`${name}=${value} is not valid: `),
+        `${name}=${value}`,
+      );
+    }
+  }
+});
+
+test('a data directory that cannot be made', async t => {
+  const dir = await mkdtemp(join(tmpdir(), 'offshoot-test-'));
+  t.after(() => rm(dir, { recursive: true }));
+  makeHome(join(dir, 'deep', 'home'));
+  makeHome(join(dir, 'deep', 'home'));
+  await writeFile(join(dir, 'file'), '');
+  assert.throws(
+    () => makeHome(join(dir, 'file')),
+    /^OffshootError: OFFSHOOT_HOME=.*file is not valid: the folder cannot be made \(ENOTDIR\)/,
+  );
+});

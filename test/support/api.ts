@@ -1,0 +1,98 @@
+/** The API in this process, on a free port and a store in memory; nothing reconciles what it is told. */
+
+import assert from 'node:assert/strict';
+import { type Answer, http } from '../../scripts/demo/http.ts';
+import type { ApiContext, LogQuery } from '../../src/api/context.ts';
+import { keyring, newKey } from '../../src/api/keys.ts';
+import { startApi } from '../../src/api/server.ts';
+import { type Client, createClient } from '../../src/client/index.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import type { ErrorBody } from '../../src/model/errors.ts';
+import { createProject } from '../../src/store/branches.ts';
+import type { Store } from '../../src/store/contract.ts';
+import { openStore } from '../../src/store/sqlite.ts';
+
+export type TestApi = AsyncDisposable & {
+  readonly url: string;
+  /** Known to the API, as the command line's own key is. */
+  readonly apiKey: string;
+  readonly store: Store;
+  readonly client: Client;
+  /** What the context's functions were asked for. */
+  readonly asked: { readonly logs: LogQuery[]; shutdowns: number };
+  /** With the key unless `headers` are given. */
+  request(
+    method: string,
+    path: string,
+    options?: { readonly body?: unknown; readonly headers?: Readonly<Record<string, string>> },
+  ): Promise<Answer>;
+  /** The same for a request that is refused. @returns `status code: sentence; hint` */
+  refused(method: string, path: string, body?: unknown): Promise<string>;
+};
+
+export type TestApiOptions = {
+  /** Default: a new one in memory, with the project `default`. */
+  readonly store?: Store;
+  readonly port?: number;
+  readonly apiKey?: string;
+};
+
+export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
+  const store = options.store ?? storeWithProject();
+  const apiKey = options.apiKey ?? newKey();
+  const asked = { logs: [] as LogQuery[], shutdowns: 0 };
+  const gateway = { host: '127.0.0.1', port: 7432 };
+  const context: ApiContext = {
+    store,
+    keys: keyring(store, [apiKey]),
+    gateway: () => gateway,
+    info: () => ({
+      version: '0.0.0',
+      pid: process.pid,
+      home: '/nowhere',
+      startedAt: '2026-01-01T00:00:00.000Z',
+      volumes: { driver: 'copy', copyOnWrite: false, why: 'a test' },
+      api: { host: '127.0.0.1', port: api.port },
+      preview: { domain: 'localhost', scheme: 'http', port: 7480 },
+      postgres: gateway,
+      log: '/nowhere/daemon.log',
+      leftovers: [],
+    }),
+    doctor: async () => [{ area: 'volumes', name: 'copy', ok: true, detail: 'always' }],
+    async logs(query) {
+      asked.logs.push(query);
+      return ['one', 'two'];
+    },
+    shutdown: () => void asked.shutdowns++,
+  };
+  const api = await startApi(context, { host: '127.0.0.1', port: options.port ?? 0, log: silentLog });
+  const url = `http://127.0.0.1:${api.port}`;
+  const request: TestApi['request'] = (
+    method,
+    path,
+    { body, headers = { 'offshoot-api-key': apiKey } } = {},
+  ) => http(`${url}${path}`, { method, headers, ...(body !== undefined && { body }) });
+  return {
+    url,
+    apiKey,
+    store,
+    client: createClient({ url, apiKey }),
+    asked,
+    request,
+    async refused(method, path, body) {
+      const answer = await request(method, path, { body });
+      assert.ok(answer.status >= 400, `${method} ${path} was not refused`);
+      const { code, error, hint } = answer.json() as ErrorBody;
+      return `${answer.status} ${code}: ${error}${hint === undefined ? '' : `; ${hint}`}`;
+    },
+    [Symbol.asyncDispose]: () => api.close(),
+  };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function storeWithProject(): Store {
+  const store = openStore(':memory:');
+  createProject(store, 'default', { database: 'app', role: 'app' });
+  return store;
+}
