@@ -145,6 +145,7 @@ export async function startDaemon(
         sandbox === undefined ? baselineId(namespace, workload) : forkId(sandbox, namespace, workload);
       return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
     },
+    environment: loop.environment,
     shutdown: stopping.resolve,
   };
   api = await naming('OFFSHOOT_API_PORT', config, () => startApi(context, { host, port: ports.api, log }));

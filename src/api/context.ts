@@ -1,7 +1,7 @@
 /** What the API's routes may use. It decides nothing: HTTP in, store out. */
 import type { Address } from '../model/route.ts';
 import type { CheckView, DaemonView } from '../model/view.ts';
-import type { Store } from '../store/contract.ts';
+import type { Store, Stored } from '../store/contract.ts';
 import type { Keyring } from './keys.ts';
 
 export type LogQuery = {
@@ -18,6 +18,11 @@ export type ApiContext = {
   readonly gateway: () => Address;
   readonly doctor: () => Promise<readonly CheckView[]>;
   readonly logs: (query: LogQuery) => Promise<readonly string[]>;
+  /** What a fork's main container has in its environment, secrets included. */
+  readonly environment: (
+    sandbox: Stored<'sandbox'>,
+    workload: string | undefined,
+  ) => Readonly<Record<string, string>>;
   /** Starts the daemon's end; returns at once. */
   readonly shutdown: () => void;
 };

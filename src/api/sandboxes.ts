@@ -15,9 +15,11 @@ const logQuery = z.strictObject({
   lines: z.coerce.number().int().min(1).max(10_000).default(200),
 });
 
+const environmentQuery = z.strictObject({ workload: z.string().optional() });
+
 type Params = { Params: { name: string } };
 
-export function sandboxRoutes(app: FastifyInstance, { store, logs }: ApiContext): void {
+export function sandboxRoutes(app: FastifyInstance, { store, logs, environment }: ApiContext): void {
   const find = (name: string) => {
     const found = store.get('sandbox', name);
     if (found === undefined) throw new OffshootError('api/not-found', { kind: 'sandbox', name });
@@ -68,4 +70,8 @@ export function sandboxRoutes(app: FastifyInstance, { store, logs }: ApiContext)
     const { namespace, name } = fork.forkOf;
     return { lines: await logs({ sandbox: sandbox.name, namespace, workload: name, lines }) };
   });
+
+  app.get<Params>('/sandboxes/:name/environment', async ({ params, query }) =>
+    environment(find(params.name), checked(environmentQuery, query).workload),
+  );
 }

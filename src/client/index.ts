@@ -76,6 +76,8 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         >('PUT', `/sandboxes/${part(body.name)}`, { body }),
       delete: (name: string, query: { force?: boolean } = {}) =>
         call<SandboxView & { readonly already: boolean }>('DELETE', `/sandboxes/${part(name)}`, { query }),
+      environment: (name: string, query: { workload?: string | undefined } = {}) =>
+        call<Readonly<Record<string, string>>>('GET', `/sandboxes/${part(name)}/environment`, { query }),
       logs: (name: string, query: { workload?: string; resource?: string; lines?: number } = {}) =>
         call<{ readonly lines: readonly string[] }>('GET', `/sandboxes/${part(name)}/logs`, { query }),
     },

@@ -55,6 +55,15 @@ test('two sandboxes and the baseline are isolated from each other', async t => {
     );
   });
 
+  await t.test('get-env tells how the service runs in the sandbox', async () => {
+    const env = JSON.parse((await cli(['sandbox', 'get-env', 'pr-1', '-o', 'json'])).stdout) as Record<
+      string,
+      string
+    >;
+    assert.equal(env.SIGNADOT_SANDBOX_NAME, 'pr-1');
+    assert.equal(env.DATABASE_URL, (await cli(['branch', 'url', 'sb-pr-1'])).stdout.trim());
+  });
+
   await t.test('routing rules are told to whoever asks', async () => {
     const url = `${daemon.client.connection.url}/api/v1/workloads/routing-rules?routingKey=${pr12.routingKey}`;
     const answer = await http(url, { headers: { 'offshoot-api-key': daemon.client.connection.apiKey } });

@@ -63,6 +63,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       asked.logs.push(query);
       return ['one', 'two'];
     },
+    environment: (sandbox, workload) => ({ OF: `${sandbox.name} ${workload ?? 'first'}`, QUOTED: "it's" }),
     shutdown: () => void asked.shutdowns++,
   };
   const api = await startApi(context, { host: '127.0.0.1', port: options.port ?? 0, log: silentLog });

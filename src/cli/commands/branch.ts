@@ -45,6 +45,13 @@ export function register(program: Command, cli: Cli): void {
       );
     });
 
+  withOutput(define('tree', 'offshoot branch tree'))
+    .description('the branches as a tree')
+    .action(async ({ output, project: flag }) => {
+      const branches = await cli.client().branches.list(await chooseProject(cli, flag));
+      await print(cli, output, treeOf(branches, null), tree => drawTree(tree).join('\n'));
+    });
+
   withOutput(define('get [branch]', 'offshoot branch get fix-42'))
     .description('one branch in full')
     .action(async (name: string | undefined, { output, project: flag }) => {
@@ -178,5 +185,22 @@ export async function waitForBranch(
       return seen.state === 'ready' ? true : undefined;
     },
     last: objects => objects.get(id)?.message,
+  });
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+type Tree = readonly { readonly name: string; readonly state: string; readonly children: Tree }[];
+
+const treeOf = (branches: readonly BranchView[], parent: string | null): Tree =>
+  branches
+    .filter(b => b.parent === parent)
+    .map(({ name, state }) => ({ name, state, children: treeOf(branches, name) }));
+
+function drawTree(tree: Tree, indent = ''): readonly string[] {
+  return tree.flatMap(({ name, state, children }, i) => {
+    const last = i === tree.length - 1;
+    const own = `${indent}${last ? '└─ ' : '├─ '}${name}${state === 'ready' ? '' : ` (${state})`}`;
+    return [own, ...drawTree(children, `${indent}${last ? '   ' : '│  '}`)];
   });
 }

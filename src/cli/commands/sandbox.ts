@@ -126,6 +126,24 @@ export function register(program: Command, cli: Cli): void {
       const log = await cli.client().sandboxes.logs(name, { workload, resource, lines });
       await print(cli, output, log, l => l.lines.join('\n'));
     });
+
+  withOutput(
+    define(
+      'get-env <name>',
+      'eval "$(offshoot sandbox get-env xata-test)"',
+      'offshoot sandbox get-env xata-test -o json',
+    ),
+  )
+    .description('environment of a fork as shell exports, to run the service by hand; it holds passwords')
+    .option('-w, --workload <workload>', 'which fork (default: the first)')
+    .action(async (name: string, { output, workload }) => {
+      const environment = await cli.client().sandboxes.environment(name, { workload });
+      await print(cli, output, environment, env =>
+        Object.entries(env)
+          .map(([variable, value]) => `export ${variable}='${value.replaceAll("'", "'\\''")}'`)
+          .join('\n'),
+      );
+    });
 }
 
 // --- internal -----------------------------------------------------------------------------------

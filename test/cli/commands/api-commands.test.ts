@@ -50,6 +50,8 @@ test('every command with -o prints one JSON or YAML value, and sentences only on
     'events',
     'project list',
     'branch list',
+    'branch tree',
+    'sandbox get-env x',
     'branch get fix',
     'branch url fix',
     'branch create fix --if-not-exists --no-wait',
@@ -247,3 +249,21 @@ test('a dry run prints the document and applies nothing', async () => {
 function envOf(api: TestApi) {
   return { env: { OFFSHOOT_API_URL: api.url, OFFSHOOT_API_KEY: api.apiKey } };
 }
+
+test('sandbox get-env prints what a shell can evaluate', async () => {
+  await using api = await fullApi();
+  const { stdout } = await runner(api)(['sandbox', 'get-env', 'x', '-w', 'users']);
+  assert.equal(stdout, "export OF='x users'\nexport QUOTED='it'\\''s'\n");
+});
+
+test('branch tree draws who grew from whom', async () => {
+  await using api = await testApi();
+  await api.client.branches.create('default', { name: 'a' });
+  await api.client.branches.create('default', { name: 'a1', parent: 'a' });
+  await api.client.branches.create('default', { name: 'b' });
+  const { stdout } = await runner(api)(['branch', 'tree']);
+  assert.equal(
+    stdout.replaceAll(' (creating)', ''),
+    ['└─ main', '   ├─ a', '   │  └─ a1', '   └─ b', ''].join('\n'),
+  );
+});
