@@ -55,9 +55,10 @@ export async function openPool({ image, mountPoint, bytes }: PoolOptions): Promi
   if (left === undefined) {
     await mount(path, root);
     undo.defer(() => closePool(path, root));
+    // Not at one that was left: the kernel makes it read-only when the host is full, and `down` must still work.
+    await chmod(root, 0o711);
   }
   await fill(path, root);
-  await chmod(root, 0o711);
   const { size } = await stat(path);
   undo.move();
   return { root, bytes: size, close: deadlineMs => closePool(path, root, deadlineMs) };

@@ -1,4 +1,5 @@
 /** Loopback ports for processes. */
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 
 export type PortChooser = {
@@ -6,6 +7,12 @@ export type PortChooser = {
   choose(earlier: number | undefined): Promise<number>;
   release(port: number): void;
 };
+
+/**
+ * Below the ports that kernels give to whoever asks for any (Linux: from 32768, ip(7); others: from 49152), so
+ * that nobody gets the port of a process that is just being started again.
+ */
+const range = { first: 20_000, end: 32_000 };
 
 /**
  * A port is free when we can listen on it; it is taken by its process only some milliseconds later, so what
@@ -17,12 +24,12 @@ export function portChooser(): PortChooser {
     async choose(earlier) {
       if (earlier !== undefined) {
         given.add(earlier);
-        if ((await listenOnce(earlier)) !== undefined) return earlier;
+        if (await isFree(earlier)) return earlier;
         given.delete(earlier);
       }
       for (;;) {
-        const port = await listenOnce(0);
-        if (port === undefined || given.has(port)) continue;
+        const port = randomInt(range.first, range.end);
+        if (given.has(port) || !(await isFree(port)) || given.has(port)) continue;
         given.add(port);
         return port;
       }
@@ -35,16 +42,13 @@ export function portChooser(): PortChooser {
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** Listens on 127.0.0.1:`port` for a moment. @returns the port, or undefined when it is taken. */
-function listenOnce(port: number): Promise<number | undefined> {
+/** Listens on 127.0.0.1:`port` for a moment. */
+function isFree(port: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) =>
-      error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error),
+      error.code === 'EADDRINUSE' ? resolve(false) : reject(error),
     );
-    server.listen({ host: '127.0.0.1', port, exclusive: true }, () => {
-      const address = server.address() as { port: number };
-      server.close(() => resolve(address.port));
-    });
+    server.listen({ host: '127.0.0.1', port, exclusive: true }, () => server.close(() => resolve(true)));
   });
 }

@@ -26,19 +26,4 @@ export const hostErrors = {
     say: p => `another offshoot daemon (pid ${p.pid}) already uses ${p.home}`,
     hint: () => 'stop it with "offshoot down", or set OFFSHOOT_HOME to another folder',
   },
-  'host/command-missing': {
-    fault: 'user',
-    http: 500,
-    exit: 1,
-    retry: false,
-    say: p => `the program "${p.command}" was not found`,
-    hint: p => String(p.hint ?? 'install it, or see "offshoot doctor"'),
-  },
-  'host/command-failed': {
-    fault: 'system',
-    http: 500,
-    exit: 1,
-    retry: true,
-    say: p => `"${p.command}" failed: ${p.why}`,
-  },
 } as const satisfies Record<string, ErrorRow>;

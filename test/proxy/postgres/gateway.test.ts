@@ -252,7 +252,7 @@ test('a login that names no branch, two branches, no existing branch or the rese
 const notReady: Record<string, GatewayOptions['resolve']> = {
   'nobody listens on its socket': async () => ({ socket: '/nonexistent/pg.sock' }),
   'the cause is one that clients must not read': async () => {
-    throw new OffshootError('host/command-failed', { command: 'secret', why: 'secret' });
+    throw new OffshootError('branch/failed', { name: 'secret', why: 'secret' });
   },
   'the search for it fails': async () => {
     throw new Error('secret');
