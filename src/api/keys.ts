@@ -30,10 +30,8 @@ export function keyring(store: Store, internal: readonly string[]): Keyring {
           'a key name has 1 to 63 letters, digits, spaces or . _ @ - and begins with a letter or digit';
         throw new OffshootError('api/bad-request', { why });
       }
-      if (store.list('key').some(k => k.spec.label === label)) {
-        const why = `there is a key "${label}" already; revoke it first, or choose another name`;
-        throw new OffshootError('api/bad-request', { why });
-      }
+      if (store.list('key').some(k => k.spec.label === label))
+        throw new OffshootError('key/exists', { name: label });
       const key = newKey();
       const spec = {
         label,

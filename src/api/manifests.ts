@@ -47,7 +47,7 @@ export function manifestRoutes(app: FastifyInstance, { store, logs }: ApiContext
         const name = `${manifest.kind}/${namespace}/${manifest.metadata.name}`;
         const before = store.get('manifest', name);
         if (before?.deletedAt !== undefined)
-          throw new OffshootError('api/conflict', { kind: manifest.kind, name });
+          throw new OffshootError('manifest/deleting', { kind: manifest.kind, name: manifest.metadata.name });
         const after =
           store.modify('manifest', name, () => ({ spec: manifest })) ??
           store.create('manifest', name, { spec: manifest, status: null, secret: null });

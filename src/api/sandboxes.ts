@@ -22,8 +22,11 @@ type Params = { Params: { name: string } };
 export function sandboxRoutes(app: FastifyInstance, { store, logs, environment }: ApiContext): void {
   const find = (name: string) => {
     const found = store.get('sandbox', name);
-    if (found === undefined) throw new OffshootError('api/not-found', { kind: 'sandbox', name });
-    return found;
+    if (found !== undefined) return found;
+    // Deleting twice is another mistake than deleting what never was.
+    const deleted = store.events({ kind: 'sandbox', name, limit: 10 }).findLast(e => e.reason === 'Deleted');
+    if (deleted !== undefined) throw new OffshootError('sandbox/gone', { name, at: deleted.at });
+    throw new OffshootError('api/not-found', { kind: 'sandbox', name });
   };
 
   app.get('/sandboxes', async () => store.list('sandbox').map(sandboxView));

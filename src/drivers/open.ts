@@ -1,7 +1,7 @@
 /** Opens all drivers of the embedded mode on one data directory. Used by the daemon, by `down` after a crash, and by `doctor`. */
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Log } from '../lib/log.ts';
 import { randomSecret } from '../lib/random.ts';
 import type { ImageMap } from '../model/image.ts';
@@ -46,8 +46,7 @@ export async function openDrivers(options: DriverOptions): Promise<Drivers> {
   const { home, runtimeDir, instance, baseEnv, nodePath, log } = options;
   await using opened = new AsyncDisposableStack();
   await mkdir(home, { recursive: true });
-  await mkdir(runtimeDir, { recursive: true });
-  await chmod(runtimeDir, 0o711);
+  await makeEnterable(runtimeDir);
 
   const user = await chooseServerUser();
   const postgres = await findPostgres({
@@ -72,7 +71,9 @@ export async function openDrivers(options: DriverOptions): Promise<Drivers> {
   const { bin, version } = postgres;
   const servers = await openServers({ instance, home, runtimeDir, bin, version, user, adminSecret, log });
   opened.defer(() => servers.close());
-  const processOptions = { home, instance, baseEnv, nodePath, log };
+  // As root all instances have their mounts in one directory; see decision 6.
+  const hide = basename(dirname(runtimeDir)) === 'offshoot' ? dirname(runtimeDir) : runtimeDir;
+  const processOptions = { home, instance, hide, baseEnv, nodePath, log };
   const workloads = await openProcessRuntime({
     ...processOptions,
     images: options.images,
@@ -105,6 +106,15 @@ export async function openDrivers(options: DriverOptions): Promise<Drivers> {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** Makes a directory that the servers' user can reach, and what it needs above it: our umask may forbid that. */
+async function makeEnterable(path: string): Promise<void> {
+  const first = (await mkdir(path, { recursive: true })) ?? path;
+  for (let directory = path; ; directory = dirname(directory)) {
+    await chmod(directory, 0o711);
+    if (directory === first) return;
+  }
+}
 
 /** Kept in a file of its own, so that clusters can still be opened when the store is lost. */
 async function secretIn(file: string): Promise<string> {

@@ -86,6 +86,10 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     const report = (conditions: readonly Condition[]) => setStatus(branch, 'creating', conditions);
     const walked = await walk(steps, branch.status?.conditions ?? [], { now, signal, report });
     if (walked.error === undefined) {
+      if (branch.status?.state !== 'ready') {
+        const message = `branch ${branch.spec.name} of project ${branch.spec.project} accepts connections`;
+        store.record({ kind: 'branch', name: id, severity: 'info', reason: 'Ready', message });
+      }
       setStatus(branch, 'ready', walked.conditions);
       return;
     }
@@ -168,6 +172,9 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       throw thrown;
     }
     store.remove('branch', id);
+    const { name, project } = branch.spec;
+    const message = `branch ${name} of project ${project} is gone`;
+    store.record({ kind: 'branch', name: id, severity: 'info', reason: 'Deleted', message });
     return;
   };
 
@@ -201,7 +208,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       if (branch === undefined || branch.deletedAt !== undefined)
         throw new OffshootError('gateway/branch-unknown', { branch: id });
       const there = open.get(id);
-      if (there !== undefined) return there;
+      // After a rotation the old password must not open the door any more.
+      if (there?.password === branch.secret.password) return there;
       if (branch.status?.state === 'failed')
         throw new OffshootError('gateway/branch-not-ready', { branch: id, why: branch.status.reason });
       if (!asked) deps.enqueue(id);

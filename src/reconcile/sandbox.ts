@@ -149,20 +149,42 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
     const { name } = sandbox;
     try {
       // The routes are gone already: the table is computed from intent, and this intent is to go.
-      setStatus(sandbox, { ready: false, reason: 'Deleting', message: 'its forks are being stopped' });
+      setStatus(sandbox, {
+        ready: false,
+        failed: false,
+        reason: 'Deleting',
+        message: 'its forks are being stopped',
+      });
       await deps.forks.remove(name, ctx);
       if (sandbox.secret.force !== true) {
-        setStatus(sandbox, { ready: false, reason: 'Deleting', message: 'its resources are being removed' });
+        setStatus(sandbox, {
+          ready: false,
+          failed: false,
+          reason: 'Deleting',
+          message: 'its resources are being removed',
+        });
         await Promise.all((sandbox.spec.resources ?? []).map(r => deps.resources.remove(sandbox, r, ctx)));
       }
       await removeOwnedBranches(sandbox, ctx);
     } catch (thrown) {
       if (ctx.signal.aborted) return;
       const error = toOffshootError(thrown);
-      setStatus(sandbox, { ready: false, reason: reasonOf(error.code), message: error.message });
+      setStatus(sandbox, {
+        ready: false,
+        failed: false,
+        reason: reasonOf(error.code),
+        message: error.message,
+      });
       throw thrown;
     }
     store.remove('sandbox', name);
+    store.record({
+      kind: 'sandbox',
+      name,
+      severity: 'info',
+      reason: 'Deleted',
+      message: 'nothing of it is left',
+    });
     return;
   };
 
@@ -195,11 +217,11 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
   const setStatus = (sandbox: Stored<'sandbox'>, change: Partial<SandboxStatus>): void => {
     store.modify('sandbox', sandbox.name, object => {
       const before = object.status;
-      // What was said of another generation, or of a try that failed, is not true of this one.
-      const current = before?.observedGeneration === sandbox.generation && !before.failed;
+      // What was said of another generation is not true of this one.
+      const current = before?.observedGeneration === sandbox.generation;
       const status: SandboxStatus = {
         ready: current && before.ready,
-        failed: false,
+        failed: current && before.failed,
         reason: current ? before.reason : 'InProgress',
         message: current ? before.message : 'in progress',
         conditions: before?.conditions ?? [],
@@ -214,8 +236,19 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
           protocol: e.protocol,
         })),
       };
+      tell(object, status);
       return { status };
     });
+  };
+
+  /** History: only what a person would want to have been told. */
+  const tell = (
+    { name, status: before }: Stored<'sandbox'>,
+    { ready, failed, reason, message }: SandboxStatus,
+  ) => {
+    const event = { kind: 'sandbox', name, reason, message } as const;
+    if (ready && !before?.ready) store.record({ ...event, severity: 'info' });
+    if (failed && !before?.failed) store.record({ ...event, severity: 'warning' });
   };
 
   return reconcile;

@@ -22,7 +22,10 @@ test('keys that are refused', async () => {
   await using api = await testApi();
   await api.client.keys.create('laptop');
   const refused = (body: unknown) => api.refused('POST', '/api/v1/keys', body);
-  assert.match(await refused({ name: 'laptop' }), /^400 .*there is a key "laptop" already/);
+  assert.match(
+    await refused({ name: 'laptop' }),
+    /^409 key\/exists: there is an API key named "laptop" already/,
+  );
   for (const name of ['', ' x', '-x', 'a/b', 'x'.repeat(64), 'a\nb'])
     assert.match(await refused({ name }), /^400 .*a key name has 1 to 63/, JSON.stringify(name));
   assert.match(await refused({}), /^400 .*name/);

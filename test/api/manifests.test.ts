@@ -61,7 +61,7 @@ test('all of them or none', async () => {
   await api.client.manifests.delete('ConfigMap', 'demo', 'goes');
   assert.match(
     await api.refused('PUT', manifests, { files: [file(configMap('a', {}), configMap('goes', {}))] }),
-    /^409 api\/conflict/,
+    /^409 manifest\/deleting/,
   );
   assert.deepEqual(
     (await api.client.manifests.list()).map(m => m.name),

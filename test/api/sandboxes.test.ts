@@ -108,6 +108,22 @@ test('the problems of a document are listed', async () => {
   assert.ok(problems.some(p => p.suggestion === 'cluster'));
 });
 
+test('a sandbox that was deleted is told apart from one that never was', async () => {
+  await using api = await testApi();
+  const deleted = {
+    kind: 'sandbox',
+    name: 'was',
+    severity: 'info',
+    reason: 'Deleted',
+    message: 'gone',
+  } as const;
+  api.store.record(deleted);
+  assert.match(
+    await api.refused('DELETE', '/api/v1/sandboxes/was'),
+    /^404 sandbox\/gone: sandbox "was" is gone already: it was deleted at 20/,
+  );
+});
+
 test('a sandbox that does not exist', async () => {
   await using api = await apiWithBaseline();
   const expected = '404 api/not-found: sandbox "nix" does not exist; see "offshoot sandbox list"';

@@ -64,7 +64,7 @@ test('up, up again, down, down again', async () => {
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   test(`in the foreground, until ${signal}`, async t => {
-    await using daemon = await testDaemon({ start: false });
+    await using daemon = await testDaemon({ start: false, env: { OFFSHOOT_VOLUMES: 'copy' } });
     const child = spawn(process.execPath, [join(root, 'src', 'cli', 'main.ts'), 'up'], {
       env: daemon.env,
       cwd: '/',

@@ -301,7 +301,9 @@ test('bad input', async t => {
     ]);
     assert.equal(first.code, 0, first.stderr);
     assert.match(first.stderr + second.stderr, /sandbox "twice" is being deleted already/);
-    assert.equal((await cli(['sandbox', 'delete', 'twice'])).code, 3);
+    const again = await cli(['sandbox', 'delete', 'twice']);
+    assert.equal(again.code, 3);
+    says(again.stderr, [/sandbox "twice" is gone already: it was deleted at \d{4}-/]);
   });
 
   await t.test('a wrong or missing API key', async () => {

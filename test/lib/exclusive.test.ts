@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { tryExclusive } from '../../src/lib/exclusive.ts';
@@ -29,6 +29,7 @@ it('has one holder, in whatever process, until it is released', async () => {
   assert.ok(release);
   try {
     assert.equal((await stat(file)).mode & 0o777, 0o600);
+    assert.deepEqual(await readdir(dir.path), ['lock'], 'a journal would need room on the disk');
     assert.equal(tryExclusive(file), undefined);
     // Nor has our second try released what the kernel holds for our process.
     assert.equal(await elsewhere(file), 'refused');

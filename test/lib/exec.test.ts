@@ -68,7 +68,7 @@ describe('exec', () => {
     timeout: 20_000,
   }, async () => {
     // Either script leaves a program behind that has its output open.
-    const scripts = ['sleep 1000 & echo $!; wait', 'sleep 1000 & echo $!'];
+    const scripts = ['sleep 30 & echo $!; wait', 'sleep 30 & echo $!'];
     const ends = scripts.map(script => failure(exec('/bin/sh', ['-c', script], { deadlineMs: 1_000 })));
     for (const error of await Promise.all(ends)) {
       process.kill(Number(error.stdout), 'SIGKILL');

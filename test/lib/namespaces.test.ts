@@ -10,7 +10,7 @@ import { tempDir } from '../support/temp.ts';
 const path = process.env.PATH ?? '';
 
 it('shows a program other files, without a trace on the machine', async t => {
-  const mounts = await findPrivateMounts(path, { userNamespaces: true });
+  const mounts = await findPrivateMounts(path, { userNamespaces: true, hide: '/nonexistent' });
   if ('why' in mounts) return t.skip(mounts.why);
   await using dir = await tempDir();
   const at = (name: string) => join(dir.path, name);
@@ -33,7 +33,7 @@ it('shows a program other files, without a trace on the machine', async t => {
 });
 
 it('passes all variables on, also those that a shell cannot use', async t => {
-  const mounts = await findPrivateMounts(path, { userNamespaces: true });
+  const mounts = await findPrivateMounts(path, { userNamespaces: true, hide: '/nonexistent' });
   if ('why' in mounts) return t.skip(mounts.why);
   if (mounts.enter.includes('/bin/sh')) return t.skip('there is no bash');
   const argv = withPrivateMounts(mounts, [], ['env']);
@@ -43,13 +43,30 @@ it('passes all variables on, also those that a shell cannot use', async t => {
 });
 
 it('does not start the program when a mount fails', async t => {
-  const mounts = await findPrivateMounts(path, { userNamespaces: true });
+  const mounts = await findPrivateMounts(path, { userNamespaces: true, hide: '/nonexistent' });
   if ('why' in mounts) return t.skip(mounts.why);
   const argv = withPrivateMounts(mounts, [{ source: '/nonexistent', target: '/tmp' }], ['echo', 'started']);
   await assert.rejects(exec(argv[0]!, argv.slice(1), { env: { PATH: path } }), { exitCode: 125, stdout: '' });
 });
 
 it('says why there are none', async () => {
-  const found = await findPrivateMounts('/nonexistent', { userNamespaces: true });
+  const found = await findPrivateMounts('/nonexistent', { userNamespaces: true, hide: '/nonexistent' });
   assert.ok('why' in found && found.why !== '');
+});
+
+it('hides what is mounted below a directory, and does not keep it busy', async t => {
+  if (process.getuid?.() !== 0) return t.skip('only root can mount');
+  await using dir = await tempDir();
+  const mounts = await findPrivateMounts(path, { userNamespaces: false, hide: dir.path });
+  if ('why' in mounts) return t.skip(mounts.why);
+  const target = join(dir.path, 'mounted');
+  await mkdir(target);
+  await exec('mount', ['-t', 'tmpfs', 'none', target], { env: { PATH: path } });
+  await using _mounted = {
+    [Symbol.asyncDispose]: async () => void (await exec('umount', [target], { env: { PATH: path } })),
+  };
+  const argv = withPrivateMounts(mounts, [], ['cat', '/proc/self/mountinfo']);
+  const { stdout } = await exec(argv[0]!, argv.slice(1), { env: { PATH: path } });
+  assert.ok(!stdout.includes(target));
+  assert.ok((await readFile('/proc/self/mountinfo', 'utf8')).includes(target), 'the machine still has it');
 });

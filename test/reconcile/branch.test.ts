@@ -321,8 +321,11 @@ describe('deleting', () => {
     b.trouble.fail('volumes.remove', busy);
     await assert.rejects(b.look(child.name), error => error === busy);
     assert.deepEqual(
-      b.store.events({ limit: 9 }).map(e => [e.name, e.severity, e.reason, e.message]),
-      [[child.name, 'warning', 'DeleteFailed', busy.message]],
+      b.store.events({ name: child.name, limit: 9 }).map(e => [e.severity, e.reason, e.message]),
+      [
+        ['info', 'Ready', 'branch child of project default accepts connections'],
+        ['warning', 'DeleteFailed', busy.message],
+      ],
     );
     assert.equal(b.status(child.name).state, 'deleting');
     b.trouble.mend('volumes.remove');
@@ -340,7 +343,10 @@ describe('deleting', () => {
     await hanging.reached;
     stop.abort(new Error('the daemon stops'));
     await assert.rejects(looking, { message: 'the daemon stops' });
-    assert.deepEqual(b.store.events({ limit: 9 }), []);
+    assert.deepEqual(
+      b.store.events({ name: child.name, limit: 9 }).map(e => e.reason),
+      ['Ready'],
+    );
   });
 
   it('of one that failed does not repeat the old reason', async () => {

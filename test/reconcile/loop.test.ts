@@ -1,4 +1,4 @@
-/** The reconcilers together, as the daemon runs them, on drivers in memory. */
+/** The reconcilers together, as the daemon runs them, on drivers in memory. Longer than most: all meet here. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
@@ -27,7 +27,11 @@ import {
 import { type MemoryWorld, memoryWorld } from '../support/memory-drivers.ts';
 
 /** A running loop on `store` and `world`, whose addresses are 127.77.0.1 with the Service's port. */
-function loopOn(store: Store, world: MemoryWorld, problems: ReadonlyMap<number, string> = new Map()): Loop {
+function loopOn(
+  store: Store,
+  world: MemoryWorld,
+  { problems, baseMs = 1 }: { problems?: ReadonlyMap<number, string>; baseMs?: number } = {},
+): Loop {
   return createLoop({
     ...world,
     store,
@@ -37,23 +41,26 @@ function loopOn(store: Store, world: MemoryWorld, problems: ReadonlyMap<number, 
     scriptEnv: () => ({}),
     keep: [],
     allocate: (_service: string, port: number): Address => ({ host: '127.77.0.1', port }),
-    listenProblem: ({ port }) => problems.get(port),
-    retry: { baseMs: 1, maxMs: 4 },
+    listenProblem: ({ port }) => problems?.get(port),
+    retry: { baseMs, maxMs: 4 * baseMs },
     collectEveryMs: 3_600_000,
     now: () => new Date(),
     log: silentLog,
   });
 }
 
-/** A loop that runs, in a world with project `default` and plugins `table` and `branch`. */
-async function testLoop() {
+/**
+ * A loop that runs, in a world with project `default` and plugins `table` and `branch`.
+ * @param baseMs of the back-off
+ */
+async function testLoop(baseMs = 1) {
   const world = memoryWorld();
   const store = openStore(':memory:');
   const main = defaultProject(store);
   install(store, 'table', tablePlugin);
   install(store, 'branch', branchPlugin);
   const problems = new Map<number, string>();
-  const loop = loopOn(store, world, problems);
+  const loop = loopOn(store, world, { problems, baseMs });
   await loop.start();
   const signal = AbortSignal.timeout(10_000);
   const when = <K extends Kind, T>(
@@ -149,6 +156,24 @@ describe('a change in the store', () => {
     await l.eventually('all forget it', () =>
       all.every(id => l.workloadsOf.has(id) && port(id) === undefined),
     );
+  });
+
+  it('of an address reaches forks also when it comes late', async () => {
+    await using l = await testLoop();
+    deploy(l.store, deployment('users'));
+    applied(l.store, 'sb', { forks: [fork('users')] });
+    await l.sandboxReady('sb');
+    // As many as are looked at at once, so that the Service must wait.
+    const busy = Array.from({ length: 16 }, (_, i) => deployment(`busy${i}`));
+    const hanging = busy.map(d => l.trouble.hang(`workloads.ensure base.demo.${d.metadata.name}`));
+    deploy(l.store, ...busy);
+    await Promise.all(hanging.map(h => h.reached));
+    deploy(l.store, service('orders', { port: 80 }));
+    for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+    const port = () => l.workloadsOf.get(usersFork)?.spec.network.env.ORDERS_SERVICE_PORT;
+    assert.equal(port(), undefined);
+    for (const h of hanging) h.release();
+    await l.eventually('the fork knows it', () => port() === '80');
   });
 
   it('of a Deployment changes its forks', async () => {
@@ -300,8 +325,9 @@ describe('sandboxes with branches', () => {
     assert.deepEqual([...l.running.keys()], [l.main.name]);
   });
 
-  it('wait with their end for what others grew from it, and say so; then they go', async () => {
-    await using l = await testLoop();
+  it('wait with their end for what others grew from it, and say so; then they go at once', async () => {
+    await using l = await testLoop(3_600_000);
+    await l.branchReady(l.main.name);
     applied(l.store, 'sb', database);
     await l.sandboxReady('sb');
     const child = createBranch(l.store, { project: 'default', name: 'precious', parent: 'sb-sb' });

@@ -106,6 +106,26 @@ describe('a look that fails', () => {
     await queue.close();
   });
 
+  it('is the first one again after a success, and after an error that was waited out', async t => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const h = held();
+    const attempts: number[] = [];
+    const log = {
+      ...silentLog,
+      warn: (fields: object) => void attempts.push((fields as { attempt: number }).attempt),
+    };
+    const queue = queueOf(h.reconcile, { log });
+    const endAll = async (...results: readonly ({ again: number } | Error)[]) => {
+      for (const result of results) {
+        queue.add('a');
+        await h.end('a', result);
+      }
+    };
+    await endAll(retryable, retryable, { again: 1_000 }, retryable, retryable, final, retryable);
+    assert.deepEqual(attempts, [0, 1, 0, 1, 2, 0]);
+    await queue.close();
+  });
+
   it('with an unknown error is tried again, too', async () => {
     let looks = 0;
     const done = Promise.withResolvers<void>();

@@ -1,3 +1,4 @@
+/** One resource through all that can happen to its workflows. Longer than most: every phase is left in every way. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';

@@ -1,3 +1,4 @@
+/** All that can become of one sandbox, looked at by hand. Longer than most: it is one small world with many ends. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';

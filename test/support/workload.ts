@@ -26,6 +26,7 @@ export const openTestRuntime = (home: string, images: ImageMap = testImages): Pr
   openProcessRuntime({
     home,
     instance: home,
+    hide: home,
     images: () => images,
     baseEnv: testBaseEnv,
     nodePath: process.execPath,

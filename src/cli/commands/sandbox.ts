@@ -204,9 +204,8 @@ async function remove(
   try {
     first = await cli.client().sandboxes.delete(name, { force: options.force });
   } catch (error) {
-    if (!(error instanceof OffshootError && error.code === 'api/not-found')) throw error;
-    if (options.ifExists) return say(cli, `sandbox "${name}" does not exist; nothing to do`);
-    throw error;
+    if (!(error instanceof OffshootError && error.row.http === 404 && options.ifExists)) throw error;
+    return say(cli, `${error.message}; nothing to do`);
   }
   if (first.already) say(cli, `sandbox "${name}" is being deleted already`);
   if (!options.wait) return say(cli, `sandbox "${name}" is being deleted`);

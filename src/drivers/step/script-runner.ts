@@ -16,6 +16,8 @@ export type StepRunnerOptions = {
   readonly home: string;
   /** Differs between data directories, is the same for all daemons on one. */
   readonly instance: string;
+  /** Our mounts are below this directory; processes have no business there. */
+  readonly hide: string;
   /** All that scripts get of our environment, e.g. PATH, HOME, LANG, TZ. */
   readonly baseEnv: Readonly<Record<string, string>>;
   /** Absolute path of the node that `node` means. */
@@ -25,7 +27,7 @@ export type StepRunnerOptions = {
 export async function openStepRunner(options: StepRunnerOptions): Promise<StepDriver> {
   const { instance, baseEnv, nodePath } = options;
   const root = join(options.home, 'steps');
-  const found = await findPrivateMounts(baseEnv.PATH ?? '', { userNamespaces: true });
+  const found = await findPrivateMounts(baseEnv.PATH ?? '', { userNamespaces: true, hide: options.hide });
   const mounts = 'why' in found ? undefined : found;
 
   const remove = async (id: string) => {

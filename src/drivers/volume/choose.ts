@@ -12,6 +12,7 @@ import { btrfs, probeBtrfs } from './btrfs.ts';
 import { copy } from './copy.ts';
 import { type Medium, volumesIn } from './directory.ts';
 import { openPool } from './pool.ts';
+import { leastRoom } from './space.ts';
 
 export type VolumeKind = 'btrfs' | 'pool' | 'copy';
 
@@ -52,7 +53,8 @@ export async function openVolumes(options: VolumeOptions): Promise<OpenVolumes> 
       const place = { name: kind, owner, minFreeBytes, capabilities: tried, ...found };
       return { driver: volumesIn(place, found.medium), why: found.why, capabilities: tried };
     } catch (error) {
-      const why = reasonOf(error);
+      const full = (await leastRoom([options.home])).freeBytes === 0;
+      const why = full ? `${reasonOf(error)} (the file system of ${options.home} is full)` : reasonOf(error);
       tried.push({ name, ok: false, detail: why });
       if (kind === kinds.at(-1))
         throw new OffshootError('volume/driver-unusable', { driver: kind, why }, { cause: error });

@@ -15,13 +15,15 @@ import type { House } from './house.ts';
 import { planWorkload } from './plan.ts';
 import { portChooser } from './ports.ts';
 import { type ProcessRecord, processKey, readState, type WorkloadState } from './state-file.ts';
-import { openWorkload, processPart, type Workload, workloadPart } from './workload.ts';
+import { ALL_WORKLOADS, openWorkload, processPart, type Workload, workloadPart } from './workload.ts';
 
 export type ProcessRuntimeOptions = {
   /** The data directory; ours is `workloads` in it. */
   readonly home: string;
   /** Differs between data directories, is the same for all daemons on one. */
   readonly instance: string;
+  /** Our mounts are below this directory; processes have no business there. */
+  readonly hide: string;
   /** Asked at every `ensure`: deployments bring new images along. */
   readonly images: () => ImageMap;
   /** All that processes get of our environment, e.g. PATH, HOME, LANG, TMPDIR, TZ. */
@@ -37,7 +39,7 @@ export type ProcessRuntimeOptions = {
 export async function openProcessRuntime(options: ProcessRuntimeOptions): Promise<WorkloadDriver> {
   const { instance, images, baseEnv, nodePath, hostname, log } = options;
   const root = join(options.home, 'workloads');
-  const mounts = await findPrivateMounts(baseEnv.PATH ?? '', { userNamespaces: false });
+  const mounts = await findPrivateMounts(baseEnv.PATH ?? '', { userNamespaces: false, hide: options.hide });
   const workloads = new Map<string, Workload>();
   const listeners = new Set<(id: string) => void>();
   const house: House = {
@@ -102,6 +104,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       clearInterval(rotation);
       await Promise.all([...workloads.values()].map(workload => workload.stop()));
       workloads.clear();
+      await killPart(instance, ALL_WORKLOADS); // what was being removed, or has lost its state, when a daemon died
     },
   };
 

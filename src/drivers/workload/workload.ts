@@ -46,7 +46,7 @@ export function openWorkload(
     const planned = new Map(next.processes.map(p => [processKey(p), p]));
     for (const [key, process] of processes) process.change(planned.get(key));
     for (const [key, process] of planned) if (!processes.has(key)) begin(key, process);
-    save();
+    trySave();
     tell();
   }
 
@@ -99,9 +99,9 @@ export function openWorkload(
 
   async function stop(): Promise<void> {
     wanted = false;
-    save(); // first, so that a daemon that finds us half stopped starts nothing again
+    trySave(); // first, so that a daemon that finds us half stopped starts nothing again
     await Promise.all([...processes.values()].map(process => process.stop()));
-    save();
+    trySave();
   }
 
   function logFile(key: string): string {
@@ -112,6 +112,15 @@ export function openWorkload(
     writeState(folder, { owner, wanted, plan, processes: Object.fromEntries(records) });
   }
 
+  /** For when processes come first: a full disk must not keep them from ending, nor others from being taken over. */
+  function trySave(): void {
+    try {
+      save();
+    } catch (err) {
+      house.log.warn({ id, err }, 'cannot write the state of a workload');
+    }
+  }
+
   function tell(): void {
     const now = JSON.stringify(summary());
     if (now === lastTold) return;
@@ -120,8 +129,9 @@ export function openWorkload(
   }
 }
 
-/** Where the labels of all processes of a workload begin, and the whole label of one. */
-export const workloadPart = (id: string): string => `workload/${pathName(id)}`;
+/** Where the labels of all processes of all workloads begin, those of one workload, and the whole label of one. */
+export const ALL_WORKLOADS = 'workload';
+export const workloadPart = (id: string): string => `${ALL_WORKLOADS}/${pathName(id)}`;
 export const processPart = (id: string, { container, replica }: ProcessPlan): string =>
   `${workloadPart(id)}/${pathName(container)}/${replica}`;
 

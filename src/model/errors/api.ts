@@ -43,6 +43,14 @@ export const apiErrors = {
     say: p => `${p.kind} "${p.name}" was changed by somebody else at the same time`,
     hint: () => 'read it again and repeat the change',
   },
+  'key/exists': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `there is an API key named "${p.name}" already`,
+    hint: p => `revoke it with "offshoot key revoke ${p.name}", or choose another name`,
+  },
   'api/host-refused': {
     fault: 'user',
     http: 403,

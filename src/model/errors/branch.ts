@@ -74,7 +74,7 @@ export const branchErrors = {
     retry: false,
     say: p =>
       `PostgreSQL says: ${p.why}${p.state ? ` (SQLSTATE ${p.state})` : ''}${p.position ? `, at character ${p.position}` : ''}`,
-    hint: p => String(p.hint ?? 'mend the statement; nothing of this text was kept'),
+    hint: p => String(p.hint ?? 'mend the statement, then repeat'),
   },
   'project/not-empty': {
     fault: 'user',

@@ -51,6 +51,14 @@ export const sandboxErrors = {
     say: p => `the forks of sandbox "${p.sandbox}" refer to each other in a circle: ${p.forks}`,
     hint: () => 'let one of them find the other through its Service instead',
   },
+  'sandbox/gone': {
+    fault: 'user',
+    http: 404,
+    exit: 3,
+    retry: false,
+    say: p => `sandbox "${p.name}" is gone already: it was deleted at ${p.at}`,
+    hint: () => 'see "offshoot sandbox list" for what there is',
+  },
   'sandbox/deleting': {
     fault: 'conflict',
     http: 409,
@@ -94,6 +102,14 @@ export const sandboxErrors = {
     retry: false,
     say: p => `${p.kind} "${p.name}" in namespace "${p.namespace}" cannot become ready: ${p.why}`,
     hint: () => 'mend the cause and deploy again',
+  },
+  'manifest/deleting': {
+    fault: 'conflict',
+    http: 409,
+    exit: 1,
+    retry: true,
+    say: p => `${p.kind} "${p.name}" is being removed`,
+    hint: () => 'wait until it is gone, then deploy again',
   },
   'manifest/in-use': {
     fault: 'user',

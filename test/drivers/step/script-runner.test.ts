@@ -19,7 +19,7 @@ type TestSteps = AsyncDisposable & { readonly steps: StepDriver; readonly home: 
 
 async function testSteps(baseEnv: Readonly<Record<string, string>> = testBaseEnv): Promise<TestSteps> {
   const dir = await tempDir();
-  const options = { home: dir.path, instance: dir.path, baseEnv, nodePath: process.execPath };
+  const options = { home: dir.path, instance: dir.path, hide: dir.path, baseEnv, nodePath: process.execPath };
   const steps = await openStepRunner(options);
   return { steps, home: dir.path, [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose]() };
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { openVolumes } from '../../../src/drivers/volume/choose.ts';
 import { openPool, type PoolOptions } from '../../../src/drivers/volume/pool.ts';
-import { isMounted, loopDevicesOf, mounts } from '../../../src/lib/mounts.ts';
+import { isMounted, loopDevicesOf, mounts, system } from '../../../src/lib/mounts.ts';
 import { volumeDriverConformance } from '../../conformance/volume-driver.ts';
 import {
   recordOf,
@@ -44,6 +44,14 @@ describe('pool', { skip }, () => {
     assert.equal(await isMounted(options.mountPoint), false);
     assert.deepEqual(await loopDevicesOf(image), []);
     assert.equal(existsSync(options.mountPoint), false);
+  });
+
+  it('is opened and closed when it was left read-only, as the kernel makes it when the host is full', async () => {
+    await using place = await testPlace();
+    const pool = await openPool(optionsIn(place));
+    await system('mount', ['-o', 'remount,ro', pool.root]);
+    await (await openPool(optionsIn(place))).close();
+    assert.equal(await isMounted(pool.root), false);
   });
 
   it('grows when more is asked for, mounted or not, and never shrinks', async () => {

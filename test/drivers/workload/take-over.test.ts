@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
@@ -70,6 +70,18 @@ describe('take-over', { concurrency: true }, () => {
     assert.equal(await ask(portOf(seen), '/pid'), o.process.pid);
     await driver.ensure('web', specOf(), ctx());
     assert.deepEqual(await o.copies(), [o.process]);
+  });
+
+  it('ends it when it is closed, whatever has become of its state and of the disk', async () => {
+    await using lost = await orphan();
+    await rm(lost.stateFile);
+    await (await lost.open()).close();
+    assert.deepEqual(await lost.copies(), []);
+
+    await using full = await orphan();
+    await mkdir(`${full.stateFile}.new`); // no state can be written
+    await (await full.open()).close();
+    assert.deepEqual(await full.copies(), []);
   });
 
   it('finds it by its label when the daemon died before it could write the pid', async () => {

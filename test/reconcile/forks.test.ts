@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { forkEnvironment } from '../../src/reconcile/forks.ts';
+import { openStore } from '../../src/store/sqlite.ts';
+import {
+  applied,
+  configMap,
+  deploy,
+  deployment,
+  fork,
+  forkOf,
+  install,
+  service,
+  tablePlugin,
+} from '../support/documents.ts';
+
+const running = { ready: true, reason: 'Running', message: 'runs' };
+
+/** Sandbox `sb` with forks of `users` and, named `mine`, of `orders`; its resource is there and `users` answers at port 1. */
+function testSandbox() {
+  const store = openStore(':memory:');
+  const envFrom = [{ configMapRef: { name: 'colours' } }];
+  deploy(
+    store,
+    configMap('colours', { COLOUR: 'red' }),
+    deployment('users', { envFrom }),
+    deployment('orders'),
+  );
+  const name = deploy(store, service('users', { port: 80 }));
+  store.modify('manifest', name, () => ({
+    status: { ...running, observedGeneration: 1, addresses: { 80: { host: '127.77.0.1', port: 80 } } },
+  }));
+  install(store, 'table', tablePlugin);
+  const expression = '{{.Service.Host}}:{{.Service.Port}}';
+  applied(store, 'sb', {
+    resources: [{ name: 'db', plugin: 'table' }],
+    forks: [
+      fork('users', {
+        TABLE: { resource: { name: 'db', outputKey: 'make.id' } },
+        PLACE: '$(USERS_SERVICE_HOST)',
+      }),
+      { ...fork('orders', { USERS: { fork: { forkOf: forkOf('users'), expression } } }), name: 'mine' },
+    ],
+  });
+  store.modify('sandbox', 'sb', ({ secret }) => ({
+    secret: {
+      ...secret,
+      resources: {
+        db: {
+          ...secret.resources.db!,
+          phase: 'created',
+          create: { make: { state: 'succeeded', startedAt: '', outputs: { id: '$(table)' } } },
+        },
+      },
+    },
+    status: {
+      ...running,
+      failed: false,
+      observedGeneration: 1,
+      conditions: [],
+      endpoints: [],
+      forks: [
+        {
+          ...running,
+          name: 'users',
+          forkOf: forkOf('users'),
+          restarts: 0,
+          ports: { 3000: [{ host: '127.0.0.1', port: 1 }] },
+        },
+      ],
+    },
+  }));
+  const sandbox = () => store.get('sandbox', 'sb')!;
+  return {
+    store,
+    sandbox,
+    environment: (workload?: string) => forkEnvironment(store, sandbox(), workload),
+    [Symbol.dispose]: () => store.close(),
+  };
+}
+
+it('is what the container declares, with every reference resolved', () => {
+  using s = testSandbox();
+  const { routingKey } = s.sandbox().secret;
+  assert.deepEqual(s.environment('users'), {
+    COLOUR: 'red',
+    OFFSHOOT_SANDBOX_NAME: 'sb',
+    OFFSHOOT_ROUTING_KEY: routingKey,
+    SIGNADOT_SANDBOX_NAME: 'sb',
+    SIGNADOT_SANDBOX_ROUTING_KEY: routingKey,
+    TABLE: '$(table)',
+    PLACE: '127.77.0.1',
+  });
+});
+
+it('is of the first fork unless one is named, by its own name or by that of its workload', () => {
+  using s = testSandbox();
+  assert.deepEqual(s.environment(), s.environment('users'));
+  assert.equal(s.environment('mine').USERS, '127.0.0.1:1');
+  assert.deepEqual(s.environment('orders'), s.environment('mine'));
+});
+
+it('needs a fork, its baseline, and the address of a fork that it names', () => {
+  using s = testSandbox();
+  assert.throws(() => s.environment('other'), {
+    code: 'api/not-found',
+    hint: 'its forks are: users, orders',
+  });
+  s.store.modify('sandbox', 'sb', ({ status }) => ({ status: { ...status!, forks: [] } }));
+  assert.throws(() => s.environment('mine'), { code: 'fork/reference-missing' });
+  s.store.remove('manifest', 'Deployment/demo/users');
+  assert.throws(() => s.environment('users'), { code: 'sandbox/baseline-missing' });
+});
