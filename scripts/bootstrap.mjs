@@ -8,6 +8,7 @@
 import { spawn } from 'node:child_process';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { installBtrfs, needsBtrfs } from './bootstrap/btrfs.mjs';
+import { compile } from './bootstrap/compile.mjs';
 import { withLock } from './bootstrap/lock.mjs';
 import { chosenNode, installNode, linkNode, nodeIsLinked } from './bootstrap/node.mjs';
 import { installPackages, packagesAreFresh } from './bootstrap/packages.mjs';
@@ -31,7 +32,10 @@ async function setUp() {
     await withLock(join(cache, 'setup.lock'), async () => {
       if (chosenNode() === undefined) await installNode();
       if (!nodeIsLinked()) linkNode();
-      if (!packagesAreFresh()) await installPackages();
+      if (!packagesAreFresh()) {
+        await installPackages();
+        await compile();
+      }
       linkPostgres();
     });
   // Not under the lock: apt has its own, and a checkout that is read-only for this user still works.

@@ -117,6 +117,8 @@ export async function startDaemon(
     },
   });
   opened.defer(() => router.close(graceMs));
+  // Before the gateways, which would wait for the connections that workloads hold.
+  opened.defer(() => drivers.workloads.close());
   opened.defer(() => loop.close());
 
   const context: ApiContext = {
