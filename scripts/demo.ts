@@ -3,7 +3,7 @@
  * its own that is removed at the end. `--once` ends after the clean-up, `--json` prints one object.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,8 +29,7 @@ const say = (text: string) => {
 process.exitCode = await main();
 
 async function main(): Promise<number> {
-  const ownHome = process.env.OFFSHOOT_HOME === undefined || process.env.OFFSHOOT_HOME === '';
-  const home = ownHome ? mkdtempSync(join(tmpdir(), 'offshoot-demo-')) : process.env.OFFSHOOT_HOME!;
+  const home = chooseHome();
   const env = {
     ...process.env,
     OFFSHOOT_HOME: home,
@@ -83,14 +82,22 @@ async function main(): Promise<number> {
       ok = false;
       console.error(down.stderr);
     } else {
-      if (ownHome) rmSync(home, { recursive: true, force: true });
-      const result = ownHome ? 'processes, mounts and files are gone' : `stopped; the data stays in ${home}`;
+      rmSync(home, { recursive: true, force: true });
+      const result = 'processes, mounts and files are gone';
       onStep({ name: 'everything removed', ms: performance.now() - started, ok: true, result });
     }
   }
   if (values.json) console.log(JSON.stringify({ ok, steps }, null, 2));
   else if (ok && values.once) say(`\nAll ${steps.length} steps passed.`);
   return ok ? 0 : 1;
+}
+
+/** Never data that is there already: the demo ends with removing what it made. */
+function chooseHome(): string {
+  const wanted = process.env.OFFSHOOT_HOME;
+  if (wanted && (!existsSync(wanted) || readdirSync(wanted).length === 0)) return wanted;
+  if (wanted) say(`OFFSHOOT_HOME (${wanted}) holds data, so the demo takes a folder of its own\n`);
+  return mkdtempSync(join(tmpdir(), 'offshoot-demo-'));
 }
 
 function stayingUp(

@@ -79,6 +79,7 @@ export async function startDaemon(
       OFFSHOOT_API_KEY: stepKey,
     }),
     keep: [root, config.home, config.runtimeDir],
+    stepMs: 15 * 60_000,
     allocate: allocator(config.instance),
     listenProblem: address => problems.get(`${address.host}:${address.port}`),
     retry: { baseMs: 500, maxMs: 60_000 },
@@ -187,9 +188,9 @@ export async function cleanUp(
   await lockHome(config, opened);
   const log = await openLog(join(config.home, 'logs', 'daemon.log'), config.logLevel);
   const drivers = await openDrivers(driverOptions(config, env, log, () => ({})));
+  opened.defer(() => drivers.close());
   const ctx = { signal: AbortSignal.timeout(60_000), log };
   await Promise.all((await drivers.steps.list(ctx)).map(id => drivers.steps.remove(id, ctx)));
-  await drivers.close();
   rmSync(join(config.home, 'client.json'), { force: true });
 }
 

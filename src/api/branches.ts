@@ -16,8 +16,13 @@ import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
 import { branchView } from './views.ts';
 
-const body = z.strictObject({ name: z.string(), parent: z.string().default('main') });
-const deleteQuery = z.strictObject({ force: flag });
+/** Whose the branch is; it goes with its owner. */
+const owner = z
+  .string()
+  .regex(/^sandbox\/[a-z0-9-]{1,30}$/, 'must be sandbox/NAME')
+  .optional();
+const body = z.strictObject({ name: z.string(), parent: z.string().default('main'), owner });
+const deleteQuery = z.strictObject({ force: flag, owner });
 
 type Params = { Params: { project: string; branch: string } };
 
@@ -37,8 +42,12 @@ export function branchRoutes(app: FastifyInstance, { store, gateway }: ApiContex
   });
 
   app.post<{ Params: { project: string } }>(path, async (request, reply) => {
-    const { name, parent } = checked(body, request.body);
-    const branch = createBranch(store, { project: request.params.project, name, parent });
+    const { name, parent, owner } = checked(body, request.body);
+    const sandbox = owner?.slice('sandbox/'.length);
+    if (sandbox !== undefined && store.get('sandbox', sandbox) === undefined)
+      throw new OffshootError('api/not-found', { kind: 'sandbox', name: sandbox });
+    const { project } = request.params;
+    const branch = createBranch(store, { project, name, parent, ...(owner !== undefined && { owner }) });
     return reply.status(201).send(branchView(store, branch));
   });
 
@@ -46,7 +55,9 @@ export function branchRoutes(app: FastifyInstance, { store, gateway }: ApiContex
 
   app.delete<Params>(`${path}/:branch`, async ({ params, query }, reply) => {
     const branch = find(params);
-    if (branch.deletedAt === undefined) deleteBranch(store, branch, checked(deleteQuery, query));
+    const { force, owner } = checked(deleteQuery, query);
+    if (branch.deletedAt === undefined)
+      deleteBranch(store, branch, { force, ...(owner !== undefined && { asOwner: owner }) });
     return reply.status(202).send(branchView(store, store.get('branch', branch.name) ?? branch));
   });
 
@@ -58,6 +69,10 @@ export function branchRoutes(app: FastifyInstance, { store, gateway }: ApiContex
 
   app.post<Params>(`${path}/:branch/rotate-password`, async ({ params }, reply) => {
     const branch = find(params);
+    // A fork that was given the old password would lose its database.
+    const { owner, name } = branch.spec;
+    if (owner !== undefined)
+      throw new OffshootError('branch/owned', { name, owner: owner.replace('/', ' ') });
     store.modify('branch', branch.name, () => ({ secret: { password: randomSecret(32) } }));
     return reply.status(202).send(branchView(store, branch));
   });

@@ -50,6 +50,7 @@ export async function send(
   try {
     response = await fetch(target, {
       method,
+      redirect: 'error', // the key is for this server only
       headers: {
         'offshoot-api-key': apiKey,
         ...(body !== undefined && { 'content-type': 'application/json' }),

@@ -52,10 +52,13 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       list: (project: string) => call<readonly BranchView[]>('GET', branches(project)),
       get: (project: string, branch: string) =>
         call<BranchView>('GET', `${branches(project)}/${part(branch)}`),
-      create: (project: string, body: { name: string; parent?: string }) =>
+      create: (project: string, body: { name: string; parent?: string; owner?: string | undefined }) =>
         call<BranchView>('POST', branches(project), { body }),
-      delete: (project: string, branch: string, query: { force?: boolean } = {}) =>
-        call<BranchView>('DELETE', `${branches(project)}/${part(branch)}`, { query }),
+      delete: (
+        project: string,
+        branch: string,
+        query: { force?: boolean; owner?: string | undefined } = {},
+      ) => call<BranchView>('DELETE', `${branches(project)}/${part(branch)}`, { query }),
       credentials: (project: string, branch: string) =>
         call<BranchAddress & { readonly connectionString: string }>(
           'GET',

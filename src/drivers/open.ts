@@ -1,5 +1,5 @@
 /** Opens all drivers of the embedded mode on one data directory. Used by the daemon, by `down` after a crash, and by `doctor`. */
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import type { Log } from '../lib/log.ts';
@@ -123,7 +123,9 @@ async function secretIn(file: string): Promise<string> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     const secret = randomSecret(40);
-    await writeFile(file, `${secret}\n`, { mode: 0o600, flag: 'wx', flush: true });
+    // Whole or not at all: half a secret would lock us out of all clusters.
+    await writeFile(`${file}.new`, `${secret}\n`, { mode: 0o600, flush: true });
+    await rename(`${file}.new`, file);
     return secret;
   }
 }

@@ -1,11 +1,13 @@
 /** Baseline manifests: Deployments become workloads, Services get an address; the rest only waits to be referred to. */
 import type { Ctx, WorkloadDriver, WorkloadSeen } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
+import { toOffshootError } from '../model/errors.ts';
 import type { Deployment, Manifest, Service } from '../model/kubernetes.ts';
 import type { Address } from '../model/route.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Result } from './queue.ts';
+import { reasonOf } from './steps.ts';
 import { baselineId, baselineOwner, manifestName, namespaceOf, workloadSpec } from './workload-spec.ts';
 
 export type BaselineDeps = {
@@ -30,8 +32,20 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       store.remove('manifest', object.name);
       return;
     }
-    const seen = await workloads.ensure(id, workloadSpec(store, baselineOwner, spec), ctx);
-    report(object, workloadStatus(seen, object.generation));
+    try {
+      const seen = await workloads.ensure(id, workloadSpec(store, baselineOwner, spec), ctx);
+      report(object, workloadStatus(seen, object.generation));
+    } catch (thrown) {
+      ctx.signal.throwIfAborted();
+      const { code, message } = toOffshootError(thrown);
+      report(object, {
+        ready: false,
+        reason: reasonOf(code),
+        message,
+        observedGeneration: object.generation,
+      });
+      throw thrown;
+    }
     return;
   };
 
@@ -43,9 +57,11 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       .flatMap(m => Object.values(m.status?.addresses ?? {}));
     const addresses: Record<number, Address> = {};
     for (const { port } of spec.spec.ports ?? []) {
-      addresses[port] =
-        object.status?.addresses?.[port] ??
-        deps.allocate(object.name, port, [...taken, ...Object.values(addresses)]);
+      const kept = object.status?.addresses?.[port];
+      // An address that somebody else holds is replaced by the next one.
+      const usable = kept !== undefined && deps.listenProblem(kept) === undefined;
+      const others = [...taken, ...Object.values(addresses), ...(kept === undefined ? [] : [kept])];
+      addresses[port] = usable ? kept : deps.allocate(object.name, port, others);
     }
     const problem = Object.values(addresses)
       .map(deps.listenProblem)

@@ -6,13 +6,20 @@ import { type BranchAddress, connectionString } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import { sandboxBranchName } from '../model/names.ts';
 import type { BuiltinAction } from '../model/plugin.ts';
-import { branchAddress, createBranch, defaultProject, deleteBranch, findBranch } from '../store/branches.ts';
+import {
+  branchAddress,
+  branchGone,
+  createBranch,
+  defaultProject,
+  deleteBranch,
+  findBranch,
+} from '../store/branches.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { whenObject } from '../store/wait.ts';
 
 export type ActionCall = {
   readonly sandbox: string;
-  /** Only needed when a sandbox has several: the first one's branch is `sb-<sandbox>`, the others' carry their name. */
+  /** `first`: of all resources of the sandbox that are branches. Its branch is `sb-<sandbox>`, the others' carry their name. */
   readonly resource: { readonly name: string; readonly first: boolean };
   /** Inputs that nobody gave are absent or empty. */
   readonly inputs: Readonly<Record<string, string>>;
@@ -40,7 +47,7 @@ export function branchActions({ store, gateway }: ActionDeps): Readonly<Record<B
       const mine = await ownOrGone(store, findBranch(store, project, name), owner, call.signal);
       const branch =
         mine ?? createBranch(store, { project, name, owner, parent: call.inputs['parent-branch'] || 'main' });
-      const ready = await whenObject(store, 'branch', branch.name, readyOrThrow, call.signal);
+      const ready = await whenObject(store, 'branch', branch.name, readyOrThrow(name), call.signal);
       return outputs(ready, branchAddress(store, ready, gateway()));
     },
     async 'branch/delete'(call) {
@@ -49,13 +56,7 @@ export function branchActions({ store, gateway }: ActionDeps): Readonly<Record<B
       // A branch of that name that is not ours is why the create step failed: nothing of it was made here.
       if (branch?.spec.owner !== owner) return {};
       if (branch.deletedAt === undefined) deleteBranch(store, branch, { asOwner: owner });
-      await whenObject(
-        store,
-        'branch',
-        branch.name,
-        object => (object === undefined ? true : undefined),
-        call.signal,
-      );
+      await branchGone(store, branch.name, call.signal);
       return {};
     },
   };
@@ -72,13 +73,12 @@ async function ownOrGone(
 ): Promise<Stored<'branch'> | undefined> {
   if (branch === undefined || branch.spec.owner !== owner) return undefined;
   if (branch.deletedAt === undefined) return branch;
-  await whenObject(store, 'branch', branch.name, object => (object === undefined ? true : undefined), signal);
+  await branchGone(store, branch.name, signal);
   return undefined;
 }
 
-function readyOrThrow(branch: Stored<'branch'> | undefined): Stored<'branch'> | undefined {
-  if (branch === undefined)
-    throw new OffshootError('api/not-found', { kind: 'branch', name: 'of this resource' });
+const readyOrThrow = (name: string) => (branch: Stored<'branch'> | undefined) => {
+  if (branch === undefined) throw new OffshootError('api/not-found', { kind: 'branch', name });
   if (branch.status?.state === 'failed') {
     throw new OffshootError('branch/failed', {
       name: branch.spec.name,
@@ -87,7 +87,7 @@ function readyOrThrow(branch: Stored<'branch'> | undefined): Stored<'branch'> | 
     });
   }
   return branch.status?.state === 'ready' ? branch : undefined;
-}
+};
 
 const outputs = (branch: Stored<'branch'>, address: BranchAddress): Readonly<Record<string, string>> => ({
   'connection-string': connectionString(address),

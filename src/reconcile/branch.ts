@@ -2,7 +2,7 @@
  * A branch: volume, then server, then access; backwards to delete. Every step looks at the world first, so
  * the whole may be run again from the beginning after any crash.
  */
-import type { Ctx, ServerDriver, VolumeDriver } from '../drivers/contract.ts';
+import type { AdminQuery, Ctx, ServerDriver, VolumeDriver } from '../drivers/contract.ts';
 import { KeyedLock } from '../lib/lock.ts';
 import type { Log } from '../lib/log.ts';
 import { scramVerifier } from '../lib/scram.ts';
@@ -12,7 +12,7 @@ import type { Condition } from '../model/conditions.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Result } from './queue.ts';
-import { type Outcome, walk } from './steps.ts';
+import { type Outcome, reasonOf, walk } from './steps.ts';
 
 export type BranchDeps = {
   readonly store: Store;
@@ -95,6 +95,11 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     }
     open.delete(id);
     const error = toOffshootError(walked.error);
+    if (error.code === 'branch/parent-not-ready') {
+      // Nothing is wrong: its turn comes when the parent's has come.
+      setStatus(branch, 'creating', walked.conditions);
+      return { again: parentWaitMs };
+    }
     setStatus(branch, 'failed', walked.conditions, error);
     throw walked.error;
   };
@@ -119,7 +124,11 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       const live = await servers.live(parent, ctx);
       if (live === undefined) {
         deps.enqueue(parent);
-        throw new OffshootError('branch/parent-not-ready', { parent, why: 'its server is not running' });
+        const name = store.get('branch', parent)?.spec.name ?? parent;
+        throw new OffshootError('branch/parent-not-ready', {
+          parent: name,
+          why: 'its server is not running',
+        });
       }
       const source = { id: parent, live };
       return volumes.ensure(id, { record, source, prepare: (dir, c) => servers.adopt(dir, c) }, ctx);
@@ -135,12 +144,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
         const role = quoteName(project.role);
         const known = await query('SELECT 1 FROM pg_roles WHERE rolname = $1', [project.role]);
         if (known.rows.length === 0) await query(`CREATE ROLE ${role} LOGIN CREATEDB CREATEROLE`);
-        // The parent's passwords end here, also those of roles that users made.
-        await query(`DO $do$ DECLARE r record; BEGIN
-            FOR r IN SELECT rolname FROM pg_authid WHERE rolpassword IS NOT NULL
-              AND rolname NOT IN (${quoteText(adminRole)}, ${quoteText(project.role)}) LOOP
-              EXECUTE format('ALTER ROLE %I PASSWORD NULL', r.rolname);
-            END LOOP; END $do$`);
+        if (branch.spec.parent !== undefined) await endInheritedPasswords(query, branch.name, project.role);
         await query(`ALTER ROLE ${role} PASSWORD ${quoteText(verifier)}`);
         const database = await query('SELECT 1 FROM pg_database WHERE datname = $1', [project.database]);
         if (database.rows.length === 0) {
@@ -154,7 +158,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   const remove = async (branch: Stored<'branch'>, ctx: Ctx): Promise<Result> => {
     const id = branch.name;
     open.delete(id);
-    setStatus(branch, 'deleting', []);
+    if (branch.status?.state !== 'deleting') setStatus(branch, 'deleting', []);
     deps.dropSessions(id);
     try {
       await servers.remove(id, ctx);
@@ -162,19 +166,21 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     } catch (thrown) {
       ctx.signal.throwIfAborted();
       const error = toOffshootError(thrown);
-      store.record({
-        kind: 'branch',
-        name: id,
-        severity: 'warning',
-        reason: 'DeleteFailed',
-        message: error.message,
-      });
-      throw thrown;
+      const { message } = error;
+      if (branch.status?.message !== message) {
+        store.record({ kind: 'branch', name: id, severity: 'warning', reason: 'DeleteFailed', message });
+      }
+      setStatus(branch, 'deleting', [], error);
+      ctx.log.warn({ err: error.cause ?? error }, 'a branch could not be removed');
+      // Whatever it is: a delete is never given up.
+      return { again: deleteAgainMs };
     }
-    store.remove('branch', id);
     const { name, project } = branch.spec;
     const message = `branch ${name} of project ${project} is gone`;
-    store.record({ kind: 'branch', name: id, severity: 'info', reason: 'Deleted', message });
+    store.transaction(() => {
+      store.remove('branch', id);
+      store.record({ kind: 'branch', name: id, severity: 'info', reason: 'Deleted', message });
+    });
     return;
   };
 
@@ -190,7 +196,9 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       if (state === 'creating' && object.status?.state === 'ready') return undefined;
       const status: BranchStatus = {
         state,
-        reason: stopped?.reason ?? (state === 'ready' ? 'Ready' : 'InProgress'),
+        reason:
+          stopped?.reason ??
+          (state === 'ready' ? 'Ready' : error === undefined ? 'InProgress' : reasonOf(error.code)),
         message:
           error?.message ?? stopped?.message ?? (state === 'ready' ? 'accepts connections' : `${state} …`),
         ...(error?.hint !== undefined && { hint: error.hint }),
@@ -222,6 +230,26 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+const parentWaitMs = 20;
+const deleteAgainMs = 2_000;
+
+/**
+ * A child begins with its parent's roles. Their passwords end here, also those of roles that users made; once,
+ * because from then on the roles are the child's own. The mark is a setting of our role in the child's catalogue:
+ * a grandchild inherits it with another id, and so is not taken for marked.
+ */
+async function endInheritedPasswords(query: AdminQuery, id: string, role: string): Promise<void> {
+  const { rows } = await query("SELECT current_setting('offshoot.adopted', true) AS id");
+  if (rows[0]?.id === id) return;
+  await query(`DO $do$ DECLARE r record; BEGIN
+      FOR r IN SELECT rolname FROM pg_authid WHERE rolpassword IS NOT NULL
+        AND rolname NOT IN (${quoteText(adminRole)}, ${quoteText(role)}) LOOP
+        EXECUTE format('ALTER ROLE %I PASSWORD NULL', r.rolname);
+      END LOOP;
+      ALTER ROLE ${quoteName(adminRole)} SET offshoot.adopted = ${quoteText(id)};
+    END $do$`);
+}
 
 const done = (reason: string, message: string): Outcome => ({ done: true, reason, message });
 

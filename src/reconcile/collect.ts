@@ -42,21 +42,41 @@ export async function collect(
     }
   };
 
-  for (const id of await servers.list(ctx)) {
-    if (!isBranch(id)) await remove('server', servers, id);
-  }
-  for (const id of await volumes.list(ctx)) {
-    if (isBranch(id)) continue;
-    if ((await volumes.observe(id, ctx)) === undefined) await remove('half-made volume', volumes, id);
-    else orphans.push(id);
-  }
-  for (const id of await workloads.list(ctx)) {
-    if (!workloadIntended(store, id)) await remove('workload', workloads, id);
-  }
-  for (const id of await steps.list(ctx)) {
-    const [sandbox = ''] = id.split('.');
-    if (store.get('sandbox', sandbox) === undefined) await remove('step', steps, id);
-  }
+  /** Whatever cannot be read in one area keeps nobody from looking at the others. */
+  const area = async (what: string, look: () => Promise<void>): Promise<void> => {
+    try {
+      await look();
+    } catch (err) {
+      ctx.signal.throwIfAborted();
+      ctx.log.warn({ what, err }, 'leftovers could not be looked for');
+    }
+  };
+
+  await area('server', async () => {
+    for (const id of await servers.list(ctx)) {
+      if (!isBranch(id)) await remove('server', servers, id);
+    }
+  });
+  await area('volume', async () => {
+    for (const id of await volumes.list(ctx)) {
+      if (isBranch(id)) continue;
+      // One that cannot be read may hold data just as well.
+      const complete = await volumes.observe(id, ctx).catch(() => true);
+      if (complete === undefined) await remove('half-made volume', volumes, id);
+      else orphans.push(id);
+    }
+  });
+  await area('workload', async () => {
+    for (const id of await workloads.list(ctx)) {
+      if (!workloadIntended(store, id)) await remove('workload', workloads, id);
+    }
+  });
+  await area('step', async () => {
+    for (const id of await steps.list(ctx)) {
+      const [sandbox = ''] = id.split('.');
+      if (store.get('sandbox', sandbox) === undefined) await remove('step', steps, id);
+    }
+  });
   for (const id of orphans) ctx.log.warn({ volume: id }, 'a volume belongs to no branch');
   return { removed, orphans };
 }

@@ -11,6 +11,7 @@ import { collect, type Leftovers } from './collect.ts';
 import { forkEnvironment, forkRunner } from './forks.ts';
 import { createQueue, type Queue, type Result } from './queue.ts';
 import { resourceRunner } from './resource.ts';
+import { resume } from './resume.ts';
 import { computeRoutes } from './routes.ts';
 import { sandboxReconciler } from './sandbox.ts';
 import { baselineId, namespaceOf } from './workload-spec.ts';
@@ -26,6 +27,8 @@ export type LoopDeps = {
   readonly site: () => PreviewSite;
   readonly scriptEnv: () => Readonly<Record<string, string>>;
   readonly keep: readonly string[];
+  /** Milliseconds that a plugin's step may take. */
+  readonly stepMs: number;
   readonly allocate: BaselineDeps['allocate'];
   readonly listenProblem: BaselineDeps['listenProblem'];
   readonly retry: { readonly baseMs: number; readonly maxMs: number };
@@ -69,14 +72,18 @@ export function createLoop(deps: LoopDeps): Loop {
     return;
   };
 
-  const queueOf = (kind: Kind, reconcile: (name: string, signal: AbortSignal) => Promise<Result>) =>
-    createQueue({ reconcile, concurrency: 16, backoff: deps.retry, log: log.child({ kind }) });
+  const queueOf = (
+    kind: Kind,
+    reconcile: (name: string, signal: AbortSignal) => Promise<Result>,
+    concurrency = 16,
+  ) => createQueue({ reconcile, concurrency, backoff: deps.retry, log: log.child({ kind }) });
   // One for each kind: sandboxes that wait for their branches must not stand in the way of these.
   const queues: Partial<Record<Kind, Queue>> = {
     project: queueOf('project', project),
     branch: queueOf('branch', branches.reconcile),
     manifest: queueOf('manifest', baseline),
-    sandbox: queueOf('sandbox', sandbox),
+    // Sandboxes mostly wait, for scripts and branches; none may keep another, or its delete, from beginning.
+    sandbox: queueOf('sandbox', sandbox, Number.POSITIVE_INFINITY),
   };
 
   const sandboxesOf = (namespace: string, name: string) =>
@@ -168,6 +175,7 @@ export function createLoop(deps: LoopDeps): Loop {
     enqueue,
     async start() {
       await collectNow();
+      await resume(deps, { signal: stop.signal, log });
       stopListening.push(store.onChange(onChange), workloads.onChange(onWorkload));
       for (const kind of Object.keys(queues) as Kind[]) {
         for (const object of store.list(kind)) {

@@ -19,6 +19,8 @@ export type ResourceDeps = {
   readonly scriptEnv: () => Readonly<Record<string, string>>;
   /** Directories that scripts must be able to see. */
   readonly keep: readonly string[];
+  /** Milliseconds that a step may take. */
+  readonly stepMs: number;
   readonly now: () => Date;
 };
 
@@ -74,7 +76,9 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
     writeStep(name, resource.name, workflow, step.name, begin);
     const ended = () => ({ ...begin, ms: Math.round(now().getTime() - startedAt.getTime()) });
     try {
-      const outputs = await execute(sandbox, resource, workflow, step, before, ctx);
+      const outputs = await inTime(step.name, ctx, c =>
+        execute(sandbox, resource, workflow, step, before, c),
+      );
       writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'succeeded', outputs });
     } catch (thrown) {
       if (!ctx.signal.aborted)
@@ -82,6 +86,24 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
       throw new StepFailure(step.name, thrown);
     }
   };
+
+  const inTime = async <T>(step: string, ctx: Ctx, body: (ctx: Ctx) => Promise<T>): Promise<T> => {
+    const deadline = AbortSignal.timeout(deps.stepMs);
+    try {
+      return await body({ ...ctx, signal: AbortSignal.any([ctx.signal, deadline]) });
+    } catch (thrown) {
+      if (!deadline.aborted || ctx.signal.aborted || thrown instanceof OffshootError) throw thrown;
+      throw new OffshootError('step/timeout', { step }, { cause: thrown });
+    }
+  };
+
+  /** Names of the resources whose plugin makes a branch by the built-in action. */
+  const branchResources = (sandbox: Stored<'sandbox'>): readonly string[] =>
+    Object.entries(sandbox.secret.resources)
+      .filter(([, record]) =>
+        store.get('plugin', record.plugin)?.spec.create?.some(s => s.uses === 'branch/create'),
+      )
+      .map(([name]) => name);
 
   const execute = async (
     sandbox: Stored<'sandbox'>,
@@ -99,8 +121,7 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
           : (outputOf(record, workflow, input.valueFromStep) ?? ''),
     }));
     if (step.uses !== undefined) {
-      const first =
-        (sandbox.spec.resources ?? []).find(r => r.plugin === resource.plugin)?.name === resource.name;
+      const first = branchResources(sandbox)[0] === resource.name;
       const values = Object.fromEntries(inputs.map(i => [i.name, i.value]));
       return deps.actions[step.uses]({
         sandbox: sandbox.name,

@@ -38,18 +38,18 @@ export function computeRoutes({ manifests, sandboxes }: RouteInput, version: num
   }
   for (const service of services) {
     const { namespace, name } = where(service);
-    const backing = deployments.find(
+    const backing = deployments.filter(
       d =>
         namespaceOf(d.spec) === namespace &&
         selects(service.spec, d.spec.spec.template.metadata?.labels ?? {}),
     );
     for (const servicePort of service.spec.spec.ports ?? []) {
       const key = serviceDestination(namespace, name, servicePort.port);
-      const containerPort = backing && containerPortOf(servicePort, backing.spec);
-      destinations[key] =
-        backing === undefined || containerPort === undefined
-          ? noWorkload(`Service ${namespace}/${name}`)
-          : destination(backing, containerPort, sandboxes);
+      const behind = backing.flatMap(deployment => {
+        const port = containerPortOf(servicePort, deployment.spec);
+        return port === undefined ? [] : [destination(deployment, port, sandboxes)];
+      });
+      destinations[key] = behind.length === 0 ? noWorkload(`Service ${namespace}/${name}`) : together(behind);
       const address = service.status?.addresses?.[servicePort.port];
       if (address !== undefined) listeners.push({ ...address, destination: key });
     }
@@ -83,6 +83,19 @@ function destination(
     label,
   );
   return { label, baseline, forks };
+}
+
+/** Several Deployments behind one Service: the baseline is all of them that are ready, a fork of any is the fork. */
+function together(destinations: readonly Destination[]): Destination {
+  const [first] = destinations;
+  if (destinations.length === 1) return first!;
+  const ready = destinations.map(d => d.baseline).filter(b => b.ready);
+  return {
+    label: destinations.map(d => d.label).join(', '),
+    baseline:
+      ready.length === 0 ? first!.baseline : { ready: true, addresses: ready.flatMap(b => b.addresses) },
+    forks: Object.assign({}, ...destinations.map(d => d.forks)),
+  };
 }
 
 /** A key that is known never falls back to the baseline: that would write to the main database. */

@@ -7,10 +7,9 @@ import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { ResourceRecord } from '../model/resource-record.ts';
 import type { SandboxStatus } from '../model/sandbox.ts';
 import { deleteTime } from '../model/ttl.ts';
-import { deleteBranch } from '../store/branches.ts';
+import { branchGone, deleteBranch } from '../store/branches.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { deleteSandbox } from '../store/sandboxes.ts';
-import { whenObject } from '../store/wait.ts';
 import type { ForkRunner, ForkStatus } from './forks.ts';
 import type { Result } from './queue.ts';
 import type { ResourceRunner } from './resource.ts';
@@ -177,13 +176,10 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       });
       throw thrown;
     }
-    store.remove('sandbox', name);
-    store.record({
-      kind: 'sandbox',
-      name,
-      severity: 'info',
-      reason: 'Deleted',
-      message: 'nothing of it is left',
+    const event = { reason: 'Deleted', message: 'nothing of it is left', severity: 'info' } as const;
+    store.transaction(() => {
+      store.remove('sandbox', name);
+      store.record({ kind: 'sandbox', name, ...event });
     });
     return;
   };
@@ -202,13 +198,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
           { cause },
         );
       }
-      await whenObject(
-        store,
-        'branch',
-        branch.name,
-        object => (object === undefined ? true : undefined),
-        ctx.signal,
-      );
+      await branchGone(store, branch.name, ctx.signal);
     }
   };
 

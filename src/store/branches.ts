@@ -4,6 +4,7 @@ import { adminRole, type BranchAddress, type ProjectSpec } from '../model/branch
 import { OffshootError } from '../model/errors.ts';
 import { labelNameProblem } from '../model/names.ts';
 import type { Store, Stored } from './contract.ts';
+import { whenObject } from './wait.ts';
 
 /** Makes a project and its root branch, `main`. @throws OffshootError project/exists, branch/bad-name */
 export function createProject(store: Store, name: string, spec: ProjectSpec): Stored<'project'> {
@@ -107,6 +108,21 @@ export const findBranch = (store: Store, project: string, nameOrId: string): Sto
   const branches = branchesOf(store, project);
   return branches.find(b => b.spec.name === nameOrId) ?? branches.find(b => b.name === nameOrId);
 };
+
+/** Resolves when a branch is really gone. @throws OffshootError branch/delete-failed, while its removal goes on being tried */
+export const branchGone = (store: Store, id: string, signal: AbortSignal): Promise<true> =>
+  whenObject(
+    store,
+    'branch',
+    id,
+    branch => {
+      if (branch === undefined) return true;
+      const { state, reason, message } = branch.status ?? {};
+      if (state !== 'deleting' || reason === 'InProgress') return undefined;
+      throw new OffshootError('branch/delete-failed', { name: branch.spec.name, why: message });
+    },
+    signal,
+  );
 
 export function requireProject(store: Store, name: string): Stored<'project'> {
   const project = store.get('project', name);

@@ -211,14 +211,17 @@ class SqliteStore implements Store {
     try {
       result = body();
       this.#db.exec('COMMIT');
-      if (this.#durable) this.#syncLog();
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;
     } finally {
       this.#pending = undefined;
     }
-    this.#tell(changes);
+    try {
+      if (this.#durable) this.#syncLog();
+    } finally {
+      this.#tell(changes); // committed it is, even if a power cut could still take it back
+    }
     return result;
   }
 

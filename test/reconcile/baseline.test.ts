@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
+import { OffshootError } from '../../src/model/errors.ts';
 import type { Address } from '../../src/model/route.ts';
 import { baselineReconciler } from '../../src/reconcile/baseline.ts';
 import { openStore } from '../../src/store/sqlite.ts';
@@ -148,6 +149,27 @@ describe('a Service', () => {
     b.remove(name);
     await b.look(name);
     assert.equal(b.store.get('manifest', name), undefined);
+  });
+
+  it('moves on when somebody else holds its address', async () => {
+    using b = testBaseline();
+    const name = deploy(b.store, service('users', { port: 80 }));
+    await b.look(name);
+    const first = b.status(name)!.addresses![80]!;
+    b.problems.set(first.port, 'listen EADDRINUSE');
+    await b.look(name);
+    assert.notDeepEqual(b.status(name)!.addresses![80], first);
+    assert.equal(b.status(name)!.ready, true);
+  });
+
+  it('says what the runtime could not do', async () => {
+    using b = testBaseline();
+    const name = deploy(b.store, deployment('users'));
+    b.trouble.fail('workloads.ensure', new OffshootError('volume/busy', { path: '/p', why: 'in use' }));
+    await assert.rejects(b.look(name));
+    const { ready, reason, message } = b.status(name)!;
+    assert.deepEqual([ready, reason], [false, 'VolumeBusy']);
+    assert.match(message, /in use/);
   });
 });
 

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import { branchReconciler } from '../../src/reconcile/branch.ts';
-import { createBranch, deleteBranch, deleteProject } from '../../src/store/branches.ts';
+import { branchGone, createBranch, deleteBranch, deleteProject } from '../../src/store/branches.ts';
 import { openStore } from '../../src/store/sqlite.ts';
 import { defaultProject, testClock } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
@@ -163,10 +163,11 @@ describe('a child', () => {
   it('says that it waits for a parent that does not run, and asks for that', async () => {
     using b = testBranches();
     const child = b.grow('child');
-    await assert.rejects(b.look(child.name), { code: 'branch/parent-not-ready' });
+    assert.deepEqual(Object.keys((await b.look(child.name))!), ['again']);
     assert.deepEqual(b.wanted, [b.main.name]);
     const status = b.status(child.name);
-    assert.deepEqual([status.state, status.reason], ['failed', 'BranchParentNotReady']);
+    assert.deepEqual([status.state, status.reason], ['creating', 'BranchParentNotReady']);
+    assert.match(status.message, /^parent branch "main" is not ready/);
     assert.equal(conditions(status), 'VolumeReady=False ServerReady=Unknown AccessReady=Unknown');
     assert.equal(b.disk.size, 0);
     await b.look(b.main.name);
@@ -319,7 +320,8 @@ describe('deleting', () => {
     deleteBranch(b.store, child);
     const busy = new OffshootError('volume/busy', { path: '/p', why: 'in use' });
     b.trouble.fail('volumes.remove', busy);
-    await assert.rejects(b.look(child.name), error => error === busy);
+    assert.deepEqual(Object.keys((await b.look(child.name))!), ['again'], 'a delete is never given up');
+    assert.deepEqual(Object.keys((await b.look(child.name))!), ['again']);
     assert.deepEqual(
       b.store.events({ name: child.name, limit: 9 }).map(e => [e.severity, e.reason, e.message]),
       [
@@ -327,7 +329,11 @@ describe('deleting', () => {
         ['warning', 'DeleteFailed', busy.message],
       ],
     );
-    assert.equal(b.status(child.name).state, 'deleting');
+    const { state, reason, message } = b.status(child.name);
+    assert.deepEqual([state, reason, message], ['deleting', 'VolumeBusy', busy.message]);
+    await assert.rejects(branchGone(b.store, child.name, AbortSignal.timeout(5_000)), {
+      code: 'branch/delete-failed',
+    });
     b.trouble.mend('volumes.remove');
     await b.look(child.name);
     assert.equal(b.store.get('branch', child.name), undefined);
@@ -351,7 +357,9 @@ describe('deleting', () => {
 
   it('of one that failed does not repeat the old reason', async () => {
     using b = testBranches();
+    await b.look(b.main.name);
     const child = b.grow('child');
+    b.trouble.fail('servers.ensure', new OffshootError('volume/busy', { path: '/p', why: 'in use' }));
     await assert.rejects(b.look(child.name));
     deleteBranch(b.store, child);
     const hanging = b.trouble.hang('servers.remove');

@@ -40,6 +40,7 @@ function loopOn(
     site: () => ({ domain: 'localhost', scheme: 'http', port: 7480 }),
     scriptEnv: () => ({}),
     keep: [],
+    stepMs: 60_000,
     allocate: (_service: string, port: number): Address => ({ host: '127.77.0.1', port }),
     listenProblem: ({ port }) => problems?.get(port),
     retry: { baseMs, maxMs: 4 * baseMs },

@@ -18,7 +18,7 @@ const failed = new OffshootError(
 const timeout = new OffshootError('step/timeout', { step: 's' });
 
 /** A sandbox `sb` with one resource, `db`, of this plugin. */
-function testResource(plugin: PluginSpec, params: Readonly<Record<string, string>> = {}) {
+function testResource(plugin: PluginSpec, params: Readonly<Record<string, string>> = {}, stepMs = 60_000) {
   const world = memoryWorld();
   const clock = testClock();
   const store = openStore(':memory:', clock.now);
@@ -37,6 +37,7 @@ function testResource(plugin: PluginSpec, params: Readonly<Record<string, string
       actions: { 'branch/create': async () => ({}), 'branch/delete': async () => ({}) },
       scriptEnv: () => ({ OFFSHOOT_API_URL: 'http://api' }),
       keep: [],
+      stepMs,
       now: clock.now,
     });
   const runner = newRunner();
@@ -402,4 +403,15 @@ describe('removing', () => {
     assert.deepEqual(r.stepsDone.slice(before), [id('no-disk', 'delete'), id('no-network', 'delete')]);
     assert.deepEqual([...r.things], []);
   });
+});
+
+it('a step that never ends is ended by its deadline, and undone', async () => {
+  using r = testResource(tablePlugin, {}, 30);
+  const [first] = tablePlugin.create!;
+  r.trouble.hang(`steps.run ${id(first!.name)}`);
+  const record = await r.create();
+  assert.equal(record.phase, 'failed');
+  assert.equal(record.failure!.code, 'step/timeout');
+  assert.equal(record.failure!.retry, true);
+  assert.deepEqual(r.states('delete'), { [tablePlugin.delete![0]!.name]: 'succeeded' });
 });

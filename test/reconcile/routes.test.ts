@@ -220,3 +220,29 @@ describe('previews', () => {
     assert.ok(destinations[previews['api--one']!.destination]);
   });
 });
+
+describe('several Deployments behind one Service', () => {
+  const canary = (): Manifest => {
+    const users = deployment('users');
+    return { ...users, metadata: { ...users.metadata, name: 'canary' } };
+  };
+
+  it('are its baseline together, as far as they are ready', () => {
+    using r = testRoutes();
+    r.put(canary(), { ...running, ports: { 3000: [at(2)] } });
+    const { baseline } = r.table().destinations['svc:demo/users:80']!;
+    assert.deepEqual(baseline, { ready: true, addresses: [at(1), at(2)] });
+    r.put(deployment('users'), { ...running, ready: false, ports: { 3000: [at(1)] } });
+    assert.deepEqual(r.table().destinations['svc:demo/users:80']!.baseline, {
+      ready: true,
+      addresses: [at(2)],
+    });
+  });
+
+  it('may each be forked: the key never leads to a baseline', () => {
+    using r = testRoutes();
+    r.put(canary(), { ...running, ports: { 3000: [at(2)] } });
+    const key = r.sandbox('pr', { forks: [fork('canary')] });
+    assert.equal(r.table().destinations['svc:demo/users:80']!.forks[key]?.ready, false);
+  });
+});

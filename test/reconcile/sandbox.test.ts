@@ -46,6 +46,7 @@ function testSandbox() {
     actions: branchActions({ store, gateway: () => ({ host: '127.0.0.1', port: 1 }) }),
     scriptEnv: () => ({}),
     keep: [],
+    stepMs: 60_000,
     now: clock.now,
   });
   const reconcile = sandboxReconciler({

@@ -82,23 +82,28 @@ export function register(program: Command, cli: Cli): void {
     .option('--no-wait', 'return before it accepts connections')
     .option('--wait', 'wait until it accepts connections (the default)')
     .addOption(timeoutOption(defaultWait))
-    .option('--if-not-exists', 'an existing branch of that name is fine')
-    .action(async (name: string, { output, project: flag, parent, wait, waitTimeout, ifNotExists }) => {
-      const project = await chooseProject(cli, flag);
-      const started = performance.now();
-      try {
-        await cli.client().branches.create(project, { name, parent });
-      } catch (error) {
-        if (!(ifNotExists && error instanceof OffshootError && error.code === 'branch/exists')) throw error;
-      }
-      if (wait !== false) await waitForBranch(cli, project, name, waitTimeout);
-      const made = await cli.client().branches.get(project, name);
-      say(
-        cli,
-        `branch ${name} of ${made.parent} ${wait === false ? 'is being made' : `is ready (${took(performance.now() - started)})`}`,
-      );
-      await print(cli, output, made, () => '');
-    });
+    .option('--owner <owner>', 'sandbox/NAME: the branch goes with that sandbox')
+    .option('--if-not-exists', 'an existing branch of that name (and owner) is fine')
+    .action(
+      async (name: string, { output, project: flag, parent, wait, waitTimeout, owner, ifNotExists }) => {
+        const project = await chooseProject(cli, flag);
+        const started = performance.now();
+        try {
+          await cli.client().branches.create(project, { name, parent, owner });
+        } catch (error) {
+          if (!(ifNotExists && error instanceof OffshootError && error.code === 'branch/exists')) throw error;
+          const existing = await cli.client().branches.get(project, name);
+          if (owner !== undefined && existing.owner !== owner) throw error;
+        }
+        if (wait !== false) await waitForBranch(cli, project, name, waitTimeout);
+        const made = await cli.client().branches.get(project, name);
+        say(
+          cli,
+          `branch ${name} of ${made.parent} ${wait === false ? 'is being made' : `is ready (${took(performance.now() - started)})`}`,
+        );
+        await print(cli, output, made, () => '');
+      },
+    );
 
   withOutput(define('url [branch]', 'psql "$(offshoot branch url fix-42)"'))
     .description('the connection string; it holds the password')
@@ -120,14 +125,18 @@ export function register(program: Command, cli: Cli): void {
 
   define('delete <branch>', 'offshoot branch delete fix-42', 'offshoot branch delete fix-42 --if-exists')
     .description('remove a branch and its data; it is gone when this returns')
+    .option('--owner <owner>', 'sandbox/NAME: only if it belongs to that sandbox')
     .option('--force', 'also when it belongs to a sandbox')
     .option('--if-exists', 'a branch that is not there is fine')
     .addOption(timeoutOption(defaultWait))
-    .action(async (name: string, { project: flag, force, ifExists, waitTimeout }) => {
+    .action(async (name: string, { project: flag, owner, force, ifExists, waitTimeout }) => {
       const project = await chooseProject(cli, flag);
       let gone: BranchView;
       try {
-        gone = await cli.client().branches.delete(project, name, { force: force ?? false });
+        const found = await cli.client().branches.get(project, name);
+        if (owner !== undefined && ifExists && found.owner !== owner)
+          return say(cli, `branch ${name} does not belong to ${owner}; nothing to do`);
+        gone = await cli.client().branches.delete(project, name, { owner, force: force ?? false });
       } catch (error) {
         if (!(ifExists && error instanceof OffshootError && error.code === 'api/not-found')) throw error;
         return say(cli, `branch ${name} does not exist; nothing to do`);

@@ -67,6 +67,14 @@ export const branchErrors = {
     say: p => `branch "${p.name}" could not be made ready: ${p.why}`,
     hint: p => String(p.hint ?? `see "offshoot branch get ${p.name}"; it is tried again by itself`),
   },
+  'branch/delete-failed': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p => `branch "${p.name}" could not be removed: ${p.why}`,
+    hint: () => 'it is tried again by itself',
+  },
   'sql/failed': {
     fault: 'user',
     http: 422,

@@ -32,8 +32,8 @@ export const volumeErrors = {
     fault: 'system',
     http: 500,
     exit: 1,
-    retry: false,
-    say: p => `${p.path} is not a volume record: ${p.why}`,
+    retry: true, // it may be the system that could not read it, e.g. for want of file descriptors
+    say: p => `${p.path} cannot be read as a volume record: ${p.why}`,
     hint: () => 'restore the file from a backup, or delete the branch',
   },
   'volume/busy': {

@@ -1,0 +1,42 @@
+/**
+ * The first look after a start. What the store says of the world is from before: what does not run any more is
+ * no longer called ready, so that nobody is told so and no request is sent to a port that somebody else may have.
+ */
+import type { Ctx, ServerDriver, WorkloadDriver } from '../drivers/contract.ts';
+import type { Store } from '../store/contract.ts';
+import { baselineId, forkId, namespaceOf } from './workload-spec.ts';
+
+export type ResumeDeps = {
+  readonly store: Store;
+  readonly servers: ServerDriver;
+  readonly workloads: WorkloadDriver;
+};
+
+const resuming = { ready: false, reason: 'Resuming', message: 'being started again' } as const;
+
+export async function resume({ store, servers, workloads }: ResumeDeps, ctx: Ctx): Promise<void> {
+  const runs = async (id: string): Promise<boolean> => (await workloads.observe(id, ctx))?.ready ?? false;
+
+  for (const { name, spec, status } of store.list('manifest')) {
+    if (spec.kind !== 'Deployment' || status === null) continue;
+    if (await runs(baselineId(namespaceOf(spec), spec.metadata.name))) continue;
+    store.modify('manifest', name, () => ({ status: { ...status, ...resuming } }));
+  }
+  for (const { name, status } of store.list('sandbox')) {
+    if (status === null) continue;
+    const forks = await Promise.all(
+      status.forks.map(async fork => {
+        const { namespace, name: workload } = fork.forkOf;
+        return (await runs(forkId(name, namespace, workload))) ? fork : { ...fork, ...resuming };
+      }),
+    );
+    if (forks.every((fork, i) => fork === status.forks[i])) continue;
+    const ready = status.ready ? resuming : {};
+    store.modify('sandbox', name, () => ({ status: { ...status, ...ready, forks } }));
+  }
+  for (const { name, status } of store.list('branch')) {
+    if (status?.state !== 'ready' || (await servers.observe(name, ctx)) !== undefined) continue;
+    const { reason, message } = resuming;
+    store.modify('branch', name, () => ({ status: { ...status, state: 'creating', reason, message } }));
+  }
+}

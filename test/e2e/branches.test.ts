@@ -1,0 +1,70 @@
+/** Branches by the command line, on real PostgreSQL: whose they are, and which passwords open them. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { runSql } from '../../src/cli/sql.ts';
+import { deployBaseline, example, sandboxDocument } from '../support/baseline.ts';
+import { testDaemon } from '../support/daemon.ts';
+
+test('branches', async t => {
+  await using daemon = await testDaemon();
+  const { cli } = daemon;
+  await deployBaseline(cli);
+  const ok = async (args: readonly string[], input?: string) => {
+    const result = await cli(args, input === undefined ? {} : { input });
+    assert.equal(result.code, 0, `${args.join(' ')}: ${result.stderr}`);
+    return result.stdout.trim();
+  };
+  const as = async (branch: string, role: string, password: string) => {
+    const url = new URL(await ok(['branch', 'url', branch]));
+    url.username = `${role}.${url.username.split('.')[1]}`;
+    url.password = password;
+    const [result] = await runSql(url.href, 'select current_user', AbortSignal.timeout(10_000));
+    return result!.rows[0]![0];
+  };
+
+  await t.test(
+    "roles that users made keep their passwords, but a child does not know its parent's",
+    async () => {
+      await ok(['sql', 'main', '-c', "create role reporter login password 'of-main'"]);
+      assert.equal(await as('main', 'reporter', 'of-main'), 'reporter');
+      await ok(['branch', 'create', 'child']);
+      await assert.rejects(as('child', 'reporter', 'of-main'), /password authentication failed/);
+      await ok(['sql', 'child', '-c', "alter role reporter password 'of-child'"]);
+      await ok(['branch', 'create', 'grandchild', '--parent', 'child']);
+      await assert.rejects(as('grandchild', 'reporter', 'of-child'), /password authentication failed/);
+      await ok(['down']);
+      await ok(['up', '--detach']);
+      for (const branch of ['main', 'child']) await ok(['branch', 'wait', branch]);
+      assert.equal(await as('main', 'reporter', 'of-main'), 'reporter');
+      assert.equal(await as('child', 'reporter', 'of-child'), 'reporter');
+      await ok(['branch', 'delete', 'grandchild']);
+      await ok(['branch', 'delete', 'child']);
+    },
+  );
+
+  await t.test(
+    'a plugin as script does not take a branch that is somebody else’s, nor delete it',
+    async () => {
+      const script = readFileSync(join(example, 'signadot', 'xata-branch-plugin.yaml'), 'utf8');
+      await ok(['resourceplugin', 'delete', 'xata-branch']);
+      await ok(['resourceplugin', 'apply', '-f', '-'], script);
+      await ok(['branch', 'create', 'sb-mine']);
+      const applied = await cli(['sandbox', 'apply', '-f', '-'], { input: sandboxDocument('mine') });
+      assert.equal(applied.code, 1);
+      assert.match(applied.stderr, /branch "sb-mine" already exists in project "default"/);
+      await ok(['sandbox', 'delete', 'mine']);
+      assert.match(await ok(['branch', 'list']), /sb-mine/);
+      await ok(['branch', 'delete', 'sb-mine']);
+    },
+  );
+
+  await t.test("a sandbox's branch keeps its password, for the fork has it", async () => {
+    await ok(['sandbox', 'apply', '-f', '-'], sandboxDocument('pr'));
+    const refused = await cli(['branch', 'rotate-password', 'sb-pr']);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /branch "sb-pr" belongs to sandbox pr/);
+    await ok(['sandbox', 'delete', 'pr']);
+  });
+});
