@@ -12,9 +12,7 @@ import { defaultPorts } from '../src/config.ts';
 import { freeOr } from './demo/ports.ts';
 import { playTutorial, type Step, type Tutorial } from './demo/tutorial.ts';
 
-const { values } = parseArgs({
-  options: { once: { type: 'boolean' }, json: { type: 'boolean' }, help: { type: 'boolean' } },
-});
+const values = readArguments();
 if (values.help) {
   console.log('npm run demo                     play the tutorial, stay up until Ctrl-C');
   console.log('npm run demo -- --once [--json]  play it, clean up, exit');
@@ -120,4 +118,15 @@ Try, in another terminal:
   ./offshoot sql sb-xata-test -c 'select id, name from users'
   ./offshoot sandbox get xata-test
   ./offshoot sandbox delete xata-test`;
+}
+
+function readArguments(): { readonly once?: boolean; readonly json?: boolean; readonly help?: boolean } {
+  try {
+    return parseArgs({
+      options: { once: { type: 'boolean' }, json: { type: 'boolean' }, help: { type: 'boolean' } },
+    }).values;
+  } catch (error) {
+    console.error(`${(error as Error).message}; the demo knows --once, --json and --help`);
+    process.exit(2);
+  }
 }

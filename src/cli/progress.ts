@@ -37,7 +37,7 @@ export function createProgress({ stderr }: Cli): Progress {
   };
 
   const draw = (): void => {
-    const width = Math.max(20, (stderr.columns ?? 80) - 1);
+    const width = Math.max(20, (stderr.columns || 80) - 1);
     const lines = steps.map(s => line(s).slice(0, width));
     const up = drawn > 0 ? `\x1b[${drawn}A` : '';
     stderr.write(`${up}\x1b[0J${lines.map(l => `${l}\n`).join('')}`);

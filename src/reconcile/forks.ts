@@ -11,6 +11,9 @@ import { forkId, forkIdPrefix, sandboxOwner, workloadSpec } from './workload-spe
 
 export type ForkStatus = SandboxStatus['forks'][number];
 
+/** Reason of a fork that needs the address of another one, which has none yet. */
+export const waitingForFork = 'WaitingForFork';
+
 export type ForkRunner = {
   /** Asks for all forks of the document and removes what is no longer in it. @returns one status per fork, in order */
   ensure(sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<readonly ForkStatus[]>;
@@ -36,11 +39,26 @@ export function forkRunner({
     others: ReadonlyMap<string, ForkStatus>,
     ctx: Ctx,
   ): Promise<ForkStatus> => {
+    const name = fork.name ?? fork.forkOf.name;
+    const awaited = referencesOf(fork)
+      .map(key => others.get(forkIdOf(sandbox.name, key)))
+      .find(other => other !== undefined && Object.keys(other.ports).length === 0);
+    if (awaited !== undefined) {
+      const message = `waits for the fork of ${awaited.forkOf.namespace}/${awaited.forkOf.name}: ${awaited.message}`;
+      return {
+        name,
+        forkOf: fork.forkOf,
+        ready: false,
+        reason: waitingForFork,
+        message,
+        restarts: 0,
+        ports: {},
+      };
+    }
     const spec = forkSpec(store, sandbox, fork, key => others.get(forkIdOf(sandbox.name, key))?.ports);
     const seen = await workloads.ensure(forkIdOf(sandbox.name, fork.forkOf), spec, ctx);
     const { ready, reason, message, restarts, ports } = seen;
     const log = !ready && seen.log.length > 0 ? { log: seen.log.slice(-20) } : {};
-    const name = fork.name ?? fork.forkOf.name;
     return { name, forkOf: fork.forkOf, ready, reason, message, restarts, ports, ...log };
   };
 
@@ -135,11 +153,14 @@ const forkIdOf = (sandbox: string, { namespace, name }: WorkloadKey): string =>
 const sameWorkload = (a: WorkloadKey, b: WorkloadKey): boolean =>
   a.namespace === b.namespace && a.name === b.name;
 
+/** The forks whose address `fork` wants to know. */
+const referencesOf = (fork: Fork): readonly WorkloadKey[] =>
+  (fork.customizations?.env ?? []).flatMap(({ valueFrom }) =>
+    valueFrom !== undefined && 'fork' in valueFrom ? [valueFrom.fork.forkOf] : [],
+  );
+
 const dependsOnOpen = (fork: Fork, open: readonly Fork[]): boolean =>
-  (fork.customizations?.env ?? []).some(({ valueFrom }) => {
-    if (valueFrom === undefined || !('fork' in valueFrom)) return false;
-    return open.some(other => other !== fork && sameWorkload(other.forkOf, valueFrom.fork.forkOf));
-  });
+  referencesOf(fork).some(key => open.some(other => other !== fork && sameWorkload(other.forkOf, key)));
 
 /** resource name → `step.output` → value */
 function outputsOf(sandbox: Stored<'sandbox'>): Record<string, Record<string, string>> {

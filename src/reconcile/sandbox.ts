@@ -10,7 +10,7 @@ import { deleteTime } from '../model/ttl.ts';
 import { branchGone, deleteBranch } from '../store/branches.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { deleteSandbox } from '../store/sandboxes.ts';
-import type { ForkRunner, ForkStatus } from './forks.ts';
+import { type ForkRunner, type ForkStatus, waitingForFork } from './forks.ts';
 import type { Result } from './queue.ts';
 import type { ResourceRunner } from './resource.ts';
 import { type Outcome, reasonOf, type Walk, walk } from './steps.ts';
@@ -118,7 +118,9 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
   // --- forks ------------------------------------------------------------------------------------
 
   const forksOutcome = (forks: readonly ForkStatus[]): Outcome => {
-    const waiting = forks.find(f => !f.ready);
+    // A fork that waits for another one is not the reason.
+    const open = forks.filter(f => !f.ready);
+    const waiting = open.find(f => f.reason !== waitingForFork) ?? open[0];
     if (waiting === undefined) {
       const message = forks.length === 0 ? 'none asked for' : `${forks.length} ready`;
       return { done: true, reason: forks.length === 0 ? 'NoForks' : 'ForksRunning', message };
@@ -128,6 +130,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       done: false,
       reason: waiting.reason,
       message: `fork of ${namespace}/${name}: ${waiting.message}`,
+      ...(open.some(f => f.reason === waitingForFork) && { again: forkWaitMs }),
     };
   };
 
@@ -248,6 +251,9 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 
 /** Reasons of workloads and resources that only a changed document, file or baseline can mend. */
 const finalReasons = new Set(['ResourceFailed', 'ImageUnknown', 'CommandNotFound', 'ConfigError', 'NoPort']);
+
+/** Milliseconds until another look at a fork that waits for the address of another one. */
+const forkWaitMs = 20;
 
 /** After so many restarts in a row nobody should wait any longer, though it is still tried. */
 const hopelessRestarts = 3;

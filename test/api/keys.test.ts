@@ -26,6 +26,7 @@ test('keys that are refused', async () => {
     await refused({ name: 'laptop' }),
     /^409 key\/exists: there is an API key named "laptop" already/,
   );
+  await assert.rejects(api.client.keys.create('laptop'), { code: 'key/exists' });
   for (const name of ['', ' x', '-x', 'a/b', 'x'.repeat(64), 'a\nb'])
     assert.match(await refused({ name }), /^400 .*a key name has 1 to 63/, JSON.stringify(name));
   assert.match(await refused({}), /^400 .*name/);

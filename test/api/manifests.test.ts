@@ -63,6 +63,9 @@ test('all of them or none', async () => {
     await api.refused('PUT', manifests, { files: [file(configMap('a', {}), configMap('goes', {}))] }),
     /^409 manifest\/deleting/,
   );
+  await assert.rejects(api.client.manifests.apply({ files: [file(configMap('goes', {}))] }), {
+    code: 'manifest/deleting',
+  });
   assert.deepEqual(
     (await api.client.manifests.list()).map(m => m.name),
     ['goes'],

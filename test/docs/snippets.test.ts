@@ -8,11 +8,18 @@ import { test } from 'node:test';
 import { parse } from 'yaml';
 import { readResourcePlugin } from '../../src/model/document/plugin.ts';
 import { readSandbox } from '../../src/model/document/sandbox.ts';
+import { parseOffshootConfig } from '../../src/model/offshoot-config.ts';
 import { deployBaseline } from '../support/baseline.ts';
 import { root, testDaemon } from '../support/daemon.ts';
 import { tempDir } from '../support/temp.ts';
 
-const pages = ['docs/sandboxes.md', 'docs/branches.md', 'docs/routing.md', 'docs/operating.md'];
+const pages = [
+  'docs/images.md',
+  'docs/sandboxes.md',
+  'docs/branches.md',
+  'docs/routing.md',
+  'docs/operating.md',
+];
 
 type Block = {
   readonly file: string;
@@ -42,8 +49,9 @@ test('YAML snippets are valid documents', () => {
   assert.ok(yaml.length >= 3);
   for (const { file, line, text } of yaml) {
     const source = { file: `${file}:${line}`, text };
-    const { spec } = parse(text) as { spec: object };
-    if ('cluster' in spec) readSandbox(source);
+    const { spec, images } = parse(text) as { spec: object; images?: object };
+    if (images !== undefined) parseOffshootConfig(parse(text), source.file);
+    else if ('cluster' in spec) readSandbox(source);
     else readResourcePlugin(source);
   }
 });

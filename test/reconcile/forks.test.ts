@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { forkEnvironment } from '../../src/reconcile/forks.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { forkEnvironment, forkRunner } from '../../src/reconcile/forks.ts';
+import { forkId } from '../../src/reconcile/workload-spec.ts';
 import { openStore } from '../../src/store/sqlite.ts';
 import {
   applied,
@@ -13,6 +15,7 @@ import {
   service,
   tablePlugin,
 } from '../support/documents.ts';
+import { memoryWorld } from '../support/memory-drivers.ts';
 
 const running = { ready: true, reason: 'Running', message: 'runs' };
 
@@ -110,4 +113,29 @@ it('needs a fork, its baseline, and the address of a fork that it names', () => 
   assert.throws(() => s.environment('mine'), { code: 'fork/reference-missing' });
   s.store.remove('manifest', 'Deployment/demo/users');
   assert.throws(() => s.environment('users'), { code: 'sandbox/baseline-missing' });
+});
+
+it('waits for the address of a fork that it names, and says for which', async () => {
+  const world = memoryWorld();
+  const store = openStore(':memory:');
+  deploy(store, deployment('users'), deployment('web'));
+  const expression = '{{.Service.Host}}:{{.Service.Port}}';
+  const named = fork('web', { USERS: { fork: { forkOf: forkOf('users'), expression } } });
+  const sandbox = applied(store, 'sb', { forks: [named, fork('users')] });
+  const forks = forkRunner({ store, workloads: world.workloads });
+  const ctx = { signal: AbortSignal.timeout(10_000), log: silentLog };
+  const reasons = async () => (await forks.ensure(sandbox, ctx)).map(f => f.reason);
+  assert.deepEqual(await reasons(), ['Running', 'Running']);
+
+  const id = forkId('sb', 'demo', 'users');
+  const { ports } = world.workloadsOf.get(id)!.seen;
+  world.become(id, { ports: {}, ready: false, reason: 'ImageUnknown', message: 'no such image' });
+  const [waiting] = await forks.ensure(sandbox, ctx);
+  assert.deepEqual(
+    [waiting!.reason, waiting!.message],
+    ['WaitingForFork', 'waits for the fork of demo/users: no such image'],
+  );
+  world.become(id, { ports, ready: true, reason: 'Running', message: '' });
+  assert.deepEqual(await reasons(), ['Running', 'Running']);
+  store.close();
 });

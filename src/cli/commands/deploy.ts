@@ -108,6 +108,7 @@ async function waitReady(
       kind: 'manifest',
       timeoutMs,
       what: 'the baseline to be ready',
+      hint: 'see "offshoot status" and its log lines; a container must listen on $PORT, not on a fixed port',
       probe: objects => {
         last = objects;
         const seen = names.map(({ name, generation }) => ({ name, generation, object: objects.get(name) }));

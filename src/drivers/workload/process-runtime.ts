@@ -202,7 +202,7 @@ function capabilitiesOf(mounts: Awaited<ReturnType<typeof findPrivateMounts>>): 
       ok: named,
       detail: named
         ? 'each process has an /etc/hosts of its own'
-        : `only as NAME_SERVICE_HOST variables: ${mounts.why}`,
+        : `names like users-service.demo.svc do not resolve (${mounts.why}); use $USERS_SERVICE_SERVICE_HOST and _PORT`,
     },
     {
       name: 'workload/labels',

@@ -65,7 +65,8 @@ export const apiErrors = {
     exit: 1,
     retry: true,
     say: p => `no offshoot daemon answers at ${p.url}`,
-    hint: () => 'start it with "offshoot up", or set OFFSHOOT_API_URL',
+    hint: () =>
+      'start it with "offshoot up", or set OFFSHOOT_HOME to its data directory, or OFFSHOOT_API_URL',
   },
   'api/timeout': {
     fault: 'system',

@@ -10,7 +10,8 @@ export const documentErrors = {
     exit: 2,
     retry: false,
     say: p => `${p.file} is not valid: ${problems(p.count)}`,
-    hint: () => 'mend what the problems name, then repeat; docs/schema has the schemas of all documents',
+    hint: () =>
+      'mend what the problems name, then repeat; docs/schema has the schemas of sandboxes and plugins',
   },
   'document/not-supported': {
     fault: 'user',
