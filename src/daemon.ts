@@ -284,8 +284,8 @@ function driverOptions(
 function allocator(instance: string) {
   const privileged = process.getuid?.() === 0;
   return (service: string, port: number, taken: readonly Address[]): Address => {
-    // Ports below 1024 are not for ordinary users.
-    const own = port < 1024 && !privileged ? port + 10_000 : port;
+    // Ports below 1024 are not for ordinary users: 80 becomes 8080, 443 becomes 8443.
+    const own = port < 1024 && !privileged ? port + 8_000 : port;
     for (let attempt = 0; ; attempt++) {
       const host =
         process.platform === 'linux' ? loopbackFor(`${instance}/${service}`, attempt) : '127.0.0.1';
