@@ -42,7 +42,7 @@ export function forkRunner({
     const name = fork.name ?? fork.forkOf.name;
     const awaited = referencesOf(fork)
       .map(key => others.get(forkIdOf(sandbox.name, key)))
-      .find(other => other !== undefined && Object.keys(other.ports).length === 0);
+      .find(other => other !== undefined && Object.values(other.ports).flat().length === 0);
     if (awaited !== undefined) {
       const message = `waits for the fork of ${awaited.forkOf.namespace}/${awaited.forkOf.name}: ${awaited.message}`;
       return {

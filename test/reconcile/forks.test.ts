@@ -129,7 +129,7 @@ it('waits for the address of a fork that it names, and says for which', async ()
 
   const id = forkId('sb', 'demo', 'users');
   const { ports } = world.workloadsOf.get(id)!.seen;
-  world.become(id, { ports: {}, ready: false, reason: 'ImageUnknown', message: 'no such image' });
+  world.become(id, { ports: { 3000: [] }, ready: false, reason: 'ImageUnknown', message: 'no such image' });
   const [waiting] = await forks.ensure(sandbox, ctx);
   assert.deepEqual(
     [waiting!.reason, waiting!.message],
