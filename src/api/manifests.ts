@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { readManifestFiles } from '../model/document/manifest.ts';
 import { OffshootError } from '../model/errors.ts';
+import { manifestName, nameOfManifest } from '../model/manifest-name.ts';
 import { usersOfWorkload } from '../store/baseline.ts';
 import type { ApiContext } from './context.ts';
 import { checked } from './input.ts';
@@ -42,9 +43,7 @@ export function manifestRoutes(app: FastifyInstance, { store, logs }: ApiContext
         }
       }
       return manifests.map(manifest => {
-        const namespace =
-          manifest.kind === 'Namespace' ? manifest.metadata.name : (manifest.metadata.namespace ?? 'default');
-        const name = `${manifest.kind}/${namespace}/${manifest.metadata.name}`;
+        const name = nameOfManifest(manifest);
         const before = store.get('manifest', name);
         if (before?.deletedAt !== undefined)
           throw new OffshootError('manifest/deleting', { kind: manifest.kind, name: manifest.metadata.name });
@@ -64,7 +63,7 @@ export function manifestRoutes(app: FastifyInstance, { store, logs }: ApiContext
   });
 
   const find = ({ kind, namespace, name }: Params['Params']) => {
-    const found = store.get('manifest', `${kind}/${namespace}/${name}`);
+    const found = store.get('manifest', manifestName(kind, namespace, name));
     if (found === undefined)
       throw new OffshootError('api/not-found', { kind, name, hint: 'see "offshoot status"' });
     return found;

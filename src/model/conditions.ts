@@ -29,6 +29,3 @@ export function setCondition(
   };
   return before === undefined ? [...conditions, entry] : conditions.map(c => (c === before ? entry : c));
 }
-
-export const findCondition = (conditions: readonly Condition[], type: string): Condition | undefined =>
-  conditions.find(c => c.type === type);

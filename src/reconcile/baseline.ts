@@ -3,12 +3,13 @@ import type { Ctx, WorkloadDriver, WorkloadSeen } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
 import { toOffshootError } from '../model/errors.ts';
 import type { Deployment, Manifest, Service } from '../model/kubernetes.ts';
+import { manifestName, namespaceOf } from '../model/manifest-name.ts';
 import type { Address } from '../model/route.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Result } from './queue.ts';
 import { reasonOf } from './steps.ts';
-import { baselineId, baselineOwner, manifestName, namespaceOf, workloadSpec } from './workload-spec.ts';
+import { baselineId, baselineOwner, workloadSpec } from './workload-spec.ts';
 
 export type BaselineDeps = {
   readonly store: Store;

@@ -3,8 +3,9 @@
  * so that nothing that a crash or a bug left behind stays for ever.
  */
 import type { Ctx, ServerDriver, StepDriver, VolumeDriver, WorkloadDriver } from '../drivers/contract.ts';
+import { namespaceOf } from '../model/manifest-name.ts';
 import type { Store } from '../store/contract.ts';
-import { baselineId, forkIdPrefix, namespaceOf } from './workload-spec.ts';
+import { baselineId, forkIdPrefix } from './workload-spec.ts';
 
 export type CollectDeps = {
   readonly store: Store;

@@ -2,7 +2,9 @@
 import type { ServerDriver, StepDriver, VolumeDriver, WorkloadDriver } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
 import type { PreviewSite } from '../model/endpoint.ts';
+import { namespaceOf } from '../model/manifest-name.ts';
 import { type Address, emptyRouteTable, type RouteSource, type RouteTable } from '../model/route.ts';
+import { usersOfWorkload } from '../store/baseline.ts';
 import type { Kind, Kinds, Store, Stored } from '../store/contract.ts';
 import { type BaselineDeps, baselineReconciler, dependents } from './baseline.ts';
 import { type BranchReconciler, branchReconciler } from './branch.ts';
@@ -14,7 +16,7 @@ import { resourceRunner } from './resource.ts';
 import { resume } from './resume.ts';
 import { computeRoutes } from './routes.ts';
 import { sandboxReconciler } from './sandbox.ts';
-import { baselineId, namespaceOf } from './workload-spec.ts';
+import { baselineId } from './workload-spec.ts';
 
 export type LoopDeps = {
   readonly store: Store;
@@ -86,13 +88,6 @@ export function createLoop(deps: LoopDeps): Loop {
     sandbox: queueOf('sandbox', sandbox, Number.POSITIVE_INFINITY),
   };
 
-  const sandboxesOf = (namespace: string, name: string) =>
-    store
-      .list('sandbox')
-      .filter(s =>
-        (s.spec.forks ?? []).some(f => f.forkOf.namespace === namespace && f.forkOf.name === name),
-      );
-
   /** Specs, secrets and deletions wake the object itself; its status, which we wrote, does not. */
   const seen = new Map<string, string>();
   const onChange: Parameters<Store['onChange']>[0] = change => {
@@ -135,9 +130,9 @@ export function createLoop(deps: LoopDeps): Loop {
     if (manifest.kind === 'Namespace') return;
     const forked =
       manifest.kind === 'Deployment'
-        ? sandboxesOf(namespaceOf(manifest), manifest.metadata.name)
-        : store.list('sandbox');
-    for (const s of forked) enqueue('sandbox', s.name);
+        ? usersOfWorkload(store, namespaceOf(manifest), manifest.metadata.name)
+        : store.list('sandbox').map(s => s.name);
+    for (const name of forked) enqueue('sandbox', name);
   };
 
   const publish = (): void => {

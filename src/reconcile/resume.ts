@@ -3,8 +3,9 @@
  * no longer called ready, so that nobody is told so and no request is sent to a port that somebody else may have.
  */
 import type { Ctx, ServerDriver, WorkloadDriver } from '../drivers/contract.ts';
+import { namespaceOf } from '../model/manifest-name.ts';
 import type { Store } from '../store/contract.ts';
-import { baselineId, forkId, namespaceOf } from './workload-spec.ts';
+import { baselineId, forkId } from './workload-spec.ts';
 
 export type ResumeDeps = {
   readonly store: Store;

@@ -2,6 +2,7 @@
 
 import { deploymentDestination, endpointsOf, serviceDestination } from '../model/endpoint.ts';
 import type { Deployment, Manifest, Service } from '../model/kubernetes.ts';
+import { namespaceOf } from '../model/manifest-name.ts';
 import { previewLabel } from '../model/names.ts';
 import type {
   Address,
@@ -15,7 +16,6 @@ import type {
 import { containerPortOf, selects } from '../model/service.ts';
 import type { PortMap } from '../model/workload-status.ts';
 import type { Stored } from '../store/contract.ts';
-import { namespaceOf } from './workload-spec.ts';
 
 export type RouteInput = {
   readonly manifests: readonly Stored<'manifest'>[];

@@ -1,6 +1,7 @@
 /** From the store to what a workload driver is asked for: the Deployment, what its env refers to, and the services around it. */
 import type { WorkloadSpec } from '../drivers/contract.ts';
 import type { ConfigMap, Deployment, Manifest, ManifestKind, Secret, Service } from '../model/kubernetes.ts';
+import { manifestName, namespaceOf } from '../model/manifest-name.ts';
 import { serviceEnv, serviceHostNames } from '../model/service.ts';
 import type { Store, Stored } from '../store/contract.ts';
 
@@ -12,13 +13,6 @@ export const baselineId = (namespace: string, name: string): string => `base.${n
 export const forkIdPrefix = (sandbox: string): string => `sb-${sandbox}.`;
 export const forkId = (sandbox: string, namespace: string, name: string): string =>
   `${forkIdPrefix(sandbox)}${namespace}.${name}`;
-
-/** Store name of a manifest. Namespaces stand at the place of a namespace of their own. */
-export const manifestName = (kind: ManifestKind, namespace: string, name: string): string =>
-  `${kind}/${namespace}/${name}`;
-
-export const namespaceOf = (manifest: Manifest): string =>
-  manifest.kind === 'Namespace' ? manifest.metadata.name : (manifest.metadata.namespace ?? 'default');
 
 /** All manifests of one kind that are to stay. */
 export function manifestsOf<K extends ManifestKind>(

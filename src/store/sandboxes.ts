@@ -6,6 +6,7 @@ import { outputKeys } from '../model/document/plugin.ts';
 import { endpointsOf } from '../model/endpoint.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { Deployment, Service } from '../model/kubernetes.ts';
+import { manifestName } from '../model/manifest-name.ts';
 import { similarName } from '../model/names.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
 import { canonicalPluginName, comparePluginVersions } from '../model/plugin-name.ts';
@@ -130,7 +131,7 @@ export function findPlugin(store: Store, reference: string): Stored<'plugin'> | 
     .sort((a, b) => comparePluginVersions(b.name, a.name))[0];
 }
 
-export const usersOf = (store: Store, plugin: string): readonly string[] =>
+const usersOf = (store: Store, plugin: string): readonly string[] =>
   store
     .list('sandbox')
     .filter(s => Object.values(s.secret.resources).some(r => r.plugin === plugin))
@@ -202,7 +203,7 @@ function requireManifest(
   name: string,
   path: string,
 ): Stored<'manifest'> {
-  const found = store.get('manifest', `${kind}/${namespace}/${name}`);
+  const found = store.get('manifest', manifestName(kind, namespace, name));
   if (found !== undefined && found.deletedAt === undefined) return found;
   const known = store
     .list('manifest')

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { OffshootError } from '../../model/errors.ts';
 import type { ImageMap } from '../../model/image.ts';
+import { nameOfManifest, namespaceOf } from '../../model/manifest-name.ts';
 import type { ManifestView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
 import { timeoutOption, withExamples } from '../options.ts';
@@ -47,11 +48,11 @@ export function register(program: Command, cli: Cli): void {
       const { readManifestFiles } = await import('../../model/document/manifest.ts');
       const manifests = readManifestFiles(await readSources(cli, filename)).manifests;
       const names = new Set<string>();
-      for (const { kind, metadata } of manifests) {
-        const namespace = kind === 'Namespace' ? metadata.name : (metadata.namespace ?? 'default');
+      for (const manifest of manifests) {
+        const { kind, metadata } = manifest;
         try {
-          await cli.client().manifests.delete(kind, namespace, metadata.name);
-          names.add(`${kind}/${namespace}/${metadata.name}`);
+          await cli.client().manifests.delete(kind, namespaceOf(manifest), metadata.name);
+          names.add(nameOfManifest(manifest));
         } catch (error) {
           if (!(error instanceof OffshootError && error.code === 'api/not-found')) throw error;
           say(cli, `${kind.toLowerCase()}/${metadata.name} does not exist; nothing to do`);

@@ -1,0 +1,13 @@
+/** What baseline manifests are called in the store. */
+import type { Manifest } from './kubernetes.ts';
+
+/** Namespaces stand at the place of a namespace of their own. */
+export const namespaceOf = (manifest: Manifest): string =>
+  manifest.kind === 'Namespace' ? manifest.metadata.name : (manifest.metadata.namespace ?? 'default');
+
+/** `Kind/namespace/name` */
+export const manifestName = (kind: string, namespace: string, name: string): string =>
+  `${kind}/${namespace}/${name}`;
+
+export const nameOfManifest = (manifest: Manifest): string =>
+  manifestName(manifest.kind, namespaceOf(manifest), manifest.metadata.name);
