@@ -6,7 +6,6 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { exec } from '../../lib/exec.ts';
 import type { Log } from '../../lib/log.ts';
 import { identify, type ProcessId } from '../../lib/process.ts';
 import { OffshootError } from '../../model/errors.ts';
@@ -19,9 +18,10 @@ import { type LockFile, readLockFile } from './lock-file.ts';
 import { endStrays, holderOf, isServerOf, serversOf, workingDirOf } from './processes.ts';
 import { withSession } from './session.ts';
 import { HBA, PORT } from './settings.ts';
+import { freeSharedMemory } from './shared-memory.ts';
 import { launch, untilReady } from './start.ts';
 import { stop } from './stop.ts';
-import { runAs, type ServerUser } from './user.ts';
+import type { ServerUser } from './user.ts';
 
 export type ServerOptions = {
   /** Label that tells our servers from those of another data directory. */
@@ -113,9 +113,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     if (lock === undefined) return undefined;
     const holder = await holderOf(lock);
     if (holder === undefined) {
-      // Left by a server that was killed. PostgreSQL would refuse to start if its pid were in use again.
-      await endStrays(dataDir, ctx.signal);
-      await rm(join(dataDir, 'postmaster.pid'), { force: true });
+      await clearAfterKill(dataDir, ctx);
       return undefined;
     }
     if (!(await isServerOf(id, holder))) return undefined; // somebody else's: the start fails and says so
@@ -157,26 +155,21 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     const server = (lock && (await serverHolding(lock, id))) ?? (await serversOf(instance)).get(id);
     const dataDir = lock?.dataDir ?? (server && (await workingDirOf(server.pid)));
     const inOrder = server !== undefined && (await stop(server, ctx.signal));
-    if (!inOrder && dataDir !== undefined) {
-      await endStrays(dataDir, ctx.signal);
-      await freeSharedMemory(dataDir);
-    }
+    if (!inOrder && dataDir !== undefined) await clearAfterKill(dataDir, ctx);
     await rm(socketDirOf(id), { recursive: true, force: true });
   }
 
-  /**
-   * Removes the shared memory of a server that was killed: the kernel would keep it until the machine restarts.
-   * Only PostgreSQL can tell which it is, and does so when it takes a data directory. With `--check`, which is how
-   * initdb tries settings, that is all it does (bootstrap.c).
-   */
-  async function freeSharedMemory(dataDir: string): Promise<void> {
-    await rm(join(dataDir, 'postmaster.pid'), { force: true }); // its pid may be in use again
-    const check = exec(join(bin, 'postgres'), ['--check', '-D', dataDir], {
-      env: {},
-      cwd: '/',
-      ...runAs(user),
-    });
-    await check.catch(error => log.warn({ dataDir, error }, 'shared memory of a killed server may be left'));
+  /** Removes what a killed server has left of itself: processes, shared memory and lock file. */
+  async function clearAfterKill(dataDir: string, ctx: Ctx): Promise<void> {
+    await endStrays(dataDir, ctx.signal);
+    const lockFile = join(dataDir, 'postmaster.pid');
+    const lock = await readLockFile(lockFile);
+    if (lock === undefined) return;
+    await freeSharedMemory(lock, user).catch(error =>
+      ctx.log.warn({ dataDir, error }, 'shared memory of a killed server is left'),
+    );
+    // PostgreSQL would refuse to start if its pid were in use again.
+    await rm(lockFile, { force: true });
   }
 }
 

@@ -15,6 +15,9 @@ export type SessionAddress = {
 
 export type Session = { readonly query: AdminQuery; close(): Promise<void> };
 
+/** Class of SQLSTATE (PostgreSQL, appendix A): trying again does not help. */
+const AUTHENTICATION = '28';
+
 /** No statement of ours may hang for longer. */
 const STATEMENT_MS = 60_000;
 
@@ -58,14 +61,16 @@ export async function openSession(address: SessionAddress, { signal }: Ctx): Pro
     },
   };
   try {
-    await orAborted(client.connect());
+    await client.connect();
     return session;
   } catch (error) {
     signal.removeEventListener('abort', abort);
     socket.destroy();
-    if (['ENOENT', 'ECONNREFUSED'].includes((error as NodeJS.ErrnoException).code ?? ''))
-      throw new OffshootError('postgres/not-running', { id: address.id }, { cause: error });
-    throw error;
+    signal.throwIfAborted();
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    if (code.startsWith(AUTHENTICATION)) throw error;
+    const why = ['ENOENT', 'ECONNREFUSED'].includes(code) ? undefined : message;
+    throw new OffshootError('postgres/not-running', { id: address.id, why }, { cause: error });
   }
 }
 

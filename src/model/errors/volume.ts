@@ -90,7 +90,8 @@ export const volumeErrors = {
     sqlstate: '57P03',
     exit: 1,
     retry: true,
-    say: p => `the PostgreSQL server of branch "${p.id}" is not running`,
+    say: p =>
+      `the PostgreSQL server of branch "${p.id}" ${p.why === undefined ? 'is not running' : `takes no sessions now: ${p.why}`}`,
   },
   'postgres/socket-path': {
     fault: 'user',

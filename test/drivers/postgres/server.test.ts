@@ -135,20 +135,6 @@ describe('PostgreSQL servers', () => {
     assert.equal(identify(pid), undefined);
   });
 
-  it('frees the shared memory of a server that was killed, which the kernel would keep', async t => {
-    if (process.platform !== 'linux') return t.skip('only Linux lists who made a segment');
-    const { pid } = await ensure();
-    const segments = async () =>
-      (await readFile('/proc/sysvipc/shm', 'utf8'))
-        .split('\n')
-        .filter(line => line.trim().split(/\s+/)[4] === String(pid)); // column cpid
-    assert.equal((await segments()).length, 1);
-    process.kill(pid, 'SIGKILL');
-    await dead(pid);
-    await s.servers.remove('b1', ctx());
-    assert.deepEqual(await segments(), []);
-  });
-
   it('says why a server did not start', async () => {
     const version = join(dataDir, 'PG_VERSION');
     const right = await readFile(version);
