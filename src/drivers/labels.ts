@@ -36,12 +36,13 @@ export const findPart = async (instance: string, part: string): Promise<Labelled
 /**
  * Kills every process whose part is `part` or below it, and returns when none is left.
  * @param dying others that were killed a moment ago: a dying process loses its environment before its ports
+ * @returns all of them
  */
 export async function killPart(
   instance: string,
   part: string,
   dying: readonly ProcessId[] = [],
-): Promise<void> {
+): Promise<readonly ProcessId[]> {
   const killed: ProcessId[] = [...dying];
   await until(
     async () => {
@@ -55,6 +56,7 @@ export async function killPart(
     },
     { what: `the processes of ${part} end`, deadlineMs: 10_000 },
   );
+  return killed;
 }
 
 /** An id as one path segment, so that no id can be a way to another folder. `pathId` is the way back. */

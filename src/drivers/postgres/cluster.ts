@@ -2,9 +2,10 @@
 import { chown, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExecError, exec } from '../../lib/exec.ts';
+import type { ProcessId } from '../../lib/process.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Ctx } from '../contract.ts';
-import { labels } from '../labels.ts';
+import { killPart, labels } from '../labels.ts';
 import { INITDB_ARGS } from './settings.ts';
 import { runAs, type ServerUser } from './user.ts';
 
@@ -16,9 +17,6 @@ export type NewCluster = {
   readonly instance: string;
   readonly adminSecret: string;
 };
-
-/** Label of initdb and what it starts. It goes on when we die, and its failure would empty the directory of the next. */
-export const INITDB_PART = 'initdb';
 
 /** Makes a new cluster in an empty directory; durable when it returns. @throws OffshootError postgres/initdb-failed */
 export async function initialise(cluster: NewCluster, ctx: Ctx): Promise<void> {
@@ -43,8 +41,12 @@ export async function initialise(cluster: NewCluster, ctx: Ctx): Promise<void> {
   }
 }
 
-/** In the output of initdb and of the server that it runs: what comes before the reason. Clean-up and hints follow it. */
-const REASON = /^.*?(FATAL|PANIC|error):\s*/;
+/**
+ * Ends what `initialise` was running when its process died: when it failed, it would empty the directory of the next try.
+ * @returns what was ended
+ */
+export const killOrphans = (instance: string): Promise<readonly ProcessId[]> =>
+  killPart(instance, INITDB_PART);
 
 /**
  * Makes a copied data directory fit to be a server of its own: without the traces of the process that ran on
@@ -61,3 +63,11 @@ export async function adopt(dataDir: string): Promise<void> {
     for (const entry of await readdir(join(dataDir, name)))
       await rm(join(dataDir, name, entry), { recursive: true, force: true });
 }
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** Label of initdb and of all that it starts. */
+const INITDB_PART = 'initdb';
+
+/** In what they print: what comes before the reason. Clean-up and hints follow it. */
+const REASON = /^.*?(FATAL|PANIC|error):\s*/;

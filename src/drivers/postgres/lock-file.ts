@@ -6,8 +6,6 @@ export type LockFile = {
   readonly dataDir: string;
   /** true: it accepts connections. Only postmaster.pid tells; in the socket's lock file it is always false. */
   readonly ready: boolean;
-  /** Id of its System V shared memory, see ipcs(1). Only postmaster.pid tells. */
-  readonly memoryId?: string;
 };
 
 /** @returns undefined when there is no such file, or not enough of it yet */
@@ -22,11 +20,5 @@ export async function readLockFile(path: string): Promise<LockFile | undefined> 
   const lines = text.split('\n');
   const [pid, dataDir] = [Number(lines[0]), lines[1]];
   if (!Number.isInteger(pid) || pid <= 0 || !dataDir) return undefined;
-  const memoryId = lines[6]?.trim().split(/\s+/)[1]; // after its key
-  return {
-    pid,
-    dataDir,
-    ready: lines[7]?.trim() === 'ready',
-    ...(memoryId !== undefined && { memoryId }),
-  };
+  return { pid, dataDir, ready: lines[7]?.trim() === 'ready' };
 }

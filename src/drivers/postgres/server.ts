@@ -10,8 +10,7 @@ import type { Log } from '../../lib/log.ts';
 import { identify, type ProcessId } from '../../lib/process.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Ctx, ServerDriver, ServerSeen, ServerSpec } from '../contract.ts';
-import { killPart } from '../labels.ts';
-import { adopt, INITDB_PART, initialise } from './cluster.ts';
+import { adopt, initialise, killOrphans } from './cluster.ts';
 import { watchExits } from './exits.ts';
 import { liveParent } from './live.ts';
 import { type LockFile, readLockFile } from './lock-file.ts';
@@ -47,7 +46,8 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   await chmod(sockets, 0o711);
   await writeFile(hbaFile, HBA);
   await chmod(hbaFile, 0o644);
-  await killPart(instance, INITDB_PART); // of a process that died
+  const orphans = await killOrphans(instance);
+  if (orphans.length > 0) await freeMemory(orphans);
   const exits = watchExits();
 
   const socketDirOf = (id: string): string => join(sockets, checkedId(id));
@@ -165,11 +165,15 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     const lockFile = join(dataDir, 'postmaster.pid');
     const lock = await readLockFile(lockFile);
     if (lock === undefined) return;
-    await freeSharedMemory(lock, user).catch(error =>
-      ctx.log.warn({ dataDir, error }, 'shared memory of a killed server is left'),
-    );
+    await freeMemory([lock]);
     // PostgreSQL would refuse to start if its pid were in use again.
     await rm(lockFile, { force: true });
+  }
+
+  async function freeMemory(makers: readonly { readonly pid: number }[]): Promise<void> {
+    await freeSharedMemory(makers, user).catch(error =>
+      log.warn({ error }, 'shared memory of a killed server is left'),
+    );
   }
 }
 

@@ -6,28 +6,30 @@ import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { system } from '../../lib/mounts.ts';
 import type { UserIds } from '../../lib/reach.ts';
-import type { LockFile } from './lock-file.ts';
 
 /**
- * Frees the shared memory of a server that was killed, and of all others of this user whose processes are dead.
- * @param lock postmaster.pid of the server, all of whose processes must have ended
+ * Frees the shared memory that processes of this user have made and left, and all files of his whose makers are dead.
+ * @param makers processes that were killed: postmasters, or servers that initdb ran
  */
-export async function freeSharedMemory(lock: LockFile, user: UserIds): Promise<void> {
+export async function freeSharedMemory(
+  makers: readonly { readonly pid: number }[],
+  user: UserIds,
+): Promise<void> {
   if (process.platform !== 'linux') return;
-  await removeInterlock(lock);
+  const pids = makers.map(({ pid }) => pid);
+  for (const id of await deadSegments(pids, user.uid)) await system('ipcrm', ['--shmem-id', id]);
   await removeDeadFiles(user.uid);
 }
 
 // --- internal ------------------------------------------------------------------------------------
 
-/** The System V segment by which PostgreSQL knows that a data directory is in use. */
-async function removeInterlock({ pid, memoryId }: LockFile): Promise<void> {
-  const rows = (await readFile('/proc/sysvipc/shm', 'utf8')).split('\n').map(row => row.trim().split(/\s+/));
-  // proc_sysvipc(5): key, shmid, perms, size, cpid, lpid, nattch, …
-  const found = rows.some(
-    ([, id, , , maker, , users]) => id === memoryId && maker === `${pid}` && users === '0',
-  );
-  if (found) await system('ipcrm', ['--shmem-id', memoryId!]);
+/** Ids of System V segments, by which PostgreSQL knows that a data directory is in use. */
+async function deadSegments(makers: readonly number[], uid: number): Promise<readonly string[]> {
+  const rows = (await readFile('/proc/sysvipc/shm', 'utf8')).trim().split('\n').slice(1);
+  return rows
+    .map(row => row.trim().split(/\s+/)) // proc_sysvipc(5): key, shmid, perms, size, cpid, lpid, nattch, uid, …
+    .filter(row => makers.includes(Number(row[4])) && row[6] === '0' && row[7] === `${uid}`)
+    .map(row => row[1]!);
 }
 
 const FOLDER = '/dev/shm'; // shm_overview(7)
