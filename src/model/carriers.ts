@@ -66,6 +66,29 @@ export function injectKey(
   ];
 }
 
+/**
+ * Headers in which `keys` are found again in this order. Those in which they are stay as they are; where a
+ * carrier was taken out on the way (a client may name one in `Connection`), the keys stand in `baggage`, first.
+ * @param customHeaders further plain headers, lower case
+ */
+export function keepKeys(
+  rawHeaders: readonly string[],
+  keys: readonly string[],
+  customHeaders: readonly string[] = [],
+): readonly string[] {
+  if (keys.length === 0) return rawHeaders;
+  const found = routingKeysOf(rawHeaders, customHeaders);
+  if (found.length === keys.length && found.every((key, i) => key === keys[i])) return rawHeaders;
+  const isBaggage = (i: number) => rawHeaders[i - (i % 2)]!.toLowerCase() === 'baggage';
+  const others = membersOf(split(rawHeaders, []).baggage).filter(
+    member => !BAGGAGE_MEMBERS.has(nameOf(member)),
+  );
+  return [
+    ...rawHeaders.filter((_, i) => !isBaggage(i)),
+    ...['baggage', [...keys.map(key => `${MEMBER}=${key}`), ...others].join(',')],
+  ];
+}
+
 // --- internal ---
 
 type Carriers = {

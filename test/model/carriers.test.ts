@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { injectKey, routingKeysOf } from '../../src/model/carriers.ts';
+import { injectKey, keepKeys, routingKeysOf } from '../../src/model/carriers.ts';
 
 const custom = ['x-team-key'];
 
@@ -101,5 +101,28 @@ suite('injectKey', () => {
     assert.deepEqual(routingKeysOf(headers, custom), ['new']);
     const tracestate = headers[headers.indexOf('tracestate') + 1]!;
     assert.equal(tracestate.split(',').length, 32);
+  });
+});
+
+suite('keepKeys', () => {
+  test('headers that hold the keys stay as they are', () => {
+    for (const headers of [
+      ['X', 'y', 'baggage', 'a=1, sd-routing-key=k;p'],
+      ['tracestate', 'sd-routing-key=k'],
+    ])
+      assert.equal(keepKeys(headers, ['k']), headers);
+    const none = ['baggage', 'a=1'];
+    assert.equal(keepKeys(none, []), none);
+  });
+
+  test('keys whose carrier was taken out stand in baggage, in their order', () => {
+    assert.deepEqual(keepKeys(['X', 'y'], ['k']), ['X', 'y', 'baggage', 'sd-routing-key=k']);
+    const headers = ['X-Team-Key', 'c', 'baggage', 'a=1,sd-sandbox=a', 'tracestate', 'v=1'];
+    const kept = keepKeys(headers, ['a', 'b', 'c'], custom);
+    assert.deepEqual(kept, [
+      ...['X-Team-Key', 'c', 'tracestate', 'v=1'],
+      ...['baggage', 'sd-routing-key=a,sd-routing-key=b,sd-routing-key=c,a=1'],
+    ]);
+    assert.deepEqual(routingKeysOf(kept, custom), ['a', 'b', 'c']);
   });
 });

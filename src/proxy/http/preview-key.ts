@@ -6,20 +6,19 @@ const KEY_HEADERS: readonly string[] = ['offshoot-api-key', 'signadot-api-key'];
 /** A bearer token without our prefix belongs to the application. RFC 6750 §2.1; the scheme is case-insensitive. */
 const OUR_BEARER = /^bearer +(ofs_\S*)$/i;
 
-/**
- * The key that a request carries, and its headers without anything that is a key of ours: workloads never
- * see one.
- */
-export function takeApiKey(headers: readonly string[]): {
-  readonly apiKey: string | undefined;
-  readonly headers: readonly string[];
-} {
-  const authorizations = valuesOf(headers, 'authorization');
-  const bearers = authorizations.flatMap(value => OUR_BEARER.exec(value)?.[1] ?? []);
+/** The key that a request carries, or what it gives in place of one. */
+export function apiKeyOf(headers: readonly string[]): string | undefined {
+  const bearer = () => valuesOf(headers, 'authorization').find(value => OUR_BEARER.test(value));
+  const [named] = KEY_HEADERS.flatMap(name => valuesOf(headers, name));
+  return named ?? OUR_BEARER.exec(bearer() ?? '')?.[1];
+}
+
+/** Headers without anything that is a key of ours: workloads never see one. */
+export function withoutApiKeys(headers: readonly string[]): string[] {
   const kept = without(headers, name => KEY_HEADERS.includes(name) || name === 'authorization');
-  for (const value of authorizations) if (!OUR_BEARER.test(value)) kept.push('Authorization', value);
-  const keys = [...KEY_HEADERS.flatMap(name => valuesOf(headers, name)), ...bearers];
-  return { apiKey: keys[0], headers: kept };
+  for (const value of valuesOf(headers, 'authorization'))
+    if (!OUR_BEARER.test(value)) kept.push('Authorization', value);
+  return kept;
 }
 
 export type CheckKey = (apiKey: string) => Promise<boolean>;

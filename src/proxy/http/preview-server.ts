@@ -14,7 +14,7 @@ import { type Counters, createDataPath, type Pass } from './data-path.ts';
 import { withForwarded } from './forwarded.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 import { previewLabelOf } from './preview-host.ts';
-import { type CheckKey, rememberKeys, takeApiKey } from './preview-key.ts';
+import { apiKeyOf, type CheckKey, rememberKeys, withoutApiKeys } from './preview-key.ts';
 import { openServer } from './server.ts';
 
 export type PreviewOptions = {
@@ -87,8 +87,8 @@ const requirePreviewHost =
 const requireApiKey =
   (check: CheckKey): Pass =>
   async exchange => {
-    const { apiKey, headers } = takeApiKey(exchange.headers);
-    exchange.headers = headers;
+    const apiKey = apiKeyOf(exchange.request.rawHeaders);
+    exchange.headers = withoutApiKeys(exchange.headers);
     if (apiKey === undefined) throw new OffshootError('preview/unauthorized', { why: 'none was sent' });
     if (!(await check(apiKey)))
       throw new OffshootError('preview/unauthorized', { why: 'the one that was sent is not valid' });

@@ -1,6 +1,6 @@
 /** The router: every Service of the baseline answers at its listener; the routing key picks baseline or fork. */
 import type { Log } from '../../lib/log.ts';
-import { routingKeysOf } from '../../model/carriers.ts';
+import { keepKeys, routingKeysOf } from '../../model/carriers.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { DestinationKey, RouteSource } from '../../model/route.ts';
 import { type Counters, createDataPath, type Pass } from './data-path.ts';
@@ -58,8 +58,10 @@ const leadTo =
     exchange.destination = destinations[key];
   };
 
+/** From what was received: a `Connection` header that names a carrier must not lead to the baseline, here or further on. */
 const readRoutingKeys =
   (customHeaders: readonly string[]): Pass =>
   exchange => {
-    exchange.routingKeys = routingKeysOf(exchange.headers, customHeaders);
+    exchange.routingKeys = routingKeysOf(exchange.request.rawHeaders, customHeaders);
+    exchange.headers = keepKeys(exchange.headers, exchange.routingKeys, customHeaders);
   };

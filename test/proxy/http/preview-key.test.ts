@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { rememberKeys, takeApiKey } from '../../../src/proxy/http/preview-key.ts';
+import { apiKeyOf, rememberKeys, withoutApiKeys } from '../../../src/proxy/http/preview-key.ts';
 
-suite('takeApiKey', () => {
+suite('an API key', () => {
   const cases: readonly (readonly [string, readonly string[], string | undefined, readonly string[]])[] = [
     ['nothing', ['Accept', '*/*'], undefined, ['Accept', '*/*']],
     ['signadot-api-key', ['Signadot-Api-Key', 'ofs_1', 'A', 'b'], 'ofs_1', ['A', 'b']],
@@ -24,7 +24,7 @@ suite('takeApiKey', () => {
     ['a key in several places', ['Authorization', 'Bearer ofs_2', 'signadot-api-key', 'ofs_1'], 'ofs_1', []],
   ];
   for (const [name, headers, apiKey, rest] of cases)
-    test(name, () => assert.deepEqual(takeApiKey(headers), { apiKey, headers: rest }));
+    test(name, () => assert.deepEqual([apiKeyOf(headers), withoutApiKeys(headers)], [apiKey, rest]));
 });
 
 suite('rememberKeys', () => {

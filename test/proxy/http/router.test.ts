@@ -70,6 +70,25 @@ suite('route choice', () => {
     assert.equal((await ask(router.address, { headers: { baggage } })).body, baggage);
   });
 
+  test('a key under Connection leads to the fork and goes on; what else the header holds does not', async t => {
+    const echo = await serveHttp(t, (request, response) => response.end(JSON.stringify(request.headers)));
+    const router = await startRouter(t, usersService(ready(), { k: readyFork('mine', echo) }), {
+      customHeaders: ['X-Team-Key'],
+    });
+    for (const [carrier, value] of [
+      ['baggage', 'user=7,sd-routing-key=k'],
+      ['tracestate', 'vendor=7,sd-routing-key=k'],
+      ['ot-baggage-sd-routing-key', 'k'],
+      ['x-team-key', 'k'],
+    ] as const) {
+      const { body } = await ask(router.address, {
+        headers: ['Connection', `close, ${carrier}`, carrier, value, 'X-Kept', '1'],
+      });
+      const { host: _, ...received } = JSON.parse(body);
+      assert.deepEqual(received, { connection: 'keep-alive', 'x-kept': '1', baggage: 'sd-routing-key=k' });
+    }
+  });
+
   test('a fork that is not ready: 503 with sandbox and reason, and the baseline sees nothing', async t => {
     let seen = 0;
     const workload = await serveHttp(t, (_request, response) => {
