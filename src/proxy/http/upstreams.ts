@@ -2,6 +2,7 @@
 import { buildConnector, Pool } from 'undici';
 import type { Address, RouteTable } from '../../model/route.ts';
 import type { Limits } from './limits.ts';
+import { readOnAfterFailedWrite } from './read-on.ts';
 import { RESET } from './upstream-error.ts';
 
 export type Upstreams = {
@@ -69,9 +70,11 @@ function connector(timeout: number): buildConnector.connector {
   const connect = buildConnector({ timeout });
   return (options, callback) =>
     connect(options, (...result) => {
-      result[1]?.on('error', (error: NodeJS.ErrnoException) => {
+      const socket = result[1];
+      socket?.on('error', (error: NodeJS.ErrnoException) => {
         if (error.code === 'ECONNRESET') error.code = RESET;
       });
+      if (socket) readOnAfterFailedWrite(socket);
       callback(...result);
     });
 }
