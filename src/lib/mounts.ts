@@ -53,6 +53,19 @@ export async function mountImage(
   await system('mount', ['-t', type, '-o', ['loop', ...options].join(','), '--', image, target]);
 }
 
+export async function mountDevice(
+  device: string,
+  target: string,
+  { type, options }: { readonly type: string; readonly options: readonly string[] },
+): Promise<void> {
+  await system('mount', ['-t', type, '-o', options.join(','), '--', device, target]);
+}
+
+/** Writes everything down that the file system of `path` holds in memory. */
+export async function flushFileSystem(path: string): Promise<void> {
+  await system('sync', ['-f', '--', path]);
+}
+
 /** Makes directory `from` appear at directory `to`. Nothing happens when it does already. */
 export async function bindMount(
   from: string,
@@ -100,10 +113,6 @@ export async function loopDevicesOf(image: string): Promise<readonly string[]> {
 /** Makes a loop device notice that its image has grown. */
 export async function growLoopDevice(device: string): Promise<void> {
   await system('losetup', ['--set-capacity', device]);
-}
-
-export async function detachLoopDevice(device: string): Promise<void> {
-  await system('losetup', ['--detach', device]);
 }
 
 // --- internal ------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, open, realpath, rename, rm, rmdir, stat, statfs, truncate } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import {
-  detachLoopDevice,
+  flushFileSystem,
   growLoopDevice,
   isMounted,
   loopDevicesOf,
   mayMount,
+  mountDevice,
   mountImage,
   mounts,
   system,
@@ -31,7 +32,11 @@ export type Pool = {
   /** Where it is mounted. */
   readonly root: string;
   readonly bytes: number;
-  /** Unmounts it. @throws OffshootError volume/busy when something still uses it after `deadlineMs`, default 5000 */
+  /**
+   * Unmounts it, with all that was written down. Copies of the mount that others hold in mount namespaces of their
+   * own (containers, sandboxes of browsers) are theirs: the next `openPool` takes over what they keep alive.
+   * @throws OffshootError volume/busy when something still uses it here after `deadlineMs`, default 5000
+   */
   close(deadlineMs?: number): Promise<void>;
 };
 
@@ -93,33 +98,56 @@ async function createImage(image: string, bytes: number): Promise<void> {
 
 /** Where the image is mounted now. */
 async function mountOf(image: string): Promise<string | undefined> {
-  const devices = await loopDevicesOf(image);
+  const devices = await devicesOf(image);
   return (await mounts()).find(m => devices.includes(m.source))?.target;
 }
 
+/** The image's loop devices. Of two containers on one machine each may have an image of the same path. */
+async function devicesOf(image: string): Promise<readonly string[]> {
+  const mine = await fileSystemIn(image);
+  const named = await loopDevicesOf(image);
+  const same = await Promise.all(
+    named.map(async device => (await fileSystemIn(device).catch(() => undefined)) === mine),
+  );
+  return named.filter((_, i) => same[i]);
+}
+
+/** The UUID in the superblock of btrfs, 64 KiB from the beginning. */
+async function fileSystemIn(path: string): Promise<string> {
+  await using file = await open(path, 'r');
+  const { buffer } = await file.read(Buffer.alloc(16), 0, 16, 65_536 + 32);
+  return buffer.toString('hex');
+}
+
 async function mount(image: string, mountPoint: string): Promise<void> {
-  for (const device of await loopDevicesOf(image)) await detachLoopDevice(device); // left by a crash
   await mkdir(mountPoint, { recursive: true });
   if (await isMounted(mountPoint)) throw new Error(`something else is mounted at ${mountPoint}`);
   // Discarding gives the room of deleted branches back to the host.
-  await mountImage(image, mountPoint, { type: 'btrfs', options: ['noatime', 'discard=async'] });
+  const how = { type: 'btrfs', options: ['noatime', 'discard=async'] };
+  // A crash, or a copy of the mount in somebody's mount namespace, has left its device. With a second device on the
+  // same image two file systems would write over each other.
+  for (const device of await devicesOf(image)) {
+    try {
+      return await mountDevice(device, mountPoint, how);
+    } catch (error) {
+      if ((await loopDevicesOf(image)).includes(device)) throw error; // otherwise it was let go meanwhile
+    }
+  }
+  await mountImage(image, mountPoint, how);
 }
 
 /** Grows the file system to the size of its image. */
 async function fill(image: string, root: string): Promise<void> {
   const [fs, file] = await Promise.all([statfs(root), stat(image)]);
   if (fs.blocks * fs.bsize >= file.size) return;
-  for (const device of await loopDevicesOf(image)) await growLoopDevice(device);
+  for (const device of await devicesOf(image)) await growLoopDevice(device);
   await system('btrfs', ['filesystem', 'resize', 'max', root]);
 }
 
 async function closePool(image: string, root: string, deadlineMs = 5_000): Promise<void> {
   try {
+    await flushFileSystem(root); // the unmount does so only when nobody holds a copy of the mount
     await unmount(root, deadlineMs);
-    await until(async () => ((await loopDevicesOf(image)).length === 0 ? true : undefined), {
-      what: `the loop device of ${image} is free`,
-      deadlineMs,
-    });
   } catch (cause) {
     throw new OffshootError(
       'volume/busy',
@@ -127,5 +155,12 @@ async function closePool(image: string, root: string, deadlineMs = 5_000): Promi
       { cause },
     );
   }
-  await rmdir(root);
+  await rmdir(root); // also takes away the copies of the mount that nobody uses
+  await deviceFreed(image);
+}
+
+/** The kernel frees the device a moment after the last unmount, and not while others use a copy of the mount. */
+async function deviceFreed(image: string): Promise<void> {
+  const free = async () => ((await loopDevicesOf(image)).length === 0 ? true : undefined);
+  await until(free, { what: `the loop device of ${image} is free`, deadlineMs: 100 }).catch(() => {});
 }

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { open, realpath, stat } from 'node:fs/promises';
+import { open, readFile, realpath, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { openVolumes } from '../../../src/drivers/volume/choose.ts';
 import { openPool, type PoolOptions } from '../../../src/drivers/volume/pool.ts';
 import { isMounted, loopDevicesOf, mounts, system } from '../../../src/lib/mounts.ts';
 import { volumeDriverConformance } from '../../conformance/volume-driver.ts';
+import { namespaceHolder } from '../../support/namespace-holder.ts';
 import {
   recordOf,
   type TestPlace,
@@ -97,6 +98,41 @@ describe('pool', { skip }, () => {
     });
     assert.deepEqual(await driver.list(testCtx()), []);
     assert.ok(before > 64 * MIB);
+  });
+
+  it('is closed while a mount namespace has a copy of its mount', async () => {
+    await using place = await testPlace();
+    const options = optionsIn(place);
+    const pool = await openPool(options);
+    await using _ = await namespaceHolder();
+    await pool.close();
+    assert.equal(existsSync(options.mountPoint), false);
+    assert.deepEqual(await loopDevicesOf(await realpath(options.image)), []);
+  });
+
+  it('is closed while a mount namespace uses a copy of its mount, and taken over as it is', async () => {
+    await using place = await testPlace();
+    const options = optionsIn(place);
+    const pool = await openPool(options);
+    await writeFile(join(pool.root, 'word'), 'before');
+    await using holder = await namespaceHolder(pool.root);
+    const image = await realpath(options.image);
+    const devices = await loopDevicesOf(image);
+    await pool.close(); // long before the namespace ends
+    assert.equal(await isMounted(options.mountPoint), false);
+    assert.deepEqual(await loopDevicesOf(image), devices, 'the namespace keeps it');
+
+    const again = await openPool(options);
+    assert.deepEqual(await loopDevicesOf(image), devices, 'no second device writes to the image');
+    assert.equal(await readFile(join(again.root, 'word'), 'utf8'), 'before');
+    await writeFile(join(again.root, 'word'), 'after');
+    await holder.end();
+    assert.equal(await readFile(join(again.root, 'word'), 'utf8'), 'after');
+    await again.close();
+    assert.deepEqual(await loopDevicesOf(image), []);
+    const third = await openPool(options);
+    assert.equal(await readFile(join(third.root, 'word'), 'utf8'), 'after');
+    await third.close();
   });
 
   it('is not unmounted under somebody who uses it', async () => {
