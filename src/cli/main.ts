@@ -5,7 +5,8 @@ import { formatProblem, type Problem } from '../model/document/problem.ts';
 import { OffshootError } from '../model/errors.ts';
 import { commands } from './commands/index.ts';
 import { type Cli, createCli } from './context.ts';
-import { ExitCode, say, UsageError } from './output.ts';
+import { ExitCode, ReaderGone, say, UsageError } from './output.ts';
+import { flushed, hearStreams } from './streams.ts';
 
 const version = (
   JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -74,6 +75,7 @@ function report(error: unknown, cli: Cli, asJson: boolean): number {
     return 2;
   }
   if (error instanceof ExitCode) return error.code;
+  if (error instanceof ReaderGone) return 0;
   if (cli.signal.aborted && error === cli.signal.reason) {
     say(cli, 'interrupted; what was asked for goes on in the daemon');
     return 130;
@@ -100,10 +102,6 @@ if (import.meta.main) {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => abort.abort(new Error(signal)));
   }
-  for (const stream of [process.stdout, process.stderr]) {
-    // The reader left (`offshoot … | head`): nobody is there to be told.
-    stream.on('error', error => process.exit((error as NodeJS.ErrnoException).code === 'EPIPE' ? 0 : 1));
-  }
   const cli = createCli({
     env: process.env,
     cwd: process.cwd(),
@@ -113,7 +111,10 @@ if (import.meta.main) {
     stdin: process.stdin,
     signal: abort.signal,
   });
-  process.exitCode = await main(process.argv.slice(2), cli);
+  const failed = hearStreams(cli, abort);
+  const code = await main(process.argv.slice(2), cli);
+  const whole = await flushed([cli.stdout, cli.stderr], abort.signal);
+  process.exitCode = failed() ?? (whole || code !== 0 ? code : 130);
   // A watch that was given up may keep its socket for a while.
   process.exit();
 }

@@ -13,22 +13,37 @@ export async function print<T>(
   value: T,
   text: (value: T) => string,
 ): Promise<void> {
-  if (format === 'json') return void cli.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  if (format === 'json') return write(cli, `${JSON.stringify(value, null, 2)}\n`);
   if (format === 'yaml') {
     const { stringify } = await import('yaml');
-    return void cli.stdout.write(stringify(value, { aliasDuplicateObjects: false }));
+    return write(cli, stringify(value, { aliasDuplicateObjects: false }));
   }
   const out = text(value);
-  if (out !== '') cli.stdout.write(out.endsWith('\n') ? out : `${out}\n`);
+  if (out !== '') await write(cli, out.endsWith('\n') ? out : `${out}\n`);
 }
 
+/**
+ * Writes to standard output; resolves when the reader has taken it, so that whoever writes much waits for a slow
+ * reader. @throws the signal's reason when it aborts meanwhile, also because the reader left
+ */
+export const write = ({ stdout, signal }: Pick<Cli, 'stdout' | 'signal'>, text: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+    stdout.write(text, () => {
+      signal.removeEventListener('abort', stop);
+      resolve();
+    });
+  });
+
 /** A sentence for people. */
-export const say = (cli: Cli, sentence: string): void => void cli.stderr.write(`${sentence}\n`);
+export const say = (cli: Pick<Cli, 'stderr'>, sentence: string): void =>
+  void cli.stderr.write(`${sentence}\n`);
 
 /** Columns as wide as their widest cell, two spaces apart; no lines, so that it can be cut and grepped. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [head, ...rows];
-  const widths = head.map((_, i) => Math.max(...all.map(row => (row[i] ?? '').length)));
+  const widths = head.map((_, i) => all.reduce((most, row) => Math.max(most, (row[i] ?? '').length), 0));
   return all
     .map(row =>
       row
@@ -75,5 +90,13 @@ export class ExitCode extends Error {
     super(`exit ${code}`);
     this.name = 'ExitCode';
     this.code = code;
+  }
+}
+
+/** Why a command ends when nobody reads its output any more; nothing is left to say. */
+export class ReaderGone extends Error {
+  constructor() {
+    super('nobody reads the output');
+    this.name = 'ReaderGone';
   }
 }

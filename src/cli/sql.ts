@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline/promises';
 import pg from 'pg';
 import { OffshootError } from '../model/errors.ts';
 import type { Cli } from './context.ts';
-import { say, table } from './output.ts';
+import { say, table, write } from './output.ts';
 
 export type SqlResult = {
   /** e.g. SELECT, INSERT. */
@@ -59,7 +59,7 @@ export async function interactiveSql(cli: Cli, url: string): Promise<void> {
     text += `${line}\n`;
     if (text.trim().endsWith(';')) {
       try {
-        for (const result of await query(client, text)) cli.stdout.write(`${sqlText(result)}\n`);
+        for (const result of await query(client, text)) await write(cli, `${sqlText(result)}\n`);
       } catch (error) {
         say(cli, `error: ${(error as Error).message}`);
       }

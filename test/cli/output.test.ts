@@ -16,6 +16,13 @@ test('a table has columns of the widest cell, and nothing at the end of its line
     ),
   );
   assert.equal(table(['NAME'], []), 'NAME');
+  assert.equal(
+    table(
+      ['N'],
+      Array.from({ length: 300_000 }, (_, i) => [String(i)]),
+    ).split('\n').length,
+    300_001,
+  );
 });
 
 test('ages', () => {

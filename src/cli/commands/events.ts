@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { EventView } from '../../model/view.ts';
 import type { Cli, OutputFormat } from '../context.ts';
 import { parseCount, withExamples } from '../options.ts';
-import { print, withOutput } from '../output.ts';
+import { print, withOutput, write } from '../output.ts';
 
 export function register(program: Command, cli: Cli): void {
   withExamples(withOutput(program.command('events')), 'offshoot events', 'offshoot events --follow -o json')
@@ -29,16 +29,16 @@ async function followEvents(cli: Cli, output: OutputFormat, limit: number): Prom
     yaml: e => `---\n${stringify(e).trimEnd()}`,
   };
   let newest = 0;
-  const show = (e: EventView) => {
+  const show = async (e: EventView) => {
     if (e.version <= newest) return;
     newest = e.version;
-    cli.stdout.write(`${render[output](e)}\n`);
+    await write(cli, `${render[output](e)}\n`);
   };
   try {
     for await (const change of cli.client().watch({}, cli.signal)) {
-      if (change.type === 'event') show(change.event);
+      if (change.type === 'event') await show(change.event);
       // Listed only while the watch runs already, so that nothing falls between the two.
-      else if (change.type === 'synced') for (const e of await cli.client().events({ limit })) show(e);
+      else if (change.type === 'synced') for (const e of await cli.client().events({ limit })) await show(e);
     }
   } catch (error) {
     if (!cli.signal.aborted) throw error;
