@@ -9,10 +9,12 @@ import type { Destination, RouteSource, RouteTable } from '../../model/route.ts'
 import { answerError } from './answer.ts';
 import { chooseTarget } from './choose-target.ts';
 import { forward } from './forward.ts';
+import { forwardAsterisk } from './forward-asterisk.ts';
 import { endToEnd } from './headers.ts';
 import type { Limits } from './limits.ts';
 import type { Handler } from './server.ts';
 import { ambiguity } from './strictness.ts';
+import { targetOf, withHost } from './target.ts';
 import { upstreamError } from './upstream-error.ts';
 import { createUpstreams, hostPort } from './upstreams.ts';
 
@@ -21,6 +23,9 @@ export type Exchange = {
   readonly request: IncomingMessage;
   /** As it was when the request came: later swaps change nothing for this request. */
   readonly table: RouteTable;
+  /** What the client asks for, and of whom. */
+  path: string;
+  host: string;
   /** What the workload will get. */
   headers: readonly string[];
   destination: Destination | undefined;
@@ -72,6 +77,8 @@ export function createDataPath(o: { routes: RouteSource; limits: Limits; log: Lo
     const exchange: Exchange = {
       request,
       table: routes.current(),
+      path: '',
+      host: '',
       headers: request.rawHeaders,
       destination: undefined,
       routingKeys: [],
@@ -83,13 +90,15 @@ export function createDataPath(o: { routes: RouteSource; limits: Limits; log: Lo
     if (request.socket.destroyed) return 'aborted';
     const target = chooseTarget(exchange.destination!, exchange.routingKeys);
     const address = target.addresses[turn++ % target.addresses.length]!;
-    const { headers } = exchange;
+    const { headers, path } = exchange;
     try {
-      const answered = await forward({
-        ...{ request, response, head, headers },
-        upstream: upstreams.to(address),
-        idleMs: limits.idleMs,
-      });
+      const answered = await (path === '*'
+        ? forwardAsterisk(request, response, headers, address, limits)
+        : forward({
+            ...{ request, response, path, head, headers },
+            upstream: upstreams.to(address),
+            idleMs: limits.idleMs,
+          }));
       if (!answered) return 'aborted';
       return target.sandbox === undefined ? 'baseline' : 'fork';
     } catch (thrown) {
@@ -124,7 +133,7 @@ export function createDataPath(o: { routes: RouteSource; limits: Limits; log: Lo
     serve: passes => async (request, response, head) => {
       counters.inFlight++;
       const ended = await exchangeOnce(
-        [requireUnambiguous, dropHopByHop, ...passes],
+        [requireUnambiguous, readTarget, dropHopByHop, ...passes],
         request,
         response,
         head,
@@ -144,6 +153,14 @@ export function createDataPath(o: { routes: RouteSource; limits: Limits; log: Lo
 const requireUnambiguous: Pass = ({ request }) => {
   const why = ambiguity(request);
   if (why !== undefined) throw new OffshootError('proxy/bad-request', { why });
+};
+
+const readTarget: Pass = exchange => {
+  const target = targetOf(exchange.request);
+  if (typeof target === 'string') throw new OffshootError('proxy/bad-request', { why: target });
+  exchange.path = target.path;
+  exchange.host = target.host;
+  exchange.headers = withHost(exchange.headers, target.host);
 };
 
 /**

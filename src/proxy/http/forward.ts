@@ -9,6 +9,8 @@ import { splice } from './splice.ts';
 export type Forward = {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
+  /** What the workload is asked for. */
+  readonly path: string;
   /** Bytes behind an upgrade request; undefined when it is none. */
   readonly head: Buffer | undefined;
   /** Headers for the workload, without those of the client's connection. */
@@ -23,7 +25,15 @@ export type Forward = {
  * @throws whatever went wrong with the workload, and then leaves the response as it is: perhaps not begun,
  *   perhaps in the middle.
  */
-export function forward({ request, response, head, headers, upstream, idleMs }: Forward): Promise<boolean> {
+export function forward({
+  request,
+  response,
+  path,
+  head,
+  headers,
+  upstream,
+  idleMs,
+}: Forward): Promise<boolean> {
   const { promise, resolve, reject } = Promise.withResolvers<boolean>();
   let exchange: Dispatcher.DispatchController | undefined;
   let over = false;
@@ -41,7 +51,7 @@ export function forward({ request, response, head, headers, upstream, idleMs }: 
   upstream.dispatch(
     {
       method: request.method!,
-      path: request.url!,
+      path,
       headers: [...headers],
       body: bodyOf(request),
       ...(head === undefined ? {} : { upgrade: request.headers.upgrade! }),
@@ -88,15 +98,11 @@ export function forward({ request, response, head, headers, upstream, idleMs }: 
   return promise;
 }
 
-// --- internal ---
-
-class ClientGone extends Error {}
-
 /**
  * The body as a stream of its own. undici destroys the stream it is given when the workload fails, and
  * destroying the request would destroy the client's connection, on which we still want to answer.
  */
-function bodyOf(request: IncomingMessage): Readable | null {
+export function bodyOf(request: IncomingMessage): Readable | null {
   const { 'content-length': length, 'transfer-encoding': coding } = request.headers;
   if (coding === undefined && (length === undefined || Number(length) === 0)) return null;
   const body = new PassThrough();
@@ -104,6 +110,10 @@ function bodyOf(request: IncomingMessage): Readable | null {
   request.once('error', error => body.destroy(error)); // the client went away in the middle
   return request.pipe(body);
 }
+
+// --- internal ---
+
+class ClientGone extends Error {}
 
 /** RFC 9110 §15.2: interim responses are passed on, but HTTP/1.0 has none. */
 function sendInterim(

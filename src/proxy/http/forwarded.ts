@@ -2,10 +2,11 @@
 import type { IncomingMessage } from 'node:http';
 import { without } from './headers.ts';
 
-/** Headers with what this connection shows. What the client claims is left out: no proxy before us is trusted. */
+/** Headers with what this connection shows, and the host that was asked for. What the client claims is left out: no proxy before us is trusted. */
 export function withForwarded(
   headers: readonly string[],
-  { socket, headers: { host } }: IncomingMessage,
+  { socket }: IncomingMessage,
+  host: string,
 ): string[] {
   // A dual-stack socket shows IPv4 clients as mapped addresses, RFC 4291 §2.5.5.2.
   const client = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/, '');
@@ -13,6 +14,6 @@ export function withForwarded(
   return [
     ...without(headers, name => name === 'forwarded' || name.startsWith('x-forwarded-')),
     ...['Forwarded', `for=${node};host="${host}";proto=http`],
-    ...['X-Forwarded-For', client, 'X-Forwarded-Host', host!, 'X-Forwarded-Proto', 'http'],
+    ...['X-Forwarded-For', client, 'X-Forwarded-Host', host, 'X-Forwarded-Proto', 'http'],
   ];
 }

@@ -78,8 +78,7 @@ export async function createPreviewServer({
 /** Before the key is asked for: whoever came to a host that we never serve should learn that. */
 const requirePreviewHost =
   (domain: string): Pass =>
-  ({ request }) => {
-    const host = request.headers.host!;
+  ({ host }) => {
     if (previewLabelOf(host, domain) === undefined) throw new OffshootError('preview/unknown', { host });
   };
 
@@ -98,7 +97,7 @@ const leadToPreview =
   (domain: string, customHeaders: readonly string[]): Pass =>
   exchange => {
     const { previews, destinations } = exchange.table;
-    const host = exchange.request.headers.host!;
+    const { host } = exchange;
     const label = previewLabelOf(host, domain)!;
     if (!Object.hasOwn(previews, label)) {
       const similar = similarName(label, Object.keys(previews));
@@ -117,5 +116,5 @@ const leadToPreview =
   };
 
 const tellClient: Pass = exchange => {
-  exchange.headers = withForwarded(exchange.headers, exchange.request);
+  exchange.headers = withForwarded(exchange.headers, exchange.request, exchange.host);
 };

@@ -6,13 +6,8 @@ import type { IncomingMessage } from 'node:http';
 import { valuesOf } from './headers.ts';
 
 /** @returns why the request is ambiguous, or undefined. */
-export function ambiguity({ httpVersion, url = '', rawHeaders }: IncomingMessage): string | undefined {
+export function ambiguity({ httpVersion, rawHeaders }: IncomingMessage): string | undefined {
   if (httpVersion !== '1.1' && httpVersion !== '1.0') return `its version is ${httpVersion}`;
-  if (!url.startsWith('/')) return 'its target is not a path'; // RFC 9112 §3.2 has three other forms
-  const hosts = valuesOf(rawHeaders, 'host');
-  if (hosts.length !== 1) return `it has ${hosts.length} Host headers`;
-  // RFC 3986 §3.2.2 and §3.2.3, without user information.
-  if (!/^[A-Za-z0-9._~!$&'()*+,;=%:[\]-]+$/.test(hosts[0]!)) return 'its Host is not a host';
   const codings = valuesOf(rawHeaders, 'transfer-encoding');
   if (codings.length > 1 || (codings.length === 1 && codings[0]!.toLowerCase() !== 'chunked'))
     return 'its Transfer-Encoding is not "chunked"';

@@ -7,6 +7,7 @@ import type { Limits } from './limits.ts';
 export const RESET = 'ERR_UPSTREAM_RESET';
 
 const REASONS: Readonly<Record<string, string>> = {
+  ECONNRESET: 'it closed the connection',
   ECONNREFUSED: 'it refused the connection',
   EHOSTUNREACH: 'it cannot be reached',
   ENETUNREACH: 'it cannot be reached',

@@ -197,7 +197,7 @@ suite('requests', () => {
     const { promise: ended, resolve } = Promise.withResolvers<boolean>();
     const proxy = await serveHttp(t, (request, response) => {
       const upstream = slow as unknown as Dispatcher;
-      resolve(forward({ request, response, upstream, head: undefined, headers: [], idleMs: 1 }));
+      resolve(forward({ request, response, upstream, path: '/', head: undefined, headers: [], idleMs: 1 }));
     });
     const client = dial(t, proxy);
     client.socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n');

@@ -152,6 +152,22 @@ suite('where it leads', () => {
     assert.doesNotMatch(body, /evil/);
   });
 
+  test('a URL as target names the preview, whatever Host says', async t => {
+    const fork = await echoFork(t);
+    const server = await startPreviews(t, { fork });
+    const asked = (target: string, host: string) =>
+      askRaw(
+        server,
+        `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nsignadot-api-key: ofs_good\r\nConnection: close\r\n\r\n`,
+      );
+    const reply = await asked(`http://${HOST}:80/a`, 'evil.example');
+    assert.match(reply, /^HTTP\/1\.1 200 OK\r\n/);
+    const received: string[] = JSON.parse(/\[.*\]/.exec(reply)![0]);
+    assert.equal(valueIn(received, 'host'), `${HOST}:80`);
+    assert.equal(valueIn(received, 'x-forwarded-host'), `${HOST}:80`);
+    assert.match(await asked('http://evil.example/a', HOST), /^HTTP\/1\.1 404 Not Found\r\n/);
+  });
+
   test('says who asked for what, whatever the client claims; Host stays', async t => {
     const { get } = await startPreviews(t, { fork: await echoFork(t) });
     const { body } = await get(
