@@ -7,6 +7,9 @@
  * error mapping are added once, by drivers/guarded.ts, so drivers stay naive.
  */
 import type { Log } from '../lib/log.ts';
+import type { BranchEndpoint } from '../model/branch.ts';
+import type { ConditionStatus } from '../model/conditions.ts';
+import type { OffshootError } from '../model/errors.ts';
 import type { Deployment } from '../model/kubernetes.ts';
 import type { StepInput, StepOutput } from '../model/plugin.ts';
 
@@ -30,91 +33,106 @@ export type Driver<Spec, Seen> = {
   list(ctx: Ctx): Promise<readonly string[]>;
 };
 
-// --- volumes -------------------------------------------------------------------------------------
+export type {
+  AdminQuery,
+  BackupSession,
+  FinishedBackup,
+  LiveParent,
+  ServerDriver,
+  ServerSeen,
+  ServerSpec,
+  VolumeDriver,
+  VolumeSeen,
+  VolumeSpec,
+} from './branch-parts.ts';
 
-/** A running server on the parent volume, as far as a volume driver needs it to copy consistently. */
-export type LiveParent = {
-  /** Flushes everything committed so far to the files; an atomic snapshot then replays little. */
-  checkpoint(ctx: Ctx): Promise<void>;
-  /** PostgreSQL's backup protocol, for drivers that copy file by file (Continuous Archiving, "Making a Base Backup Using the Low Level API"). */
-  beginBackup(ctx: Ctx): Promise<BackupSession>;
+// --- branches ------------------------------------------------------------------------------------
+
+/**
+ * What a branch is to be: data only, so that it can be made on another machine than the one that asks.
+ * Nothing in it is a secret: the verifier does not let anybody in.
+ */
+export type BranchWish = {
+  readonly project: string;
+  /** Unique in the project; clients read it with `current_setting('offshoot.branch_name')`. */
+  readonly branch: string;
+  /** Id of the branch as whose copy it begins; absent: it begins empty. */
+  readonly parent?: string;
+  /** e.g. `sandbox/NAME`. */
+  readonly owner?: string;
+  readonly createdAt: string;
+  /** Role that clients log in as, and the database that it owns. */
+  readonly role: string;
+  readonly database: string;
+  /** Of the role's password, in PostgreSQL's stored form (lib/scram.ts). */
+  readonly verifier: string;
 };
 
-export type FinishedBackup = {
-  /** Contents for the files `backup_label` and `tablespace_map`. */
-  readonly backupLabel: string;
-  readonly tablespaceMap: string;
-  /** The last file in pg_wal that the copy needs. Later ones hold the parent's future and must not be copied. */
-  readonly lastWalFile: string;
-};
-
-export type BackupSession = {
-  /** Ends the backup. Its WAL stays in pg_wal until `close`. */
-  finish(): Promise<FinishedBackup>;
-  /** Gives up the session and whatever it held; always called, also after `finish`. */
-  close(): Promise<void>;
-};
-
-/** Written beside each volume's data: enough to rebuild the branch table from the disk. */
-export type VolumeRecord = {
+/** Written beside a branch's data: enough to make its intent again when that is lost. Older ones lack some of it. */
+export type BranchRecord = {
   readonly id: string;
   readonly project: string;
   readonly branch: string;
   readonly parent?: string;
+  readonly owner?: string;
   readonly createdAt: string;
+  readonly role?: string;
+  readonly database?: string;
+  /** Unlogged tables that it has without their rows, as `database: schema.table`: the copy could not hold them. */
+  readonly emptied?: readonly string[];
 };
 
-export type VolumeSpec = {
-  readonly record: VolumeRecord;
-  /** Absent: the volume starts empty. */
-  readonly source?: { readonly id: string; readonly live?: LiveParent };
-  /** Runs on the new data directory before the volume becomes visible under its id. */
-  prepare(dataDir: string, ctx: Ctx): Promise<void>;
+/** One of the three things that make a branch, in the order in which they are made; see model/conditions.ts. */
+export type BranchPhase = {
+  readonly status: ConditionStatus;
+  readonly reason: string;
+  readonly message: string;
 };
 
-export type VolumeSeen = { readonly dataDir: string; readonly record: VolumeRecord };
+/** An error as data; `new OffshootError(code, params)` makes one of it. */
+export type Failure = Pick<OffshootError, 'code' | 'params' | 'output'>;
 
-export type VolumeDriver = Driver<VolumeSpec, VolumeSeen> & {
-  /** false: creating a branch copies every byte, and the caller says so. */
+/** How often a branch's server ended by itself. A server that had lived for a minute counts from one again. */
+export type ServerExits = {
+  readonly count: number;
+  /** Of the last one: RFC 3339, and milliseconds from its start to its end. */
+  readonly at?: string;
+  readonly livedMs?: number;
+};
+
+export type BranchSeen = {
+  /** Absent while the volume is not complete. */
+  readonly record?: BranchRecord;
+  readonly volume: BranchPhase;
+  readonly server: BranchPhase;
+  readonly access: BranchPhase;
+  /** Where the role's sessions are accepted; only when all three are True. */
+  readonly endpoint?: BranchEndpoint;
+  /**
+   * What must happen before `ensure` can go on; nothing is wrong. `copy/<parent>` and `start`: a place becomes
+   * free, told by `onFree`; `branch/<parent>`: the parent's server is needed and does not run.
+   */
+  readonly waits?: string;
+  /** Why a phase is False. */
+  readonly failure?: Failure;
+  readonly exits: ServerExits;
+};
+
+/**
+ * Branches on one node. `ensure` looks at volume, server and access, takes the first step that is missing and says
+ * what is there then: it is called again until the branch has an endpoint, waits or has failed. To wait and to
+ * fail are answers; it throws only when it is aborted.
+ */
+export type BranchNode = Driver<BranchWish, BranchSeen> & {
+  /** false: a new branch is a full copy, which takes the time and the room of all its data. */
   readonly copyOnWrite: boolean;
-  /** Bytes free for new data, of the file system that holds the volumes. */
-  freeBytes(): Promise<number>;
-  /** Releases what `open` took (mounts, loop devices). Volumes stay. */
-  close(): Promise<void>;
-};
-
-// --- PostgreSQL servers --------------------------------------------------------------------------
-
-export type ServerSpec = {
-  readonly dataDir: string;
-  /** Name of the branch; clients read it with `current_setting('offshoot.branch_name')`. */
-  readonly name: string;
-};
-
-export type ServerSeen = {
-  readonly pid: number;
-  /** Path of the unix socket itself. */
-  readonly socket: string;
-};
-
-export type AdminQuery = (
-  sql: string,
-  params?: readonly unknown[],
-) => Promise<{ readonly rows: readonly Record<string, unknown>[] }>;
-
-/** The id of a server is the id of its branch. */
-export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
-  /** Makes a new, empty cluster in `dataDir`. */
-  initialise(dataDir: string, ctx: Ctx): Promise<void>;
-  /** Makes a copied data directory fit to be started as a server of its own. */
-  adopt(dataDir: string, ctx: Ctx): Promise<void>;
-  /** Runs `body` with a superuser session on a running server. */
-  admin<T>(id: string, database: string, body: (query: AdminQuery) => Promise<T>, ctx: Ctx): Promise<T>;
-  /** The running server seen as a copy source; undefined when it is stopped. */
-  live(id: string, ctx: Ctx): Promise<LiveParent | undefined>;
-  /** Calls `listener` with the id of a server that ended by itself. @returns the way to stop that. */
-  onExit(listener: (id: string) => void): () => void;
-  /** Stops all servers, fast. */
+  /** Stops the server and keeps the data; absent is success. */
+  stop(id: string, ctx: Ctx): Promise<void>;
+  /** Calls `listener` with the id of a branch whose server has ended by itself. @returns the way to stop that */
+  onChange(listener: (id: string) => void): () => void;
+  /** Calls `listener` with the topic of which one place has become free. @returns the way to stop that */
+  onFree(listener: (topic: string) => void): () => void;
+  /** Stops all servers. Data stays. */
   close(): Promise<void>;
 };
 

@@ -1,5 +1,6 @@
 /** Projects and branches: a project is one PostgreSQL cluster with the tree of branches grown from it. */
 import type { Condition } from './conditions.ts';
+import type { Address } from './route.ts';
 
 /** Superuser of every cluster. Only the daemon may be it: the gateway refuses it, projects cannot take its name. */
 export const adminRole = 'offshoot';
@@ -36,6 +37,9 @@ export type BranchStatus = {
   readonly conditions: readonly Condition[];
   readonly observedGeneration: number;
 };
+
+/** Where a branch's server accepts sessions, for the gateway: a unix socket on the same node, or an address. */
+export type BranchEndpoint = { readonly socket: string } | Address;
 
 /** What identifies a client's way in; the password is never part of a status. */
 export type BranchAddress = {

@@ -29,3 +29,10 @@ export function setCondition(
   };
   return before === undefined ? [...conditions, entry] : conditions.map(c => (c === before ? entry : c));
 }
+
+/** The reason of what failed with an error: `branch/parent-missing` → `BranchParentMissing`. */
+export const reasonOf = (code: string): string =>
+  code
+    .split(/[^a-z0-9]+/i)
+    .map(word => word.charAt(0).toUpperCase() + word.slice(1))
+    .join('');

@@ -2,8 +2,10 @@
  * Steps are a list; this is the one loop that walks it. A step says what it is for and what it found; the
  * walker writes the condition and stops at the first step that is not done.
  */
-import { type Condition, setCondition } from '../model/conditions.ts';
+import { type Condition, reasonOf, setCondition } from '../model/conditions.ts';
 import { toOffshootError } from '../model/errors.ts';
+
+export { reasonOf };
 
 /** What a step found: done, or waiting for something (an event will wake the key, or `again` milliseconds pass). */
 export type Outcome =
@@ -66,10 +68,3 @@ export async function walk(
   }
   return { conditions, ...(stopped && { stopped }), ...(failure && { error: failure.error }) };
 }
-
-/** `branch/parent-missing` → `BranchParentMissing`. */
-export const reasonOf = (code: string): string =>
-  code
-    .split(/[^a-z0-9]+/i)
-    .map(word => word.charAt(0).toUpperCase() + word.slice(1))
-    .join('');

@@ -82,7 +82,7 @@ describe('service', () => {
     databaseUrl = `postgresql://app:app@/app?host=${encodeURIComponent(dirname(seen!.socket))}`;
     const asApp = (text: string) => `SET ROLE app; ${text}`;
     for (const file of ['db/schema.sql', 'db/seed.sql'])
-      await branches.servers.admin('origin', 'app', query => query(asApp(source(file).text)), testCtx());
+      await branches.sql('origin', asApp(source(file).text), 'app');
   });
   after(() => branches?.[Symbol.asyncDispose]());
 

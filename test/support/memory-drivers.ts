@@ -3,19 +3,20 @@
  * listed), share one small world, and can be told to fail or to hang at a call. `memoryWorld()` makes them all.
  */
 import type {
-  Ctx,
+  BranchRecord,
   LiveParent,
   ServerDriver,
   ServerSeen,
   StepDriver,
   StepSpec,
   VolumeDriver,
-  VolumeRecord,
   WorkloadDriver,
   WorkloadSeen,
   WorkloadSpec,
 } from '../../src/drivers/contract.ts';
+import { Listeners } from '../../src/lib/listeners.ts';
 import { OffshootError } from '../../src/model/errors.ts';
+import { Trouble } from './trouble.ts';
 
 /** What a data directory holds. */
 export type Cluster = {
@@ -26,7 +27,7 @@ export type Cluster = {
 };
 
 export type Volume = {
-  readonly record: VolumeRecord;
+  readonly record: BranchRecord;
   readonly dataDir: string;
   /** Visible under its id. */
   complete: boolean;
@@ -69,8 +70,8 @@ export function memoryWorld(): MemoryWorld {
   const things = new Set<string>();
   const stepsDone: string[] = [];
   const stepsRunning = new Set<string>();
-  const exits = new Listeners();
-  const changes = new Listeners();
+  const exits = new Listeners<string>();
+  const changes = new Listeners<string>();
   const workloadsOf: MemoryWorld['workloadsOf'] = new Map();
   const unknownImages = new Set<string>();
   let born: Born = { ready: true, reason: 'Running', message: 'all containers are ready' };
@@ -102,59 +103,7 @@ export function memoryWorld(): MemoryWorld {
   };
 }
 
-/** What goes wrong: by call, e.g. `volumes.ensure br1`, or `volumes.ensure` for every id. */
-export class Trouble {
-  readonly #plans = new Map<string, (ctx: Ctx) => Promise<void>>();
-
-  /** From now on the call throws `error`. */
-  fail(call: string, error: Error): void {
-    this.#plans.set(call, () => Promise.reject(error));
-  }
-
-  /** From now on the call waits, until it is aborted or released. `reached` resolves when it first does. */
-  hang(call: string): { readonly reached: Promise<void>; release(): void } {
-    const reached = Promise.withResolvers<void>();
-    const released = Promise.withResolvers<void>();
-    this.#plans.set(call, ({ signal }) => {
-      reached.resolve();
-      return new Promise((resolve, reject) => {
-        signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-        void released.promise.then(resolve);
-      });
-    });
-    return {
-      reached: reached.promise,
-      release: () => {
-        this.#plans.delete(call);
-        released.resolve();
-      },
-    };
-  }
-
-  mend(call: string): void {
-    this.#plans.delete(call);
-  }
-
-  /** For drivers. Every call lets others go first, as all real ones do. */
-  async meet(call: string, id: string, ctx: Ctx): Promise<void> {
-    await new Promise(setImmediate);
-    ctx.signal.throwIfAborted();
-    await (this.#plans.get(`${call} ${id}`) ?? this.#plans.get(call))?.(ctx);
-  }
-}
-
 // --- internal -----------------------------------------------------------------------------------
-
-class Listeners {
-  readonly #listeners = new Set<(id: string) => void>();
-  readonly add = (listener: (id: string) => void): (() => void) => {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  };
-  tell(id: string): void {
-    for (const listener of this.#listeners) listener(id);
-  }
-}
 
 function volumeDriver(disk: MemoryWorld['disk'], trouble: Trouble): VolumeDriver {
   const complete = (id: string) => {
@@ -205,7 +154,7 @@ function volumeDriver(disk: MemoryWorld['disk'], trouble: Trouble): VolumeDriver
 function serverDriver(
   disk: MemoryWorld['disk'],
   running: MemoryWorld['running'],
-  exits: Listeners,
+  exits: Listeners<string>,
   trouble: Trouble,
 ): ServerDriver {
   let pid = 1000;
@@ -229,9 +178,15 @@ function serverDriver(
     async ensure(id, { dataDir }, ctx) {
       await trouble.meet('servers.ensure', id, ctx);
       if (volumeAt(dataDir).cluster === undefined) throw new Error(`there is no cluster in ${dataDir}`);
-      const seen = running.get(id) ?? { pid: ++pid, socket: `/memory/${id}.s.${pid}` };
+      const seen = running.get(id) ?? { pid: ++pid, socket: `/memory/${id}.s.${pid}`, granted: false };
       running.set(id, seen);
       return seen;
+    },
+    isClean: async () => false,
+    exits: () => ({ count: 0 }),
+    grant: () => Promise.reject(new Error('see memory-branches.ts')),
+    async stop(id) {
+      running.delete(id);
     },
     async remove(id, ctx) {
       await trouble.meet('servers.remove', id, ctx);
@@ -255,6 +210,8 @@ function serverDriver(
           if (!running.has(id)) throw down(id);
         },
         beginBackup: () => Promise.reject(new Error('memory volumes are copied at once')),
+        hold: async () => async () => {},
+        unlogged: { held: [], emptied: [] },
       };
     },
   };
@@ -274,7 +231,7 @@ function execute(cluster: Cluster, sql: string, params: readonly unknown[]): Rec
 function workloadDriver(
   { workloadsOf: workloads, unknownImages }: Pick<MemoryWorld, 'workloadsOf' | 'unknownImages'>,
   born: () => Born,
-  changes: Listeners,
+  changes: Listeners<string>,
   trouble: Trouble,
 ): WorkloadDriver {
   let port = 20_000;

@@ -1,12 +1,17 @@
 /** Real volumes and real PostgreSQL servers in a temporary place; all of it is gone at the end of the scope. */
 import { chmod, mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { Ctx, ServerDriver, VolumeDriver, VolumeRecord } from '../../src/drivers/contract.ts';
+import { dirname, join } from 'node:path';
+import pg from 'pg';
+import type { ServerDriver, VolumeDriver } from '../../src/drivers/branch-parts.ts';
+import type { BranchRecord, Ctx } from '../../src/drivers/contract.ts';
 import { findPostgres } from '../../src/drivers/postgres/binaries.ts';
 import { openServers, type ServerOptions } from '../../src/drivers/postgres/server.ts';
 import { chooseServerUser, type ServerUser } from '../../src/drivers/postgres/user.ts';
 import { openVolumes, type VolumeKind, type VolumeOptions } from '../../src/drivers/volume/choose.ts';
 import { silentLog } from '../../src/lib/log.ts';
+import { identify, isAlive } from '../../src/lib/process.ts';
+import { until } from '../../src/lib/wait.ts';
+import { adminRole, type BranchEndpoint } from '../../src/model/branch.ts';
 import { tempDir } from './temp.ts';
 
 export const testCtx = (deadlineMs = 30_000): Ctx => ({
@@ -14,7 +19,7 @@ export const testCtx = (deadlineMs = 30_000): Ctx => ({
   log: silentLog,
 });
 
-export const recordOf = (id: string, parent?: string): VolumeRecord => ({
+export const recordOf = (id: string, parent?: string): BranchRecord => ({
   id,
   project: 'test',
   branch: id,
@@ -97,7 +102,7 @@ export type TestBranches = AsyncDisposable & {
   /** Makes the volume `id`, empty or grown from `parent` (which may run), and starts its server. */
   branch(id: string, parent?: string): Promise<void>;
   /** Rows of one statement, run as superuser. */
-  sql(id: string, text: string): Promise<readonly Record<string, unknown>[]>;
+  sql(id: string, text: string, database?: string): Promise<readonly Record<string, unknown>[]>;
 };
 
 /**
@@ -123,11 +128,55 @@ export async function testBranches(
       const ctx = testCtx();
       const live = parent === undefined ? undefined : await servers.live(parent, ctx);
       const source = parent === undefined ? {} : { source: { id: parent, ...(live && { live }) } };
-      const prepare = parent === undefined ? servers.initialise : servers.adopt;
+      const prepare = (dir: string, c: Ctx) =>
+        parent === undefined ? servers.initialise(dir, c) : servers.adopt(dir, c, live?.unlogged.held);
       const { dataDir } = await volumes.ensure(id, { record: recordOf(id, parent), ...source, prepare }, ctx);
       await servers.ensure(id, { dataDir, name: id }, ctx);
     },
-    sql: (id, text) => servers.admin(id, 'postgres', async query => (await query(text)).rows, testCtx()),
+    sql: (id, text, database) =>
+      asSuperuser(options, id, async client => (await client.query(text)).rows, database),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
+}
+
+/** Runs `body` in a session of the superuser. */
+export async function asSuperuser<T>(
+  { runtimeDir, adminSecret }: Pick<ServerOptions, 'runtimeDir' | 'adminSecret'>,
+  id: string,
+  body: (client: pg.Client) => Promise<T>,
+  database = 'postgres',
+): Promise<T> {
+  const host = join(runtimeDir, 's', id);
+  const client = new pg.Client({ host, port: 5432, user: adminRole, password: adminSecret, database });
+  client.on('error', () => {}); // servers are killed under it
+  await client.connect();
+  try {
+    return await body(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Whether a role may log in, with database `postgres`. */
+export async function logsIn(endpoint: BranchEndpoint, role: string, password: string): Promise<boolean> {
+  const where = 'socket' in endpoint ? { host: dirname(endpoint.socket), port: 5432 } : endpoint;
+  const client = new pg.Client({ ...where, user: role, password, database: 'postgres' });
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    return true;
+  } catch (error) {
+    if (!['28P01', '28000'].includes((error as { code: string }).code)) throw error;
+    return false;
+  } finally {
+    await client.end();
+  }
+}
+
+/** Ends a server as a crash does; returns when it is dead. */
+export async function killServer(servers: ServerDriver, id: string): Promise<void> {
+  const { pid } = (await servers.observe(id, testCtx()))!;
+  const server = identify(pid)!;
+  process.kill(pid, 'SIGKILL');
+  await until(() => (isAlive(server) ? undefined : true), { what: `${id} is dead`, deadlineMs: 5_000 });
 }

@@ -1,13 +1,32 @@
 /** A running server as the source of a copy. */
-import type { BackupSession, Ctx, LiveParent } from '../contract.ts';
+import type { BackupSession, LiveParent, Unlogged } from '../branch-parts.ts';
+import type { Ctx } from '../contract.ts';
 import { openSession, type SessionAddress, withSession } from './session.ts';
+import { holdUnlogged, listUnlogged, type UnloggedList } from './unlogged.ts';
 
-export const liveParent = (address: SessionAddress): LiveParent => ({
-  async checkpoint(ctx) {
-    await withSession(address, query => query('CHECKPOINT'), ctx);
-  },
-  beginBackup: ctx => beginBackup(address, ctx),
-});
+/** For one copy: what is listed before its checkpoint is what may be held after it. */
+export function liveParent(address: SessionAddress, dataDir: string): LiveParent {
+  let list: UnloggedList = new Map();
+  let unlogged: Unlogged = { held: [], emptied: [] };
+  return {
+    async checkpoint(ctx) {
+      list = await listUnlogged(address, dataDir, ctx);
+      await withSession(address, query => query('CHECKPOINT'), ctx);
+    },
+    async beginBackup(ctx) {
+      list = await listUnlogged(address, dataDir, ctx);
+      return await beginBackup(address, ctx);
+    },
+    async hold(ctx) {
+      const { release, ...found } = await holdUnlogged(address, list, ctx);
+      unlogged = found;
+      return release;
+    },
+    get unlogged() {
+      return unlogged;
+    },
+  };
+}
 
 // --- internal ------------------------------------------------------------------------------------
 

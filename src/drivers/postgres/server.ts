@@ -9,8 +9,11 @@ import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
 import { identify, type ProcessId } from '../../lib/process.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { Ctx, ServerDriver, ServerSeen, ServerSpec } from '../contract.ts';
+import type { ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
+import type { Ctx } from '../contract.ts';
+import { grant, markOf, readMark, writeMark } from './access.ts';
 import { adopt, initialise, killOrphans } from './cluster.ts';
+import { wasShutDown } from './control-file.ts';
 import { watchExits } from './exits.ts';
 import { liveParent } from './live.ts';
 import { type LockFile, readLockFile } from './lock-file.ts';
@@ -20,6 +23,7 @@ import { HBA, PORT } from './settings.ts';
 import { freeSharedMemory } from './shared-memory.ts';
 import { launch, untilReady } from './start.ts';
 import { stop } from './stop.ts';
+import { putBack, setAside } from './unlogged.ts';
 import type { ServerUser } from './user.ts';
 
 export type ServerOptions = {
@@ -66,22 +70,38 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       { name: 'postgres', ok: true, detail: `PostgreSQL ${options.version} in ${bin}, run as ${user.name}` },
     ],
     initialise: (dataDir, ctx) => initialise({ dataDir, bin, user, instance, adminSecret }, ctx),
-    adopt,
+    exits: exits.of,
     onExit: exits.onExit,
     admin: (id, database, body, ctx) => withSession(addressOf(id, database), body, ctx),
 
+    async adopt(dataDir, _ctx, held = []) {
+      await adopt(dataDir);
+      await setAside(dataDir, held);
+    },
+
+    async isClean(dataDir) {
+      return !existsSync(join(dataDir, 'postmaster.pid')) && (await wasShutDown(dataDir));
+    },
+
     async observe(id) {
-      const socketLock = await readLockFile(`${socketOf(id)}.lock`);
-      if (socketLock === undefined) return undefined;
-      const lock = await readLockFile(join(socketLock.dataDir, 'postmaster.pid'));
-      const server = lock?.ready ? await serverHolding(lock, id) : undefined;
-      return server && { pid: server.pid, socket: socketOf(id) };
+      const found = await running(id);
+      return found && seen(id, found.server);
     },
 
     async ensure(id, spec, ctx) {
       checkLength(socketOf(id));
       return (await takeOver(id, spec.dataDir, ctx)) ?? (await start(id, spec, ctx));
     },
+
+    async grant(id, access, ctx) {
+      const server = (await running(id))?.server;
+      if (server === undefined) throw new OffshootError('postgres/not-running', { id });
+      if ((await readMark(socketDirOf(id), server)) === markOf(access)) return;
+      await withSession(addressOf(id, 'postgres'), query => grant(query, id, access), ctx);
+      await writeMark(socketDirOf(id), server, access);
+    },
+
+    stop: end,
 
     async remove(id, ctx) {
       await end(id, ctx);
@@ -93,9 +113,9 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       return [...new Set([...(await serversOf(instance)).keys(), ...directories])];
     },
 
-    async live(id, ctx) {
-      const seen = await driver.observe(id, ctx);
-      return seen && liveParent(addressOf(id, 'postgres'));
+    async live(id) {
+      const found = await running(id);
+      return found && liveParent(addressOf(id, 'postgres'), found.dataDir);
     },
 
     async close() {
@@ -107,6 +127,20 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   };
   return driver;
 
+  /** The server of `id` that accepts connections. */
+  async function running(id: string): Promise<{ server: ProcessId; dataDir: string } | undefined> {
+    const socketLock = await readLockFile(`${socketOf(id)}.lock`);
+    if (socketLock === undefined) return undefined;
+    const lock = await readLockFile(join(socketLock.dataDir, 'postmaster.pid'));
+    const server = lock?.ready ? await serverHolding(lock, id) : undefined;
+    return server && lock && { server, dataDir: lock.dataDir };
+  }
+
+  async function seen(id: string, server: ProcessId): Promise<ServerSeen> {
+    const granted = (await readMark(socketDirOf(id), server)) !== undefined;
+    return { pid: server.pid, socket: socketOf(id), granted };
+  }
+
   /** The server that runs on `dataDir` already, started by us or by an earlier process, once it accepts connections. */
   async function takeOver(id: string, dataDir: string, ctx: Ctx): Promise<ServerSeen | undefined> {
     const lock = await readLockFile(join(dataDir, 'postmaster.pid'));
@@ -117,8 +151,10 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       return undefined;
     }
     if (!(await isServerOf(id, holder))) return undefined; // somebody else's: the start fails and says so
+    if (exits.watches(id, holder) && existsSync(socketOf(id))) return seen(id, holder);
     await untilReady({ id, dataDir, logFile: logFileOf(id) }, holder, ctx);
-    if (await answers(socketOf(id))) return watched(id, holder);
+    await putBack(dataDir);
+    if (await answers(socketOf(id))) return watched(id, holder, false);
     ctx.log.warn({ id, pid: holder.pid }, 'server has lost its socket and is started again');
     exits.forget(id);
     await stop(holder, ctx.signal);
@@ -139,13 +175,16 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     });
     const server = identify(child.pid!) ?? { pid: child.pid!, startTime: '' };
     await untilReady({ id, dataDir: spec.dataDir, logFile, logStart }, server, ctx);
-    child.once('exit', exits.check);
-    return watched(id, server);
+    await putBack(spec.dataDir);
+    child.once('exit', () => exits.check(id));
+    const seen = await watched(id, server, true);
+    exits.check(id); // it may have ended before it was watched
+    return seen;
   }
 
-  function watched(id: string, server: ProcessId): ServerSeen {
-    exits.watch(id, server);
-    return { pid: server.pid, socket: socketOf(id) };
+  function watched(id: string, server: ProcessId, child: boolean): Promise<ServerSeen> {
+    exits.watch(id, server, child);
+    return seen(id, server);
   }
 
   /** Ends the server of `id` with all its processes, and removes its socket. */

@@ -3,7 +3,8 @@ import { Socket } from 'node:net';
 import { Client } from 'pg';
 import { adminRole } from '../../model/branch.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { AdminQuery, Ctx } from '../contract.ts';
+import type { AdminQuery } from '../branch-parts.ts';
+import type { Ctx } from '../contract.ts';
 import { PORT } from './settings.ts';
 
 export type SessionAddress = {
@@ -17,6 +18,21 @@ export type Session = { readonly query: AdminQuery; close(): Promise<void> };
 
 /** Class of SQLSTATE (PostgreSQL, appendix A): trying again does not help. */
 const AUTHENTICATION = '28';
+
+/**
+ * Outranks what the owner of a database has set for it: a superuser must not find functions of others by a
+ * search path of theirs, nor lose his transaction to a timeout of theirs.
+ */
+const OPTIONS = Object.entries({
+  search_path: 'pg_catalog',
+  default_transaction_read_only: 'off',
+  idle_in_transaction_session_timeout: '0',
+  idle_session_timeout: '0',
+  transaction_timeout: '0',
+  event_triggers: 'off',
+})
+  .map(([name, value]) => `-c ${name}=${value}`)
+  .join(' ');
 
 /** No statement of ours may hang for longer. */
 const STATEMENT_MS = 60_000;
@@ -36,6 +52,7 @@ export async function openSession(address: SessionAddress, { signal }: Ctx): Pro
     database: address.database,
     application_name: adminRole,
     connectionTimeoutMillis: 10_000,
+    options: OPTIONS,
     statement_timeout: STATEMENT_MS,
     query_timeout: STATEMENT_MS + 5_000, // the server's own error says more, so it has the first word
     stream: () => socket,

@@ -19,7 +19,12 @@ export const btrfs: Medium = {
     // The snapshot of a running server is what a power cut would leave: it recovers from the last checkpoint,
     // so one right before keeps that short. It also flushes what was committed asynchronously.
     await live?.checkpoint(ctx);
-    await run(['subvolume', 'snapshot', from, to], ctx.signal);
+    const release = await live?.hold(ctx);
+    try {
+      await run(['subvolume', 'snapshot', from, to], ctx.signal);
+    } finally {
+      await release?.();
+    }
   },
 
   cloneBytes: async () => 0,

@@ -2,7 +2,8 @@
 import { chmod, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exec } from '../../lib/exec.ts';
-import type { Ctx, FinishedBackup, LiveParent } from '../contract.ts';
+import type { FinishedBackup, LiveParent } from '../branch-parts.ts';
+import type { Ctx } from '../contract.ts';
 import { copyTree, treeBytes, writeLike } from './copy-tree.ts';
 import type { Medium } from './directory.ts';
 
@@ -29,8 +30,6 @@ export const copy: Medium = {
 
 // --- internal ------------------------------------------------------------------------------------
 
-/** What our servers' sessions tell besides the contract: the name of the last WAL file that the backup needs. */
-
 /**
  * Copies a data directory in use: PostgreSQL's "Making a Base Backup Using the Low Level API". Pages that
  * are torn or newer than others are mended by the WAL from the backup's start to its end, which comes last.
@@ -38,7 +37,9 @@ export const copy: Medium = {
 async function copyRunning(source: string, target: string, live: LiveParent, ctx: Ctx): Promise<void> {
   const backup = await live.beginBackup(ctx);
   try {
-    await copyTree(source, target, { skip: isLeftOut, inUse: true, signal: ctx.signal });
+    const isHeld = await copyHeld(source, target, live, ctx);
+    const skip = (path: string) => isLeftOut(path) || isHeld(path);
+    await copyTree(source, target, { skip, inUse: true, signal: ctx.signal });
     await copyControlFile(source, target, ctx);
     const done = await backup.finish();
     const needed = walRange(done);
@@ -51,6 +52,31 @@ async function copyRunning(source: string, target: string, live: LiveParent, ctx
     if (done.tablespaceMap !== '') await writeLike(join(target, 'tablespace_map'), done.tablespaceMap, model);
   } finally {
     await backup.close();
+  }
+}
+
+/**
+ * Unlogged files first, so that their writers wait no longer than needed.
+ * @returns which files were copied
+ */
+async function copyHeld(
+  source: string,
+  target: string,
+  live: LiveParent,
+  ctx: Ctx,
+): Promise<(path: string) => boolean> {
+  const release = await live.hold(ctx);
+  try {
+    const held = new Set(live.unlogged.held);
+    const isHeld = (path: string) => held.has(path.replace(/(_fsm|_vm)?(\.\d+)?$/, ''));
+    const directories = new Set(
+      [...held].flatMap(path => path.split('/').map((_, i, all) => all.slice(0, i).join('/'))),
+    );
+    const skip = (path: string) => !directories.has(path) && !isHeld(path);
+    if (held.size > 0) await copyTree(source, target, { skip, signal: ctx.signal });
+    return isHeld;
+  } finally {
+    await release();
   }
 }
 

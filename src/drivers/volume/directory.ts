@@ -3,11 +3,14 @@
  * `pgdata`. It is made as `<id>.partial` and renamed when complete, and renamed to `<id>.removing` before
  * it is destroyed: the name `<id>` stands for a whole volume at every instant.
  */
-import { chown, mkdir, open, readdir, rename } from 'node:fs/promises';
+import { chown, mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { UserIds } from '../../lib/reach.ts';
+import { syncDirectory } from '../../lib/sync.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { Capability, Ctx, LiveParent, VolumeDriver, VolumeSeen, VolumeSpec } from '../contract.ts';
+import type { LiveParent, VolumeDriver, VolumeSeen, VolumeSpec } from '../branch-parts.ts';
+import type { BranchRecord, Capability, Ctx } from '../contract.ts';
 import { readRecord, writeRecord } from './record.ts';
 import { isNoSpace, leastRoom, noSpace } from './space.ts';
 
@@ -57,7 +60,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
 
     async ensure(id, spec, ctx) {
       const found = await driver.observe(id, ctx);
-      if (found !== undefined) return found;
+      if (found !== undefined) return await recorded(id, found, spec.record);
       const partial = `${pathOf(id)}.partial`;
       await medium.destroy(partial, ctx);
       const source = spec.source === undefined ? undefined : pathOf(spec.source.id);
@@ -111,11 +114,20 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
       await medium.clone(source, partial, spec.source?.live, ctx);
     }
     await spec.prepare(dataDir, ctx);
-    await writeRecord(partial, spec.record);
+    const record = withEmptied(spec.record, spec.source?.live?.unlogged.emptied);
+    await writeRecord(partial, record);
     await syncDirectory(partial);
     await rename(partial, pathOf(id));
     await syncDirectory(root);
-    return { dataDir: join(pathOf(id), 'pgdata'), record: spec.record };
+    return { dataDir: join(pathOf(id), 'pgdata'), record };
+  }
+
+  /** What is there, with the record that it shall have now. */
+  async function recorded(id: string, found: VolumeSeen, wanted: BranchRecord): Promise<VolumeSeen> {
+    const record = withEmptied(wanted, found.record.emptied);
+    if (isDeepStrictEqual(record, found.record)) return found;
+    await writeRecord(pathOf(id), record);
+    return { ...found, record };
   }
 
   /** Undoes a failed attempt, also when it failed because it was aborted. What stays is listed, and removed later. */
@@ -132,13 +144,11 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
 
 const ID = /^[a-z0-9][a-z0-9-]*$/;
 
+const withEmptied = (record: BranchRecord, emptied: BranchRecord['emptied'] = []): BranchRecord =>
+  emptied.length === 0 ? record : { ...record, emptied };
+
 /** Ids become file names: one that could name another place is a bug of the caller. */
 function checkedId(id: string): string {
   if (!ID.test(id)) throw new TypeError(`"${id}" cannot be the id of a volume`);
   return id;
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  await using directory = await open(path, 'r');
-  await directory.sync();
 }

@@ -1,25 +1,29 @@
 /** `volume.json`: what a volume is, written beside its data, so that the disk alone tells it. */
-import { open, readFile, rm } from 'node:fs/promises';
+import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { syncDirectory } from '../../lib/sync.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { VolumeRecord } from '../contract.ts';
+import type { BranchRecord } from '../contract.ts';
 
 const FILE = 'volume.json';
 
-/** Writes the record of the volume in `directory`, durably; whatever record was there is replaced. */
-export async function writeRecord(directory: string, record: VolumeRecord): Promise<void> {
+/** Writes the record of the volume in `directory`, durably; whatever record was there is replaced, at once. */
+export async function writeRecord(directory: string, record: BranchRecord): Promise<void> {
   const path = join(directory, FILE);
-  await rm(path, { force: true }); // a snapshot brings its parent's record along
-  await using file = await open(path, 'wx', 0o600);
-  await file.writeFile(`${JSON.stringify(record, null, 2)}\n`);
-  await file.sync();
+  {
+    await using file = await open(`${path}.new`, 'w', 0o600);
+    await file.writeFile(`${JSON.stringify(record, null, 2)}\n`);
+    await file.sync();
+  }
+  await rename(`${path}.new`, path);
+  await syncDirectory(directory);
 }
 
 /**
  * @returns undefined when there is no volume in `directory`
  * @throws OffshootError volume/record-unreadable
  */
-export async function readRecord(directory: string): Promise<VolumeRecord | undefined> {
+export async function readRecord(directory: string): Promise<BranchRecord | undefined> {
   const path = join(directory, FILE);
   try {
     return parse(await readFile(path, 'utf8'));
@@ -35,19 +39,31 @@ export async function readRecord(directory: string): Promise<VolumeRecord | unde
 
 // --- internal ------------------------------------------------------------------------------------
 
-function parse(text: string): VolumeRecord {
+function parse(text: string): BranchRecord {
   const value: unknown = JSON.parse(text);
   if (typeof value !== 'object' || value === null) throw new Error('it is not an object');
-  const field = (name: keyof VolumeRecord): string => {
-    const found = (value as Record<string, unknown>)[name];
+  const fields = value as Readonly<Record<string, unknown>>;
+  const optional = <K extends keyof BranchRecord>(name: K): { readonly [N in K]?: string } => {
+    const found = fields[name];
+    if (found === undefined) return {};
     if (typeof found !== 'string') throw new Error(`its field "${name}" is not a text`);
+    return { [name]: found } as { readonly [N in K]?: string };
+  };
+  const field = (name: keyof BranchRecord): string => {
+    const found = optional(name)[name];
+    if (found === undefined) throw new Error(`its field "${name}" is missing`);
     return found;
   };
+  const { emptied } = fields;
   return {
     id: field('id'),
     project: field('project'),
     branch: field('branch'),
-    ...('parent' in value ? { parent: field('parent') } : {}),
+    ...optional('parent'),
+    ...optional('owner'),
     createdAt: field('createdAt'),
+    ...optional('role'),
+    ...optional('database'),
+    ...(Array.isArray(emptied) && { emptied: emptied.map(String) }),
   };
 }

@@ -4,10 +4,18 @@ import { chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { openServers } from '../../../src/drivers/postgres/server.ts';
+import { withSession } from '../../../src/drivers/postgres/session.ts';
 import { type ExecError, exec } from '../../../src/lib/exec.ts';
 import { identify } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
-import { type TestPlace, type TestServers, testCtx, testPlace, testServers } from '../../support/postgres.ts';
+import {
+  asSuperuser,
+  type TestPlace,
+  type TestServers,
+  testCtx,
+  testPlace,
+  testServers,
+} from '../../support/postgres.ts';
 
 describe('PostgreSQL servers', () => {
   let place: TestPlace;
@@ -15,8 +23,8 @@ describe('PostgreSQL servers', () => {
   let dataDir: string;
   const ctx = testCtx;
   const ensure = () => s.servers.ensure('b1', { dataDir, name: 'feature-x' }, ctx());
-  const sql = async (text: string, servers = s.servers) =>
-    servers.admin('b1', 'postgres', async query => (await query(text)).rows, ctx());
+  const sql = (text: string, options = s.options) =>
+    asSuperuser(options, 'b1', async client => (await client.query(text)).rows);
   const dead = (pid: number) =>
     until(() => (identify(pid) === undefined ? true : undefined), { what: 'it ends', deadlineMs: 5_000 });
 
@@ -35,7 +43,7 @@ describe('PostgreSQL servers', () => {
 
   it('starts a server that knows its branch and is reached by its socket and password only', async () => {
     const { socket, pid } = await ensure();
-    assert.deepEqual(await s.servers.observe('b1', ctx()), { socket, pid });
+    assert.deepEqual(await s.servers.observe('b1', ctx()), { socket, pid, granted: false });
     const [row] = await sql(
       `SELECT current_setting('offshoot.branch') AS branch, current_setting('offshoot.branch_name') AS name,
               current_setting('listen_addresses') AS tcp,
@@ -49,8 +57,7 @@ describe('PostgreSQL servers', () => {
     });
     const directory = await stat(dirname(socket));
     assert.deepEqual([directory.uid, directory.mode & 0o777], [place.user.uid, 0o700]);
-    const stranger = await openServers({ ...s.options, adminSecret: 'guess' });
-    await assert.rejects(sql('SELECT 1', stranger), { code: '28P01' });
+    await assert.rejects(sql('SELECT 1', { ...s.options, adminSecret: 'guess' }), { code: '28P01' });
   });
 
   it('leaves a running server alone, also when another process started it', async () => {
@@ -125,7 +132,7 @@ describe('PostgreSQL servers', () => {
     await s.servers.remove('b1', ctx());
     assert.deepEqual(await s.servers.list(ctx()), []);
     assert.equal(await s.servers.live('b1', ctx()), undefined);
-    await assert.rejects(sql('SELECT 1'), { code: 'postgres/not-running' });
+    await assert.rejects(sql('SELECT 1'), { code: 'ENOENT' });
   });
 
   it('removes a server that has lost its files', async () => {
@@ -165,9 +172,15 @@ describe('PostgreSQL servers', () => {
   it('gives up a session when it is aborted', async () => {
     await ensure();
     const abort = new AbortController();
-    const sleeping = s.servers.admin(
-      'b1',
-      'postgres',
+    const { adminSecret } = s.options;
+    const address = {
+      id: 'b1',
+      socketDir: join(s.options.runtimeDir, 's', 'b1'),
+      database: 'postgres',
+      adminSecret,
+    };
+    const sleeping = withSession(
+      address,
       async query => {
         const sleep = query('SELECT pg_sleep(60)');
         abort.abort(new Error('enough'));

@@ -4,19 +4,15 @@ import { readFile } from 'node:fs/promises';
 import { it } from 'node:test';
 import { identify } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
-import { type TestBranches, testBranches, testCtx } from '../../support/postgres.ts';
+import { asSuperuser, type TestBranches, testBranches, testCtx } from '../../support/postgres.ts';
 
 /** Shared memory of a running server: ids of System V segments that it made, files that one of its backends has mapped. */
 async function memoryOf(b: TestBranches, id: string) {
   const { pid } = (await b.servers.observe(id, testCtx()))!;
   const table = (await readFile('/proc/sysvipc/shm', 'utf8')).trim().split('\n').slice(1);
   const rows = table.map(row => row.trim().split(/\s+/));
-  const maps = await b.servers.admin(
-    id,
-    'postgres',
-    async query =>
-      readFile(`/proc/${(await query('SELECT pg_backend_pid() AS pid')).rows[0]!.pid}/maps`, 'utf8'),
-    testCtx(),
+  const maps = await asSuperuser(b.options, id, async client =>
+    readFile(`/proc/${(await client.query('SELECT pg_backend_pid() AS pid')).rows[0]!.pid}/maps`, 'utf8'),
   );
   return {
     pid,

@@ -1,0 +1,126 @@
+/**
+ * What the embedded branch node is made of: a volume and the PostgreSQL server on it. Types only, and only for
+ * drivers: paths, sockets and closures pass between these two, and none of them leaves the node.
+ */
+import type { BranchRecord, Ctx, Driver, ServerExits } from './contract.ts';
+
+// --- volumes -------------------------------------------------------------------------------------
+
+/**
+ * A running server on the parent volume, as far as a volume driver needs it to copy consistently; for one copy.
+ * First `checkpoint` or `beginBackup`, then `hold`, then the copy.
+ */
+export type LiveParent = {
+  /** Flushes everything committed so far to the files; an atomic snapshot then replays little. */
+  checkpoint(ctx: Ctx): Promise<void>;
+  /** PostgreSQL's backup protocol, for drivers that copy file by file (Continuous Archiving, "Making a Base Backup Using the Low Level API"). */
+  beginBackup(ctx: Ctx): Promise<BackupSession>;
+  /**
+   * Makes the files of unlogged tables complete, and keeps whoever writes to these tables waiting: no WAL would mend
+   * a copy of them.
+   * @returns the way to let them go on; always called
+   */
+  hold(ctx: Ctx): Promise<() => Promise<void>>;
+  /** What came of `hold`. */
+  readonly unlogged: Unlogged;
+};
+
+export type Unlogged = {
+  /** Files whose copies are complete, as paths of main forks below the data directory: `base/5/16384`. */
+  readonly held: readonly string[];
+  /** Tables that could not be held: empty in the copy. As `database: schema.table`. */
+  readonly emptied: readonly string[];
+};
+
+export type FinishedBackup = {
+  /** Contents for the files `backup_label` and `tablespace_map`. */
+  readonly backupLabel: string;
+  readonly tablespaceMap: string;
+  /** The last file in pg_wal that the copy needs. Later ones hold the parent's future and must not be copied. */
+  readonly lastWalFile: string;
+};
+
+export type BackupSession = {
+  /** Ends the backup. Its WAL stays in pg_wal until `close`. */
+  finish(): Promise<FinishedBackup>;
+  /** Gives up the session and whatever it held; always called, also after `finish`. */
+  close(): Promise<void>;
+};
+
+export type VolumeSpec = {
+  /** Replaces the one of a volume that is there; `emptied` is added by the driver, and stays. */
+  readonly record: BranchRecord;
+  /** Absent: the volume starts empty. */
+  readonly source?: { readonly id: string; readonly live?: LiveParent };
+  /** Runs on the new data directory before the volume becomes visible under its id. */
+  prepare(dataDir: string, ctx: Ctx): Promise<void>;
+};
+
+export type VolumeSeen = { readonly dataDir: string; readonly record: BranchRecord };
+
+export type VolumeDriver = Driver<VolumeSpec, VolumeSeen> & {
+  /** false: creating a branch copies every byte, and the caller says so. */
+  readonly copyOnWrite: boolean;
+  /** Bytes free for new data, of the file system that holds the volumes. */
+  freeBytes(): Promise<number>;
+  /** Releases what `open` took (mounts, loop devices). Volumes stay. */
+  close(): Promise<void>;
+};
+
+// --- PostgreSQL servers --------------------------------------------------------------------------
+
+export type ServerSpec = {
+  readonly dataDir: string;
+  /** Name of the branch; clients read it with `current_setting('offshoot.branch_name')`. */
+  readonly name: string;
+};
+
+export type AdminQuery = (
+  sql: string,
+  params?: readonly unknown[],
+) => Promise<{ readonly rows: readonly Record<string, unknown>[] }>;
+
+/** Who may come in. */
+export type Access = {
+  readonly role: string;
+  readonly database: string;
+  /** Of the role's password, see lib/scram.ts. */
+  readonly verifier: string;
+  /** true: the cluster began as a copy, so all passwords that came along end before the first one is given. */
+  readonly inherited: boolean;
+};
+
+export type ServerSeen = {
+  readonly pid: number;
+  /** Path of the unix socket itself. */
+  readonly socket: string;
+  /** Somebody was given access since this server started. */
+  readonly granted: boolean;
+};
+
+/** The id of a server is the id of its branch. */
+export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
+  /** Makes a new, empty cluster in `dataDir`. */
+  initialise(dataDir: string, ctx: Ctx): Promise<void>;
+  /**
+   * Makes a copied data directory fit to be started as a server of its own.
+   * @param held unlogged files whose copies are complete, and which keep their rows
+   */
+  adopt(dataDir: string, ctx: Ctx, held?: readonly string[]): Promise<void>;
+  /** Whether a server ended in order on `dataDir`, so that its files are complete without it. */
+  isClean(dataDir: string): Promise<boolean>;
+  /** Makes role and database where they lack, and gives the role its password. @throws OffshootError postgres/not-running */
+  grant(id: string, access: Access, ctx: Ctx): Promise<void>;
+  /** Ends the server; absent is success. `remove` takes its log away too. */
+  stop(id: string, ctx: Ctx): Promise<void>;
+  /** Runs `body` with a superuser session on a running server. */
+  admin<T>(id: string, database: string, body: (query: AdminQuery) => Promise<T>, ctx: Ctx): Promise<T>;
+  /** The running server seen as the source of one copy; undefined when it is stopped. */
+  live(id: string, ctx: Ctx): Promise<LiveParent | undefined>;
+  /** How often the server of `id` ended by itself since it was last stopped on purpose. */
+  exits(id: string): ServerExits;
+  /** Calls `listener` with the id of a server that ended by itself. @returns the way to stop that */
+  onExit(listener: (id: string) => void): () => void;
+  /** Stops all servers, fast. */
+  close(): Promise<void>;
+};

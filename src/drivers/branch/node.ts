@@ -1,0 +1,198 @@
+/**
+ * Branches on this machine: a volume, the PostgreSQL server on it, and who may log in. What a step needs and others
+ * hold (a copy of the parent, a place for a start) is never waited for here: the answer says so, and `onFree` when.
+ */
+import { Listeners } from '../../lib/listeners.ts';
+import { KeyedLock } from '../../lib/lock.ts';
+import { createSlots } from '../../lib/slots.ts';
+import { OffshootError, toOffshootError } from '../../model/errors.ts';
+import type { ServerDriver, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
+import type { BranchNode, BranchRecord, BranchSeen, BranchWish, Ctx } from '../contract.ts';
+import { branchSeen, failed, type Stop, type World } from './phases.ts';
+
+export type BranchNodeOptions = {
+  readonly volumes: VolumeDriver;
+  readonly servers: ServerDriver;
+  /** Servers that may be starting at the same time. */
+  readonly startsAtOnce: number;
+};
+
+export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOptions): BranchNode {
+  const free = new Listeners<string>();
+  const slots = createSlots(free.tell);
+  const locks = new KeyedLock();
+  /** Servers that are being started, and those whose last start failed: their files are no source of a copy. */
+  const starting = new Set<string>();
+  const broken = new Set<string>();
+
+  const look = async (id: string, ctx: Ctx): Promise<World> => {
+    const [volume, server] = await Promise.all([volumes.observe(id, ctx), servers.observe(id, ctx)]);
+    return { volume, server };
+  };
+  const say = (id: string, world: World, stop?: Stop): BranchSeen =>
+    branchSeen(volumes.name, world, servers.exits(id), stop);
+
+  return {
+    name: volumes.name,
+    copyOnWrite: volumes.copyOnWrite,
+    capabilities: async () => [...(await volumes.capabilities()), ...(await servers.capabilities())],
+    onChange: servers.onExit,
+    onFree: free.add,
+    close: () => servers.close(),
+
+    async observe(id, ctx) {
+      const world = await look(id, ctx);
+      return world.volume === undefined && world.server === undefined ? undefined : say(id, world);
+    },
+
+    ensure: (id, wish, ctx) => locks.run(id, () => ensure(id, wish, ctx)),
+
+    stop: (id, ctx) => locks.run(id, () => servers.stop(id, ctx)),
+
+    remove: (id, ctx) =>
+      locks.run(id, async () => {
+        await servers.remove(id, ctx);
+        await volumes.remove(id, ctx);
+        broken.delete(id);
+      }),
+
+    async list(ctx) {
+      const lists = await Promise.all([volumes.list(ctx), servers.list(ctx)]);
+      return [...new Set(lists.flat())];
+    },
+  };
+
+  async function ensure(id: string, wish: BranchWish, ctx: Ctx): Promise<BranchSeen> {
+    let world: World = {};
+    let phase: Stop['phase'] = 'volume';
+    try {
+      world = await look(id, ctx);
+      const { volume, server } = world;
+      if (volume === undefined) {
+        const stop = await makeVolume(id, wish, ctx);
+        return say(id, await look(id, ctx), stop);
+      }
+      await keepRecord(id, wish, ctx);
+      phase = 'server';
+      if (server === undefined) {
+        const stop = await startServer(id, wish, volume, ctx);
+        return say(id, await look(id, ctx), stop);
+      }
+      // Somebody else may have started it: from now on we know when it ends.
+      await servers.ensure(id, { dataDir: volume.dataDir, name: wish.branch }, ctx);
+      phase = 'access';
+      const { role, database, verifier, parent } = wish;
+      await servers.grant(id, { role, database, verifier, inherited: parent !== undefined }, ctx);
+      return say(id, await look(id, ctx));
+    } catch (thrown) {
+      ctx.signal.throwIfAborted();
+      const { code, params, output, message } = toOffshootError(thrown);
+      ctx.log.warn({ phase, code, err: thrown }, 'a step of a branch failed');
+      return say(id, world, failed(phase, { code, params, output }, message));
+    }
+  }
+
+  async function makeVolume(id: string, wish: BranchWish, ctx: Ctx): Promise<Stop | undefined> {
+    const record = recordOf(id, wish);
+    const { parent } = wish;
+    if (parent === undefined) {
+      await volumes.ensure(id, { record, prepare: servers.initialise }, ctx);
+      return;
+    }
+    // One at a time: a second checkpoint or backup beside the first would only slow both.
+    const topic = `copy/${parent}`;
+    const release = slots.take(topic, 1);
+    if (release === undefined)
+      return waitsFor('volume', topic, 'WaitsForCopy', 'waits until another copy of its parent is complete');
+    try {
+      const live = await servers.live(parent, ctx);
+      if (live === undefined && !(await isAsleep(parent, ctx))) return await parentNotReady(parent, ctx);
+      const prepare = (dir: string, c: Ctx) => servers.adopt(dir, c, live?.unlogged.held);
+      await volumes.ensure(id, { record, source: { id: parent, ...(live && { live }) }, prepare }, ctx);
+      return;
+    } finally {
+      release();
+    }
+  }
+
+  /** Its server ended in order and nobody starts it: its files alone are all of it. While a copy runs it is not started. */
+  async function isAsleep(id: string, ctx: Ctx): Promise<boolean> {
+    if (starting.has(id) || broken.has(id)) return false;
+    const volume = await volumes.observe(id, ctx);
+    return volume !== undefined && (await servers.isClean(volume.dataDir));
+  }
+
+  async function parentNotReady(parent: string, ctx: Ctx): Promise<Stop> {
+    const name = (await volumes.observe(parent, ctx))?.record.branch ?? parent;
+    const error = new OffshootError('branch/parent-not-ready', {
+      parent: name,
+      why: 'its server is not running',
+    });
+    return waitsFor('volume', `branch/${parent}`, 'BranchParentNotReady', error.message);
+  }
+
+  async function startServer(
+    id: string,
+    wish: BranchWish,
+    volume: VolumeSeen,
+    ctx: Ctx,
+  ): Promise<Stop | undefined> {
+    const copied = `copy/${id}`;
+    if (slots.taken(copied) > 0)
+      return waitsFor('server', copied, 'WaitsForCopy', 'waits until a copy of its files is complete');
+    const release = slots.take('start', startsAtOnce);
+    if (release === undefined)
+      return waitsFor('server', 'start', 'WaitsForStart', 'waits until fewer servers are starting');
+    const timer = setTimeout(release, START_MS);
+    starting.add(id);
+    try {
+      await servers.ensure(id, { dataDir: volume.dataDir, name: wish.branch }, ctx);
+      broken.delete(id);
+      return;
+    } catch (error) {
+      if (!ctx.signal.aborted) broken.add(id);
+      throw error;
+    } finally {
+      starting.delete(id);
+      clearTimeout(timer);
+      release();
+    }
+  }
+
+  /** Names and owners change; a branch without the newest record is no worse a branch. */
+  async function keepRecord(id: string, wish: BranchWish, ctx: Ctx): Promise<void> {
+    const prepare = () => Promise.reject(new TypeError('the volume is there'));
+    try {
+      await volumes.ensure(id, { record: recordOf(id, wish), prepare }, ctx);
+    } catch (err) {
+      ctx.signal.throwIfAborted();
+      ctx.log.warn({ err }, 'the record of a branch is not what it should be');
+    }
+  }
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** A start that takes longer is one that recovers: it waits for the disk, and keeps nobody else from starting. */
+const START_MS = 5_000;
+
+const waitsFor = (phase: Stop['phase'], waits: string, reason: string, message: string): Stop => ({
+  phase,
+  reason,
+  message,
+  waits,
+});
+
+const recordOf = (id: string, wish: BranchWish): BranchRecord => {
+  const { project, branch, parent, owner, createdAt, role, database } = wish;
+  return {
+    id,
+    project,
+    branch,
+    ...(parent !== undefined && { parent }),
+    ...(owner !== undefined && { owner }),
+    createdAt,
+    role,
+    database,
+  };
+};

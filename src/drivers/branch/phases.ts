@@ -1,0 +1,82 @@
+/** What is said of a branch, as a pure function of what was seen of it. */
+import { reasonOf } from '../../model/conditions.ts';
+import type { ServerSeen, VolumeSeen } from '../branch-parts.ts';
+import type { BranchPhase, BranchSeen, Failure, ServerExits } from '../contract.ts';
+
+export type World = { readonly volume?: VolumeSeen | undefined; readonly server?: ServerSeen | undefined };
+
+/** Where and why the walk stopped: something failed, or something has to happen first. */
+export type Stop = {
+  readonly phase: 'volume' | 'server' | 'access';
+  /** CamelCase. */
+  readonly reason: string;
+  readonly message: string;
+  readonly failure?: Failure;
+  readonly waits?: string;
+};
+
+export const failed = (phase: Stop['phase'], failure: Failure, message: string): Stop => ({
+  phase,
+  reason: reasonOf(failure.code),
+  message,
+  failure,
+});
+
+/** @param driver of the volume, for people */
+export function branchSeen(driver: string, world: World, exits: ServerExits, stop?: Stop): BranchSeen {
+  const { volume, server } = world;
+  const isFalse = (phase: Stop['phase'], otherwise: Omit<BranchPhase, 'status'>): BranchPhase => {
+    const { reason, message } = stop?.phase === phase ? stop : otherwise;
+    return { status: 'False', reason, message };
+  };
+  const phases: Record<Stop['phase'], BranchPhase> = {
+    volume:
+      volume === undefined || stop?.phase === 'volume'
+        ? isFalse('volume', { reason: 'VolumeMissing', message: 'it has no volume yet' })
+        : { status: 'True', reason: 'VolumeReady', message: volumeMessage(driver, volume) },
+    server:
+      server === undefined || stop?.phase === 'server'
+        ? isFalse('server', notRunning(exits))
+        : { status: 'True', reason: 'ServerRunning', message: 'PostgreSQL accepts connections' },
+    access:
+      !server?.granted || stop?.phase === 'access'
+        ? isFalse('access', { reason: 'PasswordMissing', message: 'no password has been set yet' })
+        : { status: 'True', reason: 'PasswordSet', message: 'its role may connect' },
+  };
+  // A later one is not looked at before an earlier one is there.
+  if (phases.volume.status === 'False') phases.server = waiting('VolumeReady');
+  if (phases.server.status !== 'True')
+    phases.access = waiting(phases.server.status === 'False' ? 'ServerReady' : 'VolumeReady');
+  const ready = phases.access.status === 'True';
+  return {
+    ...(volume !== undefined && { record: volume.record }),
+    ...phases,
+    ...(ready && server !== undefined && { endpoint: { socket: server.socket } }),
+    ...(stop?.waits !== undefined && { waits: stop.waits }),
+    ...(stop?.failure !== undefined && { failure: stop.failure }),
+    exits,
+  };
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+const waiting = (condition: string): BranchPhase => ({
+  status: 'Unknown',
+  reason: 'Waiting',
+  message: `waits for ${condition}`,
+});
+
+function volumeMessage(driver: string, { record }: VolumeSeen): string {
+  const { emptied = [] } = record;
+  if (emptied.length === 0) return `on ${driver}`;
+  return `on ${driver}; without the rows of these unlogged tables, which were written to meanwhile: ${emptied.join(', ')}`;
+}
+
+function notRunning({ count, livedMs = 0 }: ServerExits): Omit<BranchPhase, 'status'> {
+  if (count === 0) return { reason: 'ServerStopped', message: 'PostgreSQL does not run' };
+  const times = count === 1 ? '' : `${count} times in a row, the last time `;
+  return { reason: 'ServerEnded', message: `PostgreSQL ended by itself, ${times}after ${seconds(livedMs)}` };
+}
+
+const seconds = (ms: number): string =>
+  ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 1000)} s`;

@@ -1,0 +1,274 @@
+/** What every node must do that holds branches, on real volumes and servers or in memory. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { BranchNode, BranchSeen, BranchWish, Ctx } from '../../src/drivers/contract.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { scramVerifier } from '../../src/lib/scram.ts';
+import { until } from '../../src/lib/wait.ts';
+import type { BranchEndpoint } from '../../src/model/branch.ts';
+import type { Trouble } from '../support/trouble.ts';
+
+export type NodeFixture = AsyncDisposable & {
+  /** With two places for starts. */
+  readonly node: BranchNode;
+  /** Meets `volumes.ensure` before a volume is made visible and `servers.ensure` before a server is started. */
+  readonly trouble: Trouble;
+  /** Another node on the same world, as the next process opens it. */
+  reopen(): Promise<BranchNode>;
+  /** Words that a superuser writes into a branch that runs, and reads from it. */
+  write(id: string, word: string): Promise<void>;
+  read(id: string): Promise<readonly string[]>;
+  opens(endpoint: BranchEndpoint, role: string, password: string): Promise<boolean>;
+  /** Ends the server as a crash does; returns when it is dead. */
+  kill(id: string): Promise<void>;
+  /** What keeps a server from running on the files of a branch, and what mends it. */
+  spoil(id: string): Promise<void>;
+  mend(id: string): Promise<void>;
+};
+
+const phases = ({ volume, server, access }: BranchSeen): string =>
+  [volume, server, access].map(phase => phase.reason).join(' ');
+
+export function branchNodeConformance(name: string, open: () => Promise<NodeFixture>): void {
+  describe(`branch node ${name}`, () => {
+    let f: NodeFixture;
+    let node: BranchNode;
+    before(async () => {
+      f = await open();
+      node = f.node;
+      const { parent: _, ...empty } = await wishOf('seed');
+      assert.ok((await settle('seed', empty)).endpoint);
+      await node.stop('seed', ctx());
+    });
+    after(() => f?.[Symbol.asyncDispose]());
+
+    const ctx = (): Ctx => ({ signal: AbortSignal.timeout(60_000), log: silentLog });
+    const passwordOf = (id: string) => `secret-of-${id}`;
+    /** Without more, a copy of a branch that sleeps: quicker than a new cluster. */
+    const wishOf = async (id: string, more: Partial<BranchWish> = {}): Promise<BranchWish> => ({
+      project: 'shop',
+      branch: id,
+      parent: 'seed',
+      createdAt: '2030-01-01T00:00:00.000Z',
+      role: 'app',
+      database: 'app',
+      verifier: await scramVerifier(passwordOf(id)),
+      ...more,
+    });
+    /** Asks until the branch is ready, waits or has failed, as a reconciler does. */
+    const settle = async (id: string, wish: BranchWish): Promise<BranchSeen> => {
+      for (let asked = 0; ; asked++) {
+        const seen = await node.ensure(id, wish, ctx());
+        if (seen.endpoint || seen.waits || seen.failure) return seen;
+        assert.ok(asked < 5, `it does not come to an end: ${phases(seen)}`);
+      }
+    };
+    const ready = async (id: string, more: Partial<BranchWish> = {}) => {
+      const wish = await wishOf(id, more);
+      const seen = await settle(id, wish);
+      assert.ok(seen.endpoint, `${phases(seen)}: ${JSON.stringify(seen.failure)}`);
+      return { wish, endpoint: seen.endpoint };
+    };
+
+    it('knows nothing of a branch that never was, and ends it without complaint', async () => {
+      assert.equal(await node.observe('none', ctx()), undefined);
+      await node.stop('none', ctx());
+      await node.remove('none', ctx());
+      assert.deepEqual(await node.list(ctx()), ['seed']);
+    });
+
+    it('makes volume, server and access one after the other, and says after each how far it is', async () => {
+      const wish = await wishOf('b-root', { owner: 'sandbox/pr' });
+      const steps: string[] = [];
+      let seen: BranchSeen;
+      do {
+        seen = await node.ensure('b-root', wish, ctx());
+        steps.push(phases(seen));
+        assert.deepEqual(await node.observe('b-root', ctx()), seen);
+      } while (seen.endpoint === undefined);
+      assert.deepEqual(steps, [
+        'VolumeReady ServerStopped Waiting',
+        'VolumeReady ServerRunning PasswordMissing',
+        'VolumeReady ServerRunning PasswordSet',
+      ]);
+      const { verifier: _, ...record } = wish;
+      assert.deepEqual(seen.record, { id: 'b-root', ...record });
+      assert.deepEqual(seen.exits, { count: 0 });
+      assert.ok((await node.list(ctx())).includes('b-root'));
+      assert.equal(await f.opens(seen.endpoint, 'app', passwordOf('b-root')), true);
+      assert.equal(await f.opens(seen.endpoint, 'app', 'a guess'), false);
+    });
+
+    it('changes nothing when asked again, and what is asked when asked for something else', async () => {
+      const { wish, endpoint } = await ready('c-root');
+      assert.deepEqual((await node.ensure('c-root', wish, ctx())).endpoint, endpoint);
+      const verifier = await scramVerifier('rotated');
+      const seen = await settle('c-root', { ...wish, branch: 'renamed', verifier });
+      assert.deepEqual(seen.endpoint, endpoint);
+      assert.equal(seen.record?.branch, 'renamed');
+      assert.equal(await f.opens(endpoint, 'app', passwordOf('c-root')), false);
+      assert.equal(await f.opens(endpoint, 'app', 'rotated'), true);
+    });
+
+    it('grows a branch from a running parent, independent in both directions and with a password of its own', async () => {
+      const parent = await ready('d-root');
+      await f.write('d-root', 'before');
+      const child = await ready('d-twig', { parent: 'd-root' });
+      await f.write('d-root', 'of the parent');
+      await f.write('d-twig', 'of the child');
+      assert.deepEqual(await f.read('d-root'), ['before', 'of the parent']);
+      assert.deepEqual(await f.read('d-twig'), ['before', 'of the child']);
+      assert.equal(await f.opens(child.endpoint, 'app', passwordOf('d-root')), false);
+      assert.equal(await f.opens(child.endpoint, 'app', passwordOf('d-twig')), true);
+      assert.equal(await f.opens(parent.endpoint, 'app', passwordOf('d-root')), true);
+      assert.equal((await node.observe('d-twig', ctx()))?.record?.parent, 'd-root');
+    });
+
+    it('stops a server and keeps the data; grows a branch from a sleeping parent without waking it', async () => {
+      const { wish } = await ready('e-root');
+      await f.write('e-root', 'kept');
+      await node.stop('e-root', ctx());
+      assert.equal(phases((await node.observe('e-root', ctx()))!), 'VolumeReady ServerStopped Waiting');
+      await ready('e-twig', { parent: 'e-root' });
+      assert.deepEqual(await f.read('e-twig'), ['kept']);
+      assert.equal((await node.observe('e-root', ctx()))?.server.status, 'False');
+      await settle('e-root', wish);
+      assert.deepEqual(await f.read('e-root'), ['kept']);
+    });
+
+    it('says that it needs the server of its parent, when that is not there, or dead', async () => {
+      const asked = () =>
+        wishOf('f-twig', { parent: 'f-root' }).then(wish => node.ensure('f-twig', wish, ctx()));
+      const orphan = await asked();
+      assert.deepEqual(
+        [orphan.waits, phases(orphan)],
+        ['branch/f-root', 'BranchParentNotReady Waiting Waiting'],
+      );
+      assert.match(orphan.volume.message, /^parent branch "f-root" is not ready/);
+      const { wish } = await ready('f-root', { branch: 'main' });
+      await f.kill('f-root');
+      const waiting = await asked();
+      assert.equal(waiting.waits, 'branch/f-root');
+      assert.match(waiting.volume.message, /^parent branch "main" is not ready/);
+      assert.equal(await node.observe('f-twig', ctx()), undefined, 'nothing was made of it');
+      await settle('f-root', wish);
+      await ready('f-twig', { parent: 'f-root' });
+    });
+
+    it('makes one copy of a parent at a time: others go away and are told', async () => {
+      const { wish } = await ready('g-root');
+      const told: string[] = [];
+      node.onFree(topic => told.push(topic));
+      const copying = f.trouble.hang('volumes.ensure g-one');
+      const one = node.ensure('g-one', await wishOf('g-one', { parent: 'g-root' }), ctx());
+      await copying.reached;
+      const two = await node.ensure('g-two', await wishOf('g-two', { parent: 'g-root' }), ctx());
+      assert.deepEqual([two.waits, two.volume.reason], ['copy/g-root', 'WaitsForCopy']);
+      assert.ok((await node.ensure('g-root', wish, ctx())).endpoint, 'the parent goes on');
+      assert.deepEqual(told, []);
+      copying.release();
+      assert.equal((await one).volume.status, 'True');
+      assert.deepEqual(told, ['copy/g-root']);
+      await ready('g-two', { parent: 'g-root' });
+    });
+
+    it('does not start a server while its files are copied', async () => {
+      const { wish } = await ready('h-root');
+      await node.stop('h-root', ctx());
+      const copying = f.trouble.hang('volumes.ensure h-twig');
+      const twig = node.ensure('h-twig', await wishOf('h-twig', { parent: 'h-root' }), ctx());
+      await copying.reached;
+      const seen = await node.ensure('h-root', wish, ctx());
+      assert.deepEqual([seen.waits, seen.server.reason], ['copy/h-root', 'WaitsForCopy']);
+      copying.release();
+      await twig;
+      assert.ok((await settle('h-root', wish)).endpoint);
+    });
+
+    it('starts only so many servers at once', async () => {
+      const ids = ['i-a', 'i-b', 'i-c'];
+      const wishes = await Promise.all(ids.map(id => wishOf(id)));
+      for (const [i, id] of ids.entries()) await node.ensure(id, wishes[i]!, ctx());
+      const told: string[] = [];
+      node.onFree(topic => told.push(topic));
+      const starts = ['i-a', 'i-b'].map(id => f.trouble.hang(`servers.ensure ${id}`));
+      const first = node.ensure('i-a', wishes[0]!, ctx());
+      const second = node.ensure('i-b', wishes[1]!, ctx());
+      await Promise.all(starts.map(s => s.reached));
+      const third = await node.ensure('i-c', wishes[2]!, ctx());
+      assert.deepEqual([third.waits, third.server.reason], ['start', 'WaitsForStart']);
+      for (const start of starts) start.release();
+      await Promise.all([first, second]);
+      assert.deepEqual(told, ['start', 'start']);
+      assert.ok((await settle('i-c', wishes[2]!)).endpoint);
+    });
+
+    it('tells of a server that ended by itself, says how often, and starts it on the same data', async () => {
+      const { wish } = await ready('j-root');
+      await f.write('j-root', 'kept');
+      const told: string[] = [];
+      node.onChange(id => told.push(id));
+      await f.kill('j-root');
+      await until(() => told[0], { what: 'it is told', deadlineMs: 10_000 });
+      const dead = (await node.observe('j-root', ctx()))!;
+      assert.equal(phases(dead), 'VolumeReady ServerEnded Waiting');
+      assert.equal(dead.endpoint, undefined);
+      assert.equal(dead.exits.count, 1);
+      assert.ok(dead.exits.livedMs! >= 0 && dead.exits.at! <= new Date().toISOString());
+      const again = await settle('j-root', wish);
+      assert.equal(again.exits.count, 1);
+      assert.deepEqual(await f.read('j-root'), ['kept']);
+      await node.stop('j-root', ctx());
+      assert.equal((await node.observe('j-root', ctx()))?.exits.count, 0, 'that was on purpose');
+    });
+
+    it('answers why a step failed, takes nothing from what is broken, and goes on when it is mended', async () => {
+      const { wish } = await ready('k-root');
+      await node.stop('k-root', ctx());
+      await f.spoil('k-root');
+      const seen = await node.ensure('k-root', wish, ctx());
+      assert.equal(seen.failure?.code, 'postgres/start-failed');
+      assert.equal(phases(seen), 'VolumeReady PostgresStartFailed Waiting');
+      assert.match(seen.server.message, /^the PostgreSQL server of branch "k-root" did not start: /);
+      const child = await node.ensure('k-twig', await wishOf('k-twig', { parent: 'k-root' }), ctx());
+      assert.equal(child.waits, 'branch/k-root');
+      await f.mend('k-root');
+      assert.ok((await settle('k-root', wish)).endpoint);
+    });
+
+    it('stops when it is aborted, and goes on where it was', async () => {
+      const wish = await wishOf('l-root');
+      for (const call of ['volumes.ensure', 'servers.ensure']) {
+        const hanging = f.trouble.hang(call);
+        const stop = new AbortController();
+        const working = node.ensure('l-root', wish, { ...ctx(), signal: stop.signal });
+        await hanging.reached;
+        stop.abort(new Error('enough'));
+        await assert.rejects(working, /enough/);
+        f.trouble.mend(call);
+        await node.ensure('l-root', wish, ctx());
+      }
+      assert.ok((await settle('l-root', wish)).endpoint);
+    });
+
+    it('is taken up by the next process as it is', async () => {
+      const { wish, endpoint } = await ready('m-root');
+      const next = await f.reopen();
+      assert.deepEqual((await next.observe('m-root', ctx()))?.endpoint, endpoint);
+      assert.deepEqual((await next.ensure('m-root', wish, ctx())).endpoint, endpoint);
+      const told = new Promise<string>(resolve => void next.onChange(resolve));
+      await f.kill('m-root');
+      assert.equal(await told, 'm-root');
+    });
+
+    it('removes all of a branch, and nothing of another', async () => {
+      await ready('n-root');
+      await ready('n-twig', { parent: 'n-root' });
+      await node.remove('n-twig', ctx());
+      await node.remove('n-twig', ctx());
+      assert.equal(await node.observe('n-twig', ctx()), undefined);
+      const left = await node.list(ctx());
+      assert.deepEqual([left.includes('n-root'), left.includes('n-twig')], [true, false]);
+    });
+  });
+}
