@@ -7,15 +7,12 @@ import type {
   LiveParent,
   ServerDriver,
   ServerSeen,
-  StepDriver,
-  StepSpec,
   VolumeDriver,
-  WorkloadDriver,
-  WorkloadSeen,
-  WorkloadSpec,
 } from '../../src/drivers/contract.ts';
 import { Listeners } from '../../src/lib/listeners.ts';
 import { OffshootError } from '../../src/model/errors.ts';
+import { type MemorySteps, memorySteps } from './memory-steps.ts';
+import { type MemoryWorkloads, memoryWorkloads } from './memory-workloads.ts';
 import { Trouble } from './trouble.ts';
 
 /** What a data directory holds. */
@@ -34,71 +31,33 @@ export type Volume = {
   cluster?: Cluster;
 };
 
-export type MemoryWorld = {
-  readonly volumes: VolumeDriver;
-  readonly servers: ServerDriver;
-  readonly workloads: WorkloadDriver;
-  readonly steps: StepDriver;
-  readonly trouble: Trouble;
-  readonly disk: Map<string, Volume>;
-  readonly running: Map<string, ServerSeen>;
-  readonly workloadsOf: Map<string, MemoryWorkload>;
-  /** Images that this machine cannot run yet. */
-  readonly unknownImages: Set<string>;
-  /** What scripts made and did not remove. */
-  readonly things: Set<string>;
-  /** Ids of the steps that came to their end, in that order. */
-  readonly stepsDone: string[];
-  /** Steps that run. */
-  readonly stepsRunning: Set<string>;
-  /** Ends a server as a crash does. */
-  crash(id: string): void;
-  /** Changes what is seen of a workload. */
-  become(id: string, change: Partial<WorkloadSeen>): void;
-  /** What workloads are like from now on when they have just been started; at first: ready. */
-  startAs(seen: Born): void;
-};
-
-type Born = Pick<WorkloadSeen, 'ready' | 'reason' | 'message'>;
-
-export type MemoryWorkload = { readonly spec: WorkloadSpec; seen: WorkloadSeen; readonly starts: number };
+export type MemoryWorld = MemoryWorkloads &
+  MemorySteps & {
+    readonly volumes: VolumeDriver;
+    readonly servers: ServerDriver;
+    readonly trouble: Trouble;
+    readonly disk: Map<string, Volume>;
+    readonly running: Map<string, ServerSeen>;
+    /** Ends a server as a crash does. */
+    crash(id: string): void;
+  };
 
 export function memoryWorld(): MemoryWorld {
   const trouble = new Trouble();
   const disk: MemoryWorld['disk'] = new Map();
   const running: MemoryWorld['running'] = new Map();
-  const things = new Set<string>();
-  const stepsDone: string[] = [];
-  const stepsRunning = new Set<string>();
   const exits = new Listeners<string>();
-  const changes = new Listeners<string>();
-  const workloadsOf: MemoryWorld['workloadsOf'] = new Map();
-  const unknownImages = new Set<string>();
-  let born: Born = { ready: true, reason: 'Running', message: 'all containers are ready' };
   return {
     volumes: volumeDriver(disk, trouble),
     servers: serverDriver(disk, running, exits, trouble),
-    workloads: workloadDriver({ workloadsOf, unknownImages }, () => born, changes, trouble),
-    steps: stepDriver({ things, stepsDone, stepsRunning }, trouble),
+    ...memoryWorkloads(trouble),
+    ...memorySteps(trouble),
     trouble,
     disk,
     running,
-    workloadsOf,
-    unknownImages,
-    things,
-    stepsDone,
-    stepsRunning,
     crash(id) {
       running.delete(id);
       exits.tell(id);
-    },
-    become(id, change) {
-      const workload = workloadsOf.get(id)!;
-      workload.seen = { ...workload.seen, ...change };
-      changes.tell(id);
-    },
-    startAs(seen) {
-      born = seen;
     },
   };
 }
@@ -226,103 +185,4 @@ function execute(cluster: Cluster, sql: string, params: readonly unknown[]): Rec
   const asked = /FROM pg_(roles|database) /.exec(sql)?.[1];
   const known = asked === 'roles' ? cluster.roles : cluster.databases;
   return asked !== undefined && known.has(String(params[0])) ? [{ '?column?': 1 }] : [];
-}
-
-function workloadDriver(
-  { workloadsOf: workloads, unknownImages }: Pick<MemoryWorld, 'workloadsOf' | 'unknownImages'>,
-  born: () => Born,
-  changes: Listeners<string>,
-  trouble: Trouble,
-): WorkloadDriver {
-  let port = 20_000;
-  return {
-    name: 'memory',
-    capabilities: async () => [],
-    onChange: changes.add,
-    logs: async () => [],
-    close: async () => workloads.clear(),
-    async observe(id, ctx) {
-      await trouble.meet('workloads.observe', id, ctx);
-      return workloads.get(id)?.seen;
-    },
-    async ensure(id, spec, ctx) {
-      await trouble.meet('workloads.ensure', id, ctx);
-      const { containers } = spec.deployment.spec.template.spec;
-      const unknown = containers.map(c => c.image).filter(image => unknownImages.has(image));
-      const specHash = JSON.stringify({ spec, unknown });
-      const there = workloads.get(id);
-      if (there?.seen.specHash === specHash) return there.seen;
-      const declared = containers.flatMap(c => c.ports ?? []).map(p => p.containerPort);
-      // A port stays the same over restarts.
-      const ports = Object.fromEntries(
-        declared.map(p => [p, there?.seen.ports[p] ?? [{ host: '127.0.0.1', port: ++port }]]),
-      );
-      const state =
-        unknown.length === 0
-          ? born()
-          : { ready: false, reason: 'ImageUnknown', message: `nothing runs ${unknown}` };
-      const seen = { owner: spec.owner, specHash, ...state, restarts: 0, ports, log: [] };
-      workloads.set(id, { spec, seen, starts: (there?.starts ?? 0) + 1 });
-      return seen;
-    },
-    async remove(id, ctx) {
-      await trouble.meet('workloads.remove', id, ctx);
-      workloads.delete(id);
-    },
-    async list(ctx) {
-      await trouble.meet('workloads.list', '', ctx);
-      return [...workloads.keys()];
-    },
-  };
-}
-
-/**
- * Runs scripts of lines `make THING`, `remove THING` and `output NAME VALUE`, where `$NAME` is an input or a
- * variable. A script that fails or hangs has made its things already.
- */
-function stepDriver(
-  { things, stepsDone, stepsRunning }: Pick<MemoryWorld, 'things' | 'stepsDone' | 'stepsRunning'>,
-  trouble: Trouble,
-): StepDriver {
-  return {
-    name: 'memory',
-    capabilities: async () => [],
-    async run(id, spec, ctx) {
-      stepsRunning.add(id);
-      try {
-        const outputs = interpret(spec, things);
-        await trouble.meet('steps.run', id, ctx);
-        stepsDone.push(id);
-        return { outputs };
-      } finally {
-        stepsRunning.delete(id);
-      }
-    },
-    async remove(id, ctx) {
-      await trouble.meet('steps.remove', id, ctx);
-      stepsRunning.delete(id);
-    },
-    async list(ctx) {
-      await trouble.meet('steps.list', '', ctx);
-      return [...stepsRunning];
-    },
-  };
-}
-
-function interpret({ script, inputs, env }: StepSpec, things: Set<string>): Record<string, string> {
-  const values: Record<string, string> = {
-    ...env,
-    ...Object.fromEntries(inputs.map(i => [i.name, i.value])),
-  };
-  const outputs: Record<string, string> = {};
-  for (const line of script.split('\n')) {
-    const [verb, name = '', value = ''] = line
-      .split(' ')
-      .map(word => word.replace(/\$(\w+)/g, (_, variable: string) => values[variable] ?? ''));
-    if (verb === 'make') things.add(name);
-    else if (verb === 'remove') things.delete(name);
-    else if (verb === 'output') outputs[name] = value;
-    else throw new Error(`the script says ${line}`);
-  }
-  return outputs;
 }

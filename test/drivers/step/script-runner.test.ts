@@ -10,6 +10,7 @@ import { openStepRunner } from '../../../src/drivers/step/script-runner.ts';
 import { findByEnv, identify } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
 import type { OffshootError } from '../../../src/model/errors.ts';
+import { stepDriverConformance } from '../../conformance/step-driver.ts';
 import { tempDir } from '../../support/temp.ts';
 import { ctx, testBaseEnv } from '../../support/workload.ts';
 
@@ -52,6 +53,21 @@ async function failure(spec: StepSpec, context = ctx()): Promise<OffshootError> 
     error => error as OffshootError,
   );
 }
+
+stepDriverConformance('script', async () => {
+  const s = await testSteps();
+  return {
+    ...s,
+    echo: word =>
+      script('cp /tmp/word /tmp/value', {
+        inputs: [{ name: 'word', value: word, as: { path: '/tmp/word' } }],
+        outputs: output('/tmp/value'),
+      }),
+    silent: () => script('true', { outputs: output('/tmp/value') }),
+    failing: () => script('exit 1'),
+    endless: () => script('/bin/sleep 600'),
+  };
+});
 
 /** Three steps at once that use the same path. */
 async function threeAtOnce(steps: StepDriver, name: string): Promise<void> {
