@@ -22,7 +22,7 @@ import { createGateway } from './proxy/postgres/gateway.ts';
 import { createLoop } from './reconcile/loop.ts';
 import { baselineId, forkId } from './reconcile/workload-spec.ts';
 import { rememberPorts, withRememberedPorts } from './remembered-ports.ts';
-import { createProject } from './store/branches.ts';
+import { createProject } from './rules/branches.ts';
 import { openStore } from './store/sqlite.ts';
 
 export type Daemon = {
@@ -51,7 +51,7 @@ export async function startDaemon(
   const logFile = join(config.home, 'logs', 'daemon.log');
   const log = await openLog(logFile, config.logLevel);
 
-  const store = openStore(join(config.home, 'state.db'));
+  const store = openStore(join(config.home, 'state.db'), { log });
   opened.defer(() => store.close());
   const fresh = store.version() === 0;
   const images = () => Object.fromEntries(store.list('image').map(i => [i.name, i.spec]));
@@ -155,7 +155,7 @@ export async function startDaemon(
   opened.defer(() => api?.close());
   rememberPorts(config.home, { api: api.port, http: previews.port, postgres: postgres.port });
 
-  if (fresh) createProject(store, 'default', { database: 'app', role: 'app' });
+  if (fresh) await createProject(store, 'default', { database: 'app', role: 'app' });
   await loop.start();
 
   const file = join(config.home, 'client.json');

@@ -10,7 +10,7 @@ import {
   deleteBranch,
   findBranch,
   requireProject,
-} from '../store/branches.ts';
+} from '../rules/branches.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
@@ -43,11 +43,9 @@ export function branchRoutes(app: FastifyInstance, { store, gateway }: ApiContex
 
   app.post<{ Params: { project: string } }>(path, async (request, reply) => {
     const { name, parent, owner } = checked(body, request.body);
-    const sandbox = owner?.slice('sandbox/'.length);
-    if (sandbox !== undefined && store.get('sandbox', sandbox) === undefined)
-      throw new OffshootError('api/not-found', { kind: 'sandbox', name: sandbox });
     const { project } = request.params;
-    const branch = createBranch(store, { project, name, parent, ...(owner !== undefined && { owner }) });
+    const wish = { project, name, parent, ...(owner !== undefined && { owner }) };
+    const branch = await createBranch(store, wish);
     return reply.status(201).send(branchView(store, branch));
   });
 
@@ -57,7 +55,7 @@ export function branchRoutes(app: FastifyInstance, { store, gateway }: ApiContex
     const branch = find(params);
     const { force, owner } = checked(deleteQuery, query);
     if (branch.deletedAt === undefined)
-      deleteBranch(store, branch, { force, ...(owner !== undefined && { asOwner: owner }) });
+      await deleteBranch(store, branch, { force, ...(owner !== undefined && { asOwner: owner }) });
     return reply.status(202).send(branchView(store, store.get('branch', branch.name) ?? branch));
   });
 
@@ -73,7 +71,7 @@ export function branchRoutes(app: FastifyInstance, { store, gateway }: ApiContex
     const { owner, name } = branch.spec;
     if (owner !== undefined)
       throw new OffshootError('branch/owned', { name, owner: owner.replace('/', ' ') });
-    store.modify('branch', branch.name, () => ({ secret: { password: randomSecret(32) } }));
+    await store.modify('branch', branch.name, () => ({ secret: { password: randomSecret(32) } }));
     return reply.status(202).send(branchView(store, branch));
   });
 }

@@ -9,7 +9,7 @@ export function keyRoutes(app: FastifyInstance, { keys }: ApiContext): void {
   app.get('/keys', async () => keys.list());
 
   app.post('/keys', async (request, reply) => {
-    const { key, view } = keys.create(checked(body, request.body).name);
+    const { key, view } = await keys.create(checked(body, request.body).name);
     return reply.status(201).send({ ...view, key });
   });
 

@@ -3,8 +3,9 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { readManifestFiles } from '../model/document/manifest.ts';
 import { OffshootError } from '../model/errors.ts';
-import { manifestName, nameOfManifest } from '../model/manifest-name.ts';
-import { usersOfWorkload } from '../store/baseline.ts';
+import type { ImageMap } from '../model/image.ts';
+import { manifestName } from '../model/manifest-name.ts';
+import { applyManifests, deleteManifest } from '../rules/manifests.ts';
 import type { ApiContext } from './context.ts';
 import { checked } from './input.ts';
 import { manifestView } from './views.ts';
@@ -36,30 +37,11 @@ export function manifestRoutes(app: FastifyInstance, { store, logs }: ApiContext
   app.put('/manifests', async request => {
     const { files, images } = checked(body, request.body);
     const { manifests, warnings } = readManifestFiles(files);
-    const applied = store.transaction(() => {
-      for (const [key, spec] of Object.entries(images)) {
-        if (store.modify('image', key, () => ({ spec: spec as never })) === undefined) {
-          store.create('image', key, { spec: spec as never, status: null, secret: null });
-        }
-      }
-      return manifests.map(manifest => {
-        const name = nameOfManifest(manifest);
-        const before = store.get('manifest', name);
-        if (before?.deletedAt !== undefined)
-          throw new OffshootError('manifest/deleting', { kind: manifest.kind, name: manifest.metadata.name });
-        const after =
-          store.modify('manifest', name, () => ({ spec: manifest })) ??
-          store.create('manifest', name, { spec: manifest, status: null, secret: null });
-        const outcome =
-          before === undefined
-            ? 'created'
-            : after.generation > before.generation
-              ? 'configured'
-              : 'unchanged';
-        return { ...manifestView(after), outcome };
-      });
-    });
-    return { applied, warnings };
+    const applied = await applyManifests(store, manifests, images as ImageMap);
+    return {
+      applied: applied.map(({ object, outcome }) => ({ ...manifestView(object), outcome })),
+      warnings,
+    };
   });
 
   const find = ({ kind, namespace, name }: Params['Params']) => {
@@ -72,11 +54,7 @@ export function manifestRoutes(app: FastifyInstance, { store, logs }: ApiContext
   app.get<Params>('/manifests/:kind/:namespace/:name', async ({ params }) => manifestView(find(params)));
 
   app.delete<Params>('/manifests/:kind/:namespace/:name', async ({ params }, reply) => {
-    const object = find(params);
-    const users = params.kind === 'Deployment' ? usersOfWorkload(store, params.namespace, params.name) : [];
-    if (users.length > 0)
-      throw new OffshootError('manifest/in-use', { ...params, sandboxes: users.join(', ') });
-    const marked = store.modify('manifest', object.name, () => ({ deleted: true }))!;
+    const marked = await deleteManifest(store, find(params).name);
     return reply.status(202).send(manifestView(marked));
   });
 

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { checkResourcePlugin } from '../model/document/plugin.ts';
 import { OffshootError } from '../model/errors.ts';
 import { canonicalPluginName } from '../model/plugin-name.ts';
-import { applyPlugin, deletePlugin, findPlugin } from '../store/sandboxes.ts';
+import { applyPlugin, deletePlugin, findPlugin } from '../rules/plugins.ts';
 import type { ApiContext } from './context.ts';
 import { pluginView } from './views.ts';
 
@@ -27,13 +27,13 @@ export function pluginRoutes(app: FastifyInstance, { store }: ApiContext): void 
         why: `the document is named "${plugin.name}", the path "${request.params.name}"`,
       });
     }
-    const { name, outcome } = applyPlugin(store, plugin);
+    const { name, outcome } = await applyPlugin(store, plugin);
     return reply
       .status(outcome === 'created' ? 201 : 200)
       .send({ ...pluginView(store, store.get('plugin', name)!), outcome });
   });
 
   app.delete<Params>('/resource-plugins/:name', async ({ params }) => ({
-    name: deletePlugin(store, params.name),
+    name: await deletePlugin(store, params.name),
   }));
 }

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import { createProject, deleteProject, requireProject } from '../store/branches.ts';
+import { createProject, deleteProject, requireProject } from '../rules/branches.ts';
 import type { ApiContext } from './context.ts';
 import { checked } from './input.ts';
 import { projectView } from './views.ts';
@@ -20,12 +20,12 @@ export function projectRoutes(app: FastifyInstance, { store }: ApiContext): void
 
   app.post('/projects', async (request, reply) => {
     const { name, database, role } = checked(body, request.body);
-    const project = createProject(store, name, { database, role });
+    const project = await createProject(store, name, { database, role });
     return reply.status(201).send(projectView(store, project));
   });
 
   app.delete<{ Params: { name: string } }>('/projects/:name', async ({ params }, reply) => {
-    deleteProject(store, params.name);
+    await deleteProject(store, params.name);
     return reply.status(202).send({ name: params.name });
   });
 }

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { checkSandbox } from '../model/document/sandbox.ts';
 import { OffshootError } from '../model/errors.ts';
 import { resourceStatuses } from '../model/resource-status.ts';
-import { applySandbox, deleteSandbox } from '../store/sandboxes.ts';
+import { applySandbox, deleteSandbox } from '../rules/sandboxes.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
 import { sandboxView } from './views.ts';
@@ -20,18 +20,19 @@ const environmentQuery = z.strictObject({ workload: z.string().optional() });
 type Params = { Params: { name: string } };
 
 export function sandboxRoutes(app: FastifyInstance, { store, logs, environment }: ApiContext): void {
-  const find = (name: string) => {
+  const find = async (name: string) => {
     const found = store.get('sandbox', name);
     if (found !== undefined) return found;
     // Deleting twice is another mistake than deleting what never was.
-    const deleted = store.events({ kind: 'sandbox', name, limit: 10 }).findLast(e => e.reason === 'Deleted');
+    const events = await store.events({ kind: 'sandbox', name, limit: 10 });
+    const deleted = events.findLast(e => e.reason === 'Deleted');
     if (deleted !== undefined) throw new OffshootError('sandbox/gone', { name, at: deleted.at });
     throw new OffshootError('api/not-found', { kind: 'sandbox', name });
   };
 
   app.get('/sandboxes', async () => store.list('sandbox').map(sandboxView));
 
-  app.get<Params>('/sandboxes/:name', async ({ params }) => sandboxView(find(params.name)));
+  app.get<Params>('/sandboxes/:name', async ({ params }) => sandboxView(await find(params.name)));
 
   /** 201 created, 200 updated or unchanged; `outcome` says which. */
   app.put<Params>('/sandboxes/:name', async (request, reply) => {
@@ -41,7 +42,7 @@ export function sandboxRoutes(app: FastifyInstance, { store, logs, environment }
         why: `the document is named "${sandbox.name}", the path "${request.params.name}"`,
       });
     }
-    const { object, outcome } = applySandbox(store, sandbox);
+    const { object, outcome } = await applySandbox(store, sandbox);
     return reply
       .status(outcome === 'created' ? 201 : 200)
       .send({ ...sandboxView(object), outcome, warnings });
@@ -49,13 +50,13 @@ export function sandboxRoutes(app: FastifyInstance, { store, logs, environment }
 
   app.delete<Params>('/sandboxes/:name', async ({ params, query }, reply) => {
     const { name } = params;
-    const already = find(name).deletedAt !== undefined;
-    const object = deleteSandbox(store, name, checked(deleteQuery, query))!;
+    const already = (await find(name)).deletedAt !== undefined;
+    const object = (await deleteSandbox(store, name, checked(deleteQuery, query)))!;
     return reply.status(202).send({ ...sandboxView(object), already });
   });
 
   app.get<Params>('/sandboxes/:name/logs', async ({ params, query }) => {
-    const sandbox = find(params.name);
+    const sandbox = await find(params.name);
     const { workload, resource, lines } = checked(logQuery, query);
     if (resource !== undefined) {
       const status = resourceStatuses(sandbox.spec, sandbox.secret.resources).find(r => r.name === resource);
@@ -75,6 +76,6 @@ export function sandboxRoutes(app: FastifyInstance, { store, logs, environment }
   });
 
   app.get<Params>('/sandboxes/:name/environment', async ({ params, query }) =>
-    environment(find(params.name), checked(environmentQuery, query).workload),
+    environment(await find(params.name), checked(environmentQuery, query).workload),
   );
 }

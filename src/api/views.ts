@@ -1,7 +1,7 @@
 /** From stored objects to what clients may see; by kind. */
 import { resourceStatuses } from '../model/resource-status.ts';
 import type { BranchView, ManifestView, PluginView, ProjectView, SandboxView } from '../model/view.ts';
-import { branchesOf } from '../store/branches.ts';
+import { branchesOf } from '../rules/branches.ts';
 import type { Store, Stored } from '../store/contract.ts';
 
 export const projectView = (store: Store, { name, spec, createdAt }: Stored<'project'>): ProjectView => ({
@@ -58,7 +58,7 @@ export function sandboxView(object: Stored<'sandbox'>): SandboxView {
 }
 
 export function pluginView(store: Store, { name, spec, createdAt, updatedAt }: Stored<'plugin'>): PluginView {
-  const resources = store.list('sandbox').flatMap(sandbox =>
+  const resources = store.by('sandbox/plugin', name).flatMap(sandbox =>
     Object.entries(sandbox.secret.resources)
       .filter(([, record]) => record.plugin === name)
       .map(([resource]) => ({ name: resource, sandbox: sandbox.name })),

@@ -11,6 +11,7 @@ import { gatewayErrors } from './errors/gateway.ts';
 import { hostErrors } from './errors/host.ts';
 import { proxyErrors } from './errors/proxy.ts';
 import { sandboxErrors } from './errors/sandbox.ts';
+import { storeErrors } from './errors/store.ts';
 import { volumeErrors } from './errors/volume.ts';
 import { workloadErrors } from './errors/workload.ts';
 
@@ -23,6 +24,7 @@ export const errorTable = {
   ...hostErrors,
   ...proxyErrors,
   ...sandboxErrors,
+  ...storeErrors,
   ...volumeErrors,
   ...workloadErrors,
 } as const;

@@ -11,3 +11,6 @@ export const manifestName = (kind: string, namespace: string, name: string): str
 
 export const nameOfManifest = (manifest: Manifest): string =>
   manifestName(manifest.kind, namespaceOf(manifest), manifest.metadata.name);
+
+/** `Kind/namespace`: all manifests of one kind in one namespace. */
+export const manifestGroup = (kind: string, namespace: string): string => `${kind}/${namespace}`;

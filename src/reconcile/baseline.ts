@@ -30,16 +30,16 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     const id = baselineId(namespaceOf(spec), spec.metadata.name);
     if (object.deletedAt !== undefined) {
       await workloads.remove(id, ctx);
-      store.remove('manifest', object.name);
+      await store.remove('manifest', object.name);
       return;
     }
     try {
       const seen = await workloads.ensure(id, workloadSpec(store, baselineOwner, spec), ctx);
-      report(object, workloadStatus(seen, object.generation));
+      await report(object, workloadStatus(seen, object.generation));
     } catch (thrown) {
       ctx.signal.throwIfAborted();
       const { code, message } = toOffshootError(thrown);
-      report(object, {
+      await report(object, {
         ready: false,
         reason: reasonOf(code),
         message,
@@ -51,7 +51,7 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
   };
 
   const service = async (object: Stored<'manifest'>, spec: Service): Promise<Result> => {
-    if (object.deletedAt !== undefined) return void store.remove('manifest', object.name);
+    if (object.deletedAt !== undefined) return void (await store.remove('manifest', object.name));
     const taken = store
       .list('manifest')
       .filter(m => m.name !== object.name)
@@ -67,7 +67,7 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     const problem = Object.values(addresses)
       .map(deps.listenProblem)
       .find(p => p !== undefined);
-    report(object, {
+    await report(object, {
       ready: problem === undefined,
       reason: problem === undefined ? 'Listening' : 'PortTaken',
       message: problem ?? 'the router answers for it',
@@ -77,8 +77,8 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     return;
   };
 
-  const report = (object: Stored<'manifest'>, status: ManifestStatus): void => {
-    store.modify('manifest', object.name, () => ({ status }));
+  const report = async (object: Stored<'manifest'>, status: ManifestStatus): Promise<void> => {
+    await store.modify('manifest', object.name, () => ({ status }));
   };
 
   return async (name, signal) => {
@@ -88,8 +88,8 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     const { spec } = object;
     if (spec.kind === 'Deployment') return deployment(object, spec, ctx);
     if (spec.kind === 'Service') return service(object, spec);
-    if (object.deletedAt !== undefined) return void store.remove('manifest', name);
-    report(object, {
+    if (object.deletedAt !== undefined) return void (await store.remove('manifest', name));
+    await report(object, {
       ready: true,
       reason: 'Stored',
       message: 'stored',

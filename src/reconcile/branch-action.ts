@@ -13,7 +13,7 @@ import {
   defaultProject,
   deleteBranch,
   findBranch,
-} from '../store/branches.ts';
+} from '../rules/branches.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { whenObject } from '../store/wait.ts';
 
@@ -46,7 +46,8 @@ export function branchActions({ store, gateway }: ActionDeps): Readonly<Record<B
       const { project, name, owner } = target(call);
       const mine = await ownOrGone(store, findBranch(store, project, name), owner, call.signal);
       const branch =
-        mine ?? createBranch(store, { project, name, owner, parent: call.inputs['parent-branch'] || 'main' });
+        mine ??
+        (await createBranch(store, { project, name, owner, parent: call.inputs['parent-branch'] || 'main' }));
       const ready = await whenObject(store, 'branch', branch.name, readyOrThrow(name), call.signal);
       return outputs(ready, branchAddress(store, ready, gateway()));
     },
@@ -55,7 +56,7 @@ export function branchActions({ store, gateway }: ActionDeps): Readonly<Record<B
       const branch = findBranch(store, project, name);
       // A branch of that name that is not ours is why the create step failed: nothing of it was made here.
       if (branch?.spec.owner !== owner) return {};
-      if (branch.deletedAt === undefined) deleteBranch(store, branch, { asOwner: owner });
+      if (branch.deletedAt === undefined) await deleteBranch(store, branch, { asOwner: owner });
       await branchGone(store, branch.name, call.signal);
       return {};
     },

@@ -10,6 +10,7 @@ import { delay } from '../lib/wait.ts';
 import { adminRole, type BranchState, type BranchStatus, type ProjectSpec } from '../model/branch.ts';
 import type { Condition } from '../model/conditions.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
+import { childrenOf } from '../rules/branches.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Result } from './queue.ts';
 import { type Outcome, reasonOf, walk } from './steps.ts';
@@ -88,19 +89,19 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     if (walked.error === undefined) {
       if (branch.status?.state !== 'ready') {
         const message = `branch ${branch.spec.name} of project ${branch.spec.project} accepts connections`;
-        store.record({ kind: 'branch', name: id, severity: 'info', reason: 'Ready', message });
+        await store.record({ kind: 'branch', name: id, severity: 'info', reason: 'Ready', message });
       }
-      setStatus(branch, 'ready', walked.conditions);
+      await setStatus(branch, 'ready', walked.conditions);
       return;
     }
     open.delete(id);
     const error = toOffshootError(walked.error);
     if (error.code === 'branch/parent-not-ready') {
       // Nothing is wrong: its turn comes when the parent's has come.
-      setStatus(branch, 'creating', walked.conditions);
+      await setStatus(branch, 'creating', walked.conditions);
       return { again: parentWaitMs };
     }
-    setStatus(branch, 'failed', walked.conditions, error);
+    await setStatus(branch, 'failed', walked.conditions, error);
     throw walked.error;
   };
 
@@ -158,7 +159,15 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   const remove = async (branch: Stored<'branch'>, ctx: Ctx): Promise<Result> => {
     const id = branch.name;
     open.delete(id);
-    if (branch.status?.state !== 'deleting') setStatus(branch, 'deleting', []);
+    // Refused when it was asked for; but whatever came to be since then must not lose what it grows from.
+    const children = childrenOf(store, id);
+    if (children.length > 0) {
+      const names = children.map(b => b.spec.name).join(', ');
+      const error = new OffshootError('branch/has-children', { name: branch.spec.name, children: names });
+      await setStatus(branch, 'deleting', [], error);
+      return { again: deleteAgainMs };
+    }
+    if (branch.status?.state !== 'deleting') await setStatus(branch, 'deleting', []);
     deps.dropSessions(id);
     try {
       await servers.remove(id, ctx);
@@ -168,30 +177,36 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       const error = toOffshootError(thrown);
       const { message } = error;
       if (branch.status?.message !== message) {
-        store.record({ kind: 'branch', name: id, severity: 'warning', reason: 'DeleteFailed', message });
+        await store.record({
+          kind: 'branch',
+          name: id,
+          severity: 'warning',
+          reason: 'DeleteFailed',
+          message,
+        });
       }
-      setStatus(branch, 'deleting', [], error);
+      await setStatus(branch, 'deleting', [], error);
       ctx.log.warn({ err: error.cause ?? error }, 'a branch could not be removed');
       // Whatever it is: a delete is never given up.
       return { again: deleteAgainMs };
     }
     const { name, project } = branch.spec;
     const message = `branch ${name} of project ${project} is gone`;
-    store.transaction(() => {
-      store.remove('branch', id);
-      store.record({ kind: 'branch', name: id, severity: 'info', reason: 'Deleted', message });
-    });
+    await Promise.all([
+      store.remove('branch', id),
+      store.record({ kind: 'branch', name: id, severity: 'info', reason: 'Deleted', message }),
+    ]);
     return;
   };
 
-  const setStatus = (
+  const setStatus = async (
     branch: Stored<'branch'>,
     state: BranchState,
     conditions: readonly Condition[],
     error?: OffshootError,
-  ): void => {
+  ): Promise<void> => {
     const stopped = conditions.find(c => c.status === 'False');
-    store.modify('branch', branch.name, object => {
+    await store.modify('branch', branch.name, object => {
       // Status reports of a step must not hide that the branch was ready and still answers.
       if (state === 'creating' && object.status?.state === 'ready') return undefined;
       const status: BranchStatus = {

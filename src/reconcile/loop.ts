@@ -4,7 +4,8 @@ import type { Log } from '../lib/log.ts';
 import type { PreviewSite } from '../model/endpoint.ts';
 import { namespaceOf } from '../model/manifest-name.ts';
 import { type Address, emptyRouteTable, type RouteSource, type RouteTable } from '../model/route.ts';
-import { usersOfWorkload } from '../store/baseline.ts';
+import { branchesOf, deleteBranchesOf, ensureRoot } from '../rules/branches.ts';
+import { usersOfWorkload } from '../rules/manifests.ts';
 import type { Kind, Kinds, Store, Stored } from '../store/contract.ts';
 import { type BaselineDeps, baselineReconciler, dependents } from './baseline.ts';
 import { type BranchReconciler, branchReconciler } from './branch.ts';
@@ -68,9 +69,12 @@ export function createLoop(deps: LoopDeps): Loop {
   const baseline = baselineReconciler(deps);
 
   const project = async (name: string): Promise<Result> => {
+    const found = store.get('project', name);
+    if (found === undefined) return;
+    if (found.deletedAt === undefined) return void (await ensureRoot(store, name));
     // A project is only the tree of its branches: it goes when the last of them has gone.
-    if (store.get('project', name)?.deletedAt === undefined) return;
-    if (!store.list('branch').some(b => b.spec.project === name)) store.remove('project', name);
+    await deleteBranchesOf(store, name);
+    if (branchesOf(store, name).length === 0) await store.remove('project', name);
     return;
   };
 

@@ -39,18 +39,20 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
   const read = (sandbox: string, resource: string): ResourceRecord | undefined =>
     store.get('sandbox', sandbox)?.secret.resources[resource];
 
-  const write = (
+  /** @returns the record as it is then; undefined when it is gone */
+  const write = async (
     sandbox: string,
     resource: string,
     change: (record: ResourceRecord) => ResourceRecord,
-  ): void => {
-    store.modify('sandbox', sandbox, object => {
+  ): Promise<ResourceRecord | undefined> => {
+    const written = await store.modify('sandbox', sandbox, object => {
       const record = object.secret.resources[resource];
       if (record === undefined) return undefined;
       return {
         secret: { ...object.secret, resources: { ...object.secret.resources, [resource]: change(record) } },
       };
     });
+    return written?.secret.resources[resource];
   };
 
   const writeStep = (
@@ -59,7 +61,8 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
     workflow: Workflow,
     step: string,
     record: StepRecord,
-  ): void => write(sandbox, resource, r => ({ ...r, [workflow]: { ...r[workflow], [step]: record } }));
+  ): Promise<unknown> =>
+    write(sandbox, resource, r => ({ ...r, [workflow]: { ...r[workflow], [step]: record } }));
 
   const runStep = async (
     sandbox: Stored<'sandbox'>,
@@ -73,16 +76,16 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
     if (before?.[workflow][step.name]?.state === 'succeeded') return;
     const startedAt = now();
     const begin: StepRecord = { state: 'running', startedAt: startedAt.toISOString() };
-    writeStep(name, resource.name, workflow, step.name, begin);
+    await writeStep(name, resource.name, workflow, step.name, begin);
     const ended = () => ({ ...begin, ms: Math.round(now().getTime() - startedAt.getTime()) });
     try {
       const outputs = await inTime(step.name, ctx, c =>
         execute(sandbox, resource, workflow, step, before, c),
       );
-      writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'succeeded', outputs });
+      await writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'succeeded', outputs });
     } catch (thrown) {
       if (!ctx.signal.aborted)
-        writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'failed' });
+        await writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'failed' });
       throw new StepFailure(step.name, thrown);
     }
   };
@@ -198,7 +201,7 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
       const spec = pluginOf(record, resource);
       if (record.phase === 'undoing') {
         await undo(sandbox, resource, spec, ctx);
-        write(name, resource.name, r => ({ ...r, phase: 'failed' }));
+        await write(name, resource.name, r => ({ ...r, phase: 'failed' }));
         return read(name, resource.name)!;
       }
       if (record.phase === 'failed') {
@@ -206,17 +209,17 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
         if (failure !== undefined && !failure.retry && failure.generation >= sandbox.generation)
           return record;
         const { attempts } = record;
-        write(name, resource.name, r => ({ ...newResourceRecord(r.plugin), attempts }));
+        await write(name, resource.name, r => ({ ...newResourceRecord(r.plugin), attempts }));
         record = read(name, resource.name)!;
       }
       if (record.phase !== 'creating') return record;
       try {
         await runAll(sandbox, resource, 'create', spec.create ?? [], ctx);
-        write(name, resource.name, r => ({ ...r, phase: 'created', attempts: 0 }));
+        await write(name, resource.name, r => ({ ...r, phase: 'created', attempts: 0 }));
       } catch (thrown) {
         ctx.signal.throwIfAborted(); // stopping is not failing: the journal says where to go on
         const { step, error } = StepFailure.of(thrown);
-        write(name, resource.name, r => ({
+        await write(name, resource.name, r => ({
           ...r,
           phase: 'undoing',
           attempts: r.attempts + 1,
@@ -231,7 +234,7 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
           },
         }));
         await undo(sandbox, resource, spec, ctx);
-        write(name, resource.name, r => ({ ...r, phase: 'failed' }));
+        await write(name, resource.name, r => ({ ...r, phase: 'failed' }));
       }
       return read(name, resource.name)!;
     },
@@ -241,11 +244,11 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
       if (record === undefined || record.phase === 'deleted') return;
       if (record.phase !== 'failed' && Object.keys(record.create).length > 0) {
         if (record.phase !== 'deleting' && record.phase !== 'undoing') {
-          write(sandbox.name, resource.name, r => ({ ...r, phase: 'deleting', delete: {} }));
+          await write(sandbox.name, resource.name, r => ({ ...r, phase: 'deleting', delete: {} }));
         }
         await undo(sandbox, resource, pluginOf(record, resource), ctx);
       }
-      write(sandbox.name, resource.name, r => ({ ...r, phase: 'deleted' }));
+      await write(sandbox.name, resource.name, r => ({ ...r, phase: 'deleted' }));
     },
   };
 }

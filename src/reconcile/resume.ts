@@ -21,7 +21,7 @@ export async function resume({ store, servers, workloads }: ResumeDeps, ctx: Ctx
   for (const { name, spec, status } of store.list('manifest')) {
     if (spec.kind !== 'Deployment' || status === null) continue;
     if (await runs(baselineId(namespaceOf(spec), spec.metadata.name))) continue;
-    store.modify('manifest', name, () => ({ status: { ...status, ...resuming } }));
+    await store.modify('manifest', name, () => ({ status: { ...status, ...resuming } }));
   }
   for (const { name, status } of store.list('sandbox')) {
     if (status === null) continue;
@@ -33,11 +33,11 @@ export async function resume({ store, servers, workloads }: ResumeDeps, ctx: Ctx
     );
     if (forks.every((fork, i) => fork === status.forks[i])) continue;
     const ready = status.ready ? resuming : {};
-    store.modify('sandbox', name, () => ({ status: { ...status, ...ready, forks } }));
+    await store.modify('sandbox', name, () => ({ status: { ...status, ...ready, forks } }));
   }
   for (const { name, status } of store.list('branch')) {
     if (status?.state !== 'ready' || (await servers.observe(name, ctx)) !== undefined) continue;
     const { reason, message } = resuming;
-    store.modify('branch', name, () => ({ status: { ...status, state: 'creating', reason, message } }));
+    await store.modify('branch', name, () => ({ status: { ...status, state: 'creating', reason, message } }));
   }
 }

@@ -7,9 +7,9 @@ import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { ResourceRecord } from '../model/resource-record.ts';
 import type { SandboxStatus } from '../model/sandbox.ts';
 import { deleteTime } from '../model/ttl.ts';
-import { branchGone, deleteBranch } from '../store/branches.ts';
+import { branchGone, deleteBranch } from '../rules/branches.ts';
+import { deleteSandbox, removeSandbox } from '../rules/sandboxes.ts';
 import type { Store, Stored } from '../store/contract.ts';
-import { deleteSandbox } from '../store/sandboxes.ts';
 import { type ForkRunner, type ForkStatus, waitingForFork } from './forks.ts';
 import type { Result } from './queue.ts';
 import type { ResourceRunner } from './resource.ts';
@@ -40,14 +40,14 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
     const endsAt = deleteTime(sandbox.spec.ttl, sandbox);
     const leftMs = endsAt === undefined ? undefined : Date.parse(endsAt) - now().getTime();
     if (leftMs !== undefined && leftMs <= 0) {
-      store.record({
+      await store.record({
         kind: 'sandbox',
         name,
         severity: 'info',
         reason: 'Expired',
         message: 'its time to live is over',
       });
-      deleteSandbox(store, name, { force: false });
+      await deleteSandbox(store, name, { force: false });
       return { again: 0 };
     }
 
@@ -66,7 +66,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
     const report = (conditions: SandboxStatus['conditions']) => setStatus(sandbox, { conditions, forks });
     const walked = await walk(steps, sandbox.status?.conditions ?? [], { now, signal, report });
     const { stopped } = walked;
-    setStatus(sandbox, {
+    await setStatus(sandbox, {
       conditions: walked.conditions,
       forks,
       ready: stopped === undefined,
@@ -151,7 +151,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
     const { name } = sandbox;
     try {
       // The routes are gone already: the table is computed from intent, and this intent is to go.
-      setStatus(sandbox, {
+      await setStatus(sandbox, {
         ready: false,
         failed: false,
         reason: 'Deleting',
@@ -159,7 +159,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       });
       await deps.forks.remove(name, ctx);
       if (sandbox.secret.force !== true) {
-        setStatus(sandbox, {
+        await setStatus(sandbox, {
           ready: false,
           failed: false,
           reason: 'Deleting',
@@ -171,7 +171,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
     } catch (thrown) {
       if (ctx.signal.aborted) return;
       const error = toOffshootError(thrown);
-      setStatus(sandbox, {
+      await setStatus(sandbox, {
         ready: false,
         failed: false,
         reason: reasonOf(error.code),
@@ -179,20 +179,16 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       });
       throw thrown;
     }
-    const event = { reason: 'Deleted', message: 'nothing of it is left', severity: 'info' } as const;
-    store.transaction(() => {
-      store.remove('sandbox', name);
-      store.record({ kind: 'sandbox', name, ...event });
-    });
+    if (!(await removeSandbox(store, name))) return { again: 0 };
     return;
   };
 
   /** What belongs to the sandbox goes with it, also when its plugin forgot it or was not asked. */
   const removeOwnedBranches = async ({ name }: Stored<'sandbox'>, ctx: Ctx): Promise<void> => {
     const owner = sandboxOwner(name);
-    for (const branch of store.list('branch').filter(b => b.spec.owner === owner)) {
+    for (const branch of store.by('branch/owner', owner)) {
       try {
-        if (branch.deletedAt === undefined) deleteBranch(store, branch, { asOwner: owner });
+        if (branch.deletedAt === undefined) await deleteBranch(store, branch, { asOwner: owner });
       } catch (cause) {
         const why = toOffshootError(cause).message;
         throw new OffshootError(
@@ -207,18 +203,20 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 
   // --- status -----------------------------------------------------------------------------------
 
-  const setStatus = (sandbox: Stored<'sandbox'>, change: Partial<SandboxStatus>): void => {
-    store.modify('sandbox', sandbox.name, object => {
-      const before = object.status;
+  const setStatus = async (sandbox: Stored<'sandbox'>, change: Partial<SandboxStatus>): Promise<void> => {
+    let before: SandboxStatus | null = null;
+    const written = await store.modify('sandbox', sandbox.name, object => {
+      const was = object.status;
+      before = was;
       // What was said of another generation is not true of this one.
-      const current = before?.observedGeneration === sandbox.generation;
+      const current = was?.observedGeneration === sandbox.generation;
       const status: SandboxStatus = {
-        ready: current && before.ready,
-        failed: current && before.failed,
-        reason: current ? before.reason : 'InProgress',
-        message: current ? before.message : 'in progress',
-        conditions: before?.conditions ?? [],
-        forks: before?.forks ?? [],
+        ready: current && was.ready,
+        failed: current && was.failed,
+        reason: current ? was.reason : 'InProgress',
+        message: current ? was.message : 'in progress',
+        conditions: was?.conditions ?? [],
+        forks: was?.forks ?? [],
         ...change,
         observedGeneration: sandbox.generation,
         endpoints: endpointsOf(object.spec).map(e => ({
@@ -229,19 +227,17 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
           protocol: e.protocol,
         })),
       };
-      tell(object, status);
       return { status };
     });
+    if (written !== undefined) await tell(before, written);
   };
 
   /** History: only what a person would want to have been told. */
-  const tell = (
-    { name, status: before }: Stored<'sandbox'>,
-    { ready, failed, reason, message }: SandboxStatus,
-  ) => {
+  const tell = async (before: SandboxStatus | null, { name, status }: Stored<'sandbox'>): Promise<void> => {
+    const { ready, failed, reason, message } = status!;
     const event = { kind: 'sandbox', name, reason, message } as const;
-    if (ready && !before?.ready) store.record({ ...event, severity: 'info' });
-    if (failed && !before?.failed) store.record({ ...event, severity: 'warning' });
+    if (ready && !before?.ready) await store.record({ ...event, severity: 'info' });
+    if (failed && !before?.failed) await store.record({ ...event, severity: 'warning' });
   };
 
   return reconcile;

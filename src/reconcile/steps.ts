@@ -29,7 +29,7 @@ export type Walk = {
 export type WalkOptions = {
   readonly now: () => Date;
   readonly signal: AbortSignal;
-  readonly report: (conditions: readonly Condition[]) => void;
+  readonly report: (conditions: readonly Condition[]) => Promise<void>;
 };
 
 /**
@@ -64,7 +64,7 @@ export async function walk(
     signal.throwIfAborted();
     set(step.condition, outcome.done ? 'True' : 'False', outcome.reason, outcome.message);
     if (!outcome.done) stopped = { condition: step.condition, outcome };
-    report(conditions);
+    await report(conditions);
   }
   return { conditions, ...(stopped && { stopped }), ...(failure && { error: failure.error }) };
 }

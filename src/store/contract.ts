@@ -2,9 +2,13 @@
  * What the store remembers: intent (spec, secret, deletedAt) and the last known status, which is only a
  * cache. Types only.
  *
+ * **Reads are synchronous, from memory; writes are asynchronous, and compare-and-swap on `version`.** No write is
+ * about two objects: what needs several is a sequence that the loop can take up after any of them.
+ *
  * Every write moves one counter; an object's `version` is the counter's value at its last write, so
- * "what changed since version n" is a question that watchers can ask after a gap. Reads and writes are
- * synchronous: a read-modify-write inside `modify` cannot be interleaved.
+ * "what changed since version n" is a question that watchers can ask after a gap. What a read shows has been
+ * written: intent survives a power cut, a status only our own death. After an awaited write, reads show it or
+ * something newer.
  */
 import type { BranchSpec, BranchStatus, ProjectSpec } from '../model/branch.ts';
 import type { ImageSpec } from '../model/image.ts';
@@ -13,6 +17,7 @@ import type { PluginSpec } from '../model/plugin.ts';
 import type { ResourceRecord } from '../model/resource-record.ts';
 import type { SandboxSpec, SandboxStatus } from '../model/sandbox.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
+import type { Index, KindOf } from './indexes.ts';
 
 /** Per kind: what is asked for, what was last seen, and what must never leave through the API. */
 export type Kinds = {
@@ -87,48 +92,60 @@ export type Change =
   | { readonly type: 'gone'; readonly kind: Kind; readonly name: string; readonly version: number }
   | { readonly type: 'event'; readonly kind: Kind; readonly name: string; readonly event: StoreEvent };
 
+export type Fields<K extends Kind> = {
+  readonly spec: Kinds[K]['spec'];
+  readonly status: Kinds[K]['status'];
+  readonly secret: Kinds[K]['secret'];
+};
+
+/** Objects are frozen, all the way down. Every write may throw store/no-space and store/write-failed. */
 export type Store = {
   get<K extends Kind>(kind: K, name: string): Stored<K> | undefined;
   /** In order of creation. */
   list<K extends Kind>(kind: K): readonly Stored<K>[];
+  /** The objects that `index` has under `key`, in order of creation; costs what it returns. */
+  by<I extends Index>(index: I, key: string): readonly Stored<KindOf<I>>[];
   /** @throws OffshootError api/conflict when the name is taken. */
-  create<K extends Kind>(
-    kind: K,
-    name: string,
-    fields: {
-      readonly spec: Kinds[K]['spec'];
-      readonly status: Kinds[K]['status'];
-      readonly secret: Kinds[K]['secret'];
-    },
-  ): Stored<K>;
+  create<K extends Kind>(kind: K, name: string, fields: Fields<K>): Promise<Stored<K>>;
   /**
-   * Reads the object, asks `change` what to write, and writes it, all at once. Fields that are absent stay;
-   * equal ones are not written. @returns the object afterwards; undefined when it does not exist.
+   * Writes to the object as it was at `version`. Fields that are absent stay; equal ones are not written.
+   * @throws OffshootError store/conflict when it has moved on; the newer one can be read by then
+   */
+  update<K extends Kind>(kind: K, name: string, version: number, changes: Changes<K>): Promise<Stored<K>>;
+  /**
+   * Reads the object, asks `change` what to write, and updates it; again when it has moved on meanwhile.
+   * @param change may be called several times, and later: it must only look at the object that it is given
+   * @returns the object afterwards; undefined when it does not exist
    */
   modify<K extends Kind>(
     kind: K,
     name: string,
     change: (object: Stored<K>) => Changes<K> | undefined,
-  ): Stored<K> | undefined;
-  /** The object's very end. Absent is success. */
-  remove(kind: Kind, name: string): void;
+  ): Promise<Stored<K> | undefined>;
   /**
-   * Several writes as one: all or none are kept, and listeners hear of them afterwards. One inside another is a
-   * part of it.
+   * The object's very end. Absent is success.
+   * @param version only if it is still as it was then
+   * @throws OffshootError store/conflict
    */
-  transaction<T>(body: () => T): T;
-  record(event: Omit<StoreEvent, 'version' | 'at'>): void;
+  remove(kind: Kind, name: string, version?: number): Promise<void>;
+  record(event: Omit<StoreEvent, 'version' | 'at'>): Promise<void>;
   /** The newest `limit` events, oldest first. */
   events(filter: {
     readonly kind?: Kind;
     readonly name?: string;
     readonly limit: number;
-  }): readonly StoreEvent[];
+  }): Promise<readonly StoreEvent[]>;
   /** Everything after `version`, oldest first; undefined when that is too long ago to be known completely. */
   since(version: number): readonly Change[] | undefined;
   /** The counter. */
   version(): number;
-  /** Calls `listener` after each write, in the order of versions. @returns the way to stop that. */
+  /**
+   * Calls `listener` after each write, in the order of versions. One that throws is logged and keeps nobody else from
+   * hearing. @returns the way to stop that.
+   */
   onChange(listener: (change: Change) => void): () => void;
-  close(): void;
+  /** The same for one object (its events excepted); costs nothing when others change. */
+  onObject(kind: Kind, name: string, listener: () => void): () => void;
+  /** Finishes what was asked for; later writes are refused. */
+  close(): Promise<void>;
 };

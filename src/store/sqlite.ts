@@ -1,20 +1,250 @@
 /**
- * The store in one SQLite file (node:sqlite, WAL). One table of objects, one of tombstones and one of
- * events, all numbered by the same counter.
+ * The store's journal in one SQLite file (node:sqlite, WAL): one table of objects and one of history (ends of objects,
+ * and events), numbered by the same counter. It is read once, when it is opened.
  *
- * Commits survive our own death (`synchronous=NORMAL`), which is all that a status needs. Writes of intent
- * also sync the write-ahead log before they return, so that what was acknowledged survives a power cut.
+ * Nothing here waits for the disk on the event loop. SQLite itself never syncs (`synchronous=OFF`): it only writes into
+ * the page cache, which survives our own death. The syncs are ours, in libuv's threads: of the log after a batch that
+ * holds intent, and around checkpoints in the order that keeps the file whole in a power cut (see `#checkpoint`).
  */
-import { chmodSync, closeSync, existsSync, fsyncSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, fstatSync, fsync, openSync, renameSync, rmSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { isDeepStrictEqual } from 'node:util';
+import { promisify } from 'node:util';
+import type { Log } from '../lib/log.ts';
 import { OffshootError } from '../model/errors.ts';
-import type { Change, Kind, Store, Stored, StoreEvent } from './contract.ts';
+import type { Kind, Store, Stored, StoreEvent } from './contract.ts';
+import type { Batch, Entry, HistoryEntry, Journal, Kept } from './journal.ts';
+import { memoryStore } from './memory.ts';
+import { migrate, migrations, schemaVersion } from './migrations.ts';
 
-/** Rows of history kept; older ones make `since` answer "too long ago". */
-const historyRows = 5_000;
+/** Bytes of log from which it is copied into the file: so much is written in one go then, about 1 ms. */
+const checkpointBytes = 1024 * 1024;
 
-type Row = {
+export type SqliteOptions = {
+  readonly now?: () => Date;
+  readonly log?: Log;
+  /** Makes room, e.g. by giving up a file kept for that. @returns whether the write should be tried again */
+  readonly onNoSpace?: () => Promise<boolean>;
+};
+
+/**
+ * Opens (or makes, mode 0600) the store in `file`, and brings it to the newest schema; a back-up of the file is kept
+ * beside it as `<file>.v<old version>` before each step.
+ * @throws OffshootError store/newer, store/unreadable, store/no-space
+ */
+export function openStore(file: string, options: SqliteOptions = {}): Store {
+  if (!existsSync(file)) closeSync(openSync(file, 'a', 0o600));
+  chmodSync(file, 0o600); // its -wal and -shm files take over this mode
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(file, { timeout: 5_000 });
+    db.exec(settings);
+    upgrade(db, file);
+    const kept = read(db);
+    return memoryStore({ ...options, kept, journal: new SqliteJournal(db, file, options.onNoSpace) });
+  } catch (thrown) {
+    db?.close();
+    throw toStoreError(thrown, file, 'read');
+  }
+}
+
+// The page cache is of little use to us: we read the file once.
+const settings = `
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = OFF;
+  PRAGMA wal_autocheckpoint = 0;
+  PRAGMA cache_size = -512;
+`;
+
+// --- opening ------------------------------------------------------------------------------------
+
+function upgrade(db: DatabaseSync, file: string): void {
+  const found = schemaVersion(db);
+  const known = migrations.length;
+  if (found > known) throw new OffshootError('store/newer', { file, found, known });
+  for (let version = found; version < known; version++) {
+    if (version > 0) backUp(db, `${file}.v${version}`);
+    migrate(db, version);
+  }
+}
+
+function backUp(db: DatabaseSync, copy: string): void {
+  const partial = `${copy}.partial`;
+  rmSync(partial, { force: true });
+  closeSync(openSync(partial, 'wx', 0o600));
+  db.prepare('VACUUM INTO ?').run(partial);
+  renameSync(partial, copy);
+}
+
+function read(db: DatabaseSync): Kept {
+  const { version, forgotten } = db.prepare('SELECT version, forgotten FROM counter').get() as {
+    version: number;
+    forgotten: number;
+  };
+  const objects = db.prepare('SELECT * FROM objects ORDER BY rowid').all() as ObjectRow[];
+  const history = db.prepare('SELECT * FROM history ORDER BY version').all() as HistoryRow[];
+  return { version, forgotten, objects: objects.map(toStored), history: history.map(toHistory) };
+}
+
+// --- writing ------------------------------------------------------------------------------------
+
+class SqliteJournal implements Journal {
+  readonly #db: DatabaseSync;
+  readonly #file: string;
+  readonly #onNoSpace: SqliteOptions['onNoSpace'];
+  readonly #statements = new Map<string, StatementSync>();
+  readonly #main: number;
+  readonly #log: number;
+  /** What is done after a batch was answered; the next one waits for it. */
+  #upkeep: Promise<void> = Promise.resolve();
+  /** Entries whose sync failed: they do not count, but the file may hold them. */
+  #doubtful: readonly Entry[] = [];
+
+  constructor(db: DatabaseSync, file: string, onNoSpace: SqliteOptions['onNoSpace']) {
+    this.#db = db;
+    this.#file = file;
+    this.#onNoSpace = onNoSpace;
+    this.#main = openSync(file, 'r+');
+    this.#log = openSync(`${file}-wal`, 'r+');
+  }
+
+  async write(batch: Batch): Promise<void> {
+    await this.#upkeep;
+    try {
+      await this.#try(batch);
+    } catch (thrown) {
+      const error = toStoreError(thrown, this.#file, 'written');
+      if (error.code !== 'store/no-space' || !(await this.#onNoSpace?.())) throw error;
+      await this.#try(batch).catch(again => {
+        throw toStoreError(again, this.#file, 'written');
+      });
+    }
+    if (fstatSync(this.#log).size > checkpointBytes) this.#upkeep = this.#checkpoint().catch(() => {});
+  }
+
+  async close(): Promise<void> {
+    await this.#upkeep;
+    await this.#checkpoint().catch(() => {}); // the log stays then, and the next one reads it
+    this.#db.close();
+    closeSync(this.#main);
+    closeSync(this.#log);
+  }
+
+  // --- internal ---------------------------------------------------------------------------------
+
+  async #try(batch: Batch): Promise<void> {
+    const doubtful = this.#doubtful;
+    // Parts of the log may be lost then: everything goes into the file before more is written behind them.
+    if (doubtful.length > 0) await this.#checkpoint();
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      for (const entry of doubtful.toReversed()) this.#undo(entry);
+      for (const entry of batch.entries) this.#keep(entry);
+      if (batch.forgotten > 0) this.#sql('DELETE FROM history WHERE version <= ?').run(batch.forgotten);
+      this.#sql('UPDATE counter SET version = ?, forgotten = ?').run(batch.version, batch.forgotten);
+      this.#db.exec('COMMIT');
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      throw error;
+    }
+    if (!batch.durable && doubtful.length === 0) return;
+    this.#doubtful = [...doubtful, ...batch.entries];
+    await sync(this.#log);
+    this.#doubtful = [];
+  }
+
+  /**
+   * Copies the log into the file and empties it. The file is synced before the log is cut, and the cut before anything
+   * new is written: at no moment could a power cut leave neither, or old log over newer pages.
+   */
+  async #checkpoint(): Promise<void> {
+    this.#db.exec('PRAGMA wal_checkpoint(PASSIVE)');
+    await sync(this.#main);
+    this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    await sync(this.#log);
+  }
+
+  #keep(entry: Entry): void {
+    if (entry.type === 'put') this.#put(entry.object, entry.before);
+    else if (entry.type === 'event') this.#history(entry.event);
+    else {
+      const { kind, name } = entry.before;
+      this.#delete(kind, name);
+      this.#history({ version: entry.version, at: entry.at, kind, name });
+    }
+  }
+
+  #undo(entry: Entry): void {
+    if (entry.type === 'put') {
+      const { kind, name } = entry.object;
+      if (entry.before === undefined) this.#delete(kind, name);
+      else this.#put(entry.before, undefined);
+      return;
+    }
+    if (entry.type === 'gone') this.#put(entry.before, undefined);
+    const version = entry.type === 'gone' ? entry.version : entry.event.version;
+    this.#sql('DELETE FROM history WHERE version = ?').run(version);
+  }
+
+  /** @param before only what differs from it is written */
+  #put(object: Stored<Kind>, before: Stored<Kind> | undefined): void {
+    const columns: Record<string, string | number | null> = {
+      generation: object.generation,
+      version: object.version,
+      updated_at: object.updatedAt,
+      deleted_at: object.deletedAt ?? null,
+    };
+    for (const field of ['spec', 'status', 'secret'] as const) {
+      if (object[field] !== before?.[field] || before === undefined)
+        columns[field] = JSON.stringify(object[field]);
+    }
+    const names = Object.keys(columns);
+    if (before !== undefined) {
+      const set = names.map(name => `${name} = ?`).join(', ');
+      const update = this.#sql(`UPDATE objects SET ${set} WHERE kind = ? AND name = ?`);
+      update.run(...Object.values(columns), object.kind, object.name);
+      return;
+    }
+    const all = ['kind', 'name', 'created_at', ...names];
+    const set = names.map(name => `${name} = excluded.${name}`).join(', ');
+    this.#sql(
+      `INSERT INTO objects (${all.join(', ')}) VALUES (${all.map(() => '?').join(', ')})
+       ON CONFLICT (kind, name) DO UPDATE SET ${set}, created_at = excluded.created_at`,
+    ).run(object.kind, object.name, object.createdAt, ...Object.values(columns));
+  }
+
+  #delete(kind: Kind, name: string): void {
+    this.#sql('DELETE FROM objects WHERE kind = ? AND name = ?').run(kind, name);
+  }
+
+  #history({
+    version,
+    at,
+    kind,
+    name,
+    ...event
+  }: Pick<StoreEvent, 'version' | 'at' | 'kind' | 'name'> & Partial<StoreEvent>): void {
+    const { severity = null, reason = null, message = null } = event;
+    this.#sql(
+      `INSERT OR REPLACE INTO history (version, at, kind, name, severity, reason, message)
+       VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    ).run(version, at, kind, name, severity, reason, message);
+  }
+
+  #sql(text: string): StatementSync {
+    let statement = this.#statements.get(text);
+    if (statement === undefined) {
+      statement = this.#db.prepare(text);
+      this.#statements.set(text, statement);
+    }
+    return statement;
+  }
+}
+
+const sync = promisify(fsync);
+
+// --- rows ---------------------------------------------------------------------------------------
+
+type ObjectRow = {
   kind: Kind;
   name: string;
   generation: number;
@@ -27,287 +257,43 @@ type Row = {
   deleted_at: string | null;
 };
 
-/** Opens (or makes, mode 0600) the store in `file`; `:memory:` for tests. */
-export function openStore(file: string, now: () => Date = () => new Date()): Store {
-  const fresh = file === ':memory:' || !existsSync(file);
-  if (file !== ':memory:') {
-    if (fresh) closeSync(openSync(file, 'a', 0o600));
-    chmodSync(file, 0o600); // its -wal and -shm files take over this mode
-  }
-  const db = new DatabaseSync(file, { timeout: 5_000 });
-  db.exec(schema);
-  return new SqliteStore(db, file === ':memory:' ? undefined : `${file}-wal`, now);
+type HistoryRow = {
+  version: number;
+  at: string;
+  kind: Kind;
+  name: string;
+  severity: StoreEvent['severity'] | null;
+  reason: string | null;
+  message: string | null;
+};
+
+const toStored = (row: ObjectRow): Stored<Kind> => ({
+  kind: row.kind,
+  name: row.name,
+  generation: row.generation,
+  version: row.version,
+  spec: JSON.parse(row.spec),
+  status: JSON.parse(row.status),
+  secret: JSON.parse(row.secret),
+  createdAt: row.created_at,
+  updatedAt: row.updated_at,
+  ...(row.deleted_at === null ? {} : { deletedAt: row.deleted_at }),
+});
+
+function toHistory({ version, at, kind, name, severity, reason, message }: HistoryRow): HistoryEntry {
+  if (severity === null || reason === null || message === null) return { version, kind, name };
+  return { version, kind, name, event: { version, at, kind, name, severity, reason, message } };
 }
 
-const schema = `
-  PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = NORMAL;
-  CREATE TABLE IF NOT EXISTS counter (version INTEGER NOT NULL, forgotten INTEGER NOT NULL);
-  INSERT INTO counter SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
-  CREATE TABLE IF NOT EXISTS objects (
-    kind TEXT NOT NULL, name TEXT NOT NULL,
-    generation INTEGER NOT NULL, version INTEGER NOT NULL,
-    spec TEXT NOT NULL, status TEXT NOT NULL, secret TEXT NOT NULL,
-    created_at TEXT NOT NULL, updated_at TEXT NOT NULL, deleted_at TEXT,
-    PRIMARY KEY (kind, name)
-  ) STRICT;
-  CREATE INDEX IF NOT EXISTS objects_version ON objects (version);
-  CREATE TABLE IF NOT EXISTS history (
-    version INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
-    severity TEXT, reason TEXT, message TEXT
-  ) STRICT;
-`;
+/** SQLite's primary result codes (sqlite.org/rescode.html). */
+const sqliteFull = 13;
 
-class SqliteStore implements Store {
-  readonly #db: DatabaseSync;
-  readonly #walFile: string | undefined;
-  readonly #now: () => Date;
-  readonly #statements = new Map<string, StatementSync>();
-  readonly #listeners = new Set<(change: Change) => void>();
-  /** Changes of the open transaction; listeners hear of them when it is committed. */
-  #pending: Change[] | undefined;
-  /** Committed changes that listeners have still to hear of. */
-  readonly #untold: Change[] = [];
-  #telling = false;
-  /** Whether the open transaction writes intent. */
-  #durable = false;
-  #wal: number | undefined;
-
-  constructor(db: DatabaseSync, walFile: string | undefined, now: () => Date) {
-    this.#db = db;
-    this.#walFile = walFile;
-    this.#now = now;
-  }
-
-  get<K extends Kind>(kind: K, name: string): Stored<K> | undefined {
-    const row = this.#sql('SELECT * FROM objects WHERE kind = ? AND name = ?').get(kind, name);
-    return row === undefined ? undefined : (toStored(row as Row) as Stored<K>);
-  }
-
-  list<K extends Kind>(kind: K): readonly Stored<K>[] {
-    const rows = this.#sql('SELECT * FROM objects WHERE kind = ? ORDER BY rowid').all(kind);
-    return rows.map(row => toStored(row as Row) as Stored<K>);
-  }
-
-  create: Store['create'] = (kind, name, fields) =>
-    this.transaction(() => {
-      if (this.get(kind, name) !== undefined) throw new OffshootError('api/conflict', { kind, name });
-      this.#durable = true;
-      const at = this.#now().toISOString();
-      this.#sql(`INSERT INTO objects (kind, name, generation, version, spec, status, secret, created_at, updated_at)
-                 VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?)`).run(
-        kind,
-        name,
-        this.#next(),
-        JSON.stringify(fields.spec),
-        JSON.stringify(fields.status),
-        JSON.stringify(fields.secret),
-        at,
-        at,
-      );
-      const object = this.get(kind, name)!;
-      this.#pending!.push({ type: 'put', kind, name, object });
-      return object;
-    });
-
-  modify: Store['modify'] = (kind, name, change) =>
-    this.transaction(() => {
-      const before = this.get(kind, name);
-      if (before === undefined) return undefined;
-      const changes = change(before);
-      if (changes === undefined) return before;
-      const specChanged = differs(changes.spec, before.spec);
-      const statusChanged = differs(changes.status, before.status);
-      const secretChanged = differs(changes.secret, before.secret);
-      const deletedNow = changes.deleted === true && before.deletedAt === undefined;
-      if (!specChanged && !statusChanged && !secretChanged && !deletedNow) return before;
-      if (specChanged || secretChanged || deletedNow) this.#durable = true;
-      const at = this.#now().toISOString();
-      this.#sql(`UPDATE objects SET generation = ?, version = ?, spec = ?, status = ?, secret = ?, updated_at = ?, deleted_at = ?
-                 WHERE kind = ? AND name = ?`).run(
-        before.generation + (specChanged ? 1 : 0),
-        this.#next(),
-        JSON.stringify(changes.spec ?? before.spec),
-        JSON.stringify(changes.status === undefined ? before.status : changes.status),
-        JSON.stringify(changes.secret === undefined ? before.secret : changes.secret),
-        specChanged ? at : before.updatedAt,
-        deletedNow ? at : (before.deletedAt ?? null),
-        kind,
-        name,
-      );
-      const object = this.get(kind, name)!;
-      this.#pending!.push({ type: 'put', kind, name, object });
-      return object;
-    });
-
-  remove(kind: Kind, name: string): void {
-    this.transaction(() => {
-      const done = this.#sql('DELETE FROM objects WHERE kind = ? AND name = ?').run(kind, name);
-      if (done.changes === 0) return;
-      this.#durable = true;
-      const version = this.#next();
-      this.#sql('INSERT INTO history (version, at, kind, name) VALUES (?, ?, ?, ?)').run(
-        version,
-        this.#now().toISOString(),
-        kind,
-        name,
-      );
-      this.#pending!.push({ type: 'gone', kind, name, version });
-    });
-  }
-
-  record(event: Omit<StoreEvent, 'version' | 'at'>): void {
-    this.transaction(() => {
-      const full: StoreEvent = { ...event, version: this.#next(), at: this.#now().toISOString() };
-      this.#sql(
-        'INSERT INTO history (version, at, kind, name, severity, reason, message) VALUES (?, ?, ?, ?, ?, ?, ?)',
-      ).run(full.version, full.at, full.kind, full.name, full.severity, full.reason, full.message);
-      this.#pending!.push({ type: 'event', kind: full.kind, name: full.name, event: full });
-    });
-  }
-
-  events(filter: { kind?: Kind; name?: string; limit: number }): readonly StoreEvent[] {
-    const rows = this.#sql(
-      `SELECT * FROM history WHERE reason IS NOT NULL AND (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR name = ?2)
-       ORDER BY version DESC LIMIT ?3`,
-    ).all(filter.kind ?? null, filter.name ?? null, filter.limit);
-    return rows.map(row => toEvent(row)).reverse();
-  }
-
-  since(version: number): readonly Change[] | undefined {
-    const { forgotten } = this.#sql('SELECT forgotten FROM counter').get() as { forgotten: number };
-    if (version < forgotten || version > this.version()) return undefined;
-    const puts = this.#sql('SELECT * FROM objects WHERE version > ?').all(version);
-    const rest = this.#sql('SELECT * FROM history WHERE version > ?').all(version);
-    const changes: [number, Change][] = [];
-    for (const row of puts as Row[]) {
-      changes.push([row.version, { type: 'put', kind: row.kind, name: row.name, object: toStored(row) }]);
-    }
-    for (const row of rest) {
-      const kind = row.kind as Kind;
-      const name = String(row.name);
-      const at = Number(row.version);
-      changes.push([
-        at,
-        row.reason === null
-          ? { type: 'gone', kind, name, version: at }
-          : { type: 'event', kind, name, event: toEvent(row) },
-      ]);
-    }
-    return changes.sort(([a], [b]) => a - b).map(([, change]) => change);
-  }
-
-  version(): number {
-    return Number(this.#sql('SELECT version FROM counter').get()!.version);
-  }
-
-  transaction<T>(body: () => T): T {
-    if (this.#pending !== undefined) return body(); // already inside one
-    const changes: Change[] = [];
-    this.#pending = changes;
-    this.#durable = false;
-    this.#db.exec('BEGIN IMMEDIATE');
-    let result: T;
-    try {
-      result = body();
-      this.#db.exec('COMMIT');
-    } catch (error) {
-      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-      throw error;
-    } finally {
-      this.#pending = undefined;
-    }
-    try {
-      if (this.#durable) this.#syncLog();
-    } finally {
-      this.#tell(changes); // committed it is, even if a power cut could still take it back
-    }
-    return result;
-  }
-
-  onChange(listener: (change: Change) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
-  close(): void {
-    this.#listeners.clear();
-    if (this.#wal !== undefined) closeSync(this.#wal);
-    this.#db.close();
-  }
-
-  // --- internal ---------------------------------------------------------------------------------
-
-  #sql(text: string): StatementSync {
-    let statement = this.#statements.get(text);
-    if (statement === undefined) {
-      statement = this.#db.prepare(text);
-      this.#statements.set(text, statement);
-    }
-    return statement;
-  }
-
-  /** A listener may write, too: what it writes is told after what it was told, to all in the same order. */
-  #tell(changes: readonly Change[]): void {
-    this.#untold.push(...changes);
-    if (this.#telling) return;
-    this.#telling = true;
-    try {
-      for (let change = this.#untold.shift(); change !== undefined; change = this.#untold.shift()) {
-        for (const listener of [...this.#listeners]) listener(change);
-      }
-    } finally {
-      this.#telling = false;
-    }
-  }
-
-  #syncLog(): void {
-    if (this.#walFile === undefined) return;
-    this.#wal ??= openSync(this.#walFile, 'r+');
-    fsyncSync(this.#wal);
-  }
-
-  #next(): number {
-    this.#sql('UPDATE counter SET version = version + 1').run();
-    const version = this.version();
-    if (version % 500 === 0) this.#forget(version - historyRows);
-    return version;
-  }
-
-  #forget(upTo: number): void {
-    if (upTo <= 0) return;
-    this.#sql('DELETE FROM history WHERE version <= ?').run(upTo);
-    this.#sql('UPDATE counter SET forgotten = ?').run(upTo);
-  }
-}
-
-/** Whether `next` is given and would be read back as something else than `before`. */
-const differs = (next: unknown, before: unknown): boolean =>
-  next !== undefined && !isDeepStrictEqual(JSON.parse(JSON.stringify(next)), before);
-
-function toStored(row: Row): Stored<Kind> {
-  return {
-    kind: row.kind,
-    name: row.name,
-    generation: row.generation,
-    version: row.version,
-    spec: JSON.parse(row.spec),
-    status: JSON.parse(row.status),
-    secret: JSON.parse(row.secret),
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-    ...(row.deleted_at === null ? {} : { deletedAt: row.deleted_at }),
-  };
-}
-
-function toEvent(row: Record<string, unknown>): StoreEvent {
-  return {
-    version: Number(row.version),
-    at: String(row.at),
-    kind: row.kind as Kind,
-    name: String(row.name),
-    severity: row.severity as StoreEvent['severity'],
-    reason: String(row.reason),
-    message: String(row.message),
-  };
+function toStoreError(thrown: unknown, file: string, what: 'read' | 'written'): OffshootError {
+  if (thrown instanceof OffshootError) return thrown;
+  const { code, errcode, message } = thrown as NodeJS.ErrnoException & { errcode?: number };
+  const full =
+    (errcode !== undefined && (errcode & 0xff) === sqliteFull) || code === 'ENOSPC' || code === 'EDQUOT';
+  if (full) return new OffshootError('store/no-space', { file }, { cause: thrown });
+  const row = what === 'read' ? 'store/unreadable' : 'store/write-failed';
+  return new OffshootError(row, { file, why: message }, { cause: thrown });
 }

@@ -28,9 +28,7 @@ export function whenObject<K extends Kind, T>(
       }
     };
     const onAbort = () => finish(() => reject(signal.reason));
-    const stopListening = store.onChange(change => {
-      if (change.kind === kind && change.name === name && change.type !== 'event') look();
-    });
+    const stopListening = store.onObject(kind, name, look);
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     else look();

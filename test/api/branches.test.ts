@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BranchView, ProjectView } from '../../src/model/view.ts';
-import { createBranch } from '../../src/store/branches.ts';
+import { createBranch } from '../../src/rules/branches.ts';
 import { testApi } from '../support/api.ts';
+import { applied } from '../support/documents.ts';
 
 const projects = '/api/v1/projects';
 const branches = `${projects}/default/branches`;
@@ -118,7 +119,8 @@ test('branches that are refused', async () => {
 
 test('a branch that belongs to a sandbox goes only by force', async () => {
   await using api = await testApi();
-  createBranch(api.store, { project: 'default', name: 'sb-x', parent: 'main', owner: 'sandbox/x' });
+  await applied(api.store, 'x');
+  await createBranch(api.store, { project: 'default', name: 'sb-x', parent: 'main', owner: 'sandbox/x' });
   assert.match(
     await api.refused('DELETE', `${branches}/sb-x`),
     /^409 branch\/owned: branch "sb-x" belongs to sandbox x; delete sandbox x instead, or repeat with --force$/,

@@ -82,7 +82,7 @@ test('manifests that are refused', async () => {
     /^400 api\/bad-request: .*images.users.dir: must be an absolute path/,
   );
   await api.client.manifests.apply({ files: [file(deployment('users'))] });
-  applied(api.store, 'x', { forks: [fork('users')] });
+  await applied(api.store, 'x', { forks: [fork('users')] });
   assert.match(
     await api.refused('DELETE', `${manifests}/Deployment/demo/users`),
     /^409 manifest\/in-use: Deployment "users" in namespace "demo" is forked by sandbox x/,

@@ -23,7 +23,7 @@ test('a plugin is installed, listed, read and deleted', async () => {
     ['table@0.0.0', 'table@1.0.0'],
   );
   assert.equal((await api.client.plugins.get('table')).name, 'table@1.0.0');
-  applied(api.store, 'x', { resources: [{ name: 'db', plugin: 'table' }] });
+  await applied(api.store, 'x', { resources: [{ name: 'db', plugin: 'table' }] });
   const { resources } = (await api.client.plugins.get('table@1.0.0')).status;
   assert.deepEqual(resources, [{ name: 'db', sandbox: 'x' }]);
   assert.deepEqual(await api.client.plugins.delete('table@0.0.0'), { name: 'table@0.0.0' });
@@ -47,7 +47,7 @@ test('plugins that are refused', async () => {
     await refused('table@1.0.0', { ...table, spec: branchPlugin }),
     /^409 plugin\/exists: .*; publish a new version, e.g. name: table@1.1.0/,
   );
-  applied(api.store, 'x', { resources: [{ name: 'db', plugin: 'table' }] });
+  await applied(api.store, 'x', { resources: [{ name: 'db', plugin: 'table' }] });
   assert.match(await api.refused('DELETE', `${plugins}/table`), /^400 plugin\/in-use: .* sandbox x/);
   assert.match(
     await api.refused('GET', `${plugins}/nix`),

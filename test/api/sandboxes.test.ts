@@ -18,8 +18,8 @@ const document = (name: string) => ({
 
 async function apiWithBaseline() {
   const api = await testApi();
-  deploy(api.store, deployment('users'), service('users', { port: 80 }));
-  install(api.store, 'table', tablePlugin);
+  await deploy(api.store, deployment('users'), service('users', { port: 80 }));
+  await install(api.store, 'table', tablePlugin);
   return api;
 }
 
@@ -117,7 +117,7 @@ test('a sandbox that was deleted is told apart from one that never was', async (
     reason: 'Deleted',
     message: 'gone',
   } as const;
-  api.store.record(deleted);
+  await api.store.record(deleted);
   assert.match(
     await api.refused('DELETE', '/api/v1/sandboxes/was'),
     /^404 sandbox\/gone: sandbox "was" is gone already: it was deleted at 20/,
@@ -153,7 +153,7 @@ test('logs of a fork, and what a resource printed', async () => {
     retry: false,
     generation: 1,
   } as const;
-  api.store.modify('sandbox', 'x', ({ secret }) => {
+  await api.store.modify('sandbox', 'x', ({ secret }) => {
     const db = { ...secret.resources.db!, phase: 'failed', failure } as const;
     return { secret: { ...secret, resources: { db } } };
   });
@@ -176,7 +176,7 @@ test('routing rules of all forks, filtered', async () => {
   const status = { ready: true, failed: false, reason: 'Ready', message: '', observedGeneration: 1 };
   for (const name of ['x', 'y', 'gone']) {
     await api.client.sandboxes.apply(document(name) as never);
-    api.store.modify('sandbox', name, () => ({
+    await api.store.modify('sandbox', name, () => ({
       status: { ...status, conditions: [], resources: [], endpoints: [], forks },
     }));
   }

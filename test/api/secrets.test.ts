@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { newResourceRecord } from '../../src/model/resource-record.ts';
-import { createBranch } from '../../src/store/branches.ts';
+import { createBranch } from '../../src/rules/branches.ts';
 import { testApi } from '../support/api.ts';
 import { applied, deploy, deployment, install, tablePlugin } from '../support/documents.ts';
 
@@ -11,18 +11,18 @@ test('passwords, outputs, hashes, keys and the content of Secrets stay inside', 
   await using api = await testApi();
   const { store } = api;
   const outputs = { id: 'output-that-is-secret' };
-  install(store, 'table', tablePlugin);
-  deploy(store, deployment('users'), {
+  await install(store, 'table', tablePlugin);
+  await deploy(store, deployment('users'), {
     apiVersion: 'v1',
     kind: 'Secret',
     metadata: { name: 'db', namespace: 'demo' },
     data: { url: Buffer.from('manifest-secret').toString('base64') },
   });
-  const { routingKey } = applied(store, 'x', { resources: [{ name: 'db', plugin: 'table' }] }).secret;
+  const { routingKey } = (await applied(store, 'x', { resources: [{ name: 'db', plugin: 'table' }] })).secret;
   const make = { state: 'succeeded', startedAt: '2030-01-01T00:00:00.000Z', outputs } as const;
   const db = { ...newResourceRecord('table@0.0.0'), create: { make } };
-  store.modify('sandbox', 'x', () => ({ secret: { routingKey, resources: { db } } }));
-  const branch = createBranch(store, { project: 'default', name: 'fix', parent: 'main' });
+  await store.modify('sandbox', 'x', () => ({ secret: { routingKey, resources: { db } } }));
+  const branch = await createBranch(store, { project: 'default', name: 'fix', parent: 'main' });
   const { key } = await api.client.keys.create('laptop');
   const secrets = [
     branch.secret.password,

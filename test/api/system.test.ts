@@ -17,7 +17,13 @@ test('status and doctor', async () => {
 test('events: the newest, oldest first, filtered', async () => {
   await using api = await testApi();
   for (const name of ['a', 'b', 'a', 'c'])
-    api.store.record({ kind: 'sandbox', name, severity: 'warning', reason: 'Seen', message: `of ${name}` });
+    await api.store.record({
+      kind: 'sandbox',
+      name,
+      severity: 'warning',
+      reason: 'Seen',
+      message: `of ${name}`,
+    });
   const names = async (query = '') =>
     ((await api.request('GET', `/api/v1/events${query}`)).json() as EventView[]).map(e => e.name);
   assert.deepEqual(await names(), ['a', 'b', 'a', 'c']);

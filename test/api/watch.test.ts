@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { get, type IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 import { until } from '../../src/lib/wait.ts';
-import { createBranch, createProject } from '../../src/store/branches.ts';
+import { createBranch, createProject } from '../../src/rules/branches.ts';
 import type { Store } from '../../src/store/contract.ts';
 import { type TestApi, testApi } from '../support/api.ts';
 import { applied } from '../support/documents.ts';
@@ -20,13 +20,19 @@ test('what is there, then every change', async () => {
   const there = (await watch.next(4)).map(brief);
   assert.deepEqual(there, ['reset', 'put project default', `put branch ${main}`, 'synced']);
 
-  const fix = createBranch(api.store, { project: 'default', name: 'fix', parent: 'main' });
+  const fix = await createBranch(api.store, { project: 'default', name: 'fix', parent: 'main' });
   const [put] = await watch.next(1);
   assert.equal(brief(put!), `put branch ${fix.name}`);
   assert.equal(put!.id, fix.version);
   assert.deepEqual(put!.data.object, await api.client.branches.get('default', 'fix'));
-  api.store.record({ kind: 'branch', name: fix.name, severity: 'info', reason: 'Tested', message: 'yes' });
-  api.store.remove('branch', fix.name);
+  await api.store.record({
+    kind: 'branch',
+    name: fix.name,
+    severity: 'info',
+    reason: 'Tested',
+    message: 'yes',
+  });
+  await api.store.remove('branch', fix.name);
   assert.deepEqual((await watch.next(2)).map(brief), [`event branch ${fix.name}`, `gone branch ${fix.name}`]);
 });
 
@@ -35,20 +41,24 @@ test('keys and images are not told', async () => {
   await using watch = await open(api);
   await watch.next(4);
   await api.client.keys.create('laptop');
-  api.store.create('image', 'users', { spec: { dir: '/x', command: ['x'] }, status: null, secret: null });
-  createProject(api.store, 'shop', { database: 'app', role: 'app' });
+  await api.store.create('image', 'users', {
+    spec: { dir: '/x', command: ['x'] },
+    status: null,
+    secret: null,
+  });
+  await createProject(api.store, 'shop', { database: 'app', role: 'app' });
   assert.equal(brief((await watch.next(1))[0]!), 'put project shop');
 });
 
 test('a filter by kind and name', async () => {
   await using api = await testApi();
-  const [a, b] = ['a', 'b'].map(name =>
-    createBranch(api.store, { project: 'default', name, parent: 'main' }),
+  const [a, b] = await Promise.all(
+    ['a', 'b'].map(name => createBranch(api.store, { project: 'default', name, parent: 'main' })),
   );
   await using watch = await open(api, { query: `?kind=branch&name=${a!.name}` });
   assert.deepEqual((await watch.next(3)).map(brief), ['reset', `put branch ${a!.name}`, 'synced']);
-  api.store.remove('branch', b!.name);
-  api.store.remove('branch', a!.name);
+  await api.store.remove('branch', b!.name);
+  await api.store.remove('branch', a!.name);
   assert.equal(brief((await watch.next(1))[0]!), `gone branch ${a!.name}`);
 });
 
@@ -61,13 +71,13 @@ test('a filter that does not exist', async () => {
 
 test('Last-Event-ID goes on where the reader was, deletions included', async () => {
   await using api = await testApi();
-  const fix = createBranch(api.store, { project: 'default', name: 'fix', parent: 'main' });
+  const fix = await createBranch(api.store, { project: 'default', name: 'fix', parent: 'main' });
   const from = api.store.version();
-  const later = createBranch(api.store, { project: 'default', name: 'later', parent: 'main' });
-  api.store.remove('branch', fix.name);
+  const later = await createBranch(api.store, { project: 'default', name: 'later', parent: 'main' });
+  await api.store.remove('branch', fix.name);
   await using watch = await open(api, { lastEventId: String(from) });
   assert.deepEqual((await watch.next(2)).map(brief), [`put branch ${later.name}`, `gone branch ${fix.name}`]);
-  createProject(api.store, 'shop', { database: 'app', role: 'app' });
+  await createProject(api.store, 'shop', { database: 'app', role: 'app' });
   assert.equal(brief((await watch.next(1))[0]!), 'put project shop');
 });
 
@@ -93,12 +103,12 @@ test('a slow reader is cut off, much that is there is not', async () => {
   const listeners = countListeners(api.store);
   const large = 'x'.repeat(64 * 1024);
   // Already more than a reader may owe.
-  for (let i = 0; i < 40; i++) applied(api.store, `s-${i}`, { description: large });
+  for (let i = 0; i < 40; i++) await applied(api.store, `s-${i}`, { description: large });
   await using watch = await open(api, { query: '?kind=sandbox' });
   assert.equal((await watch.next(42)).at(-1)!.event, 'synced');
 
   await until(
-    () => {
+    async () => {
       const event = {
         kind: 'sandbox',
         name: 's-0',
@@ -106,7 +116,7 @@ test('a slow reader is cut off, much that is there is not', async () => {
         reason: 'Large',
         message: large,
       } as const;
-      api.store.record(event);
+      await Promise.all(Array.from({ length: 100 }, () => api.store.record(event)));
       return listeners() === 0 ? true : undefined;
     },
     { what: 'the reader that reads nothing is cut off', deadlineMs: 20_000 },

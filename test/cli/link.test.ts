@@ -48,11 +48,11 @@ test('the project: flag, environment, link, the default one, the only one', asyn
   assert.equal(await choose('/', env), 'default');
   await api.client.projects.create({ name: 'shop' });
   assert.equal(await choose('/', env), 'default');
-  api.store.remove('project', 'default');
+  await api.store.remove('project', 'default');
   assert.equal(await choose('/', env), 'shop');
   await api.client.projects.create({ name: 'blog' });
   await assert.rejects(choose('/', env), /choose one of: shop, blog/);
-  for (const name of ['shop', 'blog']) api.store.remove('project', name);
+  for (const name of ['shop', 'blog']) await api.store.remove('project', name);
   await assert.rejects(choose('/', env), /there is none yet: "offshoot project create NAME"/);
 });
 

@@ -65,8 +65,8 @@ test('a reader that has seen enough (| head -1) is no error', async () => {
   follow.child.stdout.destroy();
   const event = { kind: 'branch', name: 'b', severity: 'info', reason: 'Seen', message: '' } as const;
   await until(
-    () => {
-      api.store.record(event);
+    async () => {
+      await api.store.record(event);
       return follow.child.exitCode ?? undefined;
     },
     { what: 'events --follow ends', deadlineMs: 20_000, intervalMs: 20 },
@@ -126,7 +126,7 @@ test('output that cannot be written is an error; a lost standard error is not', 
 
 test('Ctrl-C while it waits: exit 130, and the sandbox goes on', async () => {
   await using api = await testApi();
-  deploy(api.store, deployment('users'));
+  await deploy(api.store, deployment('users'));
   const input = JSON.stringify({
     name: 'x',
     spec: {

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { waitFor } from '../../src/cli/wait.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { BranchView } from '../../src/model/view.ts';
-import { createBranch } from '../../src/store/branches.ts';
+import { createBranch } from '../../src/rules/branches.ts';
 import { type TestApi, testApi } from '../support/api.ts';
 import { fakeCli } from '../support/cli.ts';
 
@@ -27,12 +27,12 @@ function waiter(api: TestApi, signal?: AbortSignal) {
     });
 }
 
-const make = ({ store }: TestApi, name: string) =>
-  createBranch(store, { project: 'default', name, parent: 'main' }).name;
+const make = async ({ store }: TestApi, name: string) =>
+  (await createBranch(store, { project: 'default', name, parent: 'main' })).name;
 
 test('it looks when all is known, then after each change', async () => {
   await using api = await testApi();
-  const fix = make(api, 'fix');
+  const fix = await make(api, 'fix');
   const seen: string[] = [];
   await waiter(api)(objects => {
     const names = [...objects.values()].map(b => b.name).join();
@@ -44,7 +44,7 @@ test('it looks when all is known, then after each change', async () => {
 
 test('an object that went while the daemon was down is noticed, even when its end is forgotten', async () => {
   const first = await testApi();
-  const fix = make(first, 'fix');
+  const fix = await make(first, 'fix');
   const known = Promise.withResolvers<void>();
   const gone = waiter(first)(
     objects => {
@@ -55,7 +55,7 @@ test('an object that went while the daemon was down is noticed, even when its en
   );
   await known.promise;
   await first[Symbol.asyncDispose]();
-  first.store.remove('branch', fix);
+  await first.store.remove('branch', fix);
   first.store.since = () => undefined;
   const port = Number(new URL(first.url).port);
   await using _second = await testApi({ store: first.store, apiKey: first.apiKey, port });
@@ -64,7 +64,7 @@ test('an object that went while the daemon was down is noticed, even when its en
 
 test('it does not look at half of what is there', async () => {
   await using api = await testApi();
-  make(api, 'fix');
+  await make(api, 'fix');
   const sizes: number[] = [];
   await waiter(api)(objects => {
     sizes.push(objects.size);

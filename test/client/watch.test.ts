@@ -4,13 +4,13 @@ import { test } from 'node:test';
 import { createClient, type WatchEvent } from '../../src/client/index.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { BranchView } from '../../src/model/view.ts';
-import { createBranch } from '../../src/store/branches.ts';
+import { createBranch } from '../../src/rules/branches.ts';
 import { type TestApi, testApi } from '../support/api.ts';
 
 type Event = WatchEvent<BranchView>;
 
-const make = ({ store }: TestApi, name: string) =>
-  createBranch(store, { project: 'default', name, parent: 'main' }).name;
+const make = async ({ store }: TestApi, name: string) =>
+  (await createBranch(store, { project: 'default', name, parent: 'main' })).name;
 
 const brief = (event: Event): string => {
   if (event.type === 'put') return `put ${event.object.name}`;
@@ -43,35 +43,41 @@ test('what is there, then every change', async () => {
   await using api = await testApi();
   await using branches = follow(api);
   assert.deepEqual(await branches.next(3), ['reset', 'put main', 'synced']);
-  const id = make(api, 'fix');
-  api.store.record({ kind: 'branch', name: id, severity: 'info', reason: 'Tested', message: 'Grüße\n\n' });
-  api.store.remove('branch', id);
+  const id = await make(api, 'fix');
+  await api.store.record({
+    kind: 'branch',
+    name: id,
+    severity: 'info',
+    reason: 'Tested',
+    message: 'Grüße\n\n',
+  });
+  await api.store.remove('branch', id);
   assert.deepEqual(await branches.next(3), ['put fix', 'event Tested', 'gone']);
 });
 
 test('a restart of the daemon loses nothing, deletions included', async () => {
   const first = await testApi();
   await using branches = follow(first);
-  const id = make(first, 'fix');
+  const id = await make(first, 'fix');
   assert.deepEqual(await branches.next(4), ['reset', 'put main', 'put fix', 'synced']);
   const waiting = branches.next(2);
   await first[Symbol.asyncDispose]();
-  first.store.remove('branch', id);
-  make(first, 'later');
+  await first.store.remove('branch', id);
+  await make(first, 'later');
   await using second = await restarted(first);
   assert.deepEqual(await waiting, ['gone', 'put later']);
-  make(second, 'more');
+  await make(second, 'more');
   assert.deepEqual(await branches.next(1), ['put more']);
 });
 
 test('after a gap that is too long everything is told again', async () => {
   const first = await testApi();
   await using branches = follow(first);
-  const id = make(first, 'fix');
+  const id = await make(first, 'fix');
   await branches.next(4);
   const waiting = branches.next(3);
   await first[Symbol.asyncDispose]();
-  first.store.remove('branch', id);
+  await first.store.remove('branch', id);
   first.store.since = () => undefined;
   await using _second = await restarted(first);
   assert.deepEqual(await waiting, ['reset', 'put main', 'synced']);

@@ -4,14 +4,14 @@ import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { Address } from '../../src/model/route.ts';
 import { baselineReconciler } from '../../src/reconcile/baseline.ts';
-import { openStore } from '../../src/store/sqlite.ts';
+import { memoryStore } from '../../src/store/memory.ts';
 import { configMap, deploy, deployment, service } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 
 /** Addresses are 127.77.0.1 with the first free port from the Service's own on. */
-function testBaseline() {
+async function testBaseline() {
   const world = memoryWorld();
-  const store = openStore(':memory:');
+  const store = memoryStore();
   const problems = new Map<number, string>();
   const allocate = (_service: string, port: number, taken: readonly Address[]): Address => {
     let free = port;
@@ -31,16 +31,16 @@ function testBaseline() {
     problems,
     look: (name: string) => reconcile(name, new AbortController().signal),
     status: (name: string) => store.get('manifest', name)?.status,
-    remove: (name: string) => void store.modify('manifest', name, () => ({ deleted: true })),
-    [Symbol.dispose]: () => store.close(),
+    remove: (name: string) => store.modify('manifest', name, () => ({ deleted: true })),
+    [Symbol.asyncDispose]: () => store.close(),
   };
 }
 
 describe('a Deployment', () => {
   it('runs, says how it is, and stops when it is to go', async () => {
-    using b = testBaseline();
+    await using b = await testBaseline();
     b.startAs({ ready: false, reason: 'Starting', message: 'wait' });
-    const name = deploy(b.store, deployment('users'));
+    const name = await deploy(b.store, deployment('users'));
     await b.look(name);
     b.become('base.demo.users', { log: ['one', 'two'], restarts: 1 });
     await b.look(name);
@@ -60,7 +60,7 @@ describe('a Deployment', () => {
     await b.look(name);
     assert.deepEqual([b.status(name)?.ready, b.status(name)?.log], [true, undefined]);
     assert.equal(b.workloadsOf.get('base.demo.users')?.spec.owner, 'baseline');
-    b.remove(name);
+    await b.remove(name);
     await b.look(name);
     assert.equal(b.workloadsOf.size, 0);
     assert.equal(b.store.get('manifest', name), undefined);
@@ -68,11 +68,11 @@ describe('a Deployment', () => {
   });
 
   it('gets what its containers refer to', async () => {
-    using b = testBaseline();
+    await using b = await testBaseline();
     const envFrom = [{ configMapRef: { name: 'one' } }, { secretRef: { name: 'three' } }];
     const env = [{ name: 'A', valueFrom: { secretKeyRef: { name: 'two', key: 'k' } } }];
     const metadata = { name: 'two', namespace: 'demo' };
-    const name = deploy(
+    const name = await deploy(
       b.store,
       configMap('one', { a: '1' }),
       configMap('unused', { b: '2' }),
@@ -87,15 +87,15 @@ describe('a Deployment', () => {
   });
 
   it('knows the services: by variable those of its namespace, by name all', async () => {
-    using b = testBaseline();
+    await using b = await testBaseline();
     const other = service('far', { port: 90 });
     const names = [
-      deploy(b.store, service('users', { port: 80 })),
-      deploy(b.store, { ...other, metadata: { ...other.metadata, namespace: 'elsewhere' } }),
+      await deploy(b.store, service('users', { port: 80 })),
+      await deploy(b.store, { ...other, metadata: { ...other.metadata, namespace: 'elsewhere' } }),
     ];
-    deploy(b.store, service('unknown', { port: 70 })); // has no address yet
+    await deploy(b.store, service('unknown', { port: 70 })); // has no address yet
     for (const name of names) await b.look(name);
-    await b.look(deploy(b.store, deployment('users')));
+    await b.look(await deploy(b.store, deployment('users')));
     const { env, hosts } = b.workloadsOf.get('base.demo.users')!.spec.network;
     assert.equal(env.USERS_SERVICE_HOST, '127.77.0.1');
     assert.equal(env.USERS_SERVICE_PORT, '80');
@@ -112,21 +112,21 @@ describe('a Deployment', () => {
 
 describe('a Service', () => {
   it('gets an address for each port and keeps it', async () => {
-    using b = testBaseline();
-    const name = deploy(b.store, service('users', { name: 'a', port: 80 }, { name: 'b', port: 81 }));
+    await using b = await testBaseline();
+    const name = await deploy(b.store, service('users', { name: 'a', port: 80 }, { name: 'b', port: 81 }));
     await b.look(name);
     const addresses = { 80: { host: '127.77.0.1', port: 80 }, 81: { host: '127.77.0.1', port: 81 } };
     assert.deepEqual(b.status(name)?.addresses, addresses);
-    deploy(b.store, service('users', { name: 'b', port: 81 }, { name: 'c', port: 82 }));
+    await deploy(b.store, service('users', { name: 'b', port: 81 }, { name: 'c', port: 82 }));
     await b.look(name);
     assert.deepEqual(b.status(name)?.addresses, { 81: addresses[81], 82: { host: '127.77.0.1', port: 82 } });
   });
 
   it('never gets an address that another one has, nor one of its own ports', async () => {
-    using b = testBaseline();
-    const first = deploy(b.store, service('users', { port: 80 }));
+    await using b = await testBaseline();
+    const first = await deploy(b.store, service('users', { port: 80 }));
     await b.look(first);
-    const second = deploy(b.store, service('orders', { name: 'a', port: 80 }, { name: 'b', port: 81 }));
+    const second = await deploy(b.store, service('orders', { name: 'a', port: 80 }, { name: 'b', port: 81 }));
     await b.look(second);
     assert.deepEqual(
       Object.values(b.status(second)?.addresses ?? {}).map(a => a.port),
@@ -135,8 +135,8 @@ describe('a Service', () => {
   });
 
   it('says when the router cannot open its address', async () => {
-    using b = testBaseline();
-    const name = deploy(b.store, service('users', { port: 80 }));
+    await using b = await testBaseline();
+    const name = await deploy(b.store, service('users', { port: 80 }));
     b.problems.set(80, 'listen EADDRINUSE');
     await b.look(name);
     assert.deepEqual(
@@ -146,14 +146,14 @@ describe('a Service', () => {
     b.problems.clear();
     await b.look(name);
     assert.deepEqual([b.status(name)?.ready, b.status(name)?.reason], [true, 'Listening']);
-    b.remove(name);
+    await b.remove(name);
     await b.look(name);
     assert.equal(b.store.get('manifest', name), undefined);
   });
 
   it('moves on when somebody else holds its address', async () => {
-    using b = testBaseline();
-    const name = deploy(b.store, service('users', { port: 80 }));
+    await using b = await testBaseline();
+    const name = await deploy(b.store, service('users', { port: 80 }));
     await b.look(name);
     const first = b.status(name)!.addresses![80]!;
     b.problems.set(first.port, 'listen EADDRINUSE');
@@ -163,8 +163,8 @@ describe('a Service', () => {
   });
 
   it('says what the runtime could not do', async () => {
-    using b = testBaseline();
-    const name = deploy(b.store, deployment('users'));
+    await using b = await testBaseline();
+    const name = await deploy(b.store, deployment('users'));
     b.trouble.fail('workloads.ensure', new OffshootError('volume/busy', { path: '/p', why: 'in use' }));
     await assert.rejects(b.look(name));
     const { ready, reason, message } = b.status(name)!;
@@ -175,11 +175,11 @@ describe('a Service', () => {
 
 describe('what only waits to be referred to', () => {
   it('is ready at once and goes at once', async () => {
-    using b = testBaseline();
-    const name = deploy(b.store, configMap('one', {}));
+    await using b = await testBaseline();
+    const name = await deploy(b.store, configMap('one', {}));
     await b.look(name);
     assert.deepEqual([b.status(name)?.ready, b.status(name)?.reason], [true, 'Stored']);
-    b.remove(name);
+    await b.remove(name);
     await b.look(name);
     assert.equal(b.store.get('manifest', name), undefined);
   });

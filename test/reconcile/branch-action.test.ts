@@ -3,14 +3,15 @@ import { describe, it } from 'node:test';
 import { until } from '../../src/lib/wait.ts';
 import type { BranchState } from '../../src/model/branch.ts';
 import { type ActionCall, branchActions } from '../../src/reconcile/branch-action.ts';
-import { branchesOf, createBranch, deleteBranch, findBranch } from '../../src/store/branches.ts';
-import { openStore } from '../../src/store/sqlite.ts';
-import { defaultProject } from '../support/documents.ts';
+import { branchesOf, createBranch, deleteBranch, findBranch } from '../../src/rules/branches.ts';
+import { memoryStore } from '../../src/store/memory.ts';
+import { applied, defaultProject } from '../support/documents.ts';
 
 /** The actions on project `default`; what the branch reconciler would do is done by the test. */
-function testActions() {
-  const store = openStore(':memory:');
-  const main = defaultProject(store);
+async function testActions() {
+  const store = memoryStore();
+  const main = await defaultProject(store);
+  for (const sandbox of ['pr-1', 'pr-2']) await applied(store, sandbox);
   const actions = branchActions({ store, gateway: () => ({ host: '127.0.0.1', port: 7432 }) });
   const abort = new AbortController();
   const call = (inputs: ActionCall['inputs'] = {}, more: Partial<ActionCall> = {}): ActionCall => ({
@@ -24,7 +25,7 @@ function testActions() {
     until(() => findBranch(store, 'default', name), { what: `branch ${name}`, deadlineMs: 5_000 });
   const become = async (name: string, state: BranchState, message = '') => {
     const status = { state, reason: 'R', message, conditions: [], observedGeneration: 1 };
-    store.modify('branch', (await appear(name)).name, () => ({ status }));
+    await store.modify('branch', (await appear(name)).name, () => ({ status }));
   };
   return {
     store,
@@ -37,7 +38,7 @@ function testActions() {
     delete: actions['branch/delete'],
     find: (name: string) => findBranch(store, 'default', name),
     names: () => branchesOf(store, 'default').map(b => b.spec.name),
-    [Symbol.dispose]: () => store.close(),
+    [Symbol.asyncDispose]: () => store.close(),
   };
 }
 
@@ -45,7 +46,7 @@ const asOwner = 'sandbox/pr-1';
 
 describe('branch/create', () => {
   it('makes a branch that the sandbox owns, waits for it, and says how to reach it', async () => {
-    using a = testActions();
+    await using a = await testActions();
     const creating = a.create(a.call());
     const made = await a.appear('sb-pr-1');
     assert.deepEqual([made.spec.parent, made.spec.owner], [a.main.name, asOwner]);
@@ -65,8 +66,8 @@ describe('branch/create', () => {
   });
 
   it('takes names from its inputs, an empty one as none, and tells several resources apart', async () => {
-    using a = testActions();
-    createBranch(a.store, { project: 'default', name: 'staging', parent: 'main' });
+    await using a = await testActions();
+    await createBranch(a.store, { project: 'default', name: 'staging', parent: 'main' });
     const wishes = [
       a.call({ 'parent-branch': 'staging', 'branch-name': 'mine', project: 'default' }),
       a.call({ 'parent-branch': '', 'branch-name': '', project: '' }),
@@ -80,8 +81,8 @@ describe('branch/create', () => {
   });
 
   it('takes up a branch that it made before a crash', async () => {
-    using a = testActions();
-    const before = createBranch(a.store, {
+    await using a = await testActions();
+    const before = await createBranch(a.store, {
       project: 'default',
       name: 'sb-pr-1',
       parent: 'main',
@@ -93,24 +94,24 @@ describe('branch/create', () => {
   });
 
   it('waits for an old one of its own that is just going', async () => {
-    using a = testActions();
-    const old = createBranch(a.store, {
+    await using a = await testActions();
+    const old = await createBranch(a.store, {
       project: 'default',
       name: 'sb-pr-1',
       parent: 'main',
       owner: asOwner,
     });
-    deleteBranch(a.store, old, { asOwner });
+    await deleteBranch(a.store, old, { asOwner });
     const creating = a.create(a.call());
     await new Promise(setImmediate);
-    a.store.remove('branch', old.name);
+    await a.store.remove('branch', old.name);
     await a.become('sb-pr-1', 'ready');
     assert.notEqual((await creating)['branch-id'], old.name);
   });
 
   it('never takes a branch of somebody else', async () => {
-    using a = testActions();
-    createBranch(a.store, { project: 'default', name: 'sb-pr-1', parent: 'main' });
+    await using a = await testActions();
+    await createBranch(a.store, { project: 'default', name: 'sb-pr-1', parent: 'main' });
     await assert.rejects(a.create(a.call()), { code: 'branch/exists' });
     await assert.rejects(a.create(a.call({ 'branch-name': 'main' })), { code: 'branch/exists' });
     await assert.rejects(a.create(a.call({ 'branch-name': 'x', 'parent-branch': 'no' })), {
@@ -119,7 +120,7 @@ describe('branch/create', () => {
   });
 
   it('says why a branch failed, and that it has gone', async () => {
-    using a = testActions();
+    await using a = await testActions();
     const failing = a.create(a.call());
     await a.become('sb-pr-1', 'failed', 'the disk is full');
     await assert.rejects(failing, {
@@ -129,12 +130,12 @@ describe('branch/create', () => {
     await a.become('sb-pr-1', 'creating');
     const lost = a.create(a.call());
     await new Promise(setImmediate);
-    a.store.remove('branch', a.find('sb-pr-1')!.name);
+    await a.store.remove('branch', a.find('sb-pr-1')!.name);
     await assert.rejects(lost, { code: 'api/not-found' });
   });
 
   it('stops waiting when it is told to; the branch stays, for its owner to take up or delete', async () => {
-    using a = testActions();
+    await using a = await testActions();
     const creating = a.create(a.call());
     await a.appear('sb-pr-1');
     const stop = new Error('stop');
@@ -146,9 +147,9 @@ describe('branch/create', () => {
 
 describe('branch/delete', () => {
   it('deletes the branch of the sandbox and waits until it is gone; absent is success', async () => {
-    using a = testActions();
+    await using a = await testActions();
     assert.deepEqual(await a.delete(a.call()), {});
-    const mine = createBranch(a.store, {
+    const mine = await createBranch(a.store, {
       project: 'default',
       name: 'sb-pr-1',
       parent: 'main',
@@ -158,18 +159,22 @@ describe('branch/delete', () => {
     const deleting = a.delete(a.call()).then(() => {
       gone = true;
     });
-    await new Promise(setImmediate);
-    assert.ok(a.find('sb-pr-1')?.deletedAt);
+    await until(() => a.find('sb-pr-1')?.deletedAt, { what: 'its delete', deadlineMs: 5_000 });
     assert.equal(gone, false);
-    a.store.remove('branch', mine.name);
+    await a.store.remove('branch', mine.name);
     await deleting;
     assert.deepEqual(a.names(), ['main']);
   });
 
   it('leaves alone what is not of the sandbox, whoever it belongs to', async () => {
-    using a = testActions();
-    createBranch(a.store, { project: 'default', name: 'sb-pr-1', parent: 'main' });
-    createBranch(a.store, { project: 'default', name: 'theirs', parent: 'main', owner: 'sandbox/pr-2' });
+    await using a = await testActions();
+    await createBranch(a.store, { project: 'default', name: 'sb-pr-1', parent: 'main' });
+    await createBranch(a.store, {
+      project: 'default',
+      name: 'theirs',
+      parent: 'main',
+      owner: 'sandbox/pr-2',
+    });
     for (const name of ['sb-pr-1', 'theirs', 'main']) await a.delete(a.call({ 'branch-name': name }));
     assert.deepEqual(
       branchesOf(a.store, 'default').filter(b => b.deletedAt !== undefined),
@@ -178,9 +183,9 @@ describe('branch/delete', () => {
   });
 
   it('does not take a branch from what grows of it', async () => {
-    using a = testActions();
-    createBranch(a.store, { project: 'default', name: 'sb-pr-1', parent: 'main', owner: asOwner });
-    createBranch(a.store, { project: 'default', name: 'child', parent: 'sb-pr-1' });
+    await using a = await testActions();
+    await createBranch(a.store, { project: 'default', name: 'sb-pr-1', parent: 'main', owner: asOwner });
+    await createBranch(a.store, { project: 'default', name: 'child', parent: 'sb-pr-1' });
     await assert.rejects(a.delete(a.call()), { code: 'branch/has-children' });
     assert.equal(a.find('sb-pr-1')?.deletedAt, undefined);
   });

@@ -3,8 +3,8 @@ import { describe, it } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import { branchReconciler } from '../../src/reconcile/branch.ts';
-import { branchGone, createBranch, deleteBranch, deleteProject } from '../../src/store/branches.ts';
-import { openStore } from '../../src/store/sqlite.ts';
+import { branchGone, createBranch, deleteBranch, deleteProject } from '../../src/rules/branches.ts';
+import { memoryStore } from '../../src/store/memory.ts';
 import { defaultProject, testClock } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 
@@ -15,11 +15,11 @@ const noStart = new OffshootError('postgres/start-failed', {
 });
 
 /** Project `default` with its root, and a reconciler; looks happen when the test asks for them. */
-function testBranches() {
+async function testBranches() {
   const world = memoryWorld();
   const clock = testClock();
-  const store = openStore(':memory:', clock.now);
-  const main = defaultProject(store);
+  const store = memoryStore({ now: clock.now });
+  const main = await defaultProject(store);
   const wanted: string[] = [];
   /** What was still there when the sessions of a branch were ended. */
   const dropped: string[] = [];
@@ -55,11 +55,11 @@ function testBranches() {
     /** A child of main that is ready. */
     async readyChild(name = 'child') {
       await reconciler.reconcile(main.name, abort.signal);
-      const child = grow(name);
+      const child = await grow(name);
       await reconciler.reconcile(child.name, abort.signal);
       return child;
     },
-    [Symbol.dispose]: () => store.close(),
+    [Symbol.asyncDispose]: () => store.close(),
   };
 }
 
@@ -68,7 +68,7 @@ const conditions = (status: { conditions: readonly { type: string; status: strin
 
 describe('a root branch', () => {
   it('gets a volume with a new cluster, a server, and a role with a database', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     await b.look(b.main.name);
     const volume = b.disk.get(b.main.name)!;
     assert.deepEqual(volume.record, {
@@ -86,7 +86,7 @@ describe('a root branch', () => {
   });
 
   it('is looked at again without any change', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     await b.look(b.main.name);
     const { version } = b.store.get('branch', b.main.name)!;
     const { pid } = b.running.get(b.main.name)!;
@@ -98,9 +98,9 @@ describe('a root branch', () => {
   });
 
   it('goes with its project', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     await b.look(b.main.name);
-    deleteProject(b.store, 'default');
+    await deleteProject(b.store, 'default');
     await b.look(b.main.name);
     assert.equal(b.store.get('branch', b.main.name), undefined);
     assert.equal(b.disk.size + b.running.size, 0);
@@ -108,8 +108,8 @@ describe('a root branch', () => {
   });
 
   it('needs its project', async () => {
-    using b = testBranches();
-    b.store.remove('project', 'default');
+    await using b = await testBranches();
+    await b.store.remove('project', 'default');
     await assert.rejects(b.look(b.main.name), { code: 'api/not-found' });
     assert.equal(b.disk.size, 0);
   });
@@ -117,7 +117,7 @@ describe('a root branch', () => {
 
 describe('passwords', () => {
   it('reach the server as a verifier only, and are changed when the intent is', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     const child = await b.readyChild();
     const { sql } = b.disk.get(child.name)!.cluster!;
     const verifiers = () => sql.flatMap(s => /^ALTER ROLE "app" PASSWORD '(.*)'$/.exec(s)?.[1] ?? []);
@@ -126,14 +126,14 @@ describe('passwords', () => {
       assert.ok(!sql.join('\n').includes(password), 'the password itself is in a statement');
     assert.match(verifiers().at(-1)!, /^SCRAM-SHA-256\$4096:/);
 
-    b.store.modify('branch', child.name, () => ({ secret: { password: 'another' } }));
+    await b.store.modify('branch', child.name, () => ({ secret: { password: 'another' } }));
     await b.look(child.name);
     assert.equal(verifiers().length, length + 1);
     assert.ok(!sql.join('\n').includes('another'));
   });
 
   it('of the parent and of all other roles end in the child, before it has its own', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     const child = await b.readyChild();
     const { sql } = b.disk.get(child.name)!.cluster!;
     const own = sql.slice(b.disk.get(b.main.name)!.cluster!.sql.length);
@@ -146,10 +146,10 @@ describe('passwords', () => {
 
 describe('a child', () => {
   it('is a copy of its parent that runs by itself', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     await b.look(b.main.name);
     b.disk.get(b.main.name)!.cluster!.databases.add('theirs');
-    const child = b.grow('child');
+    const child = await b.grow('child');
     await b.look(child.name);
     const volume = b.disk.get(child.name)!;
     assert.equal(volume.record.parent, b.main.name);
@@ -161,8 +161,8 @@ describe('a child', () => {
   });
 
   it('says that it waits for a parent that does not run, and asks for that', async () => {
-    using b = testBranches();
-    const child = b.grow('child');
+    await using b = await testBranches();
+    const child = await b.grow('child');
     assert.deepEqual(Object.keys((await b.look(child.name))!), ['again']);
     assert.deepEqual(b.wanted, [b.main.name]);
     const status = b.status(child.name);
@@ -177,7 +177,7 @@ describe('a child', () => {
   });
 
   it('needs its parent only once', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     const child = await b.readyChild();
     b.crash(b.main.name);
     b.crash(child.name);
@@ -194,7 +194,7 @@ describe('a step that fails', () => {
   ];
   for (const { call, seen } of steps) {
     it(`${call}: says why, and is mended by the next look`, async () => {
-      using b = testBranches();
+      await using b = await testBranches();
       b.trouble.fail(call, noStart);
       await assert.rejects(b.look(b.main.name), error => error === noStart);
       const status = b.status(b.main.name);
@@ -215,7 +215,7 @@ describe('a step that fails', () => {
   }
 
   it('because it was stopped is no failure', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     const hanging = b.trouble.hang('servers.ensure');
     const stop = new AbortController();
     const looking = b.look(b.main.name, undefined, stop.signal);
@@ -227,7 +227,7 @@ describe('a step that fails', () => {
   });
 
   it('does not say of a branch that answers that it is only being made', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     await b.look(b.main.name);
     const states: (string | undefined)[] = [];
     b.store.onChange(c => states.push(c.type === 'put' ? b.status(b.main.name).state : c.type));
@@ -239,7 +239,7 @@ describe('a step that fails', () => {
 
 describe('a server that ends', () => {
   it('is asked for and started again; nobody is sent to the old one', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     await b.look(b.main.name);
     const before = await b.awake(b.main.name);
     b.crash(b.main.name);
@@ -254,14 +254,14 @@ describe('a server that ends', () => {
 
 describe('awake', () => {
   it('says where a branch listens', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     await b.look(b.main.name);
     assert.equal((await b.awake(b.main.name)).socket, b.running.get(b.main.name)?.socket);
     assert.deepEqual(b.wanted, []);
   });
 
   it('asks once for a look and waits for a branch that is on its way', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     const waiting = b.awake(b.main.name);
     await b.look(b.main.name);
     assert.equal((await waiting).socket, b.running.get(b.main.name)?.socket);
@@ -269,7 +269,7 @@ describe('awake', () => {
   });
 
   it('does not open before the password is set', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     const admin = b.trouble.hang('servers.admin');
     const looking = b.look(b.main.name);
     await admin.reached;
@@ -283,19 +283,19 @@ describe('awake', () => {
   });
 
   it('knows no branch that is not there or is to go', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     await assert.rejects(b.awake('br0'), { code: 'gateway/branch-unknown' });
     const child = await b.readyChild();
-    deleteBranch(b.store, child);
+    await deleteBranch(b.store, child);
     await assert.rejects(b.awake(child.name), { code: 'gateway/branch-unknown' });
   });
 });
 
 describe('deleting', () => {
   it('ends sessions, then the server, then the volume, and the record last', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     const child = await b.readyChild();
-    deleteBranch(b.store, child);
+    await deleteBranch(b.store, child);
     const server = b.trouble.hang(`servers.remove ${child.name}`);
     const looking = b.look(child.name);
     await server.reached;
@@ -315,15 +315,15 @@ describe('deleting', () => {
   });
 
   it('says when it does not go on, keeps the record, and goes on later', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     const child = await b.readyChild();
-    deleteBranch(b.store, child);
+    await deleteBranch(b.store, child);
     const busy = new OffshootError('volume/busy', { path: '/p', why: 'in use' });
     b.trouble.fail('volumes.remove', busy);
     assert.deepEqual(Object.keys((await b.look(child.name))!), ['again'], 'a delete is never given up');
     assert.deepEqual(Object.keys((await b.look(child.name))!), ['again']);
     assert.deepEqual(
-      b.store.events({ name: child.name, limit: 9 }).map(e => [e.severity, e.reason, e.message]),
+      (await b.store.events({ name: child.name, limit: 9 })).map(e => [e.severity, e.reason, e.message]),
       [
         ['info', 'Ready', 'branch child of project default accepts connections'],
         ['warning', 'DeleteFailed', busy.message],
@@ -340,9 +340,9 @@ describe('deleting', () => {
   });
 
   it('that is stopped is no failure', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     const child = await b.readyChild();
-    deleteBranch(b.store, child);
+    await deleteBranch(b.store, child);
     const hanging = b.trouble.hang('volumes.remove');
     const stop = new AbortController();
     const looking = b.look(child.name, undefined, stop.signal);
@@ -350,18 +350,18 @@ describe('deleting', () => {
     stop.abort(new Error('the daemon stops'));
     await assert.rejects(looking, { message: 'the daemon stops' });
     assert.deepEqual(
-      b.store.events({ name: child.name, limit: 9 }).map(e => e.reason),
+      (await b.store.events({ name: child.name, limit: 9 })).map(e => e.reason),
       ['Ready'],
     );
   });
 
   it('of one that failed does not repeat the old reason', async () => {
-    using b = testBranches();
+    await using b = await testBranches();
     await b.look(b.main.name);
-    const child = b.grow('child');
+    const child = await b.grow('child');
     b.trouble.fail('servers.ensure', new OffshootError('volume/busy', { path: '/p', why: 'in use' }));
     await assert.rejects(b.look(child.name));
-    deleteBranch(b.store, child);
+    await deleteBranch(b.store, child);
     const hanging = b.trouble.hang('servers.remove');
     const looking = b.look(child.name);
     await hanging.reached;
@@ -373,14 +373,14 @@ describe('deleting', () => {
 
   for (const call of ['volumes.ensure', 'servers.ensure', 'servers.admin']) {
     it(`of one whose making was cut off at ${call} leaves nothing`, async () => {
-      using b = testBranches();
+      await using b = await testBranches();
       await b.look(b.main.name);
-      const child = b.grow('child');
+      const child = await b.grow('child');
       const hanging = b.trouble.hang(`${call} ${child.name}`);
       const interrupt = new AbortController();
       const looking = b.look(child.name, undefined, interrupt.signal);
       await hanging.reached;
-      deleteBranch(b.store, child);
+      await deleteBranch(b.store, child);
       interrupt.abort(new Error('the intent changed'));
       await assert.rejects(looking);
       await b.look(child.name);
@@ -392,10 +392,10 @@ describe('deleting', () => {
 });
 
 it('a new reconciler takes up what an old one left', async () => {
-  using b = testBranches();
+  await using b = await testBranches();
   const child = await b.readyChild();
   const { pid } = b.running.get(child.name)!;
-  const half = b.grow('half');
+  const half = await b.grow('half');
   const hanging = b.trouble.hang(`volumes.ensure ${half.name}`);
   const lost = new AbortController();
   const looking = b.look(half.name, b.newReconciler(), lost.signal);

@@ -3,19 +3,19 @@ import { it } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
 import { collect } from '../../src/reconcile/collect.ts';
 import { baselineId, forkId, workloadSpec } from '../../src/reconcile/workload-spec.ts';
-import { openStore } from '../../src/store/sqlite.ts';
+import { memoryStore } from '../../src/store/memory.ts';
 import { applied, defaultProject, deploy, deployment, fork } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 
 /** A world in which Deployment `users`, a sandbox `sb` with a fork of it and branch main are intended, and are there. */
 async function testWorld() {
   const world = memoryWorld();
-  const store = openStore(':memory:');
-  const main = defaultProject(store);
+  const store = memoryStore();
+  const main = await defaultProject(store);
   const abort = new AbortController();
   const ctx = { signal: abort.signal, log: silentLog };
-  deploy(store, deployment('users'));
-  applied(store, 'sb', { forks: [fork('users')] });
+  await deploy(store, deployment('users'));
+  await applied(store, 'sb', { forks: [fork('users')] });
   const volume = (id: string) =>
     world.volumes.ensure(
       id,
@@ -42,22 +42,22 @@ async function testWorld() {
     server,
     run,
     collect: () => collect({ store, ...world }, ctx),
-    [Symbol.dispose]: () => store.close(),
+    [Symbol.asyncDispose]: () => store.close(),
   };
 }
 
 it('leaves what is intended alone, also what is only half made or about to go', async () => {
-  using w = await testWorld();
+  await using w = await testWorld();
   w.disk.get(w.main.name)!.complete = false;
-  w.store.modify('branch', w.main.name, () => ({ deleted: true }));
-  w.store.modify('sandbox', 'sb', () => ({ deleted: true }));
-  w.store.modify('manifest', 'Deployment/demo/users', () => ({ deleted: true }));
+  await w.store.modify('branch', w.main.name, () => ({ deleted: true }));
+  await w.store.modify('sandbox', 'sb', () => ({ deleted: true }));
+  await w.store.modify('manifest', 'Deployment/demo/users', () => ({ deleted: true }));
   assert.deepEqual(await w.collect(), { removed: [], orphans: [] });
   assert.deepEqual([w.disk.size, w.running.size, w.workloadsOf.size, w.stepsRunning.size], [1, 1, 2, 1]);
 });
 
 it('removes what nothing in the store asks for', async () => {
-  using w = await testWorld();
+  await using w = await testWorld();
   await w.server('br-lost');
   w.disk.get('br-lost')!.complete = false;
   await w.run(baselineId('demo', 'gone'), 'baseline');
@@ -79,7 +79,7 @@ it('removes what nothing in the store asks for', async () => {
 });
 
 it('only reports a complete volume of no branch: data is never removed on a guess', async () => {
-  using w = await testWorld();
+  await using w = await testWorld();
   await w.server('br-lost');
   assert.deepEqual(await w.collect(), { removed: ['server br-lost'], orphans: ['br-lost'] });
   assert.equal(w.disk.get('br-lost')?.complete, true);
@@ -87,7 +87,7 @@ it('only reports a complete volume of no branch: data is never removed on a gues
 });
 
 it('goes on with the rest when one thing cannot be removed', async () => {
-  using w = await testWorld();
+  await using w = await testWorld();
   await w.server('br-lost');
   w.disk.get('br-lost')!.complete = false;
   await w.run(forkId('gone', 'demo', 'users'), 'sandbox/gone');
@@ -100,7 +100,7 @@ it('goes on with the rest when one thing cannot be removed', async () => {
 });
 
 it('stops when it is told to', async () => {
-  using w = await testWorld();
+  await using w = await testWorld();
   await w.server('br-lost');
   await w.run(forkId('gone', 'demo', 'users'), 'sandbox/gone');
   const removing = w.trouble.hang('servers.remove');

@@ -3,7 +3,7 @@ import { it } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
 import { forkEnvironment, forkRunner } from '../../src/reconcile/forks.ts';
 import { forkId } from '../../src/reconcile/workload-spec.ts';
-import { openStore } from '../../src/store/sqlite.ts';
+import { memoryStore } from '../../src/store/memory.ts';
 import {
   applied,
   configMap,
@@ -20,22 +20,22 @@ import { memoryWorld } from '../support/memory-drivers.ts';
 const running = { ready: true, reason: 'Running', message: 'runs' };
 
 /** Sandbox `sb` with forks of `users` and, named `mine`, of `orders`; its resource is there and `users` answers at port 1. */
-function testSandbox() {
-  const store = openStore(':memory:');
+async function testSandbox() {
+  const store = memoryStore();
   const envFrom = [{ configMapRef: { name: 'colours' } }];
-  deploy(
+  await deploy(
     store,
     configMap('colours', { COLOUR: 'red' }),
     deployment('users', { envFrom }),
     deployment('orders'),
   );
-  const name = deploy(store, service('users', { port: 80 }));
-  store.modify('manifest', name, () => ({
+  const name = await deploy(store, service('users', { port: 80 }));
+  await store.modify('manifest', name, () => ({
     status: { ...running, observedGeneration: 1, addresses: { 80: { host: '127.77.0.1', port: 80 } } },
   }));
-  install(store, 'table', tablePlugin);
+  await install(store, 'table', tablePlugin);
   const expression = '{{.Service.Host}}:{{.Service.Port}}';
-  applied(store, 'sb', {
+  await applied(store, 'sb', {
     resources: [{ name: 'db', plugin: 'table' }],
     forks: [
       fork('users', {
@@ -45,7 +45,7 @@ function testSandbox() {
       { ...fork('orders', { USERS: { fork: { forkOf: forkOf('users'), expression } } }), name: 'mine' },
     ],
   });
-  store.modify('sandbox', 'sb', ({ secret }) => ({
+  await store.modify('sandbox', 'sb', ({ secret }) => ({
     secret: {
       ...secret,
       resources: {
@@ -78,12 +78,12 @@ function testSandbox() {
     store,
     sandbox,
     environment: (workload?: string) => forkEnvironment(store, sandbox(), workload),
-    [Symbol.dispose]: () => store.close(),
+    [Symbol.asyncDispose]: () => store.close(),
   };
 }
 
-it('is what the container declares, with every reference resolved', () => {
-  using s = testSandbox();
+it('is what the container declares, with every reference resolved', async () => {
+  await using s = await testSandbox();
   const { routingKey } = s.sandbox().secret;
   assert.deepEqual(s.environment('users'), {
     COLOUR: 'red',
@@ -96,32 +96,32 @@ it('is what the container declares, with every reference resolved', () => {
   });
 });
 
-it('is of the first fork unless one is named, by its own name or by that of its workload', () => {
-  using s = testSandbox();
+it('is of the first fork unless one is named, by its own name or by that of its workload', async () => {
+  await using s = await testSandbox();
   assert.deepEqual(s.environment(), s.environment('users'));
   assert.equal(s.environment('mine').USERS, '127.0.0.1:1');
   assert.deepEqual(s.environment('orders'), s.environment('mine'));
 });
 
-it('needs a fork, its baseline, and the address of a fork that it names', () => {
-  using s = testSandbox();
+it('needs a fork, its baseline, and the address of a fork that it names', async () => {
+  await using s = await testSandbox();
   assert.throws(() => s.environment('other'), {
     code: 'api/not-found',
     hint: 'its forks are: users, orders',
   });
-  s.store.modify('sandbox', 'sb', ({ status }) => ({ status: { ...status!, forks: [] } }));
+  await s.store.modify('sandbox', 'sb', ({ status }) => ({ status: { ...status!, forks: [] } }));
   assert.throws(() => s.environment('mine'), { code: 'fork/reference-missing' });
-  s.store.remove('manifest', 'Deployment/demo/users');
+  await s.store.remove('manifest', 'Deployment/demo/users');
   assert.throws(() => s.environment('users'), { code: 'sandbox/baseline-missing' });
 });
 
 it('waits for the address of a fork that it names, and says for which', async () => {
   const world = memoryWorld();
-  const store = openStore(':memory:');
-  deploy(store, deployment('users'), deployment('web'));
+  const store = memoryStore();
+  await deploy(store, deployment('users'), deployment('web'));
   const expression = '{{.Service.Host}}:{{.Service.Port}}';
   const named = fork('web', { USERS: { fork: { forkOf: forkOf('users'), expression } } });
-  const sandbox = applied(store, 'sb', { forks: [named, fork('users')] });
+  const sandbox = await applied(store, 'sb', { forks: [named, fork('users')] });
   const forks = forkRunner({ store, workloads: world.workloads });
   const ctx = { signal: AbortSignal.timeout(10_000), log: silentLog };
   const reasons = async () => (await forks.ensure(sandbox, ctx)).map(f => f.reason);
@@ -137,5 +137,5 @@ it('waits for the address of a fork that it names, and says for which', async ()
   );
   world.become(id, { ports, ready: true, reason: 'Running', message: '' });
   assert.deepEqual(await reasons(), ['Running', 'Running']);
-  store.close();
+  await store.close();
 });

@@ -6,10 +6,10 @@ import { until } from '../../src/lib/wait.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { Address } from '../../src/model/route.ts';
 import { createLoop, type Loop } from '../../src/reconcile/loop.ts';
-import { createBranch, deleteBranch, deleteProject, findBranch } from '../../src/store/branches.ts';
+import { createBranch, deleteBranch, deleteProject, findBranch } from '../../src/rules/branches.ts';
+import { deleteSandbox } from '../../src/rules/sandboxes.ts';
 import type { Kind, Store, Stored } from '../../src/store/contract.ts';
-import { deleteSandbox } from '../../src/store/sandboxes.ts';
-import { openStore } from '../../src/store/sqlite.ts';
+import { memoryStore } from '../../src/store/memory.ts';
 import { whenObject } from '../../src/store/wait.ts';
 import {
   applied,
@@ -56,10 +56,10 @@ function loopOn(
  */
 async function testLoop(baseMs = 1) {
   const world = memoryWorld();
-  const store = openStore(':memory:');
-  const main = defaultProject(store);
-  install(store, 'table', tablePlugin);
-  install(store, 'branch', branchPlugin);
+  const store = memoryStore();
+  const main = await defaultProject(store);
+  await install(store, 'table', tablePlugin);
+  await install(store, 'branch', branchPlugin);
   const problems = new Map<number, string>();
   const loop = loopOn(store, world, { problems, baseMs });
   await loop.start();
@@ -93,7 +93,7 @@ async function testLoop(baseMs = 1) {
         ?.spec.deployment.spec.template.spec.containers[0]?.env?.find(e => e.name === name)?.value,
     async [Symbol.asyncDispose]() {
       await loop.close();
-      store.close();
+      await store.close();
     },
   };
 }
@@ -106,18 +106,18 @@ describe('a change in the store', () => {
   it('reaches the reconciler of its object, up to its end', async () => {
     await using l = await testLoop();
     await l.branchReady(l.main.name);
-    const name = deploy(l.store, deployment('users'));
+    const name = await deploy(l.store, deployment('users'));
     await l.manifestSays(name, 'Running');
-    applied(l.store, 'sb', { resources: [{ name: 'db', plugin: 'table' }], forks: [fork('users')] });
+    await applied(l.store, 'sb', { resources: [{ name: 'db', plugin: 'table' }], forks: [fork('users')] });
     await l.sandboxReady('sb');
     assert.deepEqual([...l.workloadsOf.keys()], [usersBase, usersFork]);
     assert.deepEqual([...l.things], ['table']);
 
-    deleteSandbox(l.store, 'sb', { force: false });
+    await deleteSandbox(l.store, 'sb', { force: false });
     await l.gone('sandbox', 'sb');
-    l.store.modify('manifest', name, () => ({ deleted: true }));
+    await l.store.modify('manifest', name, () => ({ deleted: true }));
     await l.gone('manifest', name);
-    deleteProject(l.store, 'default');
+    await deleteProject(l.store, 'default');
     await l.gone('project', 'default');
     assert.deepEqual(
       [l.workloadsOf.size, l.things.size, l.disk.size, l.running.size, l.store.list('branch').length],
@@ -127,7 +127,7 @@ describe('a change in the store', () => {
 
   it('of a ConfigMap restarts what refers to it, in the baseline and in forks, and nothing else', async () => {
     await using l = await testLoop();
-    deploy(
+    await deploy(
       l.store,
       configMap('colours', { COLOUR: 'red' }),
       deployment('users', usesColour),
@@ -135,9 +135,9 @@ describe('a change in the store', () => {
     );
     await l.manifestSays('Deployment/demo/orders', 'Running');
     await l.manifestSays('Deployment/demo/users', 'Running');
-    applied(l.store, 'sb', { forks: [fork('users'), fork('orders')] });
+    await applied(l.store, 'sb', { forks: [fork('users'), fork('orders')] });
     await l.sandboxReady('sb');
-    deploy(l.store, configMap('colours', { COLOUR: 'blue' }));
+    await deploy(l.store, configMap('colours', { COLOUR: 'blue' }));
     const colour = (id: string) => l.workloadsOf.get(id)?.spec.refs.configMaps['demo/colours']?.COLOUR;
     await l.eventually('both know', () => colour(usersBase) === 'blue' && colour(usersFork) === 'blue');
     const starts = ['base.demo.orders', 'sb-sb.demo.orders'].map(id => l.workloadsOf.get(id)?.starts);
@@ -146,14 +146,14 @@ describe('a change in the store', () => {
 
   it('that gives a Service an address is in the network of all workloads, and so is its end', async () => {
     await using l = await testLoop();
-    deploy(l.store, deployment('users'), deployment('orders'));
-    applied(l.store, 'sb', { forks: [fork('users')] });
+    await deploy(l.store, deployment('users'), deployment('orders'));
+    await applied(l.store, 'sb', { forks: [fork('users')] });
     await l.sandboxReady('sb');
     const port = (id: string) => l.workloadsOf.get(id)?.spec.network.env.ORDERS_SERVICE_PORT;
     const all = [usersBase, 'base.demo.orders', usersFork];
-    const name = deploy(l.store, service('orders', { port: 80 }));
+    const name = await deploy(l.store, service('orders', { port: 80 }));
     await l.eventually('all know it', () => all.every(id => port(id) === '80'));
-    l.store.modify('manifest', name, () => ({ deleted: true }));
+    await l.store.modify('manifest', name, () => ({ deleted: true }));
     await l.eventually('all forget it', () =>
       all.every(id => l.workloadsOf.has(id) && port(id) === undefined),
     );
@@ -161,15 +161,15 @@ describe('a change in the store', () => {
 
   it('of an address reaches forks also when it comes late', async () => {
     await using l = await testLoop();
-    deploy(l.store, deployment('users'));
-    applied(l.store, 'sb', { forks: [fork('users')] });
+    await deploy(l.store, deployment('users'));
+    await applied(l.store, 'sb', { forks: [fork('users')] });
     await l.sandboxReady('sb');
     // As many as are looked at at once, so that the Service must wait.
     const busy = Array.from({ length: 16 }, (_, i) => deployment(`busy${i}`));
     const hanging = busy.map(d => l.trouble.hang(`workloads.ensure base.demo.${d.metadata.name}`));
-    deploy(l.store, ...busy);
+    await deploy(l.store, ...busy);
     await Promise.all(hanging.map(h => h.reached));
-    deploy(l.store, service('orders', { port: 80 }));
+    await deploy(l.store, service('orders', { port: 80 }));
     for (let i = 0; i < 10; i++) await new Promise(setImmediate);
     const port = () => l.workloadsOf.get(usersFork)?.spec.network.env.ORDERS_SERVICE_PORT;
     assert.equal(port(), undefined);
@@ -179,34 +179,38 @@ describe('a change in the store', () => {
 
   it('of a Deployment changes its forks', async () => {
     await using l = await testLoop();
-    deploy(l.store, deployment('users'));
-    applied(l.store, 'sb', { forks: [fork('users')] });
+    await deploy(l.store, deployment('users'));
+    await applied(l.store, 'sb', { forks: [fork('users')] });
     await l.sandboxReady('sb');
-    deploy(l.store, deployment('users', { env: [{ name: 'NEW', value: 'yes' }] }));
+    await deploy(l.store, deployment('users', { env: [{ name: 'NEW', value: 'yes' }] }));
     await l.eventually('the fork has it', () => l.env(usersFork, 'NEW') === 'yes');
   });
 
   it('that brings the baseline mends a fork that missed it', async () => {
     await using l = await testLoop();
-    deploy(l.store, deployment('users'));
-    const sandbox = applied(l.store, 'sb', { forks: [fork('users')] });
+    await deploy(l.store, deployment('users'));
+    const sandbox = await applied(l.store, 'sb', { forks: [fork('users')] });
     await l.sandboxReady('sb');
-    l.store.remove('manifest', 'Deployment/demo/users');
+    await l.store.remove('manifest', 'Deployment/demo/users');
     l.loop.enqueue('sandbox', sandbox.name);
     assert.equal((await l.sandboxSays('sb', 'SandboxBaselineMissing')).failed, true);
-    deploy(l.store, deployment('users'));
+    await deploy(l.store, deployment('users'));
     await l.sandboxReady('sb');
   });
 
   it('of an image mends what could not run', async () => {
     await using l = await testLoop();
     l.unknownImages.add('users:1');
-    deploy(l.store, deployment('users'));
-    applied(l.store, 'sb', { forks: [fork('users')] });
+    await deploy(l.store, deployment('users'));
+    await applied(l.store, 'sb', { forks: [fork('users')] });
     await l.manifestSays('Deployment/demo/users', 'ImageUnknown');
     assert.equal((await l.sandboxSays('sb', 'ImageUnknown')).failed, true);
     l.unknownImages.clear();
-    l.store.create('image', 'users', { spec: { dir: '/', command: ['true'] }, status: null, secret: null });
+    await l.store.create('image', 'users', {
+      spec: { dir: '/', command: ['true'] },
+      status: null,
+      secret: null,
+    });
     await l.manifestSays('Deployment/demo/users', 'Running');
     await l.sandboxReady('sb');
   });
@@ -217,14 +221,14 @@ describe('a change in the store', () => {
     const sets = () =>
       l.disk.get(l.main.name)!.cluster!.sql.filter(s => s.startsWith('ALTER ROLE "app" PASSWORD')).length;
     const before = sets();
-    l.store.modify('branch', l.main.name, () => ({ secret: { password: 'another' } }));
+    await l.store.modify('branch', l.main.name, () => ({ secret: { password: 'another' } }));
     await l.eventually('it is set', () => sets() === before + 1);
   });
 
   it('that is only what we saw ourselves wakes nobody', async () => {
     await using l = await testLoop();
-    deploy(l.store, deployment('users'));
-    applied(l.store, 'sb', { forks: [fork('users')] });
+    await deploy(l.store, deployment('users'));
+    await applied(l.store, 'sb', { forks: [fork('users')] });
     await l.sandboxReady('sb');
     await l.branchReady(l.main.name);
     await l.manifestSays('Deployment/demo/users', 'Running');
@@ -237,8 +241,8 @@ describe('a change in the store', () => {
 describe('a change in the world', () => {
   it('of a workload is seen in status, of the baseline as of forks', async () => {
     await using l = await testLoop();
-    deploy(l.store, deployment('users'));
-    applied(l.store, 'sb', { forks: [fork('users')] });
+    await deploy(l.store, deployment('users'));
+    await applied(l.store, 'sb', { forks: [fork('users')] });
     await l.sandboxReady('sb');
     l.become(usersBase, { ready: false, reason: 'ProbeFailing' });
     l.become(usersFork, { ready: false, reason: 'CrashLoopBackOff' });
@@ -260,7 +264,7 @@ describe('a change in the world', () => {
 
   it('that the router tells of an address is in the status of its Service', async () => {
     await using l = await testLoop();
-    const name = deploy(l.store, service('users', { port: 80 }));
+    const name = await deploy(l.store, service('users', { port: 80 }));
     await l.manifestSays(name, 'Listening');
     l.problems.set(80, 'in use');
     l.loop.enqueue('manifest', name);
@@ -273,13 +277,13 @@ describe('routes', () => {
     await using l = await testLoop();
     const versions: number[] = [];
     const stop = l.loop.routes.subscribe(table => versions.push(table.version));
-    deploy(l.store, deployment('users'), service('users', { port: 80, targetPort: 3000 }));
-    const { secret } = applied(l.store, 'sb', { forks: [fork('users')] });
+    await deploy(l.store, deployment('users'), service('users', { port: 80, targetPort: 3000 }));
+    const { secret } = await applied(l.store, 'sb', { forks: [fork('users')] });
     const target = () => l.loop.routes.current().destinations['svc:demo/users:80']?.forks[secret.routingKey];
     assert.equal(target()?.ready, false, 'a fork that is only wished for is known already');
     await l.sandboxReady('sb');
     assert.equal(target()?.ready, true);
-    deleteSandbox(l.store, 'sb', { force: false });
+    await deleteSandbox(l.store, 'sb', { force: false });
     assert.equal(target()?.ready, false);
     await l.gone('sandbox', 'sb');
     assert.equal(target(), undefined);
@@ -289,7 +293,7 @@ describe('routes', () => {
     );
     stop();
     const { length } = versions;
-    deploy(l.store, deployment('orders'));
+    await deploy(l.store, deployment('orders'));
     assert.equal(versions.length, length);
   });
 });
@@ -300,8 +304,8 @@ describe('sandboxes with branches', () => {
 
   it('get a branch of their own, and it goes with them', async () => {
     await using l = await testLoop();
-    deploy(l.store, deployment('users'));
-    applied(l.store, 'sb', { ...database, forks: [fork('users', env)] });
+    await deploy(l.store, deployment('users'));
+    await applied(l.store, 'sb', { ...database, forks: [fork('users', env)] });
     await l.sandboxReady('sb');
     const branch = findBranch(l.store, 'default', 'sb-sb')!;
     assert.equal(
@@ -309,7 +313,7 @@ describe('sandboxes with branches', () => {
       `postgresql://app.${branch.name}:${branch.secret.password}@127.0.0.1:7432/app`,
     );
     assert.equal(l.disk.get(branch.name)?.record.parent, l.main.name);
-    deleteSandbox(l.store, 'sb', { force: false });
+    await deleteSandbox(l.store, 'sb', { force: false });
     await l.gone('sandbox', 'sb');
     assert.deepEqual([...l.disk.keys()], [l.main.name]);
     assert.equal(findBranch(l.store, 'default', 'sb-sb'), undefined);
@@ -318,10 +322,10 @@ describe('sandboxes with branches', () => {
   it('may be many at once', async () => {
     await using l = await testLoop();
     const names = Array.from({ length: 40 }, (_, i) => `s${i}`);
-    for (const name of names) applied(l.store, name, database);
+    for (const name of names) await applied(l.store, name, database);
     await Promise.all(names.map(l.sandboxReady));
     assert.equal(l.running.size, 41);
-    for (const name of names) deleteSandbox(l.store, name, { force: false });
+    for (const name of names) await deleteSandbox(l.store, name, { force: false });
     await Promise.all(names.map(name => l.gone('sandbox', name)));
     assert.deepEqual([...l.running.keys()], [l.main.name]);
   });
@@ -329,11 +333,11 @@ describe('sandboxes with branches', () => {
   it('wait with their end for what others grew from it, and say so; then they go at once', async () => {
     await using l = await testLoop(3_600_000);
     await l.branchReady(l.main.name);
-    applied(l.store, 'sb', database);
+    await applied(l.store, 'sb', database);
     await l.sandboxReady('sb');
-    const child = createBranch(l.store, { project: 'default', name: 'precious', parent: 'sb-sb' });
+    const child = await createBranch(l.store, { project: 'default', name: 'precious', parent: 'sb-sb' });
     await l.branchReady(child.name);
-    deleteSandbox(l.store, 'sb', { force: false });
+    await deleteSandbox(l.store, 'sb', { force: false });
     const { message } = await l.sandboxSays('sb', 'SandboxUndoFailed');
     assert.match(message, /branch "sb-sb" has children: precious/);
     assert.ok(l.running.has(child.name) && l.disk.get(child.name)?.complete);
@@ -341,19 +345,19 @@ describe('sandboxes with branches', () => {
       (await l.loop.awake(child.name, AbortSignal.timeout(10_000))).socket,
       l.running.get(child.name)?.socket,
     );
-    deleteBranch(l.store, child);
+    await deleteBranch(l.store, child);
     await l.gone('sandbox', 'sb');
     assert.deepEqual([...l.disk.keys()], [l.main.name]);
   });
 
   it('never touch a branch of that name which is not theirs', async () => {
     await using l = await testLoop();
-    const own = createBranch(l.store, { project: 'default', name: 'sb-sb', parent: 'main' });
+    const own = await createBranch(l.store, { project: 'default', name: 'sb-sb', parent: 'main' });
     await l.branchReady(own.name);
-    applied(l.store, 'sb', database);
+    await applied(l.store, 'sb', database);
     const status = await l.sandboxSays('sb', 'ResourceFailed');
     assert.match(status.message, /branch "sb-sb" already exists in project "default"/);
-    deleteSandbox(l.store, 'sb', { force: false });
+    await deleteSandbox(l.store, 'sb', { force: false });
     await l.gone('sandbox', 'sb');
     assert.equal(l.store.get('branch', own.name)?.deletedAt, undefined);
     assert.equal(l.disk.get(own.name)?.complete, true);
@@ -364,9 +368,9 @@ describe('sandboxes with branches', () => {
     await l.branchReady(l.main.name);
     const full = new OffshootError('volume/no-space', { id: 'x', where: '/', freeMib: 1, needMib: 2 });
     l.trouble.fail('volumes.ensure', full);
-    applied(l.store, 'sb', database);
+    await applied(l.store, 'sb', database);
     await l.sandboxSays('sb', 'ResourceRetrying');
-    deleteSandbox(l.store, 'sb', { force: false });
+    await deleteSandbox(l.store, 'sb', { force: false });
     await l.gone('sandbox', 'sb');
     assert.deepEqual([...l.disk.keys()], [l.main.name]);
   });
@@ -376,21 +380,21 @@ describe('deleting', () => {
   it('does not wait for a create that takes long', async () => {
     await using l = await testLoop();
     const making = l.trouble.hang('steps.run sb.db.create.make');
-    applied(l.store, 'sb', { resources: [{ name: 'db', plugin: 'table' }] });
+    await applied(l.store, 'sb', { resources: [{ name: 'db', plugin: 'table' }] });
     await making.reached;
-    deleteSandbox(l.store, 'sb', { force: false });
+    await deleteSandbox(l.store, 'sb', { force: false });
     await l.gone('sandbox', 'sb');
     assert.equal(l.stepsRunning.size, 0);
   });
 
   it('by force gives up on an undoing that hangs', async () => {
     await using l = await testLoop();
-    applied(l.store, 'sb', { resources: [{ name: 'db', plugin: 'table' }] });
+    await applied(l.store, 'sb', { resources: [{ name: 'db', plugin: 'table' }] });
     await l.sandboxReady('sb');
     const undoing = l.trouble.hang('steps.run sb.db.delete.unmake');
-    deleteSandbox(l.store, 'sb', { force: false });
+    await deleteSandbox(l.store, 'sb', { force: false });
     await undoing.reached;
-    deleteSandbox(l.store, 'sb', { force: true });
+    await deleteSandbox(l.store, 'sb', { force: true });
     await l.gone('sandbox', 'sb');
   });
 });
@@ -398,29 +402,29 @@ describe('deleting', () => {
 describe('a loop that starts', () => {
   it('takes up what was begun, finishes what was to go, and removes what nobody asks for', async () => {
     const world = memoryWorld();
-    const store = openStore(':memory:');
+    const store = memoryStore();
     await using stack = new AsyncDisposableStack();
     stack.defer(() => store.close());
-    const main = defaultProject(store);
-    install(store, 'slow', {
+    const main = await defaultProject(store);
+    await install(store, 'slow', {
       create: [
         step('make', 'make table\noutput id table'),
         step('fill', 'output id x', tablePlugin.delete![0]!.inputs),
       ],
       delete: tablePlugin.delete!,
     });
-    deploy(store, deployment('users'));
+    await deploy(store, deployment('users'));
     const first = loopOn(store, world);
     await first.start();
     const filling = world.trouble.hang('steps.run sb.db.create.fill');
-    applied(store, 'sb', { resources: [{ name: 'db', plugin: 'slow' }], forks: [fork('users')] });
-    applied(store, 'old', { forks: [fork('users')] });
+    await applied(store, 'sb', { resources: [{ name: 'db', plugin: 'slow' }], forks: [fork('users')] });
+    await applied(store, 'old', { forks: [fork('users')] });
     await filling.reached;
     const signal = AbortSignal.timeout(10_000);
     await first.awake(main.name, signal);
     await whenObject(store, 'manifest', 'Deployment/demo/users', o => o?.status?.ready || undefined, signal);
     await first.close();
-    deleteSandbox(store, 'old', { force: false });
+    await deleteSandbox(store, 'old', { force: false });
     world.trouble.mend('steps.run sb.db.create.fill');
     const lost = 'sb-lost.demo.users';
     world.workloadsOf.set(lost, world.workloadsOf.get(usersBase)!);
@@ -441,20 +445,20 @@ describe('a loop that starts', () => {
 
   it('does not fail because of what it cannot collect', async () => {
     const world = memoryWorld();
-    const store = openStore(':memory:');
+    const store = memoryStore();
     world.trouble.fail('servers.list', new Error('no'));
     const loop = loopOn(store, world);
     await loop.start();
     assert.deepEqual(loop.leftovers(), { removed: [], orphans: [] });
     await loop.close();
-    store.close();
+    await store.close();
   });
 });
 
 it('a loop that is closed does nothing more, and nothing that it left undone is said to have failed', async () => {
   const l = await testLoop();
   const making = l.trouble.hang('steps.run');
-  applied(l.store, 'sb', { resources: [{ name: 'db', plugin: 'table' }] });
+  await applied(l.store, 'sb', { resources: [{ name: 'db', plugin: 'table' }] });
   await making.reached;
   await l.loop.close();
   const sandbox = l.store.get('sandbox', 'sb')!;
@@ -464,8 +468,8 @@ it('a loop that is closed does nothing more, and nothing that it left undone is 
   );
   assert.notEqual(sandbox.status?.failed, true);
   const version = l.store.version();
-  deploy(l.store, deployment('users'));
+  await deploy(l.store, deployment('users'));
   for (let i = 0; i < 10; i++) await new Promise(setImmediate);
   assert.equal(l.store.version(), version + 1);
-  l.store.close();
+  await l.store.close();
 });

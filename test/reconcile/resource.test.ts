@@ -6,7 +6,7 @@ import { OffshootError } from '../../src/model/errors.ts';
 import type { PluginSpec } from '../../src/model/plugin.ts';
 import type { ResourceRecord } from '../../src/model/resource-record.ts';
 import { resourceRunner } from '../../src/reconcile/resource.ts';
-import { openStore } from '../../src/store/sqlite.ts';
+import { memoryStore } from '../../src/store/memory.ts';
 import { applied, input, install, step, tablePlugin, testClock } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 
@@ -18,15 +18,19 @@ const failed = new OffshootError(
 const timeout = new OffshootError('step/timeout', { step: 's' });
 
 /** A sandbox `sb` with one resource, `db`, of this plugin. */
-function testResource(plugin: PluginSpec, params: Readonly<Record<string, string>> = {}, stepMs = 60_000) {
+async function testResource(
+  plugin: PluginSpec,
+  params: Readonly<Record<string, string>> = {},
+  stepMs = 60_000,
+) {
   const world = memoryWorld();
   const clock = testClock();
-  const store = openStore(':memory:', clock.now);
-  install(store, 'p', plugin);
+  const store = memoryStore({ now: clock.now });
+  await install(store, 'p', plugin);
   const spec = (more: object = {}) => ({
     resources: [{ name: 'db', plugin: 'p', params: { ...params, ...more } }],
   });
-  applied(store, 'sb', spec());
+  await applied(store, 'sb', spec());
   const abort = new AbortController();
   const sandbox = () => store.get('sandbox', 'sb')!;
   const resource = () => sandbox().spec.resources![0]!;
@@ -58,7 +62,7 @@ function testResource(plugin: PluginSpec, params: Readonly<Record<string, string
       Object.fromEntries(
         Object.entries(sandbox().secret.resources.db![workflow]).map(([name, s]) => [name, s.state]),
       ),
-    [Symbol.dispose]: () => store.close(),
+    [Symbol.asyncDispose]: () => store.close(),
   };
 }
 
@@ -85,7 +89,7 @@ const diamond: PluginSpec = {
 
 describe('creating', () => {
   it('runs steps as their inputs ask for, and passes outputs and params on', async () => {
-    using r = testResource(diamond, { range: 'ten' });
+    await using r = await testResource(diamond, { range: 'ten' });
     const record = await r.create();
     assert.equal(record.phase, 'created');
     assert.deepEqual(r.stepsDone, [id('network'), id('disk'), id('account'), id('server')]);
@@ -100,7 +104,7 @@ describe('creating', () => {
   });
 
   it('runs the steps of a layer at once', async () => {
-    using r = testResource(diamond, { range: 'ten' });
+    await using r = await testResource(diamond, { range: 'ten' });
     const disk = r.trouble.hang(`steps.run ${id('disk')}`);
     const account = r.trouble.hang(`steps.run ${id('account')}`);
     const creating = r.create();
@@ -112,7 +116,7 @@ describe('creating', () => {
   });
 
   it('tells scripts about the sandbox and how to reach us; an input that nobody gave is empty', async () => {
-    using r = testResource({
+    await using r = await testResource({
       create: [
         step(
           'say',
@@ -138,7 +142,7 @@ describe('creating', () => {
   });
 
   it('writes each step down before it begins and after it ended', async () => {
-    using r = testResource(diamond);
+    await using r = await testResource(diamond);
     const server = r.trouble.hang(`steps.run ${id('server')}`);
     const creating = r.create();
     await server.reached;
@@ -156,27 +160,27 @@ describe('creating', () => {
   });
 
   it('does nothing more for a resource that is there', async () => {
-    using r = testResource(tablePlugin);
+    await using r = await testResource(tablePlugin);
     const first = await r.create();
     assert.deepEqual(await r.create(), first);
     assert.deepEqual(r.stepsDone, [id('make')]);
   });
 
   it('without steps is done at once', async () => {
-    using r = testResource({});
+    await using r = await testResource({});
     assert.equal((await r.create()).phase, 'created');
   });
 
   it('says that its plugin has gone', async () => {
-    using r = testResource(tablePlugin);
-    r.store.remove('plugin', 'p@0.0.0');
+    await using r = await testResource(tablePlugin);
+    await r.store.remove('plugin', 'p@0.0.0');
     await assert.rejects(r.create(), { code: 'sandbox/plugin-missing' });
   });
 });
 
 describe('a step that fails', () => {
   it('lets its layer end, and what was begun is undone, with the outputs that there are', async () => {
-    using r = testResource(diamond, { range: 'ten' });
+    await using r = await testResource(diamond, { range: 'ten' });
     r.trouble.fail(`steps.run ${id('disk')}`, failed);
     const record = await r.create();
     assert.deepEqual(r.stepsDone, [
@@ -207,7 +211,7 @@ describe('a step that fails', () => {
   });
 
   it('is not undone by steps that have nothing to undo, nor by those that need what they would say', async () => {
-    using r = testResource({
+    await using r = await testResource({
       create: [step('first', 'make a\noutput id a'), step('second', 'output id b', [input('a', 'first')])],
       delete: [
         step('find', 'output id $second', [input('second', 'second')]),
@@ -222,7 +226,7 @@ describe('a step that fails', () => {
   });
 
   it('is undone also by delete steps that read nothing', async () => {
-    using r = testResource({
+    await using r = await testResource({
       create: [step('make', 'make table')],
       delete: [step('unmake', 'remove table')],
     });
@@ -232,21 +236,21 @@ describe('a step that fails', () => {
   });
 
   it('is not tried again until the document changes, when that cannot help', async () => {
-    using r = testResource(tablePlugin);
+    await using r = await testResource(tablePlugin);
     r.trouble.fail(`steps.run ${id('make')}`, failed);
     await r.create();
     r.trouble.mend(`steps.run ${id('make')}`);
     const waiting = r.record();
     assert.deepEqual(await r.create(), waiting);
     assert.equal(r.stepsDone.length, 1, 'only the undoing');
-    r.change({ size: '2' });
+    await r.change({ size: '2' });
     assert.equal((await r.create()).phase, 'created');
     assert.equal(r.record().attempts, 0);
     assert.equal(r.record().failure, undefined);
   });
 
   it('is tried again when that may help, and counted', async () => {
-    using r = testResource(tablePlugin);
+    await using r = await testResource(tablePlugin);
     r.trouble.fail(`steps.run ${id('make')}`, timeout);
     await r.create();
     assert.equal(r.record().failure?.retry, true);
@@ -259,7 +263,7 @@ describe('a step that fails', () => {
 
 describe('undoing that fails', () => {
   it('says so and where, keeps the first failure, and goes on with the next try', async () => {
-    using r = testResource(diamond, { range: 'ten' });
+    await using r = await testResource(diamond, { range: 'ten' });
     r.trouble.fail(`steps.run ${id('server')}`, failed);
     r.trouble.fail(`steps.run ${id('no-disk', 'delete')}`, failed);
     await assert.rejects(r.create(), {
@@ -283,7 +287,7 @@ describe('undoing that fails', () => {
 
 describe('a crash', () => {
   it('is resumed: steps that succeeded are kept, those that were interrupted run again', async () => {
-    using r = testResource(diamond, { range: 'ten' });
+    await using r = await testResource(diamond, { range: 'ten' });
     const server = r.trouble.hang(`steps.run ${id('server')}`);
     const gone = new AbortController();
     const lost = r.create(r.newRunner(), gone.signal);
@@ -298,7 +302,7 @@ describe('a crash', () => {
   });
 
   it('during the undoing is resumed, too', async () => {
-    using r = testResource(diamond, { range: 'ten' });
+    await using r = await testResource(diamond, { range: 'ten' });
     r.trouble.fail(`steps.run ${id('server')}`, failed);
     const last = r.trouble.hang(`steps.run ${id('no-network', 'delete')}`);
     const gone = new AbortController();
@@ -316,7 +320,7 @@ describe('a crash', () => {
 
 describe('stopping', () => {
   it('is no failure: the journal says where to go on', async () => {
-    using r = testResource(diamond, { range: 'ten' });
+    await using r = await testResource(diamond, { range: 'ten' });
     const server = r.trouble.hang(`steps.run ${id('server')}`);
     const creating = r.create();
     await server.reached;
@@ -332,7 +336,7 @@ describe('stopping', () => {
 
 describe('removing', () => {
   it('runs the delete steps, which see outputs of create steps and of one another', async () => {
-    using r = testResource({
+    await using r = await testResource({
       create: [step('make', 'make table\noutput id table')],
       delete: [
         step('unmake', 'remove $found', [input('found', 'find')]),
@@ -349,12 +353,12 @@ describe('removing', () => {
   });
 
   it('has nothing to do for a resource that was never begun, or that was undone', async () => {
-    using r = testResource(tablePlugin);
+    await using r = await testResource(tablePlugin);
     await r.remove();
     assert.deepEqual(r.stepsDone, []);
     assert.equal(r.record().phase, 'deleted');
 
-    using f = testResource(tablePlugin);
+    await using f = await testResource(tablePlugin);
     f.trouble.fail(`steps.run ${id('make')}`, failed);
     await f.create();
     const done = [...f.stepsDone];
@@ -363,7 +367,7 @@ describe('removing', () => {
   });
 
   it('goes on with an undoing that was interrupted', async () => {
-    using r = testResource(diamond, { range: 'ten' });
+    await using r = await testResource(diamond, { range: 'ten' });
     r.trouble.fail(`steps.run ${id('server')}`, failed);
     const last = r.trouble.hang(`steps.run ${id('no-network', 'delete')}`);
     const interrupted = new AbortController();
@@ -380,7 +384,7 @@ describe('removing', () => {
   });
 
   it('removes what a create that was interrupted had begun', async () => {
-    using r = testResource(diamond, { range: 'ten' });
+    await using r = await testResource(diamond, { range: 'ten' });
     const network = r.trouble.hang(`steps.run ${id('network')}`);
     const interrupted = new AbortController();
     const creating = r.create(undefined, interrupted.signal);
@@ -392,7 +396,7 @@ describe('removing', () => {
   });
 
   it('that fails says so, and only the rest is done the next time', async () => {
-    using r = testResource(diamond, { range: 'ten' });
+    await using r = await testResource(diamond, { range: 'ten' });
     await r.create();
     r.trouble.fail(`steps.run ${id('no-disk', 'delete')}`, failed);
     await assert.rejects(r.remove(), { code: 'sandbox/undo-failed' });
@@ -406,7 +410,7 @@ describe('removing', () => {
 });
 
 it('a step that never ends is ended by its deadline, and undone', async () => {
-  using r = testResource(tablePlugin, {}, 30);
+  await using r = await testResource(tablePlugin, {}, 30);
   const [first] = tablePlugin.create!;
   r.trouble.hang(`steps.run ${id(first!.name)}`);
   const record = await r.create();

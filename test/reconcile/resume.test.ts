@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
 import { resume } from '../../src/reconcile/resume.ts';
-import { openStore } from '../../src/store/sqlite.ts';
+import { memoryStore } from '../../src/store/memory.ts';
 import { applied, defaultProject, deploy, deployment, fork, forkOf } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 
@@ -11,8 +11,8 @@ const ctx = { signal: AbortSignal.timeout(10_000), log: silentLog };
 
 test('what does not run any more is not called ready after a start', async () => {
   const world = memoryWorld();
-  const store = openStore(':memory:');
-  const main = defaultProject(store);
+  const store = memoryStore();
+  const main = await defaultProject(store);
   const branch = {
     state: 'ready',
     reason: 'Ready',
@@ -20,12 +20,12 @@ test('what does not run any more is not called ready after a start', async () =>
     conditions: [],
     observedGeneration: 1,
   } as const;
-  store.modify('branch', main.name, () => ({ status: branch }));
-  const users = deploy(store, deployment('users'));
-  store.modify('manifest', users, () => ({ status: { ...status, ports: { 3000: [] } } }));
-  applied(store, 'pr', { forks: [fork('users')] });
+  await store.modify('branch', main.name, () => ({ status: branch }));
+  const users = await deploy(store, deployment('users'));
+  await store.modify('manifest', users, () => ({ status: { ...status, ports: { 3000: [] } } }));
+  await applied(store, 'pr', { forks: [fork('users')] });
   const one = { ...status, name: 'users', forkOf: forkOf('users'), restarts: 0, ports: {} };
-  store.modify('sandbox', 'pr', () => ({
+  await store.modify('sandbox', 'pr', () => ({
     status: { ...status, failed: false, conditions: [], forks: [one], endpoints: [] },
   }));
 
@@ -42,5 +42,5 @@ test('what does not run any more is not called ready after a start', async () =>
   const version = store.version();
   await resume({ ...world, store }, ctx);
   assert.equal(store.get('sandbox', 'pr')!.version <= version, true, 'a second look changes nothing');
-  store.close();
+  await store.close();
 });

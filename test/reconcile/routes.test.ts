@@ -4,22 +4,22 @@ import type { Manifest } from '../../src/model/kubernetes.ts';
 import type { SandboxSpec, SandboxStatus } from '../../src/model/sandbox.ts';
 import type { ManifestStatus } from '../../src/model/workload-status.ts';
 import { computeRoutes } from '../../src/reconcile/routes.ts';
-import { openStore } from '../../src/store/sqlite.ts';
+import { memoryStore } from '../../src/store/memory.ts';
 import { applied, deploy, deployment, fork, forkOf, service } from '../support/documents.ts';
 
 const at = (port: number) => ({ host: '127.0.0.1', port });
 const running = { ready: true, reason: 'Running', message: 'runs', observedGeneration: 1 };
 
 /** Deployment `users` that answers at port 1 and Service `users` for it, port 80, at 127.77.0.1. */
-function testRoutes() {
-  const store = openStore(':memory:');
-  const put = (manifest: Manifest, status: ManifestStatus) => {
-    const name = deploy(store, manifest);
-    store.modify('manifest', name, () => ({ status }));
+async function testRoutes() {
+  const store = memoryStore();
+  const put = async (manifest: Manifest, status: ManifestStatus) => {
+    const name = await deploy(store, manifest);
+    await store.modify('manifest', name, () => ({ status }));
     return name;
   };
-  put(deployment('users'), { ...running, ports: { 3000: [at(1)] } });
-  put(service('users', { port: 80, targetPort: 'http' }), {
+  await put(deployment('users'), { ...running, ports: { 3000: [at(1)] } });
+  await put(service('users', { port: 80, targetPort: 'http' }), {
     ...running,
     addresses: { 80: { host: '127.77.0.1', port: 80 } },
   });
@@ -27,11 +27,11 @@ function testRoutes() {
     store,
     put,
     /** A sandbox that forks `users`; its routing key. */
-    sandbox(name: string, spec: Omit<SandboxSpec, 'cluster'> = { forks: [fork('users')] }) {
-      return applied(store, name, spec).secret.routingKey;
+    async sandbox(name: string, spec: Omit<SandboxSpec, 'cluster'> = { forks: [fork('users')] }) {
+      return (await applied(store, name, spec)).secret.routingKey;
     },
     /** What the reconciler says of that fork. */
-    fork(sandbox: string, change: Partial<SandboxStatus['forks'][number]>) {
+    async fork(sandbox: string, change: Partial<SandboxStatus['forks'][number]>) {
       const one = { name: 'users', forkOf: forkOf('users'), ...running, restarts: 0, ports: {}, ...change };
       const { observedGeneration: _, ...seen } = one;
       const status: SandboxStatus = {
@@ -41,16 +41,16 @@ function testRoutes() {
         forks: [seen],
         endpoints: [],
       };
-      store.modify('sandbox', sandbox, () => ({ status }));
+      await store.modify('sandbox', sandbox, () => ({ status }));
     },
     table: () => computeRoutes({ manifests: store.list('manifest'), sandboxes: store.list('sandbox') }, 7),
-    [Symbol.dispose]: () => store.close(),
+    [Symbol.asyncDispose]: () => store.close(),
   };
 }
 
 describe('destinations', () => {
-  it('are the container ports of Deployments and the ports of Services', () => {
-    using r = testRoutes();
+  it('are the container ports of Deployments and the ports of Services', async () => {
+    await using r = await testRoutes();
     const table = r.table();
     const target = {
       label: 'Deployment demo/users',
@@ -62,9 +62,9 @@ describe('destinations', () => {
     assert.deepEqual(table.listeners, [{ host: '127.77.0.1', port: 80, destination: 'svc:demo/users:80' }]);
   });
 
-  it('follow target ports by number and by name', () => {
-    using r = testRoutes();
-    r.put(
+  it('follow target ports by number and by name', async () => {
+    await using r = await testRoutes();
+    await r.put(
       service(
         'users',
         { name: 'a', port: 80, targetPort: 'http' },
@@ -83,9 +83,9 @@ describe('destinations', () => {
     assert.deepEqual(listeners, [], 'they have no address yet');
   });
 
-  it('say which port nobody has', () => {
-    using r = testRoutes();
-    r.put(
+  it('say which port nobody has', async () => {
+    await using r = await testRoutes();
+    await r.put(
       service('users', { port: 80, targetPort: 4000 }, { name: 'b', port: 81, targetPort: 'grpc' }),
       running,
     );
@@ -106,10 +106,10 @@ describe('destinations', () => {
     });
   });
 
-  it('without a workload say so; one of another namespace is none', () => {
-    using r = testRoutes();
+  it('without a workload say so; one of another namespace is none', async () => {
+    await using r = await testRoutes();
     const users = service('users', { port: 80 });
-    r.put(
+    await r.put(
       { ...users, metadata: { ...users.metadata, namespace: 'other' } },
       {
         ...running,
@@ -122,15 +122,20 @@ describe('destinations', () => {
     assert.equal(listeners.length, 2, 'it still answers, and says why it cannot');
   });
 
-  it('whose baseline is not ready say why', () => {
-    using r = testRoutes();
-    r.put(deployment('users'), { ...running, ready: false, reason: 'CrashLoopBackOff', message: 'it ended' });
+  it('whose baseline is not ready say why', async () => {
+    await using r = await testRoutes();
+    await r.put(deployment('users'), {
+      ...running,
+      ready: false,
+      reason: 'CrashLoopBackOff',
+      message: 'it ended',
+    });
     assert.deepEqual(r.table().destinations['svc:demo/users:80']?.baseline, {
       ready: false,
       reason: 'CrashLoopBackOff',
       message: 'it ended',
     });
-    deploy(r.store, deployment('orders'));
+    await deploy(r.store, deployment('orders'));
     assert.deepEqual(r.table().destinations['deploy:demo/orders:3000']?.baseline, {
       ready: false,
       reason: 'Pending',
@@ -140,11 +145,11 @@ describe('destinations', () => {
 });
 
 describe('a routing key', () => {
-  it('leads to the fork of its sandbox, at the Service and at the workload', () => {
-    using r = testRoutes();
-    const [one, two] = [r.sandbox('one'), r.sandbox('two')];
-    r.fork('one', { ports: { 3000: [at(11)] } });
-    r.fork('two', { ports: { 3000: [at(12)] } });
+  it('leads to the fork of its sandbox, at the Service and at the workload', async () => {
+    await using r = await testRoutes();
+    const [one, two] = [await r.sandbox('one'), await r.sandbox('two')];
+    await r.fork('one', { ports: { 3000: [at(11)] } });
+    await r.fork('two', { ports: { 3000: [at(12)] } });
     const { destinations } = r.table();
     for (const key of ['svc:demo/users:80', 'deploy:demo/users:3000'])
       assert.deepEqual(destinations[key]?.forks, {
@@ -153,44 +158,44 @@ describe('a routing key', () => {
       });
   });
 
-  it('that is known never leads to the baseline: it says what is missing', () => {
-    using r = testRoutes();
-    const key = r.sandbox('one');
+  it('that is known never leads to the baseline: it says what is missing', async () => {
+    await using r = await testRoutes();
+    const key = await r.sandbox('one');
     const found = () => r.table().destinations['svc:demo/users:80']!.forks[key];
     const missing = (reason: string, message: string) => ({ ready: false, sandbox: 'one', reason, message });
     assert.deepEqual(found(), missing('Pending', 'not started yet'));
-    r.fork('one', { ready: false, reason: 'Starting', message: 'wait', ports: { 3000: [at(11)] } });
+    await r.fork('one', { ready: false, reason: 'Starting', message: 'wait', ports: { 3000: [at(11)] } });
     assert.deepEqual(found(), missing('Starting', 'wait'));
-    r.fork('one', { ports: { 4000: [at(11)] } });
+    await r.fork('one', { ports: { 4000: [at(11)] } });
     assert.deepEqual(found(), missing('NoPort', 'the fork has no container port 3000'));
-    r.fork('one', { ports: { 3000: [at(11)] } });
-    r.store.modify('sandbox', 'one', () => ({ deleted: true }));
+    await r.fork('one', { ports: { 3000: [at(11)] } });
+    await r.store.modify('sandbox', 'one', () => ({ deleted: true }));
     assert.deepEqual(found(), missing('Deleting', 'sandbox "one" is being deleted'));
   });
 
-  it('is known only where its sandbox forks, and only while that is there', () => {
-    using r = testRoutes();
-    r.put(deployment('orders'), { ...running, ports: { 3000: [at(2)] } });
-    const key = r.sandbox('one');
+  it('is known only where its sandbox forks, and only while that is there', async () => {
+    await using r = await testRoutes();
+    await r.put(deployment('orders'), { ...running, ports: { 3000: [at(2)] } });
+    const key = await r.sandbox('one');
     assert.deepEqual(r.table().destinations['deploy:demo/orders:3000']?.forks, {});
     assert.ok(r.table().destinations['deploy:demo/users:3000']?.forks[key]);
-    r.store.remove('sandbox', 'one');
+    await r.store.remove('sandbox', 'one');
     assert.deepEqual(r.table().destinations['deploy:demo/users:3000']?.forks, {});
   });
 
-  it('stays known when the baseline does not run', () => {
-    using r = testRoutes();
-    const key = r.sandbox('one');
-    r.fork('one', { ports: { 3000: [at(11)] } });
-    r.put(deployment('users'), { ...running, ready: false });
+  it('stays known when the baseline does not run', async () => {
+    await using r = await testRoutes();
+    const key = await r.sandbox('one');
+    await r.fork('one', { ports: { 3000: [at(11)] } });
+    await r.put(deployment('users'), { ...running, ready: false });
     assert.equal(r.table().destinations['svc:demo/users:80']?.forks[key]?.ready, true);
   });
 });
 
 describe('previews', () => {
-  it('are the endpoints of all three spellings', () => {
-    using r = testRoutes();
-    const routingKey = r.sandbox('one', {
+  it('are the endpoints of all three spellings', async () => {
+    await using r = await testRoutes();
+    const routingKey = await r.sandbox('one', {
       forks: [{ ...fork('users'), endpoints: [{ name: 'fork', port: 3000, protocol: 'grpc' }] }],
       endpoints: [{ name: 'old', host: 'users.demo.svc', port: 80 }],
       defaultRouteGroup: { endpoints: [{ name: 'group', target: 'http://users.demo.deploy:3000' }] },
@@ -213,9 +218,9 @@ describe('previews', () => {
     });
   });
 
-  it('lead to a destination that is there', () => {
-    using r = testRoutes();
-    r.sandbox('one', { endpoints: [{ name: 'api', host: 'users.demo.svc', port: 80 }] });
+  it('lead to a destination that is there', async () => {
+    await using r = await testRoutes();
+    await r.sandbox('one', { endpoints: [{ name: 'api', host: 'users.demo.svc', port: 80 }] });
     const { previews, destinations } = r.table();
     assert.ok(destinations[previews['api--one']!.destination]);
   });
@@ -227,22 +232,22 @@ describe('several Deployments behind one Service', () => {
     return { ...users, metadata: { ...users.metadata, name: 'canary' } };
   };
 
-  it('are its baseline together, as far as they are ready', () => {
-    using r = testRoutes();
-    r.put(canary(), { ...running, ports: { 3000: [at(2)] } });
+  it('are its baseline together, as far as they are ready', async () => {
+    await using r = await testRoutes();
+    await r.put(canary(), { ...running, ports: { 3000: [at(2)] } });
     const { baseline } = r.table().destinations['svc:demo/users:80']!;
     assert.deepEqual(baseline, { ready: true, addresses: [at(1), at(2)] });
-    r.put(deployment('users'), { ...running, ready: false, ports: { 3000: [at(1)] } });
+    await r.put(deployment('users'), { ...running, ready: false, ports: { 3000: [at(1)] } });
     assert.deepEqual(r.table().destinations['svc:demo/users:80']!.baseline, {
       ready: true,
       addresses: [at(2)],
     });
   });
 
-  it('may each be forked: the key never leads to a baseline', () => {
-    using r = testRoutes();
-    r.put(canary(), { ...running, ports: { 3000: [at(2)] } });
-    const key = r.sandbox('pr', { forks: [fork('canary')] });
+  it('may each be forked: the key never leads to a baseline', async () => {
+    await using r = await testRoutes();
+    await r.put(canary(), { ...running, ports: { 3000: [at(2)] } });
+    const key = await r.sandbox('pr', { forks: [fork('canary')] });
     assert.equal(r.table().destinations['svc:demo/users:80']!.forks[key]?.ready, false);
   });
 });

@@ -10,9 +10,9 @@ import { forkRunner } from '../../src/reconcile/forks.ts';
 import { resourceRunner } from '../../src/reconcile/resource.ts';
 import { sandboxReconciler } from '../../src/reconcile/sandbox.ts';
 import { forkId } from '../../src/reconcile/workload-spec.ts';
-import { createBranch } from '../../src/store/branches.ts';
-import { deleteSandbox } from '../../src/store/sandboxes.ts';
-import { openStore } from '../../src/store/sqlite.ts';
+import { createBranch } from '../../src/rules/branches.ts';
+import { deleteSandbox } from '../../src/rules/sandboxes.ts';
+import { memoryStore } from '../../src/store/memory.ts';
 import {
   applied,
   configMap,
@@ -34,12 +34,17 @@ const failed = new OffshootError('step/failed', { step: 'make', how: 'exit code 
 const timeout = new OffshootError('step/timeout', { step: 'make' });
 
 /** Deployments `users` and `orders`, a Service `users`, plugin `table`, and a reconciler for sandbox `sb`. */
-function testSandbox() {
+async function testSandbox() {
   const world = memoryWorld();
   const clock = testClock();
-  const store = openStore(':memory:', clock.now);
-  deploy(store, deployment('users'), deployment('orders'), service('users', { port: 80, targetPort: 3000 }));
-  install(store, 'table', tablePlugin);
+  const store = memoryStore({ now: clock.now });
+  await deploy(
+    store,
+    deployment('users'),
+    deployment('orders'),
+    service('users', { port: 80, targetPort: 3000 }),
+  );
+  await install(store, 'table', tablePlugin);
   const resources = resourceRunner({
     store,
     steps: world.steps,
@@ -70,7 +75,7 @@ function testSandbox() {
     status,
     apply: (spec: Omit<SandboxSpec, 'cluster'> = {}) => applied(store, 'sb', spec),
     look: (signal: AbortSignal = abort.signal) => reconcile('sb', signal),
-    delete: (force = false) => void deleteSandbox(store, 'sb', { force }),
+    delete: (force = false) => deleteSandbox(store, 'sb', { force }),
     resources: () => resourceStatuses(sandbox()!.spec, sandbox()!.secret.resources),
     conditions: () => status().conditions.map(c => `${c.type}=${c.status}/${c.reason}`),
     /** The value of an environment variable of a fork's first container. */
@@ -78,7 +83,7 @@ function testSandbox() {
       world.workloadsOf
         .get(forkId('sb', 'demo', name))
         ?.spec.deployment.spec.template.spec.containers[0]?.env?.find(e => e.name === variable)?.value,
-    [Symbol.dispose]: () => store.close(),
+    [Symbol.asyncDispose]: () => store.close(),
   };
 }
 
@@ -91,8 +96,8 @@ const addressOf = (name: string) => ({
 
 describe('a sandbox', () => {
   it('gets its resources, then its forks with the outputs, then its endpoints', async () => {
-    using s = testSandbox();
-    s.apply({
+    await using s = await testSandbox();
+    await s.apply({
       resources: [db],
       forks: [fork('users', { TABLE: { resource: { name: 'db', outputKey: 'make.id' } }, MODE: 'test' })],
       endpoints: [{ name: 'api', host: 'users.demo.svc', port: 80 }],
@@ -139,8 +144,8 @@ describe('a sandbox', () => {
   });
 
   it('with nothing in it is ready', async () => {
-    using s = testSandbox();
-    s.apply();
+    await using s = await testSandbox();
+    await s.apply();
     assert.equal(await s.look(), undefined);
     assert.equal(s.status().ready, true);
     assert.deepEqual(
@@ -150,8 +155,8 @@ describe('a sandbox', () => {
   });
 
   it('is looked at again without any change', async () => {
-    using s = testSandbox();
-    s.apply({ resources: [db], forks: [fork('users')] });
+    await using s = await testSandbox();
+    await s.apply({ resources: [db], forks: [fork('users')] });
     await s.look();
     const version = s.store.version();
     await s.look();
@@ -160,8 +165,8 @@ describe('a sandbox', () => {
   });
 
   it('does not start forks before the resources are there', async () => {
-    using s = testSandbox();
-    s.apply({ resources: [db], forks: [fork('users')] });
+    await using s = await testSandbox();
+    await s.apply({ resources: [db], forks: [fork('users')] });
     const making = s.trouble.hang('steps.run');
     const looking = s.look();
     await making.reached;
@@ -172,8 +177,8 @@ describe('a sandbox', () => {
   });
 
   it('that is stopped meanwhile keeps no sign of failure', async () => {
-    using s = testSandbox();
-    s.apply({ resources: [db], forks: [fork('users')] });
+    await using s = await testSandbox();
+    await s.apply({ resources: [db], forks: [fork('users')] });
     const making = s.trouble.hang('workloads.ensure');
     const looking = s.look();
     await making.reached;
@@ -184,15 +189,15 @@ describe('a sandbox', () => {
   });
 
   it('that is not there needs no look', async () => {
-    using s = testSandbox();
+    await using s = await testSandbox();
     assert.equal(await s.look(), undefined);
   });
 });
 
 describe('resources', () => {
   it('that failed for good are said to have, with what the step printed', async () => {
-    using s = testSandbox();
-    s.apply({ resources: [db], forks: [fork('users')] });
+    await using s = await testSandbox();
+    await s.apply({ resources: [db], forks: [fork('users')] });
     s.trouble.fail(
       'steps.run sb.db.create.make',
       new OffshootError('step/failed', failed.params, { output: 'a\nb' }),
@@ -217,8 +222,8 @@ describe('resources', () => {
   });
 
   it('that may come yet are asked for again, later each time', async () => {
-    using s = testSandbox();
-    s.apply({ resources: [db] });
+    await using s = await testSandbox();
+    await s.apply({ resources: [db] });
     s.trouble.fail('steps.run sb.db.create.make', timeout);
     const first = (await s.look())?.again ?? 0;
     assert.ok(first > 1_000 && first <= 2_000, `${first} ms after the first failure`);
@@ -231,8 +236,8 @@ describe('resources', () => {
   });
 
   it('are all waited for before one of them is said to have failed', async () => {
-    using s = testSandbox();
-    s.apply({ resources: [db, { name: 'two', plugin: 'table' }] });
+    await using s = await testSandbox();
+    await s.apply({ resources: [db, { name: 'two', plugin: 'table' }] });
     s.trouble.fail('steps.run sb.db.create.make', failed);
     const other = s.trouble.hang('steps.run sb.two.create.make');
     const looking = s.look();
@@ -249,8 +254,8 @@ describe('resources', () => {
   });
 
   it('whose undoing fails say so, and are tried again', async () => {
-    using s = testSandbox();
-    s.apply({ resources: [db] });
+    await using s = await testSandbox();
+    await s.apply({ resources: [db] });
     s.trouble.fail('steps.run', failed);
     await assert.rejects(s.look(), { code: 'sandbox/undo-failed' });
     assert.deepEqual([s.status().reason, s.status().failed], ['SandboxUndoFailed', false]);
@@ -262,14 +267,14 @@ describe('resources', () => {
 
 describe('forks', () => {
   it('come and go with the document', async () => {
-    using s = testSandbox();
-    s.apply({ forks: [fork('users')] });
+    await using s = await testSandbox();
+    await s.apply({ forks: [fork('users')] });
     await s.look();
-    s.apply({ forks: [fork('users'), fork('orders')] });
+    await s.apply({ forks: [fork('users'), fork('orders')] });
     await s.look();
     assert.deepEqual([...s.workloadsOf.keys()], [users, orders]);
     assert.equal(s.workloadsOf.get(users)?.starts, 1, 'the other one runs on');
-    s.apply({ forks: [fork('orders', { A: 'b' })] });
+    await s.apply({ forks: [fork('orders', { A: 'b' })] });
     await s.look();
     assert.deepEqual([...s.workloadsOf.keys()], [orders]);
     assert.equal(s.workloadsOf.get(orders)?.starts, 2);
@@ -281,19 +286,19 @@ describe('forks', () => {
   });
 
   it('of other sandboxes are left alone, also when one name begins with the other', async () => {
-    using s = testSandbox();
-    s.apply({ forks: [fork('users')] });
+    await using s = await testSandbox();
+    await s.apply({ forks: [fork('users')] });
     await s.look();
     const other = forkId('sb-2', 'demo', 'users');
     s.workloadsOf.set(other, s.workloadsOf.get(users)!);
-    s.apply();
+    await s.apply();
     await s.look();
     assert.deepEqual([...s.workloadsOf.keys()], [other]);
   });
 
   it('that name another fork are started after it, in whatever order they stand', async () => {
-    using s = testSandbox();
-    s.apply({ forks: [fork('orders', { USERS: addressOf('users') }), fork('users')] });
+    await using s = await testSandbox();
+    await s.apply({ forks: [fork('orders', { USERS: addressOf('users') }), fork('users')] });
     await s.look();
     const address = s.workloadsOf.get(users)!.seen.ports[3000]![0]!;
     assert.equal(s.env('orders', 'USERS'), `http://${address.host}:${address.port}`);
@@ -306,8 +311,8 @@ describe('forks', () => {
   });
 
   it('that name each other are refused', async () => {
-    using s = testSandbox();
-    s.apply({
+    await using s = await testSandbox();
+    await s.apply({
       forks: [fork('orders', { A: addressOf('users') }), fork('users', { A: addressOf('orders') })],
     });
     await assert.rejects(s.look(), {
@@ -319,30 +324,30 @@ describe('forks', () => {
   });
 
   it('whose baseline is missing later wait for it', async () => {
-    using s = testSandbox();
-    s.apply({ forks: [fork('users')] });
-    s.store.remove('manifest', 'Deployment/demo/users');
+    await using s = await testSandbox();
+    await s.apply({ forks: [fork('users')] });
+    await s.store.remove('manifest', 'Deployment/demo/users');
     await assert.rejects(s.look(), { code: 'sandbox/baseline-missing' });
     assert.deepEqual([s.status().reason, s.status().failed], ['SandboxBaselineMissing', true]);
-    deploy(s.store, deployment('users'));
+    await deploy(s.store, deployment('users'));
     await s.look();
     assert.deepEqual([s.status().ready, s.status().failed], [true, false]);
   });
 
   it('follow their baseline', async () => {
-    using s = testSandbox();
-    s.apply({ forks: [fork('users')] });
+    await using s = await testSandbox();
+    await s.apply({ forks: [fork('users')] });
     await s.look();
-    deploy(s.store, deployment('users', { env: [{ name: 'NEW', value: 'yes' }] }));
+    await deploy(s.store, deployment('users', { env: [{ name: 'NEW', value: 'yes' }] }));
     await s.look();
     assert.equal(s.env('users', 'NEW'), 'yes');
   });
 
   it('see what their variables refer to, and nothing else', async () => {
-    using s = testSandbox();
-    deploy(s.store, configMap('settings', { colour: 'red' }), configMap('other', { colour: 'blue' }));
+    await using s = await testSandbox();
+    await deploy(s.store, configMap('settings', { colour: 'red' }), configMap('other', { colour: 'blue' }));
     const settings: Fork = fork('users', { COLOUR: { configMap: { name: 'settings', key: 'colour' } } });
-    s.apply({ forks: [settings] });
+    await s.apply({ forks: [settings] });
     await s.look();
     assert.deepEqual(s.workloadsOf.get(users)?.spec.refs, {
       configMaps: { 'demo/settings': { colour: 'red' } },
@@ -351,9 +356,9 @@ describe('forks', () => {
   });
 
   it('that do not run yet are waited for, and say what they wait for', async () => {
-    using s = testSandbox();
+    await using s = await testSandbox();
     s.startAs({ ready: false, reason: 'Starting', message: 'its probe has not answered' });
-    s.apply({ forks: [fork('users')] });
+    await s.apply({ forks: [fork('users')] });
     assert.equal(await s.look(), undefined);
     assert.deepEqual(
       [s.status().ready, s.status().failed, s.status().reason, s.status().message],
@@ -386,8 +391,8 @@ describe('forks', () => {
   ];
   for (const [reason, restarts, failed] of hopeless) {
     it(`in ${reason} after ${restarts} restarts ${failed ? 'have' : 'have not'} failed`, async () => {
-      using s = testSandbox();
-      s.apply({ forks: [fork('users')] });
+      await using s = await testSandbox();
+      await s.apply({ forks: [fork('users')] });
       await s.look();
       s.become(users, { ready: false, reason, restarts });
       await s.look();
@@ -398,8 +403,8 @@ describe('forks', () => {
 
 describe('time to live', () => {
   it('ends a sandbox, and asks for a look when it will', async () => {
-    using s = testSandbox();
-    s.apply({ ttl: { duration: '1h' }, forks: [fork('users')] });
+    await using s = await testSandbox();
+    await s.apply({ ttl: { duration: '1h' }, forks: [fork('users')] });
     assert.deepEqual(await s.look(), { again: 3_600_000 });
     assert.equal(s.status().scheduledDeleteTime, '2030-01-01T01:00:00.000Z');
     s.clock.forward(3_599_999);
@@ -407,23 +412,23 @@ describe('time to live', () => {
     s.clock.forward(1);
     assert.deepEqual(await s.look(), { again: 0 });
     assert.ok(s.sandbox()?.deletedAt);
-    assert.equal(s.store.events({ limit: 1 })[0]?.reason, 'Expired');
+    assert.equal((await s.store.events({ limit: 1 }))[0]?.reason, 'Expired');
     await s.look();
     assert.equal(s.sandbox(), undefined);
     assert.equal(s.workloadsOf.size, 0);
   });
 
   it('ends one, too, that can never become ready', async () => {
-    using s = testSandbox();
-    s.apply({ ttl: { duration: '1h' }, forks: [fork('users')] });
-    s.store.remove('manifest', 'Deployment/demo/users');
+    await using s = await testSandbox();
+    await s.apply({ ttl: { duration: '1h' }, forks: [fork('users')] });
+    await s.store.remove('manifest', 'Deployment/demo/users');
     assert.deepEqual(await s.look(), { again: 3_600_000 });
     assert.deepEqual([s.status().failed, s.status().reason], [true, 'SandboxBaselineMissing']);
   });
 
   it('does not put off a retry', async () => {
-    using s = testSandbox();
-    s.apply({ ttl: { duration: '1h' }, resources: [db] });
+    await using s = await testSandbox();
+    await s.apply({ ttl: { duration: '1h' }, resources: [db] });
     s.trouble.fail('steps.run sb.db.create.make', timeout);
     assert.ok(((await s.look())?.again ?? 0) <= 2_000);
     s.trouble.fail('workloads.list', new Error('the machine is tired'));
@@ -434,10 +439,10 @@ describe('time to live', () => {
 
 describe('deleting', () => {
   it('stops the forks, then undoes the resources, and the record goes last', async () => {
-    using s = testSandbox();
-    s.apply({ resources: [db], forks: [fork('users')] });
+    await using s = await testSandbox();
+    await s.apply({ resources: [db], forks: [fork('users')] });
     await s.look();
-    s.delete();
+    await s.delete();
     const undoing = s.trouble.hang('steps.run sb.db.delete.unmake');
     const looking = s.look();
     await undoing.reached;
@@ -453,10 +458,10 @@ describe('deleting', () => {
   });
 
   it('says what it is stuck at, and goes on later', async () => {
-    using s = testSandbox();
-    s.apply({ resources: [db] });
+    await using s = await testSandbox();
+    await s.apply({ resources: [db] });
     await s.look();
-    s.delete();
+    await s.delete();
     s.trouble.fail('steps.run sb.db.delete.unmake', failed);
     await assert.rejects(s.look(), { code: 'sandbox/undo-failed' });
     assert.deepEqual([s.status().reason, s.status().failed], ['SandboxUndoFailed', false]);
@@ -467,11 +472,11 @@ describe('deleting', () => {
   });
 
   it('by force does not ask the plugin', async () => {
-    using s = testSandbox();
-    s.apply({ resources: [db], forks: [fork('users')] });
+    await using s = await testSandbox();
+    await s.apply({ resources: [db], forks: [fork('users')] });
     await s.look();
     s.trouble.fail('steps.run sb.db.delete.unmake', failed);
-    s.delete(true);
+    await s.delete(true);
     await s.look();
     assert.equal(s.sandbox(), undefined);
     assert.equal(s.workloadsOf.size, 0);
@@ -479,10 +484,10 @@ describe('deleting', () => {
   });
 
   it('that is stopped is no failure', async () => {
-    using s = testSandbox();
-    s.apply({ resources: [db] });
+    await using s = await testSandbox();
+    await s.apply({ resources: [db] });
     await s.look();
-    s.delete();
+    await s.delete();
     const undoing = s.trouble.hang('steps.run sb.db.delete.unmake');
     const looking = s.look();
     await undoing.reached;
@@ -492,46 +497,47 @@ describe('deleting', () => {
   });
 
   it('of one that was never ready, or failed, is quiet', async () => {
-    using s = testSandbox();
-    s.apply({ resources: [db] });
-    s.delete();
+    await using s = await testSandbox();
+    await s.apply({ resources: [db] });
+    await s.delete();
     await s.look();
     assert.equal(s.sandbox(), undefined);
     assert.deepEqual(s.stepsDone, []);
 
-    s.apply({ resources: [db] });
+    await s.apply({ resources: [db] });
     s.trouble.fail('steps.run sb.db.create.make', failed);
     await s.look();
-    s.delete();
+    await s.delete();
     await s.look();
     assert.equal(s.sandbox(), undefined);
   });
 
   for (const force of [false, true]) {
     it(`${force ? 'by force ' : ''}never takes what grows from a branch of the sandbox`, async () => {
-      using s = testSandbox();
-      defaultProject(s.store);
-      install(s.store, 'forgetful', {
+      await using s = await testSandbox();
+      await defaultProject(s.store);
+      await install(s.store, 'forgetful', {
         create: [step('make', 'output id x')],
         delete: [step('unmake', 'remove x', [input('id', 'make')])],
       });
-      s.apply({ resources: [{ name: 'db', plugin: 'forgetful' }] });
+      await s.apply({ resources: [{ name: 'db', plugin: 'forgetful' }] });
       await s.look();
       const grow = (name: string, parent: string, owner?: string) =>
         createBranch(s.store, { project: 'default', name, parent, ...(owner !== undefined && { owner }) });
-      const own = grow('sb-sb', 'main', 'sandbox/sb');
-      const child = grow('precious', 'sb-sb');
-      s.delete(force);
+      const own = await grow('sb-sb', 'main', 'sandbox/sb');
+      const child = await grow('precious', 'sb-sb');
+      await s.delete(force);
       await assert.rejects(s.look(), { code: 'sandbox/undo-failed' });
       assert.match(s.status().message, /branch "sb-sb" has children: precious/);
       assert.equal(s.store.get('branch', child.name)?.deletedAt, undefined);
       assert.equal(s.store.get('branch', own.name)?.deletedAt, undefined);
 
-      s.store.remove('branch', child.name);
+      await s.store.remove('branch', child.name);
       const looking = s.look();
       // The branch reconciler's part.
       s.store.onChange(c => {
-        if (c.type === 'put' && c.name === own.name && c.object.deletedAt) s.store.remove('branch', own.name);
+        if (c.type === 'put' && c.name === own.name && c.object.deletedAt)
+          void s.store.remove('branch', own.name);
       });
       await looking;
       assert.equal(s.sandbox(), undefined);

@@ -19,7 +19,7 @@ function walker() {
   const abort = new AbortController();
   const reports: string[] = [];
   const brief = (conditions: readonly Condition[]) => conditions.map(c => `${c.type}=${c.status}`).join(' ');
-  const report = (conditions: readonly Condition[]) => void reports.push(brief(conditions));
+  const report = async (conditions: readonly Condition[]) => void reports.push(brief(conditions));
   return {
     clock,
     abort,

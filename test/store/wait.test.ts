@@ -1,26 +1,26 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import type { Stored } from '../../src/store/contract.ts';
-import { openStore } from '../../src/store/sqlite.ts';
+import { memoryStore } from '../../src/store/memory.ts';
 import { whenObject } from '../../src/store/wait.ts';
 
 const fields = { spec: { database: 'app', role: 'a' }, status: null, secret: null };
 const roleB = (p: Stored<'project'> | undefined) => (p?.spec.role === 'b' ? p.version : undefined);
 
-function testStore() {
-  const store = openStore(':memory:');
+async function testStore() {
+  const store = memoryStore();
   const abort = new AbortController();
-  return { store, abort, [Symbol.dispose]: () => store.close() };
+  return { store, abort, [Symbol.asyncDispose]: () => store.close() };
 }
 
 it('answers at once when the object is so already', async () => {
-  using t = testStore();
-  t.store.create('project', 'p', { ...fields, spec: { database: 'app', role: 'b' } });
+  await using t = await testStore();
+  await t.store.create('project', 'p', { ...fields, spec: { database: 'app', role: 'b' } });
   assert.equal(await whenObject(t.store, 'project', 'p', roleB, t.abort.signal), 1);
 });
 
 it('answers after the change that makes it so, and sees objects come and go', async () => {
-  using t = testStore();
+  await using t = await testStore();
   const seen: (string | undefined)[] = [];
   const waiting = whenObject(
     t.store,
@@ -32,31 +32,31 @@ it('answers after the change that makes it so, and sees objects come and go', as
     },
     t.abort.signal,
   );
-  t.store.create('project', 'other', fields);
-  t.store.record({ kind: 'project', name: 'p', severity: 'info', reason: 'R', message: '' });
-  t.store.create('project', 'p', fields);
-  t.store.remove('project', 'p');
-  t.store.create('project', 'p', { ...fields, spec: { database: 'app', role: 'b' } });
-  t.store.modify('project', 'p', () => ({ spec: { database: 'app', role: 'c' } }));
+  await t.store.create('project', 'other', fields);
+  await t.store.record({ kind: 'project', name: 'p', severity: 'info', reason: 'R', message: '' });
+  await t.store.create('project', 'p', fields);
+  await t.store.remove('project', 'p');
+  await t.store.create('project', 'p', { ...fields, spec: { database: 'app', role: 'b' } });
+  await t.store.modify('project', 'p', () => ({ spec: { database: 'app', role: 'c' } }));
   assert.equal(await waiting, 5);
   assert.deepEqual(seen, [undefined, 'a', undefined, 'b']);
 });
 
 it('throws what the probe throws, at once or later', async () => {
-  using t = testStore();
+  await using t = await testStore();
   const no = new Error('no');
   const refuse = (p: Stored<'project'> | undefined) => {
     if (p === undefined) return undefined;
     throw no;
   };
   const waiting = whenObject(t.store, 'project', 'p', refuse, t.abort.signal);
-  t.store.create('project', 'p', fields);
+  await t.store.create('project', 'p', fields);
   await assert.rejects(waiting, error => error === no);
   await assert.rejects(whenObject(t.store, 'project', 'p', refuse, t.abort.signal), error => error === no);
 });
 
 it('ends with the reason of the signal, also when that has aborted before', async () => {
-  using t = testStore();
+  await using t = await testStore();
   const stop = new Error('stop');
   const waiting = whenObject(t.store, 'project', 'p', roleB, t.abort.signal);
   t.abort.abort(stop);

@@ -8,9 +8,9 @@ import { startApi } from '../../src/api/server.ts';
 import { type Client, createClient } from '../../src/client/index.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import type { ErrorBody } from '../../src/model/errors.ts';
-import { createProject } from '../../src/store/branches.ts';
+import { createProject } from '../../src/rules/branches.ts';
 import type { Store } from '../../src/store/contract.ts';
-import { openStore } from '../../src/store/sqlite.ts';
+import { memoryStore } from '../../src/store/memory.ts';
 
 export type TestApi = AsyncDisposable & {
   readonly url: string;
@@ -38,7 +38,7 @@ export type TestApiOptions = {
 };
 
 export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
-  const store = options.store ?? storeWithProject();
+  const store = options.store ?? (await storeWithProject());
   const apiKey = options.apiKey ?? newKey();
   const asked = { logs: [] as LogQuery[], shutdowns: 0 };
   const gateway = { host: '127.0.0.1', port: 7432 };
@@ -92,8 +92,8 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
 
 // --- internal -----------------------------------------------------------------------------------
 
-function storeWithProject(): Store {
-  const store = openStore(':memory:');
-  createProject(store, 'default', { database: 'app', role: 'app' });
+async function storeWithProject(): Promise<Store> {
+  const store = memoryStore();
+  await createProject(store, 'default', { database: 'app', role: 'app' });
   return store;
 }

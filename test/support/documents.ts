@@ -2,9 +2,11 @@
 import type { Deployment, Manifest, Service } from '../../src/model/kubernetes.ts';
 import type { PluginSpec, PluginStep } from '../../src/model/plugin.ts';
 import type { Fork, SandboxSpec, WorkloadKey } from '../../src/model/sandbox.ts';
-import { createProject } from '../../src/store/branches.ts';
+import { createProject } from '../../src/rules/branches.ts';
+import { applyManifests } from '../../src/rules/manifests.ts';
+import { applyPlugin } from '../../src/rules/plugins.ts';
+import { applySandbox } from '../../src/rules/sandboxes.ts';
 import type { Store, Stored } from '../../src/store/contract.ts';
-import { applyPlugin, applySandbox } from '../../src/store/sandboxes.ts';
 
 /** A time that only tests move. */
 export type TestClock = { now(): Date; forward(ms: number): void };
@@ -55,14 +57,8 @@ export const configMap = (name: string, data: Readonly<Record<string, string>>):
 });
 
 /** Creates or changes manifests. @returns the name of the last one in the store */
-export function deploy(store: Store, ...manifests: readonly Manifest[]): string {
-  let name = '';
-  for (const spec of manifests) {
-    name = `${spec.kind}/${spec.metadata.namespace}/${spec.metadata.name}`;
-    if (store.modify('manifest', name, () => ({ spec })) === undefined)
-      store.create('manifest', name, { spec, status: null, secret: null });
-  }
-  return name;
+export async function deploy(store: Store, ...manifests: readonly Manifest[]): Promise<string> {
+  return (await applyManifests(store, manifests, {})).at(-1)!.object.name;
 }
 
 export const forkOf = (name: string): WorkloadKey => ({ kind: 'Deployment', namespace: 'demo', name });
@@ -85,11 +81,12 @@ export const fork = (
   },
 });
 
-export const applied = (
+export const applied = async (
   store: Store,
   name: string,
   spec: Omit<SandboxSpec, 'cluster'> = {},
-): Stored<'sandbox'> => applySandbox(store, { name, spec: { cluster: 'local', ...spec } }).object;
+): Promise<Stored<'sandbox'>> =>
+  (await applySandbox(store, { name, spec: { cluster: 'local', ...spec } })).object;
 
 export const input = (name: string, step?: string, output = 'id') =>
   step === undefined ? { name, valueFromSandbox: true } : { name, valueFromStep: { name: step, output } };
@@ -121,11 +118,11 @@ export const branchPlugin: PluginSpec = {
   delete: [{ name: 'deprovision', uses: 'branch/delete' }],
 };
 
-export const install = (store: Store, name: string, spec: PluginSpec): string =>
-  applyPlugin(store, { name, spec }).name;
+export const install = async (store: Store, name: string, spec: PluginSpec): Promise<string> =>
+  (await applyPlugin(store, { name, spec })).name;
 
 /** Project `default` with database and role `app`. @returns its root branch */
-export function defaultProject(store: Store): Stored<'branch'> {
-  createProject(store, 'default', { database: 'app', role: 'app' });
+export async function defaultProject(store: Store): Promise<Stored<'branch'>> {
+  await createProject(store, 'default', { database: 'app', role: 'app' });
   return store.list('branch')[0]!;
 }

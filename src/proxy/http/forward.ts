@@ -88,7 +88,7 @@ export function forward({
         const reply = [...received, 'Connection', 'Upgrade', 'Upgrade', protocol];
         client.write(responseHead(status, STATUS_CODES[status] ?? '', reply), 'latin1');
         stream.write(head!);
-        splice(client, stream as Socket, idleMs).then(() => resolve(true));
+        void splice(client, stream as Socket, idleMs).then(() => resolve(true));
       },
       onResponseError(_controller, error) {
         reject(error);

@@ -23,10 +23,10 @@ async function fullApi() {
   const api = await testApi();
   await api.client.branches.create('default', { name: 'fix' });
   await api.client.keys.create('laptop');
-  install(api.store, 'table', tablePlugin);
-  const users = deploy(api.store, deployment('users'), service('users', { port: 80 }, { port: 81 }));
+  await install(api.store, 'table', tablePlugin);
+  const users = await deploy(api.store, deployment('users'), service('users', { port: 80 }, { port: 81 }));
   const address = (port: number) => ({ host: '127.77.0.1', port });
-  api.store.modify('manifest', users, () => ({
+  await api.store.modify('manifest', users, () => ({
     status: {
       ready: true,
       reason: 'Ready',
@@ -35,8 +35,8 @@ async function fullApi() {
       addresses: { 80: address(80), 81: address(81) },
     },
   }));
-  applied(api.store, 'x', { resources: [{ name: 'db', plugin: 'table' }], forks: [fork('users')] });
-  api.store.record({ kind: 'sandbox', name: 'x', severity: 'info', reason: 'Seen', message: 'hello' });
+  await applied(api.store, 'x', { resources: [{ name: 'db', plugin: 'table' }], forks: [fork('users')] });
+  await api.store.record({ kind: 'sandbox', name: 'x', severity: 'info', reason: 'Seen', message: 'hello' });
   return api;
 }
 
@@ -193,7 +193,7 @@ for (const [format, pattern] of Object.entries(followed)) {
     const onOutput = (text: string) => {
       if (text.includes('Later')) stop.abort(new Error('SIGINT'));
       else
-        api.store.record({
+        void api.store.record({
           kind: 'sandbox',
           name: 'x',
           severity: 'warning',

@@ -41,7 +41,7 @@ const status = (api: TestApi, more: object) =>
 
 async function apiWithBaseline() {
   const api = await testApi();
-  deploy(api.store, deployment('users'));
+  await deploy(api.store, deployment('users'));
   return api;
 }
 
@@ -117,7 +117,7 @@ test('sandbox delete: once, while it goes, and when it is gone', async () => {
   const { code, stderr } = await run(api, ['sandbox', 'delete', '-f', '-'], {
     input: sandbox,
     onOutput: text => {
-      if (text.endsWith('already\n')) api.store.remove('sandbox', 'x');
+      if (text.endsWith('already\n')) void api.store.remove('sandbox', 'x');
     },
   });
   assert.equal(code, 0, stderr);

@@ -1,0 +1,196 @@
+/** Intents about projects and branches: the rules that hold whoever asks (API or built-in plugin action). */
+import { randomName, randomSecret } from '../lib/random.ts';
+import { adminRole, type BranchAddress, type ProjectSpec } from '../model/branch.ts';
+import { OffshootError } from '../model/errors.ts';
+import { labelNameProblem } from '../model/names.ts';
+import type { Store, Stored } from '../store/contract.ts';
+import { whenObject } from '../store/wait.ts';
+import { holding } from './locks.ts';
+
+/** Makes a project and its root branch, `main`. @throws OffshootError project/exists, branch/bad-name */
+export async function createProject(
+  store: Store,
+  name: string,
+  spec: ProjectSpec,
+): Promise<Stored<'project'>> {
+  const problem = labelNameProblem(name);
+  if (problem !== undefined)
+    throw new OffshootError('branch/bad-name', { name, what: 'project', why: problem });
+  for (const [what, text] of Object.entries(spec)) {
+    if (!/^[a-z_][a-z0-9_]{0,62}$/.test(text) || takenNames.has(text) || text.startsWith('pg_')) {
+      const why = `use a plain lowercase SQL name that is none of ${[...takenNames].join(', ')} and does not begin with "pg_"`;
+      throw new OffshootError('branch/bad-name', { name: text, what, why });
+    }
+  }
+  const project = await holding(store, { alone: [`project/${name}`] }, async () => {
+    if (store.get('project', name) !== undefined)
+      throw new OffshootError('project/exists', { project: name });
+    return store.create('project', name, { spec, status: null, secret: null });
+  });
+  await ensureRoot(store, name);
+  return project;
+}
+
+/** Makes the root branch of a project that has none: of a new one, or where its making was interrupted. */
+export async function ensureRoot(store: Store, project: string): Promise<void> {
+  const keys = { alone: [`branch-name/${project}/main`], shared: [`project/${project}`] };
+  await holding(store, keys, async () => {
+    const there = store.get('project', project);
+    const staying = there !== undefined && there.deletedAt === undefined;
+    if (staying && findBranch(store, project, 'main') === undefined)
+      await newBranch(store, { project, name: 'main' });
+  });
+}
+
+/** Marks the project and `main` for deletion. @throws OffshootError project/not-empty, api/not-found */
+export async function deleteProject(store: Store, name: string): Promise<void> {
+  await holding(store, { alone: [`project/${name}`] }, async () => {
+    requireProject(store, name);
+    const others = branchesOf(store, name)
+      .filter(b => b.spec.parent !== undefined)
+      .map(b => b.spec.name);
+    if (others.length > 0)
+      throw new OffshootError('project/not-empty', { project: name, branches: others.join(', ') });
+    // The project first: from then on nothing grows in it, and the loop marks what is not marked yet.
+    await store.modify('project', name, () => ({ deleted: true }));
+    await deleteBranchesOf(store, name);
+  });
+}
+
+/** Marks all branches of a project that is to go. */
+export async function deleteBranchesOf(store: Store, project: string): Promise<void> {
+  const staying = branchesOf(store, project).filter(b => b.deletedAt === undefined);
+  await Promise.all(staying.map(b => store.modify('branch', b.name, () => ({ deleted: true }))));
+}
+
+export type NewBranch = {
+  readonly project: string;
+  readonly name: string;
+  /** Name of the parent branch. */
+  readonly parent: string;
+  readonly owner?: string;
+};
+
+/** @throws OffshootError branch/bad-name, branch/exists, branch/parent-missing, api/not-found, sandbox/deleting */
+export async function createBranch(store: Store, wish: NewBranch): Promise<Stored<'branch'>> {
+  const { project, name, owner } = wish;
+  const problem = labelNameProblem(name);
+  if (problem !== undefined) throw new OffshootError('branch/bad-name', { name, why: problem });
+  const { name: parent } = parentFor(store, wish);
+  const shared = [`project/${project}`, `branch/${parent}`, ...(owner === undefined ? [] : [owner])];
+  return holding(store, { alone: [`branch-name/${project}/${name}`], shared }, async () => {
+    if (parentFor(store, wish).name !== parent)
+      throw new OffshootError('api/conflict', { kind: 'branch', name: wish.parent });
+    return newBranch(store, { project, name, parent, ...(owner !== undefined && { owner }) });
+  });
+}
+
+/**
+ * Marks a branch for deletion.
+ * @param asOwner who asks; a branch that belongs to somebody else is refused, unless `force`
+ * @throws OffshootError branch/has-children, branch/is-root, branch/owned
+ */
+export async function deleteBranch(
+  store: Store,
+  branch: Stored<'branch'>,
+  { asOwner, force = false }: { asOwner?: string; force?: boolean } = {},
+): Promise<void> {
+  const { spec } = branch;
+  if (spec.parent === undefined)
+    throw new OffshootError('branch/is-root', { name: spec.name, project: spec.project });
+  if (spec.owner !== undefined && spec.owner !== asOwner && !force)
+    throw new OffshootError('branch/owned', { name: spec.name, owner: spec.owner.replace('/', ' ') });
+  await holding(store, { alone: [`branch/${branch.name}`] }, async () => {
+    const children = childrenOf(store, branch.name);
+    if (children.length > 0) {
+      const names = children.map(b => b.spec.name).join(', ');
+      throw new OffshootError('branch/has-children', { name: spec.name, children: names });
+    }
+    await store.modify('branch', branch.name, () => ({ deleted: true }));
+  });
+}
+
+/** The branches that grow from one, those that are being deleted included. */
+export const childrenOf = (store: Store, id: string): readonly Stored<'branch'>[] =>
+  store.by('branch/parent', id);
+
+export const branchesOf = (store: Store, project: string): readonly Stored<'branch'>[] =>
+  store.by('branch/project', project);
+
+/** By name, or by id. */
+export const findBranch = (store: Store, project: string, nameOrId: string): Stored<'branch'> | undefined => {
+  const branches = branchesOf(store, project);
+  return branches.find(b => b.spec.name === nameOrId) ?? branches.find(b => b.name === nameOrId);
+};
+
+/** Resolves when a branch is really gone. @throws OffshootError branch/delete-failed, while its removal goes on being tried */
+export const branchGone = (store: Store, id: string, signal: AbortSignal): Promise<true> =>
+  whenObject(
+    store,
+    'branch',
+    id,
+    branch => {
+      if (branch === undefined) return true;
+      const { state, reason, message } = branch.status ?? {};
+      if (state !== 'deleting' || reason === 'InProgress') return undefined;
+      throw new OffshootError('branch/delete-failed', { name: branch.spec.name, why: message });
+    },
+    signal,
+  );
+
+export function requireProject(store: Store, name: string): Stored<'project'> {
+  const project = store.get('project', name);
+  if (project === undefined || project.deletedAt !== undefined) {
+    throw new OffshootError('api/not-found', { kind: 'project', name });
+  }
+  return project;
+}
+
+/** The project that is meant when none is named: `default`, or the only one there is. */
+export function defaultProject(store: Store): string {
+  const projects = store.list('project').filter(p => p.deletedAt === undefined);
+  const named = projects.find(p => p.name === 'default') ?? (projects.length === 1 ? projects[0] : undefined);
+  return named?.name ?? 'default';
+}
+
+/** How a client gets in through the gateway at `gateway`. */
+export function branchAddress(
+  store: Store,
+  branch: Stored<'branch'>,
+  gateway: { readonly host: string; readonly port: number },
+): BranchAddress {
+  const { role, database } = requireProject(store, branch.spec.project).spec;
+  return { ...gateway, user: `${role}.${branch.name}`, password: branch.secret.password, database };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** Every cluster has databases and a role of these names, or SQL means something else by them (CREATE ROLE). */
+const takenNames = new Set([adminRole, 'postgres', 'template0', 'template1', 'public', 'none']);
+
+/** What a new branch would grow from, if it may. */
+function parentFor(store: Store, { project, name, parent, owner }: NewBranch): Stored<'branch'> {
+  requireProject(store, project);
+  if (owner !== undefined) requireOwner(store, owner);
+  const taken = findBranch(store, project, name);
+  if (taken !== undefined)
+    throw new OffshootError('branch/exists', { name, project, owner: taken.spec.owner });
+  const found = findBranch(store, project, parent);
+  if (found !== undefined && found.deletedAt === undefined) return found;
+  throw new OffshootError('branch/parent-missing', { parent, project });
+}
+
+/** @param owner `sandbox/NAME` */
+function requireOwner(store: Store, owner: string): void {
+  const name = owner.slice('sandbox/'.length);
+  const sandbox = store.get('sandbox', name);
+  if (sandbox === undefined) throw new OffshootError('api/not-found', { kind: 'sandbox', name });
+  if (sandbox.deletedAt !== undefined) throw new OffshootError('sandbox/deleting', { name });
+}
+
+const newBranch = (store: Store, spec: Stored<'branch'>['spec']): Promise<Stored<'branch'>> =>
+  store.create('branch', `br${randomName(12)}`, {
+    spec,
+    status: null,
+    secret: { password: randomSecret(32) },
+  });

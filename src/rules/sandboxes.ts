@@ -1,0 +1,208 @@
+/** Intents about sandboxes: what can be known to be wrong is refused before anything is kept. */
+
+import { isDeepStrictEqual } from 'node:util';
+import { randomRoutingKey } from '../lib/random.ts';
+import { outputKeys } from '../model/document/plugin.ts';
+import { endpointsOf } from '../model/endpoint.ts';
+import { OffshootError } from '../model/errors.ts';
+import type { Deployment, Service } from '../model/kubernetes.ts';
+import { manifestGroup, manifestName } from '../model/manifest-name.ts';
+import { similarName } from '../model/names.ts';
+import { newResourceRecord, type ResourceRecord } from '../model/resource-record.ts';
+import type { Sandbox } from '../model/sandbox.ts';
+import type { Store, Stored } from '../store/contract.ts';
+import { holding } from './locks.ts';
+import { manifestLock } from './manifests.ts';
+import { findPlugin, pluginLock } from './plugins.ts';
+
+export type Applied = {
+  readonly object: Stored<'sandbox'>;
+  readonly outcome: 'created' | 'updated' | 'unchanged';
+};
+
+/**
+ * Creates or updates a sandbox. One that has failed is tried again, also with the same document: what was
+ * wrong may have been mended elsewhere. All references are checked against what is there now.
+ * @throws OffshootError sandbox/*
+ */
+export function applySandbox(store: Store, { name, spec }: Sandbox): Promise<Applied> {
+  const plugins = (spec.resources ?? []).map(r => pluginLock(r.plugin));
+  const keys = { alone: [`sandbox/${name}`], shared: [...plugins, ...manifestsOf(spec).map(manifestLock)] };
+  return holding(store, keys, async (): Promise<Applied> => {
+    if (store.get('sandbox', name) === undefined) {
+      const secret = { routingKey: freshRoutingKey(store), resources: recordsFor(store, spec, undefined) };
+      const object = await store.create('sandbox', name, { spec, status: null, secret });
+      return { object, outcome: 'created' };
+    }
+    // The reconciler writes its journal meanwhile: what follows from it is decided together with the write.
+    let before: Stored<'sandbox'> | undefined;
+    const object = (await store.modify('sandbox', name, found => {
+      before = found;
+      checkChange(found, spec);
+      const resources = recordsFor(store, spec, found);
+      const { secret, status } = found;
+      const again = status?.failed === true;
+      return {
+        spec,
+        secret: { ...secret, resources, ...(again && { tries: (secret.tries ?? 0) + 1 }) },
+        ...(again && { status: { ...status, failed: false, reason: 'InProgress', message: 'tried again' } }),
+      };
+    }))!;
+    return { object, outcome: object.version === before!.version ? 'unchanged' : 'updated' };
+  });
+}
+
+/** Marks a sandbox for deletion; again is harmless. @returns undefined when there is none */
+export function deleteSandbox(
+  store: Store,
+  name: string,
+  { force }: { force: boolean },
+): Promise<Stored<'sandbox'> | undefined> {
+  return store.modify('sandbox', name, object => ({
+    deleted: true,
+    ...(force && { secret: { ...object.secret, force: true } }),
+  }));
+}
+
+/** The end of a sandbox's record. @returns false while branches belong to it, also such as came just now */
+export function removeSandbox(store: Store, name: string): Promise<boolean> {
+  return holding(store, { alone: [`sandbox/${name}`] }, async () => {
+    if (store.by('branch/owner', `sandbox/${name}`).length > 0) return false;
+    const event = { reason: 'Deleted', message: 'nothing of it is left', severity: 'info' } as const;
+    await Promise.all([store.remove('sandbox', name), store.record({ kind: 'sandbox', name, ...event })]);
+    return true;
+  });
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function checkChange(
+  { name, deletedAt, spec: before, secret }: Stored<'sandbox'>,
+  spec: Sandbox['spec'],
+): void {
+  if (deletedAt !== undefined) throw new OffshootError('sandbox/deleting', { name });
+  if (spec.cluster !== before.cluster)
+    throw new OffshootError('sandbox/immutable', { name, path: 'spec.cluster' });
+  const same = isDeepStrictEqual(spec.resources ?? [], before.resources ?? []);
+  // While nothing is provisioned there is nothing that a change could lose.
+  const failed = Object.values(secret.resources).every(r => r.phase === 'failed');
+  if (!same && !failed) throw new OffshootError('sandbox/immutable', { name, path: 'spec.resources' });
+}
+
+/** The journal that the resources begin with, or go on with. All references of the document are checked. */
+function recordsFor(
+  store: Store,
+  spec: Sandbox['spec'],
+  before: Stored<'sandbox'> | undefined,
+): Readonly<Record<string, ResourceRecord>> {
+  const again = before?.status?.failed === true;
+  const records: Record<string, ResourceRecord> = {};
+  for (const resource of spec.resources ?? []) {
+    const kept = before?.secret.resources[resource.name];
+    // What a version made, that version removes: a newer one is only taken while nothing is there.
+    const provisioned = kept !== undefined && kept.phase !== 'failed';
+    const plugin = provisioned ? kept.plugin : resolvePlugin(store, resource).name;
+    const fresh = !provisioned && (again || kept?.plugin !== plugin);
+    records[resource.name] = fresh || kept === undefined ? newResourceRecord(plugin) : kept;
+  }
+  checkReferences(store, spec, records);
+  return records;
+}
+
+/** Names of the baseline manifests that a document refers to. */
+const manifestsOf = (spec: Sandbox['spec']): readonly string[] => [
+  ...(spec.forks ?? []).map(({ forkOf }) => manifestName('Deployment', forkOf.namespace, forkOf.name)),
+  ...endpointsOf(spec).map(({ kind, namespace, object }) =>
+    manifestName(kind === 'deployment' ? 'Deployment' : 'Service', namespace, object),
+  ),
+];
+
+function resolvePlugin(
+  store: Store,
+  resource: { readonly name: string; readonly plugin: string },
+): Stored<'plugin'> {
+  const plugin = findPlugin(store, resource.plugin);
+  if (plugin !== undefined) return plugin;
+  const known = store.list('plugin').flatMap(p => [p.name, p.name.split('@')[0]!]);
+  const similar = similarName(resource.plugin, known);
+  throw new OffshootError('sandbox/plugin-missing', {
+    resource: resource.name,
+    plugin: resource.plugin,
+    similar,
+  });
+}
+
+function checkReferences(
+  store: Store,
+  spec: Sandbox['spec'],
+  records: Readonly<Record<string, ResourceRecord>>,
+): void {
+  const outputs = new Map<string, { plugin: string; keys: readonly string[] }>();
+  for (const [resource, { plugin }] of Object.entries(records)) {
+    outputs.set(resource, { plugin, keys: outputKeys(store.get('plugin', plugin)!.spec) });
+  }
+  (spec.forks ?? []).forEach((fork, i) => {
+    const { namespace, name: workload } = fork.forkOf;
+    requireManifest(store, 'Deployment', namespace, workload, `spec.forks[${i}].forkOf`);
+    (fork.customizations?.env ?? []).forEach((env, j) => {
+      const from = env.valueFrom;
+      if (from === undefined || !('resource' in from)) return;
+      const known = outputs.get(from.resource.name);
+      const key = from.resource.outputKey;
+      if (known === undefined || known.keys.includes(key)) return;
+      throw new OffshootError('sandbox/output-unknown', {
+        path: `spec.forks[${i}].customizations.env[${j}].valueFrom.resource.outputKey`,
+        key,
+        plugin: known.plugin,
+        outputs: known.keys.join(', ') || 'none',
+      });
+    });
+  });
+  for (const endpoint of endpointsOf(spec)) {
+    const { kind, namespace, object, path, port } = endpoint;
+    if (kind === 'deployment') {
+      const { spec: found } = requireManifest(store, 'Deployment', namespace, object, path);
+      const ports = (found as Deployment).spec.template.spec.containers.flatMap(c =>
+        (c.ports ?? []).map(p => p.containerPort),
+      );
+      if (!ports.includes(port)) throw portMissing(path, `Deployment "${object}"`, namespace, port, ports);
+    } else {
+      const { spec: found } = requireManifest(store, 'Service', namespace, object, path);
+      const ports = ((found as Service).spec.ports ?? []).map(p => p.port);
+      if (!ports.includes(port)) throw portMissing(path, `Service "${object}"`, namespace, port, ports);
+    }
+  }
+}
+
+function requireManifest(
+  store: Store,
+  kind: 'Deployment' | 'Service',
+  namespace: string,
+  name: string,
+  path: string,
+): Stored<'manifest'> {
+  const found = store.get('manifest', manifestName(kind, namespace, name));
+  if (found !== undefined && found.deletedAt === undefined) return found;
+  const known = store.by('manifest/group', manifestGroup(kind, namespace));
+  const similar = similarName(
+    name,
+    known.map(m => m.spec.metadata.name),
+  );
+  throw new OffshootError('sandbox/baseline-missing', { path, what: kind, name, namespace, similar });
+}
+
+const portMissing = (path: string, what: string, namespace: string, port: number, ports: readonly number[]) =>
+  new OffshootError('sandbox/port-missing', {
+    path,
+    what,
+    namespace,
+    port,
+    ports: ports.join(', ') || 'none',
+  });
+
+function freshRoutingKey(store: Store): string {
+  for (;;) {
+    const key = randomRoutingKey();
+    if (store.by('sandbox/routing-key', key).length === 0) return key;
+  }
+}

@@ -1,0 +1,213 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { connectionString } from '../../src/model/branch.ts';
+import {
+  branchAddress,
+  branchesOf,
+  createBranch,
+  createProject,
+  defaultProject,
+  deleteBranch,
+  deleteProject,
+  findBranch,
+  requireProject,
+} from '../../src/rules/branches.ts';
+import type { Store } from '../../src/store/contract.ts';
+import { memoryStore } from '../../src/store/memory.ts';
+import { applied } from '../support/documents.ts';
+
+const spec = { database: 'app', role: 'app' };
+
+/** A store with project `p`. */
+async function projectStore() {
+  const store = memoryStore();
+  await createProject(store, 'p', spec);
+  await applied(store, 's');
+  const grow = (name: string, parent = 'main', owner?: string) =>
+    createBranch(store, { project: 'p', name, parent, ...(owner !== undefined && { owner }) });
+  return { store, grow, [Symbol.asyncDispose]: () => store.close() };
+}
+
+const names = (store: Store, project = 'p') => branchesOf(store, project).map(b => b.spec.name);
+
+describe('projects', () => {
+  it('begin with a root branch, main, that has an id and a password of its own', async () => {
+    await using p = await projectStore();
+    await createProject(p.store, 'q', spec);
+    const [main, other] = p.store.list('branch');
+    assert.deepEqual(main?.spec, { project: 'p', name: 'main' });
+    assert.match(main.name, /^br[a-z][a-z0-9]{11}$/);
+    assert.match(main.secret.password, /^[A-Za-z0-9]{32}$/);
+    assert.notEqual(main.name, other?.name);
+    assert.notEqual(main.secret.password, other?.secret.password);
+  });
+
+  it('have a name that is free and one DNS label', async () => {
+    await using p = await projectStore();
+    await assert.rejects(createProject(p.store, 'p', spec), { code: 'project/exists' });
+    for (const name of ['', 'P', '1p', 'p-', 'p.q', 'a'.repeat(64)])
+      await assert.rejects(createProject(p.store, name, spec), { code: 'branch/bad-name' }, name);
+    assert.deepEqual(
+      p.store.list('project').map(x => x.name),
+      ['p'],
+    );
+  });
+
+  it('refuse databases and roles that PostgreSQL has or could not make, and those that need quoting', async () => {
+    await using p = await projectStore();
+    for (const bad of [
+      '',
+      'App',
+      '1app',
+      'a-b',
+      'a"b',
+      'offshoot',
+      'pg_app',
+      'postgres',
+      'template1',
+      'public',
+      'none',
+    ]) {
+      await assert.rejects(
+        createProject(p.store, 'q', { ...spec, role: bad }),
+        { code: 'branch/bad-name' },
+        bad,
+      );
+      await assert.rejects(
+        createProject(p.store, 'q', { ...spec, database: bad }),
+        { code: 'branch/bad-name' },
+        bad,
+      );
+    }
+  });
+
+  it('go with their root, but not while there is another branch', async () => {
+    await using p = await projectStore();
+    const child = await p.grow('a');
+    await assert.rejects(deleteProject(p.store, 'p'), {
+      code: 'project/not-empty',
+      params: { project: 'p', branches: 'a' },
+    });
+    assert.equal(p.store.get('project', 'p')?.deletedAt, undefined);
+    await deleteBranch(p.store, child);
+    await assert.rejects(deleteProject(p.store, 'p'), { code: 'project/not-empty' }, 'it is still there');
+    await p.store.remove('branch', child.name);
+    await deleteProject(p.store, 'p');
+    assert.ok(p.store.get('project', 'p')?.deletedAt);
+    assert.ok(branchesOf(p.store, 'p').every(b => b.deletedAt !== undefined));
+    await assert.rejects(deleteProject(p.store, 'p'), { code: 'api/not-found' });
+  });
+
+  it('that are to go are not there any more for anyone who asks', async () => {
+    await using p = await projectStore();
+    await deleteProject(p.store, 'p');
+    assert.throws(() => requireProject(p.store, 'p'), { code: 'api/not-found' });
+    await assert.rejects(p.grow('a'), { code: 'api/not-found' });
+    assert.throws(() => requireProject(p.store, 'never'), { code: 'api/not-found' });
+  });
+
+  it('need no name when there is one only, or one called default', async () => {
+    await using p = await projectStore();
+    assert.equal(await defaultProject(p.store), 'p');
+    await createProject(p.store, 'q', spec);
+    assert.equal(await defaultProject(p.store), 'default');
+    await deleteProject(p.store, 'p');
+    assert.equal(await defaultProject(p.store), 'q');
+    await createProject(p.store, 'default', spec);
+    assert.equal(await defaultProject(p.store), 'default');
+  });
+});
+
+describe('branches', () => {
+  it('grow from a parent, named or by id, and are found by name or id', async () => {
+    await using p = await projectStore();
+    const a = await p.grow('a');
+    const b = await p.grow('b', a.name, 'sandbox/s');
+    assert.deepEqual(b.spec, { project: 'p', name: 'b', parent: a.name, owner: 'sandbox/s' });
+    assert.equal(a.spec.parent, findBranch(p.store, 'p', 'main')?.name);
+    assert.deepEqual(findBranch(p.store, 'p', 'b'), b);
+    assert.deepEqual(findBranch(p.store, 'p', b.name), b);
+    assert.equal(findBranch(p.store, 'q', 'b'), undefined);
+    assert.notEqual(a.secret.password, b.secret.password);
+  });
+
+  it('have names that are one DNS label, free in their project only', async () => {
+    await using p = await projectStore();
+    await createProject(p.store, 'q', spec);
+    await p.grow('a', 'main', 'sandbox/s');
+    await assert.rejects(p.grow('a'), {
+      code: 'branch/exists',
+      message: 'branch "a" already exists in project "p" and belongs to sandbox/s',
+    });
+    await assert.rejects(p.grow('main'), { code: 'branch/exists' });
+    await createBranch(p.store, { project: 'q', name: 'a', parent: 'main' });
+    for (const name of ['', 'A', '-a', 'a_b', 'ä', 'a'.repeat(64)])
+      await assert.rejects(p.grow(name), { code: 'branch/bad-name' }, name);
+    await p.grow('a'.repeat(63));
+    assert.deepEqual(names(p.store, 'q'), ['main', 'a']);
+  });
+
+  it('need a parent that is there and is to stay', async () => {
+    await using p = await projectStore();
+    await assert.rejects(p.grow('a', 'nope'), { code: 'branch/parent-missing' });
+    await deleteBranch(p.store, await p.grow('going'));
+    await assert.rejects(p.grow('a', 'going'), { code: 'branch/parent-missing' });
+    await assert.rejects(createBranch(p.store, { project: 'nope', name: 'a', parent: 'main' }), {
+      code: 'api/not-found',
+    });
+    assert.deepEqual(names(p.store), ['main', 'going']);
+  });
+
+  it('stay while something grows from them', async () => {
+    await using p = await projectStore();
+    const a = await p.grow('a');
+    const b = await p.grow('b', 'a');
+    await assert.rejects(deleteBranch(p.store, a, { force: true }), {
+      code: 'branch/has-children',
+      message: 'branch "a" has children: b',
+    });
+    await deleteBranch(p.store, b);
+    await assert.rejects(deleteBranch(p.store, a), { code: 'branch/has-children' }, 'b is still there');
+    await p.store.remove('branch', b.name);
+    await deleteBranch(p.store, a);
+    assert.ok(p.store.get('branch', a.name)?.deletedAt);
+  });
+
+  it('that are the root go with their project only', async () => {
+    await using p = await projectStore();
+    const main = findBranch(p.store, 'p', 'main')!;
+    await assert.rejects(deleteBranch(p.store, main, { force: true }), { code: 'branch/is-root' });
+  });
+
+  it('that somebody owns are deleted by that owner, or by force', async () => {
+    await using p = await projectStore();
+    const [a, b] = [await p.grow('a', 'main', 'sandbox/s'), await p.grow('b', 'main', 'sandbox/s')];
+    await assert.rejects(deleteBranch(p.store, a), {
+      code: 'branch/owned',
+      message: 'branch "a" belongs to sandbox s',
+    });
+    await assert.rejects(deleteBranch(p.store, a, { asOwner: 'sandbox/t' }), { code: 'branch/owned' });
+    assert.equal(p.store.get('branch', a.name)?.deletedAt, undefined);
+    await deleteBranch(p.store, a, { asOwner: 'sandbox/s' });
+    await deleteBranch(p.store, b, { force: true });
+    assert.deepEqual(
+      [a, b].map(x => p.store.get('branch', x.name)?.deletedAt !== undefined),
+      [true, true],
+    );
+  });
+
+  it('have one address, the way through the gateway', async () => {
+    await using p = await projectStore();
+    const main = findBranch(p.store, 'p', 'main')!;
+    const address = branchAddress(p.store, main, { host: '127.0.0.1', port: 7432 });
+    const { password } = main.secret;
+    assert.deepEqual(address, {
+      host: '127.0.0.1',
+      port: 7432,
+      user: `app.${main.name}`,
+      password,
+      database: 'app',
+    });
+    assert.equal(connectionString(address), `postgresql://app.${main.name}:${password}@127.0.0.1:7432/app`);
+  });
+});

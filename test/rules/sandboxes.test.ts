@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { ResourcePhase } from '../../src/model/resource-record.ts';
+import type { SandboxSpec } from '../../src/model/sandbox.ts';
+import { usersOfWorkload } from '../../src/rules/manifests.ts';
+import { applySandbox, deleteSandbox } from '../../src/rules/sandboxes.ts';
+import { memoryStore } from '../../src/store/memory.ts';
+import { deploy, deployment, fork, install, service, step, tablePlugin } from '../support/documents.ts';
+
+/** A store with Deployment `users` and its Service, port 80, in namespace `demo`, and plugin `table@1.0.0`. */
+async function baselineStore() {
+  const store = memoryStore();
+  await deploy(store, deployment('users'), service('users', { port: 80, targetPort: 'http' }));
+  await install(store, 'table@1.0.0', tablePlugin);
+  const apply = (name: string, spec: Omit<SandboxSpec, 'cluster'> & { cluster?: string } = {}) =>
+    applySandbox(store, { name, spec: { cluster: 'local', ...spec } });
+  /** What the reconciler writes when a resource has come that far. */
+  const reach = (name: string, phases: Readonly<Record<string, ResourcePhase>>) =>
+    store.modify('sandbox', name, ({ secret }) => ({
+      secret: {
+        ...secret,
+        resources: Object.fromEntries(
+          Object.entries(secret.resources).map(([resource, r]) => [
+            resource,
+            { ...r, phase: phases[resource] ?? r.phase },
+          ]),
+        ),
+      },
+    }));
+  const pluginsOf = (name: string) =>
+    Object.fromEntries(
+      Object.entries(store.get('sandbox', name)!.secret.resources).map(([r, { plugin }]) => [r, plugin]),
+    );
+  return { store, apply, reach, pluginsOf, [Symbol.asyncDispose]: () => store.close() };
+}
+
+const db = { name: 'db', plugin: 'table' };
+
+describe('applying a sandbox', () => {
+  it('creates it with a routing key of its own, then updates it, and knows when nothing changed', async () => {
+    await using s = await baselineStore();
+    const created = await s.apply('one', { resources: [db] });
+    assert.equal(created.outcome, 'created');
+    const { routingKey, resources } = created.object.secret;
+    assert.match(routingKey, /^[a-z0-9]{13}$/);
+    assert.deepEqual(resources, {
+      db: { plugin: 'table@1.0.0', phase: 'creating', create: {}, delete: {}, attempts: 0 },
+    });
+    assert.notEqual((await s.apply('two')).object.secret.routingKey, routingKey);
+
+    const updated = await s.apply('one', { resources: [db], forks: [fork('users')] });
+    assert.equal(updated.outcome, 'updated');
+    assert.equal(updated.object.generation, 2);
+    assert.equal(updated.object.secret.routingKey, routingKey);
+    const again = await s.apply('one', { resources: [db], forks: [fork('users')] });
+    assert.deepEqual([again.outcome, again.object.version], ['unchanged', updated.object.version]);
+    assert.deepEqual(usersOfWorkload(s.store, 'demo', 'users'), ['one']);
+    assert.deepEqual(usersOfWorkload(s.store, 'other', 'users'), []);
+  });
+
+  it('is refused while the old one of that name is being deleted', async () => {
+    await using s = await baselineStore();
+    await s.apply('one');
+    await deleteSandbox(s.store, 'one', { force: false });
+    await assert.rejects(s.apply('one'), { code: 'sandbox/deleting' });
+  });
+
+  it('never moves it to another cluster', async () => {
+    await using s = await baselineStore();
+    await s.apply('one');
+    await assert.rejects(s.apply('one', { cluster: 'other' }), {
+      code: 'sandbox/immutable',
+      params: { name: 'one', path: 'spec.cluster' },
+    });
+  });
+
+  it('changes its resources only while none of them is provisioned', async () => {
+    await using s = await baselineStore();
+    await s.apply('one', { resources: [db, { ...db, name: 'more' }] });
+    const changed = { resources: [{ ...db, params: { size: '1' } }] };
+    await s.reach('one', { db: 'failed', more: 'created' });
+    await assert.rejects(s.apply('one', changed), {
+      code: 'sandbox/immutable',
+      params: { name: 'one', path: 'spec.resources' },
+    });
+    await s.reach('one', { db: 'failed', more: 'undoing' });
+    await assert.rejects(s.apply('one', changed), { code: 'sandbox/immutable' });
+    await s.reach('one', { db: 'failed', more: 'failed' });
+    assert.equal((await s.apply('one', changed)).outcome, 'updated');
+    // The record of the failure stays: the reconciler sees by its generation that it may try again.
+    assert.equal(s.store.get('sandbox', 'one')?.secret.resources.db?.phase, 'failed');
+    assert.deepEqual(s.pluginsOf('one'), { db: 'table@1.0.0' });
+  });
+
+  it('keeps the version of the plugin that made a resource, and takes the latest for one that failed', async () => {
+    await using s = await baselineStore();
+    await s.apply('one', { resources: [db, { ...db, name: 'more' }] });
+    await s.reach('one', { db: 'created', more: 'failed' });
+    await install(s.store, 'table@1.1.0', { ...tablePlugin, create: [step('other', 'output key x')] });
+    await s.apply('one', {
+      resources: [db, { ...db, name: 'more' }],
+      forks: [
+        fork('users', {
+          ID: { resource: { name: 'db', outputKey: 'make.id' } },
+          KEY: { resource: { name: 'more', outputKey: 'other.key' } },
+        }),
+      ],
+    });
+    const { resources } = s.store.get('sandbox', 'one')!.secret;
+    assert.deepEqual([resources.db?.plugin, resources.db?.phase], ['table@1.0.0', 'created']);
+    assert.deepEqual([resources.more?.plugin, resources.more?.phase], ['table@1.1.0', 'creating']);
+  });
+
+  it('tries one that has failed again, also with the same document; what is there stays', async () => {
+    await using s = await baselineStore();
+    const wish = { resources: [db, { ...db, name: 'more' }] };
+    await s.apply('one', wish);
+    await s.reach('one', { db: 'failed', more: 'created' });
+    const more = s.store.get('sandbox', 'one')?.secret.resources.more;
+    const status = {
+      ready: false,
+      failed: true,
+      reason: 'ResourceFailed',
+      message: 'no',
+      observedGeneration: 1,
+      conditions: [],
+      forks: [],
+      endpoints: [],
+    };
+    await s.store.modify('sandbox', 'one', () => ({ status }));
+    const { object, outcome } = await s.apply('one', wish);
+    assert.equal(outcome, 'updated');
+    assert.deepEqual([object.generation, object.secret.tries], [1, 1]);
+    assert.deepEqual([object.status?.failed, object.status?.reason], [false, 'InProgress']);
+    assert.equal(object.secret.resources.db?.phase, 'creating');
+    assert.deepEqual(object.secret.resources.more, more);
+    assert.equal((await s.apply('one', wish)).outcome, 'unchanged');
+  });
+
+  it('keeps nothing of a document that is refused', async () => {
+    await using s = await baselineStore();
+    const version = s.store.version();
+    await assert.rejects(s.apply('one', { forks: [fork('nope')] }), { code: 'sandbox/baseline-missing' });
+    assert.equal(s.store.version(), version);
+  });
+});
+
+describe('references of a sandbox', () => {
+  it('to plugins must be to installed ones', async () => {
+    await using s = await baselineStore();
+    const resource = (plugin: string) => ({ resources: [{ name: 'db', plugin }] });
+    await assert.rejects(s.apply('one', resource('tabel')), {
+      code: 'sandbox/plugin-missing',
+      params: { resource: 'db', plugin: 'tabel', similar: 'table' },
+    });
+    await assert.rejects(s.apply('one', resource('table@1.0.1')), {
+      code: 'sandbox/plugin-missing',
+      hint: /did you mean "table@1\.0\.0"/,
+    });
+    await assert.rejects(s.apply('one', resource('something-else')), {
+      params: { resource: 'db', plugin: 'something-else', similar: undefined },
+    });
+  });
+
+  it('to workloads must be to Deployments that are to stay', async () => {
+    await using s = await baselineStore();
+    await assert.rejects(s.apply('one', { forks: [fork('user')] }), {
+      code: 'sandbox/baseline-missing',
+      message: 'spec.forks[0].forkOf: Deployment "user" does not exist in namespace "demo"',
+      hint: /did you mean "users"/,
+    });
+    await s.store.modify('manifest', 'Deployment/demo/users', () => ({ deleted: true }));
+    await assert.rejects(s.apply('one', { forks: [fork('users')] }), { code: 'sandbox/baseline-missing' });
+  });
+
+  it('to outputs must be to those that the plugin has', async () => {
+    await using s = await baselineStore();
+    const wish = (outputKey: string) => ({
+      resources: [db],
+      forks: [fork('users', { A: 'plain', ID: { resource: { name: 'db', outputKey } } })],
+    });
+    await assert.rejects(s.apply('one', wish('make.key')), {
+      code: 'sandbox/output-unknown',
+      params: {
+        path: 'spec.forks[0].customizations.env[1].valueFrom.resource.outputKey',
+        key: 'make.key',
+        plugin: 'table@1.0.0',
+        outputs: 'make.id',
+      },
+    });
+    assert.equal((await s.apply('one', wish('make.id'))).outcome, 'created');
+  });
+
+  it('to ports must be to those that a Service or a container has, in all three spellings', async () => {
+    await using s = await baselineStore();
+    const host = (host: string, port: number) => ({ endpoints: [{ name: 'e', host, port }] });
+    const group = (target: string) => ({ defaultRouteGroup: { endpoints: [{ name: 'e', target }] } });
+    const ofFork = (port: number) => ({ forks: [{ ...fork('users'), endpoints: [{ name: 'e', port }] }] });
+    for (const wish of [
+      host('users.demo.svc', 81),
+      host('users.demo.deploy', 80),
+      group('http://users.demo.svc:3000'),
+      ofFork(80),
+    ])
+      await assert.rejects(s.apply('one', wish), { code: 'sandbox/port-missing' }, JSON.stringify(wish));
+    for (const wish of [
+      host('users.demo.svc', 80),
+      host('users.demo.deploy', 3000),
+      group('http://users.demo.svc'),
+      ofFork(3000),
+    ])
+      assert.ok(await s.apply('one', wish), JSON.stringify(wish));
+    await assert.rejects(s.apply('one', host('user.demo.svc', 80)), {
+      code: 'sandbox/baseline-missing',
+      params: {
+        path: 'spec.endpoints[0].host',
+        what: 'Service',
+        name: 'user',
+        namespace: 'demo',
+        similar: 'users',
+      },
+    });
+    await assert.rejects(s.apply('one', group('http://users.demo.svc:81')), {
+      message:
+        'spec.defaultRouteGroup.endpoints[0].target: Service "users" in namespace "demo" has no port 81',
+      hint: 'its ports are: 80',
+    });
+  });
+});
+
+describe('deleting a sandbox', () => {
+  it('marks it; again is harmless, and force may come later', async () => {
+    await using s = await baselineStore();
+    await s.apply('one');
+    const marked = (await deleteSandbox(s.store, 'one', { force: false }))!;
+    assert.ok(marked.deletedAt);
+    assert.equal(marked.secret.force, undefined);
+    assert.deepEqual(await deleteSandbox(s.store, 'one', { force: false }), marked);
+    const forced = (await deleteSandbox(s.store, 'one', { force: true }))!;
+    assert.equal(forced.secret.force, true);
+    assert.equal(forced.deletedAt, marked.deletedAt);
+    assert.equal((await deleteSandbox(s.store, 'one', { force: false }))?.secret.force, true);
+    assert.equal(await deleteSandbox(s.store, 'never', { force: true }), undefined);
+  });
+});
