@@ -75,16 +75,16 @@ test('a reader that has seen enough (| head -1) is no error', async () => {
 });
 
 /** Events that make every output of `events` longer than a pipe holds. @returns their messages */
-function longOutput(api: TestApi): readonly string[] {
+async function longOutput(api: TestApi): Promise<readonly string[]> {
   const messages = Array.from({ length: 500 }, (_, i) => `${i} ${'long'.repeat(250)}`);
-  for (const message of messages)
-    api.store.record({ kind: 'branch', name: 'b', severity: 'info', reason: 'Seen', message });
+  const event = { kind: 'branch', name: 'b', severity: 'info', reason: 'Seen' } as const;
+  await Promise.all(messages.map(message => api.store.record({ ...event, message })));
   return messages;
 }
 
 test('output into a pipe is whole, however much it is', async () => {
   await using api = await testApi();
-  const messages = longOutput(api);
+  const messages = await longOutput(api);
   const read: Readonly<Record<string, (text: string) => unknown>> = {
     json: text => (JSON.parse(text) as { message: string }[]).map(e => e.message),
     yaml: text => (parse(text) as { message: string }[]).map(e => e.message),
