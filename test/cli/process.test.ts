@@ -99,7 +99,7 @@ test('output into a pipe is whole, however much it is', async () => {
 
 test('a reader that does not read is waited for; Ctrl-C ends that', async () => {
   await using api = await testApi();
-  longOutput(api);
+  await longOutput(api);
   await using command = start(api, ['events', '--limit', '500', '-o', 'json']);
   command.child.stdout.pause();
   await until(() => (command.child.stdout.readableLength > 0 ? true : undefined), {
