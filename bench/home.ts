@@ -11,6 +11,7 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 
 export type BenchHome = AsyncDisposable & {
   readonly home: string;
+  /** Of the daemon that runs now; others after each start. */
   readonly client: Client;
   readonly pid: number;
   /** @throws Error when the exit code is not 0 */
@@ -20,7 +21,8 @@ export type BenchHome = AsyncDisposable & {
   ): Promise<CliResult>;
 };
 
-export async function benchHome(): Promise<BenchHome> {
+/** @param up whether the daemon is to run already; otherwise the data directory is still empty */
+export async function benchHome({ up = true }: { readonly up?: boolean } = {}): Promise<BenchHome> {
   const home = await mkdtemp(join(tmpdir(), 'offshoot-bench-'));
   const ports = { OFFSHOOT_API_PORT: '0', OFFSHOOT_HTTP_PORT: '0', OFFSHOOT_POSTGRES_PORT: '0' };
   const run = cliRunner(root, { ...process.env, ...ports, OFFSHOOT_HOME: home });
@@ -29,13 +31,16 @@ export async function benchHome(): Promise<BenchHome> {
     if (result.code !== 0) throw new Error(`offshoot ${args.join(' ')}: ${result.stderr}`);
     return result;
   };
-  await cli(['up', '--detach']);
-  const { url, apiKey, pid } = readClientFile(home)!;
+  if (up) await cli(['up', '--detach']);
   return {
     home,
-    pid,
     cli,
-    client: createClient({ url, apiKey }),
+    get pid() {
+      return readClientFile(home)!.pid;
+    },
+    get client() {
+      return createClient(readClientFile(home)!);
+    },
     async [Symbol.asyncDispose]() {
       await cli(['down']);
       await rm(home, { recursive: true, force: true });

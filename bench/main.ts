@@ -1,20 +1,26 @@
-/** `npm run bench`: the figures of docs/operating.md, in one run. Raw results go to bench/results/. */
+/** `npm run bench [-- NAME…]`: the figures of docs/operating.md, or some of them, in one run. Raw results go to bench/results/. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { main as branch } from './branch.ts';
+import { main as branches } from './branches.ts';
 import { main as gateway } from './gateway.ts';
 import { root } from './home.ts';
 import { main as memory } from './memory.ts';
 import { main as router } from './router.ts';
 import { main as sandbox } from './sandbox.ts';
+import { main as scale } from './scale.ts';
+import { main as start } from './start.ts';
 
 const benches = {
   sandbox: () => sandbox([]),
   branch: () => branch([]),
   gateway: () => gateway([]),
   router: () => router([]),
+  start: () => start([]),
   memory: () => memory(),
+  branches: () => branches([]),
+  scale: () => scale([]),
 } as const;
 
 const wanted = process.argv.slice(2);
