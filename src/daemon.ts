@@ -14,7 +14,7 @@ import { tryExclusive } from './lib/exclusive.ts';
 import type { Log } from './lib/log.ts';
 import { loopbackFor } from './lib/loopback.ts';
 import { OffshootError } from './model/errors.ts';
-import type { Address } from './model/route.ts';
+import { type Address, addressKey } from './model/route.ts';
 import type { DaemonView } from './model/view.ts';
 import { createPreviewServer } from './proxy/http/preview-server.ts';
 import { createRouter } from './proxy/http/router.ts';
@@ -81,8 +81,8 @@ export async function startDaemon(
     keep: [root, config.home, config.runtimeDir],
     stepMs: 15 * 60_000,
     allocate: allocator(config.instance),
-    listenProblem: address => problems.get(`${address.host}:${address.port}`),
-    retry: { baseMs: 500, maxMs: 60_000 },
+    listenProblem: address => problems.get(addressKey(address)),
+    pauses: { baseMs: 500, maxMs: 60_000, soundMs: 60_000 },
     collectEveryMs: 5 * 60_000,
     now: () => new Date(),
     log,
@@ -108,13 +108,10 @@ export async function startDaemon(
     log,
     customHeaders,
     onListener({ host, port, error }) {
-      const key = `${host}:${port}`;
+      const key = addressKey({ host, port });
       if (error === undefined ? !problems.delete(key) : problems.get(key) === error.message) return;
       if (error !== undefined) problems.set(key, error.message);
-      for (const m of store.list('manifest')) {
-        if (Object.values(m.status?.addresses ?? {}).some(a => a.host === host && a.port === port))
-          loop.enqueue('manifest', m.name);
-      }
+      for (const service of store.by('manifest/address', key)) loop.look('manifest', service.name);
     },
   });
   opened.defer(() => router.close(graceMs));
@@ -283,14 +280,14 @@ function driverOptions(
 /** Every Service gets a loopback IP of its own and keeps its port, as far as the machine allows. */
 function allocator(instance: string) {
   const privileged = process.getuid?.() === 0;
-  return (service: string, port: number, taken: readonly Address[]): Address => {
+  return (service: string, port: number, taken: (address: Address) => boolean): Address => {
     // Ports below 1024 are not for ordinary users: 80 becomes 8080, 443 becomes 8443.
     const own = port < 1024 && !privileged ? port + 8_000 : port;
     for (let attempt = 0; ; attempt++) {
       const host =
         process.platform === 'linux' ? loopbackFor(`${instance}/${service}`, attempt) : '127.0.0.1';
       const candidate = { host, port: process.platform === 'linux' ? own : own + attempt };
-      if (!taken.some(a => a.host === candidate.host && a.port === candidate.port)) return candidate;
+      if (!taken(candidate)) return candidate;
     }
   };
 }

@@ -41,8 +41,6 @@ export type ResourceRecord = {
     /** Of the sandbox, when it failed: a later one is a reason to try again. */
     readonly generation: number;
   };
-  /** Failed tries so far, for the back-off. */
-  readonly attempts: number;
 };
 
 export const newResourceRecord = (plugin: string): ResourceRecord => ({
@@ -50,5 +48,4 @@ export const newResourceRecord = (plugin: string): ResourceRecord => ({
   phase: 'creating',
   create: {},
   delete: {},
-  attempts: 0,
 });

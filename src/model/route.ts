@@ -9,6 +9,9 @@ export type DestinationKey = string;
 
 export type Address = { readonly host: string; readonly port: number };
 
+/** `host:port` */
+export const addressKey = ({ host, port }: Address): string => `${host}:${port}`;
+
 export type Target =
   | { readonly ready: true; readonly addresses: readonly Address[]; readonly sandbox?: string }
   | {

@@ -2,12 +2,12 @@
 import type { Ctx, WorkloadDriver, WorkloadSeen } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
 import { toOffshootError } from '../model/errors.ts';
-import type { Deployment, Manifest, Service } from '../model/kubernetes.ts';
+import type { Deployment, Service } from '../model/kubernetes.ts';
 import { manifestName, namespaceOf } from '../model/manifest-name.ts';
-import type { Address } from '../model/route.ts';
+import { type Address, addressKey } from '../model/route.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Store, Stored } from '../store/contract.ts';
-import type { Result } from './queue.ts';
+import type { Result } from './scheduler.ts';
 import { reasonOf } from './steps.ts';
 import { baselineId, baselineOwner, workloadSpec } from './workload-spec.ts';
 
@@ -15,7 +15,7 @@ export type BaselineDeps = {
   readonly store: Store;
   readonly workloads: WorkloadDriver;
   /** Chooses the address of a Service's port; stays the same while it is free. */
-  readonly allocate: (service: string, port: number, taken: readonly Address[]) => Address;
+  readonly allocate: (service: string, port: number, taken: (address: Address) => boolean) => Address;
   /** Why an address could not be opened, if so; told by the router. */
   readonly listenProblem: (address: Address) => string | undefined;
   readonly log: Log;
@@ -25,6 +25,8 @@ export type BaselineReconciler = (name: string, signal: AbortSignal) => Promise<
 
 export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
   const { store, workloads } = deps;
+  /** Addresses that are given to a Service just now, and are not in the store yet. */
+  const claimed = new Map<string, string>();
 
   const deployment = async (object: Stored<'manifest'>, spec: Deployment, ctx: Ctx): Promise<Result> => {
     const id = baselineId(namespaceOf(spec), spec.metadata.name);
@@ -52,18 +54,34 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
 
   const service = async (object: Stored<'manifest'>, spec: Service): Promise<Result> => {
     if (object.deletedAt !== undefined) return void (await store.remove('manifest', object.name));
-    const taken = store
-      .list('manifest')
-      .filter(m => m.name !== object.name)
-      .flatMap(m => Object.values(m.status?.addresses ?? {}));
     const addresses: Record<number, Address> = {};
+    const own = () => Object.values(addresses).map(addressKey);
     for (const { port } of spec.spec.ports ?? []) {
       const kept = object.status?.addresses?.[port];
       // An address that somebody else holds is replaced by the next one.
       const usable = kept !== undefined && deps.listenProblem(kept) === undefined;
-      const others = [...taken, ...Object.values(addresses), ...(kept === undefined ? [] : [kept])];
-      addresses[port] = usable ? kept : deps.allocate(object.name, port, others);
+      const others = [...own(), ...(kept === undefined ? [] : [addressKey(kept)])];
+      const taken = (address: Address) =>
+        others.includes(addressKey(address)) || isTaken(addressKey(address), object.name);
+      addresses[port] = usable ? kept : deps.allocate(object.name, port, taken);
     }
+    for (const key of own()) claimed.set(key, object.name);
+    try {
+      await reportService(object, addresses);
+    } finally {
+      for (const key of own()) claimed.delete(key);
+    }
+    return;
+  };
+
+  const isTaken = (key: string, service: string): boolean =>
+    (claimed.get(key) ?? service) !== service ||
+    store.by('manifest/address', key).some(m => m.name !== service);
+
+  const reportService = async (
+    object: Stored<'manifest'>,
+    addresses: Readonly<Record<number, Address>>,
+  ): Promise<void> => {
     const problem = Object.values(addresses)
       .map(deps.listenProblem)
       .find(p => p !== undefined);
@@ -74,7 +92,6 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       observedGeneration: object.generation,
       addresses,
     });
-    return;
   };
 
   const report = async (object: Stored<'manifest'>, status: ManifestStatus): Promise<void> => {
@@ -109,23 +126,6 @@ export function workloadStatus(seen: WorkloadSeen, generation: number): Manifest
     restarts: seen.restarts,
     ...(!seen.ready && seen.log.length > 0 && { log: seen.log.slice(-20) }),
   };
-}
-
-/** Store names of the Deployments and Services that must be looked at again when `manifest` changed. */
-export function dependents(store: Store, manifest: Manifest): readonly string[] {
-  const namespace = namespaceOf(manifest);
-  const deployments = store.list('manifest').filter(m => m.spec.kind === 'Deployment');
-  switch (manifest.kind) {
-    // Every workload knows every Service's address: by name everywhere, by variable in its own namespace.
-    case 'Service':
-      return deployments.map(m => m.name);
-    case 'ConfigMap':
-    case 'Secret':
-      return deployments.filter(m => namespaceOf(m.spec) === namespace).map(m => m.name);
-    case 'Deployment':
-    case 'Namespace':
-      return [];
-  }
 }
 
 export const deploymentManifest = (

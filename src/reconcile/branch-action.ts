@@ -1,6 +1,6 @@
 /**
  * The built-in plugin actions `branch/create` and `branch/delete`: no pod, no shell. They write a Branch
- * intent owned by the sandbox and wait for what the branch reconciler makes of it.
+ * intent owned by the sandbox and say what they wait for: what the branch reconciler makes of it.
  */
 import { type BranchAddress, connectionString } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
@@ -8,14 +8,15 @@ import { sandboxBranchName } from '../model/names.ts';
 import type { BuiltinAction } from '../model/plugin.ts';
 import {
   branchAddress,
-  branchGone,
   createBranch,
   defaultProject,
   deleteBranch,
+  deletionProblem,
   findBranch,
 } from '../rules/branches.ts';
 import type { Store, Stored } from '../store/contract.ts';
-import { whenObject } from '../store/wait.ts';
+import type { Waits } from './steps.ts';
+import { topicOf } from './wake.ts';
 
 export type ActionCall = {
   readonly sandbox: string;
@@ -23,10 +24,12 @@ export type ActionCall = {
   readonly resource: { readonly name: string; readonly first: boolean };
   /** Inputs that nobody gave are absent or empty. */
   readonly inputs: Readonly<Record<string, string>>;
-  readonly signal: AbortSignal;
 };
 
-export type Action = (call: ActionCall) => Promise<Readonly<Record<string, string>>>;
+/** May be called again until it gives outputs. */
+export type Action = (call: ActionCall) => Promise<ActionEnd>;
+
+export type ActionEnd = { readonly outputs: Readonly<Record<string, string>> } | Waits;
 
 export type ActionDeps = {
   readonly store: Store;
@@ -44,51 +47,52 @@ export function branchActions({ store, gateway }: ActionDeps): Readonly<Record<B
   return {
     async 'branch/create'(call) {
       const { project, name, owner } = target(call);
-      const mine = await ownOrGone(store, findBranch(store, project, name), owner, call.signal);
-      const branch =
-        mine ??
-        (await createBranch(store, { project, name, owner, parent: call.inputs['parent-branch'] || 'main' }));
-      const ready = await whenObject(store, 'branch', branch.name, readyOrThrow(name), call.signal);
-      return outputs(ready, branchAddress(store, ready, gateway()));
+      const found = findBranch(store, project, name);
+      // One that we made before is taken up again; one that is just going is waited for.
+      const mine = found?.spec.owner === owner ? found : undefined;
+      if (mine?.deletedAt !== undefined) return untilGone(mine);
+      const parent = call.inputs['parent-branch'] || 'main';
+      const branch = mine ?? (await createBranch(store, { project, name, owner, parent }));
+      if (branch.status?.state === 'failed') {
+        const { message: why, hint } = branch.status;
+        throw new OffshootError('branch/failed', { name, why, hint });
+      }
+      if (branch.status?.state !== 'ready') return { until: [topicOf.branch(branch.name)] };
+      return { outputs: outputs(branch, branchAddress(store, branch, gateway())) };
     },
+
     async 'branch/delete'(call) {
       const { project, name, owner } = target(call);
       const branch = findBranch(store, project, name);
       // A branch of that name that is not ours is why the create step failed: nothing of it was made here.
-      if (branch?.spec.owner !== owner) return {};
-      if (branch.deletedAt === undefined) await deleteBranch(store, branch, { asOwner: owner });
-      await branchGone(store, branch.name, call.signal);
-      return {};
+      if (branch?.spec.owner !== owner) return { outputs: {} };
+      return (await deleteOwned(store, branch)) ?? { outputs: {} };
     },
   };
 }
 
-// --- internal -----------------------------------------------------------------------------------
-
-/** A branch of that name that we made before a crash is taken up again; one that is just going is waited for. */
-async function ownOrGone(
-  store: Store,
-  branch: Stored<'branch'> | undefined,
-  owner: string,
-  signal: AbortSignal,
-): Promise<Stored<'branch'> | undefined> {
-  if (branch === undefined || branch.spec.owner !== owner) return undefined;
-  if (branch.deletedAt === undefined) return branch;
-  await branchGone(store, branch.name, signal);
-  return undefined;
+/**
+ * Marks a branch for deletion on behalf of its owner, once there are no children that would lose what they grow from.
+ * @returns what has to happen until it is gone; undefined when it is
+ */
+export async function deleteOwned(store: Store, branch: Stored<'branch'>): Promise<Waits | undefined> {
+  const { name, spec } = branch;
+  try {
+    if (branch.deletedAt === undefined) await deleteBranch(store, branch, { asOwner: spec.owner! });
+  } catch (error) {
+    if (!(error instanceof OffshootError) || error.code !== 'branch/has-children') throw error;
+    return { until: [topicOf.children(name), topicOf.branch(name)], why: error };
+  }
+  const left = store.get('branch', name);
+  return left && untilGone(left);
 }
 
-const readyOrThrow = (name: string) => (branch: Stored<'branch'> | undefined) => {
-  if (branch === undefined) throw new OffshootError('api/not-found', { kind: 'branch', name });
-  if (branch.status?.state === 'failed') {
-    throw new OffshootError('branch/failed', {
-      name: branch.spec.name,
-      why: branch.status.message,
-      hint: branch.status.hint,
-    });
-  }
-  return branch.status?.state === 'ready' ? branch : undefined;
-};
+// --- internal -----------------------------------------------------------------------------------
+
+function untilGone(branch: Stored<'branch'>): Waits {
+  const why = deletionProblem(branch);
+  return { until: [topicOf.branch(branch.name)], ...(why && { why }) };
+}
 
 const outputs = (branch: Stored<'branch'>, address: BranchAddress): Readonly<Record<string, string>> => ({
   'connection-string': connectionString(address),

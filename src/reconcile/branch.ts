@@ -6,14 +6,16 @@ import type { AdminQuery, Ctx, ServerDriver, VolumeDriver } from '../drivers/con
 import { KeyedLock } from '../lib/lock.ts';
 import type { Log } from '../lib/log.ts';
 import { scramVerifier } from '../lib/scram.ts';
-import { delay } from '../lib/wait.ts';
 import { adminRole, type BranchState, type BranchStatus, type ProjectSpec } from '../model/branch.ts';
 import type { Condition } from '../model/conditions.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import { childrenOf } from '../rules/branches.ts';
 import type { Store, Stored } from '../store/contract.ts';
-import type { Result } from './queue.ts';
+import type { Result, Wish } from './scheduler.ts';
 import { type Outcome, reasonOf, walk } from './steps.ts';
+import type { Topic } from './topics.ts';
+import { createWaitingRoom } from './waiting-room.ts';
+import { topicOf } from './wake.ts';
 
 export type BranchDeps = {
   readonly store: Store;
@@ -21,8 +23,9 @@ export type BranchDeps = {
   readonly servers: ServerDriver;
   /** Ends the client sessions of a branch that goes away. */
   readonly dropSessions: (id: string) => void;
-  /** Asks for a look at a branch soon. */
-  readonly enqueue: (id: string) => void;
+  /** Asks for a look at a branch. */
+  readonly add: (id: string, wish?: Wish) => void;
+  readonly tell: (topic: Topic) => void;
   readonly now: () => Date;
   readonly log: Log;
 };
@@ -40,10 +43,11 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   const { store, volumes, servers, now } = deps;
   /** Sockets of the servers that are up and whose password is set; what `awake` answers from. */
   const open = new Map<string, { socket: string; password: string }>();
+  const logins = createWaitingRoom<{ readonly socket: string }>();
   const parents = new KeyedLock();
   servers.onExit(id => {
     open.delete(id);
-    deps.enqueue(id);
+    deps.add(id, { lane: 'recovery' });
   });
 
   const reconcile = async (id: string, signal: AbortSignal): Promise<Result> => {
@@ -80,6 +84,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
           const { password } = branch.secret;
           if (open.get(id)?.password !== password) await grantAccess(branch, project, ctx);
           open.set(id, { socket, password });
+          if (store.get('branch', id)?.secret.password === password) logins.admit(id, { socket });
           return done('PasswordSet', `role "${project.role}" may connect`);
         },
       },
@@ -92,6 +97,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
         await store.record({ kind: 'branch', name: id, severity: 'info', reason: 'Ready', message });
       }
       await setStatus(branch, 'ready', walked.conditions);
+      deps.tell(topicOf.branch(id));
       return;
     }
     open.delete(id);
@@ -99,9 +105,10 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     if (error.code === 'branch/parent-not-ready') {
       // Nothing is wrong: its turn comes when the parent's has come.
       await setStatus(branch, 'creating', walked.conditions);
-      return { again: parentWaitMs };
+      return { until: [topicOf.branch(branch.spec.parent!)] };
     }
     await setStatus(branch, 'failed', walked.conditions, error);
+    logins.refuse(id, notReady(id, reasonOf(error.code)));
     throw walked.error;
   };
 
@@ -124,7 +131,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     return parents.run(parent, async () => {
       const live = await servers.live(parent, ctx);
       if (live === undefined) {
-        deps.enqueue(parent);
+        deps.add(parent);
         const name = store.get('branch', parent)?.spec.name ?? parent;
         throw new OffshootError('branch/parent-not-ready', {
           parent: name,
@@ -159,13 +166,14 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   const remove = async (branch: Stored<'branch'>, ctx: Ctx): Promise<Result> => {
     const id = branch.name;
     open.delete(id);
+    logins.refuse(id, unknown(id));
     // Refused when it was asked for; but whatever came to be since then must not lose what it grows from.
     const children = childrenOf(store, id);
     if (children.length > 0) {
       const names = children.map(b => b.spec.name).join(', ');
       const error = new OffshootError('branch/has-children', { name: branch.spec.name, children: names });
       await setStatus(branch, 'deleting', [], error);
-      return { again: deleteAgainMs };
+      return { until: [topicOf.children(id)] };
     }
     if (branch.status?.state !== 'deleting') await setStatus(branch, 'deleting', []);
     deps.dropSessions(id);
@@ -186,9 +194,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
         });
       }
       await setStatus(branch, 'deleting', [], error);
-      ctx.log.warn({ err: error.cause ?? error }, 'a branch could not be removed');
-      // Whatever it is: a delete is never given up.
-      return { again: deleteAgainMs };
+      throw thrown;
     }
     const { name, project } = branch.spec;
     const message = `branch ${name} of project ${project} is gone`;
@@ -224,21 +230,15 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     });
   };
 
-  const awake = async (id: string, signal: AbortSignal): Promise<{ socket: string }> => {
-    let asked = false;
-    for (;;) {
-      const branch = store.get('branch', id);
-      if (branch === undefined || branch.deletedAt !== undefined)
-        throw new OffshootError('gateway/branch-unknown', { branch: id });
-      const there = open.get(id);
-      // After a rotation the old password must not open the door any more.
-      if (there?.password === branch.secret.password) return there;
-      if (branch.status?.state === 'failed')
-        throw new OffshootError('gateway/branch-not-ready', { branch: id, why: branch.status.reason });
-      if (!asked) deps.enqueue(id);
-      asked = true;
-      await delay(2, signal);
-    }
+  const awake: BranchReconciler['awake'] = async (id, signal) => {
+    const branch = store.get('branch', id);
+    if (branch === undefined || branch.deletedAt !== undefined) throw unknown(id);
+    const there = open.get(id);
+    // After a rotation the old password must not open the door any more.
+    if (there?.password === branch.secret.password) return there;
+    if (branch.status?.state === 'failed') throw notReady(id, branch.status.reason);
+    if (logins.size(id) === 0) deps.add(id);
+    return logins.wait(id, signal);
   };
 
   return { reconcile, awake };
@@ -246,8 +246,9 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
 
 // --- internal -----------------------------------------------------------------------------------
 
-const parentWaitMs = 20;
-const deleteAgainMs = 2_000;
+const unknown = (id: string) => new OffshootError('gateway/branch-unknown', { branch: id });
+const notReady = (id: string, why: string) =>
+  new OffshootError('gateway/branch-not-ready', { branch: id, why });
 
 /**
  * A child begins with its parent's roles. Their passwords end here, also those of roles that users made; once,

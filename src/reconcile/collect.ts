@@ -3,9 +3,9 @@
  * so that nothing that a crash or a bug left behind stays for ever.
  */
 import type { Ctx, ServerDriver, StepDriver, VolumeDriver, WorkloadDriver } from '../drivers/contract.ts';
-import { namespaceOf } from '../model/manifest-name.ts';
+import { manifestName } from '../model/manifest-name.ts';
 import type { Store } from '../store/contract.ts';
-import { baselineId, forkIdPrefix } from './workload-spec.ts';
+import { baselineId, workloadOf } from './workload-spec.ts';
 
 export type CollectDeps = {
   readonly store: Store;
@@ -85,8 +85,12 @@ export async function collect(
 // --- internal -----------------------------------------------------------------------------------
 
 function workloadIntended(store: Store, id: string): boolean {
-  const baseline = store
-    .list('manifest')
-    .some(m => m.spec.kind === 'Deployment' && baselineId(namespaceOf(m.spec), m.spec.metadata.name) === id);
-  return baseline || store.list('sandbox').some(s => id.startsWith(forkIdPrefix(s.name)));
+  const { sandbox, namespace, name } = workloadOf(id);
+  if (sandbox === undefined) {
+    const manifest = manifestName('Deployment', namespace, name);
+    return id === baselineId(namespace, name) && store.get('manifest', manifest) !== undefined;
+  }
+  const found = store.get('sandbox', sandbox);
+  const asked = [...(found?.spec.forks ?? []), ...(found?.status?.forks ?? [])];
+  return asked.some(({ forkOf }) => forkOf.namespace === namespace && forkOf.name === name);
 }

@@ -7,7 +7,7 @@ import type { Deployment } from '../model/kubernetes.ts';
 import type { Fork, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { deploymentManifest } from './baseline.ts';
-import { forkId, forkIdPrefix, sandboxOwner, workloadSpec } from './workload-spec.ts';
+import { forkId, sandboxOwner, workloadSpec } from './workload-spec.ts';
 
 export type ForkStatus = SandboxStatus['forks'][number];
 
@@ -15,10 +15,21 @@ export type ForkStatus = SandboxStatus['forks'][number];
 export const waitingForFork = 'WaitingForFork';
 
 export type ForkRunner = {
-  /** Asks for all forks of the document and removes what is no longer in it. @returns one status per fork, in order */
+  /**
+   * Asks for all forks of the document and removes those that its status knows and that are no longer in it; so
+   * status must know them (`pendingForks`) before they are asked for. @returns one status per fork, in order
+   */
   ensure(sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<readonly ForkStatus[]>;
-  remove(sandbox: string, ctx: Ctx): Promise<void>;
+  /** Removes all forks that document and status know. */
+  remove(sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<void>;
 };
+
+/** What status knows, and the forks of the document that it does not know yet. */
+export function pendingForks({ spec, status }: Stored<'sandbox'>): readonly ForkStatus[] {
+  const known = status?.forks ?? [];
+  const unknown = (spec.forks ?? []).filter(f => !known.some(k => sameWorkload(k.forkOf, f.forkOf)));
+  return [...known, ...unknown.map(pending)];
+}
 
 export function forkRunner({
   store,
@@ -27,10 +38,9 @@ export function forkRunner({
   readonly store: Store;
   readonly workloads: WorkloadDriver;
 }): ForkRunner {
-  const removeBut = async (sandbox: string, keep: ReadonlySet<string>, ctx: Ctx): Promise<void> => {
-    const prefix = forkIdPrefix(sandbox);
-    const surplus = (await workloads.list(ctx)).filter(id => id.startsWith(prefix) && !keep.has(id));
-    await Promise.all(surplus.map(id => workloads.remove(id, ctx)));
+  const removeAll = async (sandbox: string, forks: readonly WorkloadKey[], ctx: Ctx): Promise<void> => {
+    const ids = new Set(forks.map(key => forkIdOf(sandbox, key)));
+    await Promise.all([...ids].map(id => workloads.remove(id, ctx)));
   };
 
   const ensureOne = async (
@@ -45,15 +55,7 @@ export function forkRunner({
       .find(other => other !== undefined && Object.values(other.ports).flat().length === 0);
     if (awaited !== undefined) {
       const message = `waits for the fork of ${awaited.forkOf.namespace}/${awaited.forkOf.name}: ${awaited.message}`;
-      return {
-        name,
-        forkOf: fork.forkOf,
-        ready: false,
-        reason: waitingForFork,
-        message,
-        restarts: 0,
-        ports: {},
-      };
+      return { ...pending(fork), reason: waitingForFork, message };
     }
     const spec = forkSpec(store, sandbox, fork, key => others.get(forkIdOf(sandbox.name, key))?.ports);
     const seen = await workloads.ensure(forkIdOf(sandbox.name, fork.forkOf), spec, ctx);
@@ -65,7 +67,8 @@ export function forkRunner({
   return {
     async ensure(sandbox, ctx) {
       const wanted = sandbox.spec.forks ?? [];
-      await removeBut(sandbox.name, new Set(wanted.map(f => forkIdOf(sandbox.name, f.forkOf))), ctx);
+      const surplus = forksKnown(store, sandbox).filter(k => !wanted.some(f => sameWorkload(f.forkOf, k)));
+      await removeAll(sandbox.name, surplus, ctx);
       const found = new Map<string, ForkStatus>();
       // A fork may name another fork's address, which is known as soon as that one has been asked for.
       for (let open = [...wanted]; open.length > 0; ) {
@@ -82,7 +85,12 @@ export function forkRunner({
       return wanted.map(f => found.get(forkIdOf(sandbox.name, f.forkOf))!);
     },
 
-    remove: (sandbox, ctx) => removeBut(sandbox, new Set(), ctx),
+    remove: (sandbox, ctx) =>
+      removeAll(
+        sandbox.name,
+        [...(sandbox.spec.forks ?? []).map(f => f.forkOf), ...forksKnown(store, sandbox)],
+        ctx,
+      ),
   };
 }
 
@@ -152,6 +160,20 @@ const forkIdOf = (sandbox: string, { namespace, name }: WorkloadKey): string =>
 
 const sameWorkload = (a: WorkloadKey, b: WorkloadKey): boolean =>
   a.namespace === b.namespace && a.name === b.name;
+
+const pending = ({ name, forkOf }: Fork): ForkStatus => ({
+  name: name ?? forkOf.name,
+  forkOf,
+  ready: false,
+  reason: 'Pending',
+  message: 'not started yet',
+  restarts: 0,
+  ports: {},
+});
+
+/** Of all forks that were ever asked for, those that were not removed yet. */
+const forksKnown = (store: Store, sandbox: Stored<'sandbox'>): readonly WorkloadKey[] =>
+  ((store.get('sandbox', sandbox.name) ?? sandbox).status?.forks ?? []).map(f => f.forkOf);
 
 /** The forks whose address `fork` wants to know. */
 const referencesOf = (fork: Fork): readonly WorkloadKey[] =>

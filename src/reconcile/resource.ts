@@ -9,7 +9,8 @@ import type { BuiltinAction, PluginSpec, PluginStep } from '../model/plugin.ts';
 import { newResourceRecord, type ResourceRecord, type StepRecord } from '../model/resource-record.ts';
 import type { SandboxResource } from '../model/sandbox.ts';
 import type { Store, Stored } from '../store/contract.ts';
-import type { Action } from './branch-action.ts';
+import type { Action, ActionEnd } from './branch-action.ts';
+import { together, type Waits } from './steps.ts';
 
 export type ResourceDeps = {
   readonly store: Store;
@@ -25,10 +26,18 @@ export type ResourceDeps = {
 };
 
 export type ResourceRunner = {
-  /** Brings the resource to `created`, or to `failed` after undoing. @returns the record it reached */
-  create(sandbox: Stored<'sandbox'>, resource: SandboxResource, ctx: Ctx): Promise<ResourceRecord>;
-  /** Runs the delete workflow for whatever was begun. @throws OffshootError sandbox/undo-failed */
-  remove(sandbox: Stored<'sandbox'>, resource: SandboxResource, ctx: Ctx): Promise<void>;
+  /** Brings the resource to `created`, or to `failed` after undoing. @returns the record that it reached by now */
+  create(
+    sandbox: Stored<'sandbox'>,
+    resource: SandboxResource,
+    ctx: Ctx,
+  ): Promise<{ readonly record: ResourceRecord; readonly waits?: Waits | undefined }>;
+  /**
+   * Runs the delete workflow for whatever was begun.
+   * @returns what has to happen before it can go on; undefined when it is done
+   * @throws OffshootError sandbox/undo-failed
+   */
+  remove(sandbox: Stored<'sandbox'>, resource: SandboxResource, ctx: Ctx): Promise<Waits | undefined>;
 };
 
 type Workflow = 'create' | 'delete';
@@ -70,19 +79,28 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
     workflow: Workflow,
     step: PluginStep,
     ctx: Ctx,
-  ): Promise<void> => {
+  ): Promise<Waits | undefined> => {
     const name = sandbox.name;
     const before = read(name, resource.name);
-    if (before?.[workflow][step.name]?.state === 'succeeded') return;
-    const startedAt = now();
+    const known = before?.[workflow][step.name];
+    if (known?.state === 'succeeded') return;
+    // A script begins again, a built-in action goes on.
+    const goesOn = step.uses !== undefined && known?.state === 'running';
+    const startedAt = goesOn ? new Date(known.startedAt) : now();
     const begin: StepRecord = { state: 'running', startedAt: startedAt.toISOString() };
-    await writeStep(name, resource.name, workflow, step.name, begin);
-    const ended = () => ({ ...begin, ms: Math.round(now().getTime() - startedAt.getTime()) });
+    if (!goesOn) await writeStep(name, resource.name, workflow, step.name, begin);
+    const msSince = () => Math.round(now().getTime() - startedAt.getTime());
+    const ended = () => ({ ...begin, ms: msSince() });
     try {
-      const outputs = await inTime(step.name, ctx, c =>
+      const leftMs = deps.stepMs - msSince();
+      if (leftMs <= 0) throw new OffshootError('step/timeout', { step: step.name });
+      const end = await inTime(step.name, leftMs, ctx, c =>
         execute(sandbox, resource, workflow, step, before, c),
       );
+      if ('until' in end) return { ...end, again: Math.min(leftMs, end.again ?? leftMs) };
+      const { outputs } = end;
       await writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'succeeded', outputs });
+      return;
     } catch (thrown) {
       if (!ctx.signal.aborted)
         await writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'failed' });
@@ -90,8 +108,13 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
     }
   };
 
-  const inTime = async <T>(step: string, ctx: Ctx, body: (ctx: Ctx) => Promise<T>): Promise<T> => {
-    const deadline = AbortSignal.timeout(deps.stepMs);
+  const inTime = async <T>(
+    step: string,
+    ms: number,
+    ctx: Ctx,
+    body: (ctx: Ctx) => Promise<T>,
+  ): Promise<T> => {
+    const deadline = AbortSignal.timeout(ms);
     try {
       return await body({ ...ctx, signal: AbortSignal.any([ctx.signal, deadline]) });
     } catch (thrown) {
@@ -115,7 +138,7 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
     step: PluginStep,
     record: ResourceRecord | undefined,
     ctx: Ctx,
-  ): Promise<Readonly<Record<string, string>>> => {
+  ): Promise<ActionEnd> => {
     const inputs = (step.inputs ?? []).map(input => ({
       ...input,
       value:
@@ -130,11 +153,10 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
         sandbox: sandbox.name,
         resource: { name: resource.name, first },
         inputs: values,
-        signal: ctx.signal,
       });
     }
     const { routingKey } = sandbox.secret;
-    const done = await deps.steps.run(
+    return deps.steps.run(
       `${sandbox.name}.${resource.name}.${workflow}.${step.name}`,
       {
         script: step.script ?? '',
@@ -151,38 +173,54 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
       },
       ctx,
     );
-    return done.outputs;
   };
 
-  /** Runs layer after layer; steps of a layer at once. A failure is thrown when its whole layer has ended. */
+  /**
+   * Runs layer after layer; steps of a layer at once. A failure is thrown when its whole layer has ended.
+   * @returns what the first layer that is not done waits for
+   */
   const runAll = async (
     sandbox: Stored<'sandbox'>,
     resource: SandboxResource,
     workflow: Workflow,
     steps: readonly PluginStep[],
     ctx: Ctx,
-  ): Promise<void> => {
+  ): Promise<Waits | undefined> => {
     for (const layer of stepOrder(steps)) {
       const ends = await Promise.allSettled(
         layer.map(step => runStep(sandbox, resource, workflow, step, ctx)),
       );
       const failed = ends.find(end => end.status === 'rejected');
       if (failed !== undefined) throw failed.reason;
+      const waits = together(ends.map(end => (end as PromiseFulfilledResult<Waits | undefined>).value));
+      if (waits !== undefined) return waits;
     }
+    return;
   };
 
-  const undo = async (sandbox: Stored<'sandbox'>, resource: SandboxResource, spec: PluginSpec, ctx: Ctx) => {
+  const undo = async (
+    sandbox: Stored<'sandbox'>,
+    resource: SandboxResource,
+    spec: PluginSpec,
+    ctx: Ctx,
+  ): Promise<Waits | undefined> => {
     const record = read(sandbox.name, resource.name);
     const steps = (spec.delete ?? []).filter(step => hasSomethingToUndo(step, record, spec));
+    const undoFailed = (step: string, error: OffshootError, cause: unknown) => {
+      const params = { resource: resource.name, sandbox: sandbox.name, step, why: error.message };
+      const { output } = error;
+      return new OffshootError('sandbox/undo-failed', params, {
+        cause,
+        ...(output !== undefined && { output }),
+      });
+    };
     try {
-      await runAll(sandbox, resource, 'delete', steps, ctx);
+      const waits = await runAll(sandbox, resource, 'delete', steps, ctx);
+      if (waits?.why === undefined) return waits;
+      return { ...waits, why: undoFailed('branch', waits.why, waits.why) };
     } catch (thrown) {
       const { step, error } = StepFailure.of(thrown);
-      const params = { resource: resource.name, sandbox: sandbox.name, step, why: error.message };
-      throw new OffshootError('sandbox/undo-failed', params, {
-        cause: thrown,
-        ...(error.output !== undefined && { output: error.output }),
-      });
+      throw undoFailed(step, error, thrown);
     }
   };
 
@@ -197,32 +235,31 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
   return {
     async create(sandbox, resource, ctx) {
       const name = sandbox.name;
-      let record = read(name, resource.name)!;
+      const reached = (waits?: Waits) => ({ record: read(name, resource.name)!, waits });
+      const undone = async () => {
+        const waits = await undo(sandbox, resource, spec, ctx);
+        if (waits === undefined) await write(name, resource.name, r => ({ ...r, phase: 'failed' }));
+        return reached(waits);
+      };
+      const { record } = reached();
       const spec = pluginOf(record, resource);
-      if (record.phase === 'undoing') {
-        await undo(sandbox, resource, spec, ctx);
-        await write(name, resource.name, r => ({ ...r, phase: 'failed' }));
-        return read(name, resource.name)!;
-      }
+      if (record.phase === 'undoing') return undone();
       if (record.phase === 'failed') {
         const { failure } = record;
         if (failure !== undefined && !failure.retry && failure.generation >= sandbox.generation)
-          return record;
-        const { attempts } = record;
-        await write(name, resource.name, r => ({ ...newResourceRecord(r.plugin), attempts }));
-        record = read(name, resource.name)!;
-      }
-      if (record.phase !== 'creating') return record;
+          return reached();
+        await write(name, resource.name, r => newResourceRecord(r.plugin));
+      } else if (record.phase !== 'creating') return reached();
       try {
-        await runAll(sandbox, resource, 'create', spec.create ?? [], ctx);
-        await write(name, resource.name, r => ({ ...r, phase: 'created', attempts: 0 }));
+        const waits = await runAll(sandbox, resource, 'create', spec.create ?? [], ctx);
+        if (waits === undefined) await write(name, resource.name, r => ({ ...r, phase: 'created' }));
+        return reached(waits);
       } catch (thrown) {
         ctx.signal.throwIfAborted(); // stopping is not failing: the journal says where to go on
         const { step, error } = StepFailure.of(thrown);
         await write(name, resource.name, r => ({
           ...r,
           phase: 'undoing',
-          attempts: r.attempts + 1,
           failure: {
             step,
             code: error.code,
@@ -233,10 +270,8 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
             generation: sandbox.generation,
           },
         }));
-        await undo(sandbox, resource, spec, ctx);
-        await write(name, resource.name, r => ({ ...r, phase: 'failed' }));
+        return undone();
       }
-      return read(name, resource.name)!;
     },
 
     async remove(sandbox, resource, ctx) {
@@ -246,9 +281,11 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
         if (record.phase !== 'deleting' && record.phase !== 'undoing') {
           await write(sandbox.name, resource.name, r => ({ ...r, phase: 'deleting', delete: {} }));
         }
-        await undo(sandbox, resource, pluginOf(record, resource), ctx);
+        const waits = await undo(sandbox, resource, pluginOf(record, resource), ctx);
+        if (waits !== undefined) return waits;
       }
       await write(sandbox.name, resource.name, r => ({ ...r, phase: 'deleted' }));
+      return;
     },
   };
 }

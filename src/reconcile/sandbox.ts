@@ -1,19 +1,17 @@
 /** A sandbox: resources, then forks, then endpoints; backwards to delete. */
 import type { Ctx } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
-import { backoffMs } from '../lib/wait.ts';
 import { endpointsOf, type PreviewSite, previewUrl } from '../model/endpoint.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
-import type { ResourceRecord } from '../model/resource-record.ts';
 import type { SandboxStatus } from '../model/sandbox.ts';
 import { deleteTime } from '../model/ttl.ts';
-import { branchGone, deleteBranch } from '../rules/branches.ts';
 import { deleteSandbox, removeSandbox } from '../rules/sandboxes.ts';
 import type { Store, Stored } from '../store/contract.ts';
-import { type ForkRunner, type ForkStatus, waitingForFork } from './forks.ts';
-import type { Result } from './queue.ts';
+import { deleteOwned } from './branch-action.ts';
+import { type ForkRunner, type ForkStatus, pendingForks, waitingForFork } from './forks.ts';
 import type { ResourceRunner } from './resource.ts';
-import { type Outcome, reasonOf, type Walk, walk } from './steps.ts';
+import type { Result } from './scheduler.ts';
+import { type Outcome, reasonOf, together, type Waits, type Walk, walk } from './steps.ts';
 import { sandboxOwner } from './workload-spec.ts';
 
 export type SandboxDeps = {
@@ -21,7 +19,6 @@ export type SandboxDeps = {
   readonly forks: ForkRunner;
   readonly resources: ResourceRunner;
   readonly site: () => PreviewSite;
-  readonly retry: { readonly baseMs: number; readonly maxMs: number };
   readonly now: () => Date;
   readonly log: Log;
 };
@@ -51,7 +48,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       return { again: 0 };
     }
 
-    let forks: readonly ForkStatus[] = sandbox.status?.forks ?? [];
+    let forks = pendingForks(sandbox);
     const steps = [
       { condition: 'ResourcesReady', run: () => ensureResources(sandbox, ctx) },
       {
@@ -75,15 +72,14 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       message: stopped?.outcome.message ?? 'All desired workloads are available.',
       ...(endsAt !== undefined && { scheduledDeleteTime: endsAt }),
     });
-    if (walked.error !== undefined) {
-      // What is thrown here and cannot be mended by a retry waits for a change; the end of its time does not.
-      if (leftMs === undefined || toOffshootError(walked.error).row.retry) throw walked.error;
-      ctx.log.warn({ err: walked.error }, 'reconcile failed, waits for a change');
-    }
-    const again = [stopped?.outcome.done === false ? stopped.outcome.again : undefined, leftMs].filter(
-      ms => ms !== undefined,
-    );
-    return again.length === 0 ? undefined : { again: Math.min(...again) };
+    const { waits, failed = walked.error } = stopped?.outcome.done === false ? stopped.outcome : {};
+    const again = [waits?.again, leftMs].filter(ms => ms !== undefined);
+    if (waits === undefined && failed === undefined && again.length === 0) return;
+    return {
+      ...(waits !== undefined && { until: waits.until }),
+      ...(failed !== undefined && { failed }),
+      ...(again.length > 0 && { again: Math.min(...again) }),
+    };
   };
 
   // --- resources --------------------------------------------------------------------------------
@@ -91,26 +87,26 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
   const ensureResources = async (sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<Outcome> => {
     const wanted = sandbox.spec.resources ?? [];
     if (wanted.length === 0) return { done: true, reason: 'NoResources', message: 'none asked for' };
-    const ends = await Promise.allSettled(wanted.map(r => deps.resources.create(sandbox, r, ctx)));
-    const thrown = ends.find(end => end.status === 'rejected');
-    if (thrown !== undefined) throw thrown.reason;
-    for (const [i, end] of ends.entries()) {
-      const record = (end as PromiseFulfilledResult<ResourceRecord>).value;
-      if (record.phase === 'created') continue;
-      const { step, message, retry } = record.failure!;
-      const error = new OffshootError('sandbox/resource-failed', {
-        resource: wanted[i]!.name,
-        sandbox: sandbox.name,
-        step,
-        why: message,
-      });
-      const { baseMs, maxMs } = deps.retry;
-      return {
-        done: false,
-        reason: retry ? 'ResourceRetrying' : 'ResourceFailed',
-        message: error.message,
-        ...(retry && { again: backoffMs(record.attempts, baseMs, maxMs) }),
-      };
+    const settled = await Promise.allSettled(wanted.map(r => deps.resources.create(sandbox, r, ctx)));
+    const ends = settled.map(end => {
+      if (end.status === 'rejected') throw end.reason;
+      return end.value;
+    });
+    const waits = together(ends.map(end => end.waits));
+    const more = waits === undefined ? {} : { waits };
+    const failedAt = ends.findIndex(({ record }) => record.phase === 'failed');
+    if (failedAt >= 0) {
+      const { step, message: why, retry } = ends[failedAt]!.record.failure!;
+      const params = { resource: wanted[failedAt]!.name, sandbox: sandbox.name, step, why };
+      const { message } = new OffshootError('sandbox/resource-failed', params);
+      if (!retry) return { done: false, reason: 'ResourceFailed', message, ...more };
+      const failed = new OffshootError('sandbox/resource-retrying', params);
+      return { done: false, reason: 'ResourceRetrying', message, failed, ...more };
+    }
+    if (waits !== undefined) {
+      const at = ends.findIndex(end => end.waits !== undefined);
+      const message = waits.why?.message ?? `resource "${wanted[at]!.name}" is being made`;
+      return { done: false, reason: 'ResourcesPending', message, waits };
     }
     return { done: true, reason: 'ResourcesCreated', message: `${wanted.length} created` };
   };
@@ -130,7 +126,6 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       done: false,
       reason: waiting.reason,
       message: `fork of ${namespace}/${name}: ${waiting.message}`,
-      ...(open.some(f => f.reason === waitingForFork) && { again: forkWaitMs }),
     };
   };
 
@@ -149,56 +144,41 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 
   const remove = async (sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<Result> => {
     const { name } = sandbox;
+    const say = (reason: string, message: string) =>
+      setStatus(sandbox, { ready: false, failed: false, reason, message });
     try {
       // The routes are gone already: the table is computed from intent, and this intent is to go.
-      await setStatus(sandbox, {
-        ready: false,
-        failed: false,
-        reason: 'Deleting',
-        message: 'its forks are being stopped',
-      });
-      await deps.forks.remove(name, ctx);
-      if (sandbox.secret.force !== true) {
-        await setStatus(sandbox, {
-          ready: false,
-          failed: false,
-          reason: 'Deleting',
-          message: 'its resources are being removed',
-        });
-        await Promise.all((sandbox.spec.resources ?? []).map(r => deps.resources.remove(sandbox, r, ctx)));
+      if (sandbox.status?.reason !== 'Deleting') await say('Deleting', 'its forks are being stopped');
+      await deps.forks.remove(sandbox, ctx);
+      if (sandbox.secret.force !== true) await say('Deleting', 'its resources are being removed');
+      const waits = (await removeResources(sandbox, ctx)) ?? (await removeOwnedBranches(sandbox));
+      if (waits !== undefined) {
+        if (waits.why !== undefined) await say(reasonOf(waits.why.code), waits.why.message);
+        return waits;
       }
-      await removeOwnedBranches(sandbox, ctx);
     } catch (thrown) {
-      if (ctx.signal.aborted) return;
+      ctx.signal.throwIfAborted();
       const error = toOffshootError(thrown);
-      await setStatus(sandbox, {
-        ready: false,
-        failed: false,
-        reason: reasonOf(error.code),
-        message: error.message,
-      });
+      await say(reasonOf(error.code), error.message);
       throw thrown;
     }
     if (!(await removeSandbox(store, name))) return { again: 0 };
     return;
   };
 
+  const removeResources = async (sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<Waits | undefined> => {
+    if (sandbox.secret.force === true) return;
+    const { resources = [] } = sandbox.spec;
+    return together(await Promise.all(resources.map(r => deps.resources.remove(sandbox, r, ctx))));
+  };
+
   /** What belongs to the sandbox goes with it, also when its plugin forgot it or was not asked. */
-  const removeOwnedBranches = async ({ name }: Stored<'sandbox'>, ctx: Ctx): Promise<void> => {
-    const owner = sandboxOwner(name);
-    for (const branch of store.by('branch/owner', owner)) {
-      try {
-        if (branch.deletedAt === undefined) await deleteBranch(store, branch, { asOwner: owner });
-      } catch (cause) {
-        const why = toOffshootError(cause).message;
-        throw new OffshootError(
-          'sandbox/undo-failed',
-          { resource: branch.spec.name, sandbox: name, step: 'branch', why },
-          { cause },
-        );
-      }
-      await branchGone(store, branch.name, ctx.signal);
-    }
+  const removeOwnedBranches = async ({ name }: Stored<'sandbox'>): Promise<Waits | undefined> => {
+    const owned = store.by('branch/owner', sandboxOwner(name));
+    const waits = together(await Promise.all(owned.map(branch => deleteOwned(store, branch))));
+    if (waits?.why === undefined) return waits;
+    const params = { resource: owned[0]!.spec.name, sandbox: name, step: 'branch', why: waits.why.message };
+    return { ...waits, why: new OffshootError('sandbox/undo-failed', params, { cause: waits.why }) };
   };
 
   // --- status -----------------------------------------------------------------------------------
@@ -247,9 +227,6 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 
 /** Reasons of workloads and resources that only a changed document, file or baseline can mend. */
 const finalReasons = new Set(['ResourceFailed', 'ImageUnknown', 'CommandNotFound', 'ConfigError', 'NoPort']);
-
-/** Milliseconds until another look at a fork that waits for the address of another one. */
-const forkWaitMs = 20;
 
 /** After so many restarts in a row nobody should wait any longer, though it is still tried. */
 const hopelessRestarts = 3;

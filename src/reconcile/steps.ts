@@ -3,14 +3,45 @@
  * walker writes the condition and stops at the first step that is not done.
  */
 import { type Condition, reasonOf, setCondition } from '../model/conditions.ts';
-import { toOffshootError } from '../model/errors.ts';
+import { type OffshootError, toOffshootError } from '../model/errors.ts';
+import type { Topic } from './topics.ts';
 
 export { reasonOf };
 
-/** What a step found: done, or waiting for something (an event will wake the key, or `again` milliseconds pass). */
+/** What a step found. */
 export type Outcome =
   | { readonly done: true; readonly reason: string; readonly message: string }
-  | { readonly done: false; readonly reason: string; readonly message: string; readonly again?: number };
+  | {
+      readonly done: false;
+      readonly reason: string;
+      readonly message: string;
+      /** Absent: what is missing wakes the key by itself. */
+      readonly waits?: Waits;
+      /** It has failed, and may go well the next time. */
+      readonly failed?: OffshootError;
+    };
+
+/** What has to happen first; nothing is held meanwhile. */
+export type Waits = {
+  readonly until: readonly Topic[];
+  /** Milliseconds after which to look anyway. */
+  readonly again?: number;
+  /** What stands in the way, when it does not go away by itself. */
+  readonly why?: OffshootError;
+};
+
+/** Several waits as one; undefined when there is none. */
+export function together(all: readonly (Waits | undefined)[]): Waits | undefined {
+  const waits = all.filter(w => w !== undefined);
+  if (waits.length === 0) return undefined;
+  const times = waits.flatMap(w => (w.again === undefined ? [] : [w.again]));
+  const why = waits.find(w => w.why !== undefined)?.why;
+  return {
+    until: [...new Set(waits.flatMap(w => w.until))],
+    ...(times.length > 0 && { again: Math.min(...times) }),
+    ...(why !== undefined && { why }),
+  };
+}
 
 export type Step = {
   /** Type of the condition that this step stands for, e.g. ForksReady. */

@@ -10,16 +10,26 @@ export const sandboxOwner = (sandbox: string): string => `sandbox/${sandbox}`;
 
 /** Ids sort by owner: `base.<ns>.<name>` and `sb-<sandbox>.<ns>.<name>`; sandbox names hold no dot. */
 export const baselineId = (namespace: string, name: string): string => `base.${namespace}.${name}`;
-export const forkIdPrefix = (sandbox: string): string => `sb-${sandbox}.`;
 export const forkId = (sandbox: string, namespace: string, name: string): string =>
-  `${forkIdPrefix(sandbox)}${namespace}.${name}`;
+  `sb-${sandbox}.${namespace}.${name}`;
+
+/** The way back: what an id means. `sandbox` is absent for the baseline. */
+export function workloadOf(id: string): {
+  readonly sandbox?: string;
+  readonly namespace: string;
+  readonly name: string;
+} {
+  const [owner = '', namespace = '', ...name] = id.split('.');
+  const where = { namespace, name: name.join('.') };
+  return owner.startsWith('sb-') ? { sandbox: owner.slice('sb-'.length), ...where } : where;
+}
 
 /** All manifests of one kind that are to stay. */
 export function manifestsOf<K extends ManifestKind>(
   store: Store,
   kind: K,
 ): readonly (Stored<'manifest'> & { readonly spec: Extract<Manifest, { kind: K }> })[] {
-  return store.list('manifest').filter(m => m.spec.kind === kind && m.deletedAt === undefined) as never;
+  return store.by('manifest/kind', kind).filter(m => m.deletedAt === undefined) as never;
 }
 
 export function workloadSpec(store: Store, owner: string, deployment: Deployment): WorkloadSpec {

@@ -4,7 +4,6 @@ import { adminRole, type BranchAddress, type ProjectSpec } from '../model/branch
 import { OffshootError } from '../model/errors.ts';
 import { labelNameProblem } from '../model/names.ts';
 import type { Store, Stored } from '../store/contract.ts';
-import { whenObject } from '../store/wait.ts';
 import { holding } from './locks.ts';
 
 /** Makes a project and its root branch, `main`. @throws OffshootError project/exists, branch/bad-name */
@@ -123,20 +122,11 @@ export const findBranch = (store: Store, project: string, nameOrId: string): Sto
   return branches.find(b => b.spec.name === nameOrId) ?? branches.find(b => b.name === nameOrId);
 };
 
-/** Resolves when a branch is really gone. @throws OffshootError branch/delete-failed, while its removal goes on being tried */
-export const branchGone = (store: Store, id: string, signal: AbortSignal): Promise<true> =>
-  whenObject(
-    store,
-    'branch',
-    id,
-    branch => {
-      if (branch === undefined) return true;
-      const { state, reason, message } = branch.status ?? {};
-      if (state !== 'deleting' || reason === 'InProgress') return undefined;
-      throw new OffshootError('branch/delete-failed', { name: branch.spec.name, why: message });
-    },
-    signal,
-  );
+/** Why a branch that is to go is there still, if something is the matter; its removal goes on being tried. */
+export function deletionProblem({ spec, status }: Stored<'branch'>): OffshootError | undefined {
+  if (status?.state !== 'deleting' || status.reason === 'InProgress') return undefined;
+  return new OffshootError('branch/delete-failed', { name: spec.name, why: status.message });
+}
 
 export function requireProject(store: Store, name: string): Stored<'project'> {
   const project = store.get('project', name);

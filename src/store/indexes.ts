@@ -1,5 +1,6 @@
 /** By which questions objects are found without looking at all of them. */
 import { manifestGroup, namespaceOf } from '../model/manifest-name.ts';
+import { addressKey } from '../model/route.ts';
 import type { Kind, Stored } from './contract.ts';
 
 /** Name of the index (its kind first) → the keys that an object stands under. */
@@ -21,6 +22,8 @@ export const indexes = {
   'manifest/kind': (m: Stored<'manifest'>) => [m.spec.kind],
   /** Key: see `manifestGroup`. */
   'manifest/group': (m: Stored<'manifest'>) => [manifestGroup(m.spec.kind, namespaceOf(m.spec))],
+  /** Key: `host:port` at which a Service answers. */
+  'manifest/address': (m: Stored<'manifest'>) => Object.values(m.status?.addresses ?? {}).map(addressKey),
   'key/hash': (k: Stored<'key'>) => [k.spec.hash],
   'key/label': (k: Stored<'key'>) => [k.spec.label],
 } as const;

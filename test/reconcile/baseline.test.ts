@@ -13,9 +13,9 @@ async function testBaseline() {
   const world = memoryWorld();
   const store = memoryStore();
   const problems = new Map<number, string>();
-  const allocate = (_service: string, port: number, taken: readonly Address[]): Address => {
+  const allocate = (_service: string, port: number, taken: (address: Address) => boolean): Address => {
     let free = port;
-    while (taken.some(a => a.port === free)) free += 1;
+    while (taken({ host: '127.77.0.1', port: free })) free += 1;
     return { host: '127.77.0.1', port: free };
   };
   const reconcile = baselineReconciler({

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { until } from '../../src/lib/wait.ts';
 import type { BranchState } from '../../src/model/branch.ts';
-import { type ActionCall, branchActions } from '../../src/reconcile/branch-action.ts';
+import { type ActionCall, type ActionEnd, branchActions } from '../../src/reconcile/branch-action.ts';
 import { branchesOf, createBranch, deleteBranch, findBranch } from '../../src/rules/branches.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { applied, defaultProject } from '../support/documents.ts';
@@ -13,47 +12,51 @@ async function testActions() {
   const main = await defaultProject(store);
   for (const sandbox of ['pr-1', 'pr-2']) await applied(store, sandbox);
   const actions = branchActions({ store, gateway: () => ({ host: '127.0.0.1', port: 7432 }) });
-  const abort = new AbortController();
   const call = (inputs: ActionCall['inputs'] = {}, more: Partial<ActionCall> = {}): ActionCall => ({
     sandbox: 'pr-1',
     resource: { name: 'db', first: true },
     inputs,
-    signal: abort.signal,
     ...more,
   });
-  const appear = (name: string) =>
-    until(() => findBranch(store, 'default', name), { what: `branch ${name}`, deadlineMs: 5_000 });
+  const find = (name: string) => findBranch(store, 'default', name);
   const become = async (name: string, state: BranchState, message = '') => {
     const status = { state, reason: 'R', message, conditions: [], observedGeneration: 1 };
-    await store.modify('branch', (await appear(name)).name, () => ({ status }));
+    await store.modify('branch', find(name)!.name, () => ({ status }));
   };
   return {
     store,
     main,
-    abort,
     call,
-    appear,
+    find,
     become,
     create: actions['branch/create'],
     delete: actions['branch/delete'],
-    find: (name: string) => findBranch(store, 'default', name),
     names: () => branchesOf(store, 'default').map(b => b.spec.name),
+    /** A branch as sandbox `pr-1` makes it. */
+    own: () => createBranch(store, { project: 'default', name: 'sb-pr-1', parent: 'main', owner: asOwner }),
     [Symbol.asyncDispose]: () => store.close(),
   };
 }
 
 const asOwner = 'sandbox/pr-1';
 
+const outputsOf = (end: ActionEnd): Readonly<Record<string, string>> => {
+  assert.ok('outputs' in end, 'it waits still');
+  return end.outputs;
+};
+
 describe('branch/create', () => {
   it('makes a branch that the sandbox owns, waits for it, and says how to reach it', async () => {
     await using a = await testActions();
-    const creating = a.create(a.call());
-    const made = await a.appear('sb-pr-1');
+    const waits = await a.create(a.call());
+    const made = a.find('sb-pr-1')!;
+    assert.deepEqual(waits, { until: [`branch/${made.name}`] });
     assert.deepEqual([made.spec.parent, made.spec.owner], [a.main.name, asOwner]);
     await a.become('sb-pr-1', 'creating');
+    assert.deepEqual(await a.create(a.call()), waits);
     await a.become('sb-pr-1', 'ready');
     const { password } = made.secret;
-    assert.deepEqual(await creating, {
+    assert.deepEqual(outputsOf(await a.create(a.call())), {
       'connection-string': `postgresql://app.${made.name}:${password}@127.0.0.1:7432/app`,
       'branch-name': 'sb-pr-1',
       'branch-id': made.name,
@@ -63,50 +66,36 @@ describe('branch/create', () => {
       password,
       database: 'app',
     });
+    assert.deepEqual(a.names(), ['main', 'sb-pr-1'], 'however often it is called, it makes one');
   });
 
   it('takes names from its inputs, an empty one as none, and tells several resources apart', async () => {
     await using a = await testActions();
     await createBranch(a.store, { project: 'default', name: 'staging', parent: 'main' });
-    const wishes = [
-      a.call({ 'parent-branch': 'staging', 'branch-name': 'mine', project: 'default' }),
-      a.call({ 'parent-branch': '', 'branch-name': '', project: '' }),
-      a.call({}, { resource: { name: 'second', first: false } }),
-    ];
-    const creating = wishes.map(wish => a.create(wish));
-    for (const name of ['mine', 'sb-pr-1', 'sb-pr-1-second']) await a.become(name, 'ready');
-    await Promise.all(creating);
+    await a.create(a.call({ 'parent-branch': 'staging', 'branch-name': 'mine', project: 'default' }));
+    await a.create(a.call({ 'parent-branch': '', 'branch-name': '', project: '' }));
+    await a.create(a.call({}, { resource: { name: 'second', first: false } }));
+    assert.deepEqual(a.names(), ['main', 'staging', 'mine', 'sb-pr-1', 'sb-pr-1-second']);
     assert.equal(a.find('mine')?.spec.parent, a.find('staging')?.name);
     assert.equal(a.find('sb-pr-1')?.spec.parent, a.main.name);
   });
 
   it('takes up a branch that it made before a crash', async () => {
     await using a = await testActions();
-    const before = await createBranch(a.store, {
-      project: 'default',
-      name: 'sb-pr-1',
-      parent: 'main',
-      owner: asOwner,
-    });
-    const creating = a.create(a.call());
+    const before = await a.own();
     await a.become('sb-pr-1', 'ready');
-    assert.equal((await creating)['branch-id'], before.name);
+    assert.equal(outputsOf(await a.create(a.call()))['branch-id'], before.name);
   });
 
   it('waits for an old one of its own that is just going', async () => {
     await using a = await testActions();
-    const old = await createBranch(a.store, {
-      project: 'default',
-      name: 'sb-pr-1',
-      parent: 'main',
-      owner: asOwner,
-    });
+    const old = await a.own();
     await deleteBranch(a.store, old, { asOwner });
-    const creating = a.create(a.call());
-    await new Promise(setImmediate);
+    assert.deepEqual(await a.create(a.call()), { until: [`branch/${old.name}`] });
     await a.store.remove('branch', old.name);
+    await a.create(a.call());
     await a.become('sb-pr-1', 'ready');
-    assert.notEqual((await creating)['branch-id'], old.name);
+    assert.notEqual(outputsOf(await a.create(a.call()))['branch-id'], old.name);
   });
 
   it('never takes a branch of somebody else', async () => {
@@ -119,51 +108,39 @@ describe('branch/create', () => {
     });
   });
 
-  it('says why a branch failed, and that it has gone', async () => {
+  it('says why a branch failed', async () => {
     await using a = await testActions();
-    const failing = a.create(a.call());
+    await a.create(a.call());
     await a.become('sb-pr-1', 'failed', 'the disk is full');
-    await assert.rejects(failing, {
+    await assert.rejects(a.create(a.call()), {
       code: 'branch/failed',
       message: 'branch "sb-pr-1" could not be made ready: the disk is full',
     });
-    await a.become('sb-pr-1', 'creating');
-    const lost = a.create(a.call());
-    await new Promise(setImmediate);
-    await a.store.remove('branch', a.find('sb-pr-1')!.name);
-    await assert.rejects(lost, { code: 'api/not-found' });
-  });
-
-  it('stops waiting when it is told to; the branch stays, for its owner to take up or delete', async () => {
-    await using a = await testActions();
-    const creating = a.create(a.call());
-    await a.appear('sb-pr-1');
-    const stop = new Error('stop');
-    a.abort.abort(stop);
-    await assert.rejects(creating, error => error === stop);
-    assert.equal(a.find('sb-pr-1')?.spec.owner, asOwner);
   });
 });
 
 describe('branch/delete', () => {
   it('deletes the branch of the sandbox and waits until it is gone; absent is success', async () => {
     await using a = await testActions();
-    assert.deepEqual(await a.delete(a.call()), {});
-    const mine = await createBranch(a.store, {
-      project: 'default',
-      name: 'sb-pr-1',
-      parent: 'main',
-      owner: asOwner,
-    });
-    let gone = false;
-    const deleting = a.delete(a.call()).then(() => {
-      gone = true;
-    });
-    await until(() => a.find('sb-pr-1')?.deletedAt, { what: 'its delete', deadlineMs: 5_000 });
-    assert.equal(gone, false);
+    assert.deepEqual(await a.delete(a.call()), { outputs: {} });
+    const mine = await a.own();
+    assert.deepEqual(await a.delete(a.call()), { until: [`branch/${mine.name}`] });
+    assert.notEqual(a.find('sb-pr-1')?.deletedAt, undefined);
     await a.store.remove('branch', mine.name);
-    await deleting;
+    assert.deepEqual(await a.delete(a.call()), { outputs: {} });
     assert.deepEqual(a.names(), ['main']);
+  });
+
+  it('says what keeps the branch from going', async () => {
+    await using a = await testActions();
+    const mine = await a.own();
+    await a.delete(a.call());
+    await a.become('sb-pr-1', 'deleting', 'the disk is busy');
+    const waits = await a.delete(a.call());
+    assert.ok('until' in waits);
+    assert.deepEqual(waits.until, [`branch/${mine.name}`]);
+    assert.equal(waits.why?.code, 'branch/delete-failed');
+    assert.equal(waits.why?.message, 'branch "sb-pr-1" could not be removed: the disk is busy');
   });
 
   it('leaves alone what is not of the sandbox, whoever it belongs to', async () => {
@@ -182,11 +159,16 @@ describe('branch/delete', () => {
     );
   });
 
-  it('does not take a branch from what grows of it', async () => {
+  it('does not take a branch from what grows of it, and waits for that', async () => {
     await using a = await testActions();
-    await createBranch(a.store, { project: 'default', name: 'sb-pr-1', parent: 'main', owner: asOwner });
-    await createBranch(a.store, { project: 'default', name: 'child', parent: 'sb-pr-1' });
-    await assert.rejects(a.delete(a.call()), { code: 'branch/has-children' });
+    const mine = await a.own();
+    const child = await createBranch(a.store, { project: 'default', name: 'child', parent: 'sb-pr-1' });
+    const waits = await a.delete(a.call());
+    assert.ok('until' in waits);
+    assert.deepEqual(waits.until, [`children/${mine.name}`, `branch/${mine.name}`]);
+    assert.equal(waits.why?.code, 'branch/has-children');
     assert.equal(a.find('sb-pr-1')?.deletedAt, undefined);
+    await a.store.remove('branch', child.name);
+    assert.deepEqual(await a.delete(a.call()), { until: [`branch/${mine.name}`] });
   });
 });

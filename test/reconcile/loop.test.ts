@@ -10,7 +10,6 @@ import { createBranch, deleteBranch, deleteProject, findBranch } from '../../src
 import { deleteSandbox } from '../../src/rules/sandboxes.ts';
 import type { Kind, Store, Stored } from '../../src/store/contract.ts';
 import { memoryStore } from '../../src/store/memory.ts';
-import { whenObject } from '../../src/store/wait.ts';
 import {
   applied,
   branchPlugin,
@@ -25,6 +24,7 @@ import {
   tablePlugin,
 } from '../support/documents.ts';
 import { type MemoryWorld, memoryWorld } from '../support/memory-drivers.ts';
+import { whenObject } from '../support/when.ts';
 
 /** A running loop on `store` and `world`, whose addresses are 127.77.0.1 with the Service's port. */
 function loopOn(
@@ -43,7 +43,7 @@ function loopOn(
     stepMs: 60_000,
     allocate: (_service: string, port: number): Address => ({ host: '127.77.0.1', port }),
     listenProblem: ({ port }) => problems?.get(port),
-    retry: { baseMs, maxMs: 4 * baseMs },
+    pauses: { baseMs, maxMs: 4 * baseMs, soundMs: 60_000 },
     collectEveryMs: 3_600_000,
     now: () => new Date(),
     log: silentLog,
@@ -83,6 +83,12 @@ async function testLoop(baseMs = 1) {
       when('sandbox', name, o => (o?.status?.reason === reason ? o.status : undefined)),
     manifestSays: (name: string, reason: string) =>
       when('manifest', name, o => (o?.status?.reason === reason ? o.status : undefined)),
+    signal,
+    grow: (name: string) => createBranch(store, { project: 'default', name, parent: 'main' }),
+    branchSays: (id: string, reason: string) =>
+      when('branch', id, o => (o?.status?.reason === reason ? o.status : undefined)),
+    /** Counts from now on how often a driver is called for `id`. */
+    count: (call: string, id: string) => world.trouble.count(`${call} ${id}`),
     branchReady: (id: string) => when('branch', id, o => (o?.status?.state === 'ready' ? o : undefined)),
     eventually: (what: string, probe: () => boolean) =>
       until(() => (probe() ? true : undefined), { what, deadlineMs: 10_000 }),
@@ -192,7 +198,7 @@ describe('a change in the store', () => {
     const sandbox = await applied(l.store, 'sb', { forks: [fork('users')] });
     await l.sandboxReady('sb');
     await l.store.remove('manifest', 'Deployment/demo/users');
-    l.loop.enqueue('sandbox', sandbox.name);
+    l.loop.look('sandbox', sandbox.name);
     assert.equal((await l.sandboxSays('sb', 'SandboxBaselineMissing')).failed, true);
     await deploy(l.store, deployment('users'));
     await l.sandboxReady('sb');
@@ -267,7 +273,7 @@ describe('a change in the world', () => {
     const name = await deploy(l.store, service('users', { port: 80 }));
     await l.manifestSays(name, 'Listening');
     l.problems.set(80, 'in use');
-    l.loop.enqueue('manifest', name);
+    l.loop.look('manifest', name);
     assert.equal((await l.manifestSays(name, 'PortTaken')).message, 'in use');
   });
 });
@@ -373,6 +379,50 @@ describe('sandboxes with branches', () => {
     await deleteSandbox(l.store, 'sb', { force: false });
     await l.gone('sandbox', 'sb');
     assert.deepEqual([...l.disk.keys()], [l.main.name]);
+  });
+});
+
+describe('what cannot be made', () => {
+  const noStart = new OffshootError('postgres/start-failed', { id: 'x', why: 'broken', logFile: 'l' });
+
+  it('keeps neither a delete nor the recovery of others waiting', async () => {
+    await using l = await testLoop();
+    await l.branchReady(l.main.name);
+    const [gone, dead] = await Promise.all(['gone', 'dead'].map(name => l.grow(name)));
+    for (const { name } of [gone!, dead!]) await l.branchReady(name);
+    // As many as are looked at at once, and one more.
+    const stuck = await Promise.all(Array.from({ length: 17 }, (_, i) => l.grow(`stuck${i}`)));
+    const hanging = stuck.map(b => l.trouble.hang(`servers.ensure ${b.name}`));
+    await Promise.all(hanging.slice(0, 16).map(h => h.reached));
+    await deleteBranch(l.store, gone!);
+    await l.gone('branch', gone!.name);
+    const before = l.running.get(dead!.name)?.pid;
+    l.crash(dead!.name);
+    await l.eventually('it runs again', () => (l.running.get(dead!.name)?.pid ?? before) !== before);
+    await l.eventually('only these are left', () => l.loop.counts().branch?.running === 16);
+    assert.equal(l.loop.counts().branch?.queued, 1);
+  });
+
+  it('is tried now and then, whoever asks for it; and whoever waits for it goes on at once when it is there', async () => {
+    await using l = await testLoop(400);
+    await l.branchReady(l.main.name);
+    const tries = l.count('servers.ensure', l.main.name);
+    l.trouble.fail(`servers.ensure ${l.main.name}`, noStart);
+    l.crash(l.main.name);
+    await l.branchSays(l.main.name, 'PostgresStartFailed');
+    const children = await Promise.all(Array.from({ length: 20 }, (_, i) => l.grow(`child${i}`)));
+    await Promise.all(children.map(({ name }) => l.branchSays(name, 'BranchParentNotReady')));
+    const refused = { code: 'gateway/branch-not-ready' };
+    for (let i = 0; i < 100; i++) await assert.rejects(l.loop.awake(l.main.name, l.signal), refused);
+    const logins = children.map(({ name }) => l.loop.awake(name, l.signal));
+    assert.equal(tries(), 1);
+    const { looks = 0 } = l.loop.counts().branch ?? {};
+    assert.ok(looks < 100, `${looks} looks`);
+
+    l.trouble.mend(`servers.ensure ${l.main.name}`);
+    await Promise.all(children.map(({ name }) => l.branchReady(name)));
+    assert.equal((await Promise.all(logins)).length, 20);
+    assert.equal(tries(), 2);
   });
 });
 

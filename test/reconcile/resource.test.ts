@@ -5,6 +5,7 @@ import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { PluginSpec } from '../../src/model/plugin.ts';
 import type { ResourceRecord } from '../../src/model/resource-record.ts';
+import type { ActionEnd } from '../../src/reconcile/branch-action.ts';
 import { resourceRunner } from '../../src/reconcile/resource.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { applied, input, install, step, tablePlugin, testClock } from '../support/documents.ts';
@@ -34,11 +35,12 @@ async function testResource(
   const abort = new AbortController();
   const sandbox = () => store.get('sandbox', 'sb')!;
   const resource = () => sandbox().spec.resources![0]!;
+  let action = (): ActionEnd => ({ outputs: {} });
   const newRunner = () =>
     resourceRunner({
       store,
       steps: world.steps,
-      actions: { 'branch/create': async () => ({}), 'branch/delete': async () => ({}) },
+      actions: { 'branch/create': async () => action(), 'branch/delete': async () => action() },
       scriptEnv: () => ({ OFFSHOOT_API_URL: 'http://api' }),
       keep: [],
       stepMs,
@@ -54,7 +56,14 @@ async function testResource(
     newRunner,
     sandbox,
     record: (): ResourceRecord => sandbox().secret.resources.db!,
-    create: (by = runner, signal?: AbortSignal) => by.create(sandbox(), resource(), ctx(signal)),
+    /** @returns the record that was reached */
+    create: async (by = runner, signal?: AbortSignal) =>
+      (await by.create(sandbox(), resource(), ctx(signal))).record,
+    createWaits: async () => (await runner.create(sandbox(), resource(), ctx())).waits,
+    /** What the built-in actions come to. */
+    act(end: () => ActionEnd) {
+      action = end;
+    },
     remove: (by = runner, signal?: AbortSignal) => by.remove(sandbox(), resource(), ctx(signal)),
     /** Changes the document while nothing is provisioned. */
     change: (more: object) => applied(store, 'sb', spec(more)),
@@ -194,7 +203,6 @@ describe('a step that fails', () => {
     assert.deepEqual([...r.things], ['disk-ten'], 'it never said the name of what it made');
     assert.equal(record.phase, 'failed');
     assert.deepEqual(r.states('create'), { network: 'succeeded', disk: 'failed', account: 'succeeded' });
-    assert.equal(record.attempts, 1);
     assert.deepEqual(
       { ...record.failure, output: record.failure?.output?.length },
       {
@@ -245,19 +253,69 @@ describe('a step that fails', () => {
     assert.equal(r.stepsDone.length, 1, 'only the undoing');
     await r.change({ size: '2' });
     assert.equal((await r.create()).phase, 'created');
-    assert.equal(r.record().attempts, 0);
     assert.equal(r.record().failure, undefined);
   });
 
-  it('is tried again when that may help, and counted', async () => {
+  it('is tried again when that may help', async () => {
     await using r = await testResource(tablePlugin);
     r.trouble.fail(`steps.run ${id('make')}`, timeout);
     await r.create();
     assert.equal(r.record().failure?.retry, true);
-    assert.equal((await r.create()).attempts, 2);
+    assert.equal((await r.create()).phase, 'failed');
     r.trouble.mend(`steps.run ${id('make')}`);
     assert.equal((await r.create()).phase, 'created');
     assert.deepEqual([...r.things], ['table']);
+  });
+});
+
+describe('a built-in action', () => {
+  const builtin: PluginSpec = {
+    create: [
+      { name: 'provision', uses: 'branch/create', inputs: [] },
+      step('fill', 'make rows', [input('url', 'provision', 'url')]),
+    ],
+    delete: [{ name: 'end', uses: 'branch/delete', inputs: [] }],
+  };
+  const waiting = { until: ['branch/b'] };
+
+  it('holds nothing while it waits, and goes on from where it was', async () => {
+    await using r = await testResource(builtin);
+    r.act(() => waiting);
+    assert.deepEqual(await r.createWaits(), { until: ['branch/b'], again: 60_000 });
+    assert.deepEqual([r.record().phase, r.states('create')], ['creating', { provision: 'running' }]);
+    const { startedAt } = r.record().create.provision!;
+    r.clock.forward(20_000);
+    assert.deepEqual(await r.createWaits(), { until: ['branch/b'], again: 40_000 });
+    assert.equal(r.record().create.provision?.startedAt, startedAt);
+    r.act(() => ({ outputs: { url: 'there' } }));
+    assert.equal((await r.create()).phase, 'created');
+    assert.deepEqual([r.record().create.provision?.ms, [...r.things]], [20_000, ['rows']]);
+  });
+
+  it('that waits longer than a step may take has failed, and is undone', async () => {
+    await using r = await testResource(builtin);
+    r.act(() => waiting);
+    await r.createWaits();
+    r.clock.forward(60_000);
+    assert.deepEqual(await r.createWaits(), { until: ['branch/b'], again: 60_000 }, 'now for the undoing');
+    assert.equal(r.record().failure?.code, 'step/timeout');
+    assert.deepEqual([r.record().phase, r.states('delete')], ['undoing', { end: 'running' }]);
+    r.act(() => ({ outputs: {} }));
+    assert.equal((await r.create()).phase, 'failed');
+  });
+
+  it('is waited for when the resource goes, and says what stands in the way', async () => {
+    await using r = await testResource(builtin);
+    await r.create();
+    const why = new OffshootError('branch/has-children', { name: 'b', children: 'c' });
+    r.act(() => ({ until: ['children/b'], why }));
+    const waits = await r.remove();
+    assert.deepEqual([waits?.until, r.record().phase], [['children/b'], 'deleting']);
+    assert.equal(waits?.why?.code, 'sandbox/undo-failed');
+    assert.match(waits?.why?.message ?? '', /branch "b" has children: c/);
+    r.act(() => ({ outputs: {} }));
+    assert.equal(await r.remove(), undefined);
+    assert.equal(r.record().phase, 'deleted');
   });
 });
 
@@ -328,7 +386,7 @@ describe('stopping', () => {
     r.abort.abort(stop);
     await assert.rejects(creating, error => error === stop);
     const record = r.record();
-    assert.deepEqual([record.phase, record.attempts, record.failure], ['creating', 0, undefined]);
+    assert.deepEqual([record.phase, record.failure], ['creating', undefined]);
     assert.equal(record.create.server?.state, 'running');
     assert.deepEqual(r.states('delete'), {});
   });

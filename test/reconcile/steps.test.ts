@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import type { Condition } from '../../src/model/conditions.ts';
 import { OffshootError } from '../../src/model/errors.ts';
-import { type Outcome, reasonOf, type Step, walk } from '../../src/reconcile/steps.ts';
+import { type Outcome, reasonOf, type Step, together, walk } from '../../src/reconcile/steps.ts';
 import { testClock } from '../support/documents.ts';
 
 const done: Outcome = { done: true, reason: 'Done', message: 'is done' };
-const waits: Outcome = { done: false, reason: 'Slow', message: 'takes its time', again: 5 };
+const waits: Outcome = { done: false, reason: 'Slow', message: 'takes its time', waits: { until: ['x'] } };
 
 const step = (condition: string, run: () => Outcome | Promise<Outcome>): Step => ({
   condition,
@@ -118,4 +118,12 @@ it('ends with the reason of the signal and leaves no condition of the step that 
 it('makes reasons of codes', () => {
   assert.equal(reasonOf('branch/parent-missing'), 'BranchParentMissing');
   assert.equal(reasonOf('internal'), 'Internal');
+});
+
+it('waits that are put together end with the first of them, and say what stands in the way of any', () => {
+  const why = new OffshootError('api/not-found', { kind: 'k', name: 'n' });
+  assert.equal(together([undefined, undefined]), undefined);
+  assert.deepEqual(together([undefined, { until: ['x'] }]), { until: ['x'] });
+  const waits = [{ until: ['x', 'y'], again: 9 }, { until: ['y', 'z'], again: 5, why }, { until: ['x'] }];
+  assert.deepEqual(together(waits), { until: ['x', 'y', 'z'], again: 5, why });
 });

@@ -44,7 +44,7 @@ describe('applying a sandbox', () => {
     const { routingKey, resources } = created.object.secret;
     assert.match(routingKey, /^[a-z0-9]{13}$/);
     assert.deepEqual(resources, {
-      db: { plugin: 'table@1.0.0', phase: 'creating', create: {}, delete: {}, attempts: 0 },
+      db: { plugin: 'table@1.0.0', phase: 'creating', create: {}, delete: {} },
     });
     assert.notEqual((await s.apply('two')).object.secret.routingKey, routingKey);
 

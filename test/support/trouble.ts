@@ -3,6 +3,7 @@ import type { Ctx } from '../../src/drivers/contract.ts';
 
 /** What goes wrong: by call, e.g. `volumes.ensure br1`, or `volumes.ensure` for every id. */
 export class Trouble {
+  readonly #counts = new Map<string, number>();
   readonly #plans = new Map<string, (ctx: Ctx) => Promise<void>>();
 
   /** From now on the call throws `error`. */
@@ -34,10 +35,18 @@ export class Trouble {
     this.#plans.delete(call);
   }
 
+  /** @returns how often the call was made since; with the id, e.g. `servers.ensure br1` */
+  count(call: string): () => number {
+    this.#counts.set(call, 0);
+    return () => this.#counts.get(call)!;
+  }
+
   /** For drivers. Every call lets others go first, as all real ones do. */
   async meet(call: string, id: string, ctx: Ctx): Promise<void> {
     await new Promise(setImmediate);
     ctx.signal.throwIfAborted();
+    const count = this.#counts.get(`${call} ${id}`);
+    if (count !== undefined) this.#counts.set(`${call} ${id}`, count + 1);
     await (this.#plans.get(`${call} ${id}`) ?? this.#plans.get(call))?.(ctx);
   }
 }

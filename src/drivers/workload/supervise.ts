@@ -121,6 +121,7 @@ export function supervise(first: ProcessPlan, record: ProcessRecord, keeper: Kee
     for (const port of Object.values(before))
       if (!Object.values(record.ports).includes(port)) house.ports.release(port);
     keeper.save(); // first, because a process that is not on record is found by its label, its ports are not
+    keeper.changed(); // others may wait for the ports
     const running = await launch(withPorts(current, record.ports), place, house, signal);
     record.leader = running.leader;
     keeper.save();

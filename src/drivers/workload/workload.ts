@@ -58,6 +58,11 @@ export function openWorkload(
   }
 
   async function seen(): Promise<WorkloadSeen> {
+    const hash = workloadHash(plan);
+    return { owner, specHash: hash, ...summary(), ports: ports(), log: await logs(LINES_IN_STATUS) };
+  }
+
+  function ports(): WorkloadSeen['ports'] {
     const ports: Record<number, { host: string; port: number }[]> = {};
     for (const process of plan.processes) {
       const chosen = records.get(processKey(process))!.ports;
@@ -66,7 +71,7 @@ export function openWorkload(
         if (chosen[port] !== undefined) ports[port].push({ host: '127.0.0.1', port: chosen[port] });
       }
     }
-    return { owner, specHash: workloadHash(plan), ...summary(), ports, log: await logs(LINES_IN_STATUS) };
+    return ports;
   }
 
   function summary(): Health & { restarts: number } {
@@ -122,7 +127,7 @@ export function openWorkload(
   }
 
   function tell(): void {
-    const now = JSON.stringify(summary());
+    const now = JSON.stringify([summary(), ports()]);
     if (now === lastTold) return;
     lastTold = now;
     house.changed(id);

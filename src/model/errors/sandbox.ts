@@ -76,6 +76,14 @@ export const sandboxErrors = {
     hint: p =>
       `what the step made was undone; mend the cause, then apply again${p.sandbox ? ` or "offshoot sandbox delete ${p.sandbox}"` : ''}`,
   },
+  'sandbox/resource-retrying': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p => `resource "${p.resource}" of sandbox "${p.sandbox}" failed in step "${p.step}": ${p.why}`,
+    hint: () => 'what the step made was undone; it is tried again by itself',
+  },
   'sandbox/undo-failed': {
     fault: 'system',
     http: 503,

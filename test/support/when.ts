@@ -1,5 +1,5 @@
 /** Waiting for what a store's object becomes; woken by changes, no polling. */
-import type { Kind, Store, Stored } from './contract.ts';
+import type { Kind, Store, Stored } from '../../src/store/contract.ts';
 
 /**
  * Calls `probe` now and after every change of the object until it returns something other than undefined.

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import type { Stored } from '../../src/store/contract.ts';
 import { memoryStore } from '../../src/store/memory.ts';
-import { whenObject } from '../../src/store/wait.ts';
+import { whenObject } from './when.ts';
 
 const fields = { spec: { database: 'app', role: 'a' }, status: null, secret: null };
 const roleB = (p: Stored<'project'> | undefined) => (p?.spec.role === 'b' ? p.version : undefined);

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { BranchState } from '../../src/model/branch.ts';
+import { wake } from '../../src/reconcile/wake.ts';
+import { createBranch, deleteBranch } from '../../src/rules/branches.ts';
+import { deleteSandbox } from '../../src/rules/sandboxes.ts';
+import { memoryStore } from '../../src/store/memory.ts';
+import {
+  applied,
+  configMap,
+  defaultProject,
+  deploy,
+  deployment,
+  fork,
+  service,
+} from '../support/documents.ts';
+
+/** Writes down what a scheduler would be told; reading empties it. */
+async function testWake() {
+  const store = memoryStore();
+  let said: string[] = [];
+  const main = await defaultProject(store);
+  const waking = wake(store, {
+    add: (key, { intent, interrupt, lane } = {}) =>
+      void said.push([key, intent && 'intent', interrupt && 'interrupt', lane].filter(Boolean).join(' ')),
+    tell: topic => void said.push(`tell ${topic}`),
+  });
+  store.onChange(waking.change);
+  const read = () => {
+    const all = said;
+    said = [];
+    return all.sort();
+  };
+  return {
+    store,
+    main,
+    waking,
+    read,
+    async state(id: string, state: BranchState, message = '') {
+      const status = { state, reason: 'R', message, conditions: [], observedGeneration: 1 };
+      await store.modify('branch', id, () => ({ status }));
+    },
+    [Symbol.asyncDispose]: () => store.close(),
+  };
+}
+
+describe('a change of', () => {
+  it('what is asked for wakes its object; of what was seen, nobody but who waits', async () => {
+    await using w = await testWake();
+    await w.state(w.main.name, 'creating');
+    assert.deepEqual(w.read(), [`branch ${w.main.name} intent`, `tell branch/${w.main.name}`]);
+    await w.state(w.main.name, 'creating', 'goes on');
+    assert.deepEqual(w.read(), []);
+    await w.state(w.main.name, 'ready');
+    assert.deepEqual(w.read(), [`tell branch/${w.main.name}`]);
+    await w.store.modify('branch', w.main.name, () => ({ secret: { password: 'another' } }));
+    assert.deepEqual(w.read(), [`branch ${w.main.name} intent`]);
+    await w.store.record({ kind: 'branch', name: w.main.name, severity: 'info', reason: 'R', message: '' });
+    assert.deepEqual(w.read(), []);
+  });
+
+  it('a branch that is to go interrupts; its end is told to those who wait for it, and why it does not come', async () => {
+    await using w = await testWake();
+    const child = await createBranch(w.store, { project: 'default', name: 'child', parent: 'main' });
+    assert.deepEqual(w.read(), [`branch ${child.name} intent`]);
+    await deleteBranch(w.store, child);
+    assert.deepEqual(w.read(), [`branch ${child.name} intent interrupt delete`]);
+    await w.state(child.name, 'deleting');
+    await w.state(child.name, 'deleting', 'the disk is busy');
+    assert.deepEqual(w.read(), [`tell branch/${child.name}`, `tell branch/${child.name}`]);
+    await w.store.remove('branch', child.name);
+    assert.deepEqual(w.read(), [
+      'tell branch/' + child.name,
+      'tell branches/default',
+      `tell children/${w.main.name}`,
+    ]);
+  });
+
+  it('a sandbox that is to go interrupts, by force once more', async () => {
+    await using w = await testWake();
+    await applied(w.store, 'sb');
+    await deleteSandbox(w.store, 'sb', { force: false });
+    await deleteSandbox(w.store, 'sb', { force: true });
+    assert.deepEqual(w.read(), [
+      'sandbox sb intent',
+      'sandbox sb intent interrupt delete',
+      'sandbox sb intent interrupt delete',
+    ]);
+  });
+
+  it('the baseline wakes what is made of it, and nothing else', async () => {
+    await using w = await testWake();
+    await deploy(w.store, deployment('users'), deployment('orders'));
+    await applied(w.store, 'one', { forks: [fork('users')] });
+    await applied(w.store, 'two', { forks: [fork('orders')] });
+    w.read();
+    await deploy(w.store, deployment('users', { env: [{ name: 'A', value: 'b' }] }));
+    assert.deepEqual(w.read(), ['manifest Deployment/demo/users intent', 'sandbox one intent']);
+    await deploy(w.store, configMap('settings', {}));
+    assert.deepEqual(w.read(), [
+      'manifest ConfigMap/demo/settings intent',
+      'manifest Deployment/demo/orders intent',
+      'manifest Deployment/demo/users intent',
+      'sandbox one intent',
+      'sandbox two intent',
+    ]);
+  });
+
+  it('the address of a Service wakes all workloads, its other status none', async () => {
+    await using w = await testWake();
+    await deploy(w.store, deployment('users'));
+    await applied(w.store, 'one', { forks: [fork('users')] });
+    const name = await deploy(w.store, service('users', { port: 80 }));
+    w.read();
+    const status = { ready: true, reason: 'Listening', message: '', observedGeneration: 1 };
+    await w.store.modify('manifest', name, () => ({ status }));
+    assert.deepEqual(w.read(), []);
+    const addresses = { 80: { host: '127.0.0.1', port: 80 } };
+    await w.store.modify('manifest', name, () => ({ status: { ...status, addresses } }));
+    assert.deepEqual(w.read(), ['manifest Deployment/demo/users', 'sandbox one']);
+  });
+
+  it('a workload wakes whose it is', async () => {
+    await using w = await testWake();
+    for (const id of ['base.demo.users.v1', 'sb-one.demo.users']) w.waking.workload(id);
+    assert.deepEqual(w.read(), ['manifest Deployment/demo/users.v1', 'sandbox one']);
+  });
+});
+
+it('at the start everything is looked at: what was there before what is only wished for', async () => {
+  await using w = await testWake();
+  const child = await createBranch(w.store, { project: 'default', name: 'child', parent: 'main' });
+  await w.state(w.main.name, 'ready');
+  await applied(w.store, 'sb');
+  await deleteSandbox(w.store, 'sb', { force: false });
+  w.read();
+  w.waking.all();
+  assert.deepEqual(
+    w.read(),
+    [
+      `branch ${child.name} usual`,
+      `branch ${w.main.name} recovery`,
+      'project default usual',
+      'sandbox sb delete',
+    ].sort(),
+  );
+  await w.state(w.main.name, 'ready', 'still');
+  assert.deepEqual(w.read(), []);
+});
