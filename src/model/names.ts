@@ -11,7 +11,24 @@ export function sandboxNameProblem(name: string): string | undefined {
   return undefined;
 }
 
-/** Branch and project names: one DNS label. @returns what is wrong, or undefined. */
+/**
+ * Branch names are what git takes as the name of a branch (git-check-ref-format(1)), so that CI passes its own; a
+ * branch's id is derived from nothing. @returns what is wrong, or undefined.
+ */
+export function branchNameProblem(name: string): string | undefined {
+  const bytes = Buffer.byteLength(name);
+  if (name.length === 0) return 'it is empty';
+  if (bytes > 255) return `it has ${bytes} bytes, the most is 255`;
+  if (UNSEEN.test(name) || !name.isWellFormed()) return 'it contains characters that are not printed';
+  const refused = /[ ~^:?*[\\]|\.\.|@\{|\/\//.exec(name)?.[0];
+  if (refused !== undefined) return `it contains "${refused}", as no branch of git does`;
+  if (name === '@') return 'git means something else by it';
+  if (/^[-/]|[/.]$/.test(name)) return 'it begins with "-" or "/", or ends with "/" or "."';
+  if (/(^|\/)\.|\.lock(\/|$)/.test(name)) return 'a part of it begins with "." or ends with ".lock"';
+  return undefined;
+}
+
+/** Project names: one DNS label. @returns what is wrong, or undefined. */
 export function labelNameProblem(name: string): string | undefined {
   if (name.length === 0) return 'it is empty';
   if (name.length > 63) return `it has ${name.length} characters, the most is 63`;
@@ -19,6 +36,12 @@ export function labelNameProblem(name: string): string | undefined {
     return 'only lowercase letters, digits and hyphens are allowed, a letter first and no hyphen last';
   return undefined;
 }
+
+/** A valid name of a sandbox that looks like `name`, for who wrote e.g. the name of a git branch. */
+export const sandboxNameFor = (name: string): string => labelFor(name, 30);
+
+/** A valid name of a branch that looks like `name`. */
+export const branchNameFor = (name: string): string => labelFor(name, 63);
 
 /** A DNS label made of `parts`; when longer than `max`, cut and made unique again by a hash of the whole. */
 export function labelOf(parts: readonly string[], max = 63): string {
@@ -53,6 +76,20 @@ export function similarName(name: string, known: Iterable<string>): string | und
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** Control characters, ends of lines, and what turns the direction of text: they would lie in a terminal. */
+const UNSEEN = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/u;
+
+/** Accents go, other characters become single hyphens. */
+function labelFor(name: string, max: number): string {
+  const plain = name
+    .normalize('NFKD')
+    .replace(/\p{M}/gu, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '');
+  return labelOf(/^[a-z]/.test(plain) ? [plain] : plain === '' ? ['x'] : ['x', plain], max);
+}
 
 /** Edit distance with transpositions (optimal string alignment), cut off at `limit`. */
 function editDistance(a: string, b: string, limit: number): number {

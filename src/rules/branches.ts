@@ -2,7 +2,7 @@
 import { randomName, randomSecret } from '../lib/random.ts';
 import { adminRole, type BranchAddress, type ProjectSpec } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
-import { labelNameProblem } from '../model/names.ts';
+import { branchNameFor, branchNameProblem, labelNameProblem } from '../model/names.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { holding } from './locks.ts';
 
@@ -14,7 +14,12 @@ export async function createProject(
 ): Promise<Stored<'project'>> {
   const problem = labelNameProblem(name);
   if (problem !== undefined)
-    throw new OffshootError('branch/bad-name', { name, what: 'project', why: problem });
+    throw new OffshootError('branch/bad-name', {
+      name,
+      what: 'project',
+      why: problem,
+      similar: name === '' ? undefined : branchNameFor(name),
+    });
   for (const [what, text] of Object.entries(spec)) {
     if (!/^[a-z_][a-z0-9_]{0,62}$/.test(text) || takenNames.has(text) || text.startsWith('pg_')) {
       const why = `use a plain lowercase SQL name that is none of ${[...takenNames].join(', ')} and does not begin with "pg_"`;
@@ -73,8 +78,11 @@ export type NewBranch = {
 /** @throws OffshootError branch/bad-name, branch/exists, branch/parent-missing, api/not-found, sandbox/deleting */
 export async function createBranch(store: Store, wish: NewBranch): Promise<Stored<'branch'>> {
   const { project, name, owner } = wish;
-  const problem = labelNameProblem(name);
-  if (problem !== undefined) throw new OffshootError('branch/bad-name', { name, why: problem });
+  const problem = branchNameProblem(name);
+  if (problem !== undefined) {
+    const similar = name === '' ? undefined : branchNameFor(name);
+    throw new OffshootError('branch/bad-name', { name, why: problem, similar });
+  }
   const { name: parent } = parentFor(store, wish);
   const shared = [`project/${project}`, `branch/${parent}`, ...(owner === undefined ? [] : [owner])];
   return holding(store, { alone: [`branch-name/${project}/${name}`], shared }, async () => {

@@ -89,13 +89,31 @@ test('branches are made, listed, read by name or id, and deleted', async () => {
   }
 });
 
+test('names as git has them go through every path', async () => {
+  await using api = await testApi();
+  const { branches } = api.client;
+  const names = ['feature/Login-2', "it's$(x)#1%2F&;|<>!{}+=,", 'ブランチ/ä', 'ä'.repeat(127)];
+  for (const name of names) {
+    const { id } = await branches.create('default', { name });
+    assert.match(id, /^br[a-z0-9]+$/);
+    const below = await branches.create('default', { name: `${name.slice(0, 9)}/2`, parent: name });
+    assert.equal(below.parent, name);
+    assert.equal((await branches.get('default', name)).id, id);
+    assert.match((await branches.credentials('default', name)).user, new RegExp(`^app[.]${id}$`));
+    assert.equal((await branches.rotatePassword('default', name)).name, name);
+    await branches.delete('default', below.name);
+    await api.store.remove('branch', below.id);
+    assert.equal((await branches.delete('default', name)).state, 'deleting');
+  }
+});
+
 test('branches that are refused', async () => {
   await using api = await testApi();
   await api.client.branches.create('default', { name: 'fix' });
   const refused = (body: unknown) => api.refused('POST', branches, body);
   assert.match(await refused({ name: 'fix' }), /^409 branch\/exists: branch "fix" already exists/);
-  assert.match(await refused({ name: 'Fix' }), /^422 branch\/bad-name/);
-  assert.match(await refused({ name: 'x'.repeat(64) }), /^422 branch\/bad-name/);
+  assert.match(await refused({ name: 'My Fix' }), /^422 branch\/bad-name: .*; did you mean "my-fix"\?$/);
+  assert.match(await refused({ name: 'x'.repeat(256) }), /^422 branch\/bad-name/);
   assert.match(
     await refused({ name: 'b', parent: 'nix' }),
     /^422 branch\/parent-missing: parent branch "nix"/,

@@ -60,6 +60,20 @@ test('branches', async t => {
     },
   );
 
+  await t.test('names of git branches work in every command', async () => {
+    const name = "feature/it's-Login_2#é";
+    await ok(['branch', 'create', name]);
+    await ok(['branch', 'create', 'feature/it', '--parent', name]);
+    assert.ok((await ok(['branch', 'tree'])).includes(`   └─ ${name}\n      └─ feature/it`));
+    const asked = "select current_setting('offshoot.branch_name') as name";
+    assert.equal(JSON.parse(await ok(['sql', name, '-o', 'json', '-c', asked])).rows[0].name, name);
+    const [result] = await runSql(await ok(['branch', 'url', name]), asked, AbortSignal.timeout(10_000));
+    assert.equal(result!.rows[0]![0], name);
+    await ok(['branch', 'delete', 'feature/it']);
+    await ok(['branch', 'delete', name]);
+    assert.doesNotMatch(await ok(['branch', 'list']), /feature/);
+  });
+
   await t.test("a sandbox's branch keeps its password, for the fork has it", async () => {
     await ok(['sandbox', 'apply', '-f', '-'], sandboxDocument('pr'));
     const refused = await cli(['branch', 'rotate-password', 'sb-pr']);

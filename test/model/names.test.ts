@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
+  branchNameFor,
+  branchNameProblem,
   labelNameProblem,
   labelOf,
   previewLabel,
   sandboxBranchName,
+  sandboxNameFor,
   sandboxNameProblem,
   similarName,
 } from '../../src/model/names.ts';
@@ -20,7 +23,63 @@ describe('names that people choose', () => {
     assert.match(sandboxNameProblem('a--b') ?? '', /contains "--"/);
   });
 
-  it('of branches and projects are labels', () => {
+  it('of branches are as git has them', () => {
+    const byGit = ['feature/Login-2', 'Fix_42', '1a', 'a.b', 'ä/ö', 'dependabot/npm_and_yarn/lodash-4.17.21'];
+    for (const name of [...byGit, 'release/1.2', "it's$(x)#1%2F&;|<>!{}", 'a@b', 'ブランチ', 'x'.repeat(255)])
+      assert.equal(branchNameProblem(name), undefined, name);
+    const none = [
+      '',
+      ' a',
+      'a b',
+      'a\n',
+      '-a',
+      '/a',
+      'a/',
+      'a//b',
+      'a..b',
+      '.a',
+      'a/.b',
+      'a.',
+      'a.lock',
+      'a.lock/b',
+    ];
+    for (const name of [
+      ...none,
+      '@',
+      'a@{b',
+      'a~1',
+      'a^',
+      'a:b',
+      'a?',
+      'a*',
+      'a[b',
+      'a\\b',
+      'a\x7f',
+      'a\x9bm',
+    ])
+      assert.ok(branchNameProblem(name), JSON.stringify(name));
+    for (const name of ['a\u202eb', 'a\u2028', '\ud800'])
+      assert.ok(branchNameProblem(name), JSON.stringify(name));
+    assert.equal(branchNameProblem('ä'.repeat(128)), 'it has 256 bytes, the most is 255');
+    assert.equal(branchNameProblem('a b'), 'it contains " ", as no branch of git does');
+  });
+
+  it('that are none suggest one', () => {
+    assert.equal(sandboxNameFor('Feature/Login_2'), 'feature-login-2');
+    assert.equal(sandboxNameFor('42--Größe'), 'x-42-gro-e');
+    assert.equal(sandboxNameFor('ブランチ'), 'x');
+    assert.match(
+      sandboxNameFor('dependabot/npm_and_yarn/lodash-4.17.21'),
+      /^dependabot-npm-and-ya-[0-9a-f]{8}$/,
+    );
+    for (const name of ['Feature/Login_2', '42--Größe', 'ブランチ', '-', 'a/'.repeat(200)]) {
+      assert.equal(sandboxNameProblem(sandboxNameFor(name)), undefined, name);
+      assert.equal(branchNameProblem(branchNameFor(name)), undefined, name);
+      assert.equal(labelNameProblem(branchNameFor(name)), undefined, name);
+    }
+  });
+
+  it('of projects are labels', () => {
     for (const name of [...good, 'a--b', 'x'.repeat(63)])
       assert.equal(labelNameProblem(name), undefined, name);
     for (const name of bad) assert.ok(labelNameProblem(name), JSON.stringify(name));

@@ -4,7 +4,7 @@
  * across the document in sandbox-rules.ts.
  */
 import { z } from 'zod';
-import { sandboxNameProblem } from '../names.ts';
+import { sandboxNameFor, sandboxNameProblem } from '../names.ts';
 import { parseServiceHost } from '../service.ts';
 import { dnsName, envName, label, name, outputKey, path, port, shortList, text, textMap } from './fields.ts';
 import { pluginNameProblem } from './plugin-name.ts';
@@ -16,7 +16,7 @@ const sandboxName = z.string().superRefine((value, issues) => {
       ? 'a sandbox name is written in lowercase'
       : sandboxNameProblem(value);
   if (problem === undefined) return;
-  const params = sandboxNameProblem(lower) === undefined ? { suggestion: lower } : {};
+  const params = value === '' ? {} : { suggestion: sandboxNameFor(value) };
   issues.addIssue({ code: 'custom', message: `"${value}" is not a sandbox name: ${problem}`, params });
 });
 

@@ -50,7 +50,10 @@ export const branchErrors = {
     exit: 2,
     retry: false,
     say: p => `"${p.name}" is not a valid ${p.what ?? 'branch'} name: ${p.why}`,
-    hint: () => 'use lowercase letters, digits and single hyphens, a letter first, at most 63 characters',
+    hint: p =>
+      p.similar === undefined
+        ? 'use lowercase letters, digits and single hyphens, a letter first, at most 63 characters'
+        : `did you mean "${p.similar}"?`,
   },
   'branch/parent-not-ready': {
     fault: 'system',

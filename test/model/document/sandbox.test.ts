@@ -372,11 +372,21 @@ describe('what is refused', () => {
 describe('names', () => {
   const cases: readonly (readonly [name: string, why: string])[] = [
     ['Xata-Test', 'a sandbox name is written in lowercase (did you mean "xata-test"?)'],
-    ['a--b', 'it contains "--", which separates endpoint and sandbox in preview hosts'],
-    ['a'.repeat(31), 'it has 31 characters, the most is 30'],
+    ['a--b', 'it contains "--", which separates endpoint and sandbox in preview hosts (did you mean "a-b"?)'],
+    ['a'.repeat(31), 'it has 31 characters, the most is 30 (did you mean "aaaaaaaaaaaaaaaaaaaaa-61c60b48"?)'],
+    [
+      'feature/Login_2',
+      'only lowercase letters, digits and hyphens are allowed, a letter first and no hyphen last (did you mean "feature-login-2"?)',
+    ],
     ['', 'it is empty'],
-    ['9a', 'only lowercase letters, digits and hyphens are allowed, a letter first and no hyphen last'],
-    ['a-', 'only lowercase letters, digits and hyphens are allowed, a letter first and no hyphen last'],
+    [
+      '9a',
+      'only lowercase letters, digits and hyphens are allowed, a letter first and no hyphen last (did you mean "x-9a"?)',
+    ],
+    [
+      'a-',
+      'only lowercase letters, digits and hyphens are allowed, a letter first and no hyphen last (did you mean "a"?)',
+    ],
   ];
   for (const [name, why] of cases) {
     test(JSON.stringify(name), () => {
