@@ -59,6 +59,20 @@ export const expandCommand = (args: readonly string[], env: Values): string[] =>
 /** A text that the replacement of `$(NAME)` turns back into `text`. */
 export const literal = (text: string): string => text.replaceAll('$', '$$$$');
 
+/** The label or annotation of the pod that a `fieldPath` means; undefined when it means something else. */
+export function podMetaField(
+  fieldPath: string,
+): { readonly map: 'labels' | 'annotations'; readonly key: string } | undefined {
+  const [, map, key] = /^metadata\.(labels|annotations)\['([^']+)'\]$/.exec(fieldPath) ?? [];
+  return key === undefined ? undefined : { map: map as 'labels' | 'annotations', key };
+}
+
+/** A label that is not set is no error in Kubernetes. */
+export const podMetaValue = (
+  meta: PodMeta,
+  { map, key }: NonNullable<ReturnType<typeof podMetaField>>,
+): string => own(meta[map] ?? {}, key) ?? '';
+
 // --- internal -----------------------------------------------------------------------------------
 
 type ValueSource = NonNullable<EnvVar['valueFrom']>;
@@ -135,10 +149,8 @@ class Lookup {
   }
 
   #field(path: string): string | undefined {
-    const [, map, key] = /^metadata\.(labels|annotations)\['([^']+)'\]$/.exec(path) ?? [];
-    if (key === undefined) return own(this.#fields, path);
-    // A label that is not set is no error in Kubernetes.
-    return own(this.#meta[map as 'labels' | 'annotations'] ?? {}, key) ?? '';
+    const inMeta = podMetaField(path);
+    return inMeta === undefined ? own(this.#fields, path) : podMetaValue(this.#meta, inMeta);
   }
 }
 

@@ -1,5 +1,6 @@
 /** Fork derivation: the one place where a sandbox's changed copy of a workload comes from, for every runtime. */
 import { createHash } from 'node:crypto';
+import { literal, podMetaField, podMetaValue } from './container-env.ts';
 import { OffshootError } from './errors.ts';
 import { changeEnv, type EnvSources } from './fork-env.ts';
 import { patchDeployment } from './fork-patch.ts';
@@ -18,14 +19,15 @@ export type ForkInput = EnvSources & {
 /**
  * The Deployment of a fork. Pure and deterministic; nothing of the result is shared with the input.
  *
- * 1. Identity: same namespace, name and labels of our own. None of the baseline's labels stay, so that no Service
- *    selects the fork; annotations stay. One replica; no status.
- * 2. `images`, then `env`, in the order of the document. Without `container` they mean the main container, the first
- *    of the baseline.
- * 3. `patch`, which sees the result of the former and so has the last word on what a user may change; kind, name,
- *    namespace, labels and selector are then set again, whatever it did to them.
- * 4. The downward API: sandbox name and routing key, in the main container. Ours win over any variable of the same
- *    name, because requests are routed by them, and stand first, so that `$(NAME)` can mean them everywhere.
+ * 1. One replica; no status. `images`, then `env`, in the order of the document. Without `container` they mean the
+ *    main container, the first of the baseline.
+ * 2. `patch`, which sees the result of the former and so has the last word on what a user may change.
+ * 3. What containers read of their pod's labels and annotations: as values, because the labels go next, and a
+ *    program that takes its name from one is to have the same name in the fork.
+ * 4. Identity: same kind and namespace, name, labels and selector of our own, whatever the patch did to them. None of
+ *    the baseline's labels stay, so that no Service selects the fork; annotations stay.
+ * 5. The downward API of ours: sandbox name and routing key, in the main container. Ours win over any variable of the
+ *    same name, because requests are routed by them, and stand first, so that `$(NAME)` can mean them everywhere.
  *
  * @throws OffshootError fork/* naming the customization that cannot be done.
  */
@@ -34,10 +36,8 @@ export function deriveFork(input: ForkInput): Deployment {
   const { forkOf, customizations = {} } = input.fork;
   const at = `fork of ${forkOf.namespace}/${forkOf.name}, customizations`;
   const main = baseline.spec.template.spec.containers[0]!.name;
-  const identify = (deployment: Deployment) => withIdentity(deployment, sandboxName, forkOf);
 
-  let derived = identify(structuredClone(baseline));
-  derived = { ...derived, spec: { ...derived.spec, replicas: 1 } };
+  let derived = forkable(structuredClone(baseline));
   (customizations.images ?? []).forEach(({ container = main, image }, i) => {
     checkContainer(baseline, container, `${at}.images[${i}]`);
     derived = editContainer(derived, container, old => ({ ...old, image }));
@@ -52,7 +52,8 @@ export function deriveFork(input: ForkInput): Deployment {
     }));
   });
   if (customizations.patch !== undefined)
-    derived = identify(patchDeployment(derived, customizations.patch, `${at}.patch`));
+    derived = patchDeployment(derived, customizations.patch, `${at}.patch`);
+  derived = withIdentity(withOwnMeta(derived), sandboxName, forkOf);
   return withDownwardApi(derived, main, input);
 }
 
@@ -76,6 +77,38 @@ const annotationsOfBaseline = [
   'kubectl.kubernetes.io/last-applied-configuration',
   'deployment.kubernetes.io/revision',
 ];
+
+/** With labels, even if none, so that a patch can add one. */
+function forkable({ apiVersion, kind, metadata, spec }: Deployment): Deployment {
+  const template = { ...spec.template, metadata: { labels: {}, ...spec.template.metadata } };
+  return {
+    apiVersion,
+    kind,
+    metadata: { labels: {}, ...metadata },
+    spec: { ...spec, replicas: 1, template },
+  };
+}
+
+/** Labels and annotations that variables refer to, as values. */
+function withOwnMeta(deployment: Deployment): Deployment {
+  const { template } = deployment.spec;
+  const { containers, initContainers } = template.spec;
+  const settle = (variable: EnvVar): EnvVar => {
+    const field = podMetaField(variable.valueFrom?.fieldRef?.fieldPath ?? '');
+    if (field === undefined) return variable;
+    // As in the kubelet, a value that is not empty wins over valueFrom.
+    const value = variable.value || literal(podMetaValue(template.metadata ?? {}, field));
+    return { name: variable.name, value };
+  };
+  const settled = (list: readonly Container[]) =>
+    list.map(container => (container.env ? { ...container, env: container.env.map(settle) } : container));
+  const podSpec = {
+    ...template.spec,
+    containers: settled(containers),
+    ...(initContainers && { initContainers: settled(initContainers) }),
+  };
+  return { ...deployment, spec: { ...deployment.spec, template: { ...template, spec: podSpec } } };
+}
 
 function withIdentity({ metadata, spec }: Deployment, sandboxName: string, forkOf: WorkloadKey): Deployment {
   const labels = forkLabels(sandboxName, forkOf);

@@ -74,7 +74,8 @@ const containers = z
     }),
   )
   .refine(list => new Set(list.map(c => c.name)).size === list.length, 'two containers have the same name');
-const metadata = z.looseObject({ annotations: z.record(z.string(), z.string()).optional() });
+const texts = z.record(z.string(), z.string()).optional();
+const metadata = z.looseObject({ labels: texts, annotations: texts });
 const podSpec = z.looseObject({ containers: containers.min(1), initContainers: containers.optional() });
 const patchedSchema = z.looseObject({
   metadata,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { suite, test } from 'node:test';
 import { resolveEnv } from '../../src/model/container-env.ts';
-import { deriveFork, type ForkInput, forkName } from '../../src/model/derive.ts';
+import { deriveFork, type ForkInput, forkLabels, forkName } from '../../src/model/derive.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { Container, Deployment, Service } from '../../src/model/kubernetes.ts';
 import type { Customizations, EnvOperation, Patch, WorkloadKey } from '../../src/model/sandbox.ts';
@@ -506,3 +506,70 @@ function findShared(a: unknown, b: unknown): readonly unknown[] {
   const known = new Set(inside(b));
   return inside(a).filter(value => known.has(value));
 }
+
+suite('what a container reads of its own pod is what the baseline reads', () => {
+  const field = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } });
+  const asked = [
+    field('SERVICE', "metadata.labels['tier']"),
+    field('PRICE', "metadata.annotations['price']"),
+    field('NONE', "metadata.labels['none']"),
+    field('POD', 'metadata.name'),
+    { name: 'ATTRIBUTES', value: 'name=$(SERVICE),price=$(PRICE)' },
+  ];
+  const asking = (): ForkInput => {
+    const { template } = baseline.spec;
+    const [app, metrics] = template.spec.containers;
+    return {
+      ...input(),
+      baseline: {
+        ...baseline,
+        spec: {
+          ...baseline.spec,
+          template: {
+            metadata: { ...template.metadata, annotations: { price: '5$(LOG)' } },
+            spec: {
+              initContainers: [{ ...template.spec.initContainers![0]!, env: asked }],
+              containers: [
+                { ...app!, env: asked },
+                { ...metrics!, env: asked },
+              ],
+            },
+          },
+        },
+      },
+    };
+  };
+  const read = ({ spec }: Deployment) => {
+    const { template } = spec;
+    const { containers, initContainers = [] } = template.spec;
+    const meta = { namespace: 'demo', ...template.metadata };
+    return [...initContainers, ...containers].map(container => {
+      const pod = { name: 'pod', ip: '127.0.0.1', nodeName: 'node' };
+      const { env } = resolveEnv(container, meta, { configMaps: {}, secrets: {} }, pod);
+      return Object.fromEntries(asked.map(({ name }) => [name, env[name]]));
+    });
+  };
+
+  test('labels and annotations, in every container', () => {
+    const base = read(asking().baseline);
+    assert.deepEqual(base[0], {
+      SERVICE: 'backend',
+      PRICE: '5$(LOG)',
+      NONE: '',
+      POD: 'pod',
+      ATTRIBUTES: 'name=backend,price=5$(LOG)',
+    });
+    assert.deepEqual(read(deriveFork(asking())), base);
+  });
+
+  test('a patch may change them', () => {
+    const given = asking();
+    const labelled = (value: string, type: 'merge' | 'json') =>
+      deriveFork({ ...given, fork: { forkOf, customizations: { patch: { type, value } } } });
+    const merged = labelled('spec: {template: {metadata: {labels: {tier: null, none: "1"}}}}', 'merge');
+    assert.deepEqual([read(merged)[1]!.SERVICE, read(merged)[1]!.NONE], ['', '1']);
+    const added = labelled('[{op: add, path: /spec/template/metadata/labels/tier, value: front}]', 'json');
+    assert.equal(read(added)[1]!.SERVICE, 'front');
+    assert.deepEqual(added.spec.template.metadata!.labels, forkLabels('xata-test', forkOf));
+  });
+});
