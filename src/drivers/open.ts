@@ -1,6 +1,6 @@
 /** Opens all drivers of the embedded mode on one data directory. Used by the daemon, by `down` after a crash, and by `doctor`. */
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { availableParallelism, hostname, totalmem } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import type { Log } from '../lib/log.ts';
 import { randomSecret } from '../lib/random.ts';
@@ -77,7 +77,7 @@ export async function openDrivers(options: DriverOptions): Promise<Drivers> {
   const workloads = await openProcessRuntime({
     ...processOptions,
     images: options.images,
-    hostname: hostname(),
+    node: { name: hostname(), cpus: availableParallelism(), memoryBytes: totalmem() },
   });
   opened.defer(() => workloads.close());
   const steps = await openStepRunner(processOptions);

@@ -1,5 +1,7 @@
 /** The environment of a container as the kubelet makes it (Kubernetes API reference, EnvVar and EnvFromSource). */
-import type { Container, EnvFromSource, EnvVar, Meta } from './kubernetes.ts';
+import { createHash } from 'node:crypto';
+import type { Container, EnvFromSource, EnvVar, Meta, PodTemplate } from './kubernetes.ts';
+import { type Node, resourceField } from './resource-field.ts';
 
 type Values = Readonly<Record<string, string>>;
 
@@ -12,8 +14,13 @@ export type EnvRefs = {
 /** The pod's own metadata: labels and annotations of the template, not of the Deployment. */
 export type PodMeta = Pick<Meta, 'namespace' | 'labels' | 'annotations'>;
 
-/** What `fieldRef` can ask of a running pod. */
-export type PodFields = { readonly name: string; readonly ip: string; readonly nodeName: string };
+/** What `fieldRef` and `resourceFieldRef` can ask of a running pod. */
+export type PodFields = {
+  readonly name: string;
+  readonly ip: string;
+  readonly node: Node;
+  readonly spec: PodTemplate['spec'];
+};
 
 export type ResolvedEnv = {
   /** What the container declares; `inherited` is not in it. */
@@ -34,7 +41,7 @@ export function resolveEnv(
   fields: PodFields,
   inherited: Values = {},
 ): ResolvedEnv {
-  const lookup = new Lookup(refs, meta, fields);
+  const lookup = new Lookup(refs, meta, fields, container);
   const declared = new Map<string, string>();
   for (const source of container.envFrom ?? []) {
     for (const [key, value] of Object.entries(lookup.all(source))) {
@@ -77,6 +84,7 @@ export const podMetaValue = (
 
 type ValueSource = NonNullable<EnvVar['valueFrom']>;
 type KeyRef = NonNullable<ValueSource['configMapKeyRef']>;
+type ResourceRef = NonNullable<ValueSource['resourceFieldRef']>;
 type RefKind = 'ConfigMap' | 'Secret';
 
 /** Kubernetes documentation, "Define Dependent Environment Variables". */
@@ -92,18 +100,27 @@ class Lookup {
   readonly #meta: PodMeta;
   readonly #namespace: string;
   readonly #fields: Values;
+  readonly #pod: PodFields;
+  readonly #container: Container;
 
-  constructor({ configMaps, secrets }: EnvRefs, meta: PodMeta, { name, ip, nodeName }: PodFields) {
+  constructor({ configMaps, secrets }: EnvRefs, meta: PodMeta, pod: PodFields, container: Container) {
+    const { name, ip, node, spec } = pod;
+    this.#pod = pod;
+    this.#container = container;
     this.#refs = { ConfigMap: configMaps, Secret: secrets };
     this.#meta = meta;
     this.#namespace = meta.namespace ?? 'default';
-    // Of "Downward API", "Information available via fieldRef", what a process has too.
+    // "Downward API", "Information available via fieldRef".
     this.#fields = {
       'metadata.name': name,
       'metadata.namespace': this.#namespace,
-      'spec.nodeName': nodeName,
+      'metadata.uid': uidOf(`${this.#namespace}/${name}`),
+      'spec.nodeName': node.name,
+      'spec.serviceAccountName': String(spec.serviceAccountName ?? spec.serviceAccount ?? 'default'),
       'status.hostIP': ip,
+      'status.hostIPs': ip,
       'status.podIP': ip,
+      'status.podIPs': ip,
     };
   }
 
@@ -119,13 +136,24 @@ class Lookup {
     const user = `env ${variable}`;
     if (source.configMapKeyRef) return this.#key('ConfigMap', source.configMapKeyRef, user);
     if (source.secretKeyRef) return this.#key('Secret', source.secretKeyRef, user);
-    const path = source.fieldRef?.fieldPath;
-    const value = path === undefined ? undefined : this.#field(path);
+    const { fieldRef, resourceFieldRef } = source;
+    const value = fieldRef
+      ? this.#field(fieldRef.fieldPath)
+      : resourceFieldRef && this.#resource(resourceFieldRef);
     if (value === undefined) {
-      const what = path === undefined ? Object.keys(source).join(', ') : `field "${path}"`;
-      this.missing.push(`${what} (${user})`);
+      const named = fieldRef ? `field "${fieldRef.fieldPath}"` : Object.keys(source).join(', ');
+      this.missing.push(`${resourceFieldRef ? `resource "${resourceFieldRef.resource}"` : named} (${user})`);
     }
     return value;
+  }
+
+  #resource({ containerName, resource, divisor = '1' }: ResourceRef): string | undefined {
+    const { containers, initContainers = [] } = this.#pod.spec;
+    const container =
+      containerName === undefined
+        ? this.#container
+        : [...containers, ...initContainers].find(({ name }) => name === containerName);
+    return container && resourceField(container, resource, String(divisor), this.#pod.node);
   }
 
   #values(
@@ -153,6 +181,13 @@ class Lookup {
     return inMeta === undefined ? own(this.#fields, path) : podMetaValue(this.#meta, inMeta);
   }
 }
+
+/** As long as the pod has its name, which is as long as it lives. */
+const uidOf = (pod: string): string =>
+  createHash('sha256')
+    .update(pod)
+    .digest('hex')
+    .replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, '$1-$2-$3-$4-$5');
 
 /** Names come from documents, and every object has a `constructor` that is not its own. */
 const own = <T>(record: Readonly<Record<string, T>>, key: string): T | undefined =>

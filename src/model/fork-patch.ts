@@ -47,6 +47,7 @@ const variable = z.looseObject({
       configMapKeyRef: keyReference.optional(),
       secretKeyRef: keyReference.optional(),
       fieldRef: z.looseObject({ fieldPath: z.string() }).optional(),
+      resourceFieldRef: z.looseObject({ resource: z.string() }).optional(),
     })
     .optional(),
 });

@@ -17,6 +17,11 @@ export type EnvVar = {
     readonly configMapKeyRef?: { readonly name: string; readonly key: string; readonly optional?: boolean };
     readonly secretKeyRef?: { readonly name: string; readonly key: string; readonly optional?: boolean };
     readonly fieldRef?: { readonly fieldPath: string };
+    readonly resourceFieldRef?: {
+      readonly containerName?: string;
+      readonly resource: string;
+      readonly divisor?: string | number;
+    };
     readonly [field: string]: unknown;
   };
 };
@@ -36,6 +41,7 @@ export type Probe = {
   };
   readonly tcpSocket?: { readonly port: number | string };
   readonly exec?: { readonly command: readonly string[] };
+  readonly grpc?: { readonly port: number; readonly service?: string };
   readonly initialDelaySeconds?: number;
   readonly periodSeconds?: number;
   readonly timeoutSeconds?: number;

@@ -1,4 +1,5 @@
 /** The forks of one sandbox: derived from the baseline, asked for from the workload runtime. */
+import { availableParallelism, totalmem } from 'node:os';
 import type { Ctx, WorkloadDriver, WorkloadSpec } from '../drivers/contract.ts';
 import { resolveEnv } from '../model/container-env.ts';
 import { deriveFork } from '../model/derive.ts';
@@ -149,7 +150,8 @@ export function forkEnvironment(
   const { deployment, refs, network } = forkSpec(store, sandbox, fork, portsOf);
   const { template } = deployment.spec;
   const meta = { ...template.metadata, namespace: fork.forkOf.namespace };
-  const pod = { name: deployment.metadata.name, ip: '127.0.0.1', nodeName: 'local' };
+  const node = { name: 'local', cpus: availableParallelism(), memoryBytes: totalmem() };
+  const pod = { name: deployment.metadata.name, ip: '127.0.0.1', node, spec: template.spec };
   return resolveEnv(template.spec.containers[0]!, meta, refs, pod, network.env).env;
 }
 

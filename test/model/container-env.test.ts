@@ -4,7 +4,13 @@ import { expandCommand, literal, resolveEnv } from '../../src/model/container-en
 import type { Container, EnvVar } from '../../src/model/kubernetes.ts';
 
 const meta = { namespace: 'demo', labels: { app: 'users', 'a/b': 'c' }, annotations: { note: 'n' } };
-const fields = { name: 'users-0', ip: '127.0.0.1', nodeName: 'box' };
+const sidecar: Container = { name: 'sidecar', image: 's', resources: { requests: { memory: '1.5Gi' } } };
+const fields = {
+  name: 'users-0',
+  ip: '127.0.0.1',
+  node: { name: 'box', cpus: 4, memoryBytes: 8 * 1024 ** 3 },
+  spec: { containers: [sidecar], serviceAccountName: 'users' },
+};
 const refs = {
   configMaps: { 'demo/settings': { level: 'debug', mode: 'a' }, 'other/settings': { level: 'no' } },
   secrets: { 'demo/db': { url: 'postgresql://$(HOST)/', mode: 'b' } },
@@ -21,6 +27,17 @@ const secret = (name: string, key: string, optional?: boolean): EnvVar => ({
   valueFrom: { secretKeyRef: { name, key, ...(optional !== undefined && { optional }) } },
 });
 const field = (fieldPath: string): EnvVar => ({ name: 'X', valueFrom: { fieldRef: { fieldPath } } });
+
+const resource = (name: string, divisor?: string, containerName?: string): EnvVar => ({
+  name: 'X',
+  valueFrom: {
+    resourceFieldRef: {
+      resource: name,
+      ...(divisor && { divisor }),
+      ...(containerName && { containerName }),
+    },
+  },
+});
 
 const variables: readonly (readonly [
   name: string,
@@ -55,12 +72,18 @@ const variables: readonly (readonly [
   ['pod address', field('status.podIP'), '127.0.0.1'],
   ['host address', field('status.hostIP'), '127.0.0.1'],
   ['node', field('spec.nodeName'), 'box'],
-  ['unknown field', field('metadata.uid'), undefined, 'field "metadata.uid" (env X)'],
+  ['uid', field('metadata.uid'), '3c38771f-cdf8-15f9-0435-16722445398c'],
+  ['service account', field('spec.serviceAccountName'), 'users'],
+  ['pod addresses', field('status.podIPs'), '127.0.0.1'],
+  ['unknown field', field('spec.nope'), undefined, 'field "spec.nope" (env X)'],
+  ['resource that nobody limits', resource('limits.cpu'), '4'],
+  ['resource of another container', resource('requests.memory', '1Mi', 'sidecar'), '1536'],
+  ['unknown resource', resource('limits.gpu'), undefined, 'resource "limits.gpu" (env X)'],
   [
-    'resource',
-    { name: 'X', valueFrom: { resourceFieldRef: { resource: 'limits.cpu' } } },
+    'resource of no container',
+    resource('limits.cpu', '1', 'nope'),
     undefined,
-    'resourceFieldRef (env X)',
+    'resource "limits.cpu" (env X)',
   ],
 ];
 

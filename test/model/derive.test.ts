@@ -490,7 +490,8 @@ function appEnv() {
 
 function environmentOf({ metadata, spec }: Deployment): Record<string, string> {
   const app = spec.template.spec.containers.find(c => c.name === 'app')!;
-  const fields = { name: metadata.name, ip: '127.0.0.1', nodeName: 'box' };
+  const node = { name: 'box', cpus: 1, memoryBytes: 1 };
+  const fields = { name: metadata.name, ip: '127.0.0.1', node, spec: spec.template.spec };
   return resolveEnv(app, metadata, { configMaps: {}, secrets: {} }, fields).env;
 }
 
@@ -544,7 +545,8 @@ suite('what a container reads of its own pod is what the baseline reads', () => 
     const { containers, initContainers = [] } = template.spec;
     const meta = { namespace: 'demo', ...template.metadata };
     return [...initContainers, ...containers].map(container => {
-      const pod = { name: 'pod', ip: '127.0.0.1', nodeName: 'node' };
+      const node = { name: 'node', cpus: 1, memoryBytes: 1 };
+      const pod = { name: 'pod', ip: '127.0.0.1', node, spec: template.spec };
       const { env } = resolveEnv(container, meta, { configMaps: {}, secrets: {} }, pod);
       return Object.fromEntries(asked.map(({ name }) => [name, env[name]]));
     });

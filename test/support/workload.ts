@@ -11,11 +11,14 @@ import { tempDir } from './temp.ts';
 
 const fixtures = join(import.meta.dirname, 'fixtures');
 
-/** `server` is fixtures/server.mjs, `shell` runs its `args` as a shell script. */
+/** `server` is fixtures/server.mjs, `grpc` fixtures/grpc.mjs, `shell` runs its `args` as a shell script. */
 export const testImages: ImageMap = {
   server: { dir: fixtures, command: ['node', 'server.mjs'] },
+  grpc: { dir: fixtures, command: ['node', 'grpc.mjs'] },
   shell: { dir: fixtures, command: ['/bin/sh', '-c'] },
 };
+
+export const testNode = { name: 'test-node', cpus: 4, memoryBytes: 8 * 1024 ** 3 };
 
 export const testBaseEnv = { PATH: process.env.PATH ?? '', HOME: '/nonexistent', LANG: 'C' };
 
@@ -30,7 +33,7 @@ export const openTestRuntime = (home: string, images: ImageMap = testImages): Pr
     images: () => images,
     baseEnv: testBaseEnv,
     nodePath: process.execPath,
-    hostname: 'test-node',
+    node: testNode,
     log: silentLog,
   });
 

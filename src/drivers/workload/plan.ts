@@ -5,6 +5,7 @@ import { expandCommand, resolveEnv } from '../../model/container-env.ts';
 import type { ImageMap, ImageSpec } from '../../model/image.ts';
 import type { Container } from '../../model/kubernetes.ts';
 import { findImage, imageKeyFor } from '../../model/offshoot-config.ts';
+import type { Node } from '../../model/resource-field.ts';
 import type { WorkloadSpec } from '../contract.ts';
 import type { Probes } from './health.ts';
 import { connects, planProbes } from './probe-plan.ts';
@@ -35,15 +36,15 @@ export type WorkloadPlan = {
   readonly problem?: Problem;
 };
 
-/** @param hostname seen by the containers as the name of their node */
-export function planWorkload(spec: WorkloadSpec, images: ImageMap, hostname: string): WorkloadPlan {
+/** @param node seen by the containers as what they run on */
+export function planWorkload(spec: WorkloadSpec, images: ImageMap, node: Node): WorkloadPlan {
   const { hosts } = spec.network;
   const processes: ProcessPlan[] = [];
   const problems: Problem[] = [];
   const { replicas = 1, template } = spec.deployment.spec;
   for (let replica = 0; replica < replicas; replica++) {
     for (const container of template.spec.containers) {
-      const planned = planProcess(spec, container, replica, images, hostname);
+      const planned = planProcess(spec, container, replica, images, node);
       if ('reason' in planned) problems.push(planned);
       else processes.push(planned);
     }
@@ -81,7 +82,7 @@ export const workloadHash = ({ processes, problem }: WorkloadPlan): string =>
 
 type Setting = {
   readonly replica: number;
-  readonly hostname: string;
+  readonly node: Node;
   readonly image: ImageSpec;
   readonly containerPorts: readonly number[];
 };
@@ -91,7 +92,7 @@ function planProcess(
   container: Container,
   replica: number,
   images: ImageMap,
-  hostname: string,
+  node: Node,
 ): ProcessPlan | Problem {
   const image = findImage(images, container.image);
   if (image === undefined) return imageUnknown(container);
@@ -99,7 +100,7 @@ function planProcess(
   if ('wrong' in planned) return configError(container, planned.wrong);
   const containerPorts = portsOf(container, planned.ports);
   const [firstPort] = containerPorts;
-  const { env, missing } = environment(spec, container, { replica, hostname, image, containerPorts });
+  const { env, missing } = environment(spec, container, { replica, node, image, containerPorts });
   if (missing.length > 0) return configError(container, `its environment lacks ${missing.join(', ')}`);
   return {
     container: container.name,
@@ -136,7 +137,7 @@ const workingDir = ({ workingDir = '.' }: Container, { dir }: ImageSpec): string
 function environment(
   { deployment, refs, network }: WorkloadSpec,
   container: Container,
-  { replica, hostname, image, containerPorts }: Setting,
+  { replica, node, image, containerPorts }: Setting,
 ): { readonly env: Readonly<Record<string, string>>; readonly missing: readonly string[] } {
   const { metadata, spec } = deployment;
   const { namespace = 'default', name } = metadata;
@@ -146,7 +147,7 @@ function environment(
     { ...container, env: [...ports, ...own] },
     { ...spec.template.metadata, namespace },
     refs,
-    { name: `${name}-${replica}`, ip: '127.0.0.1', nodeName: hostname },
+    { name: `${name}-${replica}`, ip: '127.0.0.1', node, spec: spec.template.spec },
     { ...network.env, ...image.env },
   );
   return { env: { ...image.env, ...env }, missing };

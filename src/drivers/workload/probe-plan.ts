@@ -42,11 +42,15 @@ export const connects = (port: number): ProbePlan => ({
 
 // --- internal -----------------------------------------------------------------------------------
 
-function planCheck(container: Container, { httpGet, tcpSocket, exec }: Probe): ProbePlan['check'] | string {
+function planCheck(
+  container: Container,
+  { httpGet, tcpSocket, exec, grpc }: Probe,
+): ProbePlan['check'] | string {
   if (exec !== undefined)
     return exec.command.length > 0 ? { kind: 'exec', command: exec.command } : 'has an empty command';
+  if (grpc !== undefined) return { kind: 'grpc', port: grpc.port, service: grpc.service ?? '' };
   const named = (httpGet ?? tcpSocket)?.port;
-  if (named === undefined) return 'has none of httpGet, tcpSocket and exec';
+  if (named === undefined) return 'has none of httpGet, tcpSocket, exec and grpc';
   const port = typeof named === 'number' ? named : portByName(container, named);
   if (port === undefined) return `names the port "${named}", which the container does not have`;
   if (httpGet === undefined) return { kind: 'tcp', port };

@@ -3,6 +3,7 @@ import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import { exec } from '../../lib/exec.ts';
+import { checkGrpcHealth } from './grpc-health.ts';
 
 /** A probe of the manifest with defaults filled in and ports resolved to containerPorts. Times in milliseconds. */
 export type ProbePlan = {
@@ -15,6 +16,7 @@ export type ProbePlan = {
         readonly headers: Readonly<Record<string, string>>;
       }
     | { readonly kind: 'tcp'; readonly port: number }
+    | { readonly kind: 'grpc'; readonly port: number; readonly service: string }
     | { readonly kind: 'exec'; readonly command: readonly string[] };
   readonly initialDelayMs: number;
   readonly periodMs: number;
@@ -41,6 +43,8 @@ export function checkProbe(
       return checkHttp({ ...check, port: target.ports[check.port]! }, timeoutMs, signal);
     case 'tcp':
       return checkTcp(target.ports[check.port]!, timeoutMs, signal);
+    case 'grpc':
+      return checkGrpcHealth({ ...check, host: HOST, port: target.ports[check.port]!, timeoutMs }, signal);
     case 'exec':
       return checkExec(check.command, target, timeoutMs, signal);
   }

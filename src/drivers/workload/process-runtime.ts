@@ -9,6 +9,7 @@ import type { Log } from '../../lib/log.ts';
 import { findPrivateMounts } from '../../lib/namespaces.ts';
 import { endGroup } from '../../lib/process.ts';
 import type { ImageMap } from '../../model/image.ts';
+import type { Node } from '../../model/resource-field.ts';
 import type { Capability, WorkloadDriver, WorkloadSeen } from '../contract.ts';
 import { findLabelled, findLeader, killPart, type Labelled, pathId, pathName } from '../labels.ts';
 import type { House } from './house.ts';
@@ -30,14 +31,14 @@ export type ProcessRuntimeOptions = {
   readonly baseEnv: Readonly<Record<string, string>>;
   /** Absolute path of the node that `node` means. */
   readonly nodePath: string;
-  /** Of this machine; containers see it as their node. */
-  readonly hostname: string;
+  /** This machine, as containers see it. */
+  readonly node: Node;
   readonly log: Log;
 };
 
 /** Opens the runtime and takes over what an earlier daemon left running; starts again what it left and has died. */
 export async function openProcessRuntime(options: ProcessRuntimeOptions): Promise<WorkloadDriver> {
-  const { instance, images, baseEnv, nodePath, hostname, log } = options;
+  const { instance, images, baseEnv, nodePath, node, log } = options;
   const root = join(options.home, 'workloads');
   const mounts = await findPrivateMounts(baseEnv.PATH ?? '', { userNamespaces: false, hide: options.hide });
   const workloads = new Map<string, Workload>();
@@ -74,7 +75,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
 
     async ensure(id, spec) {
       const workload = workloads.get(id) ?? (await open(id));
-      workload.apply(spec.owner, planWorkload(spec, images(), hostname));
+      workload.apply(spec.owner, planWorkload(spec, images(), node));
       return await workload.seen();
     },
 

@@ -37,6 +37,13 @@ const env = z
         configMapKeyRef: keyRef.optional(),
         secretKeyRef: keyRef.optional(),
         fieldRef: z.looseObject({ fieldPath: text }).optional(),
+        resourceFieldRef: z
+          .looseObject({
+            containerName: text.optional(),
+            resource: text,
+            divisor: z.union([z.string(), z.number()]).optional(),
+          })
+          .optional(),
       })
       .refine(value => Object.keys(value).length === 1, 'needs exactly one source')
       .optional(),
@@ -80,6 +87,7 @@ const probe = z
       })
       .optional(),
     tcpSocket: z.looseObject({ port: portOrName }).optional(),
+    grpc: z.looseObject({ port, service: z.string().optional() }).optional(),
     exec: z.looseObject({ command: z.array(z.string()).min(1, 'must not be empty') }).optional(),
     initialDelaySeconds: wholeNumber.optional(),
     periodSeconds: wholeNumber.optional(),

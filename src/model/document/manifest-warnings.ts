@@ -2,6 +2,22 @@
 import type { Deployment } from '../kubernetes.ts';
 import type { Finding, Path } from './problem.ts';
 
+/** Fields, and what is said about each. What is only warned about here keeps nothing from becoming ready. */
+export const partsWithoutEffect = {
+  pod: {
+    volumes: 'volumes are not mounted',
+    initContainers: 'init containers are not run',
+    securityContext: 'the security context is not applied',
+    hostNetwork: 'the host network is used anyway',
+  },
+  container: {
+    volumeMounts: 'volumes are not mounted',
+    securityContext: 'the security context is not applied',
+    lifecycle: 'lifecycle hooks are not run',
+  },
+  resources: { limits: 'limits are not enforced' },
+} as const;
+
 /** One finding for each part; they are no reason to refuse the manifest. */
 export function deploymentWarnings({ spec }: Deployment): readonly Finding[] {
   const pod = spec.template.spec;
@@ -10,41 +26,18 @@ export function deploymentWarnings({ spec }: Deployment): readonly Finding[] {
     ...(spec.selector.matchExpressions === undefined
       ? []
       : [warning(['spec', 'selector', 'matchExpressions'], 'only matchLabels are looked at')]),
-    ...pick(pod, podPath, POD_PARTS),
+    ...pick(pod, podPath, partsWithoutEffect.pod),
     ...pod.containers.flatMap((container, i) => {
       const path = [...podPath, 'containers', i];
       return [
-        ...pick(container, path, CONTAINER_PARTS),
-        ...pick(container.resources, [...path, 'resources'], { limits: 'limits are not enforced' }),
-        ...PROBES.flatMap(probe =>
-          pick(container[probe], [...path, probe], { grpc: 'gRPC probes are not run' }),
-        ),
-        ...(container.env ?? []).flatMap((env, j) =>
-          pick(env.valueFrom, [...path, 'env', j, 'valueFrom'], {
-            resourceFieldRef: 'the variable is not set from resources',
-          }),
-        ),
+        ...pick(container, path, partsWithoutEffect.container),
+        ...pick(container.resources, [...path, 'resources'], partsWithoutEffect.resources),
       ];
     }),
   ];
 }
 
 // --- internal -----------------------------------------------------------------------------------
-
-const PROBES = ['readinessProbe', 'livenessProbe', 'startupProbe'] as const;
-
-const POD_PARTS = {
-  volumes: 'volumes are not mounted',
-  initContainers: 'init containers are not run',
-  securityContext: 'the security context is not applied',
-  hostNetwork: 'the host network is used anyway',
-};
-
-const CONTAINER_PARTS = {
-  volumeMounts: 'volumes are not mounted',
-  securityContext: 'the security context is not applied',
-  lifecycle: 'lifecycle hooks are not run',
-};
 
 /** Warnings for those fields of `object` that say something. */
 function pick(object: unknown, path: Path, parts: Readonly<Record<string, string>>): Finding[] {

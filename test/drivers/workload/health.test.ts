@@ -1,5 +1,7 @@
 /** Probes, on real processes. Periods are whole seconds in Kubernetes, so these are the slow tests; they run side by side. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:http2';
 import { describe, it } from 'node:test';
 import type { Container } from '../../../src/model/kubernetes.ts';
 import {
@@ -13,6 +15,15 @@ import {
   untilReady,
   untilSeen,
 } from '../../support/workload.ts';
+
+/** Sets the health of fixtures/grpc.mjs's service `shop`. */
+async function tellGrpc(port: number, status: 'SERVING' | 'NOT_SERVING'): Promise<void> {
+  const session = connect(`http://127.0.0.1:${port}`);
+  const stream = session.request({ ':path': `/${status}`, ':method': 'POST' });
+  stream.resume();
+  await once(stream, 'close');
+  session.destroy();
+}
 
 const httpGet = { path: '/health', port: 'http' };
 const ports = [{ containerPort: 3000, name: 'http' }];
@@ -74,6 +85,22 @@ describe('health', { concurrency: true }, () => {
     assert.equal((await untilReady(r.driver, 'idle')).reason, 'Running');
   });
 
+  it('asks the health service of a program that speaks gRPC, by its thresholds', async () => {
+    await using r = await testRuntime();
+    const grpc = { port: 3000, service: 'shop' };
+    await run(r, {
+      image: 'grpc',
+      readinessProbe: { grpc, ...every },
+      livenessProbe: { grpc: { port: 3000 } },
+    });
+    const port = portOf(await untilReady(r.driver, 'web'));
+    await tellGrpc(port, 'NOT_SERVING');
+    const sick = await untilSeen(r.driver, 'web', 'it is sick', seen => !seen.ready);
+    assert.equal(sick.message, 'readiness probe failed: health check answered NOT_SERVING');
+    await tellGrpc(port, 'SERVING');
+    assert.equal((await untilReady(r.driver, 'web')).restarts, 0);
+  });
+
   it('refuses a probe that it cannot check', async () => {
     await using r = await testRuntime();
     await run(r, { readinessProbe: { httpGet: { port: 'nobody' } } });
@@ -81,10 +108,10 @@ describe('health', { concurrency: true }, () => {
       (await r.driver.observe('web', ctx()))!.message,
       'container "main": readinessProbe names the port "nobody", which the container does not have',
     );
-    await run(r, { livenessProbe: { grpc: { port: 3000 } } });
+    await run(r, { livenessProbe: {} });
     assert.equal(
       (await r.driver.observe('web', ctx()))!.message,
-      'container "main": livenessProbe has none of httpGet, tcpSocket and exec',
+      'container "main": livenessProbe has none of httpGet, tcpSocket, exec and grpc',
     );
   });
 });

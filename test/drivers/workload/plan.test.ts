@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { type ProcessPlan, planWorkload, withPorts } from '../../../src/drivers/workload/plan.ts';
 import type { Container } from '../../../src/model/kubernetes.ts';
-import { type SpecParts, specOf } from '../../support/workload.ts';
+import { type SpecParts, specOf, testNode } from '../../support/workload.ts';
 
 const images = {
   server: {
@@ -15,7 +15,7 @@ const images = {
 
 /** The only process of a Deployment with one container, port 3000 at 4100 and port 9090 at 4101. */
 function planOf(container: Partial<Container>, parts?: SpecParts): ProcessPlan {
-  const { processes, problem } = planWorkload(specOf(container, parts), images, 'test-node');
+  const { processes, problem } = planWorkload(specOf(container, parts), images, testNode);
   assert.equal(problem, undefined);
   return withPorts(processes[0]!, { 3000: 4100, 9090: 4101 });
 }
@@ -95,7 +95,7 @@ it('plans nothing when one container cannot run', () => {
     ...spec.deployment,
     spec: { ...spec.deployment.spec, template: { ...template, spec: { containers } } },
   };
-  const { processes, problem } = planWorkload({ ...spec, deployment }, images, 'test-node');
+  const { processes, problem } = planWorkload({ ...spec, deployment }, images, testNode);
   assert.deepEqual(processes, []);
   assert.equal(problem!.reason, 'ImageUnknown');
 });

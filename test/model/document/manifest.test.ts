@@ -110,7 +110,13 @@ describe('warnings', () => {
   const where = 'where containers run as processes';
   const at = 'spec.template.spec';
   const cases: readonly (readonly [what: string, text: string, warnings: readonly string[]])[] = [
-    ['none for an ordinary Deployment', container('resources: { requests: { cpu: 1 } }\nlifecycle: {}'), []],
+    [
+      'none for an ordinary Deployment',
+      container(
+        'resources: { requests: { cpu: 1 } }\nlifecycle: {}\nreadinessProbe: { grpc: { port: 1 } }\nenv: [{ name: A, valueFrom: { resourceFieldRef: { resource: limits.cpu } } }]',
+      ),
+      [],
+    ],
     [
       'none for replicas',
       withPod('containers: [{ name: a, image: a }]\nhostNetwork: false\nvolumes: []', 'replicas: 3'),
@@ -131,15 +137,13 @@ describe('warnings', () => {
     [
       'parts of a container',
       container(
-        'volumeMounts: [{ name: v, mountPath: /v }]\nresources: { limits: { cpu: 1 } }\nsecurityContext: { privileged: true }\nlifecycle: { preStop: { exec: { command: [x] } } }\nreadinessProbe: { grpc: { port: 1 } }\nenv: [{ name: A, valueFrom: { resourceFieldRef: { resource: limits.cpu } } }]',
+        'volumeMounts: [{ name: v, mountPath: /v }]\nresources: { limits: { cpu: 1 } }\nsecurityContext: { privileged: true }\nlifecycle: { preStop: { exec: { command: [x] } } }',
       ),
       [
         `k8s.yaml:13:9: ${at}.containers[0].volumeMounts: volumes are not mounted ${where}`,
         `k8s.yaml:15:9: ${at}.containers[0].securityContext: the security context is not applied ${where}`,
         `k8s.yaml:16:9: ${at}.containers[0].lifecycle: lifecycle hooks are not run ${where}`,
         `k8s.yaml:14:22: ${at}.containers[0].resources.limits: limits are not enforced ${where}`,
-        `k8s.yaml:17:27: ${at}.containers[0].readinessProbe.grpc: gRPC probes are not run ${where}`,
-        `k8s.yaml:18:39: ${at}.containers[0].env[0].valueFrom.resourceFieldRef: the variable is not set from resources ${where}`,
       ],
     ],
     [

@@ -1,0 +1,68 @@
+/** What `deploy` only warns about keeps no workload from becoming ready. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readManifests } from '../../../src/model/document/manifest.ts';
+import type { partsWithoutEffect } from '../../../src/model/document/manifest-warnings.ts';
+import type { Deployment } from '../../../src/model/kubernetes.ts';
+import { ctx, specOf, testRuntime, untilReady } from '../../support/workload.ts';
+
+/** Something to warn about for each part. */
+const examples: {
+  readonly [K in keyof typeof partsWithoutEffect]: Record<keyof (typeof partsWithoutEffect)[K], unknown>;
+} = {
+  pod: {
+    volumes: [
+      { name: 'data', persistentVolumeClaim: { claimName: 'data' } },
+      { name: 'settings', configMap: { name: 'nobody-has-it' } },
+    ],
+    initContainers: [{ name: 'migrate', image: 'nobody-knows-it', command: ['false'] }],
+    securityContext: { runAsUser: 1_000, runAsNonRoot: true },
+    hostNetwork: true,
+  },
+  container: {
+    volumeMounts: [{ name: 'data', mountPath: '/data', readOnly: true }],
+    securityContext: { readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
+    lifecycle: { postStart: { exec: { command: ['false'] } } },
+  },
+  resources: { limits: { memory: '1' } },
+};
+
+const deploymentWith = (pod: object, container: object, selector: object = {}) => ({
+  apiVersion: 'apps/v1',
+  kind: 'Deployment',
+  metadata: { name: 'web' },
+  spec: {
+    selector: { matchLabels: { app: 'web' }, ...selector },
+    template: {
+      metadata: { labels: { app: 'web' } },
+      spec: {
+        ...pod,
+        containers: [{ name: 'main', image: 'server', ports: [{ containerPort: 3000 }], ...container }],
+      },
+    },
+  },
+});
+
+const manifests: Readonly<Record<string, object>> = {
+  ...Object.fromEntries(
+    Object.entries(examples.pod).map(([field, value]) => [field, deploymentWith({ [field]: value }, {})]),
+  ),
+  ...Object.fromEntries(
+    Object.entries(examples.container).map(([field, value]) => [
+      `${field} of a container`,
+      deploymentWith({}, { [field]: value }),
+    ]),
+  ),
+  resources: deploymentWith({}, { resources: examples.resources }),
+  matchExpressions: deploymentWith({}, {}, { matchExpressions: [{ key: 'app', operator: 'Exists' }] }),
+  'all of them': deploymentWith(examples.pod, { ...examples.container, resources: examples.resources }),
+};
+
+for (const [what, manifest] of Object.entries(manifests))
+  test(`${what}: warned about, and ready`, async () => {
+    const read = readManifests({ text: JSON.stringify(manifest), file: 'k8s.json' });
+    assert.notDeepEqual(read.warnings, []);
+    await using r = await testRuntime();
+    await r.driver.ensure('web', { ...specOf(), deployment: read.manifests[0] as Deployment }, ctx());
+    await untilReady(r.driver, 'web');
+  });
