@@ -153,6 +153,8 @@ export type WorkloadSpec = {
     /** `<SVC>_SERVICE_HOST`, `<SVC>_SERVICE_PORT`, … */
     readonly env: Readonly<Record<string, string>>;
     readonly hosts: readonly { readonly ip: string; readonly names: readonly string[] }[];
+    /** Ports that are sent to although no container declares them; see model/workload-ports.ts. */
+    readonly ports: readonly number[];
   };
 };
 

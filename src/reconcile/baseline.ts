@@ -9,7 +9,7 @@ import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Result } from './scheduler.ts';
 import { reasonOf } from './steps.ts';
-import { baselineId, baselineOwner, workloadSpec } from './workload-spec.ts';
+import { baselineId, baselineOwner, servedBy, workloadSpec } from './workload-spec.ts';
 
 export type BaselineDeps = {
   readonly store: Store;
@@ -36,7 +36,11 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       return;
     }
     try {
-      const seen = await workloads.ensure(id, workloadSpec(store, baselineOwner, spec), ctx);
+      const seen = await workloads.ensure(
+        id,
+        workloadSpec(store, baselineOwner, spec, servedBy(store, spec)),
+        ctx,
+      );
       await report(object, workloadStatus(seen, object.generation));
     } catch (thrown) {
       ctx.signal.throwIfAborted();

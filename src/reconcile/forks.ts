@@ -3,12 +3,14 @@ import { availableParallelism, totalmem } from 'node:os';
 import type { Ctx, WorkloadDriver, WorkloadSpec } from '../drivers/contract.ts';
 import { resolveEnv } from '../model/container-env.ts';
 import { deriveFork } from '../model/derive.ts';
+import { endpointsOf } from '../model/endpoint.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { Deployment } from '../model/kubernetes.ts';
-import type { Fork, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
+import type { Fork, SandboxSpec, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
+import { workloadPorts } from '../model/workload-ports.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { deploymentManifest } from './baseline.ts';
-import { forkId, sandboxOwner, workloadSpec } from './workload-spec.ts';
+import { forkId, sandboxOwner, servedBy, workloadSpec } from './workload-spec.ts';
 
 export type ForkStatus = SandboxStatus['forks'][number];
 
@@ -112,8 +114,9 @@ export function forkSpec(
     const path = `the fork of ${namespace}/${name}`;
     throw new OffshootError('sandbox/baseline-missing', { path, what: 'Deployment', name, namespace });
   }
+  const baselineSpec = baseline.spec as Deployment;
   const deployment = deriveFork({
-    baseline: baseline.spec as Deployment,
+    baseline: baselineSpec,
     fork,
     sandboxName: sandbox.name,
     routingKey: sandbox.secret.routingKey,
@@ -124,7 +127,12 @@ export function forkSpec(
       return address && { Host: address.host, Port: address.port };
     },
   });
-  return workloadSpec(store, sandboxOwner(sandbox.name), deployment);
+  // Services select the baseline, and send to the fork what bears its key; previews may name any port.
+  const ports = new Set([
+    ...servedBy(store, baselineSpec),
+    ...endpointPorts(sandbox.spec, fork.forkOf, baselineSpec),
+  ]);
+  return workloadSpec(store, sandboxOwner(sandbox.name), deployment, [...ports]);
 }
 
 /**
@@ -159,6 +167,15 @@ export function forkEnvironment(
 
 const forkIdOf = (sandbox: string, { namespace, name }: WorkloadKey): string =>
   forkId(sandbox, namespace, name);
+
+/** Ports of the workload that endpoints of the sandbox lead to and no container declares. */
+function endpointPorts(spec: SandboxSpec, { namespace, name }: WorkloadKey, baseline: Deployment): number[] {
+  const own = workloadPorts(baseline, []);
+  return endpointsOf(spec)
+    .filter(e => e.kind === 'deployment' && e.namespace === namespace && e.object === name)
+    .map(e => e.port)
+    .filter(port => !own.includes(port));
+}
 
 const sameWorkload = (a: WorkloadKey, b: WorkloadKey): boolean =>
   a.namespace === b.namespace && a.name === b.name;

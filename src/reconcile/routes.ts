@@ -14,6 +14,7 @@ import type {
   Target,
 } from '../model/route.ts';
 import { containerPortOf, selects } from '../model/service.ts';
+import { workloadPorts } from '../model/workload-ports.ts';
 import type { PortMap } from '../model/workload-status.ts';
 import type { Stored } from '../store/contract.ts';
 
@@ -32,7 +33,7 @@ export function computeRoutes({ manifests, sandboxes }: RouteInput, version: num
 
   for (const deployment of deployments) {
     const { namespace, name } = where(deployment);
-    for (const port of containerPorts(deployment.spec)) {
+    for (const port of portsOf(deployment, services, sandboxes)) {
       destinations[deploymentDestination(namespace, name, port)] = destination(deployment, port, sandboxes);
     }
   }
@@ -49,7 +50,10 @@ export function computeRoutes({ manifests, sandboxes }: RouteInput, version: num
         const port = containerPortOf(servicePort, deployment.spec);
         return port === undefined ? [] : [destination(deployment, port, sandboxes)];
       });
-      destinations[key] = behind.length === 0 ? noWorkload(`Service ${namespace}/${name}`) : together(behind);
+      destinations[key] =
+        behind.length > 0
+          ? together(behind)
+          : nobody(`Service ${namespace}/${name}`, backing.length > 0 ? servicePort.targetPort : undefined);
       const address = service.status?.addresses?.[servicePort.port];
       if (address !== undefined) listeners.push({ ...address, destination: key });
     }
@@ -127,11 +131,14 @@ function target(
   return { ready: true, addresses };
 }
 
-const noWorkload = (label: string): Destination => ({
-  label,
-  baseline: { ready: false, reason: 'NoWorkload', message: `no Deployment is selected by ${label}` },
-  forks: {},
-});
+/** @param port the name of a port that no container of those that are selected has; undefined when none is selected */
+function nobody(label: string, port: number | string | undefined): Destination {
+  const why =
+    port === undefined
+      ? { reason: 'NoWorkload', message: `no Deployment is selected by ${label}` }
+      : { reason: 'NoPort', message: `no container that ${label} selects has a port named "${port}"` };
+  return { label, baseline: { ready: false, ...why }, forks: {} };
+}
 
 function previews(sandboxes: RouteInput['sandboxes']): Record<string, Preview> {
   const found: Record<string, Preview> = {};
@@ -150,8 +157,23 @@ function previews(sandboxes: RouteInput['sandboxes']): Record<string, Preview> {
   return found;
 }
 
-const containerPorts = (deployment: Deployment): readonly number[] =>
-  deployment.spec.template.spec.containers.flatMap(c => (c.ports ?? []).map(p => p.containerPort));
+/** All at which the workload may be asked; previews may name ports that nobody else knows. */
+function portsOf(
+  deployment: Typed<Deployment>,
+  services: readonly Typed<Service>[],
+  sandboxes: RouteInput['sandboxes'],
+): ReadonlySet<number> {
+  const { namespace, name } = where(deployment);
+  const ofServices = workloadPorts(
+    deployment.spec,
+    services.map(s => s.spec),
+  );
+  const ofPreviews = sandboxes
+    .flatMap(sandbox => endpointsOf(sandbox.spec))
+    .filter(e => e.kind === 'deployment' && e.namespace === namespace && e.object === name)
+    .map(e => e.port);
+  return new Set([...ofServices, ...ofPreviews]);
+}
 
 const where = (manifest: Stored<'manifest'>) => ({
   namespace: namespaceOf(manifest.spec),

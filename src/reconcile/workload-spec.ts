@@ -3,6 +3,7 @@ import type { WorkloadSpec } from '../drivers/contract.ts';
 import type { ConfigMap, Deployment, Manifest, ManifestKind, Secret, Service } from '../model/kubernetes.ts';
 import { manifestName, namespaceOf } from '../model/manifest-name.ts';
 import { serviceEnv, serviceHostNames } from '../model/service.ts';
+import { servedPorts } from '../model/workload-ports.ts';
 import type { Store, Stored } from '../store/contract.ts';
 
 export const baselineOwner = 'baseline';
@@ -32,15 +33,28 @@ export function manifestsOf<K extends ManifestKind>(
   return store.by('manifest/kind', kind).filter(m => m.deletedAt === undefined) as never;
 }
 
-export function workloadSpec(store: Store, owner: string, deployment: Deployment): WorkloadSpec {
+/** @param ports that are sent to although no container declares them */
+export function workloadSpec(
+  store: Store,
+  owner: string,
+  deployment: Deployment,
+  ports: readonly number[],
+): WorkloadSpec {
   const namespace = namespaceOf(deployment);
   return {
     owner,
     deployment,
     refs: referenced(store, deployment, namespace),
-    network: network(store, namespace),
+    network: { ...network(store, namespace), ports },
   };
 }
+
+/** What the Services of the baseline send to a workload of it. */
+export const servedBy = (store: Store, deployment: Deployment): readonly number[] =>
+  servedPorts(
+    deployment,
+    manifestsOf(store, 'Service').map(s => s.spec),
+  );
 
 // --- internal -----------------------------------------------------------------------------------
 
@@ -69,7 +83,7 @@ function referenced(store: Store, deployment: Deployment, namespace: string): Wo
   return { configMaps: data('ConfigMap'), secrets: data('Secret') };
 }
 
-function network(store: Store, namespace: string): WorkloadSpec['network'] {
+function network(store: Store, namespace: string): Omit<WorkloadSpec['network'], 'ports'> {
   const services = manifestsOf(store, 'Service');
   const env = serviceEnv(
     services

@@ -10,6 +10,7 @@ import { manifestGroup, manifestName } from '../model/manifest-name.ts';
 import { similarName } from '../model/names.ts';
 import { newResourceRecord, type ResourceRecord } from '../model/resource-record.ts';
 import type { Sandbox } from '../model/sandbox.ts';
+import { workloadPorts } from '../model/workload-ports.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { holding } from './locks.ts';
 import { manifestLock } from './manifests.ts';
@@ -162,10 +163,17 @@ function checkReferences(
     const { kind, namespace, object, path, port } = endpoint;
     if (kind === 'deployment') {
       const { spec: found } = requireManifest(store, 'Deployment', namespace, object, path);
-      const ports = (found as Deployment).spec.template.spec.containers.flatMap(c =>
-        (c.ports ?? []).map(p => p.containerPort),
+      const services = store.by('manifest/group', manifestGroup('Service', namespace));
+      const ports = workloadPorts(
+        found as Deployment,
+        services.filter(s => s.deletedAt === undefined).map(s => s.spec as Service),
       );
-      if (!ports.includes(port)) throw portMissing(path, `Deployment "${object}"`, namespace, port, ports);
+      // One that says nothing of ports may have any; its fork learns which.
+      const forked = spec.forks?.some(
+        ({ forkOf }) => forkOf.namespace === namespace && forkOf.name === object,
+      );
+      if (!ports.includes(port) && !(ports.length === 0 && forked))
+        throw portMissing(path, `Deployment "${object}"`, namespace, port, ports);
     } else {
       const { spec: found } = requireManifest(store, 'Service', namespace, object, path);
       const ports = ((found as Service).spec.ports ?? []).map(p => p.port);

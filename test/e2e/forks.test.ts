@@ -29,7 +29,8 @@ const manifests = (name: string) => [
             {
               name: 'main',
               image: 'acme/web:1',
-              ports: [{ containerPort: 8080 }],
+              // Information only: the Service of the other one says where it listens.
+              ...(name === 'web' && { ports: [{ containerPort: 8080 }] }),
               env: [{ name: 'NAME', value: name }],
             },
           ],

@@ -99,8 +99,8 @@ describe('destinations', () => {
       label: 'Service demo/users',
       baseline: {
         ready: false,
-        reason: 'NoWorkload',
-        message: 'no Deployment is selected by Service demo/users',
+        reason: 'NoPort',
+        message: 'no container that Service demo/users selects has a port named "grpc"',
       },
       forks: {},
     });

@@ -210,6 +210,17 @@ describe('references of a sandbox', () => {
       ofFork(3000),
     ])
       assert.ok(await s.apply('one', wish), JSON.stringify(wish));
+    // Of ports that nobody declares, those count that a Service sends to; where there is none, a fork may have any.
+    const silent = deployment('silent', { ports: [] });
+    await deploy(s.store, silent);
+    const ofSilent = (port: number) => ({ forks: [{ ...fork('silent'), endpoints: [{ name: 'e', port }] }] });
+    assert.ok(await s.apply('two', ofSilent(8080)));
+    await assert.rejects(s.apply('three', host('silent.demo.deploy', 8080)), {
+      code: 'sandbox/port-missing',
+    });
+    await deploy(s.store, service('silent', { port: 80, targetPort: 8080 }));
+    assert.ok(await s.apply('three', host('silent.demo.deploy', 8080)));
+    await assert.rejects(s.apply('four', ofSilent(9090)), { code: 'sandbox/port-missing' });
     await assert.rejects(s.apply('one', host('user.demo.svc', 80)), {
       code: 'sandbox/baseline-missing',
       params: {

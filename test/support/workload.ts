@@ -83,7 +83,7 @@ export function specOf(container: Partial<Container> = {}, parts: SpecParts = {}
       },
     },
     refs: { configMaps: {}, secrets: {}, ...refs },
-    network: { env: {}, hosts: [], ...network },
+    network: { env: {}, hosts: [], ports: [], ...network },
   };
 }
 

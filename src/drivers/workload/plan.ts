@@ -6,6 +6,7 @@ import type { ImageMap, ImageSpec } from '../../model/image.ts';
 import type { Container } from '../../model/kubernetes.ts';
 import { findImage, imageKeyFor } from '../../model/offshoot-config.ts';
 import type { Node } from '../../model/resource-field.ts';
+import { declaredPorts, listenerOf } from '../../model/workload-ports.ts';
 import type { WorkloadSpec } from '../contract.ts';
 import type { Probes } from './health.ts';
 import { connects, planProbes } from './probe-plan.ts';
@@ -98,7 +99,7 @@ function planProcess(
   if (image === undefined) return imageUnknown(container);
   const planned = planProbes(container);
   if ('wrong' in planned) return configError(container, planned.wrong);
-  const containerPorts = portsOf(container, planned.ports);
+  const containerPorts = portsOf(spec, container, planned.ports);
   const [firstPort] = containerPorts;
   const { env, missing } = environment(spec, container, { replica, node, image, containerPorts });
   if (missing.length > 0) return configError(container, `its environment lacks ${missing.join(', ')}`);
@@ -114,10 +115,15 @@ function planProcess(
   };
 }
 
-/** Of all TCP ports; a port that only a probe names counts, because `ports` in a manifest is information only. */
-function portsOf(container: Container, probed: readonly number[]): readonly number[] {
-  const declared = (container.ports ?? []).filter(p => (p.protocol ?? 'TCP') === 'TCP');
-  return [...new Set([...declared.map(p => p.containerPort), ...probed])];
+/** The first becomes `$PORT`: one that is declared, else the one that a Service sends to. */
+function portsOf(
+  { deployment, network }: WorkloadSpec,
+  container: Container,
+  probed: readonly number[],
+): readonly number[] {
+  const { containers } = deployment.spec.template.spec;
+  const served = network.ports.filter(port => listenerOf(port, containers)?.name === container.name);
+  return [...new Set([...declaredPorts(container), ...served, ...probed])];
 }
 
 /** As in Kubernetes, `command` replaces the entry point of the image and with it the arguments of the image. */

@@ -87,6 +87,17 @@ it('counts a port that only a probe names, but none that is not TCP', () => {
   });
 });
 
+it('listens where Services send to, also when nothing is declared; the first is $PORT', () => {
+  const plan = (container: Partial<Container>) => planOf(container, { network: { ports: [9090, 3000] } });
+  const silent = plan({ ports: [], readinessProbe: { httpGet: { port: 8081 } } });
+  assert.deepEqual(silent.containerPorts, [9090, 3000, 8081]);
+  assert.equal(silent.env.PORT, '4101');
+  const declared = plan({ ports: [{ containerPort: 3000 }] });
+  assert.deepEqual(declared.containerPorts, [3000, 9090]);
+  assert.equal(declared.env.PORT, '4100');
+  assert.deepEqual(declared.probes.readiness?.check, { kind: 'tcp', port: 3000 });
+});
+
 it('plans nothing when one container cannot run', () => {
   const spec = specOf();
   const { template } = spec.deployment.spec;

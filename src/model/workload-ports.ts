@@ -1,0 +1,57 @@
+/**
+ * The ports of a workload. What its containers declare is information only (API reference, Container, `ports`): a
+ * Service sends to any number that it names, and a probe asks any. Here somebody has to know them all before the
+ * start, because each becomes a port of this machine.
+ */
+import type { Container, Deployment, Service } from './kubernetes.ts';
+import { namespaceOf } from './manifest-name.ts';
+import { selects } from './service.ts';
+
+/** TCP ports that Services send to by number and no container declares or probes; in the order of the Services. */
+export function servedPorts(deployment: Deployment, services: readonly Service[]): readonly number[] {
+  const own = new Set(ownPorts(deployment));
+  const served = services
+    .filter(s => namespaceOf(s) === namespaceOf(deployment) && selects(s, labelsOf(deployment)))
+    .flatMap(s => s.spec.ports ?? [])
+    .filter(({ protocol = 'TCP' }) => protocol === 'TCP')
+    .flatMap(({ port, targetPort = port }) => (typeof targetPort === 'number' ? [targetPort] : []));
+  return [...new Set(served)].filter(port => !own.has(port));
+}
+
+/** All at which the workload may be asked. */
+export const workloadPorts = (deployment: Deployment, services: readonly Service[]): readonly number[] => [
+  ...ownPorts(deployment),
+  ...servedPorts(deployment, services),
+];
+
+/** TCP ports that the container declares. */
+export const declaredPorts = ({ ports = [] }: Container): readonly number[] =>
+  ports.filter(({ protocol = 'TCP' }) => protocol === 'TCP').map(({ containerPort }) => containerPort);
+
+/** Ports that its probes ask by number. */
+export const probedPorts = (container: Container): readonly number[] =>
+  (['startupProbe', 'readinessProbe', 'livenessProbe'] as const)
+    .map(probe => container[probe])
+    .map(probe => (probe?.httpGet ?? probe?.tcpSocket ?? probe?.grpc)?.port)
+    .filter(port => typeof port === 'number');
+
+/**
+ * Which container listens on a port that none declares: the one that is probed there, else the first that says nothing
+ * of ports, else the first.
+ */
+export function listenerOf(port: number, containers: readonly Container[]): Container | undefined {
+  return (
+    containers.find(container => probedPorts(container).includes(port)) ??
+    containers.find(({ ports = [] }) => ports.length === 0) ??
+    containers[0]
+  );
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+const ownPorts = ({ spec }: Deployment): readonly number[] => [
+  ...new Set(spec.template.spec.containers.flatMap(c => [...declaredPorts(c), ...probedPorts(c)])),
+];
+
+const labelsOf = ({ spec }: Deployment): Readonly<Record<string, string>> =>
+  spec.template.metadata?.labels ?? {};
