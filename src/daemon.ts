@@ -12,6 +12,7 @@ import { type Config, makeHome } from './config.ts';
 import { type DriverOptions, openDrivers } from './drivers/open.ts';
 import { tryExclusive } from './lib/exclusive.ts';
 import type { Log } from './lib/log.ts';
+import { measureLoopDelay } from './lib/loop-delay.ts';
 import { loopbackFor } from './lib/loopback.ts';
 import { OffshootError } from './model/errors.ts';
 import { type Address, addressKey } from './model/route.ts';
@@ -19,7 +20,7 @@ import type { DaemonView } from './model/view.ts';
 import { createPreviewServer } from './proxy/http/preview-server.ts';
 import { createRouter } from './proxy/http/router.ts';
 import { createGateway } from './proxy/postgres/gateway.ts';
-import { createLoop } from './reconcile/loop.ts';
+import { createLoop, type Loop } from './reconcile/loop.ts';
 import { baselineId, forkId } from './reconcile/workload-spec.ts';
 import { rememberPorts, withRememberedPorts } from './remembered-ports.ts';
 import { createProject } from './rules/branches.ts';
@@ -119,6 +120,9 @@ export async function startDaemon(
   opened.defer(() => drivers.workloads.close());
   opened.defer(() => loop.close());
 
+  const metrics = measure(loop.counts);
+  opened.defer(() => metrics.close());
+
   const context: ApiContext = {
     store,
     keys,
@@ -139,6 +143,7 @@ export async function startDaemon(
       log: logFile,
       leftovers: loop.leftovers().orphans.map(id => `volume ${id} belongs to no branch`),
     }),
+    metrics,
     doctor: () => drivers.capabilities(),
     logs({ namespace, workload, sandbox, lines }) {
       const id =
@@ -289,6 +294,29 @@ function allocator(instance: string) {
       const candidate = { host, port: process.platform === 'linux' ? own : own + attempt };
       if (!taken(candidate)) return candidate;
     }
+  };
+}
+
+function measure(scheduler: Loop['counts']): ApiContext['metrics'] & { close(): void } {
+  const delay = measureLoopDelay();
+  let since = new Date();
+  let before = process.cpuUsage();
+  return {
+    read() {
+      const { user, system } = process.cpuUsage(before);
+      return {
+        since: since.toISOString(),
+        loopDelay: delay.read(),
+        cpuMs: Math.round((user + system) / 1000),
+        scheduler: scheduler(),
+      };
+    },
+    reset() {
+      delay.reset();
+      since = new Date();
+      before = process.cpuUsage();
+    },
+    close: delay.close,
   };
 }
 

@@ -1,6 +1,6 @@
 /** What the API's routes may use. It decides nothing: HTTP in, store out. */
 import type { Address } from '../model/route.ts';
-import type { CheckView, DaemonView } from '../model/view.ts';
+import type { CheckView, DaemonView, MetricsView } from '../model/view.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Keyring } from './keys.ts';
 
@@ -15,6 +15,11 @@ export type ApiContext = {
   readonly store: Store;
   readonly keys: Keyring;
   readonly info: () => DaemonView;
+  readonly metrics: {
+    read(): MetricsView;
+    /** Lets them count from now on. */
+    reset(): void;
+  };
   readonly gateway: () => Address;
   readonly doctor: () => Promise<readonly CheckView[]>;
   readonly logs: (query: LogQuery) => Promise<readonly string[]>;

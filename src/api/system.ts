@@ -10,8 +10,18 @@ const eventQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(1_000).default(100),
 });
 
-export function systemRoutes(app: FastifyInstance, { store, info, doctor, shutdown }: ApiContext): void {
+export function systemRoutes(
+  app: FastifyInstance,
+  { store, info, metrics, doctor, shutdown }: ApiContext,
+): void {
   app.get('/status', async () => info());
+
+  app.get('/metrics', async () => metrics.read());
+
+  app.delete('/metrics', async () => {
+    metrics.reset();
+    return metrics.read();
+  });
 
   app.get('/doctor', async () => doctor());
 

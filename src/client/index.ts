@@ -10,6 +10,7 @@ import type {
   EventView,
   KeyView,
   ManifestView,
+  MetricsView,
   PluginView,
   ProjectView,
   SandboxView,
@@ -37,6 +38,10 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
     watch: <T>(filter: WatchFilter, signal: AbortSignal) => watch<T>(connection, filter, signal),
 
     status: () => call<DaemonView>('GET', '/status'),
+    metrics: {
+      read: () => call<MetricsView>('GET', '/metrics'),
+      reset: () => call<MetricsView>('DELETE', '/metrics'),
+    },
     doctor: () => call<readonly CheckView[]>('GET', '/doctor'),
     shutdown: () => call<unknown>('POST', '/shutdown'),
     events: (query: { kind?: string; name?: string; limit?: number } = {}) =>

@@ -100,6 +100,33 @@ export type DaemonView = {
   readonly leftovers: readonly string[];
 };
 
+/** How the daemon itself is; for measuring, not for people. */
+export type MetricsView = {
+  /** RFC 3339; what is below counts from here. */
+  readonly since: string;
+  /** Milliseconds from one tick of a clock of 10 ms to the next: a `max` of 30 says that nothing blocked longer. */
+  readonly loopDelay: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** CPU time that the daemon used, milliseconds. */
+  readonly cpuMs: number;
+  /** Per kind of object; `looks`, `failures` and `longestWaitMs` count from the start of the daemon. */
+  readonly scheduler: Readonly<
+    Record<
+      string,
+      {
+        readonly queued: number;
+        readonly running: number;
+        /** For something that is not there yet. */
+        readonly waiting: number;
+        /** Left alone after a failure. */
+        readonly paused: number;
+        readonly looks: number;
+        readonly failures: number;
+        readonly longestWaitMs: number;
+      }
+    >
+  >;
+};
+
 /** Something that this machine can or cannot do. */
 export type CheckView = {
   readonly area: string;

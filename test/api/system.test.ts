@@ -14,6 +14,12 @@ test('status and doctor', async () => {
   ]);
 });
 
+test('metrics, which can be made to begin anew', async () => {
+  await using api = await testApi();
+  assert.deepEqual((await api.client.metrics.read()).loopDelay, { p50: 10, p99: 11, max: 12 });
+  assert.equal((await api.client.metrics.reset()).since, 'reset 1 times');
+});
+
 test('events: the newest, oldest first, filtered', async () => {
   await using api = await testApi();
   for (const name of ['a', 'b', 'a', 'c'])

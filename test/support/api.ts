@@ -19,7 +19,7 @@ export type TestApi = AsyncDisposable & {
   readonly store: Store;
   readonly client: Client;
   /** What the context's functions were asked for. */
-  readonly asked: { readonly logs: LogQuery[]; shutdowns: number };
+  readonly asked: { readonly logs: LogQuery[]; shutdowns: number; resets: number };
   /** With the key unless `headers` are given. */
   request(
     method: string,
@@ -40,7 +40,7 @@ export type TestApiOptions = {
 export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
   const store = options.store ?? (await storeWithProject());
   const apiKey = options.apiKey ?? newKey();
-  const asked = { logs: [] as LogQuery[], shutdowns: 0 };
+  const asked = { logs: [] as LogQuery[], shutdowns: 0, resets: 0 };
   const gateway = { host: '127.0.0.1', port: 7432 };
   const context: ApiContext = {
     store,
@@ -58,6 +58,15 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       log: '/nowhere/daemon.log',
       leftovers: [],
     }),
+    metrics: {
+      read: () => ({
+        since: `reset ${asked.resets} times`,
+        loopDelay: { p50: 10, p99: 11, max: 12 },
+        cpuMs: 13,
+        scheduler: {},
+      }),
+      reset: () => void asked.resets++,
+    },
     doctor: async () => [{ area: 'volumes', name: 'copy', ok: true, detail: 'always' }],
     async logs(query) {
       asked.logs.push(query);
