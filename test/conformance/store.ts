@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import type { Log } from '../../src/lib/log.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { newResourceRecord } from '../../src/model/resource-record.ts';
-import type { Change, Store } from '../../src/store/contract.ts';
+import type { Change, Changes, Store } from '../../src/store/contract.ts';
 import { deployment, fork, service, testClock } from '../support/documents.ts';
 
 export type StoreOptions = { readonly now: () => Date; readonly log: Log };
@@ -20,6 +20,21 @@ const manifest = (spec: ReturnType<typeof deployment> | ReturnType<typeof servic
 
 const versionOf = (c: Change): number =>
   c.type === 'put' ? c.object.version : c.type === 'gone' ? c.version : c.event.version;
+
+/** A store may say that somebody was first although nobody was: whoever names a version must be ready for it. */
+async function again<T>(write: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await write();
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'store/conflict') throw error;
+    }
+  }
+}
+
+/** Writes to a branch as it is now. */
+const swap = (store: Store, id: string, changes: Changes<'branch'>) =>
+  again(() => store.update('branch', id, store.get('branch', id)!.version, changes));
 
 export function storeConformance(name: string, open: (options: StoreOptions) => Promise<Store>): void {
   const clock = testClock();
@@ -82,12 +97,12 @@ export function storeConformance(name: string, open: (options: StoreOptions) => 
       await using s = await opened(time.now);
       const { createdAt } = await s.store.create('branch', 'br1', branch);
       time.forward(1_000);
-      const status = await s.store.update('branch', 'br1', 1, { status: ready });
+      const status = await swap(s.store, 'br1', { status: ready });
       assert.deepEqual([status.generation, status.version, status.updatedAt], [1, 2, createdAt]);
-      const secret = await s.store.update('branch', 'br1', 2, { secret: { password: 'new' } });
+      const secret = await swap(s.store, 'br1', { secret: { password: 'new' } });
       assert.deepEqual([secret.generation, secret.version, secret.updatedAt], [1, 3, createdAt]);
       const changed = { ...branch.spec, owner: 'sandbox/x' };
-      const spec = await s.store.update('branch', 'br1', 3, { spec: changed });
+      const spec = await swap(s.store, 'br1', { spec: changed });
       assert.deepEqual([spec.generation, spec.version], [2, 4]);
       assert.equal(spec.updatedAt, time.now().toISOString());
       assert.equal(spec.createdAt, createdAt);
@@ -109,7 +124,7 @@ export function storeConformance(name: string, open: (options: StoreOptions) => 
         spec: { name: 'main', project: 'p', owner: undefined } as never,
       }));
       await s.store.modify('branch', 'br1', () => ({ status: Object.assign(Object.create(null), ready) }));
-      await s.store.update('branch', 'br1', version, { status: ready });
+      await swap(s.store, 'br1', { status: ready });
       assert.deepEqual(heard, []);
       assert.equal(s.store.version(), version);
     });
@@ -152,14 +167,15 @@ export function storeConformance(name: string, open: (options: StoreOptions) => 
     it('refuses a write to what has moved on, or is gone; the newer one can be read by then', async () => {
       await using s = await opened();
       const { version } = await s.store.create('branch', 'br1', branch);
-      const first = s.store.update('branch', 'br1', version, { secret: { password: 'first' } });
+      const first = swap(s.store, 'br1', { secret: { password: 'first' } });
       await assert.rejects(s.store.update('branch', 'br1', version, { status: ready }), {
         code: 'store/conflict',
       });
-      const { secret } = s.store.get('branch', 'br1')!;
-      assert.deepEqual([secret, (await first).secret], [{ password: 'first' }, { password: 'first' }]);
+      assert.equal(s.store.get('branch', 'br1'), await first);
+      assert.deepEqual((await first).secret, { password: 'first' });
       await assert.rejects(s.store.remove('branch', 'br1', version), { code: 'store/conflict' });
-      await s.store.remove('branch', 'br1', s.store.get('branch', 'br1')!.version);
+      await again(() => s.store.remove('branch', 'br1', s.store.get('branch', 'br1')!.version));
+      assert.equal(s.store.get('branch', 'br1'), undefined);
       await assert.rejects(s.store.update('branch', 'br1', version, { status: ready }), {
         code: 'store/conflict',
         message: 'branch "br1" has moved on: it is gone',

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { Address } from '../../src/model/route.ts';
 import { baselineReconciler } from '../../src/reconcile/baseline.ts';
-import { memoryStore } from '../../src/store/memory.ts';
 import { configMap, deploy, deployment, service } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
+import { it, testStore } from '../support/stores.ts';
 
 /** Addresses are 127.77.0.1 with the first free port from the Service's own on. */
 async function testBaseline() {
   const world = memoryWorld();
-  const store = memoryStore();
+  const store = testStore();
   const problems = new Map<number, string>();
   const allocate = (_service: string, port: number, taken: (address: Address) => boolean): Address => {
     let free = port;

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe } from 'node:test';
 import type { BranchState } from '../../src/model/branch.ts';
 import { type ActionCall, type ActionEnd, branchActions } from '../../src/reconcile/branch-action.ts';
 import { branchesOf, createBranch, deleteBranch, findBranch } from '../../src/rules/branches.ts';
-import { memoryStore } from '../../src/store/memory.ts';
 import { applied, defaultProject } from '../support/documents.ts';
+import { it, testStore } from '../support/stores.ts';
 
 /** The actions on project `default`; what the branch reconciler would do is done by the test. */
 async function testActions() {
-  const store = memoryStore();
+  const store = testStore();
   const main = await defaultProject(store);
   for (const sandbox of ['pr-1', 'pr-2']) await applied(store, sandbox);
   const actions = branchActions({ store, gateway: () => ({ host: '127.0.0.1', port: 7432 }) });

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import { branchReconciler } from '../../src/reconcile/branch.ts';
 import { createBranch, deleteBranch, deleteProject, deletionProblem } from '../../src/rules/branches.ts';
-import { memoryStore } from '../../src/store/memory.ts';
 import { defaultProject, testClock } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
+import { it, testStore } from '../support/stores.ts';
 
 const noStart = new OffshootError('postgres/start-failed', {
   id: 'x',
@@ -18,7 +18,7 @@ const noStart = new OffshootError('postgres/start-failed', {
 async function testBranches() {
   const world = memoryWorld();
   const clock = testClock();
-  const store = memoryStore({ now: clock.now });
+  const store = testStore({ now: clock.now });
   const main = await defaultProject(store);
   const wanted: string[] = [];
   const told: string[] = [];

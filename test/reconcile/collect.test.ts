@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict';
-import { it } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
 import { collect } from '../../src/reconcile/collect.ts';
 import { baselineId, forkId, workloadSpec } from '../../src/reconcile/workload-spec.ts';
-import { memoryStore } from '../../src/store/memory.ts';
 import { applied, defaultProject, deploy, deployment, fork } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
+import { it, testStore } from '../support/stores.ts';
 
 /** A world in which Deployment `users`, a sandbox `sb` with a fork of it and branch main are intended, and are there. */
 async function testWorld() {
   const world = memoryWorld();
-  const store = memoryStore();
+  const store = testStore();
   const main = await defaultProject(store);
   const abort = new AbortController();
   const ctx = { signal: abort.signal, log: silentLog };

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
-import { it } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
 import { forkEnvironment, forkRunner } from '../../src/reconcile/forks.ts';
 import { forkId } from '../../src/reconcile/workload-spec.ts';
-import { memoryStore } from '../../src/store/memory.ts';
 import {
   applied,
   configMap,
@@ -16,12 +14,13 @@ import {
   tablePlugin,
 } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
+import { it, testStore } from '../support/stores.ts';
 
 const running = { ready: true, reason: 'Running', message: 'runs' };
 
 /** Sandbox `sb` with forks of `users` and, named `mine`, of `orders`; its resource is there and `users` answers at port 1. */
 async function testSandbox() {
-  const store = memoryStore();
+  const store = testStore();
   const envFrom = [{ configMapRef: { name: 'colours' } }];
   await deploy(
     store,
@@ -117,7 +116,7 @@ it('needs a fork, its baseline, and the address of a fork that it names', async 
 
 it('waits for the address of a fork that it names, and says for which', async () => {
   const world = memoryWorld();
-  const store = memoryStore();
+  const store = testStore();
   await deploy(store, deployment('users'), deployment('web'));
   const expression = '{{.Service.Host}}:{{.Service.Port}}';
   const named = fork('web', { USERS: { fork: { forkOf: forkOf('users'), expression } } });

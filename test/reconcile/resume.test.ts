@@ -1,17 +1,16 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
 import { resume } from '../../src/reconcile/resume.ts';
-import { memoryStore } from '../../src/store/memory.ts';
 import { applied, defaultProject, deploy, deployment, fork, forkOf } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
+import { it, testStore } from '../support/stores.ts';
 
 const status = { ready: true, reason: 'Running', message: 'runs', observedGeneration: 1 };
 const ctx = { signal: AbortSignal.timeout(10_000), log: silentLog };
 
-test('what does not run any more is not called ready after a start', async () => {
+it('what does not run any more is not called ready after a start', async () => {
   const world = memoryWorld();
-  const store = memoryStore();
+  const store = testStore();
   const main = await defaultProject(store);
   const branch = {
     state: 'ready',

@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe } from 'node:test';
 import type { Manifest } from '../../src/model/kubernetes.ts';
 import type { SandboxSpec, SandboxStatus } from '../../src/model/sandbox.ts';
 import type { ManifestStatus } from '../../src/model/workload-status.ts';
 import { computeRoutes } from '../../src/reconcile/routes.ts';
-import { memoryStore } from '../../src/store/memory.ts';
 import { applied, deploy, deployment, fork, forkOf, service } from '../support/documents.ts';
+import { it, testStore } from '../support/stores.ts';
 
 const at = (port: number) => ({ host: '127.0.0.1', port });
 const running = { ready: true, reason: 'Running', message: 'runs', observedGeneration: 1 };
 
 /** Deployment `users` that answers at port 1 and Service `users` for it, port 80, at 127.77.0.1. */
 async function testRoutes() {
-  const store = memoryStore();
+  const store = testStore();
   const put = async (manifest: Manifest, status: ManifestStatus) => {
     const name = await deploy(store, manifest);
     await store.modify('manifest', name, () => ({ status }));

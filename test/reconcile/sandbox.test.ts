@@ -1,6 +1,6 @@
 /** All that can become of one sandbox, looked at by hand. Longer than most: it is one small world with many ends. */
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import { resourceStatuses } from '../../src/model/resource-status.ts';
@@ -12,7 +12,6 @@ import { sandboxReconciler } from '../../src/reconcile/sandbox.ts';
 import { forkId } from '../../src/reconcile/workload-spec.ts';
 import { createBranch } from '../../src/rules/branches.ts';
 import { deleteSandbox } from '../../src/rules/sandboxes.ts';
-import { memoryStore } from '../../src/store/memory.ts';
 import {
   applied,
   configMap,
@@ -29,6 +28,7 @@ import {
   testClock,
 } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
+import { it, testStore } from '../support/stores.ts';
 
 const failed = new OffshootError('step/failed', { step: 'make', how: 'exit code 1' });
 const timeout = new OffshootError('step/timeout', { step: 'make' });
@@ -37,7 +37,7 @@ const timeout = new OffshootError('step/timeout', { step: 'make' });
 async function testSandbox() {
   const world = memoryWorld();
   const clock = testClock();
-  const store = memoryStore({ now: clock.now });
+  const store = testStore({ now: clock.now });
   await deploy(
     store,
     deployment('users'),

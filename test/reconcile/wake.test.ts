@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe } from 'node:test';
 import type { BranchState } from '../../src/model/branch.ts';
 import { wake } from '../../src/reconcile/wake.ts';
 import { createBranch, deleteBranch } from '../../src/rules/branches.ts';
 import { deleteSandbox } from '../../src/rules/sandboxes.ts';
-import { memoryStore } from '../../src/store/memory.ts';
 import {
   applied,
   configMap,
@@ -14,10 +13,11 @@ import {
   fork,
   service,
 } from '../support/documents.ts';
+import { it, testStore } from '../support/stores.ts';
 
 /** Writes down what a scheduler would be told; reading empties it. */
 async function testWake() {
-  const store = memoryStore();
+  const store = testStore();
   let said: string[] = [];
   const main = await defaultProject(store);
   const waking = wake(store, {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe } from 'node:test';
 import { connectionString } from '../../src/model/branch.ts';
 import {
   branchAddress,
@@ -13,14 +13,14 @@ import {
   requireProject,
 } from '../../src/rules/branches.ts';
 import type { Store } from '../../src/store/contract.ts';
-import { memoryStore } from '../../src/store/memory.ts';
 import { applied } from '../support/documents.ts';
+import { it, testStore } from '../support/stores.ts';
 
 const spec = { database: 'app', role: 'app' };
 
 /** A store with project `p`. */
 async function projectStore() {
-  const store = memoryStore();
+  const store = testStore();
   await createProject(store, 'p', spec);
   await applied(store, 's');
   const grow = (name: string, parent = 'main', owner?: string) =>

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe } from 'node:test';
 import { applyPlugin, deletePlugin, findPlugin } from '../../src/rules/plugins.ts';
-import { memoryStore } from '../../src/store/memory.ts';
 import { applied, install, tablePlugin } from '../support/documents.ts';
+import { it, testStore } from '../support/stores.ts';
 
 /** A store with plugin `table@1.0.0`. */
 async function pluginStore() {
-  const store = memoryStore();
+  const store = testStore();
   await install(store, 'table@1.0.0', tablePlugin);
   return { store, [Symbol.asyncDispose]: () => store.close() };
 }

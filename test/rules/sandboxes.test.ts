@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe } from 'node:test';
 import type { ResourcePhase } from '../../src/model/resource-record.ts';
 import type { SandboxSpec } from '../../src/model/sandbox.ts';
 import { usersOfWorkload } from '../../src/rules/manifests.ts';
 import { applySandbox, deleteSandbox } from '../../src/rules/sandboxes.ts';
-import { memoryStore } from '../../src/store/memory.ts';
 import { deploy, deployment, fork, install, service, step, tablePlugin } from '../support/documents.ts';
+import { it, testStore } from '../support/stores.ts';
 
 /** A store with Deployment `users` and its Service, port 80, in namespace `demo`, and plugin `table@1.0.0`. */
 async function baselineStore() {
-  const store = memoryStore();
+  const store = testStore();
   await deploy(store, deployment('users'), service('users', { port: 80, targetPort: 'http' }));
   await install(store, 'table@1.0.0', tablePlugin);
   const apply = (name: string, spec: Omit<SandboxSpec, 'cluster'> & { cluster?: string } = {}) =>
