@@ -23,6 +23,8 @@ export type Config = {
   readonly poolBytes: number | undefined;
   /** Below this much free space nothing new is made. */
   readonly minFreeBytes: number;
+  /** The last bytes, which only `main` branches may use. Default: by the size of the disk. */
+  readonly reserveBytes: number | undefined;
   /** `bin` directory of another PostgreSQL. */
   readonly postgresBin: string | undefined;
   /** Further headers that carry the bare routing key. */
@@ -45,6 +47,7 @@ export const variables = {
   OFFSHOOT_VOLUMES: 'btrfs, pool or copy instead of the best that works here',
   OFFSHOOT_POOL_SIZE: 'size of the pool image, e.g. 20G (80 % of the free space)',
   OFFSHOOT_MIN_FREE: 'keep at least this much space free (256M)',
+  OFFSHOOT_RESERVE: 'space that only main branches may use (a 32nd part, 64M to 512M)',
   OFFSHOOT_POSTGRES_BIN: 'bin directory of a PostgreSQL 18 to use instead of the bundled one',
   OFFSHOOT_HEADERS: 'further request headers that carry the routing key, comma separated',
   OFFSHOOT_LOG: 'level of the daemon log: debug, info, warn, error (info)',
@@ -66,6 +69,7 @@ export function readConfig(env: Env, uid: number): Config {
     volumes: oneOf(env, 'OFFSHOOT_VOLUMES', ['btrfs', 'pool', 'copy'] as const),
     poolBytes: bytes(env, 'OFFSHOOT_POOL_SIZE'),
     minFreeBytes: bytes(env, 'OFFSHOOT_MIN_FREE') ?? 256 * 1024 ** 2,
+    reserveBytes: bytes(env, 'OFFSHOOT_RESERVE'),
     postgresBin: env.OFFSHOOT_POSTGRES_BIN || undefined,
     customHeaders: headers(env),
     logLevel: oneOf(env, 'OFFSHOOT_LOG', ['debug', 'info', 'warn', 'error'] as const) ?? 'info',

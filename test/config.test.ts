@@ -22,6 +22,7 @@ test('defaults', () => {
     volumes: undefined,
     poolBytes: undefined,
     minFreeBytes: 256 * 1024 ** 2,
+    reserveBytes: undefined,
     postgresBin: undefined,
     customHeaders: [],
     logLevel: 'info',

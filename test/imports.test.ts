@@ -62,6 +62,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
 /** Packages from npm, by part. */
 const packages: Readonly<Record<string, readonly string[]>> = {
   model: ['yaml', 'zod'],
+  lib: ['koffi'],
   'drivers/postgres': ['pg'],
   'proxy/http': ['undici'],
   api: ['fastify', 'zod'],

@@ -58,11 +58,37 @@ export type VolumeSpec = {
 
 export type VolumeSeen = { readonly dataDir: string; readonly record: BranchRecord };
 
+/** Bytes of its own: what a volume takes beyond what it shared with its parent when it was made. */
+export type VolumeUsage = {
+  readonly bytes: number;
+  /** false: estimated, or not counted from the beginning. */
+  readonly exact: boolean;
+};
+
+export type VolumeRoom = {
+  /** Path on the file system that has the least room. */
+  readonly where: string;
+  readonly totalBytes: number;
+  /** Bytes that can still be written, the reserve included. */
+  readonly freeBytes: number;
+  /** The last bytes, which only volumes without a parent may take. */
+  readonly reserveBytes: number;
+};
+
 export type VolumeDriver = Driver<VolumeSpec, VolumeSeen> & {
   /** false: creating a branch copies every byte, and the caller says so. */
   readonly copyOnWrite: boolean;
-  /** Bytes free for new data, of the file system that holds the volumes. */
-  freeBytes(): Promise<number>;
+  /** What a volume takes now; undefined when there is none. */
+  usage(id: string): Promise<VolumeUsage | undefined>;
+  /** What all volumes take, in one go; it may be half a minute old. */
+  usages(): Promise<ReadonlyMap<string, VolumeUsage>>;
+  /**
+   * The most that a volume may take, until another is set. Where the kernel counts (capability `volume/sizes`), it
+   * refuses more; elsewhere nothing does, and whoever looks must act.
+   * @param bytes undefined: no limit of its own
+   */
+  setLimit(id: string, bytes: number | undefined): Promise<void>;
+  room(): Promise<VolumeRoom>;
   /** Releases what `open` took (mounts, loop devices). Volumes stay. */
   close(): Promise<void>;
 };

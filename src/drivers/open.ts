@@ -21,6 +21,7 @@ export type DriverOptions = {
   readonly volumes: VolumeKind | undefined;
   readonly poolBytes: number | undefined;
   readonly minFreeBytes: number;
+  readonly reserveBytes: number | undefined;
   readonly postgresBin: string | undefined;
   readonly images: () => ImageMap;
   /** What processes get of our environment. */
@@ -56,15 +57,17 @@ export async function openDrivers(options: DriverOptions): Promise<Drivers> {
     ...(options.postgresBin !== undefined && { configured: options.postgresBin }),
   });
   opened.defer(() => postgres.close());
-  const { volumes: force, poolBytes, minFreeBytes } = options;
+  const { volumes: force, poolBytes, minFreeBytes, reserveBytes } = options;
   const found = await openVolumes({
     home,
     runtimeDir,
     minFreeBytes,
     owner: user,
+    keep: true,
     log,
     ...(force !== undefined && { force }),
     ...(poolBytes !== undefined && { poolBytes }),
+    ...(reserveBytes !== undefined && { reserveBytes }),
   });
   opened.defer(() => found.driver.close());
   const adminSecret = await secretIn(join(home, 'admin-secret'));

@@ -8,6 +8,8 @@ export type Mount = {
   readonly target: string;
   /** The device, e.g. `/dev/loop0`. */
   readonly source: string;
+  /** The file system itself takes no writes, e.g. because the kernel found it broken; not only this mount. */
+  readonly readOnly: boolean;
 };
 
 /** What is mounted, oldest first; a later entry hides an earlier one with the same target. */
@@ -19,7 +21,9 @@ export async function mounts(): Promise<readonly Mount[]> {
     .map(line => {
       // proc_pid_mountinfo(5): … (5) mount point … optional fields "-" type, source, options.
       const [before = '', after = ''] = line.split(' - ');
-      return { target: decoded(before.split(' ')[4]), source: decoded(after.split(' ')[1]) };
+      const [, source, options = ''] = after.split(' ');
+      const readOnly = options.split(',')[0] === 'ro';
+      return { target: decoded(before.split(' ')[4]), source: decoded(source), readOnly };
     });
 }
 

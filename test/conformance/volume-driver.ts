@@ -1,11 +1,13 @@
 /** What every volume driver must do, shown on real file systems with real servers. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Ctx, VolumeDriver, VolumeSpec } from '../../src/drivers/contract.ts';
 import { openVolumes } from '../../src/drivers/volume/choose.ts';
+import { flushFileSystem } from '../../src/lib/mounts.ts';
+import { isNoSpace } from '../../src/lib/no-space.ts';
 import { until } from '../../src/lib/wait.ts';
 import { recordOf, type TestBranches, testCtx, volumeOptions } from '../support/postgres.ts';
 import { startWriter } from '../support/writer.ts';
@@ -85,6 +87,61 @@ export function volumeDriverConformance(
       await write(parent.dataDir, 'of the parent');
       assert.equal(await read(child.dataDir), 'of the child');
       assert.equal(await read(parent.dataDir), 'of the parent');
+    });
+
+    it('tells what a volume takes of its own', async () => {
+      const MIB = 2 ** 20;
+      const fill = (dataDir: string, name: string, mib: number) =>
+        writeFile(join(dataDir, name), Buffer.alloc(mib * MIB, name), { flush: true });
+      const first = await volumes.ensure('counted', empty('counted'), ctx());
+      await fill(first.dataDir, 'a', 4);
+      const second = await volumes.ensure('counted-child', grown('counted-child', 'counted'), ctx());
+      await fill(second.dataDir, 'b', 2);
+      const shared = volumes.copyOnWrite ? 0 : 4 * MIB;
+      await flushFileSystem(second.dataDir);
+      const counts = (await volumes.capabilities()).find(c => c.name === 'volume/sizes')?.ok === true;
+      for (const seen of [
+        await volumes.usage('counted-child'),
+        (await volumes.usages()).get('counted-child'),
+      ]) {
+        assert.equal(seen?.exact, counts);
+        const own = seen!.bytes - shared;
+        assert.ok(own >= 2 * MIB && own < 3 * MIB, `${own / MIB} MiB`);
+      }
+      const parent = await volumes.usage('counted');
+      assert.ok(parent!.bytes >= 4 * MIB && parent!.bytes < 5 * MIB, `${parent!.bytes / MIB} MiB`);
+
+      await volumes.remove('counted-child', ctx());
+      assert.equal(await volumes.usage('counted-child'), undefined);
+      assert.equal((await volumes.usages()).has('counted-child'), false);
+    });
+
+    it('keeps a limit where the kernel counts, until it is raised', async t => {
+      const MIB = 2 ** 20;
+      const { dataDir } = await volumes.ensure('limited', empty('limited'), ctx());
+      await volumes.setLimit('limited', 8 * MIB);
+      const grow = (name: string) =>
+        writeFile(join(dataDir, name), Buffer.alloc(6 * MIB, name), { flush: true });
+      await grow('a');
+      if (!(await volumes.capabilities()).some(c => c.name === 'volume/sizes' && c.ok)) {
+        t.diagnostic('nobody refuses more here');
+        return await volumes.setLimit('limited', undefined);
+      }
+      await assert.rejects(grow('b'), isNoSpace);
+      await write((await volumes.ensure('unlimited', empty('unlimited'), ctx())).dataDir, 'others go on');
+      await volumes.setLimit('limited', 32 * MIB);
+      await grow('b');
+      await volumes.setLimit('limited', 1 * MIB); // less than it takes already: nothing is lost, and it may shrink
+      await rm(join(dataDir, 'a'));
+      await volumes.setLimit('limited', undefined);
+      await grow('c');
+      await assert.rejects(volumes.setLimit('nobody', MIB), { code: 'ENOENT' });
+    });
+
+    it('tells how much room there is', async () => {
+      const { where, totalBytes, freeBytes, reserveBytes } = await volumes.room();
+      assert.ok(existsSync(where));
+      assert.ok(totalBytes > freeBytes && freeBytes > reserveBytes && reserveBytes > 0);
     });
 
     it('removes a volume, and one that is not there', async () => {

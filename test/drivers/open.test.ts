@@ -22,6 +22,7 @@ it('lets the user of the servers reach their sockets, whatever the umask is', as
     volumes: 'copy',
     poolBytes: undefined,
     minFreeBytes: 2 ** 20,
+    reserveBytes: undefined,
     postgresBin: undefined,
     images: () => ({}),
     baseEnv: testBaseEnv,

@@ -73,7 +73,10 @@ function volumeDriver(disk: MemoryWorld['disk'], trouble: Trouble): VolumeDriver
     name: 'memory',
     copyOnWrite: true,
     capabilities: async () => [],
-    freeBytes: async () => 2 ** 40,
+    room: async () => ({ where: '/', totalBytes: 2 ** 40, freeBytes: 2 ** 40, reserveBytes: 0 }),
+    usage: async id => (disk.has(id) ? { bytes: 0, exact: true } : undefined),
+    usages: async () => new Map([...disk.keys()].map(id => [id, { bytes: 0, exact: true }])),
+    setLimit: async () => {},
     close: async () => {},
     async observe(id, ctx) {
       await trouble.meet('volumes.observe', id, ctx);

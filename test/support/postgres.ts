@@ -49,6 +49,7 @@ export const volumeOptions = (place: Place, force?: VolumeKind): VolumeOptions =
   poolBytes: 1024 ** 3,
   minFreeBytes: 2 ** 20,
   owner: place.user,
+  keep: false,
   log: silentLog,
   ...(force === undefined ? {} : { force }),
 });
@@ -112,11 +113,15 @@ export type TestBranches = AsyncDisposable & {
  */
 export async function testBranches(
   force?: VolumeKind,
-  { where, poolBytes = 2 ** 30 }: { readonly where?: Place; readonly poolBytes?: number } = {},
+  { where, ...volumeChoices }: { readonly where?: Place } & Partial<VolumeOptions> = {},
 ): Promise<TestBranches> {
   const stack = new AsyncDisposableStack();
   const place = where ?? stack.use(await testPlace());
-  const { driver: volumes } = await openVolumes({ ...volumeOptions(place, force), poolBytes });
+  const { driver: volumes } = await openVolumes({
+    ...volumeOptions(place, force),
+    keep: true,
+    ...volumeChoices,
+  });
   stack.defer(() => volumes.close());
   const { servers, options } = stack.use(await testServers(place));
   return {

@@ -7,13 +7,19 @@ import type { Log } from '../../lib/log.ts';
 import { bindMount, mayMount, unmount } from '../../lib/mounts.ts';
 import { blockedAt, type UserIds } from '../../lib/reach.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { VolumeDriver } from '../branch-parts.ts';
+import type { VolumeDriver, VolumeRoom } from '../branch-parts.ts';
 import type { Capability, Ctx } from '../contract.ts';
-import { btrfs, probeBtrfs } from './btrfs.ts';
+import { openBacking } from './backing.ts';
+import { btrfsMedium, probeBtrfs } from './btrfs.ts';
+import { type BtrfsCalls, btrfsCalls } from './btrfs-calls.ts';
 import { copy } from './copy.ts';
 import { type Medium, volumesIn } from './directory.ts';
+import { keepPool } from './keep-pool.ts';
 import { openPool } from './pool.ts';
-import { leastRoom } from './space.ts';
+import { quotaSizes } from './quotas.ts';
+import { readRecord } from './record.ts';
+import { type Sizes, walkedSizes } from './sizes.ts';
+import { freeBytesOf, roomIn } from './space.ts';
 
 export type VolumeKind = 'btrfs' | 'pool' | 'copy';
 
@@ -26,8 +32,12 @@ export type VolumeOptions = {
   readonly force?: VolumeKind;
   /** Size of the pool; an older one grows to it. */
   readonly poolBytes?: number;
-  /** Bytes that stay free on the host when volumes are made. */
+  /** Bytes that stay free when volumes are made. */
   readonly minFreeBytes: number;
+  /** The last bytes, which only volumes without a parent may take. Default: a thirty-second part, 64 to 512 MiB. */
+  readonly reserveBytes?: number;
+  /** Keep the reserve, and give room back, from now until `close`. Not for those who only look. */
+  readonly keep: boolean;
   /** Who runs the servers. */
   readonly owner: UserIds;
   readonly log: Log;
@@ -51,10 +61,11 @@ export async function openVolumes(options: VolumeOptions): Promise<OpenVolumes> 
       const found = await openers[kind](options);
       tried.push({ name, ok: true, detail: found.why });
       const { owner, minFreeBytes } = options;
+      tried.push(found.sizes.capability);
       const place = { name: kind, owner, minFreeBytes, capabilities: tried, ...found };
       return { driver: volumesIn(place, found.medium), why: found.why, capabilities: tried };
     } catch (error) {
-      const full = (await leastRoom([options.home])).freeBytes === 0;
+      const full = (await freeBytesOf(options.home)) === 0;
       const why = full ? `${reasonOf(error)} (the file system of ${options.home} is full)` : reasonOf(error);
       tried.push({ name, ok: false, detail: why });
       if (kind === kinds.at(-1))
@@ -69,8 +80,9 @@ export async function openVolumes(options: VolumeOptions): Promise<OpenVolumes> 
 type Found = {
   readonly medium: Medium;
   readonly root: string;
-  readonly roomIn: readonly string[];
+  readonly sizes: Sizes;
   readonly why: string;
+  room(): Promise<VolumeRoom>;
   close(): Promise<void>;
 };
 
@@ -89,33 +101,91 @@ const openers: Record<VolumeKind, (options: VolumeOptions) => Promise<Found>> = 
   async btrfs(options) {
     const folder = await makeFolder(options);
     const ctx: Ctx = { signal: AbortSignal.timeout(30_000), log: options.log };
-    await probeBtrfs(folder, ctx);
+    const { calls } = await kernel();
+    const medium = btrfsMedium(calls);
+    await probeBtrfs(folder, medium, ctx);
+    // Quotas would change a file system that is not ours alone.
+    const sizes = walkedSizes(folder, true, 'its file system holds other things too');
     const why = `${folder} is on btrfs: a branch is a snapshot, at once and whatever its size`;
-    return { medium: btrfs, ...(await reachable(folder, options)), why };
+    return { medium, sizes, ...(await reachable(folder, options)), why };
   },
 
-  async pool({ home, runtimeDir, poolBytes, owner }) {
+  async pool(options) {
+    const { home, runtimeDir, poolBytes, owner, log } = options;
+    await using opened = new AsyncDisposableStack();
     const pool = await openPool({
       image: imageIn(home),
       mountPoint: join(runtimeDir, 'pool'),
       ...(poolBytes === undefined ? {} : { bytes: poolBytes }),
     });
-    const blocked = await blockedAt(pool.root, owner);
-    if (blocked !== undefined) {
-      await pool.close();
+    opened.defer(() => pool.close());
+    const { root } = pool;
+    const blocked = await blockedAt(root, owner);
+    if (blocked !== undefined)
       throw new Error(`the user of the servers (uid ${owner.uid}) may not enter ${blocked}`);
-    }
     const why = `${imageIn(home)} holds a btrfs file system of up to ${Math.round(pool.bytes / 2 ** 30)} GiB: a branch is a snapshot, at once and whatever its size`;
-    // When the host is full the file cannot grow, whatever the file system inside believes.
-    return { medium: btrfs, root: pool.root, roomIn: [pool.root, home], why, close: () => pool.close() };
+    const reserveBytes = options.reserveBytes ?? reserveOf(pool.bytes);
+    const { calls, missing } = await kernel();
+    const sizes = await poolSizes(root, calls, missing);
+    const roomOf = {
+      root,
+      image: imageIn(home),
+      home,
+      reserveBytes,
+      minFreeBytes: options.minFreeBytes,
+      log,
+    };
+    const backing = calls === undefined ? undefined : await openBacking({ ...roomOf, calls });
+    const keeper =
+      options.keep && calls && backing ? keepPool({ root, calls, backing, sizes, log }) : undefined;
+    if (keeper) opened.defer(() => keeper.stop());
+    const medium = btrfsMedium(calls, keeper?.removed);
+    const room = backing?.room ?? (() => lessRoom(root, home, reserveBytes));
+    const closing = opened.move();
+    return { medium, root, sizes, why, room, close: () => closing.disposeAsync() };
   },
 
   async copy(options) {
     const folder = await makeFolder(options);
     const why = `a branch is a FULL COPY in ${folder}: it takes the time and the room of all its data`;
-    return { medium: copy, ...(await reachable(folder, options)), why };
+    const sizes = walkedSizes(folder, false, 'they are sums over files');
+    return { medium: copy, sizes, ...(await reachable(folder, options)), why };
   },
 };
+
+/** When the host is full the file cannot grow, whatever the file system inside believes. */
+async function lessRoom(root: string, home: string, reserveBytes: number): Promise<VolumeRoom> {
+  const [inside, host] = await Promise.all([roomIn(root, reserveBytes), roomIn(home, reserveBytes)]);
+  return host.freeBytes < inside.freeBytes ? { ...host, totalBytes: inside.totalBytes } : inside;
+}
+
+/** The last bytes of `total`, which only volumes without a parent may take. */
+const reserveOf = (total: number): number => Math.min(512 * MIB, Math.max(64 * MIB, Math.floor(total / 32)));
+
+const MIB = 2 ** 20;
+
+async function kernel(): Promise<{ readonly calls?: BtrfsCalls; readonly missing: string }> {
+  try {
+    return { calls: await btrfsCalls(), missing: '' };
+  } catch (error) {
+    return { missing: reasonOf(error) };
+  }
+}
+
+async function poolSizes(root: string, calls: BtrfsCalls | undefined, missing: string): Promise<Sizes> {
+  if (calls === undefined) return walkedSizes(root, true, missing);
+  try {
+    const names = (await readdir(root)).filter(name => !name.includes('.'));
+    const records = await Promise.all(names.map(name => readRecord(join(root, name))));
+    return quotaSizes(
+      root,
+      calls,
+      names.filter((_, i) => records[i]?.parent !== undefined),
+    );
+  } catch (error) {
+    return walkedSizes(root, true, reasonOf(error));
+  }
+}
 
 async function makeFolder({ home }: VolumeOptions): Promise<string> {
   const folder = folderIn(home);
@@ -128,12 +198,19 @@ async function makeFolder({ home }: VolumeOptions): Promise<string> {
  * A way to `folder` that the owner of the volumes can go: the folder itself, or, when a directory above the
  * data directory is closed (a home below /root), the folder mounted a second time in the runtime directory.
  */
-async function reachable(folder: string, options: VolumeOptions): Promise<Omit<Found, 'medium' | 'why'>> {
+async function reachable(
+  folder: string,
+  options: VolumeOptions,
+): Promise<Omit<Found, 'medium' | 'why' | 'sizes'>> {
   const { runtimeDir, owner } = options;
   const home = resolve(options.home);
+  const room = async () => {
+    const { totalBytes } = await roomIn(folder, 0);
+    return await roomIn(folder, options.reserveBytes ?? reserveOf(totalBytes));
+  };
   if ((await blockedAt(folder, owner)) === home) await chmod(home, (await stat(home)).mode | 0o111);
   const blocked = await blockedAt(folder, owner);
-  if (blocked === undefined) return { root: folder, roomIn: [folder], close: async () => {} };
+  if (blocked === undefined) return { root: folder, room, close: async () => {} };
   if (!(await mayMount()))
     throw new Error(`the user of the servers (uid ${owner.uid}) may not enter ${blocked}`);
   const root = join(runtimeDir, 'volumes');
@@ -143,7 +220,7 @@ async function reachable(folder: string, options: VolumeOptions): Promise<Omit<F
     await unmount(root, 5_000);
     await rmdir(root);
   };
-  return { root, roomIn: [folder], close };
+  return { root, room, close };
 }
 
 /** One line that says why something did not work. */

@@ -6,13 +6,15 @@
 import { chown, mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { isNoSpace } from '../../lib/no-space.ts';
 import type { UserIds } from '../../lib/reach.ts';
 import { syncDirectory } from '../../lib/sync.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { LiveParent, VolumeDriver, VolumeSeen, VolumeSpec } from '../branch-parts.ts';
+import type { LiveParent, VolumeDriver, VolumeRoom, VolumeSeen, VolumeSpec } from '../branch-parts.ts';
 import type { BranchRecord, Capability, Ctx } from '../contract.ts';
 import { readRecord, writeRecord } from './record.ts';
-import { isNoSpace, leastRoom, noSpace } from './space.ts';
+import type { Sizes } from './sizes.ts';
+import { noSpace } from './space.ts';
 
 /** How directories are made, copied and destroyed: the only part in which the drivers differ. */
 export type Medium = {
@@ -36,21 +38,24 @@ export type Place = {
   readonly owner: UserIds;
   /** Bytes that must stay free. */
   readonly minFreeBytes: number;
-  /** Paths on all file systems that must have room: an image file needs some inside and some outside. */
-  readonly roomIn: readonly string[];
+  room(): Promise<VolumeRoom>;
+  readonly sizes: Sizes;
   readonly capabilities: readonly Capability[];
   close(): Promise<void>;
 };
 
 export function volumesIn(place: Place, medium: Medium): VolumeDriver {
-  const { root, owner, minFreeBytes } = place;
+  const { root, owner, minFreeBytes, sizes } = place;
   const pathOf = (id: string): string => join(root, checkedId(id));
 
   const driver: VolumeDriver = {
     name: place.name,
     copyOnWrite: medium.copyOnWrite,
     capabilities: async () => place.capabilities,
-    freeBytes: async () => (await leastRoom(place.roomIn)).freeBytes,
+    room: () => place.room(),
+    usage: id => orAbsent(sizes.of(pathOf(id))),
+    usages: async () => sizes.all((await readdir(root)).filter(name => ID.test(name))),
+    setLimit: (id, bytes) => sizes.limit(pathOf(id), bytes),
     close: () => place.close(),
 
     async observe(id) {
@@ -66,13 +71,14 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
       const source = spec.source === undefined ? undefined : pathOf(spec.source.id);
       if (source !== undefined && (await readRecord(source)) === undefined)
         throw new OffshootError('volume/source-missing', { id, source: spec.source!.id });
-      const need = minFreeBytes + (source === undefined ? 0 : await medium.cloneBytes(source));
-      const room = await leastRoom(place.roomIn);
+      const room = await place.room();
+      const kept = minFreeBytes + (spec.record.parent === undefined ? 0 : room.reserveBytes);
+      const need = kept + (source === undefined ? 0 : await medium.cloneBytes(source));
       if (room.freeBytes < need) throw noSpace(id, room, need);
       try {
         return await make(id, partial, source, spec, ctx);
       } catch (error) {
-        const full = isNoSpace(error) ? await leastRoom(place.roomIn) : undefined;
+        const full = isNoSpace(error) ? await place.room() : undefined;
         await discard(partial, ctx);
         throw full === undefined ? error : noSpace(id, full, need, error);
       }
@@ -113,6 +119,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     } else {
       await medium.clone(source, partial, spec.source?.live, ctx);
     }
+    await sizes.made(partial, spec.record.parent !== undefined);
     await spec.prepare(dataDir, ctx);
     const record = withEmptied(spec.record, spec.source?.live?.unlogged.emptied);
     await writeRecord(partial, record);
@@ -151,4 +158,14 @@ const withEmptied = (record: BranchRecord, emptied: BranchRecord['emptied'] = []
 function checkedId(id: string): string {
   if (!ID.test(id)) throw new TypeError(`"${id}" cannot be the id of a volume`);
   return id;
+}
+
+/** What comes of `look`, or undefined when there is nothing to look at. */
+async function orAbsent<T>(look: Promise<T>): Promise<T | undefined> {
+  try {
+    return await look;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
 }

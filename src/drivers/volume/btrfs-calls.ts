@@ -1,0 +1,282 @@
+/**
+ * What the kernel's btrfs is asked directly: quicker than its program, and more than the program of older systems
+ * knows. Numbers and layouts are those of linux/btrfs.h and linux/btrfs_tree.h.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { ioctlNumber, type Libc, libc, read, write } from '../../lib/libc.ts';
+
+export type Subvolume = {
+  readonly id: bigint;
+  /** Transaction that made it. */
+  readonly madeAt: bigint;
+};
+
+export type QuotaState = {
+  readonly mode: 'off' | 'simple' | 'full';
+  /** Transaction that turned simple quotas on; what is older is not counted. */
+  readonly since: bigint;
+};
+
+export type Qgroup = {
+  /** `level << 48 | number`; the number of level 0 is a subvolume's. */
+  readonly id: bigint;
+  /** What it holds, as of the last commit. */
+  readonly bytes: number;
+};
+
+/** What a tree of btrfs has under the key (object, type asked for, offset). */
+export type TreeItem = { readonly object: bigint; readonly offset: bigint; readonly data: Buffer };
+
+/** A path is one of a subvolume, or of any directory of the file system where that is what is asked. */
+export type BtrfsCalls = {
+  create(path: string): Promise<void>;
+  snapshot(from: string, to: string): Promise<void>;
+  /** The name is gone at once, the room later. @throws EINVAL when it is a directory like any other */
+  remove(path: string): Promise<void>;
+  subvolume(path: string): Subvolume;
+  /** Names and ids of the subvolumes directly in the file system's top directory. */
+  subvolumes(path: string): ReadonlyMap<string, bigint>;
+  /** Writes everything down, and frees what was deleted before. */
+  commit(path: string): Promise<void>;
+  /** Tells the device below which room is free in what the file system itself calls `logical` to `logical + bytes`. */
+  trim(path: string, logical: number, bytes: number): Promise<void>;
+  /** Whether the room of a removed subvolume is not all free yet. */
+  isLeaving(path: string, subvolume: bigint): boolean;
+  uuid(path: string): string;
+  quotas(path: string): QuotaState;
+  /** @throws EINVAL on Linux before 6.7 */
+  enableSimpleQuotas(path: string): void;
+  qgroups(path: string): readonly Qgroup[];
+  /** Nothing happens when it is there. */
+  makeQgroup(path: string, qgroup: bigint): void;
+  /** @throws EBUSY while it holds something */
+  removeQgroup(path: string, qgroup: bigint): void;
+  /** `member` counts in `group` from now on, with what it holds already. */
+  joinQgroup(path: string, member: bigint, group: bigint): void;
+  membersOf(path: string, group: bigint): ReadonlySet<bigint>;
+  /** @param bytes undefined: no limit */
+  limit(path: string, qgroup: bigint, bytes: number | undefined): void;
+  /** All items of one object, or of all when it is undefined, of a tree. @throws ENOENT when there is no such tree */
+  search(path: string, tree: bigint, object: bigint | undefined, type: number): readonly TreeItem[];
+};
+
+/** The number of a qgroup. */
+export const qgroupId = (level: number, number: bigint): bigint => (BigInt(level) << 48n) | number;
+
+/** @throws with the reason why the kernel cannot be asked here */
+export async function btrfsCalls(): Promise<BtrfsCalls> {
+  const c = await libc();
+  return {
+    create: path => named(c, IOC.create, path),
+
+    snapshot: (from, to) => inDirectory(from, source => named(c, IOC.snapshot, to, source)),
+
+    remove: path =>
+      inDirectory(dirname(path), fd => c.ioctlAside(fd, IOC.destroy, volArgs(fd, basename(path)))),
+
+    subvolume: path =>
+      inDirectory(path, fd => {
+        const info = Buffer.alloc(504);
+        c.ioctl(fd, IOC.subvolumeInfo, info);
+        return { id: info.readBigUInt64LE(0), madeAt: info.readBigUInt64LE(352) };
+      }),
+
+    subvolumes: path =>
+      new Map(
+        search(c, path, ROOT_TREE, undefined, ROOT_BACKREF)
+          .filter(({ offset }) => offset === TOP)
+          // struct btrfs_root_ref: directory, sequence, length of the name, name
+          .map(({ object, data }) => [data.toString('utf8', 18, 18 + data.readUInt16LE(16)), object]),
+      ),
+
+    commit: path => inDirectory(path, fd => c.ioctlAside(fd, IOC.sync, Buffer.alloc(0))),
+
+    trim: (path, logical, bytes) =>
+      inDirectory(path, fd => c.ioctlAside(fd, IOC.trim, u64s(BigInt(logical), BigInt(bytes), 0n))),
+
+    isLeaving: (path, subvolume) => search(c, path, ROOT_TREE, subvolume, ROOT_ITEM).length > 0,
+
+    uuid: path =>
+      inDirectory(path, fd => {
+        const info = Buffer.alloc(1024);
+        c.ioctl(fd, IOC.fsInfo, info);
+        return info.toString('hex', 16, 32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+      }),
+
+    quotas(path) {
+      const [status] = existing(() => search(c, path, QUOTA_TREE, 0n, QGROUP_STATUS)) ?? [];
+      if (status === undefined) return { mode: 'off', since: 0n };
+      const flags = status.data.readBigUInt64LE(16);
+      if ((flags & 1n) === 0n) return { mode: 'off', since: 0n };
+      const simple = (flags & 8n) !== 0n && status.data.length >= 40;
+      return simple
+        ? { mode: 'simple', since: status.data.readBigUInt64LE(32) }
+        : { mode: 'full', since: 0n };
+    },
+
+    enableSimpleQuotas: path => inDirectory(path, fd => c.ioctl(fd, IOC.quotaControl, u64s(4n, 0n))),
+
+    qgroups: path =>
+      search(c, path, QUOTA_TREE, 0n, QGROUP_INFO).map(({ offset, data }) => ({
+        id: offset,
+        bytes: Number(data.readBigUInt64LE(8)),
+      })),
+
+    makeQgroup(path, qgroup) {
+      try {
+        inDirectory(path, fd => c.ioctl(fd, IOC.qgroupCreate, u64s(1n, qgroup)));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      }
+    },
+
+    removeQgroup: (path, qgroup) => inDirectory(path, fd => c.ioctl(fd, IOC.qgroupCreate, u64s(0n, qgroup))),
+
+    joinQgroup(path, member, group) {
+      try {
+        inDirectory(path, fd => c.ioctl(fd, IOC.qgroupAssign, u64s(1n, member, group)));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      }
+    },
+
+    // Both directions are kept: under the key (group, member) and under (member, group).
+    membersOf: (path, group) =>
+      new Set(search(c, path, QUOTA_TREE, group, QGROUP_RELATION).map(({ offset }) => offset)),
+
+    limit(path, qgroup, bytes) {
+      const MAX_REFERENCED = 1n;
+      const most = bytes === undefined ? ALL : BigInt(bytes); // all ones clears it
+      inDirectory(path, fd => c.ioctl(fd, IOC.qgroupLimit, u64s(qgroup, MAX_REFERENCED, most, 0n, 0n, 0n)));
+    },
+
+    search: (path, tree, object, type) => search(c, path, tree, object, type),
+  };
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+const BTRFS = 0x94;
+const call = (direction: number, number: number, bytes: number) =>
+  ioctlNumber(direction, BTRFS, number, bytes);
+
+const IOC = {
+  sync: call(0, 8, 0),
+  destroy: call(write, 15, 4096),
+  search: call(read | write, 17, 112),
+  snapshot: call(write, 23, 4096),
+  create: call(write, 24, 4096),
+  fsInfo: call(read, 31, 1024),
+  quotaControl: call(read | write, 40, 16),
+  qgroupAssign: call(write, 41, 24),
+  qgroupCreate: call(write, 42, 16),
+  qgroupLimit: call(read, 43, 48),
+  subvolumeInfo: call(read, 60, 504),
+  trim: ioctlNumber(read | write, 'X'.charCodeAt(0), 121, 24), // FITRIM of linux/fs.h
+};
+
+const ALL = 2n ** 64n - 1n;
+const ROOT_TREE = 1n;
+const QUOTA_TREE = 8n;
+/** The subvolume that every file system has. */
+const TOP = 5n;
+const ROOT_ITEM = 132;
+const ROOT_BACKREF = 144;
+const QGROUP_STATUS = 240;
+const QGROUP_INFO = 242;
+const QGROUP_RELATION = 246;
+const HEADER_BYTES = 32; // of an item that is found
+const KEY_BYTES = 104; // struct btrfs_ioctl_search_key
+const ROOM_BYTES = 65_536;
+
+function u64s(...values: readonly bigint[]): Buffer {
+  const buffer = Buffer.alloc(8 * values.length);
+  values.forEach((value, at) => {
+    buffer.writeBigUInt64LE(value, 8 * at);
+  });
+  return buffer;
+}
+
+/** struct btrfs_ioctl_vol_args: a descriptor and, from byte 8 on, a name. */
+function volArgs(fd: number, name: string): Buffer {
+  const args = Buffer.alloc(4096);
+  args.writeBigInt64LE(BigInt(fd), 0);
+  args.write(name, 8, 4087, 'utf8');
+  return args;
+}
+
+/** Makes `path` by a call that takes struct btrfs_ioctl_vol_args_v2, whose name begins at byte 56. */
+const named = (c: Libc, request: number, path: string, source = 0): Promise<void> =>
+  inDirectory(dirname(path), fd => {
+    const args = Buffer.alloc(4096);
+    args.writeBigInt64LE(BigInt(source), 0);
+    args.write(basename(path), 56, 4039, 'utf8');
+    return c.ioctlAside(fd, request, args);
+  });
+
+/** Runs `body` with `path` open. Held open no longer: it would keep the file system from being unmounted. */
+function inDirectory<T>(path: string, body: (fd: number) => T): T {
+  const fd = openSync(path, 'r');
+  let result: T;
+  try {
+    result = body(fd);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  if (!(result instanceof Promise)) {
+    closeSync(fd);
+    return result;
+  }
+  return result.finally(() => closeSync(fd)) as T;
+}
+
+/** Items come in the order of (object, type, offset), as many at once as there is room for. */
+function search(
+  c: Libc,
+  path: string,
+  tree: bigint,
+  object: bigint | undefined,
+  type: number,
+): readonly TreeItem[] {
+  return inDirectory(path, fd => {
+    const found: TreeItem[] = [];
+    const [first, last] = object === undefined ? [0n, ALL] : [object, object];
+    let [fromObject, fromType, fromOffset] = [first, type, 0n];
+    for (;;) {
+      const args = Buffer.alloc(KEY_BYTES + 8 + ROOM_BYTES);
+      u64s(tree, fromObject, last, fromOffset, ALL, 0n, ALL).copy(args);
+      args.writeUInt32LE(fromType, 56);
+      args.writeUInt32LE(type, 60);
+      args.writeUInt32LE(0xffff_ffff, 64);
+      args.writeBigUInt64LE(BigInt(ROOM_BYTES), KEY_BYTES);
+      c.ioctl(fd, IOC.search, args);
+      const count = args.readUInt32LE(64);
+      if (count === 0) return found;
+      let at = KEY_BYTES + 8;
+      for (let i = 0; i < count; i++) {
+        [fromObject, fromOffset] = [args.readBigUInt64LE(at + 8), args.readBigUInt64LE(at + 16)];
+        fromType = args.readUInt32LE(at + 24);
+        const bytes = args.readUInt32LE(at + 28);
+        at += HEADER_BYTES;
+        if (fromType === type)
+          // between objects there are other types
+          found.push({ object: fromObject, offset: fromOffset, data: args.subarray(at, at + bytes) });
+        at += bytes;
+      }
+      if (fromOffset < ALL) fromOffset++;
+      else [fromType, fromOffset] = [fromType + 1, 0n];
+    }
+  });
+}
+
+/** What `look` finds, or undefined when the tree is not there. */
+function existing<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * Sizes by simple quotas of btrfs (Linux 6.7): the kernel counts what each subvolume has written since it was made and
+ * still exists, and refuses what is over its limit. Unlike the older kind they cost nothing when snapshots are made.
+ * What a parent has written counts for the parent as long as a child shares it.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { VolumeUsage } from '../branch-parts.ts';
+import { type BtrfsCalls, type QuotaState, qgroupId } from './btrfs-calls.ts';
+import type { Sizes } from './sizes.ts';
+
+/**
+ * @param root top directory of a file system of its own: one that counts cannot be mounted by older kernels any more
+ * @param children the volumes in it that have a parent
+ * @throws with the reason why this kernel does not count
+ */
+export function quotaSizes(root: string, calls: BtrfsCalls, children: readonly string[]): Sizes {
+  const { since } = enabled(root, calls);
+  calls.makeQgroup(root, CHILDREN);
+  const ids = calls.subvolumes(root);
+  const joined = calls.membersOf(root, CHILDREN);
+  for (const id of children.map(name => ids.get(name)))
+    if (id !== undefined && !joined.has(id)) calls.joinQgroup(root, id, CHILDREN);
+  removeUnused(root, calls);
+  const uuid = calls.uuid(root);
+  const counted = new Map<bigint, boolean>();
+  let mostOfChildren = Number.POSITIVE_INFINITY;
+
+  const sizes: Sizes = {
+    capability: {
+      name: 'volume/sizes',
+      ok: true,
+      detail: 'the kernel counts what each branch takes and keeps its limit (simple quotas of btrfs)',
+    },
+
+    async made(path, child) {
+      if (child) calls.joinQgroup(root, calls.subvolume(path).id, CHILDREN);
+    },
+
+    async of(path) {
+      const { id, madeAt } = calls.subvolume(path);
+      counted.set(id, madeAt >= since);
+      return { bytes: bytesNow(uuid, id) ?? committed(root, calls).get(id) ?? 0, exact: madeAt >= since };
+    },
+
+    async all(names) {
+      const [present, bytes] = [calls.subvolumes(root), committed(root, calls)];
+      const found = new Map<string, VolumeUsage>();
+      for (const name of names) {
+        const id = present.get(name);
+        if (id === undefined) continue;
+        if (!counted.has(id)) await sizes.of(join(root, name)); // once
+        found.set(name, { bytes: bytes.get(id) ?? 0, exact: counted.get(id) ?? false });
+      }
+      for (const id of counted.keys()) if (!bytes.has(id)) counted.delete(id);
+      return found;
+    },
+
+    async limit(path, bytes) {
+      calls.limit(root, calls.subvolume(path).id, bytes);
+    },
+
+    limitChildren(moreBytes) {
+      const bytes = bytesNow(uuid, CHILDREN) ?? committed(root, calls).get(CHILDREN) ?? 0;
+      const most = bytes + Math.max(0, moreBytes);
+      // Every change is written to the disk; where there is plenty, it need not be exact.
+      if (Math.abs(most - mostOfChildren) < Math.max(MIB, moreBytes / 100)) return;
+      calls.limit(root, CHILDREN, most);
+      mostOfChildren = most;
+    },
+
+    tidy: () => removeUnused(root, calls),
+  };
+  return sizes;
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** All volumes with a parent are members. */
+const CHILDREN = qgroupId(1, 1n);
+
+const MIB = 2 ** 20;
+
+/** Ids of subvolumes begin here (BTRFS_FIRST_FREE_OBJECTID). */
+const FIRST = 256n;
+
+function enabled(root: string, calls: BtrfsCalls): QuotaState {
+  const state = calls.quotas(root);
+  if (state.mode === 'simple') return state;
+  if (state.mode === 'full') throw new Error('its file system counts by the older kind of quotas');
+  try {
+    calls.enableSimpleQuotas(root);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new Error(code === 'EINVAL' ? 'simple quotas of btrfs need Linux 6.7' : (cause as Error).message, {
+      cause,
+    });
+  }
+  return calls.quotas(root);
+}
+
+const committed = (root: string, calls: BtrfsCalls): ReadonlyMap<bigint, number> =>
+  new Map(calls.qgroups(root).map(({ id, bytes }) => [id, bytes]));
+
+/** What the kernel counts, and what is written but has no place on the disk yet; undefined without sysfs. */
+function bytesNow(uuid: string, id: bigint): number | undefined {
+  const read = (name: string) =>
+    Number(readFileSync(`/sys/fs/btrfs/${uuid}/qgroups/0_${id}/${name}`, 'utf8'));
+  try {
+    return read('referenced') + read('rsv_data');
+  } catch {
+    return undefined;
+  }
+}
+
+/** A subvolume that others shared data with when it was deleted leaves its count behind. */
+function removeUnused(root: string, calls: BtrfsCalls): void {
+  const present = new Set(calls.subvolumes(root).values());
+  for (const { id, bytes } of calls.qgroups(root))
+    if (id >= FIRST && id < CHILDREN && bytes === 0 && !present.has(id)) calls.removeQgroup(root, id);
+}

@@ -1,0 +1,78 @@
+/**
+ * System calls that Node does not offer, made through the C library. Linux on x64 and arm64 only, where numbers and
+ * layouts are the same; loaded when first asked for, because that takes 15 ms and 3 MB.
+ */
+import { constants } from 'node:os';
+
+export type Libc = {
+  /** ioctl(2), for requests that take microseconds. @throws an error like those of node:fs, with `code` */
+  ioctl(fd: number, request: number, arg: Buffer): void;
+  /** ioctl(2) in a thread. `arg` must not be touched meanwhile. */
+  ioctlAside(fd: number, request: number, arg: Buffer): Promise<void>;
+  /** fallocate(2) without a change of the file's size, in a thread: gives `bytes` from `offset` on room of their own. */
+  allocate(fd: number, offset: number, bytes: number): Promise<void>;
+};
+
+/** Direction of an ioctl's argument, as the kernel sees it (asm-generic/ioctl.h). */
+export const read = 2;
+export const write = 1;
+
+/** The number of an ioctl: `_IOC(direction, type, number, size)`. @param bytes size of its argument */
+export const ioctlNumber = (direction: number, type: number, number: number, bytes: number): number =>
+  ((direction << 30) | (bytes << 16) | (type << 8) | number) >>> 0;
+
+let loaded: Promise<Libc> | undefined;
+
+/** @throws with the reason why there are no such calls here */
+export function libc(): Promise<Libc> {
+  loaded ??= load();
+  return loaded;
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+const FALLOC_FL_KEEP_SIZE = 1;
+
+async function load(): Promise<Libc> {
+  if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch))
+    throw new Error(`system calls are made on Linux for x64 and arm64 only, not for ${process.arch}`);
+  const { default: koffi } = await import('koffi');
+  // Its defaults are made for much larger arguments than ours.
+  const pool = { async_stack_size: 65_536, async_heap_size: 65_536, resident_async_pools: 1 };
+  koffi.config({ sync_stack_size: 65_536, sync_heap_size: 65_536, ...pool });
+  const library = koffi.load(null);
+  const ioctl = library.func('int ioctl(int fd, ulong request, void *arg)');
+  const fallocate = library.func('int fallocate64(int fd, int mode, int64_t offset, int64_t bytes)');
+
+  function now(syscall: string, call: Call, args: readonly unknown[]): void {
+    for (;;) {
+      if (call(...args) >= 0) return; // some requests answer 1
+      const errno = koffi.errno();
+      if (errno !== constants.errno.EINTR) throw systemError(syscall, errno);
+    }
+  }
+
+  async function aside(syscall: string, call: Call & Aside, args: readonly unknown[]): Promise<void> {
+    const result = await new Promise<number>((resolve, reject) =>
+      call.async(...args, (error: unknown, value: number) => (error ? reject(error) : resolve(value))),
+    );
+    // The thread keeps its errno for itself: what failed there fails here again, and says why.
+    if (result < 0) now(syscall, call, args);
+  }
+
+  return {
+    ioctl: (fd, request, arg) => now('ioctl', ioctl, [fd, request, arg]),
+    ioctlAside: (fd, request, arg) => aside('ioctl', ioctl, [fd, request, arg]),
+    allocate: (fd, offset, bytes) => aside('fallocate', fallocate, [fd, FALLOC_FL_KEEP_SIZE, offset, bytes]),
+  };
+}
+
+type Call = (...args: readonly unknown[]) => number;
+type Aside = { async(...args: readonly unknown[]): void };
+
+const codes = new Map(Object.entries(constants.errno).map(([code, errno]) => [errno, code]));
+
+function systemError(syscall: string, errno: number): NodeJS.ErrnoException {
+  const code = codes.get(errno) ?? `errno ${errno}`;
+  return Object.assign(new Error(`${code}: ${syscall}`), { code, errno: -errno, syscall });
+}
