@@ -4,8 +4,9 @@
  * storage/file/reinit.c). Their rows come along nevertheless:
  *
  * 1. before the checkpoint their files are listed: what is on the list needs nothing from the WAL after it;
- * 2. right before the copy their writers are kept out by a lock, and their pages written to the files by
- *    pg_buffercache's function, because a checkpoint leaves them out (CHECKPOINT (FLUSH_UNLOGGED) is PostgreSQL 19's);
+ * 2. right before the copy their writers are kept out by a lock, their pages written to the files by
+ *    pg_buffercache's function, because a checkpoint leaves them out (CHECKPOINT (FLUSH_UNLOGGED) is PostgreSQL 19's),
+ *    and the WAL written down, which says who has committed;
  * 3. in the copy the init forks are put aside until its recovery is over.
  *
  * A table that cannot be had whole (somebody writes to it for long, or made it anew meanwhile) is empty in the copy,
@@ -90,6 +91,13 @@ export async function holdUnlogged(address: SessionAddress, list: UnloggedList, 
       emptied.push(...tables.map(name => `${database}: ${name}`));
     }
   }
+  try {
+    // A commit that wrote to such tables only is not waited for, and unless it is written down it never was.
+    if (held.length > 0) await sessions[0]!.query(FLUSH_WAL);
+  } catch (error) {
+    await release();
+    throw error;
+  }
   return { held, emptied, release };
 }
 
@@ -161,6 +169,8 @@ const FLUSH = `WITH heap AS (SELECT oid, reltoastrelid FROM pg_class WHERE oid =
     files AS (SELECT oid FROM tables UNION SELECT indexrelid FROM pg_index WHERE indrelid IN (SELECT oid FROM tables))
   SELECT pg_relation_filepath(f.oid) AS path, flush.skipped
   FROM files f, LATERAL pg_temp.offshoot_flush(f.oid::regclass) flush`;
+
+const FLUSH_WAL = `SELECT pg_logical_emit_message(false, 'offshoot', '', true)`;
 
 /** @returns the files of a table; undefined when it cannot be held in time */
 async function holdOne(
