@@ -24,6 +24,8 @@ const body = z.strictObject({
     .min(1)
     .max(1_000),
   images: z.record(z.string(), image).default({}),
+  /** Refuse what would be left out. */
+  strict: z.boolean().default(false),
 });
 
 const logQuery = z.strictObject({ lines: z.coerce.number().int().min(1).max(10_000).default(200) });
@@ -35,12 +37,13 @@ export function manifestRoutes(app: FastifyInstance, { store, logs }: ApiContext
 
   /** Creates or updates all of them, or none. */
   app.put('/manifests', async request => {
-    const { files, images } = checked(body, request.body);
-    const { manifests, warnings } = readManifestFiles(files);
+    const { files, images, strict } = checked(body, request.body);
+    const { manifests, warnings, leftOut } = readManifestFiles(files, { strict });
     const applied = await applyManifests(store, manifests, images as ImageMap);
     return {
       applied: applied.map(({ object, outcome }) => ({ ...manifestView(object), outcome })),
       warnings,
+      leftOut,
     };
   });
 

@@ -20,6 +20,7 @@ export async function main(argv: readonly string[], cli: Cli): Promise<number> {
       'Branch-based environments: a forked service, a preview URL and a PostgreSQL branch of its own.',
     )
     .version(version, '-v, --version')
+    .enablePositionalOptions() // `deploy -v` is not the version
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({

@@ -1,5 +1,6 @@
 /** Typed calls to the API: the only way the command line (and later the dashboard) gets in. */
 import type { BranchAddress } from '../model/branch.ts';
+import type { LeftOut } from '../model/document/manifest-kinds.ts';
 import type { ImageMap } from '../model/image.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
 import type { Sandbox } from '../model/sandbox.ts';
@@ -102,12 +103,17 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
     },
     manifests: {
       list: () => call<readonly ManifestView[]>('GET', '/manifests'),
-      apply: (body: { files: readonly { file: string; text: string }[]; images?: ImageMap }) =>
+      apply: (body: {
+        files: readonly { file: string; text: string }[];
+        images?: ImageMap;
+        strict?: boolean;
+      }) =>
         call<{
           readonly applied: readonly (ManifestView & {
             readonly outcome: 'created' | 'configured' | 'unchanged';
           })[];
           readonly warnings: readonly string[];
+          readonly leftOut: readonly LeftOut[];
         }>('PUT', '/manifests', { body }),
       delete: (kind: string, namespace: string, name: string) =>
         call<ManifestView>('DELETE', manifest(kind, namespace, name)),

@@ -72,6 +72,29 @@ test('all of them or none', async () => {
   );
 });
 
+test('kinds without an effect here are left out and told of, or refused', async () => {
+  await using api = await testApi();
+  const account = {
+    apiVersion: 'v1',
+    kind: 'ServiceAccount',
+    metadata: { name: 'users', namespace: 'demo' },
+  };
+  const files = [file(account, configMap('a', {}))];
+  assert.match(await api.refused('PUT', manifests, { files, strict: true }), /^422 document\/not-supported/);
+  assert.deepEqual(await api.client.manifests.list(), []);
+  const { applied, leftOut } = await api.client.manifests.apply({ files });
+  assert.deepEqual(
+    applied.map(m => m.name),
+    ['a'],
+  );
+  assert.deepEqual(leftOut, [
+    {
+      ...{ kind: 'ServiceAccount', apiVersion: 'v1', namespace: 'demo', name: 'users' },
+      ...{ effect: 'none', file: 'all.json', line: 1, column: 1 },
+    },
+  ]);
+});
+
 test('manifests that are refused', async () => {
   await using api = await testApi();
   assert.match(await api.refused('PUT', manifests), /^400 api\/bad-request: .*files/);

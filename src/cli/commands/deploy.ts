@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
+import { leftOutLine, leftOutLines } from '../../model/document/manifest-kinds.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { ImageMap } from '../../model/image.ts';
 import { nameOfManifest, namespaceOf } from '../../model/manifest-name.ts';
@@ -18,21 +19,30 @@ export function register(program: Command, cli: Cli): void {
     'offshoot deploy -f k8s/',
     'kubectl create secret generic db --from-literal=url=x --dry-run=client -o yaml | offshoot deploy -f -',
   )
-    .description('apply baseline manifests: Namespace, ConfigMap, Secret, Deployment, Service')
+    .summary('apply baseline manifests')
+    .description(
+      'apply baseline manifests: Namespace, ConfigMap, Secret, Deployment, Service. Other kinds are left out, and counted.',
+    )
     .requiredOption('-f, --filename <path>', 'a manifest, a folder of them, or - for standard input')
     .option(
       '--config <file>',
       'offshoot.yaml that says how images run here (default: searched upwards from -f)',
     )
+    .option('-v, --verbose', 'list what is left out')
+    .option('--strict', 'refuse what would be left out')
     .option('--no-wait', 'return before the workloads are ready')
     .option('--wait', 'wait until all is ready (the default)')
     .addOption(timeoutOption('3m'))
-    .action(async ({ output, filename, config, wait, waitTimeout }) => {
+    .action(async ({ output, filename, config, verbose, strict, wait, waitTimeout }) => {
       const started = performance.now();
       const files = await readSources(cli, filename);
       const images = await readImages(cli, filename, config);
-      const { applied, warnings } = await cli.client().manifests.apply({ files, images });
+      const apply = { files, images, ...(strict && { strict }) };
+      const { applied, warnings, leftOut } = await cli.client().manifests.apply(apply);
       for (const warning of warnings) say(cli, `warning: ${warning}`);
+      for (const line of leftOutLines(leftOut))
+        say(cli, `warning: ${line}${verbose ? '' : ' (-v lists them)'}`);
+      if (verbose) for (const object of leftOut) say(cli, `  ${leftOutLine(object)}`);
       for (const m of applied) say(cli, `${m.kind.toLowerCase()}/${m.name} ${m.outcome}`);
       const seen = wait === false ? undefined : await waitReady(cli, applied, waitTimeout);
       say(cli, `applied ${applied.length} in ${took(performance.now() - started)}`);

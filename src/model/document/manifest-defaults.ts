@@ -5,7 +5,7 @@ import { decodeSecret } from './manifest-rules.ts';
 /** `manifest` with namespace and defaults; a Secret, until now as it stands in the file, gets its text. */
 export function completeManifest(manifest: Manifest): Manifest {
   if (manifest.kind === 'Namespace') return manifest;
-  const metadata = { namespace: 'default', ...manifest.metadata };
+  const metadata = { ...manifest.metadata, namespace: manifest.metadata.namespace || 'default' };
   switch (manifest.kind) {
     case 'Deployment':
       return { ...manifest, metadata, spec: deploymentSpec(manifest.spec) };
@@ -51,9 +51,12 @@ function serviceSpec(spec: Service['spec']): Service['spec'] {
   return { ...spec, ports: spec.ports.map(port => ({ targetPort: port.port, ...port })) };
 }
 
-/** `stringData` wins over `data`, and is gone afterwards, as in Kubernetes. */
+/** `stringData` wins over `data`, and is gone afterwards, as in Kubernetes. Bytes that are no text are left out. */
 function secretText({ stringData, data = {}, ...rest }: Secret): Secret {
-  const decoded = Object.entries(data).map(([key, value]) => [key, decodeSecret(value)!] as const);
+  const decoded = Object.entries(data).flatMap(([key, value]) => {
+    const text = decodeSecret(value);
+    return text === undefined ? [] : [[key, text] as const];
+  });
   const plain = stringData as Readonly<Record<string, string>> | undefined;
   return { ...rest, data: { ...Object.fromEntries(decoded), ...plain } };
 }

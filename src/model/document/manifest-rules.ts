@@ -2,14 +2,13 @@
 import type { ManifestKind } from '../kubernetes.ts';
 import { similarName } from '../names.ts';
 import { type ItemOf, isMalformed, type Loose, names, placed, unique } from './loose.ts';
-import type { DeploymentDocument, SecretDocument, ServiceDocument } from './manifest-schema.ts';
+import type { DeploymentDocument, ServiceDocument } from './manifest-schema.ts';
 import type { Finding, Path } from './problem.ts';
 
 /** By kind; each gets what is well-formed of a manifest of its kind. */
 export const manifestRules: { readonly [K in ManifestKind]?: (manifest: never) => readonly Finding[] } = {
   Deployment: deploymentRules,
   Service: serviceRules,
-  Secret: secretRules,
 };
 
 /** Text of a base64 value of a Secret; undefined when its bytes are not UTF-8. */
@@ -93,10 +92,4 @@ function serviceRules({ spec }: Loose<ServiceDocument>): Finding[] {
     ...unique(numbers, 'port'),
     ...nameless.map(({ path }) => ({ path, message: 'each of several ports needs a name' })),
   ];
-}
-
-function secretRules({ data = {} }: Loose<SecretDocument>): Finding[] {
-  return Object.entries(data)
-    .filter(([, value]) => value !== undefined && decodeSecret(value) === undefined)
-    .map(([key]) => ({ path: ['data', key], message: 'the decoded value is not UTF-8 text' }));
 }

@@ -8,7 +8,7 @@ import { dnsName, envName, label, port, text, textMap } from './fields.ts';
 const metadata = (name: z.ZodString) =>
   z.looseObject({
     name,
-    namespace: label.optional(),
+    namespace: z.union([label, z.literal('')]).optional(),
     labels: textMap.optional(),
     annotations: textMap.optional(),
   });

@@ -1,5 +1,6 @@
-/** The parts of a Deployment that have no effect where containers run as plain processes. */
-import type { Deployment } from '../kubernetes.ts';
+/** The parts of a manifest that have no effect where containers run as plain processes. */
+import type { Deployment, Manifest, Secret } from '../kubernetes.ts';
+import { decodeSecret } from './manifest-rules.ts';
 import type { Finding, Path } from './problem.ts';
 
 /** Fields, and what is said about each. What is only warned about here keeps nothing from becoming ready. */
@@ -18,8 +19,24 @@ export const partsWithoutEffect = {
   resources: { limits: 'limits are not enforced' },
 } as const;
 
-/** One finding for each part; they are no reason to refuse the manifest. */
-export function deploymentWarnings({ spec }: Deployment): readonly Finding[] {
+/**
+ * One finding for each part; they are no reason to refuse the manifest.
+ * @param value the manifest as it stands in the file
+ */
+export function manifestWarnings(manifest: Manifest, value: unknown): readonly Finding[] {
+  if (manifest.kind === 'Deployment') return deploymentWarnings(manifest);
+  return manifest.kind === 'Secret' ? secretWarnings(value as Secret) : [];
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function secretWarnings({ data = {} }: Secret): readonly Finding[] {
+  return Object.entries(data)
+    .filter(([, value]) => decodeSecret(value) === undefined)
+    .map(([key]) => warning(['data', key], 'the value is binary, so no variable can have it'));
+}
+
+function deploymentWarnings({ spec }: Deployment): readonly Finding[] {
   const pod = spec.template.spec;
   const podPath: Path = ['spec', 'template', 'spec'];
   return [
@@ -36,8 +53,6 @@ export function deploymentWarnings({ spec }: Deployment): readonly Finding[] {
     }),
   ];
 }
-
-// --- internal -----------------------------------------------------------------------------------
 
 /** Warnings for those fields of `object` that say something. */
 function pick(object: unknown, path: Path, parts: Readonly<Record<string, string>>): Finding[] {

@@ -1,11 +1,16 @@
-/** Reading Kubernetes manifests: the kinds that make up a baseline, checked, completed and frozen. */
+/**
+ * Reading Kubernetes manifests: the kinds that make up a baseline, checked, completed and frozen. Other kinds are left
+ * out, not refused: a folder that was written for a cluster has many.
+ */
+import { basename } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { Manifest } from '../kubernetes.ts';
-import { similarName } from '../names.ts';
 import { wellFormed } from './loose.ts';
 import { completeManifest } from './manifest-defaults.ts';
+import { type Effect, effectOf, type LeftOut, leftOutLine } from './manifest-kinds.ts';
 import { manifestRules } from './manifest-rules.ts';
 import { type ManifestDocument, manifestSchemas } from './manifest-schema.ts';
-import { deploymentWarnings } from './manifest-warnings.ts';
+import { manifestWarnings } from './manifest-warnings.ts';
 import {
   documentError,
   type Finding,
@@ -23,6 +28,12 @@ export type Manifests = {
   readonly manifests: readonly Manifest[];
   /** Sentences about parts that a process runtime does not honour. */
   readonly warnings: readonly string[];
+  readonly leftOut: readonly LeftOut[];
+};
+
+export type ReadOptions = {
+  /** Objects that would be left out are problems. */
+  readonly strict?: boolean;
 };
 
 /**
@@ -32,32 +43,32 @@ export type Manifests = {
 export const readManifests = (source: Source): Manifests => readManifestFiles([source]);
 
 /**
- * The same for several texts, in which an object may stand only once.
- * @throws OffshootError document/invalid with every problem of all texts
+ * The same for several texts. An object may stand in several places only if it is the same in all.
+ * @throws OffshootError document/invalid with every problem of all texts; document/not-supported
  */
-export function readManifestFiles(sources: readonly Source[]): Manifests {
+export function readManifestFiles(
+  sources: readonly Source[],
+  { strict = false }: ReadOptions = {},
+): Manifests {
   const texts = sources.map(({ text, file }) => ({ file, ...parseYaml(text) }));
-  const read = texts
+  const all = texts
     .flatMap(({ file, documents }) =>
-      documents.flatMap(({ value, locate }) => entriesOf({ file, locate, value, path: [] })),
+      documents.flatMap(({ value, locate }) => entriesOf({ file, locate, value, path: [] }, 0)),
     )
     .map(readEntry);
+  const { read, problems: twice } = withoutDuplicates(all);
   const problems = [
     ...texts.flatMap(({ file, errors }) => syntaxProblems(file, errors)),
     ...read.flatMap(r => r.problems),
-    ...duplicates(read),
+    ...twice,
   ];
-  if (problems.length > 0) {
-    const files = [...new Set(problems.map(problem => problem.file))];
-    throw documentError(
-      'document/invalid',
-      files.length === 1 ? files[0]! : `the text of ${files.length} files`,
-      problems,
-    );
-  }
+  if (problems.length > 0) throw errorOf('document/invalid', problems);
+  const leftOut = read.flatMap(r => r.leftOut ?? []);
+  if (strict && leftOut.length > 0) throw errorOf('document/not-supported', leftOut.map(problemOf));
   return {
     manifests: deepFreeze(read.flatMap(r => r.manifest ?? [])),
     warnings: read.flatMap(r => r.warnings),
+    leftOut,
   };
 }
 
@@ -85,22 +96,32 @@ type Entry = {
 type EntryRead = {
   readonly entry: Entry;
   readonly manifest?: Manifest;
+  readonly leftOut?: LeftOut;
   readonly problems: readonly Problem[];
   readonly warnings: readonly string[];
 };
 
-function entriesOf(entry: Entry): readonly Entry[] {
+const MAX_NESTED_LISTS = 5;
+
+/** The items of a List, also of one kind of object as `kubectl get -o yaml` prints them (`DeploymentList`). */
+function entriesOf(entry: Entry, depth: number): readonly Entry[] {
   const { kind, items } = asObject(entry.value);
-  if (kind !== 'List' || !Array.isArray(items)) return [entry];
-  return items.map((value, i) => ({ ...entry, value, path: ['items', i] }));
+  if (typeof kind !== 'string' || !kind.endsWith('List') || !Array.isArray(items)) return [entry];
+  if (depth === MAX_NESTED_LISTS) return [entry];
+  return items.flatMap((value, i) =>
+    entriesOf({ ...entry, value, path: [...entry.path, 'items', i] }, depth + 1),
+  );
 }
 
 function readEntry(entry: Entry): EntryRead {
   const place = (finding: Finding) =>
     toProblem(entry.file, { ...finding, path: [...entry.path, ...finding.path] }, entry.locate);
   const value = withoutNulls(entry.value, USER_MAPS);
-  const { kind } = asObject(value);
-  if (!isKnownKind(kind)) return { entry, problems: [place(kindFinding(value))], warnings: [] };
+  const effect = effectIn(entry.file, value);
+  if (typeof effect === 'object') return { entry, problems: [place(effect)], warnings: [] };
+  if (effect !== 'read')
+    return { entry, leftOut: leftOutOf(entry, value, effect), problems: [], warnings: [] };
+  const kind = (value as { kind: keyof typeof manifestSchemas }).kind;
   const { findings, data } = checkShape<ManifestDocument>(manifestSchemas[kind], value);
   const rest = wellFormed(
     value,
@@ -111,48 +132,77 @@ function readEntry(entry: Entry): EntryRead {
   if (data === undefined || problems.length > 0) return { entry, problems, warnings: [] };
   // The schemas check what the types say; they differ in how they write optional fields.
   const manifest = completeManifest(data as unknown as Manifest);
-  const warnings = manifest.kind === 'Deployment' ? deploymentWarnings(manifest) : [];
   return {
     entry,
     manifest,
     problems,
-    warnings: warnings.map(warning => formatProblem(place(warning))),
+    warnings: manifestWarnings(manifest, value).map(warning => formatProblem(place(warning))),
   };
 }
 
-const isKnownKind = (kind: unknown): kind is keyof typeof manifestSchemas =>
-  typeof kind === 'string' && Object.hasOwn(manifestSchemas, kind);
-
-function kindFinding(value: unknown): Finding {
+/** A file of Kustomize beside the manifests is no object of a cluster, and often says not even its kind. */
+function effectIn(file: string, value: unknown): Effect | Finding {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return { path: [], message: 'expected an object with apiVersion, kind and metadata' };
-  const { kind } = asObject(value);
-  if (kind === undefined) return { path: ['kind'], message: 'missing field "kind"', at: 'key' };
-  if (kind === 'List') return { path: ['items'], message: 'a List needs a list of items', at: 'key' };
-  if (typeof kind !== 'string') return { path: ['kind'], message: 'expected a string' };
-  const known = Object.keys(manifestSchemas);
+  if (/^kustomization\.ya?ml$/i.test(basename(file)) && !('kind' in value)) return 'none';
+  return effectOf(value);
+}
+
+function leftOutOf({ file, locate, path }: Entry, value: unknown, effect: LeftOut['effect']): LeftOut {
+  const { kind = 'Kustomization', apiVersion = '', metadata } = asObject(value);
+  const { name, namespace } = asObject(metadata);
   return {
-    path: ['kind'],
-    message: `kind ${kind} is not supported; the kinds that are: ${known.join(', ')}`,
-    suggestion: similarName(kind, known),
+    kind: String(kind),
+    apiVersion: String(apiVersion),
+    ...(typeof namespace === 'string' && { namespace }),
+    ...(typeof name === 'string' && { name }),
+    effect,
+    file,
+    ...locate(path),
   };
 }
 
-function duplicates(read: readonly EntryRead[]): Problem[] {
-  const seen = new Map<string, Entry>();
-  return read.flatMap(({ manifest, entry }) => {
-    if (manifest === undefined) return [];
+const problemOf = (leftOut: LeftOut): Problem => {
+  const { file, line, column } = leftOut;
+  const place = line === undefined || column === undefined ? {} : { line, column };
+  const sentence = leftOutLine({ ...leftOut, file: '' }).replace(/^[\d:]* /, '');
+  return { file, ...place, path: '', message: sentence };
+};
+
+function errorOf(code: 'document/invalid' | 'document/not-supported', problems: readonly Problem[]) {
+  const files = [...new Set(problems.map(problem => problem.file))];
+  return documentError(code, files.length === 1 ? files[0]! : `the text of ${files.length} files`, problems);
+}
+
+/** Files often repeat an object that they share, most of all their Namespace. */
+function withoutDuplicates(read: readonly EntryRead[]): {
+  readonly read: readonly EntryRead[];
+  readonly problems: readonly Problem[];
+} {
+  const seen = new Map<string, EntryRead>();
+  const problems: Problem[] = [];
+  const kept = read.filter(({ manifest, entry }) => {
+    if (manifest === undefined) return true;
     const { namespace, name } = manifest.metadata;
     const id = `${manifest.kind} ${manifest.kind === 'Namespace' ? name : `${namespace}/${name}`}`;
     const first = seen.get(id);
     if (first === undefined) {
-      seen.set(id, entry);
-      return [];
+      seen.set(id, { entry, manifest, problems: [], warnings: [] });
+      return true;
     }
+    if (isDeepStrictEqual(first.manifest, manifest)) return false;
     const path = [...entry.path, 'metadata', 'name'];
-    const before = `${first.file}:${first.locate([...first.path, 'metadata', 'name']).line}`;
-    return [toProblem(entry.file, { path, message: `${id} stands already at ${before}` }, entry.locate)];
+    const before = `${first.entry.file}:${first.entry.locate([...first.entry.path, 'metadata', 'name']).line}`;
+    problems.push(
+      toProblem(
+        entry.file,
+        { path, message: `${id} stands already at ${before}, and differs` },
+        entry.locate,
+      ),
+    );
+    return true;
   });
+  return { read: kept, problems };
 }
 
 const asObject = (value: unknown): Record<string, unknown> =>

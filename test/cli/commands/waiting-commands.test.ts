@@ -131,6 +131,32 @@ test('sandbox delete: once, while it goes, and when it is gone', async () => {
   assert.deepEqual([fine.code, fine.stderr], [0, 'sandbox "x" does not exist; nothing to do\n']);
 });
 
+test('deploy counts what it leaves out, lists it, or refuses it', async () => {
+  await using api = await testApi();
+  const objects = ['Ingress', 'Ingress', 'HTTPRoute'].map((kind, i) => ({
+    ...{ apiVersion: 'networking.k8s.io/v1', kind, metadata: { name: `web-${i}` } },
+  }));
+  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });
+  const deployed = async (...args: string[]) => run(api, ['deploy', '-f', '-', ...args], { input });
+  const without = 'no effect where containers run as processes';
+  const count = `warning: left out: 2 Ingress, 1 HTTPRoute: ${without}`;
+  const short = await deployed('--no-wait');
+  assert.deepEqual([short.code, short.stderr.split('\n')[0]], [0, `${count} (-v lists them)`]);
+  const long = await deployed('--no-wait', '-v');
+  assert.deepEqual(long.stderr.split('\n').slice(0, 4), [
+    count,
+    `  <stdin>:1:43: Ingress web-0: ${without}`,
+    `  <stdin>:1:126: Ingress web-1: ${without}`,
+    `  <stdin>:1:209: HTTPRoute web-2: ${without}`,
+  ]);
+  const strict = await deployed('--strict');
+  assert.equal(strict.code, 2);
+  assert.match(
+    strict.stderr,
+    /^<stdin>:1:43: Ingress web-0: no effect .*\nerror: <stdin> is valid, but asks for what is not supported yet: 3 problems\n/s,
+  );
+});
+
 test('deploy ends as soon as waiting does not help, with the last lines of the log', async () => {
   await using api = await testApi();
   next(api, 'manifest', name =>

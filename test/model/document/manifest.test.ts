@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { readManifestFiles, readManifests } from '../../../src/model/document/manifest.ts';
+import { leftOutLine, leftOutLines } from '../../../src/model/document/manifest-kinds.ts';
 import type { Deployment, Secret, Service } from '../../../src/model/kubernetes.ts';
 import { problemsOf } from './problems-of.ts';
 
@@ -48,7 +49,7 @@ items:
     assert.ok(Object.isFrozen(manifests) && Object.isFrozen(manifests[1]?.metadata));
   });
 
-  test('nothing', () => assert.deepEqual(read('# nothing\n'), { manifests: [], warnings: [] }));
+  test('nothing', () => assert.deepEqual(read('# nothing\n'), { manifests: [], warnings: [], leftOut: [] }));
 
   test('a Deployment, with defaults and with the fields that we do not know', () => {
     const deployment = only<Deployment>(
@@ -103,6 +104,83 @@ containers:
     assert.deepEqual(secret.data, { a: 'ä', b: 'new', c: 'long' });
     assert.equal('stringData' in secret, false);
     assert.equal(secret.type, 'Opaque');
+  });
+});
+
+describe('what is left out', () => {
+  const object = (apiVersion: string, kind: string, name = 'web') =>
+    `{apiVersion: ${apiVersion}, kind: ${kind}, metadata: {name: ${name}, namespace: demo}}`;
+  const cluster = [
+    ...[object('v1', 'ServiceAccount'), object('networking.k8s.io/v1', 'Ingress'), object('v1', 'Pod')],
+    ...[object('autoscaling/v2', 'HorizontalPodAutoscaler'), object('acme.io/v1', 'Anything', '[1]')],
+    // Custom resources with the names of kinds that we read.
+    ...[object('serving.knative.dev/v1', 'Service'), object('acme.io/v1', 'Deployment')],
+    ...[object('apps/v1', 'StatefulSet', 'db'), object('batch/v1', 'Job'), object('batch/v1', 'Job', 'two')],
+    ...[object('argoproj.io/v1alpha1', 'Rollout'), '{apiVersion: acme.io/v1, kind: Bare}'],
+  ];
+
+  test('other kinds: without an effect, or not run yet', () => {
+    const { manifests, leftOut, warnings } = read(cluster.join('\n---\n'));
+    assert.deepEqual([manifests, warnings], [[], []]);
+    assert.deepEqual(leftOut[1], {
+      ...{ kind: 'Ingress', apiVersion: 'networking.k8s.io/v1', namespace: 'demo', name: 'web' },
+      ...{ effect: 'none', file: 'k8s.yaml', line: 3, column: 1 },
+    });
+    const without = 'no effect where containers run as processes';
+    assert.deepEqual(leftOutLines(leftOut), [
+      'left out: 1 Pod, 1 StatefulSet, 2 Job, 1 Rollout: does not run here yet',
+      `left out: 1 ServiceAccount, 1 Ingress, 1 HorizontalPodAutoscaler, 1 Anything, 1 Service.serving.knative.dev, 1 Deployment.acme.io, 1 Bare: ${without}`,
+    ]);
+    assert.equal(leftOutLine(leftOut[0]!), `k8s.yaml:1:1: ServiceAccount demo/web: ${without}`);
+    assert.equal(leftOutLine(leftOut[4]!), `k8s.yaml:9:1: Anything demo: ${without}`);
+    assert.equal(leftOutLine(leftOut.at(-1)!), `k8s.yaml:23:1: Bare: ${without}`);
+    assert.deepEqual(leftOutLines([]), []);
+  });
+
+  test('items of lists of any kind', () => {
+    const list = (kind: string, ...items: string[]) =>
+      `{apiVersion: v1, kind: ${kind}, items: [${items.join(', ')}]}`;
+    const configMaps = list('ConfigMapList', '{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}');
+    const { manifests, leftOut } = read(list('List', configMaps, list('List', cluster[0]!)));
+    assert.equal(manifests[0]?.metadata.name, 'c');
+    assert.deepEqual([leftOut[0]?.line, leftOut[0]?.kind], [1, 'ServiceAccount']);
+    // Not a list, whatever its name.
+    assert.equal(read(object('acme.io/v1', 'AllowList')).leftOut.length, 1);
+  });
+
+  test('a file of Kustomize, which need not say what it is', () => {
+    const kustomization = { file: 'k8s/kustomization.yaml', text: 'resources: [web.yaml]\n' };
+    assert.deepEqual(readManifestFiles([kustomization]).leftOut.map(leftOutLine), [
+      'k8s/kustomization.yaml:1:1: Kustomization: no effect where containers run as processes',
+    ]);
+    assert.equal(problemsOf(() => readManifests({ ...kustomization, file: 'k8s/web.yaml' })).length, 1);
+  });
+
+  test('is refused when that is asked for', () => {
+    const source = { file: 'k8s.yaml', text: `${object('v1', 'ConfigMap')}\n---\n${cluster[1]}` };
+    assert.equal(readManifestFiles([source]).manifests.length, 1);
+    assert.throws(() => readManifestFiles([source], { strict: true }), {
+      code: 'document/not-supported',
+      problems: [
+        {
+          ...{ file: 'k8s.yaml', line: 3, column: 1, path: '' },
+          message: 'Ingress demo/web: no effect where containers run as processes',
+        },
+      ],
+    });
+  });
+
+  test('a binary value of a Secret, with a warning', () => {
+    const { manifests, warnings } = read(
+      '{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {a: /w==, b: YQ==}}',
+    );
+    assert.deepEqual((manifests[0] as Secret).data, { b: 'a' });
+    assert.deepEqual(warnings, ['k8s.yaml:1:60: data.a: the value is binary, so no variable can have it']);
+  });
+
+  test('an empty namespace', () => {
+    const text = '{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: ""}}';
+    assert.equal(read(text).manifests[0]?.metadata.namespace, 'default');
   });
 });
 
@@ -161,7 +239,6 @@ describe('warnings', () => {
 });
 
 describe('what is refused', () => {
-  const kinds = 'the kinds that are: ConfigMap, Deployment, Namespace, Secret, Service';
   const path = 'spec.template.spec.containers[0]';
   const cases: readonly (readonly [what: string, text: string, problems: readonly string[]])[] = [
     [
@@ -173,15 +250,25 @@ describe('what is refused', () => {
       ],
     ],
     [
-      'other kinds',
+      'what is no object of any kind',
       'kind: Ingress\n---\nkind: Deploymnt\n---\nmetadata: {}\n---\nkind: 5\n---\nkind: List\n---\nkind: constructor\n',
       [
-        `1:7: kind: kind Ingress is not supported; ${kinds}`,
-        `3:7: kind: kind Deploymnt is not supported; ${kinds} (did you mean "Deployment"?)`,
+        '1:1: apiVersion: missing field "apiVersion" of Ingress',
+        '3:1: apiVersion: missing field "apiVersion" of Deploymnt (did you mean "Deployment"?)',
         '5:1: kind: missing field "kind"',
         '7:7: kind: expected a string',
         '9:1: items: a List needs a list of items',
-        `11:7: kind: kind constructor is not supported; ${kinds}`,
+        '11:1: apiVersion: missing field "apiVersion" of constructor',
+      ],
+    ],
+    [
+      'slips in groups whose kinds are all known',
+      'apiVersion: apps/v1\nkind: Deploymnt\n---\napiVersion: v1\nkind: Ingress\n---\napiVersion: v1\nkind: ServicAccount\n---\napiVersion: 1\nkind: Job\n',
+      [
+        '2:7: kind: apps/v1 has no kind Deploymnt (did you mean "Deployment"?)',
+        '5:7: kind: v1 has no kind Ingress',
+        '8:7: kind: v1 has no kind ServicAccount (did you mean "ServiceAccount"?)',
+        '10:13: apiVersion: expected a string',
       ],
     ],
     [
@@ -282,25 +369,25 @@ describe('what is refused', () => {
     ],
     [
       'Secrets, without repeating them',
-      'apiVersion: v1\nkind: Secret\nmetadata: { name: s }\ndata: { a: hunter2, b: /w==, c: 5, "d/e": aGk= }\n',
+      'apiVersion: v1\nkind: Secret\nmetadata: { name: s }\ndata: { a: hunter2, b: d4==x, c: 5, "d/e": aGk= }\n',
       [
         '4:12: data.a: must be base64; plain text belongs under stringData',
-        '4:24: data.b: the decoded value is not UTF-8 text',
-        '4:33: data.c: expected a string, found a number; put it in quotes',
-        '4:36: data["d/e"]: a key has only letters, digits, "-", "_" and "."',
+        '4:24: data.b: must be base64; plain text belongs under stringData',
+        '4:34: data.c: expected a string, found a number; put it in quotes',
+        '4:37: data["d/e"]: a key has only letters, digits, "-", "_" and "."',
       ],
     ],
     [
-      'an object twice, also in a List',
-      'apiVersion: v1\nkind: Namespace\nmetadata: { name: a }\n---\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n  metadata: { name: a }\n',
-      ['9:21: items[0].metadata.name: Namespace a stands already at k8s.yaml:3'],
+      'an object twice with different contents, also in a List',
+      'apiVersion: v1\nkind: Namespace\nmetadata: { name: a }\n---\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n  metadata: { name: a, labels: { b: c } }\n',
+      ['9:21: items[0].metadata.name: Namespace a stands already at k8s.yaml:3, and differs'],
     ],
     [
       'text that is not YAML, beside other problems',
       'a: [\n---\nkind: Pod\n',
       [
         '2:1: flow sequence in block collection must be sufficiently indented and end with a ]',
-        `3:7: kind: kind Pod is not supported; ${kinds}`,
+        '3:1: apiVersion: missing field "apiVersion" of Pod',
       ],
     ],
   ];
@@ -310,7 +397,8 @@ describe('what is refused', () => {
 });
 
 describe('several files', () => {
-  const namespace = (name: string) => `{apiVersion: v1, kind: Namespace, metadata: {name: ${name}}}\n`;
+  const namespace = (name: string, labels = '{}') =>
+    `{apiVersion: v1, kind: Namespace, metadata: {name: ${name}, labels: ${labels}}}\n`;
 
   test('are read in their order', () => {
     const { manifests } = readManifestFiles([
@@ -323,12 +411,17 @@ describe('several files', () => {
     );
   });
 
-  test('may hold an object only once, and report the problems of all', () => {
+  test('may repeat an object; it is read once', () => {
+    const sources = ['a.yaml', 'b.yaml'].map(file => ({ file, text: namespace('x') }));
+    assert.equal(readManifestFiles(sources).manifests.length, 1);
+  });
+
+  test('may hold different objects of one name only once, and report the problems of all', () => {
     assert.throws(
       () =>
         readManifestFiles([
           { file: 'a.yaml', text: namespace('x') },
-          { file: 'b.yaml', text: namespace('x') },
+          { file: 'b.yaml', text: namespace('x', '{a: b}') },
           { file: 'c.yaml', text: 'kind: Pod\n' },
         ]),
       {
@@ -340,14 +433,14 @@ describe('several files', () => {
             line: 1,
             column: 52,
             path: 'metadata.name',
-            message: 'Namespace x stands already at a.yaml:1',
+            message: 'Namespace x stands already at a.yaml:1, and differs',
           },
           {
             file: 'c.yaml',
             line: 1,
-            column: 7,
-            path: 'kind',
-            message: `kind Pod is not supported; the kinds that are: ConfigMap, Deployment, Namespace, Secret, Service`,
+            column: 1,
+            path: 'apiVersion',
+            message: 'missing field "apiVersion" of Pod',
           },
         ],
       },

@@ -1,0 +1,100 @@
+/** The kinds of object that a folder of manifests may hold beside those that make up a baseline here. Pure. */
+import { similarName } from '../names.ts';
+import type { Finding } from './problem.ts';
+
+/**
+ * `read`: one of ours. `not-run`: a cluster would run something, which does not run here yet. `none`: without an effect
+ * where containers run as processes (access rights, ingress, scaling, custom resources, …).
+ */
+export type Effect = 'read' | 'not-run' | 'none';
+
+/** An object that was left out. Where it stands is as in a `Problem`. */
+export type LeftOut = {
+  readonly kind: string;
+  readonly apiVersion: string;
+  readonly namespace?: string;
+  readonly name?: string;
+  readonly effect: Exclude<Effect, 'read'>;
+  readonly file: string;
+  readonly line?: number;
+  readonly column?: number;
+};
+
+/** @returns what an object comes to here; or what is wrong with its kind: a slip of the finger must not be left out in silence */
+export function effectOf(object: {
+  readonly apiVersion?: unknown;
+  readonly kind?: unknown;
+}): Effect | Finding {
+  const { apiVersion, kind } = object;
+  if (kind === undefined) return { path: ['kind'], message: 'missing field "kind"', at: 'key' };
+  if (typeof kind !== 'string' || kind === '') return { path: ['kind'], message: 'expected a string' };
+  if (kind === 'List') return { path: ['items'], message: 'a List needs a list of items', at: 'key' };
+  // The schemas know which apiVersion ours have; a custom resource may have the name of one of them.
+  if (OWN.includes(kind) && !isCustom(apiVersion)) return 'read';
+  const suggestion = ALL.includes(kind) ? undefined : similarName(kind, ALL);
+  if (apiVersion === undefined)
+    return { path: ['apiVersion'], message: `missing field "apiVersion" of ${kind}`, suggestion, at: 'key' };
+  if (typeof apiVersion !== 'string') return { path: ['apiVersion'], message: 'expected a string' };
+  const known = Object.hasOwn(CLOSED, apiVersion) ? CLOSED[apiVersion]! : undefined;
+  if (known !== undefined && !known.includes(kind) && !RUNNING.has(kind))
+    return { path: ['kind'], message: `${apiVersion} has no kind ${kind}`, suggestion };
+  return RUNNING.has(kind) ? 'not-run' : 'none';
+}
+
+/** One line for each effect, e.g. `2 ServiceAccount, 1 Ingress: no effect here`. */
+export function leftOutLines(leftOut: readonly LeftOut[]): readonly string[] {
+  return (['not-run', 'none'] as const).flatMap(effect => {
+    const counts = new Map<string, number>();
+    for (const object of leftOut.filter(object => object.effect === effect)) {
+      const kind = kindOf(object);
+      counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    }
+    if (counts.size === 0) return [];
+    const kinds = [...counts].map(([kind, count]) => `${count} ${kind}`).join(', ');
+    return [`left out: ${kinds}: ${SAY[effect]}`];
+  });
+}
+
+/** `k8s.yaml:3:1: Ingress demo/web: no effect where containers run as processes` */
+export function leftOutLine(object: LeftOut): string {
+  const { namespace, name, effect, file, line, column } = object;
+  const place = line === undefined ? file : `${file}:${line}:${column}`;
+  const who = [namespace, name].filter(part => part !== undefined).join('/');
+  return `${place}: ${kindOf(object)}${who === '' ? '' : ` ${who}`}: ${SAY[effect]}`;
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** A custom resource that has the name of one of our kinds is told apart as kubectl does it. */
+const kindOf = ({ kind, apiVersion }: LeftOut): string =>
+  OWN.includes(kind) ? `${kind}.${apiVersion.split('/')[0]}` : kind;
+
+const SAY = {
+  'not-run': 'does not run here yet',
+  none: 'no effect where containers run as processes',
+} as const;
+
+/** As in `manifestSchemas`, which would be a circle. */
+const OWN: readonly string[] = ['ConfigMap', 'Deployment', 'Namespace', 'Secret', 'Service'];
+
+/** Kinds that make pods: Kubernetes' own, and those of others that stand in their place. */
+const RUNNING: ReadonlySet<string> = new Set([
+  ...['StatefulSet', 'DaemonSet', 'ReplicaSet', 'ReplicationController', 'Job', 'CronJob', 'Pod'],
+  ...['Rollout', 'DeploymentConfig', 'CloneSet', 'ScaledJob', 'Workflow', 'CronWorkflow', 'TaskRun'],
+]);
+
+/** Groups whose kinds are all known (API reference, v1.34), so that another kind in them is a mistake. */
+const CLOSED: Readonly<Record<string, readonly string[]>> = {
+  v1: [
+    ...['Binding', 'ConfigMap', 'Endpoints', 'Event', 'LimitRange', 'Namespace', 'Node', 'PersistentVolume'],
+    ...['PersistentVolumeClaim', 'Pod', 'PodTemplate', 'ReplicationController', 'ResourceQuota', 'Secret'],
+    ...['Service', 'ServiceAccount', 'ComponentStatus'],
+  ],
+  'apps/v1': ['ControllerRevision', 'DaemonSet', 'Deployment', 'ReplicaSet', 'StatefulSet'],
+  'batch/v1': ['CronJob', 'Job'],
+};
+const ALL = Object.values(CLOSED).flat();
+
+/** Groups with a dot are not those that ours are of. */
+const isCustom = (apiVersion: unknown): boolean =>
+  typeof apiVersion === 'string' && /^[^/]*\.[^/]*\//.test(apiVersion);
