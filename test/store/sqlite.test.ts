@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chmod, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -52,10 +53,10 @@ describe('a file', () => {
     await chmod(file, 0o644);
     const store = openStore(file);
     await store.create('branch', 'br1', branch);
-    const all = [file, `${file}-wal`, `${file}-shm`];
-    assert.deepEqual(all.map(existsSync), [true, true, true]);
-    const modes = await Promise.all(all.map(async f => ((await stat(f)).mode & 0o777).toString(8)));
-    assert.deepEqual(modes, ['600', '600', '600']);
+    const modes = await Promise.all(
+      [file, `${file}-wal`].map(async f => ((await stat(f)).mode & 0o777).toString(8)),
+    );
+    assert.deepEqual(modes, ['600', '600']);
     await store.close();
   });
 
@@ -71,6 +72,52 @@ describe('a file', () => {
     await store.close();
     const again = openStore(file);
     assert.match(again.get('branch', 'br1')!.status!.message, /^199 /);
+    await again.close();
+  });
+});
+
+describe('a sync that fails', () => {
+  it('is a write that failed: not in memory, and not in the file when the next one has succeeded', async () => {
+    const file = newFile();
+    const trouble: { error?: Error } = {};
+    const sync = async () => {
+      if (trouble.error !== undefined) throw trouble.error;
+    };
+    const store = openStore(file, { sync });
+    await store.create('branch', 'old', branch);
+    await store.create('branch', 'going', branch);
+    trouble.error = Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO' });
+    const failing = [
+      store.create('branch', 'new', branch),
+      store.modify('branch', 'old', () => ({ secret: { password: 'lost' } })),
+      store.remove('branch', 'going'),
+      store.record({ kind: 'branch', name: 'old', severity: 'info', reason: 'Lost', message: '' }),
+    ];
+    for (const write of failing) {
+      await assert.rejects(write, {
+        code: 'store/write-failed',
+        params: { file, why: trouble.error.message },
+      });
+    }
+    // Also while the trouble lasts, in another batch.
+    await assert.rejects(store.create('branch', 'newer', branch), { code: 'store/write-failed' });
+    assert.deepEqual(
+      store.list('branch').map(b => [b.name, b.secret.password]),
+      [
+        ['old', 'secret'],
+        ['going', 'secret'],
+      ],
+    );
+    delete trouble.error;
+    await store.modify('branch', 'old', () => ({ status: ready }));
+    const before = [store.list('branch'), store.since(0), store.version()];
+    assert.equal(store.version(), 3);
+    await store.close();
+    const again = openStore(file);
+    assert.deepEqual(
+      [again.list('branch').toReversed(), again.since(0), again.version()],
+      [store.list('branch').toReversed(), ...before.slice(1)],
+    );
     await again.close();
   });
 });
@@ -113,6 +160,34 @@ describe('the schema', () => {
     const again = openStore(file);
     assert.equal(again.list('project').length, 2);
     await again.close();
+  });
+
+  it('is whole when a step was interrupted before its end, at any point', async () => {
+    const file = newFile();
+    firstRelease(file);
+    // One that died while it copied, and one that died in the step itself.
+    await writeFile(`${file}.v1.partial`, 'half a copy');
+    const dying = spawnSync(process.execPath, [
+      '--input-type=module',
+      '-e',
+      `import { DatabaseSync } from 'node:sqlite';
+       const db = new DatabaseSync(${JSON.stringify(file)});
+       db.exec('PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE');
+       db.exec(${JSON.stringify(migrations[1])});
+       db.exec('PRAGMA user_version = 2');
+       process.kill(process.pid, 'SIGKILL');`,
+    ]);
+    assert.equal(dying.signal, 'SIGKILL');
+    const store = openStore(file);
+    assert.equal(store.get('project', 'p')?.spec.role, 'r');
+    await store.close();
+    const db = new DatabaseSync(file);
+    assert.equal(db.prepare('PRAGMA user_version').get()?.user_version, migrations.length);
+    db.close();
+    const copy = new DatabaseSync(`${file}.v1`);
+    assert.equal(copy.prepare('SELECT count(*) AS n FROM objects').get()?.n, 1);
+    copy.close();
+    assert.ok(!existsSync(`${file}.v1.partial`));
   });
 
   it('of a newer release is refused, and the file left alone', async () => {
