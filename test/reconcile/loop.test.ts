@@ -1,15 +1,11 @@
 /** The reconcilers together, as the daemon runs them, on drivers in memory. Longer than most: all meet here. */
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
-import { silentLog } from '../../src/lib/log.ts';
 import { until } from '../../src/lib/wait.ts';
 import { OffshootError } from '../../src/model/errors.ts';
-import type { Address } from '../../src/model/route.ts';
-import { createLoop, type Loop } from '../../src/reconcile/loop.ts';
 import { createBranch, deleteBranch, deleteProject, findBranch } from '../../src/rules/branches.ts';
 import { deleteSandbox } from '../../src/rules/sandboxes.ts';
-import type { Kind, Store, Stored } from '../../src/store/contract.ts';
-
+import type { Kind, Stored } from '../../src/store/contract.ts';
 import {
   applied,
   branchPlugin,
@@ -23,33 +19,10 @@ import {
   step,
   tablePlugin,
 } from '../support/documents.ts';
-import { type MemoryWorld, memoryWorld } from '../support/memory-drivers.ts';
+import { loopOn } from '../support/loop.ts';
+import { memoryWorld } from '../support/memory-drivers.ts';
 import { it, testStore } from '../support/stores.ts';
 import { whenObject } from '../support/when.ts';
-
-/** A running loop on `store` and `world`, whose addresses are 127.77.0.1 with the Service's port. */
-function loopOn(
-  store: Store,
-  world: MemoryWorld,
-  { problems, baseMs = 1 }: { problems?: ReadonlyMap<number, string>; baseMs?: number } = {},
-): Loop {
-  return createLoop({
-    ...world,
-    store,
-    dropSessions: () => {},
-    gateway: () => ({ host: '127.0.0.1', port: 7432 }),
-    site: () => ({ domain: 'localhost', scheme: 'http', port: 7480 }),
-    scriptEnv: () => ({}),
-    keep: [],
-    stepMs: 60_000,
-    allocate: (_service: string, port: number): Address => ({ host: '127.77.0.1', port }),
-    listenProblem: ({ port }) => problems?.get(port),
-    pauses: { baseMs, maxMs: 4 * baseMs, soundMs: 60_000 },
-    collectEveryMs: 3_600_000,
-    now: () => new Date(),
-    log: silentLog,
-  });
-}
 
 /**
  * A loop that runs, in a world with project `default` and plugins `table` and `branch`.
