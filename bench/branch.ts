@@ -70,6 +70,7 @@ async function branchOnce(b: TestBranches, parent: string, times: Times): Promis
   const live = (await b.servers.live(parent, ctx))!;
   const timed: LiveParent = { ...live, checkpoint: c => lap(times, 'checkpoint', () => live.checkpoint(c)) };
   const begun = performance.now();
+  b.servers.prepare?.('branch', { name: 'branch' });
   const record = recordOf('branch', parent);
   const { dataDir } = await lap(times, 'snapshot', () =>
     b.volumes.ensure(

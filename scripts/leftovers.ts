@@ -1,7 +1,8 @@
-/** What tests may leave on a machine: labelled processes, mounts, loop devices and temporary folders. */
+/** What tests may leave on a machine: labelled processes, control groups, mounts, loop devices and temporary folders. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { groupsOf, membersOf, placesForGroups } from '../src/lib/cgroups.ts';
 import { DeadlineError, until } from '../src/lib/wait.ts';
 
 export type Trace = {
@@ -11,8 +12,8 @@ export type Trace = {
 };
 
 /** All that is there now, ours or not. */
-export function traces(): readonly Trace[] {
-  return [...processes(), ...mounts(), ...loopDevices(), ...folders()];
+export async function traces(): Promise<readonly Trace[]> {
+  return [...processes(), ...(await controlGroups()), ...mounts(), ...loopDevices(), ...folders()];
 }
 
 /**
@@ -22,12 +23,12 @@ export function traces(): readonly Trace[] {
 export async function leftovers(before: readonly Trace[]): Promise<readonly string[]> {
   const instances = new Set(before.map(trace => trace.instance).filter(instance => instance !== undefined));
   const known = new Set(before.map(trace => trace.text));
-  const added = () =>
-    traces().filter(
+  const added = async () =>
+    (await traces()).filter(
       trace => !known.has(trace.text) && (trace.instance === undefined || !instances.has(trace.instance)),
     );
   try {
-    await until(() => (added().length === 0 ? true : undefined), {
+    await until(async () => ((await added()).length === 0 ? true : undefined), {
       what: 'the tests have cleaned up',
       deadlineMs: 5000,
       intervalMs: 100,
@@ -35,7 +36,7 @@ export async function leftovers(before: readonly Trace[]): Promise<readonly stri
     return [];
   } catch (error) {
     if (!(error instanceof DeadlineError)) throw error;
-    return added().map(trace => trace.text);
+    return (await added()).map(trace => trace.text);
   }
 }
 
@@ -51,6 +52,21 @@ function processes(): Trace[] {
         ? []
         : [{ text: `process ${pid} of instance ${instance}: ${command.slice(0, 200)}`, instance }];
     });
+}
+
+/** Empty ones, and such whose members we see; others belong to daemons that run elsewhere on this machine. */
+async function controlGroups(): Promise<Trace[]> {
+  const found: Trace[] = [];
+  for (const place of await placesForGroups()) {
+    for (const home of (await groupsOf(place)).filter(name => name.startsWith('offshoot-'))) {
+      const dir = join(place, home);
+      const dirs = [dir, ...(await groupsOf(dir)).map(key => join(dir, key))];
+      const members = (await Promise.all(dirs.map(path => membersOf({ dirs: [path] })))).flat();
+      // A pid that another namespace hides is shown as 0.
+      if (members.every(pid => pid > 0)) found.push({ text: `control group ${dir}` });
+    }
+  }
+  return found;
 }
 
 function mounts(): Trace[] {

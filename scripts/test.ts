@@ -24,7 +24,7 @@ if (chosen.length === 0)
     tell(`check: ${check.name}`, start, await check.run(false));
   }
 
-const before = traces();
+const before = await traces();
 const queue = files.values();
 const signal = AbortSignal.timeout(runTimeoutMs);
 await Promise.all(

@@ -27,6 +27,8 @@ export type Config = {
   readonly reserveBytes: number | undefined;
   /** `bin` directory of another PostgreSQL. */
   readonly postgresBin: string | undefined;
+  /** Directory of a control group that processes may go into; default: found. */
+  readonly cgroup: string | undefined;
   /** Further headers that carry the bare routing key. */
   readonly customHeaders: readonly string[];
   readonly logLevel: string;
@@ -49,6 +51,7 @@ export const variables = {
   OFFSHOOT_MIN_FREE: 'keep at least this much space free (256M)',
   OFFSHOOT_RESERVE: 'space that only main branches may use (a 32nd part, 64M to 512M)',
   OFFSHOOT_POSTGRES_BIN: 'bin directory of a PostgreSQL 18 to use instead of the bundled one',
+  OFFSHOOT_CGROUP: 'directory of a delegated control group for what is started (root: found by itself)',
   OFFSHOOT_HEADERS: 'further request headers that carry the routing key, comma separated',
   OFFSHOOT_LOG: 'level of the daemon log: debug, info, warn, error (info)',
 } as const;
@@ -71,6 +74,7 @@ export function readConfig(env: Env, uid: number): Config {
     minFreeBytes: bytes(env, 'OFFSHOOT_MIN_FREE') ?? 256 * 1024 ** 2,
     reserveBytes: bytes(env, 'OFFSHOOT_RESERVE'),
     postgresBin: env.OFFSHOOT_POSTGRES_BIN || undefined,
+    cgroup: env.OFFSHOOT_CGROUP || undefined,
     customHeaders: headers(env),
     logLevel: oneOf(env, 'OFFSHOOT_LOG', ['debug', 'info', 'warn', 'error'] as const) ?? 'info',
   });

@@ -24,6 +24,7 @@ test('defaults', () => {
     minFreeBytes: 256 * 1024 ** 2,
     reserveBytes: undefined,
     postgresBin: undefined,
+    cgroup: undefined,
     customHeaders: [],
     logLevel: 'info',
   });

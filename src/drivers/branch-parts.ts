@@ -126,6 +126,11 @@ export type ServerSeen = {
 
 /** The id of a server is the id of its branch. */
 export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
+  /**
+   * Says that `ensure` will be asked for soon, for a branch that is just being made: what can be done without its data
+   * is done meanwhile. If nobody comes, nothing is left of it.
+   */
+  prepare?(id: string, spec: Pick<ServerSpec, 'name'>): void;
   /** Makes a new, empty cluster in `dataDir`. */
   initialise(dataDir: string, ctx: Ctx): Promise<void>;
   /**

@@ -156,6 +156,11 @@ export type WorkloadSpec = {
     /** Ports that are sent to although no container declares them; see model/workload-ports.ts. */
     readonly ports: readonly number[];
   };
+  /**
+   * Another value whenever somebody has asked for this again, be it the same: what pauses after a failure is then tried
+   * at once, and nothing of the failure is shown any more.
+   */
+  readonly wish?: string;
 };
 
 export type WorkloadSeen = {
@@ -163,7 +168,7 @@ export type WorkloadSeen = {
   /** Equal hashes mean equal specs. */
   readonly specHash: string;
   readonly ready: boolean;
-  /** e.g. Running, Starting, CrashLoopBackOff, ProbeFailing, CommandNotFound, ConfigError. */
+  /** e.g. Running, Starting, CrashLoopBackOff, OOMKilled, ProbeFailing, CommandNotFound, ConfigError. */
   readonly reason: string;
   readonly message: string;
   readonly restarts: number;

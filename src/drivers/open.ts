@@ -10,6 +10,8 @@ import { guard } from './guarded.ts';
 import { findPostgres } from './postgres/binaries.ts';
 import { openServers } from './postgres/server.ts';
 import { chooseServerUser } from './postgres/user.ts';
+import type { Processes } from './processes/contract.ts';
+import { openProcesses } from './processes/registry.ts';
 import { openStepRunner } from './step/script-runner.ts';
 import { openVolumes, type VolumeKind } from './volume/choose.ts';
 import { openProcessRuntime } from './workload/process-runtime.ts';
@@ -27,6 +29,8 @@ export type DriverOptions = {
   /** What processes get of our environment. */
   readonly baseEnv: Readonly<Record<string, string>>;
   readonly nodePath: string;
+  /** Directory of a control group that we may use. */
+  readonly cgroup: string | undefined;
   readonly log: Log;
 };
 
@@ -35,6 +39,8 @@ export type Drivers = {
   readonly servers: ServerDriver;
   readonly workloads: WorkloadDriver;
   readonly steps: StepDriver;
+  /** All that the others have started, and for what else is to outlive us. */
+  readonly processes: Processes;
   readonly why: { readonly volumes: string; readonly user: string; readonly postgres: string };
   capabilities(): Promise<readonly (Capability & { readonly area: string })[]>;
   /** Stops processes and servers, unmounts. What was stored stays. */
@@ -49,6 +55,9 @@ export async function openDrivers(options: DriverOptions): Promise<Drivers> {
   await mkdir(home, { recursive: true });
   await makeEnterable(runtimeDir);
 
+  const { cgroup } = options;
+  const processes = await openProcesses({ home, instance, path: baseEnv.PATH ?? '', cgroup, log });
+  opened.defer(() => processes.close());
   const user = await chooseServerUser();
   const postgres = await findPostgres({
     searchFrom: import.meta.url,
@@ -72,11 +81,21 @@ export async function openDrivers(options: DriverOptions): Promise<Drivers> {
   opened.defer(() => found.driver.close());
   const adminSecret = await secretIn(join(home, 'admin-secret'));
   const { bin, version } = postgres;
-  const servers = await openServers({ instance, home, runtimeDir, bin, version, user, adminSecret, log });
+  const servers = await openServers({
+    instance,
+    processes,
+    home,
+    runtimeDir,
+    bin,
+    version,
+    user,
+    adminSecret,
+    log,
+  });
   opened.defer(() => servers.close());
   // As root all instances have their mounts in one directory; see decision 6.
   const hide = basename(dirname(runtimeDir)) === 'offshoot' ? dirname(runtimeDir) : runtimeDir;
-  const processOptions = { home, instance, hide, baseEnv, nodePath, log };
+  const processOptions = { home, instance, processes, hide, baseEnv, nodePath, log };
   const workloads = await openProcessRuntime({
     ...processOptions,
     images: options.images,
@@ -92,9 +111,10 @@ export async function openDrivers(options: DriverOptions): Promise<Drivers> {
     servers: guard(servers, { log, deadlines: { ...quick, ensure: 10 * minute, remove: 2 * minute } }),
     workloads: guard(workloads, { log, deadlines: { ...quick, ensure: minute, remove: minute } }),
     steps,
+    processes,
     why: { volumes: found.why, user: user.name, postgres: `PostgreSQL ${version}, run as ${user.name}` },
     async capabilities() {
-      const areas = { volumes: found.driver, postgres: servers, workloads, steps };
+      const areas = { processes, volumes: found.driver, postgres: servers, workloads, steps };
       const all = await Promise.all(
         Object.entries(areas).map(async ([area, driver]) =>
           (await driver.capabilities()).map(capability => ({ area, ...capability })),

@@ -1,5 +1,6 @@
 /** Runs one short program to its end: an argument vector, never a shell string; bounded in time and output. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
 
 export type ExecOptions = {
   readonly cwd?: string;
@@ -60,41 +61,63 @@ export class ExecError extends Error {
  * Runs `file` with `args` and returns what it printed.
  * @throws ExecError on any exit code but 0, a signal, the deadline, or a program that cannot be started.
  */
-export function exec(file: string, args: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-  const { deadlineMs = 30_000, maxOutput = 64 * 1024, signal, input, ...spawnOptions } = options;
-  const argv = [file, ...args];
+export async function exec(
+  file: string,
+  args: readonly string[],
+  options: ExecOptions = {},
+): Promise<ExecResult> {
+  const { deadlineMs, maxOutput, signal, input, ...spawnOptions } = options;
+  signal?.throwIfAborted();
+  const child = spawn(file, args, { ...spawnOptions, stdio: ['pipe', 'pipe', 'pipe'] });
+  const result = resultOf(child, [file, ...args], options);
+  child.stdin?.on('error', () => {}); // the program may end without reading its input
+  child.stdin?.end(input ?? '');
+  return await result;
+}
+
+/**
+ * What a program prints that was just started with pipes for its output, when it has ended.
+ * @param kill how it is ended when the deadline passes or the signal aborts; default: it alone, by SIGKILL
+ * @throws ExecError as `exec`
+ */
+export function resultOf(
+  child: ChildProcess,
+  argv: readonly string[],
+  options: Pick<ExecOptions, 'deadlineMs' | 'maxOutput' | 'signal'>,
+  kill = (): void => void child.kill('SIGKILL'),
+): Promise<ExecResult> {
+  const { deadlineMs = 30_000, maxOutput = 64 * 1024, signal } = options;
   return new Promise((resolve, reject) => {
-    if (signal?.aborted) return reject(signal.reason);
-    const child = spawn(file, args, { ...spawnOptions, stdio: ['pipe', 'pipe', 'pipe'] });
     child.on('error', cause => {
       reject(new ExecError({ argv, errno: (cause as NodeJS.ErrnoException).code, cause }));
     });
     if (child.pid === undefined) return; // not started; there may not even be streams (EMFILE)
-    const kill = () => {
-      child.kill('SIGKILL');
+    const { stdout, stderr } = child as ChildProcess & { stdout: Readable; stderr: Readable };
+    const end = () => {
+      kill();
       // Children of its own may hold these open; we do not wait for them.
-      child.stdout.destroy();
-      child.stderr.destroy();
+      stdout.destroy();
+      stderr.destroy();
     };
     let timedOut = false;
     const timer = setTimeout(() => {
       timedOut = true;
-      kill();
+      end();
     }, deadlineMs);
-    signal?.addEventListener('abort', kill, { once: true });
-    const out = keepLast(child.stdout, maxOutput);
-    const err = keepLast(child.stderr, maxOutput);
-    child.stdin.on('error', () => {}); // the program may end without reading its input
-    child.stdin.end(input ?? '');
+    signal?.addEventListener('abort', end, { once: true });
+    const out = keepLast(stdout, maxOutput);
+    const err = keepLast(stderr, maxOutput);
     child.on('close', (exitCode, signalName) => {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', kill);
+      signal?.removeEventListener('abort', end);
       if (signal?.aborted) return reject(signal.reason);
       if (exitCode === 0 && !timedOut) return resolve({ stdout: out(), stderr: err() });
       reject(new ExecError({ argv, exitCode, signalName, stdout: out(), stderr: err(), timedOut }));
     });
   });
 }
+
+// --- internal ------------------------------------------------------------------------------------
 
 function keepLast(stream: NodeJS.ReadableStream, max: number): () => string {
   let chunks: Buffer[] = [];

@@ -19,10 +19,11 @@ export async function rotate(path: string, maxBytes: number): Promise<void> {
 /**
  * The newest `lines` lines of a log, oldest first, each cut to 4096 characters; goes on into `PATH.1` when
  * the file has fewer. A file that is not there has no lines.
+ * @param from only what stands from this byte of the file on; all of it when it has been rotated since
  */
-export async function tail(path: string, lines: number): Promise<string[]> {
-  const newest = await lastLines(path, lines);
-  if (newest.length >= lines) return newest;
+export async function tail(path: string, lines: number, from?: number): Promise<string[]> {
+  const newest = await lastLines(path, lines, from);
+  if (newest.length >= lines || from !== undefined) return newest;
   return [...(await lastLines(`${path}.1`, lines - newest.length)), ...newest];
 }
 
@@ -31,16 +32,17 @@ export async function tail(path: string, lines: number): Promise<string[]> {
 const CHUNK_BYTES = 64 * 1024;
 const MAX_LINE = 4096;
 
-async function lastLines(path: string, lines: number): Promise<string[]> {
+async function lastLines(path: string, lines: number, first = 0): Promise<string[]> {
   if (lines <= 0) return [];
   const file = await open(path).catch(() => undefined);
   if (file === undefined) return [];
   try {
     const chunks: Buffer[] = [];
     let start = (await file.stat()).size;
+    const lowest = first > start ? 0 : first;
     // One line end more than lines, since the oldest line must be whole and the last byte ends the newest.
-    for (let ends = 0; start > 0 && ends <= lines; ends += countLineEnds(chunks[0]!)) {
-      const from = Math.max(0, start - CHUNK_BYTES);
+    for (let ends = 0; start > lowest && ends <= lines; ends += countLineEnds(chunks[0]!)) {
+      const from = Math.max(lowest, start - CHUNK_BYTES);
       const { buffer, bytesRead } = await file.read(Buffer.alloc(start - from), 0, start - from, from);
       chunks.unshift(buffer.subarray(0, bytesRead));
       start = from;

@@ -1,11 +1,9 @@
 /**
- * Processes that outlive us: found again by pid *and* start time (a pid alone may have been reused),
- * and by a label in their environment. Linux reads /proc; elsewhere only `kill(pid, 0)` is known.
+ * Processes that outlive us, known by pid *and* start time, since a pid alone may have been used again. Linux reads
+ * /proc; elsewhere only `kill(pid, 0)` is known.
  */
 
-import { readFileSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
-import { delay, until } from './wait.ts';
+import { readdirSync, readFileSync } from 'node:fs';
 
 export type ProcessId = {
   readonly pid: number;
@@ -29,51 +27,78 @@ export function identify(pid: number): ProcessId | undefined {
 
 export const isAlive = (id: ProcessId): boolean => identify(id.pid)?.startTime === id.startTime;
 
-/** All processes whose environment holds `name=value`; those of other users are invisible unless we are root. */
-export async function findByEnv(name: string, value: string): Promise<ProcessId[]> {
-  if (process.platform !== 'linux') return [];
-  const wanted = `\0${name}=${value}\0`;
-  const found: ProcessId[] = [];
-  for (const entry of await readdir('/proc')) {
-    if (!/^\d+$/.test(entry)) continue;
-    try {
-      const environ = `\0${await readFile(`/proc/${entry}/environ`, 'utf8')}\0`;
-      if (!environ.includes(wanted)) continue;
-      const id = identify(Number(entry));
-      if (id !== undefined) found.push(id);
-    } catch {
-      // Ended meanwhile, or not ours to read.
-    }
-  }
-  return found;
+/**
+ * Signals exactly this process, or also the group that it leads. Its identity is checked right before; only a pid
+ * that is given to somebody else between the two system calls could be mistaken (pidfd_open(2) is not in Node).
+ * @returns false when it is gone
+ */
+export function signal(id: ProcessId, name: NodeJS.Signals, to: 'process' | 'group' = 'process'): boolean {
+  return isAlive(id) && kill(to === 'group' ? -id.pid : id.pid, name);
 }
 
 /**
- * Ends a process group: SIGTERM (or `first`), then SIGKILL after `graceMs`. Returns when the leader is gone.
- * The group must have been started with `detached: true`, so that its id is the leader's pid.
+ * Kills what is left of the group of a leader whose end was seen a moment ago. While the group has members the
+ * system gives its number to nobody else (setpgid(2)); once it has none, only a newcomer of that very moment has it.
  */
-export async function endGroup(
-  leader: ProcessId,
-  { first = 'SIGTERM', graceMs }: { first?: NodeJS.Signals; graceMs: number },
-): Promise<void> {
-  // Once the leader is gone its pid may belong to somebody else: what is left of the group is found by label.
-  if (!isAlive(leader)) return;
-  killGroup(leader.pid, first);
-  const end = performance.now() + graceMs;
-  while (isAlive(leader) && performance.now() < end) await delay(2);
-  killGroup(leader.pid, 'SIGKILL');
-  await until(() => (isAlive(leader) ? undefined : true), {
-    what: `process ${leader.pid} ends after SIGKILL`,
-    deadlineMs: 10_000,
-  });
+export const killGroupOf = (leader: ProcessId): boolean => kill(-leader.pid, 'SIGKILL');
+
+/**
+ * The process and all that it and its descendants have started, as long as nobody between them has ended. Costs one
+ * small file for each of their threads (proc_tid_children(5)), however many processes the machine has.
+ */
+export function family(id: ProcessId): readonly ProcessId[] {
+  const found = new Map<number, ProcessId>();
+  const add = (member: ProcessId): void => {
+    if (found.has(member.pid)) return;
+    found.set(member.pid, member);
+    for (const pid of childrenOf(member.pid)) {
+      const child = identify(pid);
+      if (child !== undefined) add(child);
+    }
+  };
+  if (isAlive(id)) add(id);
+  return [...found.values()];
 }
 
-/** Signals a whole group; a group that is gone is not an error. */
-export function killGroup(pid: number, signal: NodeJS.Signals): void {
+/**
+ * Pids of processes whose parents have ended, and to whom the system gave one of our ancestors instead (prctl(2),
+ * PR_SET_CHILD_SUBREAPER): among them are all orphans of what we have started. Their own children are not listed.
+ */
+export function orphans(): readonly number[] {
+  const found: number[] = [];
+  for (let ancestor = process.ppid; ancestor > 0; ancestor = parentOf(ancestor))
+    found.push(...childrenOf(ancestor));
+  return found;
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function kill(pid: number, name: NodeJS.Signals): boolean {
   try {
-    process.kill(-pid, signal);
+    return process.kill(pid, name);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    return false;
+  }
+}
+
+function childrenOf(pid: number): readonly number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap(thread =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+    );
+  } catch {
+    return []; // ended meanwhile, or a system without these files
+  }
+}
+
+/** 0 above the first process, and where it is not to be seen. */
+function parentOf(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+  } catch {
+    return 0;
   }
 }
 

@@ -24,6 +24,7 @@ it('lets the user of the servers reach their sockets, whatever the umask is', as
     minFreeBytes: 2 ** 20,
     reserveBytes: undefined,
     postgresBin: undefined,
+    cgroup: undefined,
     images: () => ({}),
     baseEnv: testBaseEnv,
     nodePath: process.execPath,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { it } from 'node:test';
-import { endGroup, findByEnv, identify, isAlive, killGroup } from '../../src/lib/process.ts';
+import { family, identify, isAlive, killGroupOf, signal } from '../../src/lib/process.ts';
 import { until } from '../../src/lib/wait.ts';
 
 const linux = process.platform === 'linux' ? false : 'only Linux has /proc';
@@ -66,45 +66,41 @@ it('takes a zombie for gone', { skip: linux }, async () => {
   }
 });
 
-it('finds processes by a whole variable of their environment, whatever letters it has', {
-  skip: linux,
-}, async () => {
-  const value = `wächter-${crypto.randomUUID()}`;
-  await using one = await group('', { OFFSHOOT_TEST: value });
-  await using _longer = await group('', { OFFSHOOT_TEST: `${value}x`, MY_OFFSHOOT_TEST: value });
-  assert.deepEqual(await findByEnv('OFFSHOOT_TEST', value), [identify(one.pid)]);
+it('signals a process or its group, and never one that has the pid of another', { skip: linux }, async () => {
+  await using one = await group(`process.on('SIGINT', () => process.exit(7))`);
+  const id = identify(one.pid)!;
+  assert.equal(signal({ ...id, startTime: `${id.startTime}0` }, 'SIGKILL'), false);
+  assert.equal(signal(id, 'SIGINT', 'group'), true);
+  await until(() => one.child.exitCode ?? undefined, { what: 'exit', deadlineMs: 10_000 });
+  assert.equal(one.child.exitCode, 7);
+  assert.equal(signal(id, 'SIGKILL'), false);
+  assert.equal(killGroupOf(id), false);
 });
 
-it('ends a group gently where that works, and with force where it does not', async () => {
-  await using gentle = await group(`process.on('SIGINT', () => process.exit(7))`);
-  await endGroup(identify(gentle.pid)!, { first: 'SIGINT', graceMs: 10_000 });
-  await until(() => gentle.child.exitCode ?? undefined, { what: 'exit', deadlineMs: 10_000 });
-  assert.equal(gentle.child.exitCode, 7);
+const withChild = `const { spawn } = require('node:child_process');
+  const child = spawn(process.execPath, ['-e', "setInterval(() => {}, 1e6); console.log('up')"], { detached: DETACHED });
+  child.stdout.once('data', () => console.log('child ' + child.pid))`;
 
-  await using deaf = await group(`process.on('SIGTERM', () => {})`);
-  await endGroup(identify(deaf.pid)!, { graceMs: 20 });
-  await until(() => deaf.child.signalCode ?? undefined, { what: 'exit', deadlineMs: 10_000 });
-  assert.equal(deaf.child.signalCode, 'SIGKILL');
+it('knows what a process has started, also what has left its group', { skip: linux }, async () => {
+  await using leader = await group(withChild.replace('DETACHED', 'true'));
+  const [said] = await once(leader.child.stdout!, 'data');
+  const child = identify(Number(/child (\d+)/.exec(String(said))?.[1]))!;
+  try {
+    assert.deepEqual(family(identify(leader.pid)!), [identify(leader.pid), child]);
+    assert.deepEqual(family({ pid: leader.pid, startTime: '1' }), []);
+  } finally {
+    signal(child, 'SIGKILL');
+  }
 });
 
-it('ends what the leader started with it', async () => {
-  await using leader = await group(
-    `const { spawn } = require('node:child_process');
-     console.error = () => {};
-     const child = spawn(process.execPath, ['-e', "process.on('SIGTERM', () => {}); setInterval(() => {}, 1e6); console.log('up')"]);
-     child.stdout.once('data', () => console.log('child ' + child.pid))`,
-  );
+it('kills what is left of a group when its leader has ended', async () => {
+  await using leader = await group(withChild.replace('DETACHED', 'false'));
   const [said] = await once(leader.child.stdout!, 'data');
   const child = Number(/child (\d+)/.exec(String(said))?.[1]);
-  await endGroup(identify(leader.pid)!, { graceMs: 10_000 });
+  const id = identify(leader.pid)!;
+  leader.child.kill('SIGKILL');
+  await once(leader.child, 'exit');
+  assert.ok(identify(child) !== undefined);
+  assert.equal(killGroupOf(id), true);
   await gone(child);
-});
-
-it('has nothing to do for a group that is gone', async () => {
-  await using one = await group('');
-  const id = identify(one.pid)!;
-  one.child.kill('SIGKILL');
-  await gone(one.pid);
-  await endGroup(id, { graceMs: 10_000 });
-  killGroup(one.pid, 'SIGTERM');
 });

@@ -5,7 +5,6 @@ import { once } from 'node:events';
 import { cp, mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { killGroup } from '../../src/lib/process.ts';
 import { until } from '../../src/lib/wait.ts';
 import { tempDir } from '../support/temp.ts';
 
@@ -49,7 +48,7 @@ test('a set-up that was killed is taken over', async () => {
     deadlineMs: 10_000,
   });
   // Both, as when the machine goes down: npm is in the group of the set-up.
-  killGroup(killed.pid!, 'SIGKILL');
+  process.kill(-killed.pid!, 'SIGKILL');
   await once(killed, 'close');
   assert.equal((await checkout.bootstrap('script.ts')).stdout, '[]');
   assert.deepEqual(await checkout.npmCalls(), ['ci', 'ci']);
@@ -146,7 +145,7 @@ async function copyOfCheckout() {
     npmCalls: async () => (await readFile(at('npm-calls'), 'utf8')).split('\n').filter(line => line !== ''),
     async [Symbol.asyncDispose]() {
       for (const child of spawned)
-        if (child.exitCode === null && child.signalCode === null) killGroup(child.pid!, 'SIGKILL');
+        if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid!, 'SIGKILL');
       await dir[Symbol.asyncDispose]();
     },
   };

@@ -4,13 +4,14 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { traces } from '../../scripts/leftovers.ts';
+import { groupsMissing, testProcesses } from '../support/processes.ts';
 import { tempDir } from '../support/temp.ts';
 
-test('sees labelled processes and temporary folders while they are there', async t => {
+test('sees labelled processes, control groups and temporary folders while they are there', async t => {
   if (process.platform !== 'linux') return t.skip('only Linux shows the environment of processes');
   const instance = `test-${crypto.randomUUID()}`;
-  const mine = (path: string) =>
-    traces()
+  const mine = async (path: string) =>
+    (await traces())
       .filter(trace => trace.instance === instance || trace.text.endsWith(path))
       .map(trace => trace.text);
 
@@ -18,7 +19,7 @@ test('sees labelled processes and temporary folders while they are there', async
   const child = spawn('sleep', ['60'], { env: { PATH: process.env.PATH, OFFSHOOT_INSTANCE: instance } });
   try {
     await once(child, 'spawn');
-    assert.deepEqual(mine(dir.path), [
+    assert.deepEqual(await mine(dir.path), [
       `process ${child.pid} of instance ${instance}: sleep 60`,
       `temporary folder ${dir.path}`,
     ]);
@@ -27,5 +28,18 @@ test('sees labelled processes and temporary folders while they are there', async
     await once(child, 'close');
     await dir[Symbol.asyncDispose]();
   }
-  assert.deepEqual(mine(dir.path), []);
+  assert.deepEqual(await mine(dir.path), []);
+
+  await using home = await tempDir();
+  const processes = await testProcesses(home.path);
+  const groups = async () =>
+    (await traces()).filter(
+      ({ text }) => text.startsWith('control group') && text.includes(home.path.slice(5)),
+    );
+  try {
+    if (groupsMissing(processes) === undefined) assert.equal((await groups()).length, 1);
+  } finally {
+    await processes.close();
+  }
+  assert.deepEqual(await groups(), []);
 });

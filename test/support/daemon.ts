@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +15,7 @@ import { type Client, createClient } from '../../src/client/index.ts';
 import { readConfig } from '../../src/config.ts';
 import { identify } from '../../src/lib/process.ts';
 import { until } from '../../src/lib/wait.ts';
+import { labelled } from './labelled.ts';
 
 /** Of the checkout. */
 export const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -92,17 +93,8 @@ export async function testDaemon(options: TestDaemonOptions = {}): Promise<TestD
       assert.equal(code, 0, `offshoot down: ${stderr}`);
     },
     async labelled(text) {
-      const found: string[] = [];
-      for (const pid of await readdir('/proc')) {
-        if (!/^\d+$/.test(pid)) continue;
-        const environ = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '');
-        const variables = environ.split('\0');
-        if (!variables.includes(`OFFSHOOT_INSTANCE=${instance}`)) continue;
-        const part =
-          variables.find(v => v.startsWith('OFFSHOOT_PART='))?.slice('OFFSHOOT_PART='.length) ?? '';
-        if (part.includes(text)) found.push(`${pid} ${part}`);
-      }
-      return found.sort();
+      const found = (await labelled(instance)).filter(({ part }) => part.includes(text));
+      return found.map(({ pid, part }) => `${pid} ${part}`).sort();
     },
     mounts: () =>
       readFileSync('/proc/self/mounts', 'utf8')

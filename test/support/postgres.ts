@@ -12,6 +12,7 @@ import { silentLog } from '../../src/lib/log.ts';
 import { identify, isAlive } from '../../src/lib/process.ts';
 import { until } from '../../src/lib/wait.ts';
 import { adminRole, type BranchEndpoint } from '../../src/model/branch.ts';
+import { testProcesses } from './processes.ts';
 import { tempDir } from './temp.ts';
 
 export const testCtx = (deadlineMs = 30_000): Ctx => ({
@@ -74,6 +75,7 @@ export type TestServers = AsyncDisposable & {
 export async function testServers(place: Place): Promise<TestServers> {
   const { home, runtimeDir, user } = place;
   const postgres = await findPostgres({ searchFrom: import.meta.url, runtimeDir, user });
+  const processes = await testProcesses(home);
   const options: ServerOptions = {
     home,
     runtimeDir,
@@ -81,6 +83,7 @@ export async function testServers(place: Place): Promise<TestServers> {
     bin: postgres.bin,
     version: postgres.version,
     instance: `test-${crypto.randomUUID()}`,
+    processes,
     adminSecret: crypto.randomUUID(),
     log: silentLog,
   };
@@ -90,6 +93,7 @@ export async function testServers(place: Place): Promise<TestServers> {
     servers,
     async [Symbol.asyncDispose]() {
       await servers.close();
+      await processes.close();
       await postgres.close();
     },
   };

@@ -2,8 +2,11 @@
 import { openServers } from '../../src/drivers/postgres/server.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { testCtx } from './postgres.ts';
+import { testProcesses } from './processes.ts';
 
 const [id = '', dataDir = ''] = process.argv.slice(2);
-const servers = await openServers({ ...JSON.parse(process.env.OPTIONS!), log: silentLog });
+const options = JSON.parse(process.env.OPTIONS!);
+const processes = await testProcesses(options.home);
+const servers = await openServers({ ...options, processes, log: silentLog });
 await servers.ensure(id, { dataDir, name: 'feature-x' }, testCtx());
 process.kill(process.pid, 'SIGKILL');

@@ -2,11 +2,13 @@
 import { request } from 'node:http';
 import { join } from 'node:path';
 import type { Ctx, WorkloadDriver, WorkloadSeen, WorkloadSpec } from '../../src/drivers/contract.ts';
+import type { Processes } from '../../src/drivers/processes/contract.ts';
 import { openProcessRuntime } from '../../src/drivers/workload/process-runtime.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { ImageMap } from '../../src/model/image.ts';
 import type { Container } from '../../src/model/kubernetes.ts';
+import { testProcesses } from './processes.ts';
 import { tempDir } from './temp.ts';
 
 const fixtures = join(import.meta.dirname, 'fixtures');
@@ -24,11 +26,16 @@ export const testBaseEnv = { PATH: process.env.PATH ?? '', HOME: '/nonexistent',
 
 export const ctx = (): Ctx => ({ signal: AbortSignal.timeout(30_000), log: silentLog });
 
-/** A runtime on `home`; its instance is the home, so that each test sees only its own processes. */
-export const openTestRuntime = (home: string, images: ImageMap = testImages): Promise<WorkloadDriver> =>
-  openProcessRuntime({
+/** A runtime on `home`, with a registry of processes that is closed with it. Its instance is the home. */
+export async function openTestRuntime(
+  home: string,
+  images: ImageMap = testImages,
+): Promise<WorkloadDriver & { readonly processes: Processes }> {
+  const processes = await testProcesses(home);
+  const driver = await openProcessRuntime({
     home,
     instance: home,
+    processes,
     hide: home,
     images: () => images,
     baseEnv: testBaseEnv,
@@ -36,8 +43,18 @@ export const openTestRuntime = (home: string, images: ImageMap = testImages): Pr
     node: testNode,
     log: silentLog,
   });
+  const close = async () => {
+    await driver.close();
+    await processes.close();
+  };
+  return { ...driver, processes, close };
+}
 
-export type TestRuntime = AsyncDisposable & { readonly driver: WorkloadDriver; readonly home: string };
+export type TestRuntime = AsyncDisposable & {
+  readonly driver: WorkloadDriver;
+  readonly processes: Processes;
+  readonly home: string;
+};
 
 /** A runtime in a temporary home; all it started is gone at the end of the scope. */
 export async function testRuntime(images?: ImageMap): Promise<TestRuntime> {
@@ -46,7 +63,8 @@ export async function testRuntime(images?: ImageMap): Promise<TestRuntime> {
   const driver = await openTestRuntime(home, images);
   stack.defer(() => driver.close());
   const owned = stack.move();
-  return { driver, home, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  const { processes } = driver;
+  return { driver, processes, home, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 export type SpecParts = {

@@ -94,7 +94,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
 
   async function makeVolume(id: string, wish: BranchWish, ctx: Ctx): Promise<Stop | undefined> {
     const record = recordOf(id, wish);
-    const { parent } = wish;
+    const { parent, branch: name } = wish;
     if (parent === undefined) {
       await volumes.ensure(id, { record, prepare: servers.initialise }, ctx);
       return;
@@ -107,6 +107,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
     try {
       const live = await servers.live(parent, ctx);
       if (live === undefined && !(await isAsleep(parent, ctx))) return await parentNotReady(parent, ctx);
+      servers.prepare?.(id, { name }); // while the copy is made
       const prepare = (dir: string, c: Ctx) => servers.adopt(dir, c, live?.unlogged.held);
       await volumes.ensure(id, { record, source: { id: parent, ...(live && { live }) }, prepare }, ctx);
       return;

@@ -2,10 +2,11 @@
 import { chown, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExecError, exec } from '../../lib/exec.ts';
-import type { ProcessId } from '../../lib/process.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Ctx } from '../contract.ts';
-import { killPart, labels } from '../labels.ts';
+import { labels } from '../labels.ts';
+import type { Processes } from '../processes/contract.ts';
+import { INITDBS, initdbPart } from './parts.ts';
 import { INITDB_ARGS } from './settings.ts';
 import { runAs, type ServerUser } from './user.ts';
 
@@ -15,21 +16,22 @@ export type NewCluster = {
   readonly bin: string;
   readonly user: ServerUser;
   readonly instance: string;
+  readonly processes: Processes;
   readonly adminSecret: string;
 };
 
 /** Makes a new cluster in an empty directory; durable when it returns. @throws OffshootError postgres/initdb-failed */
 export async function initialise(cluster: NewCluster, ctx: Ctx): Promise<void> {
-  const { dataDir, bin, user, instance, adminSecret } = cluster;
+  const { dataDir, bin, user, instance, processes, adminSecret } = cluster;
   const secretFile = `${dataDir}.secret`; // beside the data, so that it goes with a volume that was left half-made
   try {
     await writeFile(secretFile, `${adminSecret}\n`, { mode: 0o600 });
     await chown(secretFile, user.uid, user.gid);
-    const args = [`--pgdata=${dataDir}`, `--pwfile=${secretFile}`, ...INITDB_ARGS];
-    const env = labels(instance, INITDB_PART);
-    const options = { env, cwd: '/', signal: ctx.signal, deadlineMs: 120_000 };
-    await exec(join(bin, 'initdb'), args, { ...options, ...runAs(user) });
-    await exec('sync', process.platform === 'linux' ? ['-f', dataDir] : [], options);
+    const argv = [join(bin, 'initdb'), `--pgdata=${dataDir}`, `--pwfile=${secretFile}`, ...INITDB_ARGS];
+    const part = initdbPart(dataDir);
+    const options = { signal: ctx.signal, deadlineMs: 120_000 };
+    await processes.run(part, { argv, cwd: '/', env: labels(instance, part), ...runAs(user) }, options);
+    await exec('sync', process.platform === 'linux' ? ['-f', dataDir] : [], { cwd: '/', ...options });
   } catch (cause) {
     if (!(cause instanceof ExecError)) throw cause;
     const output = cause.stderr.trim();
@@ -43,10 +45,17 @@ export async function initialise(cluster: NewCluster, ctx: Ctx): Promise<void> {
 
 /**
  * Ends what `initialise` was running when its process died: when it failed, it would empty the directory of the next try.
- * @returns what was ended
+ * @param before gets the pids of what is ended, while it still runs
  */
-export const killOrphans = (instance: string): Promise<readonly ProcessId[]> =>
-  killPart(instance, INITDB_PART);
+export async function killOrphans(
+  processes: Processes,
+  before: (pids: readonly number[]) => Promise<void>,
+): Promise<void> {
+  for (const part of processes.list(INITDBS)) {
+    await before(await processes.members(part));
+    await processes.kill(part);
+  }
+}
 
 /**
  * Makes a copied data directory fit to be a server of its own: without the traces of the process that ran on
@@ -65,9 +74,6 @@ export async function adopt(dataDir: string): Promise<void> {
 }
 
 // --- internal ------------------------------------------------------------------------------------
-
-/** Label of initdb and of all that it starts. */
-const INITDB_PART = 'initdb';
 
 /** In what they print: what comes before the reason. Clean-up and hints follow it. */
 const REASON = /^.*?(FATAL|PANIC|error):\s*/;

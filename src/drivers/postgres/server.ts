@@ -1,34 +1,34 @@
 /**
- * PostgreSQL servers, one per branch, each on a unix socket of its own. They outlive the daemon: what runs is
- * found again by lock files and labels, never from memory.
+ * PostgreSQL servers, one per branch, each on a unix socket of its own. They outlive the daemon: the registry of
+ * processes knows which run, lock files say how far they are.
  */
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
-import { identify, type ProcessId } from '../../lib/process.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
+import type { Processes, Running, Stage } from '../processes/contract.ts';
 import { grant, markOf, readMark, writeMark } from './access.ts';
 import { adopt, initialise, killOrphans } from './cluster.ts';
 import { wasShutDown } from './control-file.ts';
 import { watchExits } from './exits.ts';
 import { liveParent } from './live.ts';
-import { type LockFile, readLockFile } from './lock-file.ts';
-import { endStrays, holderOf, isServerOf, serversOf, workingDirOf } from './processes.ts';
+import { readLockFile } from './lock-file.ts';
+import { endOrphans, isHeld, SERVERS, serverPart } from './parts.ts';
 import { withSession } from './session.ts';
 import { HBA, PORT } from './settings.ts';
-import { freeSharedMemory } from './shared-memory.ts';
-import { launch, untilReady } from './start.ts';
-import { stop } from './stop.ts';
+import { freeSharedMemory, type SharedMemory, sharedMemoryOf } from './shared-memory.ts';
+import { type HeldServer, holdServer, untilReady } from './start.ts';
 import { putBack, setAside } from './unlogged.ts';
 import type { ServerUser } from './user.ts';
 
 export type ServerOptions = {
-  /** Label that tells our servers from those of another data directory. */
+  /** Tells people our servers from those of another data directory. */
   readonly instance: string;
+  readonly processes: Processes;
   /** Logs go to `<home>/logs/postgres`. */
   readonly home: string;
   /** Sockets go to `<runtimeDir>/s`. `user` must be able to enter it. */
@@ -43,16 +43,18 @@ export type ServerOptions = {
 };
 
 export async function openServers(options: ServerOptions): Promise<ServerDriver> {
-  const { instance, home, runtimeDir, bin, user, adminSecret, log } = options;
+  const { instance, processes, home, runtimeDir, bin, user, adminSecret, log } = options;
   const sockets = join(runtimeDir, 's');
   const hbaFile = join(runtimeDir, 'pg_hba.conf');
   await mkdir(sockets, { recursive: true });
   await chmod(sockets, 0o711);
   await writeFile(hbaFile, HBA);
   await chmod(hbaFile, 0o644);
-  const orphans = await killOrphans(instance);
-  if (orphans.length > 0) await freeMemory(orphans);
+  const orphaned: SharedMemory[] = [];
+  await killOrphans(processes, async pids => void orphaned.push(await sharedMemoryOf(pids)));
+  for (const memory of orphaned) await freeMemory(memory);
   const exits = watchExits();
+  const prepared = new Map<string, Prepared>();
 
   const socketDirOf = (id: string): string => join(sockets, checkedId(id));
   const socketOf = (id: string): string => join(socketDirOf(id), `.s.PGSQL.${PORT}`);
@@ -69,7 +71,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     capabilities: async () => [
       { name: 'postgres', ok: true, detail: `PostgreSQL ${options.version} in ${bin}, run as ${user.name}` },
     ],
-    initialise: (dataDir, ctx) => initialise({ dataDir, bin, user, instance, adminSecret }, ctx),
+    initialise: (dataDir, ctx) => initialise({ dataDir, bin, user, instance, processes, adminSecret }, ctx),
     exits: exits.of,
     onExit: exits.onExit,
     admin: (id, database, body, ctx) => withSession(addressOf(id, database), body, ctx),
@@ -84,8 +86,17 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     },
 
     async observe(id) {
-      const found = await running(id);
-      return found && seen(id, found.server);
+      const server = await ready(id);
+      return server && seen(id, server);
+    },
+
+    prepare(id, { name }) {
+      // Only for what is new here: it would take the place of whatever is there.
+      if (prepared.has(id) || processes.list(serverPart(id)).length > 0) return;
+      const held = hold(id, name);
+      const timer = setTimeout(() => void unprepare(id), PREPARED_MS).unref();
+      prepared.set(id, { held, timer });
+      held.catch(() => {}); // `ensure` will see
     },
 
     async ensure(id, spec, ctx) {
@@ -94,7 +105,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     },
 
     async grant(id, access, ctx) {
-      const server = (await running(id))?.server;
+      const server = (await ready(id))?.leader;
       if (server === undefined) throw new OffshootError('postgres/not-running', { id });
       if ((await readMark(socketDirOf(id), server)) === markOf(access)) return;
       await withSession(addressOf(id, 'postgres'), query => grant(query, id, access), ctx);
@@ -110,113 +121,155 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
     async list() {
       const directories = existsSync(sockets) ? await readdir(sockets) : [];
-      return [...new Set([...(await serversOf(instance)).keys(), ...directories])];
+      const running = processes.list(SERVERS).map(part => part.slice(SERVERS.length + 1));
+      return [...new Set([...running, ...directories])];
     },
 
     async live(id) {
-      const found = await running(id);
-      return found && liveParent(addressOf(id, 'postgres'), found.dataDir);
+      const server = await ready(id);
+      return server && liveParent(addressOf(id, 'postgres'), dataDirOf(id));
     },
 
     async close() {
       const ctx = { signal: AbortSignal.timeout(60_000), log };
       await Promise.all((await driver.list(ctx)).map(id => end(id, ctx)));
-      exits.close();
       for (const path of [sockets, hbaFile]) await rm(path, { recursive: true, force: true });
     },
   };
   return driver;
 
   /** The server of `id` that accepts connections. */
-  async function running(id: string): Promise<{ server: ProcessId; dataDir: string } | undefined> {
-    const socketLock = await readLockFile(`${socketOf(id)}.lock`);
-    if (socketLock === undefined) return undefined;
-    const lock = await readLockFile(join(socketLock.dataDir, 'postmaster.pid'));
-    const server = lock?.ready ? await serverHolding(lock, id) : undefined;
-    return server && lock && { server, dataDir: lock.dataDir };
+  async function ready(id: string): Promise<Running | undefined> {
+    const running = processes.find(serverPart(id));
+    if (running === undefined || !existsSync(socketOf(id))) return undefined;
+    const lock = await readLockFile(join(dataDirOf(id), 'postmaster.pid'));
+    return lock?.ready && lock.pid === running.leader.pid ? running : undefined;
   }
 
-  async function seen(id: string, server: ProcessId): Promise<ServerSeen> {
-    const granted = (await readMark(socketDirOf(id), server)) !== undefined;
-    return { pid: server.pid, socket: socketOf(id), granted };
+  async function seen(id: string, { leader }: Running): Promise<ServerSeen> {
+    const granted = (await readMark(socketDirOf(id), leader)) !== undefined;
+    return { pid: leader.pid, socket: socketOf(id), granted };
   }
 
-  /** The server that runs on `dataDir` already, started by us or by an earlier process, once it accepts connections. */
+  /** The server of `id` that runs already, started by us or by an earlier process, once it accepts connections. */
   async function takeOver(id: string, dataDir: string, ctx: Ctx): Promise<ServerSeen | undefined> {
-    const lock = await readLockFile(join(dataDir, 'postmaster.pid'));
-    if (lock === undefined) return undefined;
-    const holder = await holderOf(lock);
-    if (holder === undefined) {
-      await clearAfterKill(dataDir, ctx);
+    const running = processes.find(serverPart(id));
+    if (running === undefined) {
+      await clearAfterKill(id, dataDir);
       return undefined;
     }
-    if (!(await isServerOf(id, holder))) return undefined; // somebody else's: the start fails and says so
-    if (exits.watches(id, holder) && existsSync(socketOf(id))) return seen(id, holder);
-    await untilReady({ id, dataDir, logFile: logFileOf(id) }, holder, ctx);
-    await putBack(dataDir);
-    if (await answers(socketOf(id))) return watched(id, holder, false);
-    ctx.log.warn({ id, pid: holder.pid }, 'server has lost its socket and is started again');
-    exits.forget(id);
-    await stop(holder, ctx.signal);
+    if (dataDirOf(id) === dataDir) {
+      if (exits.watches(id, running) && existsSync(socketOf(id))) return seen(id, running);
+      await untilReady({ id, dataDir, logFile: logFileOf(id) }, running.leader, ctx);
+      await putBack(dataDir);
+      if (await answers(socketOf(id))) return watched(id, running);
+      ctx.log.warn({ id, pid: running.leader.pid }, 'server has lost its socket and is started again');
+    }
+    await end(id, ctx);
     return undefined;
   }
 
-  async function start(id: string, spec: ServerSpec, ctx: Ctx): Promise<ServerSeen> {
-    const [socketDir, logFile] = [socketDirOf(id), logFileOf(id)];
-    const { child, logStart } = await launch({
-      ...spec,
-      id,
-      instance,
-      bin,
-      user,
-      socketDir,
-      hbaFile,
-      logFile,
-    });
-    const server = identify(child.pid!) ?? { pid: child.pid!, startTime: '' };
-    await untilReady({ id, dataDir: spec.dataDir, logFile, logStart }, server, ctx);
-    await putBack(spec.dataDir);
-    child.once('exit', () => exits.check(id));
-    const seen = await watched(id, server, true);
-    exits.check(id); // it may have ended before it was watched
-    return seen;
+  async function start(id: string, { dataDir, name }: ServerSpec, ctx: Ctx): Promise<ServerSeen> {
+    const { part, logStart } = await heldFor(id, name);
+    const running = part.go([dataDir], { dataDir });
+    await untilReady({ id, dataDir, logFile: logFileOf(id), logStart }, running.leader, ctx);
+    await putBack(dataDir);
+    void noteMemory(id, running);
+    return watched(id, running);
   }
 
-  function watched(id: string, server: ProcessId, child: boolean): Promise<ServerSeen> {
-    exits.watch(id, server, child);
-    return seen(id, server);
+  function hold(id: string, name: string): Promise<HeldServer> {
+    const [socketDir, logFile] = [socketDirOf(id), logFileOf(id)];
+    return holdServer({ id, name, instance, processes, bin, user, socketDir, hbaFile, logFile });
+  }
+
+  /** The one that was prepared, if it fits. */
+  async function heldFor(id: string, name: string): Promise<HeldServer> {
+    const { held, timer } = prepared.get(id) ?? {};
+    clearTimeout(timer);
+    prepared.delete(id);
+    const ready = await held?.catch(() => undefined);
+    return ready?.name === name ? ready : await hold(id, name); // which ends another one first
+  }
+
+  async function unprepare(id: string): Promise<void> {
+    const { held, timer } = prepared.get(id) ?? {};
+    clearTimeout(timer);
+    prepared.delete(id);
+    await held?.then(({ part }) => part.drop()).catch(() => {});
+  }
+
+  function watched(id: string, running: Running): Promise<ServerSeen> {
+    exits.watch(id, running);
+    return seen(id, running);
+  }
+
+  function dataDirOf(id: string): string {
+    return processes.notes(serverPart(id)).dataDir ?? '';
   }
 
   /** Ends the server of `id` with all its processes, and removes its socket. */
   async function end(id: string, ctx: Ctx): Promise<void> {
     exits.forget(id);
-    const lock = await readLockFile(`${socketOf(id)}.lock`);
-    const server = (lock && (await serverHolding(lock, id))) ?? (await serversOf(instance)).get(id);
-    const dataDir = lock?.dataDir ?? (server && (await workingDirOf(server.pid)));
-    const inOrder = server !== undefined && (await stop(server, ctx.signal));
-    if (!inOrder && dataDir !== undefined) await clearAfterKill(dataDir, ctx);
+    await unprepare(id);
+    const running = processes.find(serverPart(id));
+    const dataDir = dataDirOf(id);
+    if (running !== undefined) await noteMemory(id, running); // the last chance: it may have to be killed
+    const memory = memoryOf(id);
+    const options = { to: 'process', signal: ctx.signal } as const;
+    await processes.end(serverPart(id), STAGES, options);
+    if (dataDir !== '') await clearAfterKill(id, dataDir, memory);
     await rm(socketDirOf(id), { recursive: true, force: true });
   }
 
-  /** Removes what a killed server has left of itself: processes, shared memory and lock file. */
-  async function clearAfterKill(dataDir: string, ctx: Ctx): Promise<void> {
-    await endStrays(dataDir, ctx.signal);
+  /** Removes what a killed server has left of itself: processes, shared memory and lock file. One that ended in order left nothing. */
+  async function clearAfterKill(id: string, dataDir: string, memory = memoryOf(id)): Promise<void> {
     const lockFile = join(dataDir, 'postmaster.pid');
     const lock = await readLockFile(lockFile);
-    if (lock === undefined) return;
-    await freeMemory([lock]);
+    if (lock === undefined || (await isHeld(lock))) return; // somebody else's: the start fails and says so
+    await unprepare(id);
+    // Its backends notice its death only when they next wait, and while one lives no new server can start there.
+    await processes.kill(serverPart(id));
+    if (!processes.grouped) await endOrphans(dataDir);
+    await freeMemory({ ...memory, pids: [lock.pid] });
     // PostgreSQL would refuse to start if its pid were in use again.
     await rm(lockFile, { force: true });
   }
 
-  async function freeMemory(makers: readonly { readonly pid: number }[]): Promise<void> {
-    await freeSharedMemory(makers, user).catch(error =>
+  /** Written down while it runs, for when it is dead. */
+  async function noteMemory(id: string, { leader }: Running): Promise<void> {
+    const { lists } = await sharedMemoryOf([leader.pid]);
+    try {
+      if (lists.length > 0) processes.note(serverPart(id), { memory: lists.join(' ') });
+    } catch (error) {
+      log.warn({ id, error }, 'the shared memory of a server is not on record');
+    }
+  }
+
+  function memoryOf(id: string): SharedMemory {
+    const { memory = '' } = processes.notes(serverPart(id));
+    return { pids: [], lists: memory.split(' ').filter(Boolean) };
+  }
+
+  async function freeMemory(memory: SharedMemory): Promise<void> {
+    await freeSharedMemory(memory, user).catch(error =>
       log.warn({ error }, 'shared memory of a killed server is left'),
     );
   }
 }
 
 // --- internal ------------------------------------------------------------------------------------
+
+/** Politely, then less so (postgres(1), "Shutdown": SIGINT is fast, SIGQUIT immediate); what is left after that is killed. */
+const STAGES: readonly Stage[] = [
+  ['SIGINT', 20_000],
+  ['SIGQUIT', 5_000],
+];
+
+type Prepared = { readonly held: Promise<HeldServer>; readonly timer: NodeJS.Timeout };
+
+/** So long a prepared server waits for `ensure`. */
+const PREPARED_MS = 30_000;
 
 /** sun_path has 104 bytes on macOS and 108 on Linux, with a zero at its end (unix(7)). */
 const MOST_BYTES = 100;
@@ -230,12 +283,6 @@ function checkLength(path: string): void {
 function checkedId(id: string): string {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(id)) throw new TypeError(`"${id}" cannot be the id of a server`);
   return id;
-}
-
-/** The process that holds a lock file, if it is the server of `id`. */
-async function serverHolding(lock: LockFile, id: string): Promise<ProcessId | undefined> {
-  const holder = await holderOf(lock);
-  return holder !== undefined && (await isServerOf(id, holder)) ? holder : undefined;
 }
 
 /** Whether something accepts connections at a unix socket; the kernel answers at once. */

@@ -2,23 +2,38 @@
  * What a killed server leaves in shared memory: Linux keeps it until the machine restarts. PostgreSQL itself finds it
  * again only by luck, because snapshots have the inode numbers from which it makes its keys (PGSharedMemoryCreate).
  */
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { system } from '../../lib/mounts.ts';
 import type { UserIds } from '../../lib/reach.ts';
 
-/**
- * Frees the shared memory that processes of this user have made and left, and all files of his whose makers are dead.
- * @param makers processes that were killed: postmasters, or servers that initdb ran
- */
-export async function freeSharedMemory(
-  makers: readonly { readonly pid: number }[],
-  user: UserIds,
-): Promise<void> {
+/** What frees the memory of one server: known while it runs, needed when it is dead. Plain words, good for a note. */
+export type SharedMemory = {
+  /** Makers of System V segments: postmasters, or servers that initdb runs. */
+  readonly pids: readonly number[];
+  /** Names of files in /dev/shm that list others. */
+  readonly lists: readonly string[];
+};
+
+/** What processes that run have mapped. */
+export async function sharedMemoryOf(pids: readonly number[]): Promise<SharedMemory> {
+  const lists = new Set<string>();
+  for (const pid of pids) {
+    const maps = await readFile(`/proc/${pid}/maps`, 'utf8').catch(() => '');
+    for (const [, name] of maps.matchAll(/\/dev\/shm\/(PostgreSQL\.\d+)/g)) lists.add(name!);
+  }
+  return { pids, lists: [...lists] };
+}
+
+/** Frees what killed servers of this user have left. All of them must be dead. */
+export async function freeSharedMemory({ pids, lists }: SharedMemory, user: UserIds): Promise<void> {
   if (process.platform !== 'linux') return;
-  const pids = makers.map(({ pid }) => pid);
   for (const id of await deadSegments(pids, user.uid)) await system('ipcrm', ['--shmem-id', id]);
-  await removeDeadFiles(user.uid);
+  for (const list of lists) {
+    const listed = await filesListedBy(list, user.uid).catch(ignoreGone);
+    if (listed === undefined) continue;
+    for (const name of [...listed, list]) await rm(join(FOLDER, name), { force: true });
+  }
 }
 
 // --- internal ------------------------------------------------------------------------------------
@@ -34,24 +49,11 @@ async function deadSegments(makers: readonly number[], uid: number): Promise<rea
 
 const FOLDER = '/dev/shm'; // shm_overview(7)
 
-/** Dynamic shared memory: files, of which one lists the others. */
-async function removeDeadFiles(uid: number): Promise<void> {
-  const lists = new Map<string, readonly string[]>();
-  for (const name of await readdir(FOLDER)) {
-    const listed = await filesListedBy(name, uid).catch(ignoreGone);
-    if (listed !== undefined) lists.set(name, listed);
-  }
-  // Looked at after the lists: whoever makes one has mapped it before it can be recognised, until he dies.
-  for (const name of await mappedFiles(uid)) lists.delete(name);
-  for (const [list, listed] of lists)
-    for (const name of [...listed, list]) await rm(join(FOLDER, name), { force: true });
-}
-
 /** dsm.c: struct dsm_control_header is magic, number of items, capacity; struct dsm_control_item begins with handle, refcnt. */
 const MAGIC = 0x9a503d32;
 const [HEADER_BYTES, ITEM_BYTES] = [16, 40];
 
-/** Undefined when the file is no list of this user's. */
+/** Dynamic shared memory is files, of which one lists the others. Undefined when this is none of this user's. */
 async function filesListedBy(name: string, uid: number): Promise<readonly string[] | undefined> {
   const path = join(FOLDER, name);
   if (!/^PostgreSQL\.\d+$/.test(name) || (await stat(path)).uid !== uid) return undefined;
@@ -63,20 +65,6 @@ async function filesListedBy(name: string, uid: number): Promise<readonly string
     if (bytes.readUInt32LE(at + 4) > 0) listed.push(`PostgreSQL.${bytes.readUInt32LE(at)}`);
   return listed;
 }
-
-/** Names of the files that processes of this user have mapped. */
-async function mappedFiles(uid: number): Promise<ReadonlySet<string>> {
-  const found = new Set<string>();
-  for (const entry of await readdir('/proc')) {
-    if (!/^\d+$/.test(entry)) continue;
-    const maps = await mapsOf(entry, uid).catch(ignoreGone);
-    for (const [, name] of maps?.matchAll(/\/dev\/shm\/(PostgreSQL\.\d+)/g) ?? []) found.add(name!);
-  }
-  return found;
-}
-
-const mapsOf = async (pid: string, uid: number): Promise<string> =>
-  (await stat(`/proc/${pid}`)).uid === uid ? readFile(`/proc/${pid}/maps`, 'utf8') : '';
 
 function ignoreGone(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT' && error.code !== 'ESRCH') throw error;

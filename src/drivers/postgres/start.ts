@@ -1,5 +1,4 @@
 /** Starts one server so that it outlives us, and waits until it accepts connections. */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { chmod, chown, mkdir, open, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -8,8 +7,9 @@ import { delay } from '../../lib/wait.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Ctx } from '../contract.ts';
 import { labels } from '../labels.ts';
+import type { HeldPart, Processes } from '../processes/contract.ts';
 import { readLockFile } from './lock-file.ts';
-import { partOf } from './processes.ts';
+import { serverPart } from './parts.ts';
 import { settings } from './settings.ts';
 import { runAs, type ServerUser } from './user.ts';
 
@@ -18,7 +18,7 @@ export type Launch = {
   /** Of the branch. */
   readonly name: string;
   readonly instance: string;
-  readonly dataDir: string;
+  readonly processes: Processes;
   /** Directory of `postgres`. */
   readonly bin: string;
   readonly user: ServerUser;
@@ -27,15 +27,17 @@ export type Launch = {
   readonly logFile: string;
 };
 
-export type Launched = {
-  readonly child: ChildProcess;
+/** A server that has all it needs but its data directory, which is its last argument. */
+export type HeldServer = {
+  readonly part: HeldPart;
+  readonly name: string;
   /** Size of the log before this start, in bytes. */
   readonly logStart: number;
 };
 
-/** Starts the server, in a session of its own. @throws OffshootError postgres/start-failed when the program cannot be run */
-export async function launch(server: Launch): Promise<Launched> {
-  const { id, user, socketDir, logFile } = server;
+/** Makes its folders and its process. @throws OffshootError postgres/start-failed when the program cannot be run */
+export async function holdServer(server: Launch): Promise<HeldServer> {
+  const { id, name, instance, processes, user, socketDir, logFile } = server;
   await mkdir(socketDir, { recursive: true });
   await chmod(socketDir, 0o700);
   await chown(socketDir, user.uid, user.gid);
@@ -43,30 +45,26 @@ export async function launch(server: Launch): Promise<Launched> {
   const logStart = await rotate(logFile);
   const log = openSync(logFile, 'a', 0o600);
   try {
-    const options = Object.entries(settings(server)).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-    const child = spawn(join(server.bin, 'postgres'), ['-D', server.dataDir, ...options], {
+    const options = Object.entries(settings(server)).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
+    const part = await processes.hold(serverPart(id), {
+      argv: [join(server.bin, 'postgres'), ...options, '-D'],
       cwd: '/',
-      detached: true,
-      env: labels(server.instance, partOf(id)),
-      stdio: ['ignore', log, log],
+      env: labels(instance, serverPart(id)),
+      stdout: log,
+      stderr: log,
       ...runAs(user),
     });
-    await new Promise<void>((resolve, reject) => {
-      child.once('spawn', resolve);
-      child.once('error', cause => {
-        const why = cause.message;
-        reject(new OffshootError('postgres/start-failed', { id, why, logFile }, { cause }));
-      });
-    });
-    child.unref();
-    return { child, logStart };
+    return { part, name, logStart };
+  } catch (cause) {
+    const why = (cause as Error).message;
+    throw new OffshootError('postgres/start-failed', { id, why, logFile }, { cause });
   } finally {
     closeSync(log);
   }
 }
 
 /**
- * Resolves when the server `pid` on `dataDir` accepts connections. Recovery may take as long as it needs, but
+ * Resolves when the server on `dataDir` accepts connections. Recovery may take as long as it needs, but
  * every 10 s it logs how far it is (log_startup_progress_interval): silence for a minute is a failure.
  * @throws OffshootError postgres/start-failed
  */

@@ -1,14 +1,14 @@
 /** One run of a step's script: inputs in, program, outputs out. */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { findProgram, pathWith } from '../../lib/find-program.ts';
+import { HeldVariableError } from '../../lib/held.ts';
 import { rotate, tail } from '../../lib/log-file.ts';
-import { endGroup, identify, killGroup } from '../../lib/process.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Ctx, StepDone, StepSpec } from '../contract.ts';
-import { findPart, killPart, labels } from '../labels.ts';
+import { labels } from '../labels.ts';
+import type { Processes, Running } from '../processes/contract.ts';
 import { interpreterOf, missingCommand } from './interpreter.ts';
 import { isSecretName, maskSecrets } from './mask.ts';
 import { readOutputs } from './outputs.ts';
@@ -16,7 +16,8 @@ import type { StepFolder } from './step-folder.ts';
 
 export type StepSurroundings = {
   readonly instance: string;
-  /** Label of the step's processes. */
+  readonly processes: Processes;
+  /** Name of the step among the processes. */
   readonly part: string;
   readonly baseEnv: Readonly<Record<string, string>>;
   readonly nodePath: string;
@@ -38,7 +39,7 @@ export async function runStep(
   const program = await findProgram(interpreter, env.PATH!, folder.work);
   if (program === undefined)
     throw new OffshootError('step/command-not-found', { step, command: interpreter });
-  const argv = folder.enter([program, ...argument, folder.script]);
+  const argv = [program, ...argument, folder.script];
   const exit = await runToEnd(argv, folder, env, surroundings, ctx.signal);
   if (exit.code !== 0 || exit.stopped) throw await failureOf(step, exit, folder, secretsOf(spec));
   return { outputs: await readOutputs(step, spec.outputs, path => located.get(path)!) };
@@ -99,47 +100,41 @@ async function runToEnd(
   argv: readonly string[],
   folder: StepFolder,
   env: Record<string, string>,
-  { instance, part }: StepSurroundings,
+  { processes, part }: StepSurroundings,
   signal: AbortSignal,
 ): Promise<Exit> {
   if (signal.aborted) return { code: undefined, how: '', stopped: true };
+  let running: Running;
   const output = openSync(folder.output, 'a', 0o600); // one file for both streams keeps their order
-  let child: ChildProcess;
   try {
-    child = spawn(argv[0]!, argv.slice(1), {
-      cwd: folder.work,
-      env,
-      detached: true,
-      stdio: ['ignore', output, output],
-    });
+    const { work: cwd, mounts } = folder;
+    const program = { argv, cwd, env, stdout: output, stderr: output, ...(mounts && { mounts }) };
+    running = await processes.start(part, program);
+  } catch (error) {
+    const how =
+      error instanceof HeldVariableError
+        ? error.message
+        : `${(error as NodeJS.ErrnoException).code} before it began`;
+    return { code: undefined, how, stopped: false };
   } finally {
     closeSync(output);
   }
-  const leader = child.pid === undefined ? undefined : identify(child.pid);
   let stopped = false;
   const stop = () => {
     stopped = true;
-    if (leader !== undefined) void endGroup(leader, { graceMs: GRACE_MS }).catch(() => {}); // list() finds it
+    void processes.end(part, [['SIGTERM', GRACE_MS]]).catch(() => {}); // list() finds it
   };
   signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
   const smallLog = setInterval(() => void rotate(folder.output, MAX_LOG_BYTES).catch(() => {}), 250);
   try {
-    return await new Promise<Exit>(resolve => {
-      child.once('error', (error: NodeJS.ErrnoException) =>
-        resolve({ code: undefined, how: `${error.code} before it began`, stopped }),
-      );
-      child.once('exit', (code, signalName) => {
-        const how = signalName === null ? `exit code ${code}` : `signal ${signalName}`;
-        resolve({ code: code ?? undefined, how, stopped });
-      });
-    });
+    const { code, signal: name } = await running.ended;
+    const how = name === undefined ? `exit code ${code}` : `signal ${name}`;
+    return { code, how, stopped };
   } finally {
     clearInterval(smallLog);
     signal.removeEventListener('abort', stop);
-    // What it left running must not write outputs any more.
-    const left = await findPart(instance, part);
-    if (child.pid !== undefined) killGroup(child.pid, 'SIGKILL');
-    await killPart(instance, part, left);
+    await processes.kill(part); // what it left running must not write outputs any more
   }
 }
 

@@ -7,7 +7,8 @@ import { dirname, join } from 'node:path';
 import { KeyedLock } from '../../lib/lock.ts';
 import { findPrivateMounts, type PrivateMounts } from '../../lib/namespaces.ts';
 import type { Capability, StepDriver } from '../contract.ts';
-import { findLabelled, killPart, pathId, pathName } from '../labels.ts';
+import { pathId, pathName } from '../labels.ts';
+import type { Processes } from '../processes/contract.ts';
 import { runStep } from './run-step.ts';
 import { openStepFolder, removeStepFolder } from './step-folder.ts';
 
@@ -16,6 +17,7 @@ export type StepRunnerOptions = {
   readonly home: string;
   /** Differs between data directories, is the same for all daemons on one. */
   readonly instance: string;
+  readonly processes: Processes;
   /** Our mounts are below this directory; processes have no business there. */
   readonly hide: string;
   /** All that scripts get of our environment, e.g. PATH, HOME, LANG, TZ. */
@@ -25,13 +27,16 @@ export type StepRunnerOptions = {
 };
 
 export async function openStepRunner(options: StepRunnerOptions): Promise<StepDriver> {
-  const { instance, baseEnv, nodePath } = options;
+  const { instance, processes, baseEnv, nodePath } = options;
   const root = join(options.home, 'steps');
-  const found = await findPrivateMounts(baseEnv.PATH ?? '', { userNamespaces: true, hide: options.hide });
+  const found = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, {
+    userNamespaces: true,
+    hide: options.hide,
+  });
   const mounts = 'why' in found ? undefined : found;
 
   const remove = async (id: string) => {
-    await killPart(instance, stepPart(id));
+    await processes.kill(stepPart(id));
     await removeStepFolder(join(root, pathName(id)));
   };
 
@@ -47,7 +52,8 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
         await remove(id); // of a run that was interrupted
         const keep = [...spec.keep, dirname(nodePath)];
         await using folder = await openStepFolder(join(root, pathName(id)), spec, keep, mounts);
-        return await runStep(id, spec, folder, { instance, part: stepPart(id), baseEnv, nodePath }, ctx);
+        const surroundings = { instance, processes, part: stepPart(id), baseEnv, nodePath };
+        return await runStep(id, spec, folder, surroundings, ctx);
       };
       return await (mounts === undefined ? sharedTmp.run('/tmp', once) : once());
     },
@@ -57,10 +63,9 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
     },
 
     async list() {
-      const labelled = (await findLabelled(instance)).map(({ part }) => part.split('/'));
-      const running = labelled.filter(([kind]) => kind === 'step').map(([, name]) => name!);
+      const running = processes.list(STEPS).map(part => part.slice(STEPS.length + 1));
       const folders = await readdir(root).catch(() => []);
-      return [...new Set([...folders, ...running])].map(pathId);
+      return [...new Set([...folders, ...running].map(pathId).filter(id => id !== undefined))];
     },
   };
 }
@@ -70,7 +75,8 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
 /** One step at a time where all see the same /tmp, since plugins write their outputs to fixed paths there. */
 const sharedTmp = new KeyedLock();
 
-const stepPart = (id: string): string => `step/${pathName(id)}`;
+const STEPS = 'step';
+const stepPart = (id: string): string => `${STEPS}/${pathName(id)}`;
 
 function capabilityOf(found: PrivateMounts | { readonly why: string }): Capability {
   const name = 'step/private-tmp';

@@ -1,7 +1,8 @@
 /** The files of one step while it runs, and what its paths mean on our side. */
 import { chmod, mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { type Bind, type PrivateMounts, withPrivateMounts } from '../../lib/namespaces.ts';
+import type { HeldProgram } from '../../lib/held.ts';
+import type { Bind, PrivateMounts } from '../../lib/namespaces.ts';
 import type { StepSpec } from '../contract.ts';
 
 export type StepFolder = AsyncDisposable & {
@@ -12,8 +13,8 @@ export type StepFolder = AsyncDisposable & {
   readonly tmpdir: string;
   /** Where we find what the script calls `path`; undefined when that is neither relative nor below /tmp. */
   locate(path: string): string | undefined;
-  /** The argument vector that runs `argv` with the /tmp of this folder. */
-  enter(argv: readonly string[]): readonly string[];
+  /** What makes the /tmp of this folder the script's own. */
+  readonly mounts: HeldProgram['mounts'];
 };
 
 /**
@@ -67,7 +68,7 @@ export async function openStepFolder(
     output: join(root, 'output.log'),
     tmpdir: mounts === undefined ? tmp : '/tmp',
     locate,
-    enter: argv => (mounts === undefined ? argv : withPrivateMounts(mounts, binds, argv)),
+    mounts: mounts && { how: mounts, binds },
     async [Symbol.asyncDispose]() {
       await removeOutside();
       await removeStepFolder(root);

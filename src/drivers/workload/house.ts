@@ -1,11 +1,13 @@
 /** What all workloads of one process runtime share. */
 import type { Log } from '../../lib/log.ts';
 import type { PrivateMounts } from '../../lib/namespaces.ts';
+import type { Processes } from '../processes/contract.ts';
 import type { PortChooser } from './ports.ts';
 
 export type House = {
-  /** Distinguishes the processes of this daemon's home from those of another. */
+  /** Whose processes these are, for people who look at their environment. */
   readonly instance: string;
+  readonly processes: Processes;
   /** All of the daemon's environment that a workload may see. */
   readonly baseEnv: Readonly<Record<string, string>>;
   /** The node that `node` means in a command. */

@@ -1,24 +1,13 @@
-/** Starts one process that outlives us, or takes over one that did. */
-import { spawn } from 'node:child_process';
+/** Starts one process that outlives us, and says how one ended. */
 import { closeSync, openSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { findProgram, pathWith } from '../../lib/find-program.ts';
-import { withPrivateMounts } from '../../lib/namespaces.ts';
-import { identify, isAlive, killGroup, type ProcessId } from '../../lib/process.ts';
-import { delay } from '../../lib/wait.ts';
+import { HeldVariableError } from '../../lib/held.ts';
 import { labels } from '../labels.ts';
+import type { Exit, Running } from '../processes/contract.ts';
 import type { House } from './house.ts';
 import type { Problem, ProcessPlan } from './plan.ts';
-
-export type Running = {
-  /** The program itself, leader of a process group of its own. */
-  readonly leader: ProcessId;
-  /** Rejects only when the signal given to `adopt` aborts. */
-  readonly ended: Promise<Exit>;
-};
-
-export type Exit = { readonly how: string; readonly completed: boolean };
 
 export type Place = {
   readonly part: string;
@@ -58,53 +47,53 @@ export async function launch(
 ): Promise<Running> {
   const env = environmentOf(plan, place.part, house);
   const program = await findIn(plan, env.PATH!);
-  signal.throwIfAborted(); // from here to the pid nothing waits
-  const own = [program, ...plan.argv.slice(1)];
-  const [file, ...args] =
-    house.mounts === undefined
-      ? own
-      : withPrivateMounts(house.mounts, [{ source: place.hostsFile, target: '/etc/hosts' }], own);
+  signal.throwIfAborted();
   // A file rather than a pipe: the process goes on writing when we are gone.
   const output = openSync(place.logFile, 'a', 0o600);
   try {
-    const child = spawn(file!, args, {
+    const held = await house.processes.hold(place.part, {
+      argv: [program, ...plan.argv.slice(1)],
       cwd: plan.cwd,
       env,
-      detached: true,
-      stdio: ['ignore', output, output],
+      stdout: output,
+      stderr: output,
+      ...(plan.limits && { limits: plan.limits }),
+      ...(house.mounts && {
+        mounts: { how: house.mounts, binds: [{ source: place.hostsFile, target: '/etc/hosts' }] },
+      }),
     });
-    const { pid } = child;
-    if (pid === undefined) throw await new Promise<Error>(resolve => child.once('error', resolve));
-    child.on('error', () => {}); // can only be about a signal, and we send those to the group
-    const ended = new Promise<Exit>(resolve => {
-      child.once('exit', (exitCode, exitSignal) => {
-        killGroup(pid, 'SIGKILL'); // what the leader leaves behind would keep its ports
-        resolve(exitOf(exitCode, exitSignal));
-      });
-    });
-    // One that ended already has no start time; it then counts as dead, which it is.
-    return { leader: identify(pid) ?? { pid, startTime: 'ended' }, ended };
+    if (!signal.aborted) return held.go();
+    await held.drop();
   } catch (error) {
-    // Only the code: the sentence may quote arguments or variables.
-    const { code } = error as NodeJS.ErrnoException;
-    throw new StartProblem('StartFailed', `the command "${plan.argv[0]}" cannot be started: ${code}`);
+    throw startProblem(plan, error);
   } finally {
     closeSync(output);
   }
+  throw signal.reason;
 }
 
-/** Watches a process that an earlier daemon started. */
-export function adopt(leader: ProcessId, signal: AbortSignal): Running {
-  const ended = async (): Promise<Exit> => {
-    while (isAlive(leader)) await delay(ADOPTED_POLL_MS, signal);
-    return { how: 'how is unknown, because an earlier daemon had started it', completed: false };
+/** How a process ended, in the words of `WorkloadSeen`. */
+export function problemOf({ container, limits }: ProcessPlan, exit: Exit): Problem {
+  if (exit.outOfMemory) {
+    const limit = limits?.memoryBytes === undefined ? '' : ` of ${inMebibytes(limits.memoryBytes)}`;
+    return {
+      reason: 'OOMKilled',
+      message: `container "${container}" was killed: it needed more memory than its limit${limit}`,
+    };
+  }
+  const how =
+    exit.signal !== undefined
+      ? `killed by ${exit.signal}`
+      : exit.code !== undefined
+        ? `exit code ${exit.code}`
+        : 'how is unknown, because an earlier daemon had started it';
+  return {
+    reason: exit.code === 0 ? 'Completed' : 'CrashLoopBackOff',
+    message: `container "${container}" ended: ${how}`,
   };
-  return { leader, ended: ended() };
 }
 
 // --- internal -----------------------------------------------------------------------------------
-
-const ADOPTED_POLL_MS = 250;
 
 async function findIn(plan: ProcessPlan, path: string): Promise<string> {
   const folder = await stat(plan.cwd).catch(() => undefined);
@@ -123,6 +112,12 @@ async function findIn(plan: ProcessPlan, path: string): Promise<string> {
   return program;
 }
 
-function exitOf(code: number | null, signal: NodeJS.Signals | null): Exit {
-  return { how: signal === null ? `exit code ${code}` : `killed by ${signal}`, completed: code === 0 };
+function startProblem(plan: ProcessPlan, error: unknown): StartProblem {
+  if (error instanceof HeldVariableError)
+    return new StartProblem('ConfigError', `container "${plan.container}": ${error.message}`);
+  // Only the code: the sentence may quote arguments or variables.
+  const { code } = error as NodeJS.ErrnoException;
+  return new StartProblem('StartFailed', `the command "${plan.argv[0]}" cannot be started: ${code}`);
 }
+
+const inMebibytes = (bytes: number): string => `${Math.round((bytes / 2 ** 20) * 10) / 10}Mi`;

@@ -1,6 +1,7 @@
 /** From a Deployment to processes: what runs where, with which environment and probes. Pure. */
 import { createHash } from 'node:crypto';
 import { isAbsolute, resolve } from 'node:path';
+import type { Limits } from '../../lib/cgroups.ts';
 import { expandCommand, resolveEnv } from '../../model/container-env.ts';
 import type { ImageMap, ImageSpec } from '../../model/image.ts';
 import type { Container } from '../../model/kubernetes.ts';
@@ -25,6 +26,7 @@ export type ProcessPlan = {
   readonly network: Readonly<Record<string, string>>;
   readonly containerPorts: readonly number[];
   readonly probes: Probes;
+  readonly limits?: Limits;
 };
 
 /** Why nothing can be started, in the words of `WorkloadSeen`. */

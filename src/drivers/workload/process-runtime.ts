@@ -1,21 +1,21 @@
 /**
  * Runs Deployments as local processes: every container of every replica is one process group with a log
- * file, ports of its own on the loopback interface, and labels in its environment by which it is found
- * again. Processes outlive a daemon that dies; the next one on the same home takes them over.
+ * file and ports of its own on the loopback interface. Processes outlive a daemon that dies; the next one on the same home
+ * takes them over.
  */
 import { access, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
 import { findPrivateMounts } from '../../lib/namespaces.ts';
-import { endGroup } from '../../lib/process.ts';
 import type { ImageMap } from '../../model/image.ts';
 import type { Node } from '../../model/resource-field.ts';
 import type { Capability, WorkloadDriver, WorkloadSeen } from '../contract.ts';
-import { findLabelled, findLeader, killPart, type Labelled, pathId, pathName } from '../labels.ts';
+import { pathId, pathName } from '../labels.ts';
+import type { Processes } from '../processes/contract.ts';
 import type { House } from './house.ts';
 import { planWorkload } from './plan.ts';
 import { portChooser } from './ports.ts';
-import { type ProcessRecord, processKey, readState, type WorkloadState } from './state-file.ts';
+import { type ProcessRecord, readState, type WorkloadState } from './state-file.ts';
 import { ALL_WORKLOADS, openWorkload, processPart, type Workload, workloadPart } from './workload.ts';
 
 export type ProcessRuntimeOptions = {
@@ -23,6 +23,7 @@ export type ProcessRuntimeOptions = {
   readonly home: string;
   /** Differs between data directories, is the same for all daemons on one. */
   readonly instance: string;
+  readonly processes: Processes;
   /** Our mounts are below this directory; processes have no business there. */
   readonly hide: string;
   /** Asked at every `ensure`: deployments bring new images along. */
@@ -38,13 +39,17 @@ export type ProcessRuntimeOptions = {
 
 /** Opens the runtime and takes over what an earlier daemon left running; starts again what it left and has died. */
 export async function openProcessRuntime(options: ProcessRuntimeOptions): Promise<WorkloadDriver> {
-  const { instance, images, baseEnv, nodePath, node, log } = options;
+  const { instance, processes, images, baseEnv, nodePath, node, log } = options;
   const root = join(options.home, 'workloads');
-  const mounts = await findPrivateMounts(baseEnv.PATH ?? '', { userNamespaces: false, hide: options.hide });
+  const mounts = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, {
+    userNamespaces: false,
+    hide: options.hide,
+  });
   const workloads = new Map<string, Workload>();
   const listeners = new Set<(id: string) => void>();
   const house: House = {
     instance,
+    processes,
     baseEnv,
     nodePath,
     mounts: 'why' in mounts ? undefined : mounts,
@@ -75,21 +80,20 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
 
     async ensure(id, spec) {
       const workload = workloads.get(id) ?? (await open(id));
-      workload.apply(spec.owner, planWorkload(spec, images(), node));
+      workload.apply(spec.owner, planWorkload(spec, images(), node), spec.wish);
       return await workload.seen();
     },
 
     async remove(id) {
       await workloads.get(id)?.stop();
-      await endLeftovers(id);
+      await killAll(workloadPart(id));
       await rm(folderOf(id), { recursive: true, force: true });
       if (workloads.delete(id)) house.changed(id);
     },
 
     async list() {
-      const parts = (await findLabelled(instance)).map(({ part }) => part.split('/'));
-      const running = parts.filter(([kind]) => kind === 'workload').map(([, name]) => name!);
-      return [...new Set([...(await folders()), ...running])].map(pathId);
+      const running = processes.list(ALL_WORKLOADS).map(part => part.split('/')[1]!);
+      return [...new Set([...(await folders()), ...running].map(pathId).filter(id => id !== undefined))];
     },
 
     onChange(listener) {
@@ -105,20 +109,17 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       clearInterval(rotation);
       await Promise.all([...workloads.values()].map(workload => workload.stop()));
       workloads.clear();
-      await killPart(instance, ALL_WORKLOADS); // what was being removed, or has lost its state, when a daemon died
+      await killAll(ALL_WORKLOADS); // what was being removed, or has lost its state, when a daemon died
     },
   };
 
   async function takeOver(): Promise<void> {
-    const labelled = await findLabelled(instance);
     for (const name of await folders()) {
-      const state = readState(join(root, name));
-      if (!state?.wanted) continue;
-      const id = pathId(name);
+      const [id, state] = [pathId(name), readState(join(root, name))];
+      if (id === undefined || !state?.wanted) continue;
       const planned = new Set(state.plan.processes.map(process => processPart(id, process)));
-      for (const { part } of labelled)
-        if (part.startsWith(`${workloadPart(id)}/`) && !planned.has(part)) await killPart(instance, part);
-      start(id, recordsOf(id, state, labelled)).apply(state.owner, state.plan);
+      for (const part of processes.list(workloadPart(id))) if (!planned.has(part)) await processes.kill(part);
+      start(id, state.processes).apply(state.owner, state.plan);
     }
   }
 
@@ -126,7 +127,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
   async function open(id: string): Promise<Workload> {
     const records: Record<string, ProcessRecord> = {};
     if (await exists(folderOf(id))) {
-      await endLeftovers(id);
+      await killAll(workloadPart(id));
       for (const [key, { ports }] of Object.entries(readState(folderOf(id))?.processes ?? {}))
         records[key] = { ports, restarts: 0 };
     }
@@ -139,11 +140,9 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     return workload;
   }
 
-  /** Processes of `id` that nobody supervises. */
-  async function endLeftovers(id: string): Promise<void> {
-    for (const { leader } of Object.values(readState(folderOf(id))?.processes ?? {}))
-      if (leader !== undefined) await endGroup(leader, { graceMs: GRACE_MS });
-    await killPart(instance, workloadPart(id));
+  /** Processes that nobody supervises. */
+  async function killAll(name: string): Promise<void> {
+    await Promise.all(processes.list(name).map(processes.kill));
   }
 
   async function folders(): Promise<string[]> {
@@ -159,25 +158,6 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
 // --- internal -----------------------------------------------------------------------------------
 
 const ROTATE_EVERY_MS = 1_000;
-const GRACE_MS = 3_000;
-
-/**
- * The records with the process that is really there: the one on record, or, when the daemon died between a
- * start and its record, the one that bears the label.
- */
-function recordsOf(
-  id: string,
-  state: WorkloadState,
-  labelled: readonly Labelled[],
-): Record<string, ProcessRecord> {
-  const records: Record<string, ProcessRecord> = { ...state.processes };
-  for (const plan of state.plan.processes) {
-    const record = records[processKey(plan)];
-    const leader = record?.leader ?? findLeader(labelled, processPart(id, plan));
-    if (record !== undefined && leader !== undefined) records[processKey(plan)] = { ...record, leader };
-  }
-  return records;
-}
 
 /** What is seen of a folder that no workload lives in any more, or not yet again. */
 function leftover(state: WorkloadState | undefined): WorkloadSeen {
@@ -195,7 +175,6 @@ function leftover(state: WorkloadState | undefined): WorkloadSeen {
 
 function capabilitiesOf(mounts: Awaited<ReturnType<typeof findPrivateMounts>>): readonly Capability[] {
   const named = !('why' in mounts);
-  const linux = process.platform === 'linux';
   return [
     { name: 'workload/process', ok: true, detail: 'containers run as local processes' },
     {
@@ -204,13 +183,6 @@ function capabilitiesOf(mounts: Awaited<ReturnType<typeof findPrivateMounts>>): 
       detail: named
         ? 'each process has an /etc/hosts of its own'
         : `names like users-service.demo.svc do not resolve (${mounts.why}); use $USERS_SERVICE_SERVICE_HOST and _PORT`,
-    },
-    {
-      name: 'workload/labels',
-      ok: linux,
-      detail: linux
-        ? 'processes are found again by their environment'
-        : `environments cannot be read on ${process.platform}`,
     },
   ];
 }

@@ -1,7 +1,6 @@
 /** What one workload's folder says about it, so that the next daemon can go on. Holds secrets: mode 0600. */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ProcessId } from '../../lib/process.ts';
 import type { WorkloadPlan } from './plan.ts';
 
 export type ProcessRecord = {
@@ -10,8 +9,8 @@ export type ProcessRecord = {
   restarts: number;
   /** `processHash` of the plan that the process was started by, or may go on under. */
   fits?: string;
-  /** Absent while there is no process, and for the instant between its start and the next write. */
-  leader?: ProcessId;
+  /** Size of the log when the process was started, in bytes: what comes later is its own. */
+  logStart?: number;
 };
 
 export type WorkloadState = {
@@ -25,7 +24,7 @@ export type WorkloadState = {
 };
 
 /** Raised whenever the shape changes: an older daemon's state is then not read, and its processes are replaced. */
-const STATE_VERSION = 1;
+const STATE_VERSION = 2;
 
 export const processKey = (process: { readonly container: string; readonly replica: number }): string =>
   `${process.container}.${process.replica}`;

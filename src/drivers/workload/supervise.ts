@@ -3,12 +3,13 @@
  * whole life is one loop, so there is never a second copy.
  */
 import { once } from 'node:events';
-import { endGroup, isAlive } from '../../lib/process.ts';
+import { statSync } from 'node:fs';
+import { isAlive } from '../../lib/process.ts';
 import { delay } from '../../lib/wait.ts';
-import { findPart, killPart } from '../labels.ts';
+import type { Running } from '../processes/contract.ts';
 import { type Health, watchHealth } from './health.ts';
 import type { House } from './house.ts';
-import { adopt, environmentOf, launch, type Place, type Running, StartProblem } from './launch.ts';
+import { environmentOf, launch, type Place, problemOf, StartProblem } from './launch.ts';
 import { type Problem, type ProcessPlan, processHash, sameProcess, withPorts } from './plan.ts';
 import { checkProbe } from './probe.ts';
 import type { ProcessRecord } from './state-file.ts';
@@ -17,6 +18,8 @@ export type Supervised = {
   health(): Health;
   /** Another plan replaces the process, and ends a pause at once; the same one does nothing; none ends it. */
   change(plan: ProcessPlan | undefined): void;
+  /** Ends a pause after a failure; what was seen of that is forgotten. */
+  tryNow(): void;
   /** Returns when no process is left. */
   stop(): Promise<void>;
 };
@@ -40,20 +43,24 @@ export function supervise(first: ProcessPlan, record: ProcessRecord, keeper: Kee
   let turn = new AbortController(); // ends when the plan changes
   let plan: ProcessPlan | undefined = first;
   let health = starting;
+  let next = starting; // what is reported when the turn has ended
+  let pausing = false;
 
   const done = Promise.resolve().then(keepRunning); // later, when the keeper knows us
 
   return {
     health: () => health,
-    change(next) {
-      const same = plan === undefined ? next === undefined : next !== undefined && sameProcess(plan, next);
-      plan = next;
+    change(to) {
+      const same = plan === undefined ? to === undefined : to !== undefined && sameProcess(plan, to);
+      plan = to;
       if (same) {
-        if (next !== undefined) record.fits = processHash(next);
+        if (to !== undefined) record.fits = processHash(to);
         return;
       }
-      health = replaced; // at once: what still runs is not what was asked for
-      turn.abort();
+      begin(replaced); // at once: what still runs is not what was asked for
+    },
+    tryNow() {
+      if (pausing) begin(starting);
     },
     async stop() {
       stopped.abort();
@@ -71,17 +78,20 @@ export function supervise(first: ProcessPlan, record: ProcessRecord, keeper: Kee
       try {
         const problem = await oneLife(plan, signal).catch(error => {
           if (signal.aborted) throw error;
-          return problemOf(error);
+          return problemOfError(error);
         });
         pauseMs = restartPause(pauseMs, performance.now() - since);
         const message = `${problem.message}; starts again after ${pauseMs / 1000} s`;
         report({ ready: false, reason: problem.reason, message });
+        pausing = true;
         await delay(pauseMs, signal);
       } catch (error) {
         if (!signal.aborted) throw error;
         pauseMs = undefined;
         turn = new AbortController();
-        report(replaced);
+        report(next);
+      } finally {
+        pausing = false;
       }
     }
   }
@@ -110,30 +120,23 @@ export function supervise(first: ProcessPlan, record: ProcessRecord, keeper: Kee
 
   async function startOrAdopt(current: ProcessPlan, signal: AbortSignal): Promise<Running> {
     const fits = processHash(current);
-    if (record.leader !== undefined) {
-      if (record.fits === fits && isAlive(record.leader)) return adopt(record.leader, signal);
-      await endProcess();
-    }
+    const before = house.processes.find(place.part);
+    if (before !== undefined && record.fits === fits) return before;
+    await endProcess();
     record.fits = fits;
-    const before = record.ports;
+    const earlier = record.ports;
     record.ports = {};
-    for (const port of current.containerPorts) record.ports[port] = await house.ports.choose(before[port]);
-    for (const port of Object.values(before))
+    for (const port of current.containerPorts) record.ports[port] = await house.ports.choose(earlier[port]);
+    for (const port of Object.values(earlier))
       if (!Object.values(record.ports).includes(port)) house.ports.release(port);
-    keeper.save(); // first, because a process that is not on record is found by its label, its ports are not
+    record.logStart = sizeOf(place.logFile);
+    keeper.save(); // first, because its ports are on record nowhere else
     keeper.changed(); // others may wait for the ports
-    const running = await launch(withPorts(current, record.ports), place, house, signal);
-    record.leader = running.leader;
-    keeper.save();
-    return running;
+    return await launch(withPorts(current, record.ports), place, house, signal);
   }
 
-  async function ownEnd({ ended }: Running, { container }: ProcessPlan): Promise<Problem> {
-    const { how, completed } = await ended;
-    return {
-      reason: completed ? 'Completed' : 'CrashLoopBackOff',
-      message: `container "${container}" ended: ${how}`,
-    };
+  async function ownEnd({ ended }: Running, current: ProcessPlan): Promise<Problem> {
+    return problemOf(current, await ended);
   }
 
   async function badHealth({ leader }: Running, current: ProcessPlan, signal: AbortSignal): Promise<Problem> {
@@ -145,8 +148,8 @@ export function supervise(first: ProcessPlan, record: ProcessRecord, keeper: Kee
     };
     const why = await watchHealth(current.probes, {
       signal,
-      report: next => {
-        if (!signal.aborted) report(next);
+      report: now => {
+        if (!signal.aborted) report(now);
       },
       // An answer counts only while the process lives: somebody else may have taken its port.
       check: async probe =>
@@ -155,22 +158,27 @@ export function supervise(first: ProcessPlan, record: ProcessRecord, keeper: Kee
     return { reason: 'CrashLoopBackOff', message: `container "${current.container}": ${why}` };
   }
 
-  function problemOf(error: unknown): Problem {
+  function problemOfError(error: unknown): Problem {
     if (error instanceof StartProblem) return error.problem;
     house.log.error({ part: place.part, err: error }, 'cannot keep process');
     return { reason: 'StartFailed', message: (error as Error).message };
   }
 
-  /** Ends the leader and its group, and whoever left the group but still bears the label. */
+  /** All that it has started ends with it. */
   async function endProcess(): Promise<void> {
-    const family = await findPart(house.instance, place.part);
-    if (record.leader !== undefined) await endGroup(record.leader, { graceMs: GRACE_MS });
-    await killPart(house.instance, place.part, family);
-    delete record.leader;
+    await house.processes.end(place.part, [['SIGTERM', GRACE_MS]]);
   }
 
-  function report(next: Health): void {
-    health = next;
+  /** Whatever is done now gives way to a new start. */
+  function begin(as: Health): void {
+    record.logStart = sizeOf(place.logFile);
+    next = as;
+    turn.abort();
+    report(as);
+  }
+
+  function report(now: Health): void {
+    health = now;
     keeper.changed();
   }
 }
@@ -190,6 +198,8 @@ const GRACE_MS = 3_000;
 
 const starting: Health = { ready: false, reason: 'Starting', message: 'started' };
 const replaced: Health = { ...starting, message: 'started with a changed specification' };
+
+const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 
 async function idle(signal: AbortSignal): Promise<never> {
   await once(signal, 'abort');

@@ -2,18 +2,18 @@
 import { closeSync, constants, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { rotate, tail } from '../../lib/log-file.ts';
-import { isAlive } from '../../lib/process.ts';
 import type { WorkloadSeen } from '../contract.ts';
 import { pathName } from '../labels.ts';
 import type { Health } from './health.ts';
 import type { House } from './house.ts';
+import type { Place } from './launch.ts';
 import { type ProcessPlan, type WorkloadPlan, workloadHash } from './plan.ts';
 import { type ProcessRecord, processKey, writeState } from './state-file.ts';
 import { type Supervised, supervise } from './supervise.ts';
 
 export type Workload = {
-  /** Starts, replaces and ends processes until they are as planned. Waits for none of it. */
-  apply(owner: string, plan: WorkloadPlan): void;
+  /** Starts, replaces and ends processes until they are as planned. Waits for none of it. @param wish see WorkloadSpec */
+  apply(owner: string, plan: WorkloadPlan, wish?: string): void;
   seen(): Promise<WorkloadSeen>;
   logs(lines: number): Promise<string[]>;
   rotateLogs(): Promise<void>;
@@ -30,21 +30,28 @@ export function openWorkload(
 ): Workload {
   const records = new Map(Object.entries(before));
   const processes = new Map<string, Supervised>();
+  const places = new Map<string, Place>();
   const hostsFile = join(folder, 'hosts');
   let owner = '';
   let wanted = true;
+  let lastWish: string | undefined;
   let plan: WorkloadPlan = { processes: [], hosts: [] };
   let lastTold = '';
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  return { apply, seen, logs, rotateLogs, stop };
+  return { apply, seen, logs: lines => tails(lines), rotateLogs, stop };
 
-  function apply(nextOwner: string, next: WorkloadPlan): void {
+  function apply(nextOwner: string, next: WorkloadPlan, wish?: string): void {
+    const again = wish !== undefined && lastWish !== undefined && wish !== lastWish;
     owner = nextOwner;
+    lastWish = wish;
     plan = next;
     if (house.mounts !== undefined) writeHosts(hostsFile, next.hosts);
     const planned = new Map(next.processes.map(p => [processKey(p), p]));
-    for (const [key, process] of processes) process.change(planned.get(key));
+    for (const [key, process] of processes) {
+      process.change(planned.get(key));
+      if (again) process.tryNow();
+    }
     for (const [key, process] of planned) if (!processes.has(key)) begin(key, process);
     trySave();
     tell();
@@ -54,12 +61,14 @@ export function openWorkload(
     const record = records.get(key) ?? { ports: {}, restarts: 0 };
     records.set(key, record);
     const place = { part: processPart(id, process), logFile: logFile(key), hostsFile };
+    places.set(key, place);
     processes.set(key, supervise(process, record, { place, house, save, changed: tell }));
   }
 
   async function seen(): Promise<WorkloadSeen> {
-    const hash = workloadHash(plan);
-    return { owner, specHash: hash, ...summary(), ports: ports(), log: await logs(LINES_IN_STATUS) };
+    // Nothing of an earlier life: what a process said before its cause was mended would mislead.
+    const log = await tails(LINES_IN_STATUS, key => records.get(key)?.logStart ?? 0);
+    return { owner, specHash: workloadHash(plan), ...summary(), ports: ports(), log };
   }
 
   function ports(): WorkloadSeen['ports'] {
@@ -85,17 +94,18 @@ export function openWorkload(
 
   function healthOf(key: string): Health {
     const health = processes.get(key)!.health();
-    const { leader } = records.get(key)!;
-    if (!health.ready || (leader !== undefined && isAlive(leader))) return health;
+    if (!health.ready || house.processes.find(places.get(key)!.part) !== undefined) return health;
     return { ready: false, reason: 'CrashLoopBackOff', message: 'it has just ended' };
   }
 
-  async function logs(lines: number): Promise<string[]> {
+  async function tails(lines: number, from?: (key: string) => number): Promise<string[]> {
     const keys = plan.processes.map(processKey);
-    if (keys.length === 1) return tail(logFile(keys[0]!), lines);
+    if (keys.length === 1) return await tail(logFile(keys[0]!), lines, from?.(keys[0]!));
     const each = Math.ceil(lines / keys.length);
-    const tails = keys.map(async key => (await tail(logFile(key), each)).map(line => `[${key}] ${line}`));
-    return (await Promise.all(tails)).flat();
+    const all = keys.map(async key =>
+      (await tail(logFile(key), each, from?.(key))).map(line => `[${key}] ${line}`),
+    );
+    return (await Promise.all(all)).flat();
   }
 
   async function rotateLogs(): Promise<void> {
@@ -134,7 +144,7 @@ export function openWorkload(
   }
 }
 
-/** Where the labels of all processes of all workloads begin, those of one workload, and the whole label of one. */
+/** Names of parts: where those of all workloads begin, those of one workload, and one process of it. */
 export const ALL_WORKLOADS = 'workload';
 export const workloadPart = (id: string): string => `${ALL_WORKLOADS}/${pathName(id)}`;
 export const processPart = (id: string, { container, replica }: ProcessPlan): string =>

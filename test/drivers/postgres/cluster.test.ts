@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { chmod, chown, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { findPart } from '../../../src/drivers/labels.ts';
 import { adopt } from '../../../src/drivers/postgres/cluster.ts';
 import { openServers } from '../../../src/drivers/postgres/server.ts';
 import { until } from '../../../src/lib/wait.ts';
@@ -57,7 +56,10 @@ it('says why no cluster could be made, and leaves no secret behind', async () =>
     message: /taken: directory ".*taken" exists but is not empty$/,
     output: /hint: If you want to create/,
   });
-  assert.deepEqual(await readdir(place.home), ['taken']);
+  assert.deepEqual(
+    (await readdir(place.home)).filter(name => name !== 'processes'),
+    ['taken'],
+  );
 });
 
 it('ends what an initdb of a process that died still does', async () => {
@@ -67,12 +69,13 @@ it('ends what an initdb of a process that died still does', async () => {
   await mkdir(dataDir, { mode: 0o700 });
   await chown(dataDir, place.user.uid, place.user.gid);
   const making = s.servers.initialise(dataDir, testCtx()).catch((error: unknown) => error);
-  const running = () => findPart(s.options.instance, 'initdb');
-  await until(async () => ((await running()).length > 0 ? true : undefined), {
+  const { processes } = s.options;
+  const running = () => processes.list('initdb');
+  await until(() => (running().some(part => processes.find(part)) ? true : undefined), {
     what: 'initdb runs',
     deadlineMs: 5_000,
   });
   await openServers(s.options);
-  assert.deepEqual(await running(), []);
+  assert.deepEqual(running(), []);
   assert.match(String(await making), /killed by SIGKILL/);
 });

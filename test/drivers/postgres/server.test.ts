@@ -16,6 +16,7 @@ import {
   testPlace,
   testServers,
 } from '../../support/postgres.ts';
+import { testProcesses } from '../../support/processes.ts';
 
 describe('PostgreSQL servers', () => {
   let place: TestPlace;
@@ -90,17 +91,64 @@ describe('PostgreSQL servers', () => {
 
   it('outlives the daemon that started it', async () => {
     await s.servers.remove('b1', ctx());
-    const child = exec(
-      process.execPath,
-      [join(import.meta.dirname, '../../support/start-and-die.ts'), 'b1', dataDir],
-      {
-        env: { OPTIONS: JSON.stringify(s.options) },
-      },
-    );
+    const home = join(place.home, 'of-a-daemon-that-dies');
+    await mkdir(home);
+    const { processes: _, ...options } = { ...s.options, home, instance: home };
+    const starter = join(import.meta.dirname, '../../support/start-and-die.ts');
+    const child = exec(process.execPath, [starter, 'b1', dataDir], {
+      env: { PATH: process.env.PATH, OPTIONS: JSON.stringify(options) },
+    });
     await assert.rejects(child, (error: ExecError) => error.signalName === 'SIGKILL');
-    const left = await s.servers.observe('b1', ctx());
-    assert.ok(left !== undefined);
-    assert.equal((await ensure()).pid, left.pid);
+    const processes = await testProcesses(home);
+    const later = await openServers({ ...options, processes });
+    try {
+      const left = await later.observe('b1', ctx());
+      assert.ok(left !== undefined);
+      assert.equal((await later.ensure('b1', { dataDir, name: 'feature-x' }, ctx())).pid, left.pid);
+      await later.remove('b1', ctx());
+      assert.equal(identify(left.pid), undefined);
+    } finally {
+      await processes.close();
+    }
+  });
+
+  it('does not touch a server that somebody else runs on the data directory', async () => {
+    const { pid } = await ensure();
+    const home = join(place.home, 'of-a-stranger');
+    await mkdir(home);
+    await using stranger = await testServers({ ...place, home, runtimeDir: home });
+    await assert.rejects(stranger.servers.ensure('b1', { dataDir, name: 'x' }, ctx()), {
+      code: 'postgres/start-failed',
+      message: /lock file "postmaster.pid" already exists/,
+    });
+    await stranger.servers.remove('b1', ctx());
+    assert.equal((await s.servers.observe('b1', ctx()))?.pid, pid);
+  });
+
+  it('has a process before it has data, when it is told that a branch is coming', async () => {
+    await s.servers.remove('b1', ctx());
+    s.servers.prepare!('b1', { name: 'feature-x' });
+    const part = 'postgres/b1';
+    const held = await until(async () => (await s.options.processes.members(part))[0], {
+      what: 'it is there',
+      deadlineMs: 5_000,
+    });
+    assert.equal(await s.servers.observe('b1', ctx()), undefined);
+    assert.equal((await ensure()).pid, held);
+    s.servers.prepare!('b1', { name: 'feature-x' });
+    assert.equal((await ensure()).pid, held, 'what runs is left alone');
+
+    await s.servers.remove('b1', ctx());
+    s.servers.prepare!('b1', { name: 'another' });
+    await ensure();
+    assert.deepEqual(await sql(`SELECT current_setting('offshoot.branch_name') AS name`), [
+      { name: 'feature-x' },
+    ]);
+
+    await s.servers.remove('b1', ctx());
+    s.servers.prepare!('b1', { name: 'never' });
+    await s.servers.remove('b1', ctx());
+    assert.deepEqual(s.options.processes.list('postgres'), []);
   });
 
   it('is not misled by the pid of a dead server that somebody else has now', async () => {

@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
 import type { WorkloadDriver, WorkloadSeen } from '../../../src/drivers/contract.ts';
-import { findByEnv, identify, isAlive, type ProcessId } from '../../../src/lib/process.ts';
+import { identify, isAlive, type ProcessId } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
+import { labelled } from '../../support/labelled.ts';
 import { tempDir } from '../../support/temp.ts';
 import { ask, ctx, openTestRuntime, portOf, specOf, untilReady, untilSeen } from '../../support/workload.ts';
 
@@ -19,7 +20,7 @@ type Orphan = AsyncDisposable & {
   readonly process: ProcessId;
   /** A second daemon on the same home; closed at the end. */
   open(): Promise<WorkloadDriver>;
-  /** Processes that bear the workload's label. */
+  /** Processes that bear the labels of this home. */
   copies(): Promise<ProcessId[]>;
 };
 
@@ -45,7 +46,7 @@ async function orphan(): Promise<Orphan> {
     stateFile: join(home, 'workloads', 'web', 'state.json'),
     seen,
     process: process_,
-    copies: () => findByEnv('OFFSHOOT_PART', 'workload/web/main/0').then(all => inHome(all, home)),
+    copies: async () => (await labelled(home)).map(({ pid, startTime }) => ({ pid, startTime })),
     async open() {
       const driver = await openTestRuntime(home);
       owned.defer(() => driver.close());
@@ -53,11 +54,6 @@ async function orphan(): Promise<Orphan> {
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-async function inHome(processes: readonly ProcessId[], home: string): Promise<ProcessId[]> {
-  const here = new Set((await findByEnv('OFFSHOOT_INSTANCE', home)).map(p => p.pid));
-  return processes.filter(p => here.has(p.pid));
 }
 
 describe('take-over', { concurrency: true }, () => {
@@ -84,14 +80,14 @@ describe('take-over', { concurrency: true }, () => {
     assert.deepEqual(await full.copies(), []);
   });
 
-  it('finds it by its label when the daemon died before it could write the pid', async () => {
+  it('ends a process that runs under no plan any more', async () => {
     await using o = await orphan();
     const state = JSON.parse(await readFile(o.stateFile, 'utf8'));
-    assert.deepEqual(state.processes['main.0'].leader, o.process);
-    delete state.processes['main.0'].leader;
+    state.plan.processes = [];
     await writeFile(o.stateFile, JSON.stringify(state));
-    const seen = await untilReady(await o.open(), 'web');
-    assert.equal(await ask(portOf(seen), '/pid'), o.process.pid);
+    const driver = await o.open();
+    assert.equal((await driver.observe('web', ctx()))!.reason, 'ScaledToZero');
+    assert.deepEqual(await o.copies(), []);
   });
 
   it('starts anew what died while no daemon was there', async () => {

@@ -1,0 +1,325 @@
+/**
+ * All that we start, and the only way to start what may outlive us: each part is on record before it runs, in a control
+ * group of its own where the machine allows, and is ended by what is known of it. Nothing is ever looked for in the
+ * table of the machine's processes, and what processes say of themselves, in their environment, decides nothing.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { dirname, join } from 'node:path';
+import {
+  enter,
+  findGroups,
+  type Group,
+  groupsOf,
+  isPopulated,
+  killMembers,
+  memoryKills,
+  removeGroup,
+} from '../../lib/cgroups.ts';
+import { ExecError, type ExecResult, resultOf } from '../../lib/exec.ts';
+import { findShells, HeldVariableError, hold } from '../../lib/held.ts';
+import type { Log } from '../../lib/log.ts';
+import { identify, isAlive, signal } from '../../lib/process.ts';
+import { DeadlineError, until } from '../../lib/wait.ts';
+import { capabilitiesOf } from './capabilities.ts';
+import type {
+  EndOptions,
+  Exit,
+  HeldPart,
+  Notes,
+  Processes,
+  Program,
+  Running,
+  RunOptions,
+  RunProgram,
+  Stage,
+} from './contract.ts';
+import { watchEnds } from './ends.ts';
+import { type Members, membersOfGroup, membersOfLeader } from './members.ts';
+import { keyOf, readRecords, removeRecord, writeRecord } from './record.ts';
+
+export type ProcessesOptions = {
+  /** The data directory; ours is `processes` in it. At most one registry may be open on it. */
+  readonly home: string;
+  /** Differs between data directories, is the same for all daemons on one. */
+  readonly instance: string;
+  /** Where to look for shells, as in `PATH`. */
+  readonly path: string;
+  /** Directory of a control group that we may use; default: see `findGroups`. */
+  readonly cgroup?: string | undefined;
+  readonly log: Log;
+};
+
+/** Opens the registry, and takes over what an earlier daemon has left running. */
+export async function openProcesses(options: ProcessesOptions): Promise<Processes> {
+  const { home, instance, path, cgroup, log } = options;
+  const folder = join(home, 'processes');
+  const uid = process.getuid?.() ?? 0;
+  const [shells, found] = await Promise.all([findShells(path), findGroups(groupName(instance), cgroup, uid)]);
+  const groups = 'why' in found ? undefined : found;
+  const parts = new Map<string, Part>();
+  const ends = watchEnds();
+  const homes = await takeOver();
+
+  return {
+    shells,
+    grouped: groups !== undefined,
+    keeps: groups?.keeps ?? [],
+    hold: holdPart,
+    run,
+    runIn,
+    succeed,
+    end,
+    kill,
+
+    async start(part, program) {
+      return (await holdPart(part, program)).go();
+    },
+
+    find(part) {
+      const known = parts.get(part);
+      return known?.recorded && isAlive(known.leader) ? known : undefined;
+    },
+
+    list: name => [...parts.keys()].filter(part => part === name || part.startsWith(`${name}/`)),
+
+    async members(part) {
+      return (await parts.get(part)?.members.pids()) ?? [];
+    },
+
+    note(part, notes) {
+      const known = parts.get(part);
+      if (known === undefined) return;
+      known.notes = { ...known.notes, ...notes };
+      if (known.recorded) save(part, known);
+    },
+
+    notes: part => parts.get(part)?.notes ?? {},
+    capabilities: () => capabilitiesOf(found),
+    leave: ends.close,
+
+    async close() {
+      await Promise.all([...parts.keys()].map(kill));
+      ends.close();
+      for (const dir of homes) await removeGroup({ dirs: [dir] });
+    },
+  };
+
+  async function holdPart(
+    part: string,
+    program: Program,
+  ): Promise<HeldPart & { readonly child: ChildProcess }> {
+    await kill(part);
+    const held = await hold(program, shells);
+    const { id: leader, child } = held;
+    const { promise: ended, resolve } = Promise.withResolvers<Exit>();
+    const known: Part = {
+      leader,
+      ended,
+      uid: program.uid ?? uid,
+      members: membersOfLeader(leader),
+      notes: {},
+      recorded: false,
+    };
+    parts.set(part, known);
+    child.once('exit', (code, signalName) => {
+      known.members.leaderEnded();
+      const how = { ...(code !== null && { code }), ...(signalName !== null && { signal: signalName }) };
+      void exitOf(known.group, how).then(resolve);
+    });
+    await giveGroup(part, known, program); // while it does what it has to do before it waits
+    return {
+      leader,
+      child,
+      go(more, notes) {
+        known.notes = notes ?? {};
+        save(part, known);
+        known.recorded = true;
+        held.go(more);
+        return known;
+      },
+      async drop() {
+        held.drop();
+        await kill(part);
+      },
+    };
+  }
+
+  /** Without a group it can be started still, which is better than not at all. */
+  async function giveGroup(part: string, known: Part, { limits }: Program): Promise<void> {
+    if (groups === undefined) return;
+    const group = await groups.make(keyOf(part), limits).catch(without(part));
+    if (group === undefined) return;
+    known.group = group;
+    known.members = membersOfGroup(group);
+    await enter(group, known.leader.pid).catch(async err => {
+      if ((err as NodeJS.ErrnoException).code === 'ESRCH') return; // it has ended already
+      without(part)(err);
+      if (await isPopulated(group)) return; // its limits are missing, all else is there
+      delete known.group;
+      known.members = membersOfLeader(known.leader);
+      await removeGroup(group).catch(() => {});
+    });
+  }
+
+  function without(part: string): (err: unknown) => undefined {
+    return err => void log.warn({ part, err }, 'a process starts without a control group');
+  }
+
+  function save(part: string, { leader, group, notes, uid: runsAs }: Part): void {
+    writeRecord(folder, { part, leader, uid: runsAs, ...(group && { group }), notes });
+  }
+
+  async function run(part: string, program: RunProgram, options: RunOptions = {}): Promise<ExecResult> {
+    options.signal?.throwIfAborted();
+    const held = await holdPart(part, { ...program, stdout: 'pipe', stderr: 'pipe' }).catch(
+      asExecError(program),
+    );
+    const killed = () => void kill(part).catch(err => log.warn({ part, err }, 'a program is left running'));
+    try {
+      const result = resultOf(held.child, program.argv, options, killed);
+      held.go();
+      return await result;
+    } finally {
+      await kill(part);
+    }
+  }
+
+  async function runIn(part: string, program: RunProgram, options: RunOptions = {}): Promise<ExecResult> {
+    options.signal?.throwIfAborted();
+    const { child, id, go, drop } = await hold({ ...program, stdout: 'pipe', stderr: 'pipe' }, shells).catch(
+      asExecError(program),
+    );
+    const result = resultOf(child, program.argv, options, () => void signal(id, 'SIGKILL', 'group'));
+    try {
+      const group = parts.get(part)?.group;
+      if (group !== undefined) await enter(group, id.pid);
+      go();
+    } catch {
+      drop(); // the part has ended meanwhile
+    }
+    return await result;
+  }
+
+  async function succeed(part: string, pid: number): Promise<Running | undefined> {
+    const [known, leader] = [parts.get(part), identify(pid)];
+    if (known === undefined || leader === undefined || !(await known.members.pids()).includes(pid))
+      return undefined;
+    const next = adopted(part, { ...known, leader });
+    save(part, next);
+    return next;
+  }
+
+  async function end(part: string, stages: readonly Stage[], options: EndOptions = {}): Promise<boolean> {
+    const known = parts.get(part);
+    if (known === undefined) return true;
+    const inOrder = await askToEnd(known, stages, options);
+    await killKnown(part, known);
+    return inOrder;
+  }
+
+  async function kill(part: string): Promise<void> {
+    const known = parts.get(part);
+    if (known !== undefined) await killKnown(part, known);
+  }
+
+  /** Of two who want the same, the second waits for the first: by then there may be a new part of that name. */
+  async function killKnown(part: string, known: Part): Promise<void> {
+    known.dying ??= known.members.kill().then(() => {
+      if (parts.get(part) !== known) return;
+      ends.forget(part);
+      removeRecord(folder, part);
+      parts.delete(part);
+    });
+    try {
+      await known.dying;
+    } catch (error) {
+      delete known.dying; // it may be tried again
+      throw error;
+    }
+  }
+
+  /** A part that goes on without us being told of its end. */
+  function adopted(part: string, of: Pick<Part, 'leader' | 'group' | 'uid' | 'notes'>): Part {
+    const { leader, group } = of;
+    const { promise: ended, resolve } = Promise.withResolvers<Exit>();
+    const members = group === undefined ? membersOfLeader(leader) : membersOfGroup(group);
+    const known = { ...of, ended, members, recorded: true };
+    parts.set(part, known);
+    ends.watch(part, leader, group, () => void exitOf(group, {}).then(resolve));
+    return known;
+  }
+
+  /** @returns the directories that groups of ours are or were made in */
+  async function takeOver(): Promise<ReadonlySet<string>> {
+    const all = new Set(groups?.homes);
+    for (const { part, leader, uid: runsAs, group, notes = {} } of readRecords(folder)) {
+      for (const dir of group?.dirs ?? []) all.add(dirname(dir));
+      adopted(part, { leader, uid: runsAs, notes, ...(group && { group }) });
+    }
+    const known = new Set([...parts.values()].flatMap(({ group }) => group?.dirs ?? []));
+    for (const dir of all) {
+      const left = (await groupsOf(dir)).map(key => join(dir, key)).filter(path => !known.has(path));
+      await Promise.all(left.map(removeLeft));
+    }
+    return all;
+  }
+
+  /** Of a part that has ended, or of one that was never let go, because the daemon died. */
+  async function removeLeft(dir: string): Promise<void> {
+    const group = { dirs: [dir] };
+    await killMembers(group)
+      .then(() => removeGroup(group))
+      .catch(err => log.warn({ dir, err }, 'a control group is left'));
+  }
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+type Part = Running & {
+  readonly uid: number;
+  group?: Group;
+  members: Members;
+  notes: Notes;
+  /** false while it is held. */
+  recorded: boolean;
+  /** While it is being killed. */
+  dying?: Promise<void>;
+};
+
+/** As a file name. Instances are short letters and digits; in tests they are paths. */
+const groupName = (instance: string): string => `offshoot-${instance.replace(/[^A-Za-z0-9.-]+/g, '-')}`;
+
+async function exitOf(group: Group | undefined, how: Omit<Exit, 'outOfMemory'>): Promise<Exit> {
+  return { ...how, outOfMemory: group !== undefined && (await memoryKills(group)) > 0 };
+}
+
+/** @returns whether its leader ended before the last of the times was over */
+async function askToEnd(
+  { leader, members }: Part,
+  stages: readonly Stage[],
+  { to = 'group', signal: abort }: EndOptions,
+): Promise<boolean> {
+  for (const [name, deadlineMs] of stages) {
+    members.remember();
+    if (!signal(leader, name, to)) return true;
+    try {
+      await until(() => (isAlive(leader) ? undefined : true), {
+        what: `process ${leader.pid} ends after ${name}`,
+        deadlineMs,
+        intervalMs: 2,
+        ...(abort && { signal: abort }),
+      });
+      return true;
+    } catch (error) {
+      if (!(error instanceof DeadlineError)) throw error;
+    }
+  }
+  return false;
+}
+
+const asExecError =
+  ({ argv }: RunProgram) =>
+  (cause: unknown): never => {
+    if (cause instanceof HeldVariableError) throw cause;
+    throw new ExecError({ argv, errno: (cause as NodeJS.ErrnoException).code, cause });
+  };

@@ -1,0 +1,176 @@
+/**
+ * Starts a program that waits: it has a pid, so that it can be written down and put where it belongs, but runs
+ * nothing of its own until it is let go; when whoever should let it go is gone, it ends.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { exec } from './exec.ts';
+import type { Bind, PrivateMounts } from './namespaces.ts';
+import { identify, type ProcessId } from './process.ts';
+
+/** What the wrapper needs of the machine. Absolute paths. */
+export type Shells = {
+  /** A POSIX shell; it starts faster than bash, but drops variables whose names it cannot use itself. */
+  readonly sh: string;
+  /** Passes such variables on, as Spring has them (`spring.datasource.url`). */
+  readonly bash?: string;
+  /** env(1), which puts right what a shell has changed. */
+  readonly env?: string;
+  /** Variables that each of the two adds to the environment of what it becomes. */
+  readonly added: { readonly sh: readonly string[]; readonly bash: readonly string[] };
+};
+
+export type HeldProgram = {
+  /** The program as an absolute path, then its arguments. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  readonly uid?: number;
+  readonly gid?: number;
+  /** Where its output goes. Its input is /dev/null. */
+  readonly stdout: number | 'pipe' | 'ignore';
+  readonly stderr: number | 'pipe' | 'ignore';
+  /** Descriptors that it inherits as 3, 4, … */
+  readonly inherit?: readonly number[];
+  readonly mounts?: { readonly how: PrivateMounts; readonly binds: readonly Bind[] };
+};
+
+export type Held = {
+  readonly child: ChildProcess;
+  /** Of the program that it becomes, too: leader of a process group and a session of its own. */
+  readonly id: ProcessId;
+  /** Lets it run. @param more further arguments, each without a line end */
+  go(more?: readonly string[]): void;
+  /** Ends it before it has run. */
+  drop(): void;
+};
+
+/** A variable that the shells of this machine cannot hand over. */
+export class HeldVariableError extends Error {
+  readonly variable: string;
+
+  constructor(variable: string) {
+    super(`the variable "${variable}" needs bash, which is not on the PATH`);
+    this.name = 'HeldVariableError';
+    this.variable = variable;
+  }
+}
+
+/** @param path where to look for bash and env, as in `PATH` */
+export async function findShells(path: string): Promise<Shells> {
+  const sh = '/bin/sh';
+  const { stdout } = await exec(sh, ['-c', FIND, 'sh', FORGET, ...BASH_OPTIONS], { env: { PATH: path } });
+  const said = stdout.split('\n').map(line => line.split(' ', 2) as [string, string?]);
+  const all = (what: string) => said.flatMap(([key, value]) => (key === what && value ? [value] : []));
+  const [[bash], [env]] = [all('bash'), all('env')];
+  return { sh, ...(bash && { bash }), ...(env && { env }), added: { sh: all('sh+'), bash: all('bash+') } };
+}
+
+/**
+ * @throws HeldVariableError; the system's error (with `code`, e.g. ENOENT) when nothing can be started
+ */
+export async function hold(program: HeldProgram, shells: Shells): Promise<Held> {
+  const [file, ...args] = wrapped(program, shells);
+  const { env, cwd, uid, gid, stdout, stderr, inherit = [] } = program;
+  const child = spawn(file!, args, {
+    cwd,
+    env,
+    detached: true,
+    stdio: ['pipe', stdout, stderr, ...inherit],
+    ...(uid !== undefined && { uid }),
+    ...(gid !== undefined && { gid }),
+  });
+  const gate = child.stdin!;
+  if (child.pid === undefined) throw await new Promise<Error>(resolve => child.once('error', resolve));
+  child.on('error', () => {}); // can only be about a signal, and none is sent this way
+  gate.on('error', () => {}); // it has ended already
+  child.unref();
+  return {
+    child,
+    // One that ended already has no start time; it then counts as dead, which it is.
+    id: identify(child.pid) ?? { pid: child.pid, startTime: 'ended' },
+    go(more = []) {
+      if (more.some(argument => argument.includes('\n'))) throw new TypeError('an argument has a line end');
+      gate.end([...more.map(argument => `+${argument}\n`), 'go\n'].join(''));
+    },
+    drop: () => void gate.end(),
+  };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/**
+ * The vector of the wrapper: a shell with a constant script that gets everything as positional arguments, so that
+ * nothing is ever parsed as shell text. It ends in `exec`, and unshare(1) does not fork, so the pid that was spawned
+ * is in the end the program itself.
+ */
+function wrapped({ argv, env, mounts }: HeldProgram, shells: Shells): readonly string[] {
+  const odd = Object.keys(env).find(name => !USABLE.test(name));
+  if (odd !== undefined && shells.bash === undefined) throw new HeldVariableError(odd);
+  const [shell, added] =
+    odd === undefined ? [[shells.sh], shells.added.sh] : [[shells.bash!, ...BASH_OPTIONS], shells.added.bash];
+  const { enter = [], mount = '', umount = '', hide = '' } = mounts?.how ?? {};
+  const pairs = mounts?.binds.flatMap(({ source, target }) => [source, target]) ?? [];
+  const put = putRight(env, added);
+  const repair = put.length === 0 || shells.env === undefined ? [] : [shells.env, ...put];
+  return [...enter, ...shell, '-c', SCRIPT, 'sh', mount, umount, hide, ...pairs, '--', ...repair, ...argv];
+}
+
+/** Names that every shell passes on. */
+const USABLE = /^[A-Za-z_]\w*$/;
+/** Names that shells keep for themselves. Their values are no secrets, they may stand in an argument of env(1). */
+const OF_SHELLS =
+  /^(_|BASH|BASHOPTS|BASHPID|BASH_.*|EUID|IFS|LINENO|OLDPWD|OPTERR|OPTIND|PPID|PS[0-4]|PWD|RANDOM|SECONDS|SHELLOPTS|SHLVL|SRANDOM|UID)$/;
+
+/** Arguments of env(1) that undo what a shell does to an environment. */
+function putRight(env: Readonly<Record<string, string>>, added: readonly string[]): readonly string[] {
+  const superfluous = added.filter(name => !(name in env)).flatMap(name => ['-u', name]);
+  const changed = Object.keys(env).filter(name => OF_SHELLS.test(name));
+  return [...superfluous, ...changed.map(name => `${name}=${env[name]}`)];
+}
+
+/** What shells always add. */
+const FORGET = 'unset PWD OLDPWD _';
+
+// A namespace begins as a copy of the machine's mounts, and where the machine's are private its unmounting does
+// not reach the copy: a file system would stay busy for as long as the program runs. Hence the unmounting first,
+// which an ordinary user may not do.
+// Binds are recursive, because in a user namespace a mount cannot be separated from the mounts below it.
+const SCRIPT = `mount=$1 umount=$2 hide=$3
+shift 3
+if [ -n "$hide" ]; then
+  while read -r _ target _; do
+    case $target in "$hide"/*) "$umount" -l "$target" 2>/dev/null;; esac
+  done < /proc/self/mounts
+fi
+while [ "$1" != -- ]; do
+  "$mount" --rbind "$1" "$2" || exit 125
+  shift 2
+done
+shift
+while IFS= read -r line; do
+  case $line in
+    +*) set -- "$@" "\${line#+}";;
+    go) ${FORGET}; exec "$@" </dev/null;;
+  esac
+done
+exit 125`;
+
+/**
+ * Without its start files: a bash that finds a socket as its input, as ours is, takes itself for one started by rshd
+ * and reads them (bash(1), "Invocation").
+ */
+const BASH_OPTIONS = ['--norc', '--noprofile', '-p'];
+
+// Says where bash and env are, and what each shell adds to an empty environment.
+const FIND = `forget=$1
+shift
+bash=$(command -v bash) env=$(command -v env)
+echo "bash $bash"
+echo "env $env"
+[ -n "$env" ] || exit 0
+added() {
+  "$env" -i "$@" -c "$forget; exec $env" | while IFS= read -r line; do echo "$added \${line%%=*}"; done
+}
+added=sh+; added /bin/sh
+[ -z "$bash" ] || { added=bash+; added "$bash" "$@"; }
+exit 0`;
