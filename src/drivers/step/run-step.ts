@@ -31,7 +31,7 @@ export async function runStep(
   surroundings: StepSurroundings,
   ctx: Ctx,
 ): Promise<StepDone> {
-  const step = id.split('.').at(-1)!; // ids go from the sandbox down to the step
+  const step = stepName(id);
   const located = locateAll(step, spec, folder);
   await writeInputFiles(spec, located);
   const env = environmentOf(spec, folder, surroundings);
@@ -44,6 +44,9 @@ export async function runStep(
   if (exit.code !== 0 || exit.stopped) throw await failureOf(step, exit, folder, secretsOf(spec));
   return { outputs: await readOutputs(step, spec.outputs, path => located.get(path)!) };
 }
+
+/** Ids go from the sandbox down to the step. */
+export const stepName = (id: string): string => id.split('.').at(-1)!;
 
 // --- internal -----------------------------------------------------------------------------------
 

@@ -6,10 +6,11 @@ import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { KeyedLock } from '../../lib/lock.ts';
 import { findPrivateMounts, type PrivateMounts } from '../../lib/namespaces.ts';
-import type { Capability, StepDriver } from '../contract.ts';
+import { OffshootError } from '../../model/errors.ts';
+import type { Capability, Ctx, StepDone, StepDriver, StepSpec } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
 import type { Processes } from '../processes/contract.ts';
-import { runStep } from './run-step.ts';
+import { runStep, stepName } from './run-step.ts';
 import { openStepFolder, removeStepFolder } from './step-folder.ts';
 
 export type StepRunnerOptions = {
@@ -35,9 +36,20 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
   });
   const mounts = 'why' in found ? undefined : found;
 
-  const remove = async (id: string) => {
+  const runs = new Map<string, Run>();
+
+  /** Of a run that was interrupted. */
+  const clear = async (id: string) => {
     await processes.kill(stepPart(id));
     await removeStepFolder(join(root, pathName(id)));
+  };
+
+  const runOnce = async (id: string, spec: StepSpec, ctx: Ctx): Promise<StepDone> => {
+    await clear(id);
+    const keep = [...spec.keep, dirname(nodePath)];
+    await using folder = await openStepFolder(join(root, pathName(id)), spec, keep, mounts);
+    const surroundings = { instance, processes, part: stepPart(id), baseEnv, nodePath };
+    return await runStep(id, spec, folder, surroundings, ctx);
   };
 
   return {
@@ -48,18 +60,27 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
     },
 
     async run(id, spec, ctx) {
-      const once = async () => {
-        await remove(id); // of a run that was interrupted
-        const keep = [...spec.keep, dirname(nodePath)];
-        await using folder = await openStepFolder(join(root, pathName(id)), spec, keep, mounts);
-        const surroundings = { instance, processes, part: stepPart(id), baseEnv, nodePath };
-        return await runStep(id, spec, folder, surroundings, ctx);
-      };
-      return await (mounts === undefined ? sharedTmp.run('/tmp', once) : once());
+      const removal = new AbortController();
+      const aborted = { ...ctx, signal: AbortSignal.any([ctx.signal, removal.signal]) };
+      const once = () => runOnce(id, spec, aborted);
+      const done = mounts === undefined ? sharedTmp.run('/tmp', once) : once();
+      const run = { done, remove: () => removal.abort() };
+      runs.set(id, run);
+      try {
+        return await done;
+      } catch (error) {
+        if (ctx.signal.aborted || !removal.signal.aborted) throw error;
+        throw new OffshootError('step/failed', { step: stepName(id), how: 'its removal' }, { cause: error });
+      } finally {
+        if (runs.get(id) === run) runs.delete(id);
+      }
     },
 
     async remove(id) {
-      await remove(id);
+      const run = runs.get(id);
+      run?.remove();
+      await run?.done.catch(() => {}); // whoever runs it hears of that
+      await clear(id);
     },
 
     async list() {
@@ -71,6 +92,8 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+type Run = { readonly done: Promise<unknown>; remove(): void };
 
 /** One step at a time where all see the same /tmp, since plugins write their outputs to fixed paths there. */
 const sharedTmp = new KeyedLock();

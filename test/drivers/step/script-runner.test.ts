@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -216,8 +216,9 @@ describe('script runner', { concurrency: true }, () => {
     });
     running.catch(() => {});
     const mine = async () => (await s.processes.members(`step/${ID}`)).length;
-    await until(async () => ((await mine()) >= 2 ? true : undefined), {
-      what: 'it sleeps',
+    const output_ = join(s.home, 'steps', ID, 'output.log');
+    await until(() => (existsSync(output_) && readFileSync(output_, 'utf8') === 'begun\n') || undefined, {
+      what: 'it runs',
       deadlineMs: 5_000,
     });
     deadline.abort();
