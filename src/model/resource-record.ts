@@ -38,8 +38,9 @@ export type ResourceRecord = {
     readonly hint?: string;
     readonly output?: readonly string[];
     readonly retry: boolean;
-    /** Of the sandbox, when it failed: a later one is a reason to try again. */
+    /** Of the sandbox, when it failed: later ones are a reason to try again. */
     readonly generation: number;
+    readonly tries?: number;
   };
 };
 

@@ -9,7 +9,7 @@ import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Result } from './scheduler.ts';
 import { reasonOf } from './steps.ts';
-import { baselineId, baselineOwner, servedBy, workloadSpec } from './workload-spec.ts';
+import { baselineId, baselineOwner, servedBy, wishOf, workloadSpec } from './workload-spec.ts';
 
 export type BaselineDeps = {
   readonly store: Store;
@@ -36,11 +36,8 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       return;
     }
     try {
-      const seen = await workloads.ensure(
-        id,
-        workloadSpec(store, baselineOwner, spec, servedBy(store, spec)),
-        ctx,
-      );
+      const more = { ports: servedBy(store, spec), wish: wishOf(object) };
+      const seen = await workloads.ensure(id, workloadSpec(store, baselineOwner, spec, more), ctx);
       await report(object, workloadStatus(seen, object.generation));
     } catch (thrown) {
       ctx.signal.throwIfAborted();

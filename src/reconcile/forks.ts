@@ -10,7 +10,7 @@ import type { Fork, SandboxSpec, SandboxStatus, WorkloadKey } from '../model/san
 import { workloadPorts } from '../model/workload-ports.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { deploymentManifest } from './baseline.ts';
-import { forkId, sandboxOwner, servedBy, workloadSpec } from './workload-spec.ts';
+import { forkId, sandboxOwner, servedBy, wishOf, workloadSpec } from './workload-spec.ts';
 
 export type ForkStatus = SandboxStatus['forks'][number];
 
@@ -132,7 +132,8 @@ export function forkSpec(
     ...servedBy(store, baselineSpec),
     ...endpointPorts(sandbox.spec, fork.forkOf, baselineSpec),
   ]);
-  return workloadSpec(store, sandboxOwner(sandbox.name), deployment, [...ports]);
+  const wish = wishOf(sandbox, baseline);
+  return workloadSpec(store, sandboxOwner(sandbox.name), deployment, { ports: [...ports], wish });
 }
 
 /**

@@ -241,13 +241,18 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
         if (waits === undefined) await write(name, resource.name, r => ({ ...r, phase: 'failed' }));
         return reached(waits);
       };
+      const tries = sandbox.secret.tries ?? 0;
       const { record } = reached();
+      const { failure } = record;
+      const askedAgain =
+        failure !== undefined && (failure.generation < sandbox.generation || (failure.tries ?? 0) < tries);
       const spec = pluginOf(record, resource);
-      if (record.phase === 'undoing') return undone();
-      if (record.phase === 'failed') {
-        const { failure } = record;
-        if (failure !== undefined && !failure.retry && failure.generation >= sandbox.generation)
-          return reached();
+      if (record.phase === 'undoing') {
+        const end = await undone();
+        if (end.waits !== undefined || !askedAgain) return end;
+      }
+      if (record.phase === 'failed' || record.phase === 'undoing') {
+        if (failure !== undefined && !failure.retry && !askedAgain) return reached();
         await write(name, resource.name, r => newResourceRecord(r.plugin));
       } else if (record.phase !== 'creating') return reached();
       try {
@@ -268,6 +273,7 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
             ...(error.output !== undefined && { output: error.output.split('\n').slice(-20) }),
             retry: error.row.retry,
             generation: sandbox.generation,
+            tries,
           },
         }));
         return undone();

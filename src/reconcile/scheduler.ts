@@ -144,7 +144,7 @@ export function createScheduler({ kinds, pauses, log, clock = realClock }: Sched
   const wakeAt = (entry: Entry, at: number): void => {
     if (closed || (entry.alarm !== undefined && entry.alarm.at <= at)) return;
     entry.alarm?.stop();
-    const stop = clock.after(at - clock.now(), () => {
+    const stop = clock.after(Math.max(0, at - clock.now()), () => {
       delete entry.alarm;
       entry.wanted = true;
       arrange(entry);

@@ -33,12 +33,15 @@ export function manifestsOf<K extends ManifestKind>(
   return store.by('manifest/kind', kind).filter(m => m.deletedAt === undefined) as never;
 }
 
-/** @param ports that are sent to although no container declares them */
+/**
+ * @param ports that are sent to although no container declares them
+ * @param wish see `wishOf`
+ */
 export function workloadSpec(
   store: Store,
   owner: string,
   deployment: Deployment,
-  ports: readonly number[],
+  { ports, wish }: { readonly ports: readonly number[]; readonly wish: string },
 ): WorkloadSpec {
   const namespace = namespaceOf(deployment);
   return {
@@ -46,8 +49,13 @@ export function workloadSpec(
     deployment,
     refs: referenced(store, deployment, namespace),
     network: { ...network(store, namespace), ports },
+    wish,
   };
 }
+
+/** Differs whenever somebody has asked again for one of the objects that a workload is made from. */
+export const wishOf = (...objects: readonly Stored<'manifest' | 'sandbox'>[]): string =>
+  objects.map(({ generation, secret }) => `${generation}.${secret?.tries ?? 0}`).join('-');
 
 /** What the Services of the baseline send to a workload of it. */
 export const servedBy = (store: Store, deployment: Deployment): readonly number[] =>

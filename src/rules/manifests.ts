@@ -3,7 +3,9 @@ import { OffshootError } from '../model/errors.ts';
 import type { ImageSpec } from '../model/image.ts';
 import type { Manifest } from '../model/kubernetes.ts';
 import { nameOfManifest } from '../model/manifest-name.ts';
-import type { Kind, Kinds, Store, Stored } from '../store/contract.ts';
+import { hasFailed, triedAgain } from '../model/tries.ts';
+import type { ManifestStatus } from '../model/workload-status.ts';
+import type { Store, Stored } from '../store/contract.ts';
 import { holding } from './locks.ts';
 
 export type AppliedManifest = {
@@ -31,11 +33,10 @@ export function applyManifests(
         throw new OffshootError('manifest/deleting', { kind, name: metadata.name });
     }
     // All at once, so that they share a batch; the images first, which workloads are started with.
-    const writes = [
-      ...Object.entries(images).map(([key, spec]) => put(store, 'image', key, spec)),
-      ...manifests.map((spec, i) => put(store, 'manifest', names[i]!, spec)),
-    ];
-    const written = (await Promise.all(writes)).slice(Object.keys(images).length) as Stored<'manifest'>[];
+    const [written] = await Promise.all([
+      Promise.all(manifests.map((spec, i) => putManifest(store, names[i]!, spec))),
+      ...Object.entries(images).map(([key, spec]) => putImage(store, key, spec)),
+    ]);
     return written.map((object, i) => {
       const generation = before[i]?.generation ?? 0;
       const changed = generation === 0 ? 'created' : 'configured';
@@ -67,12 +68,24 @@ export const manifestLock = (name: string): string => `manifest/${name}`;
 
 // --- internal -----------------------------------------------------------------------------------
 
-async function put<K extends Kind & ('manifest' | 'image')>(
-  store: Store,
-  kind: K,
-  name: string,
-  spec: Kinds[K]['spec'],
-): Promise<Stored<K>> {
-  const changed = await store.modify(kind, name, () => ({ spec }) as never);
-  return changed ?? store.create(kind, name, { spec, status: null, secret: null } as never);
+/** One that has failed is tried again, also with the same text: what was wrong may have been mended elsewhere. */
+async function putManifest(store: Store, name: string, spec: Manifest): Promise<Stored<'manifest'>> {
+  const changed = await store.modify('manifest', name, ({ status, secret }) => {
+    const again = status !== null && hasFailed(status);
+    return {
+      spec,
+      ...(again && { secret: { tries: (secret?.tries ?? 0) + 1 }, status: asTriedAgain(status) }),
+    };
+  });
+  return changed ?? store.create('manifest', name, { spec, status: null, secret: null });
+}
+
+async function putImage(store: Store, name: string, spec: ImageSpec): Promise<Stored<'image'>> {
+  const changed = await store.modify('image', name, () => ({ spec }));
+  return changed ?? store.create('image', name, { spec, status: null, secret: null });
+}
+
+/** Nothing of what the try before has said. */
+function asTriedAgain({ log: _, ...status }: ManifestStatus): ManifestStatus {
+  return { ...status, ready: false, ...triedAgain };
 }

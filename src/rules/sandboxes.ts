@@ -9,7 +9,8 @@ import type { Deployment, Service } from '../model/kubernetes.ts';
 import { manifestGroup, manifestName } from '../model/manifest-name.ts';
 import { similarName } from '../model/names.ts';
 import { newResourceRecord, type ResourceRecord } from '../model/resource-record.ts';
-import type { Sandbox } from '../model/sandbox.ts';
+import type { Sandbox, SandboxStatus } from '../model/sandbox.ts';
+import { hasFailed, triedAgain } from '../model/tries.ts';
 import { workloadPorts } from '../model/workload-ports.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { holding } from './locks.ts';
@@ -42,11 +43,11 @@ export function applySandbox(store: Store, { name, spec }: Sandbox): Promise<App
       checkChange(found, spec);
       const resources = recordsFor(store, spec, found);
       const { secret, status } = found;
-      const again = status?.failed === true;
+      const again = status !== null && hasFailed(status);
       return {
         spec,
         secret: { ...secret, resources, ...(again && { tries: (secret.tries ?? 0) + 1 }) },
-        ...(again && { status: { ...status, failed: false, reason: 'InProgress', message: 'tried again' } }),
+        ...(again && { status: asTriedAgain(status) }),
       };
     }))!;
     return { object, outcome: object.version === before!.version ? 'unchanged' : 'updated' };
@@ -90,13 +91,25 @@ function checkChange(
   if (!same && !failed) throw new OffshootError('sandbox/immutable', { name, path: 'spec.resources' });
 }
 
+/** Nothing of what the try before has said. */
+const asTriedAgain = (status: SandboxStatus): SandboxStatus => ({
+  ...status,
+  ready: false,
+  failed: false,
+  ...triedAgain,
+  conditions: status.conditions.filter(c => c.status === 'True'),
+  forks: status.forks.map(({ log: _, ...fork }) =>
+    fork.ready ? fork : { ...fork, ...triedAgain, restarts: 0 },
+  ),
+});
+
 /** The journal that the resources begin with, or go on with. All references of the document are checked. */
 function recordsFor(
   store: Store,
   spec: Sandbox['spec'],
   before: Stored<'sandbox'> | undefined,
 ): Readonly<Record<string, ResourceRecord>> {
-  const again = before?.status?.failed === true;
+  const again = before !== undefined && before.status !== null && hasFailed(before.status);
   const records: Record<string, ResourceRecord> = {};
   for (const resource of spec.resources ?? []) {
     const kept = before?.secret.resources[resource.name];

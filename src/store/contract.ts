@@ -40,7 +40,12 @@ export type Kinds = {
   /** Name: `bare@version`. */
   plugin: { spec: PluginSpec; status: null; secret: null };
   /** Name: `Kind/namespace/name`. */
-  manifest: { spec: Manifest; status: ManifestStatus | null; secret: null };
+  manifest: {
+    spec: Manifest;
+    status: ManifestStatus | null;
+    /** How often one that had failed was deployed again. */
+    secret: { readonly tries: number } | null;
+  };
   /** How an image runs on this machine. Name: the key in offshoot.yaml. */
   image: { spec: ImageSpec; status: null; secret: null };
   /** API keys. Name: a short id; the key itself is only known as a hash. */

@@ -25,7 +25,7 @@ async function testWorld() {
       ctx,
     );
   const run = (id: string, owner: string) =>
-    world.workloads.ensure(id, workloadSpec(store, owner, deployment('users'), []), ctx);
+    world.workloads.ensure(id, workloadSpec(store, owner, deployment('users'), { ports: [], wish: '' }), ctx);
   const server = async (id: string) =>
     world.servers.ensure(id, { dataDir: (await volume(id)).dataDir, name: id }, ctx);
   await server(main.name);

@@ -404,6 +404,40 @@ describe('what cannot be made', () => {
   });
 });
 
+describe('asking again for what failed', () => {
+  const broken = { ready: false, reason: 'CrashLoopBackOff', restarts: 4 };
+
+  it('starts it at once: a workload by a deploy, a fork by it and by an apply', async () => {
+    await using l = await testLoop(3_600_000);
+    await deploy(l.store, deployment('users'));
+    await applied(l.store, 'sb', { forks: [fork('users')] });
+    await l.sandboxReady('sb');
+    for (const id of [usersBase, usersFork]) l.become(id, broken);
+    await l.manifestSays('Deployment/demo/users', 'CrashLoopBackOff');
+    assert.equal((await l.sandboxSays('sb', 'CrashLoopBackOff')).failed, true);
+    await deploy(l.store, deployment('users'));
+    await l.manifestSays('Deployment/demo/users', 'Running');
+    await l.sandboxReady('sb');
+    l.become(usersFork, broken);
+    await l.sandboxSays('sb', 'CrashLoopBackOff');
+    await applied(l.store, 'sb', { forks: [fork('users')] });
+    await l.sandboxReady('sb');
+    assert.equal(l.workloadsOf.get(usersFork)?.starts, 3);
+    assert.equal(l.workloadsOf.get(usersBase)?.starts, 2);
+  });
+
+  it('does not wait for the end of a pause', async () => {
+    await using l = await testLoop(3_600_000);
+    l.trouble.fail('steps.run', new OffshootError('step/timeout', { step: 'make' }));
+    const wish = { resources: [{ name: 'db', plugin: 'table' }] };
+    await applied(l.store, 'sb', wish);
+    await l.sandboxSays('sb', 'SandboxUndoFailed');
+    l.trouble.mend('steps.run');
+    await applied(l.store, 'sb', wish);
+    await l.sandboxReady('sb');
+  });
+});
+
 describe('deleting', () => {
   it('does not wait for a create that takes long', async () => {
     await using l = await testLoop();

@@ -224,6 +224,7 @@ describe('a step that fails', () => {
         output: 20,
         retry: false,
         generation: 1,
+        tries: 0,
       },
     );
     assert.equal(record.failure?.output?.at(-1), 'line 29');

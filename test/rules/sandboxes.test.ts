@@ -34,6 +34,23 @@ async function baselineStore() {
   return { store, apply, reach, pluginsOf, [Symbol.asyncDispose]: () => store.close() };
 }
 
+const condition = (type: string, status: 'True' | 'False') => ({
+  type,
+  status,
+  reason: 'R',
+  message: 'm',
+  lastTransitionTime: '2030-01-01T00:00:00.000Z',
+});
+
+const forkStatus = {
+  forkOf: { kind: 'Deployment', namespace: 'demo', name: 'users' },
+  ready: false,
+  reason: 'CrashLoopBackOff',
+  message: 'it ended',
+  restarts: 4,
+  ports: {},
+} as const;
+
 const db = { name: 'db', plugin: 'table' };
 
 describe('applying a sandbox', () => {
@@ -123,8 +140,11 @@ describe('applying a sandbox', () => {
       reason: 'ResourceFailed',
       message: 'no',
       observedGeneration: 1,
-      conditions: [],
-      forks: [],
+      conditions: [condition('ResourcesReady', 'True'), condition('ForksReady', 'False')],
+      forks: [
+        { ...forkStatus, name: 'users', ready: true, reason: 'Running', message: 'ready' },
+        { ...forkStatus, name: 'orders', log: ['it broke'] },
+      ],
       endpoints: [],
     };
     await s.store.modify('sandbox', 'one', () => ({ status }));
@@ -132,10 +152,36 @@ describe('applying a sandbox', () => {
     assert.equal(outcome, 'updated');
     assert.deepEqual([object.generation, object.secret.tries], [1, 1]);
     assert.deepEqual([object.status?.failed, object.status?.reason], [false, 'InProgress']);
+    assert.deepEqual(object.status?.conditions, [condition('ResourcesReady', 'True')]);
+    const again = {
+      ...forkStatus,
+      name: 'orders',
+      reason: 'InProgress',
+      message: 'tried again',
+      restarts: 0,
+    };
+    assert.deepEqual(object.status?.forks, [status.forks[0], again]);
     assert.equal(object.secret.resources.db?.phase, 'creating');
     assert.deepEqual(object.secret.resources.more, more);
     assert.equal((await s.apply('one', wish)).outcome, 'unchanged');
   });
+
+  for (const [reason, tries] of [
+    ['ResourceRetrying', 1],
+    ['CrashLoopBackOff', 1],
+    ['Starting', undefined],
+    ['ResourcesPending', undefined],
+  ] as const) {
+    it(`${tries === undefined ? 'leaves one alone' : 'tries one again'} that is not ready for ${reason}`, async () => {
+      await using s = await baselineStore();
+      await s.apply('one');
+      const status = { ready: false, failed: false, reason, message: '', observedGeneration: 1 };
+      await s.store.modify('sandbox', 'one', () => ({
+        status: { ...status, conditions: [], forks: [], endpoints: [] },
+      }));
+      assert.equal((await s.apply('one')).object.secret.tries, tries);
+    });
+  }
 
   it('keeps nothing of a document that is refused', async () => {
     await using s = await baselineStore();

@@ -28,9 +28,14 @@ export function memoryWorkloads(trouble: Trouble): MemoryWorkloads {
   const start = (id: string, spec: WorkloadSpec): WorkloadSeen => {
     const { containers } = spec.deployment.spec.template.spec;
     const unknown = containers.map(c => c.image).filter(image => unknownImages.has(image));
-    const specHash = JSON.stringify({ spec, unknown });
+    const { wish, ...rest } = spec;
+    const specHash = JSON.stringify({ spec: rest, unknown });
     const there = workloadsOf.get(id);
-    if (there?.seen.specHash === specHash) return there.seen;
+    const again = there !== undefined && there.spec.wish !== wish && !there.seen.ready;
+    if (there?.seen.specHash === specHash && !again) {
+      workloadsOf.set(id, { ...there, spec });
+      return there.seen;
+    }
     const declared = containers.flatMap(c => c.ports ?? []).map(p => p.containerPort);
     // A port stays the same over restarts.
     const ports = Object.fromEntries(

@@ -159,17 +159,19 @@ test('deploy counts what it leaves out, lists it, or refuses it', async () => {
 
 test('deploy ends as soon as waiting does not help, with the last lines of the log', async () => {
   await using api = await testApi();
-  next(api, 'manifest', name =>
-    api.store.modify('manifest', name, () => ({
-      status: {
-        ready: false,
-        reason: 'CommandNotFound',
-        message: 'nix was not found',
-        observedGeneration: 1,
-        log: ['sh: nix'],
-      },
-    })),
-  );
+  const failing = () =>
+    next(api, 'manifest', name =>
+      api.store.modify('manifest', name, () => ({
+        status: {
+          ready: false,
+          reason: 'CommandNotFound',
+          message: 'nix was not found',
+          observedGeneration: 1,
+          log: ['sh: nix'],
+        },
+      })),
+    );
+  failing();
   const input = JSON.stringify(deployment('users'));
   const { code, stdout, stderr } = await run(api, ['deploy', '-f', '-'], { input });
   assert.deepEqual([code, stdout], [1, '']);
@@ -177,6 +179,7 @@ test('deploy ends as soon as waiting does not help, with the last lines of the l
     stderr,
     /^deployment\/users created\n.*error: Deployment "users" in namespace "demo" cannot become ready: nix was not found\n {2}\| sh: nix\nhint: /s,
   );
+  failing(); // deploying again is another try
   const asObject = await run(api, ['deploy', '-f', '-', '-o', 'json'], { input });
   const body = JSON.parse(asObject.stderr.split('\n').at(-2)!) as ErrorBody;
   assert.deepEqual([asObject.code, body.code], [1, 'manifest/failed']);

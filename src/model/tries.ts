@@ -1,0 +1,25 @@
+/** When something that was asked for before is asked for again. */
+
+/** What the status says from then on: nothing that the try before has found. */
+export const triedAgain = { reason: 'InProgress', message: 'tried again' } as const;
+
+/** Whether a try has come to an end that asking again might change; what is on its way is not asked twice. */
+export const hasFailed = ({
+  ready,
+  reason,
+}: {
+  readonly ready: boolean;
+  /** CamelCase. */
+  readonly reason: string;
+}): boolean => !ready && !onItsWay.has(reason);
+
+// --- internal -----------------------------------------------------------------------------------
+
+const onItsWay = new Set([
+  'InProgress',
+  'Pending',
+  'Starting',
+  'Resuming',
+  'ResourcesPending',
+  'WaitingForFork',
+]);
