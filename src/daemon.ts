@@ -1,5 +1,5 @@
 /** Composition: chooses the implementations, wires them, starts them in order and stops them backwards. */
-import { chmodSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -12,6 +12,7 @@ import { type Config, makeHome } from './config.ts';
 import { type DriverOptions, openDrivers } from './drivers/open.ts';
 import { tryExclusive } from './lib/exclusive.ts';
 import type { Log } from './lib/log.ts';
+import { logSink } from './lib/log-sink.ts';
 import { measureLoopDelay } from './lib/loop-delay.ts';
 import { loopbackFor } from './lib/loopback.ts';
 import { OffshootError } from './model/errors.ts';
@@ -323,8 +324,10 @@ function measure(scheduler: Loop['counts']): ApiContext['metrics'] & { close(): 
 const maxLogBytes = 10 * 1024 * 1024;
 
 async function openLog(file: string, level: string): Promise<Log> {
-  if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) > maxLogBytes) renameSync(file, `${file}.1`);
-  const destination = pino.destination({ dest: file, mode: 0o600, append: true, sync: true });
+  const note = (dropped: number) =>
+    `${JSON.stringify({ level: pino.levels.values.warn, time: new Date().toISOString(), dropped, msg: 'log lines were dropped' })}\n`;
+  const destination = logSink(file, { maxBytes: maxLogBytes, note });
+  process.once('exit', destination.flush);
   const redact = ['password', '*.password', 'apiKey', '*.apiKey', 'connectionString', '*.connectionString'];
   return pino(
     { level, base: null, redact, timestamp: pino.stdTimeFunctions.isoTime },

@@ -1,10 +1,12 @@
 /** Log files that programs write to by themselves, so that they can outlive us. */
-import { copyFile, open, stat, truncate } from 'node:fs/promises';
+import { open, rm, stat, truncate } from 'node:fs/promises';
+import { isNoSpace } from './no-space.ts';
 
 /**
- * Keeps a log file below `maxBytes` by moving its content to `PATH.1`, which replaces the one before.
+ * Keeps a log file below `maxBytes` by moving its last `maxBytes` to `PATH.1`, which replaces the one before.
  * Copied and cut rather than renamed, because the program holds the file open; lines written between the
- * two calls are lost. The writer must append (O_APPEND), otherwise it would go on at its old offset.
+ * two calls are lost, and all of them when there is no room for the copy. The writer must append (O_APPEND),
+ * otherwise it would go on at its old offset.
  */
 export async function rotate(path: string, maxBytes: number): Promise<void> {
   const size = await stat(path).then(
@@ -12,7 +14,12 @@ export async function rotate(path: string, maxBytes: number): Promise<void> {
     () => 0,
   );
   if (size <= maxBytes) return;
-  await copyFile(path, `${path}.1`);
+  try {
+    await copyEnd(path, `${path}.1`, size, maxBytes);
+  } catch (error) {
+    if (!isNoSpace(error)) throw error;
+    await rm(`${path}.1`, { force: true });
+  }
   await truncate(path);
 }
 
@@ -29,6 +36,18 @@ export async function tail(path: string, lines: number, from?: number): Promise<
 
 // --- internal -----------------------------------------------------------------------------------
 
+async function copyEnd(from: string, to: string, size: number, bytes: number): Promise<void> {
+  await using source = await open(from);
+  await using target = await open(to, 'w', 0o600);
+  for (let at = Math.max(0, size - bytes); at < size; ) {
+    const { buffer, bytesRead } = await source.read(Buffer.alloc(COPY_BYTES), 0, COPY_BYTES, at);
+    if (bytesRead === 0) return;
+    await target.writeFile(buffer.subarray(0, bytesRead));
+    at += bytesRead;
+  }
+}
+
+const COPY_BYTES = 256 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 const MAX_LINE = 4096;
 

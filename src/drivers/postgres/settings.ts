@@ -38,6 +38,10 @@ export function settings(server: {
     logging_collector: 'off',
     log_destination: 'stderr',
     log_line_prefix: '%m [%p] %q%u@%d ',
+    // Nothing cuts the statement that is logged beside an error, and one may be a gigabyte: errors come without it.
+    log_min_error_statement: 'panic',
+    log_parameter_max_length: '1kB',
+    log_parameter_max_length_on_error: '0',
   };
 }
 

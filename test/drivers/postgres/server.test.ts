@@ -217,6 +217,16 @@ describe('PostgreSQL servers', () => {
     assert.equal(existsSync(`${log}.1`), false);
   });
 
+  it('logs errors without the statements that made them, which may be of any size', async () => {
+    await ensure();
+    const log = join(place.home, 'logs', 'postgres', 'b1.log');
+    const before = (await stat(log)).size;
+    await assert.rejects(sql(`SELECT 1 / 0 /* ${'long '.repeat(50_000)} */`), { code: '22012' });
+    const added = (await readFile(log, 'utf8')).slice(before);
+    assert.match(added, /division by zero/);
+    assert.ok(added.length < 2_000, `${added.length} bytes`);
+  });
+
   it('gives up a session when it is aborted', async () => {
     await ensure();
     const abort = new AbortController();
