@@ -11,6 +11,8 @@ export async function grant(query: AdminQuery, id: string, access: Access): Prom
   const role = quoteName(access.role);
   const known = await query('SELECT 1 FROM pg_roles WHERE rolname = $1', [access.role]);
   if (known.rows.length === 0) await query(`CREATE ROLE ${role} LOGIN CREATEDB CREATEROLE`);
+  // What an owner may know of his own server; extensions that look at tables ask for it too.
+  await query(`GRANT pg_monitor TO ${role}`);
   if (access.inherited) await endInheritedPasswords(query, id, access.role);
   await query(`ALTER ROLE ${role} PASSWORD ${quoteText(access.verifier)}`);
   const database = await query('SELECT 1 FROM pg_database WHERE datname = $1', [access.database]);

@@ -15,6 +15,7 @@ import { grant, markOf, readMark, writeMark } from './access.ts';
 import { adopt, initialise, killOrphans } from './cluster.ts';
 import { wasShutDown } from './control-file.ts';
 import { watchExits } from './exits.ts';
+import { openExtensions } from './extensions.ts';
 import { liveParent } from './live.ts';
 import { readLockFile } from './lock-file.ts';
 import { endOrphans, isHeld, SERVERS, serverPart } from './parts.ts';
@@ -50,6 +51,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   await chmod(sockets, 0o711);
   await writeFile(hbaFile, HBA);
   await chmod(hbaFile, 0o644);
+  const extensions = await openExtensions(bin, user, join(runtimeDir, 'extensions'));
   const orphaned: SharedMemory[] = [];
   await killOrphans(processes, async pids => void orphaned.push(await sharedMemoryOf(pids)));
   for (const memory of orphaned) await freeMemory(memory);
@@ -134,6 +136,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       const ctx = { signal: AbortSignal.timeout(60_000), log };
       await Promise.all((await driver.list(ctx)).map(id => end(id, ctx)));
       for (const path of [sockets, hbaFile]) await rm(path, { recursive: true, force: true });
+      await extensions.close();
     },
   };
   return driver;
@@ -180,7 +183,9 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
   function hold(id: string, name: string): Promise<HeldServer> {
     const [socketDir, logFile] = [socketDirOf(id), logFileOf(id)];
-    return holdServer({ id, name, instance, processes, bin, user, socketDir, hbaFile, logFile });
+    const { controlPath: extensionControlPath } = extensions;
+    const files = { socketDir, hbaFile, extensionControlPath, logFile };
+    return holdServer({ id, name, instance, processes, bin, user, ...files });
   }
 
   /** The one that was prepared, if it fits. */

@@ -13,6 +13,7 @@ export function settings(server: {
   readonly name: string;
   readonly socketDir: string;
   readonly hbaFile: string;
+  readonly extensionControlPath: string;
 }): Readonly<Record<string, string>> {
   return {
     listen_addresses: '',
@@ -20,6 +21,7 @@ export function settings(server: {
     unix_socket_permissions: '0700',
     port: String(PORT),
     hba_file: server.hbaFile,
+    extension_control_path: server.extensionControlPath,
     max_connections: '100',
     // Many servers share the machine: the page cache serves them all, private buffers only one.
     shared_buffers: '16MB',

@@ -24,6 +24,8 @@ export type Launch = {
   readonly user: ServerUser;
   readonly socketDir: string;
   readonly hbaFile: string;
+  /** See extensions.ts. */
+  readonly extensionControlPath: string;
   readonly logFile: string;
 };
 
