@@ -4,7 +4,7 @@
  * written to before every branch. The ratio shows whether the parent's size matters.
  */
 import { parseArgs } from 'node:util';
-import type { LiveParent } from '../src/drivers/contract.ts';
+import type { LiveParent } from '../src/drivers/branch-parts.ts';
 import type { VolumeKind } from '../src/drivers/volume/choose.ts';
 import { recordOf, type TestBranches, testBranches, testCtx } from '../test/support/postgres.ts';
 import { type Row, summarise } from './statistics.ts';

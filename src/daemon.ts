@@ -93,7 +93,7 @@ export async function startDaemon(
   const wanted = { api: config.apiPort, http: config.httpPort, postgres: config.postgresPort };
   const ports = await withRememberedPorts(config.home, host, wanted);
   const gateway = await naming('OFFSHOOT_POSTGRES_PORT', config, () =>
-    createGateway({ host, port: ports.postgres, resolve: loop.awake, log }),
+    createGateway({ host, port: ports.postgres, resolve: onThisNode(loop.awake), log }),
   );
   opened.defer(() => gateway.close());
   postgres = gateway.address;
@@ -134,8 +134,8 @@ export async function startDaemon(
       home: config.home,
       startedAt,
       volumes: {
-        driver: drivers.volumes.name,
-        copyOnWrite: drivers.volumes.copyOnWrite,
+        driver: drivers.branches.name,
+        copyOnWrite: drivers.branches.copyOnWrite,
         why: drivers.why.volumes,
       },
       api: { host: api!.host, port: api!.port },
@@ -158,7 +158,10 @@ export async function startDaemon(
   opened.defer(() => api?.close());
   rememberPorts(config.home, { api: api.port, http: previews.port, postgres: postgres.port });
 
-  if (fresh) await createProject(store, 'default', { database: 'app', role: 'app' });
+  // Branches without an intent are somebody's data: "offshoot repair" brings them back under their names.
+  const unclaimed = fresh ? await drivers.branches.list({ signal: AbortSignal.timeout(60_000), log }) : [];
+  if (fresh && unclaimed.length === 0)
+    await createProject(store, 'default', { database: 'app', role: 'app' });
   await loop.start();
 
   const file = join(config.home, 'client.json');
@@ -168,7 +171,7 @@ export async function startDaemon(
   opened.defer(() => rmSync(file, { force: true }));
   // Otherwise written at exit only: a daemon that is killed would leave the next one to strip all types again.
   flushCompileCache();
-  log.info({ version, url, home: config.home, volumes: drivers.volumes.name }, 'daemon started');
+  log.info({ version, url, home: config.home, volumes: drivers.branches.name }, 'daemon started');
 
   const closing = opened.move();
   return {
@@ -211,6 +214,13 @@ export async function probeDrivers(
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** This gateway joins clients to unix sockets only. */
+const onThisNode = (awake: Loop['awake']) => async (id: string, signal: AbortSignal) => {
+  const endpoint = await awake(id, signal);
+  if ('socket' in endpoint) return endpoint;
+  throw new TypeError(`branch ${id} is on another node`);
+};
 
 /** Says which variable is to blame when `open` cannot listen; servers do not know their names. */
 async function naming<T>(variable: PortVariable, { host }: Config, open: () => Promise<T>): Promise<T> {

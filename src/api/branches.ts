@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import { randomSecret } from '../lib/random.ts';
 import { connectionString } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import {
   branchAddress,
   branchesOf,
+  branchSecret,
   createBranch,
   deleteBranch,
   findBranch,
@@ -71,7 +71,8 @@ export function branchRoutes(app: FastifyInstance, { store, gateway }: ApiContex
     const { owner, name } = branch.spec;
     if (owner !== undefined)
       throw new OffshootError('branch/owned', { name, owner: owner.replace('/', ' ') });
-    await store.modify('branch', branch.name, () => ({ secret: { password: randomSecret(32) } }));
+    const secret = await branchSecret();
+    await store.modify('branch', branch.name, () => ({ secret }));
     return reply.status(202).send(branchView(store, branch));
   });
 }

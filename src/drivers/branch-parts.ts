@@ -101,11 +101,6 @@ export type ServerSpec = {
   readonly name: string;
 };
 
-export type AdminQuery = (
-  sql: string,
-  params?: readonly unknown[],
-) => Promise<{ readonly rows: readonly Record<string, unknown>[] }>;
-
 /** Who may come in. */
 export type Access = {
   readonly role: string;
@@ -144,8 +139,6 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   grant(id: string, access: Access, ctx: Ctx): Promise<void>;
   /** Ends the server; absent is success. `remove` takes its log away too. */
   stop(id: string, ctx: Ctx): Promise<void>;
-  /** Runs `body` with a superuser session on a running server. */
-  admin<T>(id: string, database: string, body: (query: AdminQuery) => Promise<T>, ctx: Ctx): Promise<T>;
   /** The running server seen as the source of one copy; undefined when it is stopped. */
   live(id: string, ctx: Ctx): Promise<LiveParent | undefined>;
   /** How often the server of `id` ended by itself since it was last stopped on purpose. */

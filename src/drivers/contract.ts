@@ -33,19 +33,6 @@ export type Driver<Spec, Seen> = {
   list(ctx: Ctx): Promise<readonly string[]>;
 };
 
-export type {
-  AdminQuery,
-  BackupSession,
-  FinishedBackup,
-  LiveParent,
-  ServerDriver,
-  ServerSeen,
-  ServerSpec,
-  VolumeDriver,
-  VolumeSeen,
-  VolumeSpec,
-} from './branch-parts.ts';
-
 // --- branches ------------------------------------------------------------------------------------
 
 /**
@@ -92,12 +79,14 @@ export type BranchPhase = {
 /** An error as data; `new OffshootError(code, params)` makes one of it. */
 export type Failure = Pick<OffshootError, 'code' | 'params' | 'output'>;
 
-/** How often a branch's server ended by itself. A server that had lived for a minute counts from one again. */
+/** Servers of a branch that ended by themselves, in a row; milliseconds. */
 export type ServerExits = {
+  /** One that had lived for a minute is counted as the first. */
   readonly count: number;
-  /** Of the last one: RFC 3339, and milliseconds from its start to its end. */
-  readonly at?: string;
+  /** How long the last of them had lived. */
   readonly livedMs?: number;
+  /** How long the one that runs now has lived, as far as is known. */
+  readonly upMs?: number;
 };
 
 export type BranchSeen = {
@@ -109,7 +98,7 @@ export type BranchSeen = {
   /** Where the role's sessions are accepted; only when all three are True. */
   readonly endpoint?: BranchEndpoint;
   /**
-   * What must happen before `ensure` can go on; nothing is wrong. `copy/<parent>` and `start`: a place becomes
+   * What must happen before `ensure` can go on; nothing is wrong. `copy/<parent>`, `start`, `restart`: a place becomes
    * free, told by `onFree`; `branch/<parent>`: the parent's server is needed and does not run.
    */
   readonly waits?: string;

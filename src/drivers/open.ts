@@ -5,7 +5,8 @@ import { basename, dirname, join } from 'node:path';
 import type { Log } from '../lib/log.ts';
 import { randomSecret } from '../lib/random.ts';
 import type { ImageMap } from '../model/image.ts';
-import type { Capability, ServerDriver, StepDriver, VolumeDriver, WorkloadDriver } from './contract.ts';
+import { openBranchNode } from './branch/node.ts';
+import type { BranchNode, Capability, StepDriver, WorkloadDriver } from './contract.ts';
 import { guard } from './guarded.ts';
 import { findPostgres } from './postgres/binaries.ts';
 import { openServers } from './postgres/server.ts';
@@ -35,8 +36,7 @@ export type DriverOptions = {
 };
 
 export type Drivers = {
-  readonly volumes: VolumeDriver;
-  readonly servers: ServerDriver;
+  readonly branches: BranchNode;
   readonly workloads: WorkloadDriver;
   readonly steps: StepDriver;
   /** All that the others have started, and for what else is to outlive us. */
@@ -106,9 +106,16 @@ export async function openDrivers(options: DriverOptions): Promise<Drivers> {
 
   const quick = { observe: minute, list: minute };
   const drivers: Drivers = {
-    // A copy takes as long as its bytes need.
-    volumes: guard(found.driver, { log, deadlines: { ...quick, ensure: 60 * minute, remove: 10 * minute } }),
-    servers: guard(servers, { log, deadlines: { ...quick, ensure: 10 * minute, remove: 2 * minute } }),
+    branches: openBranchNode({
+      // A copy takes as long as its bytes need.
+      volumes: guard(found.driver, {
+        log,
+        deadlines: { ...quick, ensure: 60 * minute, remove: 10 * minute },
+      }),
+      servers: guard(servers, { log, deadlines: { ...quick, ensure: 10 * minute, remove: 2 * minute } }),
+      // More would only make each of them slower: a start is mostly work for the processor.
+      startsAtOnce: Math.max(4, 2 * availableParallelism()),
+    }),
     workloads: guard(workloads, { log, deadlines: { ...quick, ensure: minute, remove: minute } }),
     steps,
     processes,

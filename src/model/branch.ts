@@ -34,8 +34,16 @@ export type BranchStatus = {
   readonly message: string;
   /** What to do about a failure. */
   readonly hint?: string;
+  /** How often in a row its server ended by itself. */
+  readonly restarts?: number;
   readonly conditions: readonly Condition[];
   readonly observedGeneration: number;
+};
+
+export type BranchSecret = {
+  readonly password: string;
+  /** What the server stores of it (lib/scram.ts). Absent in what older versions wrote. */
+  readonly verifier?: string;
 };
 
 /** Where a branch's server accepts sessions, for the gateway: a unix socket on the same node, or an address. */

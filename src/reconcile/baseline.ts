@@ -1,6 +1,7 @@
 /** Baseline manifests: Deployments become workloads, Services get an address; the rest only waits to be referred to. */
 import type { Ctx, WorkloadDriver, WorkloadSeen } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
+import { reasonOf } from '../model/conditions.ts';
 import { toOffshootError } from '../model/errors.ts';
 import type { Deployment, Service } from '../model/kubernetes.ts';
 import { manifestName, namespaceOf } from '../model/manifest-name.ts';
@@ -8,7 +9,6 @@ import { type Address, addressKey } from '../model/route.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Result } from './scheduler.ts';
-import { reasonOf } from './steps.ts';
 import { baselineId, baselineOwner, servedBy, wishOf, workloadSpec } from './workload-spec.ts';
 
 export type BaselineDeps = {

@@ -2,15 +2,14 @@
  * The collector: what exists, minus what is intended, is a leftover. Runs at start and every few minutes,
  * so that nothing that a crash or a bug left behind stays for ever.
  */
-import type { Ctx, ServerDriver, StepDriver, VolumeDriver, WorkloadDriver } from '../drivers/contract.ts';
+import type { BranchNode, Ctx, Driver, StepDriver, WorkloadDriver } from '../drivers/contract.ts';
 import { manifestName } from '../model/manifest-name.ts';
 import type { Store } from '../store/contract.ts';
 import { baselineId, workloadOf } from './workload-spec.ts';
 
 export type CollectDeps = {
   readonly store: Store;
-  readonly volumes: VolumeDriver;
-  readonly servers: ServerDriver;
+  readonly branches: BranchNode;
   readonly workloads: WorkloadDriver;
   readonly steps: StepDriver;
 };
@@ -26,13 +25,16 @@ export type Leftovers = {
  * be removed is logged and does not keep the rest.
  */
 export async function collect(
-  { store, volumes, servers, workloads, steps }: CollectDeps,
+  { store, branches, workloads, steps }: CollectDeps,
   ctx: Ctx,
 ): Promise<Leftovers> {
   const removed: string[] = [];
   const orphans: string[] = [];
-  const isBranch = (id: string) => store.get('branch', id) !== undefined;
-  const remove = async (what: string, driver: Pick<VolumeDriver, 'remove'>, id: string): Promise<void> => {
+  const remove = async (
+    what: string,
+    driver: Pick<Driver<never, unknown>, 'remove'>,
+    id: string,
+  ): Promise<void> => {
     try {
       await driver.remove(id, ctx);
       removed.push(`${what} ${id}`);
@@ -53,18 +55,18 @@ export async function collect(
     }
   };
 
-  await area('server', async () => {
-    for (const id of await servers.list(ctx)) {
-      if (!isBranch(id)) await remove('server', servers, id);
-    }
-  });
-  await area('volume', async () => {
-    for (const id of await volumes.list(ctx)) {
-      if (isBranch(id)) continue;
+  await area('branch', async () => {
+    for (const id of await branches.list(ctx)) {
+      if (store.get('branch', id) !== undefined) continue;
       // One that cannot be read may hold data just as well.
-      const complete = await volumes.observe(id, ctx).catch(() => true);
-      if (complete === undefined) await remove('half-made volume', volumes, id);
-      else orphans.push(id);
+      const seen = await branches.observe(id, ctx).catch(() => 'unreadable' as const);
+      if (seen === undefined || (seen !== 'unreadable' && seen.record === undefined)) {
+        await remove('half-made branch', branches, id);
+        continue;
+      }
+      if (seen === 'unreadable' || seen.server.status === 'True')
+        await remove('server', { remove: branches.stop }, id);
+      orphans.push(id);
     }
   });
   await area('workload', async () => {

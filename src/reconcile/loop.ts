@@ -1,5 +1,5 @@
 /** The reconcilers together: store changes and driver signals in, keys to the right reconciler, route tables out. */
-import type { ServerDriver, StepDriver, VolumeDriver, WorkloadDriver } from '../drivers/contract.ts';
+import type { BranchNode, StepDriver, WorkloadDriver } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
 import type { PreviewSite } from '../model/endpoint.ts';
 import { type Address, emptyRouteTable, type RouteSource, type RouteTable } from '../model/route.ts';
@@ -20,8 +20,7 @@ import { keyOf, type ReconciledKind, topicOf, wake } from './wake.ts';
 
 export type LoopDeps = {
   readonly store: Store;
-  readonly volumes: VolumeDriver;
-  readonly servers: ServerDriver;
+  readonly branches: BranchNode;
   readonly workloads: WorkloadDriver;
   readonly steps: StepDriver;
   readonly dropSessions: (branch: string) => void;
@@ -65,7 +64,7 @@ export function createLoop(deps: LoopDeps): Loop {
   const branches = branchReconciler({
     ...deps,
     add: (id, wish) => scheduler.add(keyOf('branch', id), wish),
-    tell: topic => scheduler.tell(topic),
+    tell: (topic, most) => scheduler.tell(topic, most),
   });
   const actions = branchActions({ store, gateway: deps.gateway });
   const resources = resourceRunner({ ...deps, actions });

@@ -2,20 +2,20 @@
  * The first look after a start. What the store says of the world is from before: what does not run any more is
  * no longer called ready, so that nobody is told so and no request is sent to a port that somebody else may have.
  */
-import type { Ctx, ServerDriver, WorkloadDriver } from '../drivers/contract.ts';
+import type { BranchNode, Ctx, WorkloadDriver } from '../drivers/contract.ts';
 import { namespaceOf } from '../model/manifest-name.ts';
 import type { Store } from '../store/contract.ts';
 import { baselineId, forkId } from './workload-spec.ts';
 
 export type ResumeDeps = {
   readonly store: Store;
-  readonly servers: ServerDriver;
+  readonly branches: BranchNode;
   readonly workloads: WorkloadDriver;
 };
 
 const resuming = { ready: false, reason: 'Resuming', message: 'being started again' } as const;
 
-export async function resume({ store, servers, workloads }: ResumeDeps, ctx: Ctx): Promise<void> {
+export async function resume({ store, branches, workloads }: ResumeDeps, ctx: Ctx): Promise<void> {
   const runs = async (id: string): Promise<boolean> => (await workloads.observe(id, ctx))?.ready ?? false;
 
   for (const { name, spec, status } of store.list('manifest')) {
@@ -35,9 +35,16 @@ export async function resume({ store, servers, workloads }: ResumeDeps, ctx: Ctx
     const ready = status.ready ? resuming : {};
     await store.modify('sandbox', name, () => ({ status: { ...status, ...ready, forks } }));
   }
-  for (const { name, status } of store.list('branch')) {
-    if (status?.state !== 'ready' || (await servers.observe(name, ctx)) !== undefined) continue;
-    const { reason, message } = resuming;
-    await store.modify('branch', name, () => ({ status: { ...status, state: 'creating', reason, message } }));
-  }
+  const { reason, message } = resuming;
+  await Promise.all(
+    store.list('branch').map(async ({ name, status }) => {
+      if (status?.state !== 'ready') return;
+      // One that cannot be looked at is not ready either; its next look says why.
+      const seen = await branches.observe(name, ctx).catch(() => undefined);
+      if (seen?.server.status === 'True') return;
+      await store.modify('branch', name, () => ({
+        status: { ...status, state: 'creating', reason, message },
+      }));
+    }),
+  );
 }

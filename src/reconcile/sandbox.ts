@@ -1,6 +1,7 @@
 /** A sandbox: resources, then forks, then endpoints; backwards to delete. */
 import type { Ctx } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
+import { reasonOf } from '../model/conditions.ts';
 import { endpointsOf, type PreviewSite, previewUrl } from '../model/endpoint.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { SandboxStatus } from '../model/sandbox.ts';
@@ -11,7 +12,7 @@ import { deleteOwned } from './branch-action.ts';
 import { type ForkRunner, type ForkStatus, pendingForks, waitingForFork } from './forks.ts';
 import type { ResourceRunner } from './resource.ts';
 import type { Result } from './scheduler.ts';
-import { type Outcome, reasonOf, together, type Waits, type Walk, walk } from './steps.ts';
+import { type Outcome, together, type Waits, type Walk, walk } from './steps.ts';
 import { sandboxOwner } from './workload-spec.ts';
 
 export type SandboxDeps = {

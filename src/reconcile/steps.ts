@@ -6,8 +6,6 @@ import { type Condition, reasonOf, setCondition } from '../model/conditions.ts';
 import { type OffshootError, toOffshootError } from '../model/errors.ts';
 import type { Topic } from './topics.ts';
 
-export { reasonOf };
-
 /** What a step found. */
 export type Outcome =
   | { readonly done: true; readonly reason: string; readonly message: string }

@@ -1,6 +1,7 @@
 /** Intents about projects and branches: the rules that hold whoever asks (API or built-in plugin action). */
 import { randomName, randomSecret } from '../lib/random.ts';
-import { adminRole, type BranchAddress, type ProjectSpec } from '../model/branch.ts';
+import { scramVerifier } from '../lib/scram.ts';
+import { adminRole, type BranchAddress, type BranchSecret, type ProjectSpec } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import { branchNameFor, branchNameProblem, labelNameProblem } from '../model/names.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -144,6 +145,11 @@ export function requireProject(store: Store, name: string): Stored<'project'> {
   return project;
 }
 
+/** A branch's way in, as its intent holds it. */
+export async function branchSecret(password = randomSecret(32)): Promise<Required<BranchSecret>> {
+  return { password, verifier: await scramVerifier(password) };
+}
+
 /** The project that is meant when none is named: `default`, or the only one there is. */
 export function defaultProject(store: Store): string {
   const projects = store.list('project').filter(p => p.deletedAt === undefined);
@@ -186,9 +192,5 @@ function requireOwner(store: Store, owner: string): void {
   if (sandbox.deletedAt !== undefined) throw new OffshootError('sandbox/deleting', { name });
 }
 
-const newBranch = (store: Store, spec: Stored<'branch'>['spec']): Promise<Stored<'branch'>> =>
-  store.create('branch', `br${randomName(12)}`, {
-    spec,
-    status: null,
-    secret: { password: randomSecret(32) },
-  });
+const newBranch = async (store: Store, spec: Stored<'branch'>['spec']): Promise<Stored<'branch'>> =>
+  store.create('branch', `br${randomName(12)}`, { spec, status: null, secret: await branchSecret() });

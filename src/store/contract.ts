@@ -10,7 +10,7 @@
  * written: intent survives a power cut, a status only our own death. After an awaited write, reads show it or
  * something newer.
  */
-import type { BranchSpec, BranchStatus, ProjectSpec } from '../model/branch.ts';
+import type { BranchSecret, BranchSpec, BranchStatus, ProjectSpec } from '../model/branch.ts';
 import type { ImageSpec } from '../model/image.ts';
 import type { Manifest } from '../model/kubernetes.ts';
 import type { PluginSpec } from '../model/plugin.ts';
@@ -23,7 +23,7 @@ import type { Index, KindOf } from './indexes.ts';
 export type Kinds = {
   project: { spec: ProjectSpec; status: null; secret: null };
   /** Name: the branch id. */
-  branch: { spec: BranchSpec; status: BranchStatus | null; secret: { readonly password: string } };
+  branch: { spec: BranchSpec; status: BranchStatus | null; secret: BranchSecret };
   sandbox: {
     spec: SandboxSpec;
     status: SandboxStatus | null;

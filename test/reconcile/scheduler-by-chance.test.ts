@@ -7,7 +7,7 @@ import { createScheduler, type Key, type Lane, type Result } from '../../src/rec
 import { TestClock } from '../support/clock.ts';
 import { chance } from '../support/random.ts';
 
-const retryable = new OffshootError('branch/parent-not-ready', { parent: 'p', why: 'w' });
+const retryable = new OffshootError('volume/busy', { path: '/p', why: 'w' });
 const final = new OffshootError('sandbox/fork-cycle', { sandbox: 's', forks: 'f' });
 const pauses = { baseMs: 100, maxMs: 1_000, soundMs: 3_000 };
 const concurrency = 2;

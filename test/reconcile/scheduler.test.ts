@@ -11,7 +11,7 @@ import {
 } from '../../src/reconcile/scheduler.ts';
 import { TestClock } from '../support/clock.ts';
 
-const retryable = new OffshootError('branch/parent-not-ready', { parent: 'p', why: 'w' });
+const retryable = new OffshootError('volume/busy', { path: '/p', why: 'w' });
 const final = new OffshootError('sandbox/fork-cycle', { sandbox: 's', forks: 'f' });
 
 /**
@@ -146,7 +146,7 @@ describe('a look that fails', () => {
     await s.end('a');
     assert.deepEqual(
       warnings.map(w => [w.code, w.attempt]),
-      [0, 1, 2, 3].map(attempt => ['branch/parent-not-ready', attempt]),
+      [0, 1, 2, 3].map(attempt => ['volume/busy', attempt]),
     );
   });
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import type { Condition } from '../../src/model/conditions.ts';
+import { type Condition, reasonOf } from '../../src/model/conditions.ts';
 import { OffshootError } from '../../src/model/errors.ts';
-import { type Outcome, reasonOf, type Step, together, walk } from '../../src/reconcile/steps.ts';
+import { type Outcome, type Step, together, walk } from '../../src/reconcile/steps.ts';
 import { testClock } from '../support/documents.ts';
 
 const done: Outcome = { done: true, reason: 'Done', message: 'is done' };

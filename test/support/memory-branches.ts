@@ -37,10 +37,14 @@ export type Volume = {
 export type MemoryServer = Pick<ServerSeen, 'pid' | 'socket'> & {
   /** `role verifier` of what was granted last. */
   granted?: string;
+  /** Milliseconds that it has lived; a test lets it grow old. */
+  upMs: number;
 };
 
 export type MemoryBranches = {
   readonly branches: BranchNode;
+  /** Another node on the same world, as the next process opens it. */
+  reopen(): BranchNode;
   readonly volumes: VolumeDriver;
   readonly servers: ServerDriver;
   readonly disk: Map<string, Volume>;
@@ -49,22 +53,24 @@ export type MemoryBranches = {
   crash(id: string, livedMs?: number): void;
 };
 
-export function memoryBranches(trouble: Trouble, { startsAtOnce = 8 } = {}): MemoryBranches {
+export function memoryBranches(trouble: Trouble, { startsAtOnce = 32 } = {}): MemoryBranches {
   const disk: MemoryBranches['disk'] = new Map();
   const running: MemoryBranches['running'] = new Map();
   const exits = new Map<string, ServerExits>();
   const ended = new Listeners<string>();
   const volumes = volumeDriver(disk, trouble);
   const servers = serverDriver({ disk, running, exits, ended }, trouble);
+  const reopen = () => openBranchNode({ volumes, servers, startsAtOnce });
   return {
-    branches: openBranchNode({ volumes, servers, startsAtOnce }),
+    branches: reopen(),
+    reopen,
     volumes,
     servers,
     disk,
     running,
     crash(id, livedMs = 100) {
       running.delete(id);
-      exits.set(id, { count: (exits.get(id)?.count ?? 0) + 1, at: new Date().toISOString(), livedMs });
+      exits.set(id, { count: (exits.get(id)?.count ?? 0) + 1, livedMs });
       ended.tell(id);
     },
   };
@@ -157,7 +163,10 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
     name: 'memory',
     capabilities: async () => [],
     onExit: ended.add,
-    exits: id => exits.get(id) ?? { count: 0 },
+    exits(id) {
+      const server = running.get(id);
+      return { count: 0, ...exits.get(id), ...(server && { upMs: server.upMs }) };
+    },
     close: async () => [...running.keys()].forEach(end),
     async initialise(dataDir) {
       volumeAt(dataDir).cluster = {
@@ -189,7 +198,7 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
           logFile: '/log',
         });
       cluster.clean = false;
-      running.set(id, { pid: ++pid, socket: `/memory/${id}.s.${pid}` });
+      running.set(id, { pid: ++pid, socket: `/memory/${id}.s.${pid}`, upMs: 0 });
       return seen(id)!;
     },
     async grant(id, { role, database, verifier, inherited }, ctx) {
@@ -208,7 +217,6 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
       cluster.databases.add(database);
       server.granted = mark;
     },
-    admin: () => Promise.reject(new Error('there is no SQL here')),
     async stop(id, ctx) {
       await trouble.meet('servers.stop', id, ctx);
       end(id);

@@ -5,7 +5,7 @@
 import { Listeners } from '../../lib/listeners.ts';
 import { KeyedLock } from '../../lib/lock.ts';
 import { createSlots } from '../../lib/slots.ts';
-import { OffshootError, toOffshootError } from '../../model/errors.ts';
+import { toOffshootError } from '../../model/errors.ts';
 import type { ServerDriver, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
 import type { BranchNode, BranchRecord, BranchSeen, BranchWish, Ctx } from '../contract.ts';
 import { branchSeen, failed, type Stop, type World } from './phases.ts';
@@ -13,7 +13,7 @@ import { branchSeen, failed, type Stop, type World } from './phases.ts';
 export type BranchNodeOptions = {
   readonly volumes: VolumeDriver;
   readonly servers: ServerDriver;
-  /** Servers that may be starting at the same time. */
+  /** Servers that may be starting at the same time; as many again of those that ended by themselves. */
   readonly startsAtOnce: number;
 };
 
@@ -106,7 +106,13 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
       return waitsFor('volume', topic, 'WaitsForCopy', 'waits until another copy of its parent is complete');
     try {
       const live = await servers.live(parent, ctx);
-      if (live === undefined && !(await isAsleep(parent, ctx))) return await parentNotReady(parent, ctx);
+      if (live === undefined && !(await isAsleep(parent, ctx)))
+        return waitsFor(
+          'volume',
+          `branch/${parent}`,
+          'BranchParentNotReady',
+          'the server of its parent does not run',
+        );
       servers.prepare?.(id, { name }); // while the copy is made
       const prepare = (dir: string, c: Ctx) => servers.adopt(dir, c, live?.unlogged.held);
       await volumes.ensure(id, { record, source: { id: parent, ...(live && { live }) }, prepare }, ctx);
@@ -123,15 +129,6 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
     return volume !== undefined && (await servers.isClean(volume.dataDir));
   }
 
-  async function parentNotReady(parent: string, ctx: Ctx): Promise<Stop> {
-    const name = (await volumes.observe(parent, ctx))?.record.branch ?? parent;
-    const error = new OffshootError('branch/parent-not-ready', {
-      parent: name,
-      why: 'its server is not running',
-    });
-    return waitsFor('volume', `branch/${parent}`, 'BranchParentNotReady', error.message);
-  }
-
   async function startServer(
     id: string,
     wish: BranchWish,
@@ -141,9 +138,11 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
     const copied = `copy/${id}`;
     if (slots.taken(copied) > 0)
       return waitsFor('server', copied, 'WaitsForCopy', 'waits until a copy of its files is complete');
-    const release = slots.take('start', startsAtOnce);
+    // What was there before does not queue behind what is new.
+    const topic = servers.exits(id).count > 0 ? 'restart' : 'start';
+    const release = slots.take(topic, startsAtOnce);
     if (release === undefined)
-      return waitsFor('server', 'start', 'WaitsForStart', 'waits until fewer servers are starting');
+      return waitsFor('server', topic, 'WaitsForStart', 'waits until fewer servers are starting');
     const timer = setTimeout(release, START_MS);
     starting.add(id);
     try {

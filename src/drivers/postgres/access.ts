@@ -4,7 +4,8 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ProcessId } from '../../lib/process.ts';
 import { adminRole } from '../../model/branch.ts';
-import type { Access, AdminQuery } from '../branch-parts.ts';
+import type { Access } from '../branch-parts.ts';
+import type { AdminQuery } from './session.ts';
 
 /** Makes the role and its database where they lack, and gives the role its password; may be repeated. */
 export async function grant(query: AdminQuery, id: string, access: Access): Promise<void> {

@@ -15,30 +15,33 @@ export type Exits = {
 };
 
 export function watchExits(): Exits {
-  const watched = new Map<string, Running>();
+  const watched = new Map<string, { readonly server: Running; readonly since: number }>();
   const exits = new Map<string, ServerExits>();
   const listeners = new Set<(id: string) => void>();
   const ended = (id: string, livedMs: number): void => {
     watched.delete(id);
     const before = livedMs < STEADY_MS ? (exits.get(id)?.count ?? 0) : 0;
-    exits.set(id, { count: before + 1, at: new Date().toISOString(), livedMs });
+    exits.set(id, { count: before + 1, livedMs });
     for (const listener of listeners) listener(id);
   };
   return {
     watch(id, server) {
-      if (watched.get(id) === server) return;
-      watched.set(id, server);
-      const since = Date.now();
+      if (watched.get(id)?.server === server) return;
+      const watch = { server, since: Date.now() };
+      watched.set(id, watch);
       void server.ended.then(() => {
-        if (watched.get(id) === server) ended(id, Date.now() - since);
+        if (watched.get(id) === watch) ended(id, Date.now() - watch.since);
       });
     },
-    watches: (id, server) => watched.get(id) === server,
+    watches: (id, server) => watched.get(id)?.server === server,
     forget(id) {
       watched.delete(id);
       exits.delete(id);
     },
-    of: id => exits.get(id) ?? { count: 0 },
+    of(id) {
+      const watch = watched.get(id);
+      return { count: 0, ...exits.get(id), ...(watch && { upMs: Date.now() - watch.since }) };
+    },
     onExit(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);

@@ -76,7 +76,6 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     initialise: (dataDir, ctx) => initialise({ dataDir, bin, user, instance, processes, adminSecret }, ctx),
     exits: exits.of,
     onExit: exits.onExit,
-    admin: (id, database, body, ctx) => withSession(addressOf(id, database), body, ctx),
 
     async adopt(dataDir, _ctx, held = []) {
       await adopt(dataDir);

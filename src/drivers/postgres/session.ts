@@ -3,7 +3,6 @@ import { Socket } from 'node:net';
 import { Client } from 'pg';
 import { adminRole } from '../../model/branch.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { AdminQuery } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
 import { PORT } from './settings.ts';
 
@@ -13,6 +12,11 @@ export type SessionAddress = {
   readonly database: string;
   readonly adminSecret: string;
 };
+
+export type AdminQuery = (
+  sql: string,
+  params?: readonly unknown[],
+) => Promise<{ readonly rows: readonly Record<string, unknown>[] }>;
 
 export type Session = { readonly query: AdminQuery; close(): Promise<void> };
 

@@ -16,10 +16,9 @@ import { existsSync } from 'node:fs';
 import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { syncDirectory } from '../../lib/sync.ts';
-import { delay } from '../../lib/wait.ts';
-import type { AdminQuery, Unlogged } from '../branch-parts.ts';
+import type { Unlogged } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
-import { openSession, type Session, type SessionAddress, withSession } from './session.ts';
+import { type AdminQuery, openSession, type Session, type SessionAddress, withSession } from './session.ts';
 
 /** By database. */
 export type UnloggedList = ReadonlyMap<string, Listed>;
@@ -76,13 +75,9 @@ export async function holdUnlogged(address: SessionAddress, list: UnloggedList, 
     try {
       const session = await openSession({ ...address, database }, ctx);
       sessions.push(session);
-      const { query } = session;
-      for (const statement of PREPARE) await query(statement);
-      for (const row of (await query(RELATIONS)).rows.filter(isTable)) {
-        const found = await holdOne(query, row, end, ctx);
-        if (found?.every(path => files.has(path))) held.push(...found);
-        else emptied.push(`${database}: ${row.name}`);
-      }
+      const found = await holdAll(session.query, files, end, ctx);
+      held.push(...found.held);
+      emptied.push(...found.emptied.map(name => `${database}: ${name}`));
     } catch (error) {
       if (ctx.signal.aborted) await release();
       ctx.signal.throwIfAborted();
@@ -172,27 +167,53 @@ const FLUSH = `WITH heap AS (SELECT oid, reltoastrelid FROM pg_class WHERE oid =
 
 const FLUSH_WAL = `SELECT pg_logical_emit_message(false, 'offshoot', '', true)`;
 
-/** @returns the files of a table; undefined when it cannot be held in time */
+/** All tables of one database that are listed with every file, in the session's transaction. */
+async function holdAll(
+  query: AdminQuery,
+  listed: ReadonlySet<string>,
+  end: number,
+  ctx: Ctx,
+): Promise<Unlogged> {
+  for (const statement of PREPARE) await query(statement);
+  const held: string[] = [];
+  const emptied: string[] = [];
+  let left = (await query(RELATIONS)).rows.filter(isTable);
+  // First all that nobody holds, then those that may soon be let go.
+  for (let wait = false; left.length > 0 && (!wait || performance.now() < end); wait = true) {
+    const refused: Row[] = [];
+    for (const row of left) {
+      const late = wait && performance.now() > end;
+      const found = late ? undefined : await holdOne(query, row, wait, ctx);
+      if (found === undefined) refused.push(row);
+      else if (found.every(path => listed.has(path))) held.push(...found);
+      else emptied.push(String(row.name));
+    }
+    left = refused;
+  }
+  return { held, emptied: [...emptied, ...left.map(({ name }) => String(name))] };
+}
+
+/**
+ * One try.
+ * @param wait for whoever holds the table, for a short while
+ * @returns the files of the table; undefined when somebody does not let go of it
+ */
 async function holdOne(
   query: AdminQuery,
   { oid, kind, quoted }: Row,
-  end: number,
+  wait: boolean,
   { signal }: Ctx,
 ): Promise<readonly string[] | undefined> {
-  if (performance.now() > end) return undefined;
   await query('SAVEPOINT one');
   try {
     // Not SHARE: an index that is being made would be missing on our list.
-    if (kind === 'r') await query(`LOCK TABLE ONLY ${quoted} IN SHARE ROW EXCLUSIVE MODE`);
-    for (;;) {
-      const { rows } = await query(FLUSH, [oid]);
-      if (rows.every(row => row.skipped === 0)) return rows.map(row => String(row.path));
-      if (performance.now() > end) throw new Error('somebody does not let go of a page');
-      await delay(5, signal);
-    }
+    const lock = `LOCK TABLE ONLY ${quoted} IN SHARE ROW EXCLUSIVE MODE`;
+    if (kind === 'r') await query(wait ? lock : `${lock} NOWAIT`);
+    const { rows } = await query(FLUSH, [oid]);
+    if (rows.every(row => row.skipped === 0)) return rows.map(row => String(row.path));
   } catch {
-    signal.throwIfAborted();
-    await query('ROLLBACK TO SAVEPOINT one');
-    return undefined;
+    signal.throwIfAborted(); // else somebody holds it, or it is gone
   }
+  await query('ROLLBACK TO SAVEPOINT one');
+  return undefined;
 }

@@ -55,13 +55,6 @@ export const branchErrors = {
         ? 'use lowercase letters, digits and single hyphens, a letter first, at most 63 characters'
         : `did you mean "${p.similar}"?`,
   },
-  'branch/parent-not-ready': {
-    fault: 'system',
-    http: 503,
-    exit: 1,
-    retry: true,
-    say: p => `parent branch "${p.parent}" is not ready: ${p.why}`,
-  },
   'branch/failed': {
     fault: 'system',
     http: 503,

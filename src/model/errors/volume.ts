@@ -84,6 +84,16 @@ export const volumeErrors = {
     say: p => `the PostgreSQL server of branch "${p.id}" did not start: ${p.why}`,
     hint: p => `its log is ${p.logFile}`,
   },
+  'postgres/ends': {
+    fault: 'system',
+    http: 503,
+    sqlstate: '57P03',
+    exit: 1,
+    retry: true,
+    say: p =>
+      `the PostgreSQL server of branch "${p.branch}" ends by itself: ${p.count} times in a row, the last time after ${p.lived}`,
+    hint: p => `it is started again after pauses; its log is logs/postgres/${p.id}.log in the data directory`,
+  },
   'postgres/not-running': {
     fault: 'system',
     http: 503,

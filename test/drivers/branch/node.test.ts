@@ -42,7 +42,7 @@ branchNodeConformance('in memory', async () => {
   return {
     node: world.branches,
     trouble,
-    reopen: async () => openBranchNode({ ...world, startsAtOnce: 2 }),
+    reopen: async () => world.reopen(),
     write: async (id, word) => void clusterOf(id).words.add(word),
     read: async id => [...clusterOf(id).words],
     async opens(endpoint, role, password) {

@@ -73,7 +73,9 @@ for (const kind of ['pool', 'copy'] as const) {
         while (!state.stopped) {
           const [x, y] = [2 * state.rounds, 2 * state.rounds + 1];
           await client.query(`INSERT INTO busy VALUES (${x}, ${x}), (${y}, -${x})`);
-          await client.query('UPDATE busy SET n = n + CASE id % 2 WHEN 0 THEN 1 ELSE -1 END');
+          await client.query(
+            `UPDATE busy SET n = n + CASE id % 2 WHEN 0 THEN 1 ELSE -1 END WHERE id >= ${x - 20}`,
+          );
           state.rounds++;
         }
       });

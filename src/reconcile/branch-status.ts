@@ -1,0 +1,43 @@
+/** From what is seen of a branch to what its status says; pure. */
+import type { BranchPhase, BranchSeen } from '../drivers/contract.ts';
+import type { BranchState, BranchStatus } from '../model/branch.ts';
+import { type Condition, reasonOf, setCondition } from '../model/conditions.ts';
+import type { OffshootError } from '../model/errors.ts';
+
+/** The conditions of a branch, in the order in which its parts are made. */
+export function conditionsOf(
+  { volume, server, access }: BranchSeen,
+  before: readonly Condition[],
+  now: Date,
+): readonly Condition[] {
+  const phases: readonly (readonly [string, BranchPhase])[] = [
+    ['VolumeReady', volume],
+    ['ServerReady', server],
+    ['AccessReady', access],
+  ];
+  return phases.reduce(
+    (conditions, [type, phase]) => setCondition(conditions, { type, ...phase }, now.toISOString()),
+    before,
+  );
+}
+
+/** @param error why it is not ready; its sentence says more than a condition's */
+export function statusOf(
+  state: BranchState,
+  conditions: readonly Condition[],
+  observedGeneration: number,
+  { error, restarts = 0 }: { readonly error?: OffshootError; readonly restarts?: number } = {},
+): BranchStatus {
+  const stopped = conditions.find(c => c.status === 'False');
+  const ready = state === 'ready';
+  const otherwise = ready ? 'Ready' : error === undefined ? 'InProgress' : reasonOf(error.code);
+  return {
+    state,
+    reason: (ready ? undefined : stopped?.reason) ?? otherwise,
+    message: error?.message ?? stopped?.message ?? (ready ? 'accepts connections' : `${state} …`),
+    ...(error?.hint !== undefined && { hint: error.hint }),
+    ...(restarts > 0 && { restarts }),
+    conditions,
+    observedGeneration,
+  };
+}
