@@ -152,6 +152,7 @@ export async function startDaemon(
       return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
     },
     environment: loop.environment,
+    stepPathProblem: path => drivers.steps.pathProblem(path),
     shutdown: stopping.resolve,
   };
   api = await naming('OFFSHOOT_API_PORT', config, () => startApi(context, { host, port: ports.api, log }));

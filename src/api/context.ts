@@ -28,6 +28,8 @@ export type ApiContext = {
     sandbox: Stored<'sandbox'>,
     workload: string | undefined,
   ) => Readonly<Record<string, string>>;
+  /** Why a step cannot have a file of an input or output at `path` here; undefined when it can. */
+  readonly stepPathProblem: (path: string) => Promise<string | undefined>;
   /** Starts the daemon's end; returns at once. */
   readonly shutdown: () => void;
 };

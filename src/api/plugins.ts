@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify';
 import { checkResourcePlugin } from '../model/document/plugin.ts';
+import { documentError, type Path, type Problem, toProblem } from '../model/document/problem.ts';
 import { OffshootError } from '../model/errors.ts';
+import type { ResourcePlugin } from '../model/plugin.ts';
 import { canonicalPluginName } from '../model/plugin-name.ts';
 import { applyPlugin, deletePlugin, findPlugin } from '../rules/plugins.ts';
 import type { ApiContext } from './context.ts';
@@ -8,7 +10,7 @@ import { pluginView } from './views.ts';
 
 type Params = { Params: { name: string } };
 
-export function pluginRoutes(app: FastifyInstance, { store }: ApiContext): void {
+export function pluginRoutes(app: FastifyInstance, { store, stepPathProblem }: ApiContext): void {
   app.get('/resource-plugins', async () => store.list('plugin').map(p => pluginView(store, p)));
 
   app.get<Params>('/resource-plugins/:name', async ({ params }) => {
@@ -27,6 +29,7 @@ export function pluginRoutes(app: FastifyInstance, { store }: ApiContext): void 
         why: `the document is named "${plugin.name}", the path "${request.params.name}"`,
       });
     }
+    await checkPaths(plugin, stepPathProblem);
     const { name, outcome } = await applyPlugin(store, plugin);
     return reply
       .status(outcome === 'created' ? 201 : 200)
@@ -36,4 +39,31 @@ export function pluginRoutes(app: FastifyInstance, { store }: ApiContext): void 
   app.delete<Params>('/resource-plugins/:name', async ({ params }) => ({
     name: await deletePlugin(store, params.name),
   }));
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** What this machine cannot give a script is known before the script has run. @throws OffshootError document/not-supported */
+async function checkPaths(
+  { name, spec }: ResourcePlugin,
+  problemOf: ApiContext['stepPathProblem'],
+): Promise<void> {
+  const file = `the resource plugin "${name}"`;
+  const problems: Problem[] = [];
+  const check = async (path: Path, value: string | undefined): Promise<void> => {
+    const why = value === undefined ? undefined : await problemOf(value);
+    if (why !== undefined)
+      problems.push(
+        toProblem(file, { path, message: `a script cannot have the file ${value} here: ${why}` }),
+      );
+  };
+  for (const workflow of ['create', 'delete'] as const)
+    for (const [i, { script, inputs = [], outputs = [] }] of (spec[workflow] ?? []).entries()) {
+      if (script === undefined) continue;
+      const at = ['spec', workflow, i];
+      for (const [j, { as }] of inputs.entries()) await check([...at, 'inputs', j, 'as', 'path'], as?.path);
+      for (const [j, { valueFromPath }] of outputs.entries())
+        await check([...at, 'outputs', j, 'valueFromPath'], valueFromPath);
+    }
+  if (problems.length > 0) throw documentError('document/not-supported', file, problems);
 }

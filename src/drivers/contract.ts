@@ -198,6 +198,8 @@ export type StepDone = { readonly outputs: Readonly<Record<string, string>> };
 export type StepDriver = {
   readonly name: string;
   capabilities(): Promise<readonly Capability[]>;
+  /** Why a script cannot have a file of an input or output at `path` here; undefined when it can. */
+  pathProblem(path: string): Promise<string | undefined>;
   /** @throws OffshootError step/* with the last lines of output. */
   run(id: string, spec: StepSpec, ctx: Ctx): Promise<StepDone>;
   /** Ends whatever still runs under `id` and removes its files. */

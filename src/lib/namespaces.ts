@@ -48,6 +48,26 @@ export async function findPrivateMounts(
   }
 }
 
+/** The argument vector that runs `argv` with another root, from the working directory `cwd` in it (util-linux 2.35). */
+export const withRoot = (
+  { enter: [unshare] }: PrivateMounts,
+  root: string,
+  cwd: string,
+  argv: readonly string[],
+): readonly string[] => [unshare!, `--root=${root}`, `--wd=${cwd}`, '--', ...argv];
+
+/** @returns why `withRoot` does not work on this machine; undefined when it does */
+export async function mayChangeRoot(how: PrivateMounts): Promise<string | undefined> {
+  // In the namespace in which it would be done: an ordinary user may do it nowhere else.
+  const argv = [...how.enter, ...withRoot(how, '/', '/', ['/bin/sh', '-c', 'exit 0'])];
+  try {
+    await exec(argv[0]!, argv.slice(1), { env: {}, deadlineMs: 5_000 });
+    return undefined;
+  } catch (error) {
+    return `unshare cannot change the root: ${(error as Error).message}`;
+  }
+}
+
 // --- internal -----------------------------------------------------------------------------------
 
 async function tryOnce(

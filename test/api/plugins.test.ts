@@ -1,6 +1,7 @@
 /** Resource plugins over HTTP. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { ErrorBody } from '../../src/model/errors.ts';
 import type { PluginView } from '../../src/model/view.ts';
 import { testApi } from '../support/api.ts';
 import { applied, branchPlugin, tablePlugin } from '../support/documents.ts';
@@ -27,6 +28,25 @@ test('a plugin is installed, listed, read and deleted', async () => {
   const { resources } = (await api.client.plugins.get('table@1.0.0')).status;
   assert.deepEqual(resources, [{ name: 'db', sandbox: 'x' }]);
   assert.deepEqual(await api.client.plugins.delete('table@0.0.0'), { name: 'table@0.0.0' });
+});
+
+test('a file that a script cannot have here is known before it runs', async () => {
+  await using api = await testApi();
+  const outputs = [{ name: 'id', valueFromPath: '/proc/id' }];
+  const inputs = [{ name: 'id', valueFromStep: { name: 'make', output: 'id' }, as: { path: '/proc/id' } }];
+  const spec = {
+    create: [{ name: 'make', script: 'true', outputs }],
+    delete: [{ name: 'unmake', script: 'true', inputs }],
+  };
+  const answer = await api.request('PUT', `${plugins}/odd`, { body: { name: 'odd', spec } });
+  const { code, problems } = answer.json() as ErrorBody;
+  assert.deepEqual([answer.status, code], [422, 'document/not-supported']);
+  const message = 'a script cannot have the file /proc/id here: /proc is no place for files';
+  assert.deepEqual(problems, [
+    { file: 'the resource plugin "odd"', path: 'spec.create[0].outputs[0].valueFromPath', message },
+    { file: 'the resource plugin "odd"', path: 'spec.delete[0].inputs[0].as.path', message },
+  ]);
+  assert.deepEqual(await api.client.plugins.list(), []);
 });
 
 test('plugins that are refused', async () => {

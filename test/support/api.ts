@@ -73,6 +73,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       return ['one', 'two'];
     },
     environment: (sandbox, workload) => ({ OF: `${sandbox.name} ${workload ?? 'first'}`, QUOTED: "it's" }),
+    stepPathProblem: async path => (path.startsWith('/proc/') ? '/proc is no place for files' : undefined),
     shutdown: () => void asked.shutdowns++,
   };
   const api = await startApi(context, { host: '127.0.0.1', port: options.port ?? 0, log: silentLog });

@@ -24,6 +24,7 @@ export function memorySteps(trouble: Trouble): MemorySteps {
   const steps: StepDriver = {
     name: 'memory',
     capabilities: async () => [],
+    pathProblem: async path => (path.startsWith('..') ? 'it leads out of the working directory' : undefined),
     async run(id, spec, ctx) {
       const step = id.split('.').at(-1)!;
       const killed = new AbortController();

@@ -32,17 +32,16 @@ export async function runStep(
   ctx: Ctx,
 ): Promise<StepDone> {
   const step = stepName(id);
-  const located = locateAll(step, spec, folder);
-  await writeInputFiles(spec, located);
+  await writeInputFiles(spec, folder);
   const env = environmentOf(spec, folder, surroundings);
   const [interpreter, ...argument] = interpreterOf(spec.script);
   const program = await findProgram(interpreter, env.PATH!, folder.work);
   if (program === undefined)
     throw new OffshootError('step/command-not-found', { step, command: interpreter });
-  const argv = [program, ...argument, folder.script];
+  const argv = folder.enter([program, ...argument, folder.script]);
   const exit = await runToEnd(argv, folder, env, surroundings, ctx.signal);
   if (exit.code !== 0 || exit.stopped) throw await failureOf(step, exit, folder, secretsOf(spec));
-  return { outputs: await readOutputs(step, spec.outputs, path => located.get(path)!) };
+  return { outputs: await readOutputs(step, spec.outputs, folder.locate) };
 }
 
 /** Ids go from the sandbox down to the step. */
@@ -62,23 +61,10 @@ type Exit = {
   readonly stopped: boolean;
 };
 
-/** Every path that the step declares → where we find it. */
-function locateAll(step: string, spec: StepSpec, folder: StepFolder): ReadonlyMap<string, string> {
-  const located = new Map<string, string>();
-  const add = (what: string, path: string) => {
-    const ours = folder.locate(path);
-    if (ours === undefined) throw new OffshootError('step/path-outside', { step, what, path });
-    located.set(path, ours);
-  };
-  for (const { name, as } of spec.inputs) if (as?.path !== undefined) add(`input "${name}"`, as.path);
-  for (const { name, valueFromPath = '' } of spec.outputs) add(`output "${name}"`, valueFromPath);
-  return located;
-}
-
-async function writeInputFiles(spec: StepSpec, located: ReadonlyMap<string, string>): Promise<void> {
+async function writeInputFiles(spec: StepSpec, folder: StepFolder): Promise<void> {
   for (const { as, value } of spec.inputs) {
     if (as?.path === undefined) continue;
-    const file = located.get(as.path)!;
+    const file = folder.locate(as.path);
     await mkdir(dirname(file), { recursive: true });
     await writeFile(file, value, { mode: 0o600, flag: 'wx' }); // never through a link that waits in a shared /tmp
   }

@@ -10,6 +10,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { Capability, Ctx, StepDone, StepDriver, StepSpec } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
 import type { Processes } from '../processes/contract.ts';
+import { checkPaths, pathProblem } from './paths.ts';
 import { runStep, stepName } from './run-step.ts';
 import { openStepFolder, removeStepFolder } from './step-folder.ts';
 
@@ -46,6 +47,7 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
 
   const runOnce = async (id: string, spec: StepSpec, ctx: Ctx): Promise<StepDone> => {
     await clear(id);
+    await checkPaths(stepName(id), spec, found);
     const keep = [...spec.keep, dirname(nodePath)];
     await using folder = await openStepFolder(join(root, pathName(id)), spec, keep, mounts);
     const surroundings = { instance, processes, part: stepPart(id), baseEnv, nodePath };
@@ -58,6 +60,8 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
     async capabilities() {
       return [capabilityOf(found)];
     },
+
+    pathProblem: path => pathProblem(path, found),
 
     async run(id, spec, ctx) {
       const removal = new AbortController();

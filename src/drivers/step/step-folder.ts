@@ -2,8 +2,10 @@
 import { chmod, mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { HeldProgram } from '../../lib/held.ts';
-import type { Bind, PrivateMounts } from '../../lib/namespaces.ts';
+import { type Bind, type PrivateMounts, withRoot } from '../../lib/namespaces.ts';
 import type { StepSpec } from '../contract.ts';
+import { needsShadow } from './paths.ts';
+import { makeShadows } from './shadow.ts';
 
 export type StepFolder = AsyncDisposable & {
   readonly script: string;
@@ -11,14 +13,16 @@ export type StepFolder = AsyncDisposable & {
   readonly output: string;
   /** What the script finds in TMPDIR. */
   readonly tmpdir: string;
-  /** Where we find what the script calls `path`; undefined when that is neither relative nor below /tmp. */
-  locate(path: string): string | undefined;
-  /** What makes the /tmp of this folder the script's own. */
+  /** Where we find what the script calls `path`, one of those that it declares. */
+  locate(path: string): string;
+  /** What makes the /tmp of this folder, and the places of what is declared elsewhere, the script's own. */
   readonly mounts: HeldProgram['mounts'];
+  /** The argument vector that runs `argv` where it sees them. */
+  enter(argv: readonly string[]): readonly string[];
 };
 
 /**
- * Makes the folder, its script and its working directory.
+ * Makes the folder, its script and its working directory. The paths that the step declares have been checked.
  * @param keep directories that stay visible when /tmp is private
  * @param mounts absent: the step shares /tmp with all others, and what it declares there is removed before and after
  */
@@ -47,18 +51,22 @@ export async function openStepFolder(
     binds.push({ source: tmp, target: '/tmp' });
   }
 
-  const locate = (path: string): string | undefined => {
+  const declared = [
+    ...spec.inputs.map(input => input.as?.path),
+    ...spec.outputs.map(output => output.valueFromPath),
+  ].filter(path => path !== undefined);
+  const shadows = await makeShadows(declared.filter(needsShadow), join(root, 'shadow'));
+  binds.push(...shadows.binds);
+
+  const locate = (path: string): string => {
     const absolute = resolve(work, path);
-    if (!path.startsWith('/')) return isBelow(work, absolute) ? absolute : undefined;
-    if (!isBelow('/tmp', absolute)) return undefined;
+    if (needsShadow(path)) return shadows.locate(path);
+    if (!path.startsWith('/')) return absolute;
     return kept.some(folder => isBelow(folder, absolute))
       ? absolute
       : join(tmp, absolute.slice('/tmp'.length));
   };
-  const declared = [...spec.inputs.map(i => i.as?.path), ...spec.outputs.map(o => o.valueFromPath)];
-  const outside = declared
-    .map(path => (path === undefined ? undefined : locate(path)))
-    .filter(path => path !== undefined && !isBelow(root, path)) as string[];
+  const outside = declared.map(locate).filter(path => !isBelow(root, path));
   const removeOutside = () => Promise.all(outside.map(removeFile));
   await removeOutside();
 
@@ -69,6 +77,8 @@ export async function openStepFolder(
     tmpdir: mounts === undefined ? tmp : '/tmp',
     locate,
     mounts: mounts && { how: mounts, binds },
+    enter: argv =>
+      mounts === undefined || shadows.root === undefined ? argv : withRoot(mounts, shadows.root, work, argv),
     async [Symbol.asyncDispose]() {
       await removeOutside();
       await removeStepFolder(root);

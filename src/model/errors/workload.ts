@@ -65,8 +65,7 @@ export const workloadErrors = {
     http: 422,
     exit: 2,
     retry: false,
-    say: p =>
-      `${p.what} of step "${p.step}" has the path ${p.path}, which is neither relative nor below /tmp`,
+    say: p => `${p.what} of step "${p.step}" cannot have the path ${p.path}: ${p.why}`,
     hint: () =>
       'use a path below /tmp, or a relative one, which counts from the working directory of the step',
   },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { StepDriver, StepSpec } from '../../../src/drivers/contract.ts';
 import type { Processes } from '../../../src/drivers/processes/contract.ts';
@@ -270,13 +270,97 @@ describe('script runner', { concurrency: true }, () => {
     assert.equal(error.code, 'step/output-not-text');
   });
 
-  it('refuses paths that are neither relative nor below /tmp', async () => {
-    for (const path of ['/etc/offshoot', '../escape', '/tmp/../etc/offshoot', '/tmp']) {
-      const out = await failure(script('true', { outputs: output(path) }));
-      assert.equal(out.code, 'step/path-outside', path);
+  it('has files wherever a container has them, and leaves nothing there', async t => {
+    await using s = await testSteps();
+    const [capability] = await s.steps.capabilities();
+    if (!capability!.ok) return t.skip(capability!.detail);
+    const own = `offshoot-test-${process.pid}`;
+    const existing = await mkdtemp('/var/tmp/offshoot-test-'); // not below /tmp
+    t.after(() => rm(existing, { recursive: true }));
+    await mkdir(join(existing, 'sub'));
+    for (const file of ['kept', 'sub/kept', 'out']) await writeFile(join(existing, file), `old ${file}`);
+    const top = `/${own}`;
+    const paths = [
+      `${top}/deep/out`,
+      `${top}.txt`,
+      `${existing}/out`,
+      `${existing}/sub/new/out`,
+      `/var/${own}/out`,
+    ];
+    const text = `
+      set -e
+      for path in ${paths.join(' ')}; do mkdir -p "$(dirname $path)"; pwd | grep -q work; printf "at $path" > $path; done
+      cat ${top}/in ${existing}/kept ${existing}/sub/kept > seen
+      test ! -e ${existing}/in || cat ${existing}/in >> seen
+      test -d /proc/self && test -c /dev/null && test -x /bin/sh && ls / > /dev/null
+      touch ${top}/undeclared ${existing}/undeclared`;
+    const { outputs } = await s.steps.run(
+      ID,
+      script(text, {
+        inputs: [
+          { name: 'a', value: 'input a,', as: { path: `${top}/in` } },
+          { name: 'b', value: ',input b', as: { path: `${existing}/in` } },
+        ],
+        outputs: [...paths.map((path, i) => output(path, `o${i}`)[0]!), ...output('seen', 'seen')],
+      }),
+      ctx(),
+    );
+    for (const [i, path] of paths.entries()) assert.equal(outputs[`o${i}`], `at ${path}`);
+    assert.equal(outputs.seen, 'input a,old keptold sub/kept,input b');
+    for (const path of [top, `${top}.txt`, `/var/${own}`]) assert.equal(existsSync(path), false, path);
+    assert.deepEqual((await readdir(existing)).toSorted(), ['kept', 'out', 'sub']);
+    assert.deepEqual(await readdir(join(existing, 'sub')), ['kept']);
+    assert.equal(await readFile(join(existing, 'out'), 'utf8'), 'old out');
+  });
+
+  it('two at once have the same path each for itself', async t => {
+    await using s = await testSteps();
+    const [capability] = await s.steps.capabilities();
+    if (!capability!.ok) return t.skip(capability!.detail);
+    const path = `/offshoot-test-${process.pid}-two/out`;
+    const run = (word: string) =>
+      s.steps.run(
+        word,
+        script(`mkdir ${dirname(path)}; echo ${word} >${path}; /bin/sleep 0.1`, { outputs: output(path) }),
+        ctx(),
+      );
+    const done = await Promise.all(['one', 'two'].map(run));
+    assert.deepEqual(
+      done.map(d => d.outputs.value),
+      ['one\n', 'two\n'],
+    );
+  });
+
+  it('refuses paths where there is no place for a file, before anything runs', async () => {
+    await using s = await testSteps();
+    const whys: Readonly<Record<string, RegExp>> = {
+      '../escape': /^it leads out of the working directory$/,
+      '/tmp': /^it is a folder$/,
+      '/usr': /^it is a folder$|^only relative paths/,
+      '/proc/self/out': /^\/proc is no place for files$|^only relative paths/,
+      '/dev/out': /^\/dev is no place for files$|^only relative paths/,
+    };
+    for (const [path, why] of Object.entries(whys)) {
+      assert.match((await s.steps.pathProblem(path)) ?? 'nothing', why, path);
       const inputs = [{ name: 'in', value: '', as: { path } }];
-      assert.equal((await failure(script('true', { inputs }))).code, 'step/path-outside', path);
+      for (const more of [{ inputs }, { outputs: output(path) }])
+        await assert.rejects(
+          s.steps.run(ID, script('true', more), ctx()),
+          { code: 'step/path-outside' },
+          path,
+        );
     }
+    for (const path of ['out', 'a/b', './a/../out', '/tmp/out', '/tmp/a/b'])
+      assert.equal(await s.steps.pathProblem(path), undefined, path);
+  });
+
+  it('without mounts of its own says so when the plugin is applied', async () => {
+    await using s = await testSteps({ ...testBaseEnv, PATH: '/nonexistent' });
+    assert.match(
+      (await s.steps.pathProblem('/outputs/url'))!,
+      /^only relative paths and those below \/tmp work here/,
+    );
+    assert.equal(await s.steps.pathProblem('/tmp/url'), undefined);
   });
 
   it('ends what a script leaves running, also what left its group', async t => {
