@@ -142,9 +142,13 @@ export async function startDaemon(
       preview,
       postgres,
       log: logFile,
-      leftovers: loop.leftovers().orphans.map(id => `volume ${id} belongs to no branch`),
+      leftovers: loop
+        .leftovers()
+        .orphans.filter(id => store.get('branch', id) === undefined)
+        .map(id => `volume ${id} belongs to no branch: see "offshoot repair"`),
     }),
     metrics,
+    unclaimed: loop.unclaimed,
     doctor: () => drivers.capabilities(),
     logs({ namespace, workload, sandbox, lines }) {
       const id =
@@ -159,9 +163,8 @@ export async function startDaemon(
   opened.defer(() => api?.close());
   rememberPorts(config.home, { api: api.port, http: previews.port, postgres: postgres.port });
 
-  // Branches without an intent are somebody's data: "offshoot repair" brings them back under their names.
-  const unclaimed = fresh ? await drivers.branches.list({ signal: AbortSignal.timeout(60_000), log }) : [];
-  if (fresh && unclaimed.length === 0)
+  // Volumes without a branch are somebody's data: "offshoot repair" brings them back under their names.
+  if (fresh && (await loop.unclaimed()).length === 0)
     await createProject(store, 'default', { database: 'app', role: 'app' });
   await loop.start();
 

@@ -1,6 +1,7 @@
 /** What the API's routes may use. It decides nothing: HTTP in, store out. */
 import type { Address } from '../model/route.ts';
 import type { CheckView, DaemonView, MetricsView } from '../model/view.ts';
+import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Keyring } from './keys.ts';
 
@@ -21,6 +22,8 @@ export type ApiContext = {
     reset(): void;
   };
   readonly gateway: () => Address;
+  /** Complete volumes that no branch claims. */
+  readonly unclaimed: () => Promise<readonly UnclaimedVolume[]>;
   readonly doctor: () => Promise<readonly CheckView[]>;
   readonly logs: (query: LogQuery) => Promise<readonly string[]>;
   /** What a fork's main container has in its environment, secrets included. */

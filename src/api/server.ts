@@ -14,6 +14,7 @@ import { keyRoutes } from './key-routes.ts';
 import { manifestRoutes } from './manifests.ts';
 import { pluginRoutes } from './plugins.ts';
 import { projectRoutes } from './projects.ts';
+import { repairRoutes } from './repair.ts';
 import { routingRuleRoutes } from './routing-rules.ts';
 import { sandboxRoutes } from './sandboxes.ts';
 import { systemRoutes } from './system.ts';
@@ -73,6 +74,7 @@ export async function startApi(context: ApiContext, { host, port, log }: ApiOpti
     manifestRoutes,
     keyRoutes,
     systemRoutes,
+    repairRoutes,
     watchRoutes,
   ];
   for (const routes of [...all, routingRuleRoutes]) {

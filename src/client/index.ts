@@ -14,6 +14,7 @@ import type {
   MetricsView,
   PluginView,
   ProjectView,
+  RepairView,
   SandboxView,
 } from '../model/view.ts';
 import { type Connection, type RequestOptions, sendForJson } from './http.ts';
@@ -44,6 +45,10 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       reset: () => call<MetricsView>('DELETE', '/metrics'),
     },
     doctor: () => call<readonly CheckView[]>('GET', '/doctor'),
+    repair: {
+      plan: () => call<readonly RepairView[]>('GET', '/repair'),
+      run: () => call<readonly RepairView[]>('POST', '/repair'),
+    },
     shutdown: () => call<unknown>('POST', '/shutdown'),
     events: (query: { kind?: string; name?: string; limit?: number } = {}) =>
       call<readonly EventView[]>('GET', '/events', { query }),

@@ -2,7 +2,9 @@
  * What the embedded branch node is made of: a volume and the PostgreSQL server on it. Types only, and only for
  * drivers: paths, sockets and closures pass between these two, and none of them leaves the node.
  */
-import type { BranchRecord, Ctx, Driver, ServerExits } from './contract.ts';
+
+import type { BranchRecord } from '../model/branch.ts';
+import type { Ctx, Driver, ServerExits } from './contract.ts';
 
 // --- volumes -------------------------------------------------------------------------------------
 

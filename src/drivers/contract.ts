@@ -7,7 +7,7 @@
  * error mapping are added once, by drivers/guarded.ts, so drivers stay naive.
  */
 import type { Log } from '../lib/log.ts';
-import type { BranchEndpoint } from '../model/branch.ts';
+import type { BranchEndpoint, BranchRecord } from '../model/branch.ts';
 import type { ConditionStatus } from '../model/conditions.ts';
 import type { OffshootError } from '../model/errors.ts';
 import type { Deployment } from '../model/kubernetes.ts';
@@ -53,20 +53,6 @@ export type BranchWish = {
   readonly database: string;
   /** Of the role's password, in PostgreSQL's stored form (lib/scram.ts). */
   readonly verifier: string;
-};
-
-/** Written beside a branch's data: enough to make its intent again when that is lost. Older ones lack some of it. */
-export type BranchRecord = {
-  readonly id: string;
-  readonly project: string;
-  readonly branch: string;
-  readonly parent?: string;
-  readonly owner?: string;
-  readonly createdAt: string;
-  readonly role?: string;
-  readonly database?: string;
-  /** Unlogged tables that it has without their rows, as `database: schema.table`: the copy could not hold them. */
-  readonly emptied?: readonly string[];
 };
 
 /** One of the three things that make a branch, in the order in which they are made; see model/conditions.ts. */

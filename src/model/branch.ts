@@ -46,6 +46,20 @@ export type BranchSecret = {
   readonly verifier?: string;
 };
 
+/** Written beside a branch's data: enough to make its intent again when that is lost. Older ones lack some of it. */
+export type BranchRecord = {
+  readonly id: string;
+  readonly project: string;
+  readonly branch: string;
+  readonly parent?: string;
+  readonly owner?: string;
+  readonly createdAt: string;
+  readonly role?: string;
+  readonly database?: string;
+  /** Unlogged tables that it has without their rows, as `database: schema.table`: the copy could not hold them. */
+  readonly emptied?: readonly string[];
+};
+
 /** Where a branch's server accepts sessions, for the gateway: a unix socket on the same node, or an address. */
 export type BranchEndpoint = { readonly socket: string } | Address;
 

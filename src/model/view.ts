@@ -127,6 +127,20 @@ export type MetricsView = {
   >;
 };
 
+/** A volume that no branch claims, and what "offshoot repair" makes of it. */
+export type RepairView = {
+  /** Of the branch that it was, and is again. */
+  readonly id: string;
+  readonly project: string | null;
+  readonly branch: string | null;
+  /** Name of the parent, or its id when that is unknown; null for the root. */
+  readonly parent: string | null;
+  /** Why it stays as it is; absent: it is brought back. */
+  readonly problem?: string;
+  /** What will not be as it was. */
+  readonly note?: string;
+};
+
 /** Something that this machine can or cannot do. */
 export type CheckView = {
   readonly area: string;

@@ -5,6 +5,7 @@
 import type { BranchNode, Ctx, Driver, StepDriver, WorkloadDriver } from '../drivers/contract.ts';
 import { manifestName } from '../model/manifest-name.ts';
 import type { Store } from '../store/contract.ts';
+import { unclaimed } from './unclaimed.ts';
 import { baselineId, workloadOf } from './workload-spec.ts';
 
 export type CollectDeps = {
@@ -56,16 +57,12 @@ export async function collect(
   };
 
   await area('branch', async () => {
-    for (const id of await branches.list(ctx)) {
-      if (store.get('branch', id) !== undefined) continue;
-      // One that cannot be read may hold data just as well.
-      const seen = await branches.observe(id, ctx).catch(() => 'unreadable' as const);
-      if (seen === undefined || (seen !== 'unreadable' && seen.record === undefined)) {
+    for (const { id, seen, halfMade } of await unclaimed(store, branches, ctx)) {
+      if (halfMade) {
         await remove('half-made branch', branches, id);
         continue;
       }
-      if (seen === 'unreadable' || seen.server.status === 'True')
-        await remove('server', { remove: branches.stop }, id);
+      if (seen?.server.status !== 'False') await remove('server', { remove: branches.stop }, id);
       orphans.push(id);
     }
   });

@@ -4,6 +4,7 @@ import type { Log } from '../lib/log.ts';
 import type { PreviewSite } from '../model/endpoint.ts';
 import { type Address, emptyRouteTable, type RouteSource, type RouteTable } from '../model/route.ts';
 import { branchesOf, deleteBranchesOf, ensureRoot } from '../rules/branches.ts';
+import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Change, Store, Stored } from '../store/contract.ts';
 import { type BaselineDeps, baselineReconciler } from './baseline.ts';
 import { type BranchReconciler, branchReconciler } from './branch.ts';
@@ -16,6 +17,7 @@ import { resume } from './resume.ts';
 import { computeRoutes } from './routes.ts';
 import { sandboxReconciler } from './sandbox.ts';
 import { createScheduler, type KindOptions, type Result, type Scheduler } from './scheduler.ts';
+import { unclaimed } from './unclaimed.ts';
 import { keyOf, type ReconciledKind, topicOf, wake } from './wake.ts';
 
 export type LoopDeps = {
@@ -47,6 +49,8 @@ export type Loop = {
   environment(sandbox: Stored<'sandbox'>, workload: string | undefined): Readonly<Record<string, string>>;
   /** Result of the newest collection. */
   leftovers(): Leftovers;
+  /** Complete volumes that no branch claims; see rules/repair.ts. */
+  unclaimed(): Promise<readonly UnclaimedVolume[]>;
   /** Asks for a look at an object soon. */
   look(kind: ReconciledKind, name: string): void;
   /** What the scheduler does. */
@@ -124,6 +128,12 @@ export function createLoop(deps: LoopDeps): Loop {
     awake: branches.awake,
     environment: (sandbox, workload) => forkEnvironment(store, sandbox, workload),
     leftovers: () => leftovers,
+    async unclaimed() {
+      const found = await unclaimed(store, deps.branches, { signal: stop.signal, log });
+      return found
+        .filter(({ halfMade }) => !halfMade)
+        .map(({ id, seen }) => ({ id, ...(seen?.record && { record: seen.record }) }));
+    },
     look: (kind, name) => scheduler.add(keyOf(kind, name)),
     counts: scheduler.counts,
     async start() {

@@ -13,6 +13,18 @@ export async function createProject(
   name: string,
   spec: ProjectSpec,
 ): Promise<Stored<'project'>> {
+  checkProject(name, spec);
+  const project = await holding(store, { alone: [`project/${name}`] }, async () => {
+    if (store.get('project', name) !== undefined)
+      throw new OffshootError('project/exists', { project: name });
+    return store.create('project', name, { spec, status: null, secret: null });
+  });
+  await ensureRoot(store, name);
+  return project;
+}
+
+/** @throws OffshootError branch/bad-name */
+export function checkProject(name: string, spec: ProjectSpec): void {
   const problem = labelNameProblem(name);
   if (problem !== undefined)
     throw new OffshootError('branch/bad-name', {
@@ -27,13 +39,6 @@ export async function createProject(
       throw new OffshootError('branch/bad-name', { name: text, what, why });
     }
   }
-  const project = await holding(store, { alone: [`project/${name}`] }, async () => {
-    if (store.get('project', name) !== undefined)
-      throw new OffshootError('project/exists', { project: name });
-    return store.create('project', name, { spec, status: null, secret: null });
-  });
-  await ensureRoot(store, name);
-  return project;
 }
 
 /** Makes the root branch of a project that has none: of a new one, or where its making was interrupted. */

@@ -101,6 +101,8 @@ export type Fields<K extends Kind> = {
   readonly spec: Kinds[K]['spec'];
   readonly status: Kinds[K]['status'];
   readonly secret: Kinds[K]['secret'];
+  /** Of what is older than its place in the store; default: now. */
+  readonly createdAt?: string;
 };
 
 /** Objects are frozen, all the way down. Every write may throw store/no-space and store/write-failed. */

@@ -69,7 +69,7 @@ class MemoryStore implements Store {
       if (draft.get(kind, name) !== undefined) throw new OffshootError('api/conflict', { kind, name });
       const at = this.#now().toISOString();
       const object = { kind, name, generation: 1, version: draft.next(), ...plain(fields) };
-      return draft.put(freeze({ ...object, createdAt: at, updatedAt: at }) as Stored<K>, undefined, true);
+      return draft.put(freeze({ createdAt: at, ...object, updatedAt: at }) as Stored<K>, undefined, true);
     });
   }
 

@@ -9,6 +9,7 @@ import { type Client, createClient } from '../../src/client/index.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import type { ErrorBody } from '../../src/model/errors.ts';
 import { createProject } from '../../src/rules/branches.ts';
+import type { UnclaimedVolume } from '../../src/rules/repair.ts';
 import type { Store } from '../../src/store/contract.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 
@@ -33,6 +34,8 @@ export type TestApi = AsyncDisposable & {
 export type TestApiOptions = {
   /** Default: a new one in memory, with the project `default`. */
   readonly store?: Store;
+  /** Volumes that no branch claims. */
+  readonly unclaimed?: readonly UnclaimedVolume[];
   readonly port?: number;
   readonly apiKey?: string;
 };
@@ -67,6 +70,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       }),
       reset: () => void asked.resets++,
     },
+    unclaimed: async () => options.unclaimed ?? [],
     doctor: async () => [{ area: 'volumes', name: 'copy', ok: true, detail: 'always' }],
     async logs(query) {
       asked.logs.push(query);

@@ -4,8 +4,9 @@
  */
 import { openBranchNode } from '../../src/drivers/branch/node.ts';
 import type { LiveParent, ServerDriver, ServerSeen, VolumeDriver } from '../../src/drivers/branch-parts.ts';
-import type { BranchNode, BranchRecord, ServerExits } from '../../src/drivers/contract.ts';
+import type { BranchNode, ServerExits } from '../../src/drivers/contract.ts';
 import { Listeners } from '../../src/lib/listeners.ts';
+import type { BranchRecord } from '../../src/model/branch.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { Trouble } from './trouble.ts';
 

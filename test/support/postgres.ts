@@ -3,7 +3,7 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
 import type { ServerDriver, VolumeDriver } from '../../src/drivers/branch-parts.ts';
-import type { BranchRecord, Ctx } from '../../src/drivers/contract.ts';
+import type { Ctx } from '../../src/drivers/contract.ts';
 import { findPostgres } from '../../src/drivers/postgres/binaries.ts';
 import { openServers, type ServerOptions } from '../../src/drivers/postgres/server.ts';
 import { chooseServerUser, type ServerUser } from '../../src/drivers/postgres/user.ts';
@@ -11,7 +11,7 @@ import { openVolumes, type VolumeKind, type VolumeOptions } from '../../src/driv
 import { silentLog } from '../../src/lib/log.ts';
 import { identify, isAlive } from '../../src/lib/process.ts';
 import { until } from '../../src/lib/wait.ts';
-import { adminRole, type BranchEndpoint } from '../../src/model/branch.ts';
+import { adminRole, type BranchEndpoint, type BranchRecord } from '../../src/model/branch.ts';
 import { testProcesses } from './processes.ts';
 import { tempDir } from './temp.ts';
 

@@ -13,6 +13,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   down: { names: ['down'], load: () => import('./down.ts') },
   status: { names: ['status'], load: () => import('./status.ts') },
   doctor: { names: ['doctor'], load: () => import('./doctor.ts') },
+  repair: { names: ['repair'], load: () => import('./repair.ts') },
   init: { names: ['init'], load: () => import('./init.ts') },
   deploy: { names: ['deploy', 'undeploy'], load: () => import('./deploy.ts') },
   service: { names: ['service', 'svc'], load: () => import('./service.ts') },

@@ -5,9 +5,10 @@
 import { Listeners } from '../../lib/listeners.ts';
 import { KeyedLock } from '../../lib/lock.ts';
 import { createSlots } from '../../lib/slots.ts';
+import type { BranchRecord } from '../../model/branch.ts';
 import { toOffshootError } from '../../model/errors.ts';
 import type { ServerDriver, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
-import type { BranchNode, BranchRecord, BranchSeen, BranchWish, Ctx } from '../contract.ts';
+import type { BranchNode, BranchSeen, BranchWish, Ctx } from '../contract.ts';
 import { branchSeen, failed, type Stop, type World } from './phases.ts';
 
 export type BranchNodeOptions = {

@@ -2,8 +2,8 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory } from '../../lib/sync.ts';
+import type { BranchRecord } from '../../model/branch.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { BranchRecord } from '../contract.ts';
 
 const FILE = 'volume.json';
 
