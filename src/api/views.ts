@@ -25,6 +25,8 @@ export function branchView(
     reason: status?.reason ?? 'InProgress',
     message: status?.message ?? 'being created',
     ...(status?.hint !== undefined && { hint: status.hint }),
+    ...(status?.restarts !== undefined && { restarts: status.restarts }),
+    ...(status?.emptied !== undefined && { emptied: status.emptied }),
     conditions: status?.conditions ?? [],
     createdAt,
   };

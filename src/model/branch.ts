@@ -36,6 +36,8 @@ export type BranchStatus = {
   readonly hint?: string;
   /** How often in a row its server ended by itself. */
   readonly restarts?: number;
+  /** Unlogged tables that it has without their rows, see BranchRecord. */
+  readonly emptied?: readonly string[];
   readonly conditions: readonly Condition[];
   readonly observedGeneration: number;
 };

@@ -26,6 +26,10 @@ export type BranchView = {
   readonly reason: string;
   readonly message: string;
   readonly hint?: string;
+  /** How often in a row its server ended by itself. */
+  readonly restarts?: number;
+  /** Unlogged tables that it has without their rows, as `database: schema.table`. */
+  readonly emptied?: readonly string[];
   readonly conditions: readonly Condition[];
   readonly createdAt: string;
 };

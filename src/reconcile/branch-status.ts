@@ -26,7 +26,7 @@ export function statusOf(
   state: BranchState,
   conditions: readonly Condition[],
   observedGeneration: number,
-  { error, restarts = 0 }: { readonly error?: OffshootError; readonly restarts?: number } = {},
+  { error, seen }: { readonly error?: OffshootError; readonly seen?: BranchSeen } = {},
 ): BranchStatus {
   const stopped = conditions.find(c => c.status === 'False');
   const ready = state === 'ready';
@@ -36,7 +36,8 @@ export function statusOf(
     reason: (ready ? undefined : stopped?.reason) ?? otherwise,
     message: error?.message ?? stopped?.message ?? (ready ? 'accepts connections' : `${state} …`),
     ...(error?.hint !== undefined && { hint: error.hint }),
-    ...(restarts > 0 && { restarts }),
+    ...(seen !== undefined && seen.exits.count > 0 && { restarts: seen.exits.count }),
+    ...(seen?.record?.emptied !== undefined && { emptied: seen.record.emptied }),
     conditions,
     observedGeneration,
   };

@@ -200,7 +200,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     const conditions = seen === undefined ? [] : conditionsOf(seen, before, now());
     const status = statusOf(state, conditions, branch.generation, {
       ...(error !== undefined && { error }),
-      ...(seen !== undefined && { restarts: seen.exits.count }),
+      ...(seen !== undefined && { seen }),
     });
     await store.modify('branch', branch.name, () => ({ status }));
     const made = !hasVolume(before) && hasVolume(conditions);

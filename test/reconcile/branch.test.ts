@@ -223,6 +223,7 @@ describe('a child', () => {
     const says =
       'on memory; without the rows of these unlogged tables, which were written to meanwhile: app: public.cache';
     assert.equal(b.status(child.name).conditions[0]?.message, says);
+    assert.deepEqual(b.status(child.name).emptied, ['app: public.cache']);
     assert.deepEqual(
       (await b.store.events({ name: child.name, limit: 9 })).map(e => [e.severity, e.reason, e.message]),
       [

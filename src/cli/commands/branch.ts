@@ -65,6 +65,7 @@ export function register(program: Command, cli: Cli): void {
           `parent   ${b.parent ?? '-'}`,
           `owner    ${b.owner ?? '-'}`,
           `state    ${b.state}: ${b.message}`,
+          ...(b.emptied === undefined ? [] : [`emptied  ${b.emptied.join(', ')}`]),
           `created  ${b.createdAt}`,
         ].join('\n'),
       );
@@ -101,6 +102,13 @@ export function register(program: Command, cli: Cli): void {
           cli,
           `branch ${name} of ${made.parent} ${wait === false ? 'is being made' : `is ready (${took(performance.now() - started)})`}`,
         );
+        if (made.emptied !== undefined) {
+          const tables = made.emptied.join(', ');
+          say(
+            cli,
+            `warning: without the rows of these unlogged tables, which were written to meanwhile: ${tables}`,
+          );
+        }
         await print(cli, output, made, () => '');
       },
     );

@@ -47,6 +47,7 @@ test('every command with -o prints one JSON or YAML value, and sentences only on
   const commands = [
     'status',
     'doctor',
+    'repair',
     'events',
     'project list',
     'branch list',
@@ -113,6 +114,36 @@ test('branch create --if-not-exists tells of the branch that is there', async ()
   const args = ['branch', 'create', 'main', '--parent', 'fix', '--if-not-exists', '--no-wait', '-o', 'json'];
   const { stdout } = await runner(api)(args);
   assert.equal((JSON.parse(stdout) as BranchView).parent, null);
+});
+
+test('branch create and get tell of unlogged tables that are empty', async () => {
+  await using api = await fullApi();
+  const { id } = await api.client.branches.get('default', 'fix');
+  const status = {
+    state: 'ready',
+    reason: 'Ready',
+    message: 'accepts connections',
+    emptied: ['app: public.cache'],
+    conditions: [],
+    observedGeneration: 1,
+  } as const;
+  await api.store.modify('branch', id, () => ({ status }));
+  const { stderr } = await runner(api)(['branch', 'create', 'fix', '--if-not-exists']);
+  assert.match(stderr, /^warning: without the rows of these unlogged tables, .*: app: public\.cache$/m);
+  assert.match((await runner(api)(['branch', 'get', 'fix'])).stdout, /^emptied {2}app: public\.cache$/m);
+});
+
+test('repair shows what it would do, and says why when it cannot', async () => {
+  const record = { id: 'blost', project: 'shop', branch: 'main', createdAt: '2029-01-01T00:00:00.000Z' };
+  await using api = await testApi({ unclaimed: [{ id: 'blost', record }, { id: 'bdark' }] });
+  const planned = await runner(api)(['repair']);
+  assert.match(planned.stdout, /^shop +main +blost +- +its role and database are taken to be "app"$/m);
+  assert.match(planned.stdout, /^- +- +bdark +- +stays as it is: its record cannot be read$/m);
+  assert.equal(planned.stderr, '1 branch would be brought back with new passwords; do it with --yes\n');
+  assert.match(
+    (await runner(api)(['repair', '--yes'])).stderr,
+    /^1 branch brought back\. The passwords are new: /,
+  );
 });
 
 test('branch rotate-password', async () => {
