@@ -171,6 +171,7 @@ export function supervise(first: ProcessPlan, record: ProcessRecord, keeper: Kee
 
   /** Whatever is done now gives way to a new start. */
   function begin(as: Health): void {
+    record.restarts = 0;
     record.logStart = sizeOf(place.logFile);
     next = as;
     turn.abort();

@@ -1,6 +1,6 @@
 /** Crashes, pauses, and what a process leaves behind. These tests wait, so they run side by side. */
 import assert from 'node:assert/strict';
-import { stat } from 'node:fs/promises';
+import { rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -62,6 +62,25 @@ describe('restart', { concurrency: true }, () => {
     await r.driver.ensure('web', specOf(shell('sleep 600')), ctx());
     await untilReady(r.driver, 'web');
     assert.ok(performance.now() - start < 900, 'it did not wait for the end of the pause');
+  });
+
+  it('tries at once what is asked for again, and forgets what the try before has said', async () => {
+    await using r = await testRuntime();
+    const cause = join(r.home, 'cause');
+    await writeFile(cause, '');
+    const program = shell(`if test -e ${cause}; then echo broken; exit 3; fi; echo mended; sleep 600`);
+    const spec = { ...specOf(program), wish: '1.0' };
+    await r.driver.ensure('web', spec, ctx());
+    await untilSeen(r.driver, 'web', 'a long pause', s => s.message.endsWith('starts again after 2 s'));
+    await rm(cause);
+    const same = await r.driver.ensure('web', spec, ctx());
+    assert.deepEqual([same.reason, same.log], ['CrashLoopBackOff', ['broken']]);
+    const asked = await r.driver.ensure('web', { ...spec, wish: '1.1' }, ctx());
+    assert.deepEqual([asked.reason, asked.restarts, asked.log], ['Starting', 0, []]);
+    const start = performance.now();
+    const seen = await untilSeen(r.driver, 'web', 'it runs', s => s.ready);
+    assert.ok(performance.now() - start < 1_900, 'it did not wait for the end of the pause');
+    assert.deepEqual([seen.restarts, seen.log], [0, ['mended']]);
   });
 
   it('starts a program again that ends well', async () => {
