@@ -10,6 +10,7 @@ import {
   deleteBranch,
   findBranch,
   requireProject,
+  restartBranch,
 } from '../rules/branches.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
@@ -72,7 +73,12 @@ export function branchRoutes(app: FastifyInstance, { store, gateway }: ApiContex
     if (owner !== undefined)
       throw new OffshootError('branch/owned', { name, owner: owner.replace('/', ' ') });
     const secret = await branchSecret();
-    await store.modify('branch', branch.name, () => ({ secret }));
+    await store.modify('branch', branch.name, now => ({ secret: { ...now.secret, ...secret } }));
+    return reply.status(202).send(branchView(store, branch));
+  });
+
+  app.post<Params>(`${path}/:branch/restart`, async ({ params }, reply) => {
+    const branch = await restartBranch(store, find(params).name);
     return reply.status(202).send(branchView(store, branch));
   });
 }

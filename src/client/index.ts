@@ -75,6 +75,8 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
           'GET',
           `${branches(project)}/${part(branch)}/credentials`,
         ),
+      restart: (project: string, branch: string) =>
+        call<BranchView>('POST', `${branches(project)}/${part(branch)}/restart`),
       rotatePassword: (project: string, branch: string) =>
         call<BranchView>('POST', `${branches(project)}/${part(branch)}/rotate-password`),
     },

@@ -38,6 +38,8 @@ export type BranchStatus = {
   readonly restarts?: number;
   /** Unlogged tables that it has without their rows, see BranchRecord. */
   readonly emptied?: readonly string[];
+  /** Of the secret: how often another start that was asked for has been begun. */
+  readonly tries?: number;
   readonly conditions: readonly Condition[];
   readonly observedGeneration: number;
 };
@@ -46,6 +48,8 @@ export type BranchSecret = {
   readonly password: string;
   /** What the server stores of it (lib/scram.ts). Absent in what older versions wrote. */
   readonly verifier?: string;
+  /** How often another start was asked for. */
+  readonly tries?: number;
 };
 
 /** Written beside a branch's data: enough to make its intent again when that is lost. Older ones lack some of it. */

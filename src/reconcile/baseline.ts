@@ -96,7 +96,10 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
   };
 
   const report = async (object: Stored<'manifest'>, status: ManifestStatus): Promise<void> => {
-    await store.modify('manifest', object.name, () => ({ status }));
+    // Once it is deployed again, nothing is said any more of the try before.
+    await store.modify('manifest', object.name, ({ secret }) =>
+      secret?.tries === object.secret?.tries ? { status } : undefined,
+    );
   };
 
   return async (name, signal) => {

@@ -26,7 +26,11 @@ export function statusOf(
   state: BranchState,
   conditions: readonly Condition[],
   observedGeneration: number,
-  { error, seen }: { readonly error?: OffshootError; readonly seen?: BranchSeen } = {},
+  {
+    error,
+    seen,
+    tries = 0,
+  }: { readonly error?: OffshootError; readonly seen?: BranchSeen; readonly tries?: number } = {},
 ): BranchStatus {
   const stopped = conditions.find(c => c.status === 'False');
   const ready = state === 'ready';
@@ -38,6 +42,7 @@ export function statusOf(
     ...(error?.hint !== undefined && { hint: error.hint }),
     ...(seen !== undefined && seen.exits.count > 0 && { restarts: seen.exits.count }),
     ...(seen?.record?.emptied !== undefined && { emptied: seen.record.emptied }),
+    ...(tries > 0 && { tries }),
     conditions,
     observedGeneration,
   };

@@ -63,6 +63,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     const ctx: Ctx = { signal, log: deps.log.child({ branch: id }) };
     if (branch.deletedAt !== undefined) return remove(branch, ctx);
 
+    if (triesOf(branch.secret) !== triesOf(branch.status)) await endForRestart(branch, ctx);
     if (ended.delete(id)) {
       // Once may happen. One that ends again and again is left alone for longer and longer.
       const seen = await node.observe(id, ctx);
@@ -83,6 +84,18 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     }
     await succeed(branch, seen, seen.endpoint);
     return;
+  };
+
+  /** Another start was asked for: what runs ends first. */
+  const endForRestart = async (branch: Stored<'branch'>, ctx: Ctx): Promise<void> => {
+    const { name: id } = branch;
+    open.delete(id);
+    await node.stop(id, ctx);
+    ended.delete(id);
+    await store.modify('branch', id, ({ status }) => {
+      const now = status ?? statusOf('creating', [], branch.generation);
+      return { status: { ...now, tries: triesOf(branch.secret) } };
+    });
   };
 
   /** Takes step after step until the branch is ready, waits or has failed. How far it came is written meanwhile. */
@@ -184,7 +197,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     if (secret.verifier !== undefined) return secret.verifier;
     const made = await branchSecret(secret.password);
     await store.modify('branch', name, now =>
-      now.secret.password === secret.password ? { secret: made } : undefined,
+      now.secret.password === secret.password ? { secret: { ...now.secret, ...made } } : undefined,
     );
     return made.verifier;
   };
@@ -201,8 +214,12 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     const status = statusOf(state, conditions, branch.generation, {
       ...(error !== undefined && { error }),
       ...(seen !== undefined && { seen }),
+      tries: triesOf(branch.secret),
     });
-    await store.modify('branch', branch.name, () => ({ status }));
+    // Once another start is asked for, nothing is said any more of the one before.
+    await store.modify('branch', branch.name, ({ secret }) =>
+      triesOf(secret) === triesOf(branch.secret) ? { status } : undefined,
+    );
     const made = !hasVolume(before) && hasVolume(conditions);
     if (made && seen?.record?.emptied !== undefined)
       await record(
@@ -241,6 +258,8 @@ const UNSTEADY = 2;
 
 /** Milliseconds that such a server must have lived before anybody is told that it is ready. */
 const TRIAL_MS = 10_000;
+
+const triesOf = (of: { readonly tries?: number } | null): number => of?.tries ?? 0;
 
 const hasVolume = (conditions: readonly Condition[]): boolean =>
   conditions.some(c => c.type === 'VolumeReady' && c.status === 'True');

@@ -189,6 +189,8 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
     const written = await store.modify('sandbox', sandbox.name, object => {
       const was = object.status;
       before = was;
+      // Once it is applied again, nothing is said any more of the try before.
+      if ((object.secret.tries ?? 0) !== (sandbox.secret.tries ?? 0)) return undefined;
       // What was said of another generation is not true of this one.
       const current = was?.observedGeneration === sandbox.generation;
       const status: SandboxStatus = {

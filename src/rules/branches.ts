@@ -1,9 +1,16 @@
 /** Intents about projects and branches: the rules that hold whoever asks (API or built-in plugin action). */
 import { randomName, randomSecret } from '../lib/random.ts';
 import { scramVerifier } from '../lib/scram.ts';
-import { adminRole, type BranchAddress, type BranchSecret, type ProjectSpec } from '../model/branch.ts';
+import {
+  adminRole,
+  type BranchAddress,
+  type BranchSecret,
+  type BranchStatus,
+  type ProjectSpec,
+} from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import { branchNameFor, branchNameProblem, labelNameProblem } from '../model/names.ts';
+import { triedAgain } from '../model/tries.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { holding } from './locks.ts';
 
@@ -123,6 +130,29 @@ export async function deleteBranch(
   });
 }
 
+/**
+ * Asks for another start: of a server that runs, which ends first, and of one that could not be started, at once and
+ * as if for the first time. @throws OffshootError api/not-found when it is being deleted
+ */
+export async function restartBranch(store: Store, id: string): Promise<Stored<'branch'>> {
+  const found = await store.modify('branch', id, ({ deletedAt, secret, status }) =>
+    deletedAt !== undefined
+      ? undefined
+      : {
+          secret: { ...secret, tries: (secret.tries ?? 0) + 1 },
+          ...(status !== null && { status: asTriedAgain(status) }),
+        },
+  );
+  if (found !== undefined && found.deletedAt === undefined) return found;
+  throw new OffshootError('api/not-found', { kind: 'branch', name: found?.spec.name ?? id });
+}
+
+/** Nothing of what the try before has said. */
+function asTriedAgain({ hint: _, ...status }: BranchStatus): BranchStatus {
+  const conditions = status.conditions.filter(c => c.type === 'VolumeReady' && c.status === 'True');
+  return { ...status, state: 'creating', ...triedAgain, conditions };
+}
+
 /** The branches that grow from one, those that are being deleted included. */
 export const childrenOf = (store: Store, id: string): readonly Stored<'branch'>[] =>
   store.by('branch/parent', id);
@@ -151,15 +181,18 @@ export function requireProject(store: Store, name: string): Stored<'project'> {
 }
 
 /** A branch's way in, as its intent holds it. */
-export async function branchSecret(password = randomSecret(32)): Promise<Required<BranchSecret>> {
+export async function branchSecret(
+  password = randomSecret(32),
+): Promise<BranchSecret & { readonly verifier: string }> {
   return { password, verifier: await scramVerifier(password) };
 }
 
 /** The project that is meant when none is named: `default`, or the only one there is. */
 export function defaultProject(store: Store): string {
+  const usual = store.get('project', 'default');
+  if (usual !== undefined && usual.deletedAt === undefined) return usual.name;
   const projects = store.list('project').filter(p => p.deletedAt === undefined);
-  const named = projects.find(p => p.name === 'default') ?? (projects.length === 1 ? projects[0] : undefined);
-  return named?.name ?? 'default';
+  return projects.length === 1 ? projects[0]!.name : 'default';
 }
 
 /** How a client gets in through the gateway at `gateway`. */

@@ -147,6 +147,18 @@ test('a branch that belongs to a sandbox goes only by force', async () => {
   assert.deepEqual([forced.state, forced.owner], ['deleting', 'sandbox/x']);
 });
 
+test('another start, which a new password does not make forgotten', async () => {
+  await using api = await testApi();
+  const { id } = await api.client.branches.get('default', 'main');
+  const status = { state: 'failed', reason: 'R', message: 'it broke', hint: 'h', conditions: [] } as const;
+  await api.store.modify('branch', id, () => ({ status: { ...status, observedGeneration: 1 } }));
+  const { state, reason, message, hint } = await api.client.branches.restart('default', 'main');
+  assert.deepEqual([state, reason, message, hint], ['creating', 'InProgress', 'tried again', undefined]);
+  await api.client.branches.rotatePassword('default', 'main');
+  assert.equal(api.store.get('branch', id)?.secret.tries, 1);
+  assert.match(await api.refused('POST', `${branches}/nix/restart`), /^404/);
+});
+
 test('credentials, and a new password', async () => {
   await using api = await testApi();
   const { id } = await api.client.branches.get('default', 'main');

@@ -9,6 +9,7 @@ import {
   deleteBranch,
   deleteProject,
   deletionProblem,
+  restartBranch,
 } from '../../src/rules/branches.ts';
 import { defaultProject, testClock } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
@@ -343,6 +344,63 @@ describe('a server that ends', () => {
     await b.look(name);
     assert.equal(b.status(name).state, 'ready');
     assert.deepEqual(await b.awake(name), b.endpoint(name));
+  });
+});
+
+describe('another start that was asked for', () => {
+  it('ends the server that runs, once, and starts it again', async () => {
+    await using b = await testBranches();
+    await b.look(b.main.name);
+    const { pid } = b.running.get(b.main.name)!;
+    await restartBranch(b.store, b.main.name);
+    const { state, message } = b.status(b.main.name);
+    assert.deepEqual([state, message], ['creating', 'tried again']);
+    await b.look(b.main.name);
+    const next = b.running.get(b.main.name)!.pid;
+    assert.notEqual(next, pid);
+    assert.deepEqual([b.status(b.main.name).state, b.status(b.main.name).tries], ['ready', 1]);
+    await b.look(b.main.name);
+    assert.equal(b.running.get(b.main.name)?.pid, next);
+    assert.equal((await b.awake(b.main.name)) && b.status(b.main.name).state, 'ready');
+  });
+
+  it('trusts a server again that had ended again and again, and says nothing of that', async () => {
+    await using b = await testBranches();
+    await b.look(b.main.name);
+    for (let i = 0; i < 2; i++) {
+      b.crash(b.main.name);
+      await b.look(b.main.name);
+    }
+    assert.equal(b.status(b.main.name).state, 'failed');
+    await restartBranch(b.store, b.main.name);
+    assert.equal(conditions(b.status(b.main.name)), 'VolumeReady=True');
+    await b.look(b.main.name);
+    const { state, restarts } = b.status(b.main.name);
+    assert.deepEqual([state, restarts], ['ready', undefined]);
+  });
+
+  it('is not answered with the failure of the start before', async () => {
+    await using b = await testBranches();
+    const starting = b.trouble.hang('servers.ensure');
+    const looking = b.look(b.main.name);
+    await starting.reached;
+    await restartBranch(b.store, b.main.name);
+    b.trouble.fail('servers.grant', noStart);
+    starting.release();
+    assert.equal((await looking)?.failed instanceof OffshootError, true);
+    const said = b.store.get('branch', b.main.name)?.status;
+    assert.ok(said?.state !== 'failed' && said?.hint === undefined);
+    b.trouble.mend('servers.grant');
+    await b.look(b.main.name);
+    assert.equal(b.status(b.main.name).state, 'ready');
+  });
+
+  it('is none of a branch that is to go', async () => {
+    await using b = await testBranches();
+    const child = await b.readyChild();
+    await deleteBranch(b.store, child);
+    await assert.rejects(restartBranch(b.store, child.name), { code: 'api/not-found' });
+    await assert.rejects(restartBranch(b.store, 'br0'), { code: 'api/not-found' });
   });
 });
 

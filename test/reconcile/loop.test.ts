@@ -9,6 +9,7 @@ import {
   deleteBranch,
   deleteProject,
   findBranch,
+  restartBranch,
 } from '../../src/rules/branches.ts';
 import { deleteSandbox } from '../../src/rules/sandboxes.ts';
 import type { Kind, Stored } from '../../src/store/contract.ts';
@@ -430,6 +431,23 @@ describe('asking again for what failed', () => {
     await l.sandboxReady('sb');
     assert.equal(l.workloadsOf.get(usersFork)?.starts, 3);
     assert.equal(l.workloadsOf.get(usersBase)?.starts, 2);
+  });
+
+  it('starts a server at once, and whoever waits for it goes on', async () => {
+    await using l = await testLoop(3_600_000);
+    await l.branchReady(l.main.name);
+    const noStart = new OffshootError('postgres/start-failed', { id: 'x', why: 'broken', logFile: 'l' });
+    l.trouble.fail(`servers.ensure ${l.main.name}`, noStart);
+    l.crash(l.main.name);
+    await l.branchSays(l.main.name, 'PostgresStartFailed');
+    const child = await l.grow('child');
+    await l.branchSays(child.name, 'BranchParentNotReady');
+    const login = l.loop.awake(child.name, l.signal);
+    l.trouble.mend(`servers.ensure ${l.main.name}`);
+    await restartBranch(l.store, l.main.name);
+    await l.branchReady(l.main.name);
+    await l.branchReady(child.name);
+    await login;
   });
 
   it('does not wait for the end of a pause', async () => {

@@ -170,6 +170,22 @@ export function register(program: Command, cli: Cli): void {
       await print(cli, output, { project, branch: found.name }, () => '');
     });
 
+  withOutput(define('restart [branch]', 'offshoot branch restart fix-42'))
+    .description(
+      'end the server of a branch and start it anew; one that could not be started is tried at once',
+    )
+    .addOption(timeoutOption(defaultWait))
+    .action(async (name: string | undefined, { output, project: flag, waitTimeout }) => {
+      const project = await chooseProject(cli, flag);
+      const started = performance.now();
+      const { id, name: own } = await cli
+        .client()
+        .branches.restart(project, chooseBranch(cli, project, name));
+      await waitForBranch(cli, project, id, waitTimeout);
+      say(cli, `branch ${own} was restarted (${took(performance.now() - started)})`);
+      await print(cli, output, await cli.client().branches.get(project, id), () => '');
+    });
+
   withOutput(define('rotate-password <branch>', 'offshoot branch rotate-password fix-42'))
     .description('give a branch a new password; sessions that are open go on')
     .action(async (name: string, { output, project: flag }) => {

@@ -184,3 +184,21 @@ test('deploy ends as soon as waiting does not help, with the last lines of the l
   const body = JSON.parse(asObject.stderr.split('\n').at(-2)!) as ErrorBody;
   assert.deepEqual([asObject.code, body.code], [1, 'manifest/failed']);
 });
+
+test('branch restart returns when it accepts connections again, or says why it does not', async () => {
+  await using api = await testApi();
+  const become = (state: 'ready' | 'failed', message: string) =>
+    next(api, 'branch', id =>
+      api.store.modify('branch', id, () => ({
+        status: { state, reason: 'R', message, conditions: [], observedGeneration: 1 },
+      })),
+    );
+  become('ready', 'accepts connections');
+  const good = await run(api, ['branch', 'restart', 'main']);
+  assert.equal(good.code, 0, good.stderr);
+  assert.match(good.stderr, /^branch main was restarted \(\d+ m?s\)\n$/);
+  become('failed', 'its files are broken');
+  const bad = await run(api, ['branch', 'restart', 'main']);
+  assert.equal(bad.code, 1);
+  assert.match(bad.stderr, /error: branch "main" could not be made ready: its files are broken/);
+});
