@@ -7,6 +7,7 @@ import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
+import { logRotation } from '../../lib/log-rotation.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
@@ -60,6 +61,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
   const socketDirOf = (id: string): string => join(sockets, checkedId(id));
   const socketOf = (id: string): string => join(socketDirOf(id), `.s.PGSQL.${PORT}`);
+  const rotation = logRotation(MAX_LOGS_BYTES, err => log.warn({ err }, 'cannot rotate logs of servers'));
   const logFileOf = (id: string): string => join(home, 'logs', 'postgres', `${checkedId(id)}.log`);
   const addressOf = (id: string, database: string) => ({
     id,
@@ -134,6 +136,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     async close() {
       const ctx = { signal: AbortSignal.timeout(60_000), log };
       await Promise.all((await driver.list(ctx)).map(id => end(id, ctx)));
+      await rotation.stop();
       for (const path of [sockets, hbaFile]) await rm(path, { recursive: true, force: true });
       await extensions.close();
     },
@@ -184,6 +187,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     const [socketDir, logFile] = [socketDirOf(id), logFileOf(id)];
     const { controlPath: extensionControlPath } = extensions;
     const files = { socketDir, hbaFile, extensionControlPath, logFile };
+    rotation.add(logFile, MAX_LOG_BYTES);
     return holdServer({ id, name, instance, processes, bin, user, ...files });
   }
 
@@ -205,6 +209,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
   function watched(id: string, running: Running): Promise<ServerSeen> {
     exits.watch(id, running);
+    rotation.add(logFileOf(id), MAX_LOG_BYTES); // one that was taken over, too
     return seen(id, running);
   }
 
@@ -215,6 +220,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   /** Ends the server of `id` with all its processes, and removes its socket. */
   async function end(id: string, ctx: Ctx): Promise<void> {
     exits.forget(id);
+    rotation.remove(logFileOf(id));
     await unprepare(id);
     const running = processes.find(serverPart(id));
     const dataDir = dataDirOf(id);
@@ -263,6 +269,10 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 }
 
 // --- internal ------------------------------------------------------------------------------------
+
+/** Of one server's log, and of all of them together. */
+const MAX_LOG_BYTES = 10 * 2 ** 20;
+const MAX_LOGS_BYTES = 512 * 2 ** 20;
 
 /** Politely, then less so (postgres(1), "Shutdown": SIGINT is fast, SIGQUIT immediate); what is left after that is killed. */
 const STAGES: readonly Stage[] = [

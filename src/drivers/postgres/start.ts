@@ -1,6 +1,6 @@
 /** Starts one server so that it outlives us, and waits until it accepts connections. */
 import { closeSync, existsSync, openSync } from 'node:fs';
-import { chmod, chown, mkdir, open, rename, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, open, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isAlive, type ProcessId } from '../../lib/process.ts';
 import { delay } from '../../lib/wait.ts';
@@ -44,7 +44,7 @@ export async function holdServer(server: Launch): Promise<HeldServer> {
   await chmod(socketDir, 0o700);
   await chown(socketDir, user.uid, user.gid);
   await mkdir(dirname(logFile), { recursive: true });
-  const logStart = await rotate(logFile);
+  const logStart = await sizeOf(logFile);
   const log = openSync(logFile, 'a', 0o600);
   try {
     const options = Object.entries(settings(server)).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
@@ -100,15 +100,6 @@ export async function untilReady(
 const SILENCE_MS = 60_000;
 /** Of a line of PostgreSQL's log, up to where its message begins. */
 const SEVERE = /^.*?(FATAL|PANIC):\s*/;
-const ROTATE_BYTES = 10 * 2 ** 20;
-
-/** Moves a long log aside. @returns the size of what stays */
-async function rotate(logFile: string): Promise<number> {
-  const size = await sizeOf(logFile);
-  if (size < ROTATE_BYTES) return size;
-  await rename(logFile, `${logFile}.1`);
-  return 0;
-}
 
 const sizeOf = (path: string): Promise<number> =>
   stat(path).then(

@@ -1,5 +1,6 @@
 /** What all workloads of one process runtime share. */
 import type { Log } from '../../lib/log.ts';
+import type { LogRotation } from '../../lib/log-rotation.ts';
 import type { PrivateMounts } from '../../lib/namespaces.ts';
 import type { Processes } from '../processes/contract.ts';
 import type { PortChooser } from './ports.ts';
@@ -15,6 +16,8 @@ export type House = {
   /** Absent where the machine does not allow private mounts; then services have no names, only variables. */
   readonly mounts: PrivateMounts | undefined;
   readonly ports: PortChooser;
+  /** Of all logs of all workloads. */
+  readonly rotation: LogRotation;
   readonly log: Log;
   /** Called whenever what is seen of a workload may have changed. */
   changed(id: string): void;

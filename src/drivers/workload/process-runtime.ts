@@ -6,6 +6,7 @@
 import { access, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
+import { logRotation } from '../../lib/log-rotation.ts';
 import { findPrivateMounts } from '../../lib/namespaces.ts';
 import type { ImageMap } from '../../model/image.ts';
 import type { Node } from '../../model/resource-field.ts';
@@ -54,6 +55,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     nodePath,
     mounts: 'why' in mounts ? undefined : mounts,
     ports: portChooser(),
+    rotation: logRotation(MAX_LOGS_BYTES, err => log.warn({ err }, 'cannot rotate logs')),
     log,
     changed: id => {
       for (const listener of listeners) listener(id);
@@ -62,8 +64,6 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
   const folderOf = (id: string) => join(root, pathName(id));
 
   await takeOver();
-  const rotation = setInterval(() => void rotateLogs(), ROTATE_EVERY_MS);
-  rotation.unref();
 
   return {
     name: 'process',
@@ -106,8 +106,8 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     },
 
     async close() {
-      clearInterval(rotation);
       await Promise.all([...workloads.values()].map(workload => workload.stop()));
+      await house.rotation.stop();
       workloads.clear();
       await killAll(ALL_WORKLOADS); // what was being removed, or has lost its state, when a daemon died
     },
@@ -148,16 +148,12 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
   async function folders(): Promise<string[]> {
     return await readdir(root).catch(() => []);
   }
-
-  async function rotateLogs(): Promise<void> {
-    for (const [id, workload] of workloads)
-      await workload.rotateLogs().catch(err => log.warn({ id, err }, 'cannot rotate logs'));
-  }
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
-const ROTATE_EVERY_MS = 1_000;
+/** Of the logs of all workloads together. */
+const MAX_LOGS_BYTES = 512 * 2 ** 20;
 
 /** What is seen of a folder that no workload lives in any more, or not yet again. */
 function leftover(state: WorkloadState | undefined): WorkloadSeen {

@@ -1,7 +1,7 @@
 /** One workload: its processes, its folder, and what is seen of it. */
 import { closeSync, constants, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { rotate, tail } from '../../lib/log-file.ts';
+import { tail } from '../../lib/log-file.ts';
 import type { WorkloadSeen } from '../contract.ts';
 import { pathName } from '../labels.ts';
 import type { Health } from './health.ts';
@@ -16,7 +16,6 @@ export type Workload = {
   apply(owner: string, plan: WorkloadPlan, wish?: string): void;
   seen(): Promise<WorkloadSeen>;
   logs(lines: number): Promise<string[]>;
-  rotateLogs(): Promise<void>;
   /** Returns when no process is left. The folder stays. */
   stop(): Promise<void>;
 };
@@ -39,7 +38,7 @@ export function openWorkload(
   let lastTold = '';
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  return { apply, seen, logs: lines => tails(lines), rotateLogs, stop };
+  return { apply, seen, logs: lines => tails(lines), stop };
 
   function apply(nextOwner: string, next: WorkloadPlan, wish?: string): void {
     const again = wish !== undefined && lastWish !== undefined && wish !== lastWish;
@@ -62,6 +61,7 @@ export function openWorkload(
     records.set(key, record);
     const place = { part: processPart(id, process), logFile: logFile(key), hostsFile };
     places.set(key, place);
+    house.rotation.add(place.logFile, MAX_LOG_BYTES);
     processes.set(key, supervise(process, record, { place, house, save, changed: tell }));
   }
 
@@ -108,14 +108,11 @@ export function openWorkload(
     return (await Promise.all(all)).flat();
   }
 
-  async function rotateLogs(): Promise<void> {
-    await Promise.all([...processes.keys()].map(key => rotate(logFile(key), MAX_LOG_BYTES)));
-  }
-
   async function stop(): Promise<void> {
     wanted = false;
     trySave(); // first, so that a daemon that finds us half stopped starts nothing again
     await Promise.all([...processes.values()].map(process => process.stop()));
+    for (const { logFile } of places.values()) house.rotation.remove(logFile);
     trySave();
   }
 
