@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { runSql } from '../../src/cli/sql.ts';
+import { runSql } from '../../src/cli/sql/session.ts';
 import { deployBaseline, example, sandboxDocument } from '../support/baseline.ts';
 import { testDaemon } from '../support/daemon.ts';
 

@@ -77,7 +77,7 @@ export const branchErrors = {
     exit: 1,
     retry: false,
     say: p =>
-      `PostgreSQL says: ${p.why}${p.state ? ` (SQLSTATE ${p.state})` : ''}${p.position ? `, at character ${p.position}` : ''}`,
+      `${p.place ? `${p.place}: ` : ''}PostgreSQL says: ${p.why}${p.state ? ` (SQLSTATE ${p.state})` : ''}${p.position ? `, at character ${p.position}` : ''}`,
     hint: p => String(p.hint ?? 'mend the statement, then repeat'),
   },
   'project/not-empty': {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { runSql } from '../../../src/cli/sql.ts';
+import { runSql } from '../../../src/cli/sql/session.ts';
 import { until } from '../../../src/lib/wait.ts';
 import type { ErrorBody } from '../../../src/model/errors.ts';
 import type { BranchView, CheckView, ManifestView } from '../../../src/model/view.ts';
