@@ -141,8 +141,12 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   grant(id: string, access: Access, ctx: Ctx): Promise<void>;
   /** Ends the server; absent is success. `remove` takes its log away too. */
   stop(id: string, ctx: Ctx): Promise<void>;
-  /** The running server seen as the source of one copy; undefined when it is stopped. */
-  live(id: string, ctx: Ctx): Promise<LiveParent | undefined>;
+  /**
+   * The running server seen as the source of one copy; undefined when it is stopped.
+   * @param since moment (performance.now()) up to which all that was committed must be in the copy: a checkpoint that
+   *   another copy began later than that is as good as one more. Default: now
+   */
+  live(id: string, ctx: Ctx, since?: number): Promise<LiveParent | undefined>;
   /** How often the server of `id` ended by itself since it was last stopped on purpose. */
   exits(id: string): ServerExits;
   /** Calls `listener` with the id of a server that ended by itself. @returns the way to stop that */

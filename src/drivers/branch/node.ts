@@ -25,6 +25,8 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
   /** Servers that are being started, and those whose last start failed: their files are no source of a copy. */
   const starting = new Set<string>();
   const broken = new Set<string>();
+  /** When the branches that have no volume yet were first asked for. */
+  const asked = new Map<string, number>();
 
   const look = async (id: string, ctx: Ctx): Promise<World> => {
     const [volume, server] = await Promise.all([volumes.observe(id, ctx), servers.observe(id, ctx)]);
@@ -55,6 +57,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
         await servers.remove(id, ctx);
         await volumes.remove(id, ctx);
         broken.delete(id);
+        asked.delete(id);
       }),
 
     async list(ctx) {
@@ -102,11 +105,13 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
     }
     // One at a time: a second checkpoint or backup beside the first would only slow both.
     const topic = `copy/${parent}`;
+    const since = asked.get(id) ?? performance.now();
+    asked.set(id, since);
     const release = slots.take(topic, 1);
     if (release === undefined)
       return waitsFor('volume', topic, 'WaitsForCopy', 'waits until another copy of its parent is complete');
     try {
-      const live = await servers.live(parent, ctx);
+      const live = await servers.live(parent, ctx, since);
       if (live === undefined && !(await isAsleep(parent, ctx)))
         return waitsFor(
           'volume',
@@ -117,6 +122,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
       servers.prepare?.(id, { name }); // while the copy is made
       const prepare = (dir: string, c: Ctx) => servers.adopt(dir, c, live?.unlogged.held);
       await volumes.ensure(id, { record, source: { id: parent, ...(live && { live }) }, prepare }, ctx);
+      asked.delete(id);
       return;
     } finally {
       release();

@@ -4,14 +4,28 @@ import type { Ctx } from '../contract.ts';
 import { openSession, type SessionAddress, withSession } from './session.ts';
 import { holdUnlogged, listUnlogged, type UnloggedList } from './unlogged.ts';
 
-/** For one copy: what is listed before its checkpoint is what may be held after it. */
-export function liveParent(address: SessionAddress, dataDir: string): LiveParent {
+/** What is known of a server's checkpoints: when the newest one began that is complete, of performance.now(). */
+export type Flushed = { since?: number };
+
+/**
+ * For one copy: what is listed before its checkpoint is what may be held after it.
+ * @param since what was committed before this moment must be flushed
+ * @param flushed of the server; shared by its copies, so that many that are asked for together cost one checkpoint
+ */
+export function liveParent(
+  address: SessionAddress,
+  dataDir: string,
+  { since, flushed }: { readonly since: number; readonly flushed: Flushed },
+): LiveParent {
   let list: UnloggedList = new Map();
   let unlogged: Unlogged = { held: [], emptied: [] };
   return {
     async checkpoint(ctx) {
       list = await listUnlogged(address, dataDir, ctx);
+      if (list.size === 0 && (flushed.since ?? -1) >= since) return;
+      const begun = performance.now();
       await withSession(address, query => query('CHECKPOINT'), ctx);
+      flushed.since = begun;
     },
     async beginBackup(ctx) {
       list = await listUnlogged(address, dataDir, ctx);

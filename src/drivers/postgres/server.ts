@@ -17,7 +17,7 @@ import { adopt, initialise, killOrphans } from './cluster.ts';
 import { wasShutDown } from './control-file.ts';
 import { watchExits } from './exits.ts';
 import { openExtensions } from './extensions.ts';
-import { liveParent } from './live.ts';
+import { type Flushed, liveParent } from './live.ts';
 import { readLockFile } from './lock-file.ts';
 import { endOrphans, isHeld, SERVERS, serverPart } from './parts.ts';
 import { withSession } from './session.ts';
@@ -58,6 +58,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   for (const memory of orphaned) await freeMemory(memory);
   const exits = watchExits();
   const prepared = new Map<string, Prepared>();
+  const checkpoints = new WeakMap<Running, Flushed>();
 
   const socketDirOf = (id: string): string => join(sockets, checkedId(id));
   const socketOf = (id: string): string => join(socketDirOf(id), `.s.PGSQL.${PORT}`);
@@ -128,9 +129,12 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       return [...new Set([...running, ...directories])];
     },
 
-    async live(id) {
+    async live(id, _ctx, since = performance.now()) {
       const server = await ready(id);
-      return server && liveParent(addressOf(id, 'postgres'), dataDirOf(id));
+      if (server === undefined) return undefined;
+      const flushed = checkpoints.get(server) ?? {};
+      checkpoints.set(server, flushed);
+      return liveParent(addressOf(id, 'postgres'), dataDirOf(id), { since, flushed });
     },
 
     async close() {

@@ -158,6 +158,21 @@ describe('PostgreSQL servers', () => {
     assert.notEqual(pid, process.pid);
   });
 
+  it('flushes once for all copies that were asked for before', async () => {
+    await ensure();
+    const flushes = async () =>
+      Number((await sql('SELECT num_requested AS n FROM pg_stat_checkpointer'))[0]?.n);
+    const copy = async (since?: number) => (await s.servers.live('b1', ctx(), since))!.checkpoint(ctx());
+    const asked = performance.now();
+    const before = await flushes();
+    await copy(asked);
+    await copy(asked);
+    assert.equal(await flushes(), before + 1);
+    await copy(performance.now());
+    await copy();
+    assert.equal(await flushes(), before + 3, 'what was asked for since then needs another one');
+  });
+
   it('starts a server again whose socket was swept away', async () => {
     const { pid, socket } = await ensure();
     await rm(dirname(socket), { recursive: true });
