@@ -10,6 +10,7 @@ import { isMainThread, parentPort, Worker, workerData } from 'node:worker_thread
 import pg from 'pg';
 import { silentLog } from '../src/lib/log.ts';
 import type { Address } from '../src/model/route.ts';
+import { createBook } from '../src/proxy/book.ts';
 import { createGateway } from '../src/proxy/postgres/gateway.ts';
 import { testBranches, testCtx } from '../test/support/postgres.ts';
 import { type Row, summarise } from './statistics.ts';
@@ -44,9 +45,11 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
 
 async function serveInThread(): Promise<void> {
   const { socket } = workerData as { socket: string };
-  const resolve = async () => ({ socket });
-  const { address } = await createGateway({ host: '127.0.0.1', port: 0, resolve, log: silentLog });
-  parentPort!.postMessage(address);
+  const book = createBook([{ kind: 'branch', name: BRANCH, value: { endpoint: { socket }, sessions: 0 } }]);
+  const awake = () => Promise.reject(new Error('nobody is asked'));
+  const gateway = createGateway({ book, awake, log: silentLog });
+  const { host, port } = await gateway.open({ host: '127.0.0.1', port: 0 });
+  parentPort!.postMessage({ host, port });
 }
 
 async function connectOnce(config: pg.ClientConfig): Promise<void> {

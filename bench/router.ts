@@ -5,8 +5,11 @@ import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
 import { Pool } from 'undici';
 import { silentLog } from '../src/lib/log.ts';
-import type { Address, RouteSource, RouteTable } from '../src/model/route.ts';
+import type { Address } from '../src/model/route.ts';
+import { createBook } from '../src/proxy/book.ts';
+import { defaultLimits } from '../src/proxy/http/limits.ts';
 import { createRouter } from '../src/proxy/http/router.ts';
+import { openServer } from '../src/proxy/http/server.ts';
 
 type Figures = {
   readonly what: string;
@@ -34,7 +37,8 @@ export async function main(argv: readonly string[]): Promise<readonly Figures[]>
   const server = createServer((_request, response) => response.end(ANSWER)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const direct = server.address() as AddressInfo;
-  const { router, address } = await startRouter({ host: direct.address, port: direct.port });
+  const router = await startRouter({ host: direct.address, port: direct.port });
+  const { address } = router;
   // One pool for all rounds: connections are opened while warming up, not while measuring.
   const ways = {
     direct: new Pool(`http://127.0.0.1:${direct.port}`, { connections: 32 }),
@@ -69,7 +73,7 @@ export async function main(argv: readonly string[]): Promise<readonly Figures[]>
     });
   } finally {
     await Promise.all([ways.direct.destroy(), ways.router.destroy()]);
-    await router.close(0);
+    await router.close();
     server.close();
     server.closeAllConnections();
   }
@@ -77,30 +81,34 @@ export async function main(argv: readonly string[]): Promise<readonly Figures[]>
 
 // --- internal ---
 
+const SERVICE = 'svc:demo/users:80';
 const ANSWER = '{"users":5}';
 
+/** A Service with a fork, as the book has it. */
 async function startRouter(workload: Address) {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = { host: '127.0.0.1', port: (probe.address() as AddressInfo).port };
-  await new Promise(resolve => probe.close(resolve));
-  const target = { ready: true, addresses: [workload] } as const;
-  const table: RouteTable = {
-    version: 1,
-    destinations: {
-      users: { label: 'users', baseline: target, forks: { k: { ...target, sandbox: 'mine' } } },
+  const target = { ready: true, ports: { 80: [workload] } } as const;
+  const book = createBook([
+    {
+      kind: 'service',
+      name: SERVICE,
+      value: { label: 'users', behind: [{ workload: 'demo/users', port: 80 }] },
     },
-    listeners: [{ ...address, destination: 'users' }],
-    previews: {},
+    { kind: 'workload', name: 'demo/users', value: { label: 'users', target } },
+    { kind: 'fork', name: 'demo/users/k', value: { sandbox: 'mine', target } },
+  ]);
+  const router = createRouter({ book, log: silentLog });
+  const handler = router.handlerFor(() => SERVICE);
+  const server = await openServer(
+    { host: '127.0.0.1', port: 0 },
+    { what: 'the benchmark', limits: defaultLimits, handler },
+  );
+  return {
+    address: { host: server.host, port: server.port },
+    async close() {
+      await server.close(0);
+      await router.close();
+    },
   };
-  const routes: RouteSource = { current: () => table, subscribe: () => () => {} };
-  const { promise: open, resolve, reject } = Promise.withResolvers<void>();
-  const router = createRouter({
-    ...{ routes, log: silentLog },
-    onListener: ({ error }) => (error === undefined ? resolve() : reject(error)),
-  });
-  await open;
-  return { router, address };
 }
 
 /**

@@ -31,6 +31,12 @@ export type Config = {
   readonly cgroup: string | undefined;
   /** Further headers that carry the bare routing key. */
   readonly customHeaders: readonly string[];
+  /** Milliseconds for which the routing key of a deleted sandbox leads nowhere; 0: to the baseline at once. */
+  readonly deletedKeysMs: number;
+  /** Connections that an API key opened go on when it is revoked. */
+  readonly keepRevoked: boolean;
+  /** Milliseconds that a proxy which was replaced goes on serving its connections. */
+  readonly drainMs: number;
   readonly logLevel: string;
 };
 
@@ -53,6 +59,10 @@ export const variables = {
   OFFSHOOT_POSTGRES_BIN: 'bin directory of a PostgreSQL 18 to use instead of the bundled one',
   OFFSHOOT_CGROUP: 'directory of a delegated control group for what is started (root: found by itself)',
   OFFSHOOT_HEADERS: 'further request headers that carry the routing key, comma separated',
+  OFFSHOOT_DELETED_KEYS:
+    'how long the routing key of a deleted sandbox answers 410, e.g. 1d (the default); or baseline: it leads there at once',
+  OFFSHOOT_REVOKED_KEYS: 'cut (the default) or keep what a revoked API key has open',
+  OFFSHOOT_DRAIN: 'how long a replaced proxy serves the connections that it has (1h)',
   OFFSHOOT_LOG: 'level of the daemon log: debug, info, warn, error (info)',
 } as const;
 
@@ -76,6 +86,10 @@ export function readConfig(env: Env, uid: number): Config {
     postgresBin: env.OFFSHOOT_POSTGRES_BIN || undefined,
     cgroup: env.OFFSHOOT_CGROUP || undefined,
     customHeaders: headers(env),
+    deletedKeysMs:
+      env.OFFSHOOT_DELETED_KEYS === 'baseline' ? 0 : duration(env, 'OFFSHOOT_DELETED_KEYS', '1d'),
+    keepRevoked: oneOf(env, 'OFFSHOOT_REVOKED_KEYS', ['cut', 'keep'] as const) === 'keep',
+    drainMs: duration(env, 'OFFSHOOT_DRAIN', '1h'),
     logLevel: oneOf(env, 'OFFSHOOT_LOG', ['debug', 'info', 'warn', 'error'] as const) ?? 'info',
   });
 }
@@ -136,6 +150,17 @@ function headers(env: Env): readonly string[] {
     .filter(Boolean);
   if (names.every(name => /^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name))) return names;
   throw invalid('OFFSHOOT_HEADERS', text, 'it must be names of headers, separated by commas');
+}
+
+/** Milliseconds; setTimeout knows nothing beyond 24 days. */
+function duration(env: Env, name: string, otherwise: string): number {
+  const text = env[name] || otherwise;
+  const match = /^(\d{1,6})([smhd])$/.exec(text);
+  if (match === null) throw invalid(name, text, 'write a time such as 30s, 10m, 1h or 1d');
+  return Math.min(
+    Number(match[1]) * { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] as 's']!,
+    2 ** 31 - 1,
+  );
 }
 
 function oneOf<T extends string>(env: Env, name: string, values: readonly T[]): T | undefined {

@@ -4,36 +4,48 @@ import { rmdir } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import pino from 'pino';
 import type { ApiContext } from './api/context.ts';
-import { keyring, newKey } from './api/keys.ts';
+import { keyring } from './api/keys.ts';
 import { type ApiServer, startApi } from './api/server.ts';
 import { type Config, makeHome } from './config.ts';
+import { endProxies, openDataPath, proxyCommand } from './data-path.ts';
+import { labels } from './drivers/labels.ts';
 import { type DriverOptions, openDrivers } from './drivers/open.ts';
+import { openProcesses } from './drivers/processes/registry.ts';
+import { internalKeys } from './internal-keys.ts';
 import { tryExclusive } from './lib/exclusive.ts';
 import type { Log } from './lib/log.ts';
-import { logSink } from './lib/log-sink.ts';
 import { measureLoopDelay } from './lib/loop-delay.ts';
 import { loopbackFor } from './lib/loopback.ts';
-import { OffshootError } from './model/errors.ts';
+import { orAborted } from './lib/wait.ts';
+import { openLog } from './log-output.ts';
+import { type ErrorParams, OffshootError } from './model/errors.ts';
 import { type Address, addressKey } from './model/route.ts';
 import type { DaemonView } from './model/view.ts';
-import { createPreviewServer } from './proxy/http/preview-server.ts';
-import { createRouter } from './proxy/http/router.ts';
-import { createGateway } from './proxy/postgres/gateway.ts';
+import { proxyRunner } from './proxy-runner.ts';
 import { createLoop, type Loop } from './reconcile/loop.ts';
 import { baselineId, forkId } from './reconcile/workload-spec.ts';
-import { rememberPorts, withRememberedPorts } from './remembered-ports.ts';
+import { freePort, rememberedPorts, rememberPorts } from './remembered-ports.ts';
 import { createProject } from './rules/branches.ts';
 import { openStore } from './store/sqlite.ts';
 
 export type Daemon = {
   info(): DaemonView;
   /** Resolves when the daemon was asked to stop, by the API or by `stop`. */
-  readonly stopping: Promise<void>;
+  readonly stopping: Promise<End>;
   stop(): void;
   /** Stops everything that runs; what was stored stays. */
   close(): Promise<void>;
+  /** Lets everything run, for another daemon to take over. The process must end then. */
+  leave(): Promise<void>;
+};
+
+/** `leave`: nothing is stopped. */
+export type End = 'stop' | 'leave';
+
+export type DaemonOptions = {
+  /** The proxy that runs is replaced, also when it is of our version. */
+  readonly replaceProxy?: boolean;
 };
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -46,77 +58,94 @@ const graceMs = 1_000;
 export async function startDaemon(
   config: Config,
   env: Readonly<Record<string, string | undefined>>,
+  { replaceProxy = false }: DaemonOptions = {},
 ): Promise<Daemon> {
   const startedAt = new Date().toISOString();
   await using opened = new AsyncDisposableStack();
   await lockHome(config, opened);
   const logFile = join(config.home, 'logs', 'daemon.log');
-  const log = await openLog(logFile, config.logLevel);
+  const log = openLog(logFile, config.logLevel);
 
+  const processes = await openProcesses({ ...config, path: env.PATH ?? '', log });
+  opened.defer(() => processes.close());
+  // First of all, because the proxy takes its time to start, too.
+  const command = proxyCommand(config, {
+    ...passedOnFrom(env),
+    ...labels(config.instance, 'proxy'),
+    ...(env.NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE: env.NODE_COMPILE_CACHE }),
+  });
+  const started = Promise.withResolvers<{
+    readonly awake: Loop['awake'];
+    readonly lookAt: (address: Address) => void;
+  }>();
+  const dataPath = await openDataPath({
+    ...{ config, version, command, log, replace: replaceProxy },
+    runner: proxyRunner(processes, config.home, command),
+    // Proxies that were here before us ask before we can answer.
+    async awake(id, signal) {
+      const { awake } = await orAborted(started.promise, signal);
+      const endpoint = await awake(id, signal);
+      return { endpoint, sessions: store.get('branch', id)?.secret.sessions ?? 0 };
+    },
+    onListening: address => void started.promise.then(({ lookAt }) => lookAt(address)),
+  });
+  let dataPathOpen = true;
+  const stopDataPath = async () => {
+    if (dataPathOpen) await dataPath.stop(graceMs);
+    dataPathOpen = false;
+  };
+  opened.defer(stopDataPath);
   const store = openStore(join(config.home, 'state.db'), { log });
   opened.defer(() => store.close());
   const fresh = store.version() === 0;
   const images = () => Object.fromEntries(store.list('image').map(i => [i.name, i.spec]));
-  const drivers = await openDrivers(driverOptions(config, env, log, images));
+  const drivers = await openDrivers(driverOptions(config, env, log, images), processes);
   opened.defer(() => drivers.close());
+  // Before the servers of its sessions.
+  opened.defer(stopDataPath);
 
-  const stopping = Promise.withResolvers<void>();
-  const cliKey = newKey();
-  const stepKey = newKey();
-  const keys = keyring(store, [cliKey, stepKey]);
+  const stopping = Promise.withResolvers<End>();
+  const internal = internalKeys(config.home);
+  const keys = keyring(store, [internal.cli, internal.step]);
   let api: ApiServer | undefined;
-  const problems = new Map<string, string>();
-  const preview = { domain: config.domain, scheme: 'http' as const, port: 0 };
-  let postgres: Address = { host: config.host, port: 0 };
+  let gateways = { previews: nowhere(config), postgres: nowhere(config) };
+  const site = () => ({ domain: config.domain, scheme: 'http' as const, port: gateways.previews.port });
 
   const loop = createLoop({
     ...drivers,
     store,
-    dropSessions: id => gateway.drop(id),
-    gateway: () => postgres,
-    site: () => preview,
+    gateway: () => gateways.postgres,
+    site,
     scriptEnv: () => ({
       OFFSHOOT_BIN: join(root, 'offshoot'),
       OFFSHOOT_API_URL: `http://${api!.host}:${api!.port}`,
-      OFFSHOOT_API_KEY: stepKey,
+      OFFSHOOT_API_KEY: internal.step,
     }),
     keep: [root, config.home, config.runtimeDir],
     stepMs: 15 * 60_000,
     allocate: allocator(config.instance),
-    listenProblem: address => problems.get(addressKey(address)),
+    listening: dataPath.listening,
+    routed: dataPath.routed,
+    async resumed() {
+      const last = rememberedPorts(config.home);
+      gateways = await naming(config, () =>
+        dataPath.begin(store, Object.values(internal), { http: last.http, postgres: last.postgres }),
+      );
+      await dataPath.routed();
+      const { host, apiPort } = config;
+      const port = await freePort(host, apiPort, last.api);
+      api = await naming(config, () => startApi(context, { host, port, log }));
+      opened.defer(() => api?.close());
+      rememberPorts(config.home, {
+        ...{ api: api.port, http: gateways.previews.port, postgres: gateways.postgres.port },
+      });
+    },
+    deletedKeysMs: config.deletedKeysMs,
     pauses: { baseMs: 500, maxMs: 60_000, soundMs: 60_000 },
     collectEveryMs: 5 * 60_000,
     now: () => new Date(),
     log,
   });
-  const { host, customHeaders } = config;
-  const wanted = { api: config.apiPort, http: config.httpPort, postgres: config.postgresPort };
-  const ports = await withRememberedPorts(config.home, host, wanted);
-  const gateway = await naming('OFFSHOOT_POSTGRES_PORT', config, () =>
-    createGateway({ host, port: ports.postgres, resolve: onThisNode(loop.awake), log }),
-  );
-  opened.defer(() => gateway.close());
-  postgres = gateway.address;
-  const authorise = async (key: string) => keys.accepts(key);
-  const { domain } = config;
-  const { routes } = loop;
-  const previews = await naming('OFFSHOOT_HTTP_PORT', config, () =>
-    createPreviewServer({ routes, log, domain, host, port: ports.http, authorise, customHeaders }),
-  );
-  opened.defer(() => previews.close(graceMs));
-  preview.port = previews.port;
-  const router = createRouter({
-    routes: loop.routes,
-    log,
-    customHeaders,
-    onListener({ host, port, error }) {
-      const key = addressKey({ host, port });
-      if (error === undefined ? !problems.delete(key) : problems.get(key) === error.message) return;
-      if (error !== undefined) problems.set(key, error.message);
-      for (const service of store.by('manifest/address', key)) loop.look('manifest', service.name);
-    },
-  });
-  opened.defer(() => router.close(graceMs));
   // Before the gateways, which would wait for the connections that workloads hold.
   opened.defer(() => drivers.workloads.close());
   opened.defer(() => loop.close());
@@ -127,7 +156,9 @@ export async function startDaemon(
   const context: ApiContext = {
     store,
     keys,
-    gateway: () => postgres,
+    gateway: () => gateways.postgres,
+    routed: dataPath.routed,
+    keepRevoked: config.keepRevoked,
     info: () => ({
       version,
       pid: process.pid,
@@ -139,8 +170,9 @@ export async function startDaemon(
         why: drivers.why.volumes,
       },
       api: { host: api!.host, port: api!.port },
-      preview,
-      postgres,
+      preview: site(),
+      postgres: gateways.postgres,
+      proxies: dataPath.proxies(),
       log: logFile,
       leftovers: loop
         .leftovers()
@@ -159,18 +191,23 @@ export async function startDaemon(
     stepPathProblem: path => drivers.steps.pathProblem(path),
     shutdown: stopping.resolve,
   };
-  api = await naming('OFFSHOOT_API_PORT', config, () => startApi(context, { host, port: ports.api, log }));
-  opened.defer(() => api?.close());
-  rememberPorts(config.home, { api: api.port, http: previews.port, postgres: postgres.port });
 
   // Volumes without a branch are somebody's data: "offshoot repair" brings them back under their names.
   if (fresh && (await loop.unclaimed()).length === 0)
     await createProject(store, 'default', { database: 'app', role: 'app' });
   await loop.start();
+  started.resolve({
+    awake: loop.awake,
+    lookAt(address) {
+      for (const { name } of store.by('manifest/address', addressKey(address))) loop.look('manifest', name);
+    },
+  });
 
   const file = join(config.home, 'client.json');
-  const url = `http://${api.host}:${api.port}`;
-  writeFileSync(file, `${JSON.stringify({ url, apiKey: cliKey, pid: process.pid })}\n`, { mode: 0o600 });
+  const url = `http://${api!.host}:${api!.port}`;
+  writeFileSync(file, `${JSON.stringify({ url, apiKey: internal.cli, pid: process.pid })}\n`, {
+    mode: 0o600,
+  });
   chmodSync(file, 0o600);
   opened.defer(() => rmSync(file, { force: true }));
   // Otherwise written at exit only: a daemon that is killed would leave the next one to strip all types again.
@@ -181,10 +218,19 @@ export async function startDaemon(
   return {
     info: context.info,
     stopping: stopping.promise,
-    stop: () => stopping.resolve(),
+    stop: () => stopping.resolve('stop'),
     async close() {
       await closing.disposeAsync();
       log.info({}, 'daemon stopped');
+    },
+    async leave() {
+      rmSync(file, { force: true });
+      await api!.close();
+      await loop.close();
+      await dataPath.leave();
+      processes.leave();
+      await store.close();
+      log.info({}, 'daemon left; what it started goes on');
     },
   };
 }
@@ -196,9 +242,10 @@ export async function cleanUp(
 ): Promise<void> {
   await using opened = new AsyncDisposableStack();
   await lockHome(config, opened);
-  const log = await openLog(join(config.home, 'logs', 'daemon.log'), config.logLevel);
+  const log = openLog(join(config.home, 'logs', 'daemon.log'), config.logLevel);
   const drivers = await openDrivers(driverOptions(config, env, log, () => ({})));
   opened.defer(() => drivers.close());
+  await endProxies(config, proxyRunner(drivers.processes, config.home, proxyCommand(config, {})), log);
   const ctx = { signal: AbortSignal.timeout(60_000), log };
   await Promise.all((await drivers.steps.list(ctx)).map(id => drivers.steps.remove(id, ctx)));
   rmSync(join(config.home, 'client.json'), { force: true });
@@ -219,28 +266,31 @@ export async function probeDrivers(
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** This gateway joins clients to unix sockets only. */
-const onThisNode = (awake: Loop['awake']) => async (id: string, signal: AbortSignal) => {
-  const endpoint = await awake(id, signal);
-  if ('socket' in endpoint) return endpoint;
-  throw new TypeError(`branch ${id} is on another node`);
-};
+const nowhere = ({ host }: Config): Address => ({ host, port: 0 });
 
 /** Says which variable is to blame when `open` cannot listen; servers do not know their names. */
-async function naming<T>(variable: PortVariable, { host }: Config, open: () => Promise<T>): Promise<T> {
+async function naming<T>({ host }: Config, open: () => Promise<T>): Promise<T> {
   try {
     return await open();
   } catch (cause) {
-    const { code } = cause as { code?: string };
-    if (cause instanceof OffshootError && code === 'host/port-taken')
-      throw new OffshootError('host/port-taken', { ...cause.params, variable }, { cause });
-    const why = code === undefined ? undefined : hostProblems[code];
+    const error = cause as { readonly code?: string; readonly params?: ErrorParams };
+    if (error.code === 'host/port-taken') {
+      const variable = portVariables[String(error.params?.what)];
+      throw new OffshootError('host/port-taken', { ...error.params, variable }, { cause });
+    }
+    const why =
+      hostProblems[error.code === 'proxy/listen-failed' ? String(error.params?.why) : (error.code ?? '')];
     if (why === undefined) throw cause;
     throw new OffshootError('config/invalid', { name: 'OFFSHOOT_HOST', value: host, why }, { cause });
   }
 }
 
-type PortVariable = 'OFFSHOOT_API_PORT' | 'OFFSHOOT_HTTP_PORT' | 'OFFSHOOT_POSTGRES_PORT';
+/** By what listens. */
+const portVariables: Readonly<Record<string, string>> = {
+  'the API': 'OFFSHOOT_API_PORT',
+  previews: 'OFFSHOOT_HTTP_PORT',
+  'the Postgres gateway': 'OFFSHOOT_POSTGRES_PORT',
+};
 
 const hostProblems: Readonly<Record<string, string>> = {
   ENOTFOUND: 'there is no such host name',
@@ -277,6 +327,7 @@ async function removeRuntimeDir({ runtimeDir }: Config): Promise<void> {
     'pool',
     'pgsql',
     'volumes',
+    'proxy',
     '.',
     ...(dirname(runtimeDir).endsWith('/offshoot') ? ['..'] : []),
   ];
@@ -285,16 +336,16 @@ async function removeRuntimeDir({ runtimeDir }: Config): Promise<void> {
 
 const passedOn = ['PATH', 'HOME', 'LANG', 'TMPDIR', 'TZ'] as const;
 
+const passedOnFrom = (env: Readonly<Record<string, string | undefined>>): Record<string, string> =>
+  Object.fromEntries(passedOn.flatMap(name => (env[name] === undefined ? [] : [[name, env[name]]])));
+
 function driverOptions(
   config: Config,
   env: Readonly<Record<string, string | undefined>>,
   log: Log,
   images: DriverOptions['images'],
 ): DriverOptions {
-  const baseEnv = Object.fromEntries(
-    passedOn.flatMap(name => (env[name] === undefined ? [] : [[name, env[name]]])),
-  );
-  return { ...config, baseEnv, nodePath: process.execPath, log, images };
+  return { ...config, baseEnv: passedOnFrom(env), nodePath: process.execPath, log, images };
 }
 
 /** Every Service gets a loopback IP of its own and keeps its port, as far as the machine allows. */
@@ -333,18 +384,4 @@ function measure(scheduler: Loop['counts']): ApiContext['metrics'] & { close(): 
     },
     close: delay.close,
   };
-}
-
-const maxLogBytes = 10 * 1024 * 1024;
-
-async function openLog(file: string, level: string): Promise<Log> {
-  const note = (dropped: number) =>
-    `${JSON.stringify({ level: pino.levels.values.warn, time: new Date().toISOString(), dropped, msg: 'log lines were dropped' })}\n`;
-  const destination = logSink(file, { maxBytes: maxLogBytes, note });
-  process.once('exit', destination.flush);
-  const redact = ['password', '*.password', 'apiKey', '*.apiKey', 'connectionString', '*.connectionString'];
-  return pino(
-    { level, base: null, redact, timestamp: pino.stdTimeFunctions.isoTime },
-    destination,
-  ) as unknown as Log;
 }

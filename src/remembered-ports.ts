@@ -8,30 +8,26 @@ import { join } from 'node:path';
 
 export type Ports = { readonly api: number; readonly http: number; readonly postgres: number };
 
-const fileOf = (home: string): string => join(home, 'ports.json');
-
-/** `wanted` with every 0 replaced by the port of the last start, if that is still free. */
-export async function withRememberedPorts(home: string, host: string, wanted: Ports): Promise<Ports> {
-  const last = read(home);
-  const choose = async (name: keyof Ports) =>
-    wanted[name] === 0 && last?.[name] !== undefined && (await isFree(host, last[name]))
-      ? last[name]
-      : wanted[name];
-  return { api: await choose('api'), http: await choose('http'), postgres: await choose('postgres') };
+/** Those of the last start. */
+export function rememberedPorts(home: string): Partial<Ports> {
+  try {
+    return JSON.parse(readFileSync(fileOf(home), 'utf8')) as Partial<Ports>;
+  } catch {
+    return {}; // the first start
+  }
 }
 
 export const rememberPorts = (home: string, ports: Ports): void =>
   writeFileSync(fileOf(home), `${JSON.stringify(ports)}\n`, { mode: 0o600 });
 
+/** `wanted`, or for 0 the port of the last start, if that is still free. */
+export async function freePort(host: string, wanted: number, last: number | undefined): Promise<number> {
+  return wanted === 0 && last !== undefined && (await isFree(host, last)) ? last : wanted;
+}
+
 // --- internal -----------------------------------------------------------------------------------
 
-function read(home: string): Partial<Ports> | undefined {
-  try {
-    return JSON.parse(readFileSync(fileOf(home), 'utf8')) as Partial<Ports>;
-  } catch {
-    return undefined; // the first start
-  }
-}
+const fileOf = (home: string): string => join(home, 'ports.json');
 
 function isFree(host: string, port: number): Promise<boolean> {
   return new Promise(resolve => {

@@ -26,6 +26,9 @@ test('defaults', () => {
     postgresBin: undefined,
     cgroup: undefined,
     customHeaders: [],
+    deletedKeysMs: 86_400_000,
+    keepRevoked: false,
+    drainMs: 3_600_000,
     logLevel: 'info',
   });
   assert.match(instance, /^[0-9a-f]{10}$/);
@@ -87,6 +90,15 @@ test('values', () => {
   assert.ok(Object.isFrozen(config));
 });
 
+test('the data path', () => {
+  const { deletedKeysMs, keepRevoked, drainMs } = read({
+    ...{ OFFSHOOT_DELETED_KEYS: 'baseline', OFFSHOOT_REVOKED_KEYS: 'keep', OFFSHOOT_DRAIN: '90s' },
+  });
+  assert.deepEqual([deletedKeysMs, keepRevoked, drainMs], [0, true, 90_000]);
+  assert.equal(read({ OFFSHOOT_DELETED_KEYS: '10m' }).deletedKeysMs, 600_000);
+  assert.equal(read({ OFFSHOOT_DRAIN: '999d' }).drainMs, 2 ** 31 - 1, 'no timer is longer');
+});
+
 test('what is not valid is named with its value', () => {
   const bad: Readonly<Record<string, readonly string[]>> = {
     OFFSHOOT_HOST: ['a b', 'http://x', '::1'],
@@ -98,6 +110,9 @@ test('what is not valid is named with its value', () => {
     OFFSHOOT_POOL_SIZE: ['big', '-1G', '1.5G', '10 X'],
     OFFSHOOT_MIN_FREE: ['G'],
     OFFSHOOT_HEADERS: ['x key', 'x:key', 'schlüssel'],
+    OFFSHOOT_DELETED_KEYS: ['1', '1w', '-1d', 'never'],
+    OFFSHOOT_REVOKED_KEYS: ['yes'],
+    OFFSHOOT_DRAIN: ['1.5h'],
     OFFSHOOT_LOG: ['loud'],
   };
   for (const [name, values] of Object.entries(bad)) {

@@ -36,9 +36,12 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'drivers/workload',
     'drivers/step',
   ],
-  proxy: ['model', 'lib'],
+  'proxy/stream': ['model', 'lib', 'proxy'],
+  proxy: ['model', 'lib', 'proxy/stream'],
   'proxy/http': ['model', 'lib', 'proxy'],
   'proxy/postgres': ['model', 'lib', 'proxy'],
+  // The process of its own: it loads nothing else.
+  'proxy.ts': ['model', 'lib', 'proxy', 'proxy/stream', 'proxy/http', 'proxy/postgres', 'log-output.ts'],
   reconcile: ['model', 'lib', 'store', 'rules', 'type:drivers/contract.ts'],
   api: ['model', 'lib', 'store', 'rules'],
   client: ['model', 'lib'],
@@ -46,6 +49,11 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   cli: ['model', 'lib', 'client', 'config.ts', 'lazy:daemon.ts'],
   'config.ts': ['model', 'lib'],
   'remembered-ports.ts': ['lib'],
+  'internal-keys.ts': ['api'],
+  'log-output.ts': ['lib'],
+  'proxy-runner.ts': ['lib', 'drivers/processes', 'proxy', 'proxy/stream'],
+  // The daemon's side of the data path.
+  'data-path.ts': ['model', 'lib', 'store', 'proxy', 'proxy/stream', 'reconcile', 'config.ts'],
   'daemon.ts': [
     'model',
     'lib',
@@ -56,6 +64,10 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'reconcile',
     'api',
     'config.ts',
+    'data-path.ts',
+    'internal-keys.ts',
+    'log-output.ts',
+    'proxy-runner.ts',
     'remembered-ports.ts',
   ],
   'index.ts': ['model', 'client', 'daemon.ts'],
@@ -70,11 +82,11 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   api: ['fastify', 'zod'],
   client: ['undici'],
   cli: ['commander', 'pg', 'yaml'],
-  'daemon.ts': ['pino'],
+  'log-output.ts': ['pino'],
 };
 
 /** The only places that may look at `process.env` and `process.argv`. */
-const readEnvironment = ['daemon.ts', 'config.ts', 'cli'];
+const readEnvironment = ['daemon.ts', 'config.ts', 'proxy.ts', 'cli'];
 
 test('src/ keeps its direction', () => {
   const files = globSync('**/*.ts', { cwd: src });

@@ -5,12 +5,12 @@ import { OffshootError } from '../model/errors.ts';
 import {
   branchAddress,
   branchesOf,
-  branchSecret,
   createBranch,
   deleteBranch,
   findBranch,
   requireProject,
   restartBranch,
+  rotatePassword,
 } from '../rules/branches.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
@@ -24,6 +24,7 @@ const owner = z
   .optional();
 const body = z.strictObject({ name: z.string(), parent: z.string().default('main'), owner });
 const deleteQuery = z.strictObject({ force: flag, owner });
+const rotateQuery = z.strictObject({ keepSessions: flag });
 
 type Params = { Params: { project: string; branch: string } };
 
@@ -66,14 +67,14 @@ export function branchRoutes(app: FastifyInstance, { store, gateway }: ApiContex
     return { ...address, connectionString: connectionString(address) };
   });
 
-  app.post<Params>(`${path}/:branch/rotate-password`, async ({ params }, reply) => {
+  app.post<Params>(`${path}/:branch/rotate-password`, async ({ params, query }, reply) => {
     const branch = find(params);
     // A fork that was given the old password would lose its database.
     const { owner, name } = branch.spec;
     if (owner !== undefined)
       throw new OffshootError('branch/owned', { name, owner: owner.replace('/', ' ') });
-    const secret = await branchSecret();
-    await store.modify('branch', branch.name, now => ({ secret: { ...now.secret, ...secret } }));
+    const { keepSessions } = checked(rotateQuery, query);
+    await rotatePassword(store, branch.name, { keepSessions });
     return reply.status(202).send(branchView(store, branch));
   });
 

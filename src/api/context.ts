@@ -33,6 +33,10 @@ export type ApiContext = {
   ) => Readonly<Record<string, string>>;
   /** Why a step cannot have a file of an input or output at `path` here; undefined when it can. */
   readonly stepPathProblem: (path: string) => Promise<string | undefined>;
+  /** Waits until the data path does what the store says now: nobody is told of what is not so yet. */
+  readonly routed: () => Promise<void>;
+  /** Watches go on when their key is revoked. */
+  readonly keepRevoked: boolean;
   /** Starts the daemon's end; returns at once. */
-  readonly shutdown: () => void;
+  readonly shutdown: (end: 'stop' | 'leave') => void;
 };

@@ -18,9 +18,11 @@ export type Keyring = {
   /** By id or name. @throws OffshootError api/not-found */
   revoke(idOrName: string): Promise<KeyView>;
   accepts(key: string): boolean;
+  /** Calls `listener` when this key is no longer accepted. @returns the way to stop that */
+  onRevoked(key: string, listener: () => void): () => void;
 };
 
-/** @param internal keys that this process made for itself; never stored, gone with it */
+/** @param internal keys of our own, see internal-keys.ts; never stored as others are */
 export function keyring(store: Store, internal: readonly string[]): Keyring {
   const internalHashes = new Set(internal.map(hashOf));
   const list = () => store.list('key').map(view);
@@ -43,6 +45,13 @@ export function keyring(store: Store, internal: readonly string[]): Keyring {
       // How long a look into a table takes tells something of the hash at most, which leads nobody to the key.
       const hash = hashOf(key);
       return internalHashes.has(hash) || store.by('key/hash', hash).length > 0;
+    },
+    onRevoked(key, listener) {
+      const [stored] = store.by('key/hash', hashOf(key));
+      if (stored === undefined) return () => {};
+      return store.onObject('key', stored.name, () => {
+        if (store.get('key', stored.name) === undefined) listener();
+      });
     },
   };
 }

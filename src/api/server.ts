@@ -10,6 +10,7 @@ import type { Log } from '../lib/log.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import { branchRoutes } from './branches.ts';
 import type { ApiContext } from './context.ts';
+import { keyOf } from './key-of.ts';
 import { keyRoutes } from './key-routes.ts';
 import { manifestRoutes } from './manifests.ts';
 import { pluginRoutes } from './plugins.ts';
@@ -56,6 +57,7 @@ export async function startApi(context: ApiContext, { host, port, log }: ApiOpti
     if (!context.keys.accepts(key))
       throw new OffshootError('api/unauthorized', { why: 'this one is not known' });
   });
+  app.addHook('onSend', () => context.routed());
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
     const error = fromFastify(thrown);
     if (error.row.http >= 500) log.error({ err: error.cause ?? error, url: request.url }, 'request failed');
@@ -105,13 +107,6 @@ function checkHost(request: FastifyRequest, own: string): void {
 
 const refuse = (error: OffshootError, reply: FastifyReply) =>
   reply.status(error.row.http).send(error.toBody());
-
-function keyOf({ headers }: FastifyRequest): string | undefined {
-  const named = headers['signadot-api-key'] ?? headers['offshoot-api-key'];
-  if (typeof named === 'string') return named;
-  const match = /^bearer\s+(\S+)$/i.exec(headers.authorization ?? '');
-  return match?.[1];
-}
 
 function fromFastify(thrown: FastifyError): OffshootError {
   if (thrown.statusCode !== undefined && thrown.statusCode < 500) {

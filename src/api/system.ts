@@ -2,13 +2,16 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { Kind } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
-import { checked } from './input.ts';
+import { checked, flag } from './input.ts';
 
 const eventQuery = z.strictObject({
   kind: z.string().optional(),
   name: z.string().optional(),
   limit: z.coerce.number().int().min(1).max(1_000).default(100),
 });
+
+/** `leave`: nothing that runs is stopped. */
+const shutdownQuery = z.strictObject({ leave: flag });
 
 export function systemRoutes(
   app: FastifyInstance,
@@ -34,9 +37,10 @@ export function systemRoutes(
     });
   });
 
-  app.post('/shutdown', async (_request, reply) => {
+  app.post('/shutdown', async ({ query }, reply) => {
+    const { leave } = checked(shutdownQuery, query);
     // Also when the caller left without waiting for the answer.
-    reply.raw.on('close', () => shutdown());
+    reply.raw.on('close', () => shutdown(leave ? 'leave' : 'stop'));
     return reply.status(202).send({ stopping: true });
   });
 }

@@ -9,6 +9,7 @@ import { z } from 'zod';
 import type { Change, Kind, Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked } from './input.ts';
+import { keyOf } from './key-of.ts';
 import { branchView, manifestView, pluginView, projectView, sandboxView } from './views.ts';
 
 /** Kinds that may be watched; keys and images are nobody's business. */
@@ -20,7 +21,7 @@ const watchQuery = z.strictObject({ kind: z.enum(watchable).optional(), name: z.
 const maxBuffered = 1024 * 1024;
 const heartbeatMs = 15_000;
 
-export function watchRoutes(app: FastifyInstance, { store }: ApiContext): void {
+export function watchRoutes(app: FastifyInstance, { store, keys, routed, keepRevoked }: ApiContext): void {
   const view = (object: Stored<Kind>): unknown => {
     switch (object.kind) {
       case 'project':
@@ -38,7 +39,7 @@ export function watchRoutes(app: FastifyInstance, { store }: ApiContext): void {
     }
   };
 
-  app.get('/watch', (request, reply) => {
+  app.get('/watch', async (request, reply) => {
     const { kind, name } = checked(watchQuery, request.query);
     const wanted = (c: Change) =>
       (watchable as readonly Kind[]).includes(c.kind) &&
@@ -46,6 +47,7 @@ export function watchRoutes(app: FastifyInstance, { store }: ApiContext): void {
       (name === undefined || c.name === name);
     const last = request.headers['last-event-id'];
     const from = typeof last === 'string' && /^\d{1,15}$/.test(last) ? Number(last) : undefined;
+    await routed();
     const missed = from === undefined ? undefined : store.since(from);
 
     reply.hijack();
@@ -75,13 +77,22 @@ export function watchRoutes(app: FastifyInstance, { store }: ApiContext): void {
     }
     // What is there may be much, and is no sign of a slow reader.
     const most = out.writableLength + maxBuffered;
+    // Told in order, and when it is so: what is called ready can be reached.
+    let told = Promise.resolve();
     const stop = store.onChange(change => {
-      sendChange(change);
-      if (out.writableLength > most) out.destroy();
+      told = told.then(routed).then(() => {
+        if (out.destroyed) return;
+        sendChange(change);
+        if (out.writableLength > most) out.destroy();
+      });
     });
+    const key = keyOf(request);
+    const stopRevoked =
+      key === undefined || keepRevoked ? () => {} : keys.onRevoked(key, () => out.destroy());
     const heartbeat = setInterval(() => out.write(': still here\n\n'), heartbeatMs);
     out.on('close', () => {
       stop();
+      stopRevoked();
       clearInterval(heartbeat);
     });
   });

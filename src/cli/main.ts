@@ -1,5 +1,4 @@
 /** Entry of the command line: finds the command, runs it, turns errors into sentences and exit codes. */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { formatProblem, type Problem } from '../model/document/problem.ts';
 import { OffshootError } from '../model/errors.ts';
@@ -7,10 +6,7 @@ import { commands } from './commands/index.ts';
 import { type Cli, createCli } from './context.ts';
 import { ExitCode, ReaderGone, say, UsageError } from './output.ts';
 import { flushed, hearStreams } from './streams.ts';
-
-const version = (
-  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-).version;
+import { version } from './version.ts';
 
 /** @returns the exit code */
 export async function main(argv: readonly string[], cli: Cli): Promise<number> {

@@ -49,7 +49,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       plan: () => call<readonly RepairView[]>('GET', '/repair'),
       run: () => call<readonly RepairView[]>('POST', '/repair'),
     },
-    shutdown: () => call<unknown>('POST', '/shutdown'),
+    shutdown: (query: { leave?: boolean } = {}) => call<unknown>('POST', '/shutdown', { query }),
     events: (query: { kind?: string; name?: string; limit?: number } = {}) =>
       call<readonly EventView[]>('GET', '/events', { query }),
 
@@ -77,8 +77,8 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         ),
       restart: (project: string, branch: string) =>
         call<BranchView>('POST', `${branches(project)}/${part(branch)}/restart`),
-      rotatePassword: (project: string, branch: string) =>
-        call<BranchView>('POST', `${branches(project)}/${part(branch)}/rotate-password`),
+      rotatePassword: (project: string, branch: string, query: { keepSessions?: boolean } = {}) =>
+        call<BranchView>('POST', `${branches(project)}/${part(branch)}/rotate-password`, { query }),
     },
     sandboxes: {
       list: () => call<readonly SandboxView[]>('GET', '/sandboxes'),

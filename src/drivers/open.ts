@@ -49,15 +49,17 @@ export type Drivers = {
 
 const minute = 60_000;
 
-export async function openDrivers(options: DriverOptions): Promise<Drivers> {
+/** @param registry of processes, where somebody needs it before; then it is his to close */
+export async function openDrivers(options: DriverOptions, registry?: Processes): Promise<Drivers> {
   const { home, runtimeDir, instance, baseEnv, nodePath, log } = options;
   await using opened = new AsyncDisposableStack();
   await mkdir(home, { recursive: true });
   await makeEnterable(runtimeDir);
 
   const { cgroup } = options;
-  const processes = await openProcesses({ home, instance, path: baseEnv.PATH ?? '', cgroup, log });
-  opened.defer(() => processes.close());
+  const processes =
+    registry ?? (await openProcesses({ home, instance, path: baseEnv.PATH ?? '', cgroup, log }));
+  if (registry === undefined) opened.defer(() => processes.close());
   const user = await chooseServerUser();
   const postgres = await findPostgres({
     searchFrom: import.meta.url,

@@ -50,6 +50,15 @@ export async function until<T>(
   }
 }
 
+/** `work`, but no longer than until `signal` aborts, whether or not `work` listens to it. */
+export function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    work.then(resolve, reject);
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}
+
 /** Delay before try `attempt` (0-based): doubles from `baseMs` to at most `maxMs`, with up to 20 % jitter. */
 export function backoffMs(attempt: number, baseMs: number, maxMs: number): number {
   const plain = Math.min(maxMs, baseMs * 2 ** Math.min(attempt, 30));

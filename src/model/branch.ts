@@ -1,6 +1,6 @@
 /** Projects and branches: a project is one PostgreSQL cluster with the tree of branches grown from it. */
 import type { Condition } from './conditions.ts';
-import type { Address } from './route.ts';
+import type { Endpoint } from './route.ts';
 
 /** Superuser of every cluster. Only the daemon may be it: the gateway refuses it, projects cannot take its name. */
 export const adminRole = 'offshoot';
@@ -40,6 +40,8 @@ export type BranchStatus = {
   readonly emptied?: readonly string[];
   /** Of the secret: how often another start that was asked for has been begun. */
   readonly tries?: number;
+  /** Where its server accepts sessions, and which password (`rotation` of its secret) opens one. */
+  readonly open?: { readonly endpoint: BranchEndpoint; readonly rotation: number };
   readonly conditions: readonly Condition[];
   readonly observedGeneration: number;
 };
@@ -50,6 +52,10 @@ export type BranchSecret = {
   readonly verifier?: string;
   /** How often another start was asked for. */
   readonly tries?: number;
+  /** How often the password was changed; absent: never. */
+  readonly rotation?: number;
+  /** The change that ended the sessions that were open; absent: none has. */
+  readonly sessions?: number;
 };
 
 /** Written beside a branch's data: enough to make its intent again when that is lost. Older ones lack some of it. */
@@ -67,7 +73,7 @@ export type BranchRecord = {
 };
 
 /** Where a branch's server accepts sessions, for the gateway: a unix socket on the same node, or an address. */
-export type BranchEndpoint = { readonly socket: string } | Address;
+export type BranchEndpoint = Endpoint;
 
 /** What identifies a client's way in; the password is never part of a status. */
 export type BranchAddress = {

@@ -1,61 +1,110 @@
 /**
- * The route table: what the data path needs to know, and nothing else. Computed by a pure function from
- * the store (reconcile/routes.ts), immutable, swapped whole. Plain data, so that it can also travel to a
- * proxy in another process.
+ * What the data path needs to know, and nothing else: small items, each of a kind and under a name. The control plane
+ * computes them (reconcile/routes.ts) and tells the proxies what changed (proxy/stream); a proxy looks them up
+ * (proxy/book.ts). Plain data throughout, because it travels and is kept on disk.
  */
+
+export type Address = { readonly host: string; readonly port: number };
+
+/** Where something listens: a unix socket on this machine, or an address. */
+export type Endpoint = { readonly socket: string } | Address;
 
 /** `svc:<namespace>/<name>:<port>` or `deploy:<namespace>/<name>:<containerPort>`. */
 export type DestinationKey = string;
 
-export type Address = { readonly host: string; readonly port: number };
-
-/** `host:port` */
-export const addressKey = ({ host, port }: Address): string => `${host}:${port}`;
-
+/** Where a baseline or a fork answers. */
 export type Target =
-  | { readonly ready: true; readonly addresses: readonly Address[]; readonly sandbox?: string }
+  | {
+      readonly ready: true;
+      /** By container port; replicas take turns. */
+      readonly ports: Readonly<Record<number, readonly Address[]>>;
+    }
   | {
       readonly ready: false;
-      /** Absent: the baseline itself is not ready. */
-      readonly sandbox?: string;
       /** CamelCase reason and a sentence; shown to the client in the 503. */
       readonly reason: string;
       readonly message: string;
     };
 
-export type Destination = {
-  /** `Deployment <namespace>/<name>`, or the Service when no workload backs it; for messages. */
-  readonly label: string;
-  readonly baseline: Target;
-  /** By routing key. A key that is not in here goes to the baseline. */
-  readonly forks: Readonly<Record<string, Target>>;
+export type BranchRoute = {
+  /** Where its server listens; absent when it has to be started, or its password set, before anybody may log in. */
+  readonly endpoint?: Endpoint;
+  /** Sessions that began under another number have to end. */
+  readonly sessions: number;
 };
 
-/** A loopback address at which a Service of the baseline answers. */
-export type Listener = Address & { readonly destination: DestinationKey };
-
-export type Preview = {
-  readonly sandbox: string;
-  readonly endpoint: string;
-  readonly routingKey: string;
-  readonly destination: DestinationKey;
-  readonly protocol: 'http' | 'https' | 'grpc';
+export type RouteSettings = {
+  /** Previews are at `*.preview.<domain>`. */
+  readonly domain: string;
+  /** Further headers whose value is a routing key. */
+  readonly headers: readonly string[];
+  /** Connections whose API key was revoked go on. */
+  readonly keepRevoked: boolean;
+  /** Milliseconds that a proxy which was replaced goes on serving its connections. */
+  readonly drainMs: number;
 };
 
-export type RouteTable = {
-  /** Grows with every swap. */
-  readonly version: number;
-  readonly destinations: Readonly<Record<DestinationKey, Destination>>;
-  readonly listeners: readonly Listener[];
-  /** By the first label of the preview host, `<endpoint>--<sandbox>`. */
-  readonly previews: Readonly<Record<string, Preview>>;
+/** Every kind of item, by the name under which it is found. */
+export type RouteKinds = {
+  /** `<namespace>/<name>`: a workload of the baseline. */
+  workload: { readonly label: string; readonly target: Target };
+  /** `<namespace>/<name>/<routing key>`: a sandbox's fork of that workload. While it is here, its key never leads to the baseline. */
+  fork: { readonly sandbox: string; readonly target: Target };
+  /** `svc:…`: which container ports of which workloads are behind a port of a Service. */
+  service: {
+    readonly label: string;
+    readonly behind: readonly { readonly workload: string; readonly port: number }[];
+    /** Name of a port that none of the containers has which the Service selects. */
+    readonly missingPort?: string;
+  };
+  /**
+   * `<host>:<port>` of a Service, or the name of a gateway. Port 0: any free one, `prefer` first.
+   */
+  listener: Address & {
+    readonly serves: DestinationKey | 'previews' | 'postgres';
+    readonly prefer?: number;
+  };
+  /** `<endpoint>--<sandbox>`, the first label of its host. */
+  preview: {
+    readonly sandbox: string;
+    readonly endpoint: string;
+    readonly routingKey: string;
+    readonly destination: DestinationKey;
+    readonly protocol: 'http' | 'https' | 'grpc';
+  };
+  /** A routing key that was a sandbox's; it leads nowhere any more. */
+  tombstone: { readonly sandbox: string };
+  /** SHA-256 of an API key in hexadecimal: it opens previews. */
+  key: Readonly<Record<string, never>>;
+  /** By branch id. */
+  branch: BranchRoute;
+  /** `proxy`: the one there is. */
+  setting: RouteSettings;
 };
 
-/** Where a proxy gets its table; in memory here, a watch elsewhere. */
-export type RouteSource = {
-  current(): RouteTable;
-  /** Calls `listener` after every swap. @returns the way to stop that. */
-  subscribe(listener: (table: RouteTable) => void): () => void;
-};
+export type RouteKind = keyof RouteKinds;
 
-export const emptyRouteTable: RouteTable = { version: 0, destinations: {}, listeners: [], previews: {} };
+/** One item that is new or other than before; without a value: that is gone. */
+export type RouteChange = {
+  readonly [K in RouteKind]: {
+    readonly kind: K;
+    readonly name: string;
+    readonly value?: RouteKinds[K] | undefined;
+  };
+}[RouteKind];
+
+/** The same, and what it was before. */
+export type RouteChanged = {
+  readonly [K in RouteKind]: Extract<RouteChange, { kind: K }> & {
+    readonly before?: RouteKinds[K] | undefined;
+  };
+}[RouteKind];
+
+export const workloadRoute = (namespace: string, name: string): string => `${namespace}/${name}`;
+
+export const forkRoute = (namespace: string, name: string, routingKey: string): string =>
+  `${namespace}/${name}/${routingKey}`;
+
+/** `host:port`, with the brackets of an IPv6 host. */
+export const addressKey = ({ host, port }: Address): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;

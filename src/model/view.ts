@@ -90,6 +90,16 @@ export type KeyView = {
   readonly createdAt: string;
 };
 
+export type ProxyView = {
+  readonly version: string;
+  readonly pid: number;
+  readonly startedAt: string;
+  /** HTTP connections, those of WebSockets included, and SQL sessions. */
+  readonly connections: { readonly http: number; readonly sql: number };
+  /** Another one has taken over. */
+  readonly drainingSince?: string;
+};
+
 export type DaemonView = {
   readonly version: string;
   readonly pid: number;
@@ -99,6 +109,8 @@ export type DaemonView = {
   readonly api: Address;
   readonly preview: PreviewSite;
   readonly postgres: Address;
+  /** The processes of the data path: the one that listens, and those that only serve what they have. */
+  readonly proxies: readonly ProxyView[];
   readonly log: string;
   /** What belongs to nothing and was not removed, in words. */
   readonly leftovers: readonly string[];

@@ -16,10 +16,14 @@ export type BaselineDeps = {
   readonly workloads: WorkloadDriver;
   /** Chooses the address of a Service's port; stays the same while it is free. */
   readonly allocate: (service: string, port: number, taken: (address: Address) => boolean) => Address;
-  /** Why an address could not be opened, if so; told by the router. */
-  readonly listenProblem: (address: Address) => string | undefined;
+  /** Whether the router answers at an address: `open`, `opening`, or why it cannot. */
+  readonly listening: (address: Address) => Listening;
+  /** Waits until the data path does what the store says now. */
+  readonly routed: () => Promise<void>;
   readonly log: Log;
 };
+
+export type Listening = 'open' | 'opening' | { readonly problem: string };
 
 export type BaselineReconciler = (name: string, signal: AbortSignal) => Promise<Result>;
 
@@ -31,6 +35,7 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
   const deployment = async (object: Stored<'manifest'>, spec: Deployment, ctx: Ctx): Promise<Result> => {
     const id = baselineId(namespaceOf(spec), spec.metadata.name);
     if (object.deletedAt !== undefined) {
+      await deps.routed();
       await workloads.remove(id, ctx);
       await store.remove('manifest', object.name);
       return;
@@ -60,7 +65,7 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     for (const { port } of spec.spec.ports ?? []) {
       const kept = object.status?.addresses?.[port];
       // An address that somebody else holds is replaced by the next one.
-      const usable = kept !== undefined && deps.listenProblem(kept) === undefined;
+      const usable = kept !== undefined && typeof deps.listening(kept) === 'string';
       const others = [...own(), ...(kept === undefined ? [] : [addressKey(kept)])];
       const taken = (address: Address) =>
         others.includes(addressKey(address)) || isTaken(addressKey(address), object.name);
@@ -83,16 +88,11 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     object: Stored<'manifest'>,
     addresses: Readonly<Record<number, Address>>,
   ): Promise<void> => {
-    const problem = Object.values(addresses)
-      .map(deps.listenProblem)
-      .find(p => p !== undefined);
-    await report(object, {
-      ready: problem === undefined,
-      reason: problem === undefined ? 'Listening' : 'PortTaken',
-      message: problem ?? 'the router answers for it',
-      observedGeneration: object.generation,
-      addresses,
-    });
+    const all = Object.values(addresses).map(deps.listening);
+    const failed = all.find(one => typeof one !== 'string');
+    const how =
+      failed !== undefined ? portTaken(failed.problem) : all.includes('opening') ? opening : answers;
+    await report(object, { ...how, observedGeneration: object.generation, addresses });
   };
 
   const report = async (object: Stored<'manifest'>, status: ManifestStatus): Promise<void> => {
@@ -119,6 +119,11 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     return;
   };
 }
+
+const answers = { ready: true, reason: 'Listening', message: 'the router answers for it' } as const;
+/** The router tells when it does. */
+const opening = { ready: false, reason: 'Opening', message: 'the router opens its address' } as const;
+const portTaken = (message: string) => ({ ready: false, reason: 'PortTaken', message });
 
 export function workloadStatus(seen: WorkloadSeen, generation: number): ManifestStatus {
   return {

@@ -30,7 +30,13 @@ export function statusOf(
     error,
     seen,
     tries = 0,
-  }: { readonly error?: OffshootError; readonly seen?: BranchSeen; readonly tries?: number } = {},
+    open,
+  }: {
+    readonly error?: OffshootError;
+    readonly seen?: BranchSeen;
+    readonly tries?: number;
+    readonly open?: NonNullable<BranchStatus['open']>;
+  } = {},
 ): BranchStatus {
   const stopped = conditions.find(c => c.status === 'False');
   const ready = state === 'ready';
@@ -43,6 +49,7 @@ export function statusOf(
     ...(seen !== undefined && seen.exits.count > 0 && { restarts: seen.exits.count }),
     ...(seen?.record?.emptied !== undefined && { emptied: seen.record.emptied }),
     ...(tries > 0 && { tries }),
+    ...(open !== undefined && { open }),
     conditions,
     observedGeneration,
   };

@@ -11,7 +11,7 @@ import type {
   ServerExits,
 } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
-import type { BranchEndpoint, BranchState } from '../model/branch.ts';
+import type { BranchEndpoint, BranchState, BranchStatus } from '../model/branch.ts';
 import type { Condition } from '../model/conditions.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import { branchSecret, childrenOf } from '../rules/branches.ts';
@@ -25,8 +25,6 @@ import { topicOf } from './wake.ts';
 export type BranchDeps = {
   readonly store: Store;
   readonly branches: BranchNode;
-  /** Ends the client sessions of a branch that goes away. */
-  readonly dropSessions: (id: string) => void;
   /** Asks for a look at a branch. */
   readonly add: (id: string, wish?: Wish) => void;
   readonly tell: (topic: Topic, most?: number) => void;
@@ -126,7 +124,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
         'Ready',
         `branch ${spec.name} of project ${spec.project} accepts connections`,
       );
-    await setStatus(branch, 'ready', seen);
+    await setStatus(branch, 'ready', seen, undefined, { endpoint, rotation: secret.rotation ?? 0 });
     deps.tell(topicOf.branch(id));
   };
 
@@ -158,7 +156,6 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       return { until: [topicOf.children(id)] };
     }
     if (branch.status?.state !== 'deleting') await setStatus(branch, 'deleting', undefined);
-    deps.dropSessions(id);
     try {
       await node.remove(id, ctx);
     } catch (thrown) {
@@ -208,6 +205,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     state: BranchState,
     seen: BranchSeen | undefined,
     error?: OffshootError,
+    open?: NonNullable<BranchStatus['open']>,
   ): Promise<string> => {
     const before = store.get('branch', branch.name)?.status?.conditions ?? [];
     const conditions = seen === undefined ? [] : conditionsOf(seen, before, now());
@@ -215,6 +213,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       ...(error !== undefined && { error }),
       ...(seen !== undefined && { seen }),
       tries: triesOf(branch.secret),
+      ...(open !== undefined && { open }),
     });
     // Once another start is asked for, nothing is said any more of the one before.
     await store.modify('branch', branch.name, ({ secret }) =>

@@ -1,11 +1,11 @@
-/** The reconcilers together: store changes and driver signals in, keys to the right reconciler, route tables out. */
+/** The reconcilers together: store changes and driver signals in, keys to the right reconciler. */
 import type { BranchNode, StepDriver, WorkloadDriver } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
 import type { PreviewSite } from '../model/endpoint.ts';
-import { type Address, emptyRouteTable, type RouteSource, type RouteTable } from '../model/route.ts';
+import type { Address } from '../model/route.ts';
 import { branchesOf, deleteBranchesOf, ensureRoot } from '../rules/branches.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
-import type { Change, Store, Stored } from '../store/contract.ts';
+import type { Store, Stored } from '../store/contract.ts';
 import { type BaselineDeps, baselineReconciler } from './baseline.ts';
 import { type BranchReconciler, branchReconciler } from './branch.ts';
 import { branchActions } from './branch-action.ts';
@@ -14,7 +14,6 @@ import { forkEnvironment, forkRunner } from './forks.ts';
 import type { Pauses } from './patience.ts';
 import { resourceRunner } from './resource.ts';
 import { resume } from './resume.ts';
-import { computeRoutes } from './routes.ts';
 import { sandboxReconciler } from './sandbox.ts';
 import { createScheduler, type KindOptions, type Result, type Scheduler } from './scheduler.ts';
 import { unclaimed } from './unclaimed.ts';
@@ -25,7 +24,10 @@ export type LoopDeps = {
   readonly branches: BranchNode;
   readonly workloads: WorkloadDriver;
   readonly steps: StepDriver;
-  readonly dropSessions: (branch: string) => void;
+  /** Waits until the data path does what the store says now; see data-path.ts. */
+  readonly routed: () => Promise<void>;
+  /** What still runs is known, and nothing was started yet: from here on the data path follows the store. */
+  readonly resumed: () => Promise<void>;
   readonly gateway: () => Address;
   readonly site: () => PreviewSite;
   readonly scriptEnv: () => Readonly<Record<string, string>>;
@@ -33,7 +35,9 @@ export type LoopDeps = {
   /** Milliseconds that a plugin's step may take. */
   readonly stepMs: number;
   readonly allocate: BaselineDeps['allocate'];
-  readonly listenProblem: BaselineDeps['listenProblem'];
+  readonly listening: BaselineDeps['listening'];
+  /** Milliseconds for which the key of a deleted sandbox leads nowhere. */
+  readonly deletedKeysMs: number;
   readonly pauses: Pauses;
   readonly collectEveryMs: number;
   readonly now: () => Date;
@@ -43,7 +47,6 @@ export type LoopDeps = {
 export type Loop = {
   /** Looks at everything once, removes leftovers, and from then on follows changes. */
   start(): Promise<void>;
-  readonly routes: RouteSource;
   readonly awake: BranchReconciler['awake'];
   /** See reconcile/forks.ts. */
   environment(sandbox: Stored<'sandbox'>, workload: string | undefined): Readonly<Record<string, string>>;
@@ -61,7 +64,6 @@ export type Loop = {
 export function createLoop(deps: LoopDeps): Loop {
   const { store, workloads, log } = deps;
   const stop = new AbortController();
-  const routes = routeSource();
   let leftovers: Leftovers = { removed: [], orphans: [] };
   let collector: NodeJS.Timeout | undefined;
 
@@ -86,6 +88,15 @@ export function createLoop(deps: LoopDeps): Loop {
     return;
   };
 
+  const tombstone = async (key: string): Promise<Result> => {
+    const found = store.get('tombstone', key);
+    if (found === undefined) return;
+    const leftMs = Date.parse(found.createdAt) + deps.deletedKeysMs - deps.now().getTime();
+    if (leftMs > 0) return { again: leftMs };
+    await store.remove('tombstone', key);
+    return;
+  };
+
   // Sandboxes mostly wait, for scripts and branches; none may keep another from beginning.
   const unlimited = Number.POSITIVE_INFINITY;
   const scheduler = createScheduler({
@@ -94,25 +105,12 @@ export function createLoop(deps: LoopDeps): Loop {
       branch: { reconcile: branches.reconcile, concurrency: 16 },
       manifest: { reconcile: baseline, concurrency: 16 },
       sandbox: { reconcile: sandbox, concurrency: unlimited },
+      tombstone: { reconcile: tombstone, concurrency: 16 },
     } satisfies Record<ReconciledKind, KindOptions>,
     pauses: deps.pauses,
     log,
   });
   const waking = wake(store, scheduler);
-
-  const onChange = (change: Change): void => {
-    waking.change(change);
-    if (change.type !== 'event' && (change.kind === 'manifest' || change.kind === 'sandbox')) publish();
-  };
-
-  const publish = (): void => {
-    routes.swap(
-      computeRoutes(
-        { manifests: store.list('manifest'), sandboxes: store.list('sandbox') },
-        routes.current().version + 1,
-      ),
-    );
-  };
 
   const collectNow = async (): Promise<void> => {
     try {
@@ -124,7 +122,6 @@ export function createLoop(deps: LoopDeps): Loop {
 
   const stopListening: (() => void)[] = [];
   return {
-    routes,
     awake: branches.awake,
     environment: (sandbox, workload) => forkEnvironment(store, sandbox, workload),
     leftovers: () => leftovers,
@@ -139,9 +136,10 @@ export function createLoop(deps: LoopDeps): Loop {
     async start() {
       await collectNow();
       await resume(deps, { signal: stop.signal, log });
-      stopListening.push(store.onChange(onChange), workloads.onChange(waking.workload));
+      // Nothing is started at an address to which somebody may still be led.
+      await deps.resumed();
+      stopListening.push(store.onChange(waking.change), workloads.onChange(waking.workload));
       waking.all();
-      publish();
       collector = setInterval(() => void collectNow(), deps.collectEveryMs);
       collector.unref();
     },
@@ -150,24 +148,6 @@ export function createLoop(deps: LoopDeps): Loop {
       clearInterval(collector);
       for (const stopOne of stopListening) stopOne();
       await scheduler.close();
-    },
-  };
-}
-
-// --- internal -----------------------------------------------------------------------------------
-
-function routeSource(): RouteSource & { swap(table: RouteTable): void } {
-  let table = emptyRouteTable;
-  const listeners = new Set<(table: RouteTable) => void>();
-  return {
-    current: () => table,
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-    swap(next) {
-      table = next;
-      for (const listener of listeners) listener(next);
     },
   };
 }

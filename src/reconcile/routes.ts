@@ -1,181 +1,175 @@
-/** The route table as a pure function of what the store knows. */
-
-import { deploymentDestination, endpointsOf, serviceDestination } from '../model/endpoint.ts';
-import type { Deployment, Manifest, Service } from '../model/kubernetes.ts';
-import { namespaceOf } from '../model/manifest-name.ts';
+/**
+ * The items of the data path (model/route.ts) as a function of what the store knows: each object has its own, and
+ * only those of objects that changed are computed again, together at the end of the turn in which they did.
+ */
+import { endpointsOf, serviceDestination } from '../model/endpoint.ts';
+import type { Deployment, Service } from '../model/kubernetes.ts';
+import { manifestGroup, namespaceOf } from '../model/manifest-name.ts';
 import { previewLabel } from '../model/names.ts';
-import type {
-  Address,
-  Destination,
-  DestinationKey,
-  Listener,
-  Preview,
-  RouteTable,
-  Target,
-} from '../model/route.ts';
+import { addressKey, forkRoute, type RouteChange, type Target, workloadRoute } from '../model/route.ts';
+import { sandboxRoutes } from '../model/sandbox-route.ts';
 import { containerPortOf, selects } from '../model/service.ts';
-import { workloadPorts } from '../model/workload-ports.ts';
-import type { PortMap } from '../model/workload-status.ts';
-import type { Stored } from '../store/contract.ts';
+import type { ManifestStatus } from '../model/workload-status.ts';
+import type { Change, Kind, Store, Stored } from '../store/contract.ts';
 
-export type RouteInput = {
-  readonly manifests: readonly Stored<'manifest'>[];
-  readonly sandboxes: readonly Stored<'sandbox'>[];
+export type Routes = {
+  /** Computes what waits to be computed, now. */
+  flush(): void;
+  /** Follows the store no longer. */
+  stop(): void;
 };
 
-type Typed<M extends Manifest> = Stored<'manifest'> & { readonly spec: M };
+/** Publishes everything now, and from then on what changes. @param publish gets what is gone first */
+export function followRoutes(store: Store, publish: (changes: readonly RouteChange[]) => void): Routes {
+  /** Objects whose items are out of date. */
+  const stale = new Map<ObjectKey, readonly [Kind, string]>();
+  /** What was published for each object. */
+  const owned = new Map<ObjectKey, readonly RouteChange[]>();
+  let timer: NodeJS.Immediate | undefined;
 
-export function computeRoutes({ manifests, sandboxes }: RouteInput, version: number): RouteTable {
-  const deployments = manifests.filter((m): m is Typed<Deployment> => m.spec.kind === 'Deployment');
-  const services = manifests.filter((m): m is Typed<Service> => m.spec.kind === 'Service');
-  const destinations: Record<DestinationKey, Destination> = {};
-  const listeners: Listener[] = [];
+  const touch = (kind: Kind, name: string): void => {
+    stale.set(`${kind} ${name}`, [kind, name]);
+    timer ??= setImmediate(flush);
+  };
 
-  for (const deployment of deployments) {
-    const { namespace, name } = where(deployment);
-    for (const port of portsOf(deployment, services, sandboxes)) {
-      destinations[deploymentDestination(namespace, name, port)] = destination(deployment, port, sandboxes);
+  const onChange = (change: Change): void => {
+    if (change.type === 'event' || !(change.kind in itemsOf)) return;
+    touch(change.kind, change.name);
+    if (change.kind === 'manifest') touchDependents(change);
+  };
+
+  /** Which workloads a Service selects depends on their labels and ports. */
+  const generations = new Map<string, string>();
+  const touchDependents = (change: Exclude<Change, { type: 'event' }>): void => {
+    const object = change.type === 'put' ? (change.object as Stored<'manifest'>) : undefined;
+    if (object?.spec.kind === 'Deployment') {
+      const now = `${object.createdAt} ${object.generation}`;
+      if (generations.get(change.name) === now) return;
+      generations.set(change.name, now);
+    } else if (object !== undefined || !generations.delete(change.name)) return;
+    const [, namespace = ''] = change.name.split('/');
+    for (const service of store.by('manifest/group', manifestGroup('Service', namespace)))
+      touch('manifest', service.name);
+  };
+
+  const flush = (): void => {
+    if (timer !== undefined) clearImmediate(timer);
+    timer = undefined;
+    if (stale.size === 0) return;
+    const gone: RouteChange[] = [];
+    const there: RouteChange[] = [];
+    for (const [key, [kind, name]] of stale) {
+      const object = store.get(kind, name);
+      const items = object === undefined ? [] : itemsOf[kind as RoutedKind]!(object as never, store);
+      const names = new Set(items.map(nameOf));
+      for (const { kind, name } of owned.get(key) ?? [])
+        if (!names.has(nameOf({ kind, name }))) gone.push({ kind, name } as RouteChange);
+      there.push(...items);
+      if (items.length > 0) owned.set(key, items);
+      else owned.delete(key);
     }
+    stale.clear();
+    publish([...gone, ...there]);
+  };
+
+  for (const kind of Object.keys(itemsOf) as Kind[]) {
+    for (const { name } of store.list(kind)) touch(kind, name);
   }
-  for (const service of services) {
-    const { namespace, name } = where(service);
-    const backing = deployments.filter(
-      d =>
-        namespaceOf(d.spec) === namespace &&
-        selects(service.spec, d.spec.spec.template.metadata?.labels ?? {}),
-    );
-    for (const servicePort of service.spec.spec.ports ?? []) {
-      const key = serviceDestination(namespace, name, servicePort.port);
-      const behind = backing.flatMap(deployment => {
-        const port = containerPortOf(servicePort, deployment.spec);
-        return port === undefined ? [] : [destination(deployment, port, sandboxes)];
-      });
-      destinations[key] =
-        behind.length > 0
-          ? together(behind)
-          : nobody(`Service ${namespace}/${name}`, backing.length > 0 ? servicePort.targetPort : undefined);
-      const address = service.status?.addresses?.[servicePort.port];
-      if (address !== undefined) listeners.push({ ...address, destination: key });
-    }
-  }
-  return { version, destinations, listeners, previews: previews(sandboxes) };
+  flush();
+  const unsubscribe = store.onChange(onChange);
+  return {
+    flush,
+    stop() {
+      unsubscribe();
+      if (timer !== undefined) clearImmediate(timer);
+    },
+  };
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
-function destination(
-  deployment: Typed<Deployment>,
-  port: number,
-  sandboxes: RouteInput['sandboxes'],
-): Destination {
-  const { namespace, name } = where(deployment);
-  const forks: Record<string, Target> = {};
-  for (const sandbox of sandboxes) {
-    const isFork = ({ forkOf }: { forkOf: { namespace: string; name: string } }) =>
-      forkOf.namespace === namespace && forkOf.name === name;
-    if (!(sandbox.spec.forks ?? []).some(isFork)) continue;
-    forks[sandbox.secret.routingKey] = forkTarget(sandbox, sandbox.status?.forks.find(isFork), port);
-  }
-  const label = `Deployment ${namespace}/${name}`;
-  const { status } = deployment;
-  const baseline = target(
-    status?.ready ?? false,
-    status?.ports,
-    port,
-    status?.reason,
-    status?.message,
-    label,
-  );
-  return { label, baseline, forks };
-}
+type ObjectKey = `${Kind} ${string}`;
+type RoutedKind = keyof typeof itemsOf;
 
-/** Several Deployments behind one Service: the baseline is all of them that are ready, a fork of any is the fork. */
-function together(destinations: readonly Destination[]): Destination {
-  const [first] = destinations;
-  if (destinations.length === 1) return first!;
-  const ready = destinations.map(d => d.baseline).filter(b => b.ready);
-  return {
-    label: destinations.map(d => d.label).join(', '),
-    baseline:
-      ready.length === 0 ? first!.baseline : { ready: true, addresses: ready.flatMap(b => b.addresses) },
-    forks: Object.assign({}, ...destinations.map(d => d.forks)),
-  };
-}
+const nameOf = ({ kind, name }: Pick<RouteChange, 'kind' | 'name'>): string => `${kind} ${name}`;
 
-/** A key that is known never falls back to the baseline: that would write to the main database. */
-function forkTarget(
-  sandbox: Stored<'sandbox'>,
-  fork: NonNullable<Stored<'sandbox'>['status']>['forks'][number] | undefined,
-  port: number,
-): Target {
-  const { name } = sandbox;
-  if (sandbox.deletedAt !== undefined) {
-    return { ready: false, sandbox: name, reason: 'Deleting', message: `sandbox "${name}" is being deleted` };
-  }
-  const found = target(fork?.ready ?? false, fork?.ports, port, fork?.reason, fork?.message, 'the fork');
-  return { ...found, sandbox: name };
-}
+const itemsOf = {
+  manifest(object: Stored<'manifest'>, store: Store): readonly RouteChange[] {
+    const { spec } = object;
+    if (spec.kind === 'Deployment') return workloadItems(object, spec);
+    if (spec.kind === 'Service') return serviceItems(object, spec, store);
+    return [];
+  },
 
-function target(
-  ready: boolean,
-  ports: PortMap | undefined,
-  port: number,
-  reason = 'Pending',
-  message = 'not started yet',
-  label = '',
-): Target {
-  if (!ready) return { ready: false, reason, message };
-  const addresses: readonly Address[] = ports?.[port] ?? [];
-  if (addresses.length === 0)
-    return { ready: false, reason: 'NoPort', message: `${label} has no container port ${port}` };
-  return { ready: true, addresses };
-}
-
-/** @param port the name of a port that no container of those that are selected has; undefined when none is selected */
-function nobody(label: string, port: number | string | undefined): Destination {
-  const why =
-    port === undefined
-      ? { reason: 'NoWorkload', message: `no Deployment is selected by ${label}` }
-      : { reason: 'NoPort', message: `no container that ${label} selects has a port named "${port}"` };
-  return { label, baseline: { ready: false, ...why }, forks: {} };
-}
-
-function previews(sandboxes: RouteInput['sandboxes']): Record<string, Preview> {
-  const found: Record<string, Preview> = {};
-  for (const sandbox of sandboxes) {
-    for (const { name, destination: key, protocol } of endpointsOf(sandbox.spec)) {
+  sandbox(sandbox: Stored<'sandbox'>): readonly RouteChange[] {
+    const forks = sandboxRoutes(sandbox).map(({ forkOf, routingKey, target }): RouteChange => {
+      const name = forkRoute(forkOf.namespace, forkOf.name, routingKey);
+      return { kind: 'fork', name, value: { sandbox: sandbox.name, target } };
+    });
+    const previews = endpointsOf(sandbox.spec).map(({ name, destination, protocol }): RouteChange => {
       const { routingKey } = sandbox.secret;
-      found[previewLabel(name, sandbox.name)] = {
-        sandbox: sandbox.name,
-        endpoint: name,
-        routingKey,
-        destination: key,
-        protocol,
-      };
-    }
-  }
-  return found;
+      const value = { sandbox: sandbox.name, endpoint: name, routingKey, destination, protocol };
+      return { kind: 'preview', name: previewLabel(name, sandbox.name), value };
+    });
+    return [...forks, ...previews];
+  },
+
+  /** Sessions end with the intent, not with the server: from here on nobody is led to it. */
+  branch({ name, secret, status, deletedAt }: Stored<'branch'>): readonly RouteChange[] {
+    if (deletedAt !== undefined) return [];
+    const open = status?.state === 'ready' ? status.open : undefined;
+    const isNewest = open?.rotation === (secret.rotation ?? 0);
+    const value = { sessions: secret.sessions ?? 0, ...(open && isNewest && { endpoint: open.endpoint }) };
+    return [{ kind: 'branch', name, value }];
+  },
+
+  tombstone: ({ name, spec }: Stored<'tombstone'>): readonly RouteChange[] => [
+    { kind: 'tombstone', name, value: { sandbox: spec.sandbox } },
+  ],
+
+  key: ({ spec }: Stored<'key'>): readonly RouteChange[] => [{ kind: 'key', name: spec.hash, value: {} }],
+} satisfies { readonly [K in Kind]?: (object: Stored<K>, store: Store) => readonly RouteChange[] };
+
+function workloadItems(object: Stored<'manifest'>, { metadata }: Deployment): readonly RouteChange[] {
+  const namespace = namespaceOf(object.spec);
+  const target = object.deletedAt === undefined ? targetOf(object.status) : deleting;
+  const label = `Deployment ${namespace}/${metadata.name}`;
+  return [{ kind: 'workload', name: workloadRoute(namespace, metadata.name), value: { label, target } }];
 }
 
-/** All at which the workload may be asked; previews may name ports that nobody else knows. */
-function portsOf(
-  deployment: Typed<Deployment>,
-  services: readonly Typed<Service>[],
-  sandboxes: RouteInput['sandboxes'],
-): ReadonlySet<number> {
-  const { namespace, name } = where(deployment);
-  const ofServices = workloadPorts(
-    deployment.spec,
-    services.map(s => s.spec),
-  );
-  const ofPreviews = sandboxes
-    .flatMap(sandbox => endpointsOf(sandbox.spec))
-    .filter(e => e.kind === 'deployment' && e.namespace === namespace && e.object === name)
-    .map(e => e.port);
-  return new Set([...ofServices, ...ofPreviews]);
+function serviceItems(object: Stored<'manifest'>, service: Service, store: Store): readonly RouteChange[] {
+  const { name } = service.metadata;
+  const namespace = namespaceOf(service);
+  const backing = store
+    .by('manifest/group', manifestGroup('Deployment', namespace))
+    .map(m => m.spec as Deployment)
+    .filter(d => selects(service, d.spec.template.metadata?.labels ?? {}));
+  return (service.spec.ports ?? []).flatMap((servicePort): RouteChange[] => {
+    const key = serviceDestination(namespace, name, servicePort.port);
+    const behind = backing.flatMap(deployment => {
+      const port = containerPortOf(servicePort, deployment);
+      if (port === undefined) return [];
+      return [{ workload: workloadRoute(namespace, deployment.metadata.name), port }];
+    });
+    const label = `Service ${namespace}/${name}`;
+    const { targetPort } = servicePort;
+    const missingPort = behind.length === 0 && backing.length > 0 ? String(targetPort) : undefined;
+    const address = object.status?.addresses?.[servicePort.port];
+    return [
+      { kind: 'service', name: key, value: { label, behind, ...(missingPort && { missingPort }) } },
+      ...(address === undefined ? [] : [listener(addressKey(address), { ...address, serves: key })]),
+    ];
+  });
 }
 
-const where = (manifest: Stored<'manifest'>) => ({
-  namespace: namespaceOf(manifest.spec),
-  name: manifest.spec.metadata.name,
+const listener = (name: string, value: Extract<RouteChange, { kind: 'listener' }>['value']): RouteChange => ({
+  ...{ kind: 'listener', name, value },
 });
+
+const deleting: Target = { ready: false, reason: 'Deleting', message: 'it is being deleted' };
+
+function targetOf(status: ManifestStatus | null): Target {
+  if (status?.ready) return { ready: true, ports: status.ports ?? {} };
+  const { reason = 'Pending', message = 'not started yet' } = status ?? {};
+  return { ready: false, reason, message };
+}

@@ -20,6 +20,8 @@ export type SandboxDeps = {
   readonly forks: ForkRunner;
   readonly resources: ResourceRunner;
   readonly site: () => PreviewSite;
+  /** Waits until the data path does what the store says now. */
+  readonly routed: () => Promise<void>;
   readonly now: () => Date;
   readonly log: Log;
 };
@@ -148,8 +150,9 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
     const say = (reason: string, message: string) =>
       setStatus(sandbox, { ready: false, failed: false, reason, message });
     try {
-      // The routes are gone already: the table is computed from intent, and this intent is to go.
       if (sandbox.status?.reason !== 'Deleting') await say('Deleting', 'its forks are being stopped');
+      // Routes follow the intent, which is to go. Only then may its addresses be somebody else's.
+      await deps.routed();
       await deps.forks.remove(sandbox, ctx);
       if (sandbox.secret.force !== true) await say('Deleting', 'its resources are being removed');
       const waits = (await removeResources(sandbox, ctx)) ?? (await removeOwnedBranches(sandbox));

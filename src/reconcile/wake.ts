@@ -11,7 +11,7 @@ import type { Topic } from './topics.ts';
 import { workloadOf } from './workload-spec.ts';
 
 /** The kinds whose objects are looked at. */
-export const reconciledKinds = ['project', 'branch', 'manifest', 'sandbox'] as const;
+export const reconciledKinds = ['project', 'branch', 'manifest', 'sandbox', 'tombstone'] as const;
 export type ReconciledKind = (typeof reconciledKinds)[number];
 
 export const keyOf = (kind: ReconciledKind, name: string): Key => `${kind} ${name}`;

@@ -180,6 +180,20 @@ export function requireProject(store: Store, name: string): Stored<'project'> {
   return project;
 }
 
+/** Changes the password. @param keepSessions those that are open go on; otherwise they are ended */
+export async function rotatePassword(
+  store: Store,
+  id: string,
+  { keepSessions }: { readonly keepSessions: boolean },
+): Promise<void> {
+  const fresh = await branchSecret();
+  await store.modify('branch', id, ({ secret }) => {
+    const rotation = (secret.rotation ?? 0) + 1;
+    const sessions = keepSessions ? (secret.sessions ?? 0) : rotation;
+    return { secret: { ...secret, ...fresh, rotation, sessions } };
+  });
+}
+
 /** A branch's way in, as its intent holds it. */
 export async function branchSecret(
   password = randomSecret(32),

@@ -70,6 +70,8 @@ export function deleteSandbox(
 export function removeSandbox(store: Store, name: string): Promise<boolean> {
   return holding(store, { alone: [`sandbox/${name}`] }, async () => {
     if (store.by('branch/owner', `sandbox/${name}`).length > 0) return false;
+    const found = store.get('sandbox', name);
+    if (found !== undefined) await bury(store, found);
     const event = { reason: 'Deleted', message: 'nothing of it is left', severity: 'info' } as const;
     await Promise.all([store.remove('sandbox', name), store.record({ kind: 'sandbox', name, ...event })]);
     return true;
@@ -77,6 +79,15 @@ export function removeSandbox(store: Store, name: string): Promise<boolean> {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** The routing key of a sandbox outlives it, so that it leads nowhere at first, and never to the baseline by surprise. */
+async function bury(store: Store, { name, spec, secret }: Stored<'sandbox'>): Promise<void> {
+  if (store.get('tombstone', secret.routingKey) !== undefined) return;
+  const forks = (spec.forks ?? []).map(({ forkOf }) => forkOf);
+  await store.create('tombstone', secret.routingKey, {
+    ...{ spec: { sandbox: name, forks }, status: null, secret: null },
+  });
+}
 
 function checkChange(
   { name, deletedAt, spec: before, secret }: Stored<'sandbox'>,
@@ -224,6 +235,7 @@ const portMissing = (path: string, what: string, namespace: string, port: number
 function freshRoutingKey(store: Store): string {
   for (;;) {
     const key = randomRoutingKey();
-    if (store.by('sandbox/routing-key', key).length === 0) return key;
+    const used = store.by('sandbox/routing-key', key).length > 0 || store.get('tombstone', key) !== undefined;
+    if (!used) return key;
   }
 }

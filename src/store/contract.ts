@@ -15,7 +15,7 @@ import type { ImageSpec } from '../model/image.ts';
 import type { Manifest } from '../model/kubernetes.ts';
 import type { PluginSpec } from '../model/plugin.ts';
 import type { ResourceRecord } from '../model/resource-record.ts';
-import type { SandboxSpec, SandboxStatus } from '../model/sandbox.ts';
+import type { SandboxSpec, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Index, KindOf } from './indexes.ts';
 
@@ -36,6 +36,12 @@ export type Kinds = {
       /** Delete without running the plugins' delete workflows. */
       readonly force?: boolean;
     };
+  };
+  /** A sandbox that was deleted. Name: the routing key that was its own; it leads nowhere while this is here. */
+  tombstone: {
+    spec: { readonly sandbox: string; readonly forks: readonly WorkloadKey[] };
+    status: null;
+    secret: null;
   };
   /** Name: `bare@version`. */
   plugin: { spec: PluginSpec; status: null; secret: null };

@@ -175,6 +175,13 @@ test('credentials, and a new password', async () => {
   const rotated = await api.client.branches.credentials('default', 'main');
   assert.notEqual(rotated.password, password);
   assert.equal(rotated.password, api.store.get('branch', id)!.secret.password);
+  // Another number of sessions ends those that are open; unless they are to be kept.
+  const { rotation, sessions, verifier } = api.store.get('branch', id)!.secret;
+  assert.deepEqual([rotation, sessions], [1, 1]);
+  await api.client.branches.rotatePassword('default', 'main', { keepSessions: true });
+  const kept = api.store.get('branch', id)!.secret;
+  assert.deepEqual([kept.rotation, kept.sessions], [2, 1]);
+  assert.notEqual(kept.verifier, verifier);
   assert.match(await api.refused('GET', `${branches}/nix/credentials`), /^404/);
   assert.match(await api.refused('POST', `${branches}/nix/rotate-password`), /^404/);
 });

@@ -1,6 +1,7 @@
 /** API keys over HTTP. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '../../src/lib/wait.ts';
 import { testApi } from '../support/api.ts';
 
 test('a key is shown once, listed without what makes it a key, and revoked by name or id', async () => {
@@ -34,4 +35,29 @@ test('keys that are refused', async () => {
     await api.refused('DELETE', '/api/v1/keys/nix'),
     /^404 api\/not-found: key "nix" does not exist; see "offshoot key list"/,
   );
+});
+
+test('a watch ends when its key is revoked, unless a setting keeps it; those of other keys go on', async () => {
+  for (const keepRevoked of [false, true]) {
+    await using api = await testApi({ keepRevoked });
+    const watch = async (name: string) => {
+      const { key } = await api.client.keys.create(name);
+      const response = await fetch(`${api.url}/api/v1/watch?kind=project`, {
+        headers: { 'offshoot-api-key': key },
+      });
+      assert.equal(response.status, 200);
+      const state = { ended: false };
+      const end = () => {
+        state.ended = true;
+      };
+      void response.body!.pipeTo(new WritableStream()).then(end, end);
+      return state;
+    };
+    const [mine, others] = [await watch('mine'), await watch('others')];
+    await api.client.keys.revoke('mine');
+    if (!keepRevoked) await until(() => mine.ended || undefined, { what: 'its end', deadlineMs: 5_000 });
+    else for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+    assert.deepEqual([mine.ended, others.ended], [!keepRevoked, false]);
+    await api.client.keys.revoke('others');
+  }
 });

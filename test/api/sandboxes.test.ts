@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SandboxView } from '../../src/model/view.ts';
+import { removeSandbox } from '../../src/rules/sandboxes.ts';
 import { testApi } from '../support/api.ts';
 import { deploy, deployment, install, service, tablePlugin } from '../support/documents.ts';
 
@@ -184,7 +185,12 @@ test('routing rules of all forks, filtered', async () => {
   const rules = async (query = '') =>
     (
       (await api.request('GET', `/api/v1/workloads/routing-rules${query}`)).json() as {
-        routingRules: { routingKey: string; destinationSandbox: { name: string } }[];
+        routingRules: {
+          routingKey: string;
+          baseline: { name: string };
+          destinationSandbox: { name: string };
+          mappings: unknown[];
+        }[];
       }
     ).routingRules;
   const { routingKey } = await api.client.sandboxes.get('x');
@@ -195,7 +201,16 @@ test('routing rules of all forks, filtered', async () => {
     mappings: [{ workloadPort: 3000, destinations: [{ host: '127.0.0.1', port: 4000 }] }],
   });
   const names = async (query: string) => (await rules(query)).map(r => r.destinationSandbox.name);
+  // One that is being deleted still has its key to itself, and leads nowhere.
+  assert.deepEqual((await rules('?destinationSandboxName=gone'))[0]!.mappings, []);
+  await removeSandbox(api.store, 'gone');
+  assert.deepEqual((await rules('?destinationSandboxName=gone'))[0]!.baseline.name, 'users');
+  for (const { name } of api.store.list('tombstone')) await api.store.remove('tombstone', name);
   assert.deepEqual(await names(''), ['x', 'y']);
+  // And so has one that is not there yet.
+  await api.client.sandboxes.apply(document('new') as never);
+  assert.deepEqual((await rules('?destinationSandboxName=new'))[0]!.mappings, []);
+  await api.store.remove('sandbox', 'new');
   assert.deepEqual(await names(`?routingKey=${routingKey}`), ['x']);
   assert.deepEqual(await names('?destinationSandboxName=y&baselineName=users'), ['y']);
   assert.deepEqual(await names('?baselineNamespace=other'), []);

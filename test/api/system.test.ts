@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from '../../src/lib/wait.ts';
 import type { EventView } from '../../src/model/view.ts';
+import { createProject } from '../../src/rules/branches.ts';
 import { testApi } from '../support/api.ts';
 
 test('status and doctor', async () => {
@@ -18,6 +19,34 @@ test('metrics, which can be made to begin anew', async () => {
   await using api = await testApi();
   assert.deepEqual((await api.client.metrics.read()).loopDelay, { p50: 10, p99: 11, max: 12 });
   assert.equal((await api.client.metrics.reset()).since, 'reset 1 times');
+});
+
+test('nothing is told before the data path does it, and no change of it either', async () => {
+  let { promise: routed, resolve: go } = Promise.withResolvers<void>();
+  await using api = await testApi({ routed: () => routed });
+  let told = false;
+  const key = api.client.keys.create('laptop').then(() => (told = true));
+  await until(() => api.store.list('key')[0], { what: 'the key is there', deadlineMs: 5_000 });
+  for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+  assert.equal(told, false);
+  go();
+  await key;
+
+  const abort = new AbortController();
+  const seen: string[] = [];
+  const watching = (async () => {
+    for await (const change of api.client.watch({ kind: 'project' }, abort.signal))
+      if (change.type === 'put') seen.push(change.name);
+  })().catch(() => {});
+  await until(() => seen[0], { what: 'what is there', deadlineMs: 5_000 });
+  ({ promise: routed, resolve: go } = Promise.withResolvers<void>());
+  await createProject(api.store, 'shop', { database: 'app', role: 'app' });
+  for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+  assert.deepEqual(seen, ['default']);
+  go();
+  await until(() => seen[1], { what: 'the change', deadlineMs: 5_000 });
+  abort.abort();
+  await watching;
 });
 
 test('events: the newest, oldest first, filtered', async () => {
@@ -44,5 +73,8 @@ test('shutdown is asked for once the answer is out', async () => {
   await using api = await testApi();
   const answer = await api.request('POST', '/api/v1/shutdown');
   assert.deepEqual([answer.status, answer.json()], [202, { stopping: true }]);
-  await until(() => (api.asked.shutdowns === 1 ? true : undefined), { what: 'shutdown', deadlineMs: 5_000 });
+  await until(() => api.asked.shutdowns[0], { what: 'shutdown', deadlineMs: 5_000 });
+  await api.client.shutdown({ leave: true });
+  await until(() => api.asked.shutdowns[1], { what: 'the other one', deadlineMs: 5_000 });
+  assert.deepEqual(api.asked.shutdowns, ['stop', 'leave']);
 });

@@ -75,12 +75,26 @@ test('two sandboxes and the baseline are isolated from each other', async t => {
   });
 
   await t.test(
-    'after the delete its key leads to the baseline again, and nothing of it is left',
+    'after the delete its key leads nowhere, also after a restart, and nothing of it is left',
     async () => {
       const gone = await cli(['sandbox', 'delete', 'pr-1']);
       assert.equal(gone.code, 0, gone.stderr);
-      assert.equal((await users(baseline, { baggage: `sd-routing-key=${pr1.routingKey}` })).at(-1), 'Base');
-      assert.equal((await http(`${urlOf(pr1)}/users`, { headers: auth })).status, 404);
+      const late = async () => {
+        for (const [url, headers] of [
+          [`${baseline}/users`, { baggage: `sd-routing-key=${pr1.routingKey}` }],
+          [`${urlOf(pr1)}/users`, auth],
+        ] as const) {
+          const { status, body } = await http(url, { method: 'POST', headers, body: { name: 'Late' } });
+          assert.equal(status, 410, body);
+          assert.match(body, /sandbox \\"pr-1\\", which was deleted/);
+        }
+      };
+      const before = await users(baseline);
+      await late();
+      assert.deepEqual(await users(baseline, { baggage: 'sd-routing-key=bcdfghjklmnpq' }), before);
+      await daemon.down();
+      assert.equal((await cli(['up', '--detach'])).code, 0);
+      await late();
       const branches = JSON.parse((await cli(['branch', 'list', '-o', 'json'])).stdout) as { name: string }[];
       assert.deepEqual(
         branches.map(b => b.name),

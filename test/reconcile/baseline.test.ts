@@ -13,6 +13,7 @@ async function testBaseline() {
   const world = memoryWorld();
   const store = testStore();
   const problems = new Map<number, string>();
+  const closed = new Set<number>();
   const allocate = (_service: string, port: number, taken: (address: Address) => boolean): Address => {
     let free = port;
     while (taken({ host: '127.77.0.1', port: free })) free += 1;
@@ -22,13 +23,19 @@ async function testBaseline() {
     store,
     workloads: world.workloads,
     allocate,
-    listenProblem: ({ port }) => problems.get(port),
+    listening({ port }) {
+      const problem = problems.get(port);
+      if (problem !== undefined) return { problem };
+      return closed.has(port) ? 'opening' : 'open';
+    },
+    routed: async () => {},
     log: silentLog,
   });
   return {
     ...world,
     store,
     problems,
+    closed,
     look: (name: string) => reconcile(name, new AbortController().signal),
     status: (name: string) => store.get('manifest', name)?.status,
     remove: (name: string) => store.modify('manifest', name, () => ({ deleted: true })),
@@ -132,6 +139,18 @@ describe('a Service', () => {
       Object.values(b.status(second)?.addresses ?? {}).map(a => a.port),
       [81, 82],
     );
+  });
+
+  it('is ready when the router answers for it, not before', async () => {
+    await using b = await testBaseline();
+    b.closed.add(80);
+    const name = await deploy(b.store, service('users', { port: 80 }));
+    await b.look(name);
+    assert.deepEqual([b.status(name)?.ready, b.status(name)?.reason], [false, 'Opening']);
+    assert.deepEqual(b.status(name)?.addresses, { 80: { host: '127.77.0.1', port: 80 } });
+    b.closed.clear();
+    await b.look(name);
+    assert.deepEqual([b.status(name)?.ready, b.status(name)?.reason], [true, 'Listening']);
   });
 
   it('says when the router cannot open its address', async () => {

@@ -30,16 +30,10 @@ async function testBranches() {
   const main = await defaultProject(store);
   const wanted: string[] = [];
   const told: string[] = [];
-  /** What was still there when the sessions of a branch were ended. */
-  const dropped: string[] = [];
   const newReconciler = (branches = world.branches) =>
     branchReconciler({
       store,
       branches,
-      dropSessions: id =>
-        dropped.push(
-          `${id} ${world.running.has(id) ? 'runs' : 'stopped'} ${world.disk.has(id) ? 'volume' : ''}`,
-        ),
       add: id => void wanted.push(id),
       tell: (topic, most) => void told.push(most === undefined ? topic : `${topic} ${most}`),
       now: clock.now,
@@ -56,7 +50,6 @@ async function testBranches() {
     abort,
     wanted,
     told,
-    dropped,
     newReconciler,
     grow,
     look: (id: string, by = reconciler, signal: AbortSignal = abort.signal) => by.reconcile(id, signal),
@@ -451,7 +444,6 @@ describe('deleting', () => {
     const server = b.trouble.hang(`servers.remove ${child.name}`);
     const looking = b.look(child.name);
     await server.reached;
-    assert.deepEqual(b.dropped, [`${child.name} runs volume`]);
     assert.ok(b.running.has(child.name) && b.disk.has(child.name));
     assert.equal(b.status(child.name).state, 'deleting');
     const volume = b.trouble.hang(`volumes.remove ${child.name}`);

@@ -26,7 +26,7 @@ import {
   step,
   tablePlugin,
 } from '../support/documents.ts';
-import { loopOn } from '../support/loop.ts';
+import { type LoopOptions, loopOn } from '../support/loop.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 import { it, testStore } from '../support/stores.ts';
 import { whenObject } from '../support/when.ts';
@@ -35,14 +35,14 @@ import { whenObject } from '../support/when.ts';
  * A loop that runs, in a world with project `default` and plugins `table` and `branch`.
  * @param baseMs of the back-off
  */
-async function testLoop(baseMs = 1) {
+async function testLoop(baseMs = 1, options: LoopOptions = {}) {
   const world = memoryWorld();
   const store = testStore();
   const main = await defaultProject(store);
   await install(store, 'table', tablePlugin);
   await install(store, 'branch', branchPlugin);
   const problems = new Map<number, string>();
-  const loop = loopOn(store, world, { problems, baseMs });
+  const loop = loopOn(store, world, { problems, baseMs, ...options });
   await loop.start();
   const signal = AbortSignal.timeout(10_000);
   const when = <K extends Kind, T>(
@@ -120,7 +120,7 @@ describe('a change in the store', () => {
       deployment('users', usesColour),
       deployment('orders'),
     );
-    await l.manifestSays('Deployment/demo/orders', 'Running');
+    await l.eventually('orders runs', () => l.workloadsOf.has('base.demo.orders'));
     await l.manifestSays('Deployment/demo/users', 'Running');
     await applied(l.store, 'sb', { forks: [fork('users'), fork('orders')] });
     await l.sandboxReady('sb');
@@ -262,29 +262,83 @@ describe('a change in the world', () => {
   });
 });
 
-describe('routes', () => {
-  it('are published with every change that they depend on', async () => {
-    await using l = await testLoop();
-    const versions: number[] = [];
-    const stop = l.loop.routes.subscribe(table => versions.push(table.version));
-    await deploy(l.store, deployment('users'), service('users', { port: 80, targetPort: 3000 }));
-    const { secret } = await applied(l.store, 'sb', { forks: [fork('users')] });
-    const target = () => l.loop.routes.current().destinations['svc:demo/users:80']?.forks[secret.routingKey];
-    assert.equal(target()?.ready, false, 'a fork that is only wished for is known already');
+describe('the data path', () => {
+  /** A `routed` that is held back until `go`. */
+  const held = () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let asked = 0;
+    const routed = () => {
+      asked += 1;
+      return promise;
+    };
+    return { routed, go: resolve, asked: () => asked };
+  };
+
+  it('knows what runs before anything is started', async () => {
+    const world = memoryWorld();
+    const store = testStore();
+    await using stack = new AsyncDisposableStack();
+    stack.defer(() => store.close());
+    const main = await defaultProject(store);
+    const data = held();
+    const loop = loopOn(store, world, { resumed: data.routed });
+    stack.defer(() => loop.close());
+    const started = loop.start();
+    await until(() => data.asked() > 0 || undefined, { what: 'it is told', deadlineMs: 5_000 });
+    for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+    assert.equal(world.running.size, 0);
+    data.go();
+    await started;
+    await loop.awake(main.name, AbortSignal.timeout(10_000));
+  });
+
+  it('leads nobody to a fork, or to a baseline, any more when it is stopped', async () => {
+    const data = held();
+    await using l = await testLoop(1, { routed: data.routed });
+    await deploy(l.store, deployment('users'), deployment('orders'));
+    await applied(l.store, 'sb', { forks: [fork('users')] });
     await l.sandboxReady('sb');
-    assert.equal(target()?.ready, true);
+    await l.eventually('orders runs', () => l.workloadsOf.has('base.demo.orders'));
     await deleteSandbox(l.store, 'sb', { force: false });
-    assert.equal(target()?.ready, false);
-    await l.gone('sandbox', 'sb');
-    assert.equal(target(), undefined);
-    assert.deepEqual(
-      versions,
-      versions.toSorted((a, b) => a - b),
+    await l.store.modify('manifest', 'Deployment/demo/orders', () => ({ deleted: true }));
+    await until(() => data.asked() >= 2 || undefined, { what: 'both wait', deadlineMs: 5_000 }).finally(() =>
+      setTimeout(data.go, 1_000),
     );
-    stop();
-    const { length } = versions;
-    await deploy(l.store, deployment('orders'));
-    assert.equal(versions.length, length);
+    assert.ok(l.workloadsOf.has(usersFork));
+    assert.ok(l.workloadsOf.has('base.demo.orders'));
+    data.go();
+    await l.gone('sandbox', 'sb');
+    await l.gone('manifest', 'Deployment/demo/orders');
+    assert.deepEqual([...l.workloadsOf.keys()], [usersBase]);
+  });
+});
+
+describe('a tombstone', () => {
+  it('comes with the end of a sandbox, and goes when its time has passed', async () => {
+    let now = Date.parse('2030-01-01T00:00:00Z');
+    await using l = await testLoop(1, { deletedKeysMs: 60_000, now: () => new Date(now) });
+    now = Date.now();
+    await deploy(l.store, deployment('users'));
+    const { secret } = await applied(l.store, 'sb', { forks: [fork('users')] });
+    await deleteSandbox(l.store, 'sb', { force: false });
+    await l.gone('sandbox', 'sb');
+    const tombstone = () => l.store.get('tombstone', secret.routingKey);
+    assert.equal(tombstone()?.spec.sandbox, 'sb');
+    assert.deepEqual(tombstone()?.spec.forks, [fork('users').forkOf]);
+    l.loop.look('tombstone', secret.routingKey);
+    for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+    assert.ok(tombstone());
+    now += 61_000;
+    l.loop.look('tombstone', secret.routingKey);
+    await l.gone('tombstone', secret.routingKey);
+  });
+
+  it('goes at once where no time is asked for', async () => {
+    await using l = await testLoop(1, { deletedKeysMs: 0 });
+    const { secret } = await applied(l.store, 'sb', {});
+    await deleteSandbox(l.store, 'sb', { force: false });
+    await l.gone('sandbox', 'sb');
+    await l.gone('tombstone', secret.routingKey);
   });
 });
 

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import type { BranchStatus } from '../../src/model/branch.ts';
 import type { Manifest } from '../../src/model/kubernetes.ts';
+import type { RouteChange } from '../../src/model/route.ts';
 import type { SandboxSpec, SandboxStatus } from '../../src/model/sandbox.ts';
 import type { ManifestStatus } from '../../src/model/workload-status.ts';
-import { computeRoutes } from '../../src/reconcile/routes.ts';
-import { applied, deploy, deployment, fork, forkOf, service } from '../support/documents.ts';
+import { createBook } from '../../src/proxy/book.ts';
+import { followRoutes } from '../../src/reconcile/routes.ts';
+import { rotatePassword } from '../../src/rules/branches.ts';
+import { applied, defaultProject, deploy, deployment, fork, forkOf, service } from '../support/documents.ts';
 import { it, testStore } from '../support/stores.ts';
 
 const at = (port: number) => ({ host: '127.0.0.1', port });
@@ -13,6 +17,17 @@ const running = { ready: true, reason: 'Running', message: 'runs', observedGener
 /** Deployment `users` that answers at port 1 and Service `users` for it, port 80, at 127.77.0.1. */
 async function testRoutes() {
   const store = testStore();
+  const book = createBook();
+  const published: (readonly RouteChange[])[] = [];
+  const routes = followRoutes(store, changes => {
+    published.push(changes);
+    book.apply(changes);
+  });
+  /** The book, brought up to date. */
+  const now = () => {
+    routes.flush();
+    return book;
+  };
   const put = async (manifest: Manifest, status: ManifestStatus) => {
     const name = await deploy(store, manifest);
     await store.modify('manifest', name, () => ({ status }));
@@ -43,23 +58,28 @@ async function testRoutes() {
       };
       await store.modify('sandbox', sandbox, () => ({ status }));
     },
-    table: () => computeRoutes({ manifests: store.list('manifest'), sandboxes: store.list('sandbox') }, 7),
-    [Symbol.asyncDispose]: () => store.close(),
+    now,
+    published,
+    baseline: (destination: string) => now().destination(destination)?.baseline(),
+    forkOf: (destination: string, routingKey: string) => now().destination(destination)?.fork(routingKey),
+    listeners: () => [...now().names('listener')].map(name => [name, book.get('listener', name)?.serves]),
+    preview: (label: string) => now().get('preview', label),
+    async [Symbol.asyncDispose]() {
+      routes.stop();
+      await store.close();
+    },
   };
 }
 
 describe('destinations', () => {
   it('are the container ports of Deployments and the ports of Services', async () => {
     await using r = await testRoutes();
-    const table = r.table();
-    const target = {
-      label: 'Deployment demo/users',
-      baseline: { ready: true, addresses: [at(1)] },
-      forks: {},
-    };
-    assert.equal(table.version, 7);
-    assert.deepEqual(table.destinations, { 'deploy:demo/users:3000': target, 'svc:demo/users:80': target });
-    assert.deepEqual(table.listeners, [{ host: '127.77.0.1', port: 80, destination: 'svc:demo/users:80' }]);
+    for (const key of ['deploy:demo/users:3000', 'svc:demo/users:80']) {
+      assert.equal(r.now().destination(key)?.label, 'Deployment demo/users');
+      assert.deepEqual(r.baseline(key), { ready: true, addresses: [at(1)] });
+    }
+    assert.equal(r.baseline('svc:demo/users:81'), undefined);
+    assert.deepEqual(r.listeners(), [['127.77.0.1:80', 'svc:demo/users:80']]);
   });
 
   it('follow target ports by number and by name', async () => {
@@ -77,10 +97,9 @@ describe('destinations', () => {
       ),
       running,
     );
-    const { destinations, listeners } = r.table();
     for (const port of [80, 3000, 81])
-      assert.deepEqual(destinations[`svc:demo/users:${port}`]?.baseline, { ready: true, addresses: [at(1)] });
-    assert.deepEqual(listeners, [], 'they have no address yet');
+      assert.deepEqual(r.baseline(`svc:demo/users:${port}`), { ready: true, addresses: [at(1)] });
+    assert.deepEqual(r.listeners(), [], 'they have no address yet');
   });
 
   it('say which port nobody has', async () => {
@@ -89,20 +108,16 @@ describe('destinations', () => {
       service('users', { port: 80, targetPort: 4000 }, { name: 'b', port: 81, targetPort: 'grpc' }),
       running,
     );
-    const { destinations } = r.table();
-    assert.deepEqual(destinations['svc:demo/users:80']?.baseline, {
+    assert.deepEqual(r.baseline('svc:demo/users:80'), {
       ready: false,
       reason: 'NoPort',
       message: 'Deployment demo/users has no container port 4000',
     });
-    assert.deepEqual(destinations['svc:demo/users:81'], {
-      label: 'Service demo/users',
-      baseline: {
-        ready: false,
-        reason: 'NoPort',
-        message: 'no container that Service demo/users selects has a port named "grpc"',
-      },
-      forks: {},
+    assert.equal(r.now().destination('svc:demo/users:81')?.label, 'Service demo/users');
+    assert.deepEqual(r.baseline('svc:demo/users:81'), {
+      ready: false,
+      reason: 'NoPort',
+      message: 'no container that Service demo/users selects has a port named "grpc"',
     });
   });
 
@@ -116,10 +131,9 @@ describe('destinations', () => {
         addresses: { 80: { host: '127.77.0.2', port: 80 } },
       },
     );
-    const { destinations, listeners } = r.table();
-    const found = destinations['svc:other/users:80']!.baseline;
+    const found = r.baseline('svc:other/users:80')!;
     assert.equal(found.ready === false && found.reason, 'NoWorkload');
-    assert.equal(listeners.length, 2, 'it still answers, and says why it cannot');
+    assert.equal(r.listeners().length, 2, 'it still answers, and says why it cannot');
   });
 
   it('whose baseline is not ready say why', async () => {
@@ -130,13 +144,13 @@ describe('destinations', () => {
       reason: 'CrashLoopBackOff',
       message: 'it ended',
     });
-    assert.deepEqual(r.table().destinations['svc:demo/users:80']?.baseline, {
+    assert.deepEqual(r.baseline('svc:demo/users:80'), {
       ready: false,
       reason: 'CrashLoopBackOff',
       message: 'it ended',
     });
     await deploy(r.store, deployment('orders'));
-    assert.deepEqual(r.table().destinations['deploy:demo/orders:3000']?.baseline, {
+    assert.deepEqual(r.baseline('deploy:demo/orders:3000'), {
       ready: false,
       reason: 'Pending',
       message: 'not started yet',
@@ -150,18 +164,16 @@ describe('a routing key', () => {
     const [one, two] = [await r.sandbox('one'), await r.sandbox('two')];
     await r.fork('one', { ports: { 3000: [at(11)] } });
     await r.fork('two', { ports: { 3000: [at(12)] } });
-    const { destinations } = r.table();
-    for (const key of ['svc:demo/users:80', 'deploy:demo/users:3000'])
-      assert.deepEqual(destinations[key]?.forks, {
-        [one]: { ready: true, addresses: [at(11)], sandbox: 'one' },
-        [two]: { ready: true, addresses: [at(12)], sandbox: 'two' },
-      });
+    for (const key of ['svc:demo/users:80', 'deploy:demo/users:3000']) {
+      assert.deepEqual(r.forkOf(key, one), { ready: true, addresses: [at(11)], sandbox: 'one' });
+      assert.deepEqual(r.forkOf(key, two), { ready: true, addresses: [at(12)], sandbox: 'two' });
+    }
   });
 
   it('that is known never leads to the baseline: it says what is missing', async () => {
     await using r = await testRoutes();
     const key = await r.sandbox('one');
-    const found = () => r.table().destinations['svc:demo/users:80']!.forks[key];
+    const found = () => r.forkOf('svc:demo/users:80', key);
     const missing = (reason: string, message: string) => ({ ready: false, sandbox: 'one', reason, message });
     assert.deepEqual(found(), missing('Pending', 'not started yet'));
     await r.fork('one', { ready: false, reason: 'Starting', message: 'wait', ports: { 3000: [at(11)] } });
@@ -177,10 +189,10 @@ describe('a routing key', () => {
     await using r = await testRoutes();
     await r.put(deployment('orders'), { ...running, ports: { 3000: [at(2)] } });
     const key = await r.sandbox('one');
-    assert.deepEqual(r.table().destinations['deploy:demo/orders:3000']?.forks, {});
-    assert.ok(r.table().destinations['deploy:demo/users:3000']?.forks[key]);
+    assert.equal(r.forkOf('deploy:demo/orders:3000', key), undefined);
+    assert.ok(r.forkOf('deploy:demo/users:3000', key));
     await r.store.remove('sandbox', 'one');
-    assert.deepEqual(r.table().destinations['deploy:demo/users:3000']?.forks, {});
+    assert.equal(r.forkOf('deploy:demo/users:3000', key), undefined);
   });
 
   it('stays known when the baseline does not run', async () => {
@@ -188,7 +200,7 @@ describe('a routing key', () => {
     const key = await r.sandbox('one');
     await r.fork('one', { ports: { 3000: [at(11)] } });
     await r.put(deployment('users'), { ...running, ready: false });
-    assert.equal(r.table().destinations['svc:demo/users:80']?.forks[key]?.ready, true);
+    assert.equal(r.forkOf('svc:demo/users:80', key)?.ready, true);
   });
 });
 
@@ -201,7 +213,9 @@ describe('previews', () => {
       defaultRouteGroup: { endpoints: [{ name: 'group', target: 'http://users.demo.deploy:3000' }] },
     });
     const preview = { sandbox: 'one', routingKey };
-    assert.deepEqual(r.table().previews, {
+    const previews = ['group--one', 'old--one', 'fork--one'].map(label => [label, r.preview(label)]);
+    assert.deepEqual([...r.now().names('preview')].length, 3);
+    assert.deepEqual(Object.fromEntries(previews), {
       'group--one': {
         ...preview,
         endpoint: 'group',
@@ -221,8 +235,7 @@ describe('previews', () => {
   it('lead to a destination that is there', async () => {
     await using r = await testRoutes();
     await r.sandbox('one', { endpoints: [{ name: 'api', host: 'users.demo.svc', port: 80 }] });
-    const { previews, destinations } = r.table();
-    assert.ok(destinations[previews['api--one']!.destination]);
+    assert.ok(r.baseline(r.preview('api--one')!.destination));
   });
 });
 
@@ -235,10 +248,9 @@ describe('several Deployments behind one Service', () => {
   it('are its baseline together, as far as they are ready', async () => {
     await using r = await testRoutes();
     await r.put(canary(), { ...running, ports: { 3000: [at(2)] } });
-    const { baseline } = r.table().destinations['svc:demo/users:80']!;
-    assert.deepEqual(baseline, { ready: true, addresses: [at(1), at(2)] });
+    assert.deepEqual(r.baseline('svc:demo/users:80'), { ready: true, addresses: [at(1), at(2)] });
     await r.put(deployment('users'), { ...running, ready: false, ports: { 3000: [at(1)] } });
-    assert.deepEqual(r.table().destinations['svc:demo/users:80']!.baseline, {
+    assert.deepEqual(r.baseline('svc:demo/users:80'), {
       ready: true,
       addresses: [at(2)],
     });
@@ -248,6 +260,100 @@ describe('several Deployments behind one Service', () => {
     await using r = await testRoutes();
     await r.put(canary(), { ...running, ports: { 3000: [at(2)] } });
     const key = await r.sandbox('pr', { forks: [fork('canary')] });
-    assert.equal(r.table().destinations['svc:demo/users:80']!.forks[key]?.ready, false);
+    assert.equal(r.forkOf('svc:demo/users:80', key)?.ready, false);
+  });
+});
+
+describe('a change', () => {
+  const names = (changes: readonly RouteChange[] | undefined) =>
+    changes?.map(({ kind, name, value }) => `${value === undefined ? '-' : ''}${kind} ${name}`);
+
+  it('costs what it changes: a status, one item', async () => {
+    await using r = await testRoutes();
+    const keys = [await r.sandbox('one'), await r.sandbox('two')];
+    for (let i = 0; i < 10; i++) await r.put(service(`more-${i}`, { port: 80 }), running);
+    r.now();
+    r.published.length = 0;
+    await r.fork('one', { ports: { 3000: [at(11)] } });
+    r.now();
+    assert.deepEqual(r.published.map(names), [[`fork demo/users/${keys[0]}`]]);
+  });
+
+  it('of a Deployment that is another one now looks at the Services beside it', async () => {
+    await using r = await testRoutes();
+    const users = deployment('users') as Extract<Manifest, { kind: 'Deployment' }>;
+    const { template } = users.spec;
+    const relabelled = { ...template, metadata: { ...template.metadata, labels: { app: 'other' } } };
+    await deploy(r.store, {
+      ...users,
+      spec: { ...users.spec, selector: { matchLabels: { app: 'other' } }, template: relabelled },
+    });
+    const found = r.baseline('svc:demo/users:80')!;
+    assert.equal(found.ready === false && found.reason, 'NoWorkload');
+    await deploy(r.store, users);
+    assert.equal(r.baseline('svc:demo/users:80')?.ready, true);
+    await r.store.remove('manifest', 'Deployment/demo/users');
+    assert.equal(r.baseline('svc:demo/users:80')?.ready, false);
+  });
+
+  it('is published at the end of the turn, many as one step, what is gone first', async () => {
+    await using r = await testRoutes();
+    const key = await r.sandbox('one', {
+      forks: [fork('users')],
+      endpoints: [{ name: 'api', host: 'users.demo.svc', port: 80 }],
+    });
+    r.now();
+    r.published.length = 0;
+    await Promise.all([
+      r.store.remove('sandbox', 'one'),
+      r.store.create('tombstone', key, { spec: { sandbox: 'one', forks: [] }, status: null, secret: null }),
+    ]);
+    await new Promise(setImmediate);
+    await new Promise(setImmediate);
+    assert.deepEqual(
+      r.published.flatMap(changes => names(changes)),
+      [`-fork demo/users/${key}`, '-preview api--one', `tombstone ${key}`],
+    );
+    assert.equal(r.now().tombstone(key), 'one');
+  });
+
+  it('of keys opens and closes previews', async () => {
+    await using r = await testRoutes();
+    const spec = { label: 'laptop', hash: 'ab12', preview: 'ofs_…' };
+    await r.store.create('key', 'k1', { spec, status: null, secret: null });
+    assert.deepEqual(r.now().get('key', 'ab12'), {});
+    await r.store.remove('key', 'k1');
+    assert.equal(r.now().get('key', 'ab12'), undefined);
+  });
+});
+
+describe('a branch', () => {
+  it('is open where its newest password is set, and its number of sessions is that of its intent', async () => {
+    await using r = await testRoutes();
+    const { name: id } = await defaultProject(r.store);
+    const found = () => r.now().get('branch', id);
+    assert.deepEqual(found(), { sessions: 0 });
+    const endpoint = { socket: '/s/pg.sock' };
+    const says = (state: BranchStatus['state'], rotation: number) =>
+      r.store.modify('branch', id, () => ({
+        status: {
+          ...{ state, reason: 'x', message: 'x', conditions: [], observedGeneration: 1 },
+          open: { endpoint, rotation },
+        },
+      }));
+    await says('ready', 0);
+    assert.deepEqual(found(), { sessions: 0, endpoint });
+    await rotatePassword(r.store, id, { keepSessions: false });
+    assert.deepEqual(found(), { sessions: 1 }, 'the old password opens nothing, and ends what it opened');
+    await says('ready', 1);
+    assert.deepEqual(found(), { sessions: 1, endpoint });
+    await rotatePassword(r.store, id, { keepSessions: true });
+    await says('ready', 2);
+    assert.deepEqual(found(), { sessions: 1, endpoint });
+    await says('creating', 2);
+    assert.deepEqual(found(), { sessions: 1 });
+    await says('ready', 2);
+    await r.store.modify('branch', id, () => ({ deleted: true }));
+    assert.equal(found(), undefined);
   });
 });

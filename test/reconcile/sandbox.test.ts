@@ -59,6 +59,7 @@ async function testSandbox() {
     forks: forkRunner({ store, workloads: world.workloads }),
     resources,
     site: () => ({ domain: 'localhost', scheme: 'http', port: 7480 }),
+    routed: async () => {},
     now: clock.now,
     log: silentLog,
   });

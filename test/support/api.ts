@@ -20,7 +20,7 @@ export type TestApi = AsyncDisposable & {
   readonly store: Store;
   readonly client: Client;
   /** What the context's functions were asked for. */
-  readonly asked: { readonly logs: LogQuery[]; shutdowns: number; resets: number };
+  readonly asked: { readonly logs: LogQuery[]; readonly shutdowns: string[]; resets: number };
   /** With the key unless `headers` are given. */
   request(
     method: string,
@@ -38,12 +38,14 @@ export type TestApiOptions = {
   readonly unclaimed?: readonly UnclaimedVolume[];
   readonly port?: number;
   readonly apiKey?: string;
+  readonly routed?: () => Promise<void>;
+  readonly keepRevoked?: boolean;
 };
 
 export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
   const store = options.store ?? (await storeWithProject());
   const apiKey = options.apiKey ?? newKey();
-  const asked = { logs: [] as LogQuery[], shutdowns: 0, resets: 0 };
+  const asked = { logs: [] as LogQuery[], shutdowns: [] as string[], resets: 0 };
   const gateway = { host: '127.0.0.1', port: 7432 };
   const context: ApiContext = {
     store,
@@ -58,6 +60,12 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       api: { host: '127.0.0.1', port: api.port },
       preview: { domain: 'localhost', scheme: 'http', port: 7480 },
       postgres: gateway,
+      proxies: [
+        {
+          ...{ version: '0.0.0', pid: 7, startedAt: '2026-01-01T00:00:00.000Z' },
+          connections: { http: 2, sql: 1 },
+        },
+      ],
       log: '/nowhere/daemon.log',
       leftovers: [],
     }),
@@ -78,7 +86,9 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     },
     environment: (sandbox, workload) => ({ OF: `${sandbox.name} ${workload ?? 'first'}`, QUOTED: "it's" }),
     stepPathProblem: async path => (path.startsWith('/proc/') ? '/proc is no place for files' : undefined),
-    shutdown: () => void asked.shutdowns++,
+    routed: options.routed ?? (async () => {}),
+    keepRevoked: options.keepRevoked ?? false,
+    shutdown: end => void asked.shutdowns.push(end),
   };
   const api = await startApi(context, { host: '127.0.0.1', port: options.port ?? 0, log: silentLog });
   const url = `http://127.0.0.1:${api.port}`;

@@ -15,24 +15,37 @@ import {
   type Server,
   type Socket,
 } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
-import { silentLog } from '../../src/lib/log.ts';
+import { type Log, silentLog } from '../../src/lib/log.ts';
 import { until } from '../../src/lib/wait.ts';
 import {
   type Address,
-  type Destination,
-  emptyRouteTable,
-  type RouteSource,
-  type RouteTable,
+  addressKey,
+  type DestinationKey,
+  type RouteChange,
+  type RouteKinds,
+  type RouteSettings,
   type Target,
 } from '../../src/model/route.ts';
-import type { ListenerState } from '../../src/proxy/http/listeners.ts';
-import { createRouter, type Router, type RouterOptions } from '../../src/proxy/http/router.ts';
+import { type Book, createBook } from '../../src/proxy/book.ts';
+import { defaultLimits, type Limits } from '../../src/proxy/http/limits.ts';
+import { hashOf } from '../../src/proxy/http/preview-key.ts';
+import { createRouter, type Router } from '../../src/proxy/http/router.ts';
+import { openServer } from '../../src/proxy/http/server.ts';
+import { createListeners, type ListenerState, type Listeners } from '../../src/proxy/listeners.ts';
 
 /** An HTTP server on a free port until the end of the test. */
-export async function serveHttp(t: TestContext, handler: RequestListener): Promise<Address> {
+export async function serveHttp(
+  t: TestContext,
+  handler: RequestListener,
+  {
+    onUpgrade,
+  }: { readonly onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void } = {},
+): Promise<Address> {
   const server = createServer(handler);
+  if (onUpgrade !== undefined) server.on('upgrade', onUpgrade);
   t.after(() => server.closeAllConnections());
   return listen(t, server);
 }
@@ -86,34 +99,91 @@ export async function freeAddress(): Promise<Address> {
 
 // --- routes ---
 
-export type TestRoutes = RouteSource & {
-  /** Replaces the fields given. */
-  swap(change: Partial<RouteTable>): void;
+export type TestTarget =
+  | { readonly ready: true; readonly addresses: readonly Address[]; readonly sandbox?: string }
+  | {
+      readonly ready: false;
+      readonly reason: string;
+      readonly message: string;
+      readonly sandbox?: string;
+    };
+
+/** One workload behind one destination, as tests speak of it. */
+export type TestDestination = {
+  readonly label: string;
+  readonly baseline: TestTarget;
+  /** By routing key. */
+  readonly forks: Readonly<Record<string, TestTarget>>;
 };
 
-export function testRoutes(first: Partial<RouteTable>): TestRoutes {
-  let table: RouteTable = { ...emptyRouteTable, ...first };
-  const listeners = new Set<(table: RouteTable) => void>();
+export type TestTable = {
+  readonly destinations: Readonly<Record<DestinationKey, TestDestination>>;
+  readonly listeners: readonly (Address & { readonly destination: DestinationKey })[];
+  readonly previews: Readonly<Record<string, RouteKinds['preview']>>;
+  /** Routing key → sandbox. */
+  readonly tombstones: Readonly<Record<string, string>>;
+  readonly apiKeys: readonly string[];
+  readonly settings: Partial<RouteSettings>;
+};
+
+export type TestRoutes = {
+  readonly book: Book;
+  current(): TestTable;
+  /** Replaces the fields given, in one step. */
+  swap(change: Partial<TestTable>): void;
+};
+
+export function testRoutes(first: Partial<TestTable>): TestRoutes {
+  let table: TestTable = {
+    ...{ destinations: {}, listeners: [], previews: {}, tombstones: {}, apiKeys: [], settings: {} },
+    ...first,
+  };
+  const book = createBook(itemsOf(table));
   return {
+    book,
     current: () => table,
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
     swap(change) {
-      table = { ...table, ...change, version: table.version + 1 };
-      for (const listener of listeners) listener(table);
+      table = { ...table, ...change };
+      book.replace(itemsOf(table));
     },
   };
 }
 
-export const ready = (...addresses: Address[]): Target => ({ ready: true, addresses });
-export const readyFork = (sandbox: string, ...addresses: Address[]): Target => ({
-  ready: true,
-  addresses,
-  sandbox,
+export const defaultSettings: RouteSettings = {
+  ...{ domain: 'localhost', headers: [], keepRevoked: false, drainMs: 60_000 },
+};
+
+const PORT = 80;
+
+function itemsOf(table: TestTable): RouteChange[] {
+  const targetOf = (target: TestTarget): Target =>
+    target.ready ? { ready: true, ports: { [PORT]: target.addresses } } : target;
+  return [
+    ...Object.entries(table.destinations).flatMap(([key, { label, baseline, forks }]): RouteChange[] => [
+      { kind: 'service', name: key, value: { label, behind: [{ workload: key, port: PORT }] } },
+      { kind: 'workload', name: key, value: { label, target: targetOf(baseline) } },
+      ...Object.entries(forks).map(([routingKey, fork]): RouteChange => {
+        const value = { sandbox: fork.sandbox ?? routingKey, target: targetOf(fork) };
+        return { kind: 'fork', name: `${key}/${routingKey}`, value };
+      }),
+    ]),
+    ...table.listeners.map(({ destination, ...address }): RouteChange => {
+      return { kind: 'listener', name: addressKey(address), value: { ...address, serves: destination } };
+    }),
+    ...Object.entries(table.previews).map(([name, value]): RouteChange => ({ kind: 'preview', name, value })),
+    ...Object.entries(table.tombstones).map(
+      ([name, sandbox]): RouteChange => ({ kind: 'tombstone', name, value: { sandbox } }),
+    ),
+    ...table.apiKeys.map((key): RouteChange => ({ kind: 'key', name: hashOf(key), value: {} })),
+    { kind: 'setting', name: 'proxy', value: { ...defaultSettings, ...table.settings } },
+  ];
+}
+
+export const ready = (...addresses: Address[]): TestTarget => ({ ready: true, addresses });
+export const readyFork = (sandbox: string, ...addresses: Address[]): TestTarget => ({
+  ...{ ready: true, addresses, sandbox },
 });
-export const notReady = (sandbox?: string): Target => ({
+export const notReady = (sandbox?: string): TestTarget => ({
   ready: false,
   reason: 'CrashLoopBackOff',
   message: 'it exited with code 1',
@@ -123,40 +193,70 @@ export const notReady = (sandbox?: string): Target => ({
 export const DESTINATION = 'svc:demo/users:80';
 
 export const usersService = (
-  baseline: Target,
-  forks: Readonly<Record<string, Target>> = {},
-): Destination => ({
-  label: 'Deployment demo/users',
-  baseline,
-  forks,
-});
+  baseline: TestTarget,
+  forks: Readonly<Record<string, TestTarget>> = {},
+): TestDestination => ({ label: 'Deployment demo/users', baseline, forks });
 
-export type TestRouter = Router & {
-  readonly address: Address;
-  readonly routes: TestRoutes;
+export type ListeningRouter = {
+  readonly counters: Router['counters'];
   readonly states: readonly ListenerState[];
+  readonly listeners: Listeners;
+  close(graceMs: number): Promise<void>;
 };
+
+/** A router that serves the listeners of `routes`, until the end of the test. */
+export function routeFor(
+  t: TestContext,
+  { book }: TestRoutes,
+  limits: Partial<Limits> = {},
+  log: Log = silentLog,
+): ListeningRouter {
+  const router = createRouter({ book, log, limits });
+  const states: ListenerState[] = [];
+  const listeners = createListeners({
+    book,
+    drainMs: defaultLimits.drainMs,
+    onState: state => void states.push(state),
+    open: (where, listener) =>
+      openServer(where, {
+        what: listener().serves,
+        limits: { ...defaultLimits, ...limits },
+        handler: router.handlerFor(() => listener().serves),
+      }),
+  });
+  const close = async (graceMs: number) => {
+    await listeners.close(graceMs);
+    await router.close();
+  };
+  t.after(() => close(0));
+  return { counters: router.counters, states, listeners, close };
+}
+
+export type TestRouter = ListeningRouter & { readonly address: Address; readonly routes: TestRoutes };
 
 /** A router with one listener that leads to `destination`, until the end of the test. */
 export async function startRouter(
   t: TestContext,
-  destination: Destination,
-  options: Partial<RouterOptions> = {},
+  destination: TestDestination,
+  {
+    customHeaders = [],
+    limits,
+    log,
+  }: {
+    readonly customHeaders?: readonly string[];
+    readonly limits?: Partial<Limits>;
+    readonly log?: Log;
+  } = {},
 ): Promise<TestRouter> {
   const address = await freeAddress();
   const routes = testRoutes({
     destinations: { [DESTINATION]: destination },
     listeners: [{ ...address, destination: DESTINATION }],
+    settings: { headers: customHeaders },
   });
-  const states: ListenerState[] = [];
-  const router = createRouter({
-    ...{ routes, log: silentLog },
-    onListener: state => void states.push(state),
-    ...options,
-  });
-  t.after(() => router.close(0));
-  await until(() => states[0], { what: 'the router listens', deadlineMs: 5_000 });
-  return { ...router, address, routes, states };
+  const router = routeFor(t, routes, limits, log);
+  await until(() => router.states[0], { what: 'the router listens', deadlineMs: 5_000 });
+  return { ...router, address, routes };
 }
 
 // --- clients ---

@@ -20,10 +20,10 @@ export type RawClient = AsyncDisposable & {
 };
 
 export async function dial(
-  address: { readonly host: string; readonly port: number },
+  { host, port }: { readonly host: string; readonly port: number },
   { deadlineMs = 10_000, allowHalfOpen = false } = {},
 ): Promise<RawClient> {
-  const socket = connect({ ...address, allowHalfOpen });
+  const socket = connect({ host, port, allowHalfOpen });
   const chunks: Buffer[] = [];
   let ended = false;
   socket.on('error', () => {});

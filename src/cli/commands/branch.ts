@@ -187,10 +187,11 @@ export function register(program: Command, cli: Cli): void {
     });
 
   withOutput(define('rotate-password <branch>', 'offshoot branch rotate-password fix-42'))
-    .description('give a branch a new password; sessions that are open go on')
-    .action(async (name: string, { output, project: flag }) => {
+    .description('give a branch a new password, and end the sessions that are open')
+    .option('--keep-sessions', 'let them go on')
+    .action(async (name: string, { output, project: flag, keepSessions = false }) => {
       const project = await chooseProject(cli, flag);
-      const rotated = await cli.client().branches.rotatePassword(project, name);
+      const rotated = await cli.client().branches.rotatePassword(project, name, { keepSessions });
       say(cli, `branch ${name} has a new password: see "offshoot branch url ${name}"`);
       await print(cli, output, rotated, () => '');
     });

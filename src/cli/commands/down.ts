@@ -1,14 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { identify } from '../../lib/process.ts';
-import { DeadlineError, until } from '../../lib/wait.ts';
-import { OffshootError } from '../../model/errors.ts';
 import { type Cli, localDaemon } from '../context.ts';
 import { withExamples } from '../options.ts';
-import { say, took } from '../output.ts';
-
-const stopDeadlineMs = 60_000;
+import { say } from '../output.ts';
+import { untilGone } from '../until-gone.ts';
 
 export function register(program: Command, cli: Cli): void {
   withExamples(program.command('down'), 'offshoot down')
@@ -30,21 +26,4 @@ export function register(program: Command, cli: Cli): void {
       await cleanUp(config, cli.env);
       say(cli, 'no daemon was running; what an earlier one left running is stopped');
     });
-}
-
-// --- internal -----------------------------------------------------------------------------------
-
-async function untilGone(cli: Cli, pid: number, log: string): Promise<void> {
-  const what = `daemon ${pid} to end`;
-  try {
-    await until(() => (identify(pid) === undefined ? true : undefined), {
-      what,
-      deadlineMs: stopDeadlineMs,
-      intervalMs: 10,
-      signal: cli.signal,
-    });
-  } catch (error) {
-    if (!(error instanceof DeadlineError)) throw error;
-    throw new OffshootError('api/timeout', { after: took(stopDeadlineMs), what, hint: `see ${log}` });
-  }
 }

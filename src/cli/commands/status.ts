@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
+import type { ProxyView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
-import { print, table, withOutput } from '../output.ts';
+import { age, print, table, withOutput } from '../output.ts';
 
 export function register(program: Command, cli: Cli): void {
   withExamples(withOutput(program.command('status')), 'offshoot status', 'offshoot status -o json')
@@ -20,6 +21,7 @@ export function register(program: Command, cli: Cli): void {
           `API        http://${daemon.api.host}:${daemon.api.port}`,
           `previews   ${daemon.preview.scheme}://<endpoint>--<sandbox>.preview.${daemon.preview.domain}:${daemon.preview.port}`,
           `PostgreSQL ${daemon.postgres.host}:${daemon.postgres.port}, volumes: ${daemon.volumes.driver} (${daemon.volumes.why})`,
+          ...daemon.proxies.map(proxyLine),
           `log        ${daemon.log}`,
           ...daemon.leftovers.map(l => `leftover   ${l}`),
           '',
@@ -36,4 +38,12 @@ export function register(program: Command, cli: Cli): void {
         ].join('\n'),
       );
     });
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function proxyLine({ version, pid, connections: { http, sql }, drainingSince }: ProxyView): string {
+  const draining =
+    drainingSince === undefined ? '' : `, replaced ${age(drainingSince)} ago: serves what it has`;
+  return `proxy      pid ${pid}, version ${version}, connections: ${http} HTTP, ${sql} SQL${draining}`;
 }

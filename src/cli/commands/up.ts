@@ -9,6 +9,8 @@ import type { DaemonView } from '../../model/view.ts';
 import { type Cli, localDaemon, type OutputFormat, readClientFile } from '../context.ts';
 import { withExamples } from '../options.ts';
 import { ExitCode, print, say, withOutput } from '../output.ts';
+import { untilGone } from '../until-gone.ts';
+import { version } from '../version.ts';
 
 const startDeadlineMs = 120_000;
 
@@ -16,15 +18,22 @@ export function register(program: Command, cli: Cli): void {
   withExamples(
     withOutput(program.command('up')),
     'offshoot up --detach',
+    'offshoot up --detach --replace',
     'OFFSHOOT_HOME=/tmp/try OFFSHOOT_API_PORT=0 offshoot up',
   )
     .summary('start the daemon; in the foreground until Ctrl-C')
     .description(
-      'start the daemon; in the foreground until Ctrl-C. A second one on the same data is refused; with --detach, one that is up already is fine.',
+      'start the daemon; in the foreground until Ctrl-C. A second one on the same data is refused; with --detach, one that is up already is fine, and one of an older version is taken over from.',
+    )
+    .option(
+      '--replace',
+      'end the daemon that is up, but nothing that it runs, and take over; no connection is cut',
     )
     .option('-d, --detach', 'return as soon as it answers, and leave it running')
     .addHelpText('after', ['', 'Variables:', ...variableLines()].join('\n'))
-    .action(async ({ detach, output }) => (detach ? upDetached(cli, output) : upHere(cli, output)));
+    .action(async ({ detach, replace = false, output }) =>
+      detach ? upDetached(cli, output, replace) : upHere(cli, output, replace),
+    );
 }
 
 // --- internal -----------------------------------------------------------------------------------
@@ -33,35 +42,58 @@ const variableLines = (): readonly string[] =>
   Object.entries(variables).map(([name, meaning]) => `  ${name.padEnd(24)}${meaning}`);
 
 /** The daemon itself; everything else of it is loaded only here. */
-async function upHere(cli: Cli, output: OutputFormat): Promise<void> {
+async function upHere(cli: Cli, output: OutputFormat, replace: boolean): Promise<void> {
+  const running = replace ? await localDaemon(cli) : undefined;
+  if (running !== undefined) await takeOverFrom(cli, running);
   const { startDaemon } = await import('../../daemon.ts');
-  const daemon = await startDaemon(cli.config(), cli.env);
+  const daemon = await startDaemon(cli.config(), cli.env, { replaceProxy: replace });
   cli.signal.addEventListener('abort', daemon.stop, { once: true });
   if (cli.signal.aborted) daemon.stop();
   const { api, home } = daemon.info();
   say(cli, `offshoot is up: API http://${api.host}:${api.port}, data in ${home}; Ctrl-C stops it`);
   await print(cli, output, daemon.info(), () => '');
-  await daemon.stopping;
+  if ((await daemon.stopping) === 'leave') {
+    await daemon.leave();
+    return say(cli, 'another daemon takes over; nothing was stopped');
+  }
   await daemon.close();
   say(cli, 'offshoot is down');
 }
 
-async function upDetached(cli: Cli, output: OutputFormat): Promise<void> {
+async function upDetached(cli: Cli, output: OutputFormat, replace: boolean): Promise<void> {
   const running = await localDaemon(cli);
-  const status = running?.status ?? (await startDetached(cli));
-  const already = running === undefined ? '' : ' already';
-  say(cli, `offshoot is up${already} (pid ${status.pid}); see "offshoot status"`);
+  const goes = running !== undefined && (replace || isOlder(running.status.version, version));
+  if (goes) await takeOverFrom(cli, running);
+  const stays = running !== undefined && !goes;
+  const status = stays ? running.status : await startDetached(cli, replace);
+  const how = goes ? `; it has taken over from version ${running.status.version}` : '';
+  say(cli, `offshoot is up${stays ? ' already' : ''} (pid ${status.pid})${how}; see "offshoot status"`);
   await print(cli, output, status, () => '');
 }
 
-async function startDetached(cli: Cli): Promise<DaemonView> {
+type Running = NonNullable<Awaited<ReturnType<typeof localDaemon>>>;
+
+/** Ends a daemon without ending anything that it runs. */
+async function takeOverFrom(cli: Cli, { client, status }: Running): Promise<void> {
+  await client.shutdown({ leave: true });
+  await untilGone(cli, status.pid, status.log);
+}
+
+/** Versions are numbers with dots between them. */
+function isOlder(one: string, other: string): boolean {
+  const [a, b] = [one, other].map(text => text.split(/[.-]/).map(Number));
+  const first = a!.findIndex((part, i) => part !== b![i]);
+  return first >= 0 && a![first]! < (b![first] ?? 0);
+}
+
+async function startDetached(cli: Cli, replace: boolean): Promise<DaemonView> {
   const { home } = cli.config();
   makeHome(home);
   const outFile = join(home, 'logs', 'daemon.out');
   const out = openSync(outFile, 'w', 0o600);
   const main = fileURLToPath(new URL('../main.ts', import.meta.url));
   // The working directory is nobody's business: a daemon must not keep a folder from being removed.
-  const child = spawn(process.execPath, [main, 'up'], {
+  const child = spawn(process.execPath, [main, 'up', ...(replace ? ['--replace'] : [])], {
     cwd: '/',
     detached: true,
     stdio: ['ignore', out, out],

@@ -40,6 +40,15 @@ export const proxyErrors = {
     say: p => `the fork of ${p.label} in sandbox "${p.sandbox}" is not ready: ${p.reason}: ${p.message}`,
     hint: p => `see "offshoot sandbox get ${p.sandbox}"; the baseline is never used in its place`,
   },
+  'proxy/sandbox-gone': {
+    fault: 'user',
+    http: 410,
+    exit: 3,
+    retry: false,
+    say: p => `the routing key belonged to sandbox "${p.sandbox}", which was deleted`,
+    hint: () =>
+      'apply the sandbox again and use its new routing key; the baseline is never used in its place',
+  },
   'proxy/baseline-not-ready': {
     fault: 'system',
     http: 503,

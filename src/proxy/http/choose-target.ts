@@ -1,26 +1,34 @@
 /** The rule of routing: (destination, routing keys) → who answers. Pure. */
 import { OffshootError } from '../../model/errors.ts';
-import type { Destination, Target } from '../../model/route.ts';
+import type { Answerer, Destination } from '../book.ts';
 
-export type ReadyTarget = Extract<Target, { ready: true }>;
+export type ReadyTarget = Extract<Answerer, { ready: true }>;
 
 /**
  * The first key that has a fork here decides, ready or not: falling back to the baseline would let a
- * sandbox write to the main database. Keys without a fork here mean nothing here.
- * @throws OffshootError proxy/fork-not-ready, proxy/baseline-not-ready
+ * sandbox write to the main database. So does the first that belonged to a sandbox that is gone. Other keys mean
+ * nothing here.
+ * @param tombstone the sandbox that a key belonged to
+ * @throws OffshootError proxy/fork-not-ready, proxy/baseline-not-ready, proxy/sandbox-gone
  */
-export function chooseTarget(destination: Destination, keys: readonly string[]): ReadyTarget {
-  const key = keys.find(key => Object.hasOwn(destination.forks, key));
-  const target = key === undefined ? destination.baseline : destination.forks[key]!;
-  if (target.ready && target.addresses.length > 0) return target;
+export function chooseTarget(
+  destination: Destination,
+  keys: readonly string[],
+  tombstone: (routingKey: string) => string | undefined,
+): ReadyTarget {
   const { label } = destination;
-  const why = target.ready ? { reason: 'NoAddress', message: 'it answers nowhere' } : target;
-  if (key === undefined)
-    throw new OffshootError('proxy/baseline-not-ready', { label, reason: why.reason, message: why.message });
-  throw new OffshootError('proxy/fork-not-ready', {
-    label,
-    sandbox: target.sandbox ?? key,
-    reason: why.reason,
-    message: why.message,
-  });
+  for (const key of keys) {
+    const fork = destination.fork(key);
+    if (fork?.ready) return fork;
+    if (fork !== undefined) {
+      const { sandbox = key, reason, message } = fork;
+      throw new OffshootError('proxy/fork-not-ready', { label, sandbox, reason, message });
+    }
+    const sandbox = tombstone(key);
+    if (sandbox !== undefined) throw new OffshootError('proxy/sandbox-gone', { sandbox });
+  }
+  const baseline = destination.baseline();
+  if (baseline.ready) return baseline;
+  const { reason, message } = baseline;
+  throw new OffshootError('proxy/baseline-not-ready', { label, reason, message });
 }

@@ -1,11 +1,13 @@
 /**
- * What the router and the preview gateway have in common: passes over one request and one immutable route
- * table, in order, until it is clear who answers; then the exchange itself; and the count of how it went.
+ * What the router and the preview gateway have in common: passes over one request, in order and in one turn of the
+ * event loop, so that they all see the same state of the route book, until it is clear who answers; then the
+ * exchange itself; and the count of how it went.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Log } from '../../lib/log.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
-import type { Destination, RouteSource, RouteTable } from '../../model/route.ts';
+import { addressKey } from '../../model/route.ts';
+import type { Book, Destination } from '../book.ts';
 import { answerError } from './answer.ts';
 import { chooseTarget } from './choose-target.ts';
 import { forward } from './forward.ts';
@@ -16,13 +18,11 @@ import type { Handler } from './server.ts';
 import { ambiguity } from './strictness.ts';
 import { targetOf, withHost } from './target.ts';
 import { upstreamError } from './upstream-error.ts';
-import { createUpstreams, hostPort } from './upstreams.ts';
+import { createUpstreams } from './upstreams.ts';
 
 /** One request on its way. Passes fill in what is not readonly. */
 export type Exchange = {
   readonly request: IncomingMessage;
-  /** As it was when the request came: later swaps change nothing for this request. */
-  readonly table: RouteTable;
   /** What the client asks for, and of whom. */
   path: string;
   host: string;
@@ -30,10 +30,12 @@ export type Exchange = {
   headers: readonly string[];
   destination: Destination | undefined;
   routingKeys: readonly string[];
+  /** Called when the exchange, or the tunnel that it became, is over. */
+  onEnd: (() => void) | undefined;
 };
 
 /** @throws OffshootError to answer the request with it */
-export type Pass = (exchange: Exchange) => void | Promise<void>;
+export type Pass = (exchange: Exchange) => void;
 
 /** How requests ended, since the start. */
 export type Counters = {
@@ -61,34 +63,24 @@ export type DataPath = {
   close(): Promise<void>;
 };
 
-export function createDataPath(o: { routes: RouteSource; limits: Limits; log: Log }): DataPath {
-  const { routes, limits, log } = o;
+export function createDataPath(o: { book: Book; limits: Limits; log: Log }): DataPath {
+  const { book, limits, log } = o;
   const upstreams = createUpstreams(limits);
-  const unsubscribe = routes.subscribe(table => upstreams.retain(table));
+  upstreams.follow([...book.all()]);
+  const unsubscribe = book.onChange(upstreams.follow);
   const counters = { inFlight: 0, baseline: 0, fork: 0, refused: 0, notReady: 0, failed: 0, aborted: 0 };
   let turn = 0;
 
   async function exchangeOnce(
     passes: readonly Pass[],
-    request: IncomingMessage,
+    exchange: Exchange,
     response: ServerResponse,
     head: Buffer | undefined,
   ): Promise<keyof Counters> {
-    const exchange: Exchange = {
-      request,
-      table: routes.current(),
-      path: '',
-      host: '',
-      headers: request.rawHeaders,
-      destination: undefined,
-      routingKeys: [],
-    };
-    for (const pass of passes) {
-      const pending = pass(exchange);
-      if (pending !== undefined) await pending;
-    }
-    if (request.socket.destroyed) return 'aborted';
-    const target = chooseTarget(exchange.destination!, exchange.routingKeys);
+    const { request } = exchange;
+    for (const pass of passes) pass(exchange);
+    const destination = exchange.destination!;
+    const target = chooseTarget(destination, exchange.routingKeys, book.tombstone);
     const address = target.addresses[turn++ % target.addresses.length]!;
     const { headers, path } = exchange;
     try {
@@ -103,7 +95,7 @@ export function createDataPath(o: { routes: RouteSource; limits: Limits; log: Lo
       return target.sandbox === undefined ? 'baseline' : 'fork';
     } catch (thrown) {
       const owner = target.sandbox === undefined ? '' : ` of sandbox "${target.sandbox}"`;
-      throw upstreamError(thrown, `${exchange.destination!.label}${owner} at ${hostPort(address)}`, limits);
+      throw upstreamError(thrown, `${destination.label}${owner} at ${addressKey(address)}`, limits);
     }
   }
 
@@ -132,12 +124,17 @@ export function createDataPath(o: { routes: RouteSource; limits: Limits; log: Lo
     counters,
     serve: passes => async (request, response, head) => {
       counters.inFlight++;
+      const exchange: Exchange = {
+        ...{ request, path: '', host: '', headers: request.rawHeaders },
+        ...{ destination: undefined, routingKeys: [], onEnd: undefined },
+      };
       const ended = await exchangeOnce(
         [requireUnambiguous, readTarget, dropHopByHop, ...passes],
-        request,
+        exchange,
         response,
         head,
       ).catch(thrown => answerFailure(request, response, thrown));
+      exchange.onEnd?.();
       counters.inFlight--;
       counters[ended]++;
     },

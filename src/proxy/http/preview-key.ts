@@ -1,4 +1,4 @@
-/** The API key of a preview request: found, taken off, and checked. */
+/** The API key of a preview request: found, and taken off. */
 import { createHash } from 'node:crypto';
 import { valuesOf, without } from './headers.ts';
 
@@ -21,26 +21,5 @@ export function withoutApiKeys(headers: readonly string[]): string[] {
   return kept;
 }
 
-export type CheckKey = (apiKey: string) => Promise<boolean>;
-
-/**
- * Asks `check` once per key and `ttlMs`, also for keys that are wrong. A revoked key works that much longer.
- * Only hashes of keys are kept, at most `max`; the oldest go first. What throws is not kept.
- */
-export function rememberKeys(
-  check: CheckKey,
-  { ttlMs = 3_000, max = 1_000, now = () => performance.now() } = {},
-): CheckKey {
-  const known = new Map<string, { readonly answer: Promise<boolean>; readonly until: number }>();
-  return apiKey => {
-    const id = createHash('sha256').update(apiKey).digest('base64');
-    const found = known.get(id);
-    if (found !== undefined && now() < found.until) return found.answer;
-    known.delete(id);
-    if (known.size >= max) known.delete(known.keys().next().value!);
-    const answer = check(apiKey);
-    known.set(id, { answer, until: now() + ttlMs });
-    answer.catch(() => known.delete(id));
-    return answer;
-  };
-}
+/** Under which the route book has a key: keys themselves never leave the control plane. */
+export const hashOf = (apiKey: string): string => createHash('sha256').update(apiKey).digest('hex');

@@ -2,66 +2,52 @@
 import type { Log } from '../../lib/log.ts';
 import { keepKeys, routingKeysOf } from '../../model/carriers.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { DestinationKey, RouteSource } from '../../model/route.ts';
+import type { DestinationKey } from '../../model/route.ts';
+import type { Book } from '../book.ts';
 import { type Counters, createDataPath, type Pass } from './data-path.ts';
 import { defaultLimits, type Limits } from './limits.ts';
-import { createListeners, type ListenerState } from './listeners.ts';
+import type { Handler } from './server.ts';
 
 export type RouterOptions = {
-  readonly routes: RouteSource;
+  readonly book: Book;
   readonly log: Log;
-  /** Further headers whose value is a routing key. */
-  readonly customHeaders?: readonly string[];
   readonly limits?: Partial<Limits>;
-  /** Called when a listener is open, and once for each new reason why it is not; it is tried again by itself. */
-  readonly onListener?: (state: ListenerState) => void;
 };
 
 export type Router = {
   readonly counters: Readonly<Counters>;
-  /** Ends idle connections now and the others when they are done, at the latest after `graceMs`. */
-  close(graceMs: number): Promise<void>;
+  /** @param destination where a listener leads, asked for with every request */
+  handlerFor(destination: () => DestinationKey): Handler;
+  /** Ends all connections to workloads; to be called when there are no clients any more. */
+  close(): Promise<void>;
 };
 
-/** Serves `routes`, now and after every swap. Requests pass as they are, apart from hop-by-hop headers. */
-export function createRouter({ routes, log, ...options }: RouterOptions): Router {
+/** Requests pass as they are, apart from hop-by-hop headers. */
+export function createRouter({ book, log, ...options }: RouterOptions): Router {
   const limits = { ...defaultLimits, ...options.limits };
-  const customHeaders = (options.customHeaders ?? []).map(name => name.toLowerCase());
-  const path = createDataPath({ routes, limits, log });
-  const listeners = createListeners({
-    limits,
-    handlerFor: destination => path.serve([leadTo(destination), readRoutingKeys(customHeaders)]),
-    onState: options.onListener ?? (() => {}),
-  });
-  const unsubscribe = routes.subscribe(table => listeners.apply(table.listeners));
-  listeners.apply(routes.current().listeners);
-
+  const path = createDataPath({ book, limits, log });
   return {
     counters: path.counters,
-    async close(graceMs) {
-      unsubscribe();
-      await listeners.close(graceMs);
-      await path.close();
-    },
+    handlerFor: destination => path.serve([leadTo(book, destination), readRoutingKeys(book)]),
+    close: path.close,
   };
 }
 
 // --- internal ---
 
 const leadTo =
-  (destination: () => DestinationKey): Pass =>
+  (book: Book, destination: () => DestinationKey): Pass =>
   exchange => {
-    const { destinations } = exchange.table;
-    const key = destination();
-    if (!Object.hasOwn(destinations, key))
-      throw new OffshootError('proxy/no-destination', { destination: key });
-    exchange.destination = destinations[key];
+    exchange.destination = book.destination(destination());
+    if (exchange.destination === undefined)
+      throw new OffshootError('proxy/no-destination', { destination: destination() });
   };
 
 /** From what was received: a `Connection` header that names a carrier must not lead to the baseline, here or further on. */
 const readRoutingKeys =
-  (customHeaders: readonly string[]): Pass =>
+  (book: Book): Pass =>
   exchange => {
+    const customHeaders = book.get('setting', 'proxy')?.headers;
     exchange.routingKeys = routingKeysOf(exchange.request.rawHeaders, customHeaders);
     exchange.headers = keepKeys(exchange.headers, exchange.routingKeys, customHeaders);
   };

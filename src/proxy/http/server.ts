@@ -1,8 +1,9 @@
 /** One strict HTTP/1.1 server: bounded headers and times, broken requests answered, an end that ends. */
 import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import { OffshootError } from '../../model/errors.ts';
 import type { Address } from '../../model/route.ts';
+import { fdOf, listen } from '../listen.ts';
 import { answerBroken } from './answer.ts';
 import type { Limits } from './limits.ts';
 
@@ -13,16 +14,26 @@ import type { Limits } from './limits.ts';
 export type Handler = (request: IncomingMessage, response: ServerResponse, head?: Buffer) => void;
 
 export type HttpServer = Address & {
+  /** Of the listening socket, for who takes it over. */
+  readonly fd: number;
+  /** Clients, those in a tunnel included. */
+  connections(): number;
+  /**
+   * Stops listening and lets clients go with their next answer. An idle one is left alone: ending it could meet a
+   * request on its way. Resolves when all have gone.
+   */
+  drain(): Promise<void>;
   /** Stops listening, ends idle connections now and the others when they are done, at the latest after `graceMs`. */
   close(graceMs: number): Promise<void>;
 };
 
 /**
+ * @param where an address, or a socket that listens already
  * @param what who listens, for the error
  * @throws OffshootError host/port-taken, proxy/listen-failed
  */
 export async function openServer(
-  { host, port }: Address,
+  where: Address & { readonly fd?: number | undefined },
   { what, limits, handler }: { what: string; limits: Limits; handler: Handler },
 ): Promise<HttpServer> {
   const server = createServer({
@@ -39,6 +50,7 @@ export async function openServer(
   server.timeout = limits.clientIdleMs;
 
   let closing = false;
+  let draining = false;
   /** Every connection with its newest response; those before it are done when it is. */
   const connections = new Map<Socket, ServerResponse | undefined>();
   const isBusy = (socket: Socket) => connections.get(socket)?.writableFinished === false;
@@ -50,6 +62,7 @@ export async function openServer(
   const handle: Handler = (request, response, head) => {
     const { socket } = request;
     connections.set(socket, response);
+    if (draining) response.shouldKeepAlive = false;
     response.once('finish', () => {
       if (!request.complete) discardRest(request, limits.lingerMs);
     });
@@ -83,18 +96,23 @@ export async function openServer(
     else answerBroken(socket, brokenRequest(error, limits));
   });
 
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', error => reject(listenError(error, host, port, what)));
-    server.listen({ host, port }, resolve);
-  });
+  await listen(server, where, what);
   server.on('error', () => {}); // e.g. EMFILE while accepting: that client is lost, the others are not
   const closed = new Promise<void>(resolve => {
     server.once('close', resolve);
   });
 
   return {
-    host,
+    host: where.host,
     port: (server.address() as AddressInfo).port,
+    fd: fdOf(server),
+    connections: () => connections.size,
+    drain() {
+      draining = true;
+      // Not http's own close, which ends idle connections and stops looking after the times of the others.
+      NetServer.prototype.close.call(server);
+      return closed;
+    },
     async close(graceMs) {
       closing = true;
       server.close();
@@ -133,10 +151,4 @@ function brokenRequest(error: NodeJS.ErrnoException & { reason?: string }, limit
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT')
     return new OffshootError('proxy/request-timeout', { limit: limits.headerMs });
   return new OffshootError('proxy/bad-request', { why: error.reason ?? 'it cannot be parsed' });
-}
-
-function listenError(cause: NodeJS.ErrnoException, host: string, port: number, what: string): OffshootError {
-  if (cause.code === 'EADDRINUSE')
-    return new OffshootError('host/port-taken', { host, port, what }, { cause });
-  return new OffshootError('proxy/listen-failed', { host, port, what, why: cause.code }, { cause });
 }

@@ -1,14 +1,14 @@
-/** Connections to workloads: one pool per address, as long as the route table has the address. */
+/** Connections to workloads: one pool per address, as long as the route book has the address. */
 import { buildConnector, Pool } from 'undici';
-import type { Address, RouteTable } from '../../model/route.ts';
+import { type Address, addressKey, type RouteChanged } from '../../model/route.ts';
 import type { Limits } from './limits.ts';
 import { readOnAfterFailedWrite } from './read-on.ts';
 import { RESET } from './upstream-error.ts';
 
 export type Upstreams = {
   to(address: Address): Pool;
-  /** Lets go of the addresses that are not in `table`; what is in flight there goes on to its end. */
-  retain(table: RouteTable): void;
+  /** Lets go of the addresses that are in nothing of the book any more; what is in flight there goes on to its end. */
+  follow(changed: readonly RouteChanged[]): void;
   /** Ends everything, also what is in flight. */
   destroy(): Promise<void>;
 };
@@ -16,6 +16,15 @@ export type Upstreams = {
 export function createUpstreams(limits: Limits): Upstreams {
   const pools = new Map<string, Pool>();
   const ending = new Set<Pool>();
+  /** How many workloads and forks of the book have an address. */
+  const uses = new Map<string, number>();
+
+  const count = (address: Address, by: number): void => {
+    const origin = originOf(address);
+    const left = (uses.get(origin) ?? 0) + by;
+    if (left > 0) uses.set(origin, left);
+    else uses.delete(origin);
+  };
 
   return {
     to(address) {
@@ -32,10 +41,13 @@ export function createUpstreams(limits: Limits): Upstreams {
       }
       return pool;
     },
-    retain(table) {
-      const wanted = new Set(addressesOf(table).map(originOf));
-      for (const [origin, pool] of pools) {
-        if (wanted.has(origin)) continue;
+    follow(changed) {
+      const lost = changed.flatMap(change => addressesOf(change, 'before'));
+      for (const change of changed) for (const address of addressesOf(change, 'value')) count(address, 1);
+      for (const address of lost) count(address, -1);
+      for (const origin of lost.map(originOf)) {
+        const pool = pools.get(origin);
+        if (pool === undefined || uses.has(origin)) continue;
         pools.delete(origin);
         ending.add(pool);
         const gone = () => ending.delete(pool);
@@ -48,18 +60,14 @@ export function createUpstreams(limits: Limits): Upstreams {
   };
 }
 
-/** `host:port`, with the brackets of an IPv6 host. */
-export const hostPort = ({ host, port }: Address): string =>
-  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-
 // --- internal ---
 
-const originOf = (address: Address): string => `http://${hostPort(address)}`;
+const originOf = (address: Address): string => `http://${addressKey(address)}`;
 
-function addressesOf(table: RouteTable): Address[] {
-  return Object.values(table.destinations)
-    .flatMap(({ baseline, forks }) => [baseline, ...Object.values(forks)])
-    .flatMap(target => (target.ready ? target.addresses : []));
+function addressesOf(change: RouteChanged, when: 'before' | 'value'): readonly Address[] {
+  if (change.kind !== 'workload' && change.kind !== 'fork') return [];
+  const target = change[when]?.target;
+  return target?.ready ? Object.values(target.ports).flat() : [];
 }
 
 /**

@@ -2,34 +2,47 @@
  * Which server issued which cancel key. A CancelRequest comes on a connection of its own and names no
  * branch, only the key ("Canceling Requests in Progress", https://www.postgresql.org/docs/18/protocol-flow.html).
  */
+import type { Endpoint } from '../../model/route.ts';
 import { keyOfCancel } from './codec.ts';
 import { closed, connectTo } from './socket.ts';
 
 export type CancelKeys = {
-  /** @param socket of the server that issued `key`. @returns forgets it again. */
-  remember(key: Buffer, socket: string): () => void;
+  /** @param endpoint of the server that issued `key`. @returns forgets it again. */
+  remember(key: Buffer, endpoint: Endpoint): () => void;
   /**
    * Hands a CancelRequest to the server that issued its key and resolves when that server has dealt with it.
    * Never rejects: as with PostgreSQL, who cancels does not learn whether there was something to cancel.
    */
   forward(packet: Buffer): Promise<void>;
+  /** Calls `listener` for every key that is known, and from then on for each that is learnt or (without an endpoint) forgotten. */
+  follow(listener: (key: Buffer, endpoint?: Endpoint) => void): void;
 };
 
 export function createCancelKeys(): CancelKeys {
-  const issuers = new Map<string, { readonly socket: string }>();
+  const issuers = new Map<string, { readonly endpoint: Endpoint }>();
+  const listeners: ((key: Buffer, endpoint?: Endpoint) => void)[] = [];
   return {
-    remember(key, socket) {
+    remember(key, endpoint) {
       const id = key.toString('hex');
-      const issuer = { socket };
+      const issuer = { endpoint };
       issuers.set(id, issuer);
+      for (const listener of listeners) listener(key, endpoint);
       return () => {
-        if (issuers.get(id) === issuer) issuers.delete(id);
+        if (issuers.get(id) !== issuer) return;
+        issuers.delete(id);
+        for (const listener of listeners) listener(key);
       };
+    },
+    follow(listener) {
+      for (const [id, { endpoint }] of issuers) listener(Buffer.from(id, 'hex'), endpoint);
+      listeners.push(listener);
     },
     async forward(packet) {
       const issuer = issuers.get(keyOfCancel(packet).toString('hex'));
       if (issuer === undefined) return;
-      const server = await connectTo(issuer.socket, AbortSignal.timeout(DEADLINE_MS)).catch(() => undefined);
+      const server = await connectTo(issuer.endpoint, AbortSignal.timeout(DEADLINE_MS)).catch(
+        () => undefined,
+      );
       if (server === undefined) return; // it has just stopped, and its queries with it
       server.end(packet);
       server.resume();

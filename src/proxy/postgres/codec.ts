@@ -105,6 +105,15 @@ export function scanLogin(bytes: Buffer): LoginScan {
   return { size, cancelKey, outcome };
 }
 
+/** "CancelRequest (F)". @param key as `keyOfCancel` has it */
+export function encodeCancel(key: Buffer): Buffer {
+  const packet = Buffer.alloc(8 + key.length);
+  packet.writeInt32BE(packet.length, 0);
+  packet.writeInt32BE(CANCEL_REQUEST, 4);
+  key.copy(packet, 8);
+  return packet;
+}
+
 /** The key of a CancelRequest, laid out as the body of BackendKeyData: process id, then secret. */
 export const keyOfCancel = (packet: Buffer): Buffer => packet.subarray(8);
 

@@ -1,9 +1,12 @@
 /** One client of the gateway, from its first byte to its last. */
 import type { Socket } from 'node:net';
 import type { Log } from '../../lib/log.ts';
+import { orAborted } from '../../lib/wait.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
+import type { BranchRoute, Endpoint } from '../../model/route.ts';
+import type { Book } from '../book.ts';
 import type { CancelKeys } from './cancel-keys.ts';
-import { encodeFatal, encodeStartup, type Startup } from './codec.ts';
+import { encodeCancel, encodeFatal, encodeStartup, type Startup } from './codec.ts';
 import { findDestination } from './destination.ts';
 import { relayLogin } from './login.ts';
 import { readOpening } from './opening.ts';
@@ -13,15 +16,27 @@ import { closed, closeSoon, connectTo, ignore } from './socket.ts';
 export type Session = {
   /** Known once the startup message is read. */
   branch: string | undefined;
+  /** `sessions` of the branch's route, as it was when the login was led to its server. */
+  number: number | undefined;
   /** From ReadyForQuery on the two sockets are joined, and the gateway says nothing more. */
   loggedIn: boolean;
   /** Aborting it with an OffshootError ends the session: by that error during login, later by hanging up. */
   readonly stop: AbortController;
 };
 
+/**
+ * Asks the control plane to make a branch reachable. The signal aborts when the client has left or its time is up.
+ * @throws OffshootError, gateway/branch-unknown when there is no such branch. One without a SQLSTATE is shown as
+ * gateway/branch-not-ready.
+ */
+export type Awake = (
+  branch: string,
+  signal: AbortSignal,
+) => Promise<BranchRoute & { readonly endpoint: Endpoint }>;
+
 export type SessionDeps = {
-  /** @throws OffshootError; one without a SQLSTATE is shown as gateway/branch-not-ready. */
-  readonly resolve: (branch: string, signal: AbortSignal) => Promise<{ readonly socket: string }>;
+  readonly book: Book;
+  readonly awake: Awake;
   readonly cancelKeys: CancelKeys;
   readonly log: Log;
   /** Milliseconds until the startup message must be complete. */
@@ -77,25 +92,51 @@ async function relay(
   onLogin: () => void,
 ): Promise<void> {
   const { signal } = session.stop;
-  const { socket } = await orAborted(deps.resolve(session.branch!, signal), signal);
-  const server = await connectTo(socket, signal);
+  const { server, endpoint } = await reach(session, deps);
   let forgetKey = () => {};
+  let cancelKey: Buffer | undefined;
   try {
     server.write(encodeStartup(startup));
     client.pipe(server);
     const outcome = await relayLogin(server, client, key => {
-      forgetKey = deps.cancelKeys.remember(key, socket);
+      forgetKey = deps.cancelKeys.remember(key, endpoint);
+      cancelKey = key;
     });
     if (outcome === 'refused') return;
     session.loggedIn = true;
     onLogin();
-    signal.addEventListener('abort', () => client.destroy());
+    signal.addEventListener('abort', () => {
+      // Cut by us: the server would go on with a statement until it has something to say.
+      if (cancelKey !== undefined && signal.reason !== CLIENT_LEFT)
+        void deps.cancelKeys.forward(encodeCancel(cancelKey));
+      client.destroy();
+    });
     server.pipe(client);
     await closed(server);
   } finally {
     server.destroy();
     forgetKey();
   }
+}
+
+/**
+ * Connects to the server of the session's branch. Where the book knows it, nobody is asked; not even when there is no
+ * control plane just now.
+ */
+async function reach(session: Session, { book, awake }: SessionDeps) {
+  const { signal } = session.stop;
+  const branch = session.branch!;
+  const lead = async ({ endpoint, sessions }: BranchRoute & { readonly endpoint: Endpoint }) => {
+    session.number = sessions;
+    return { endpoint, server: await connectTo(endpoint, signal) };
+  };
+  const { endpoint, sessions } = book.get('branch', branch) ?? {};
+  if (endpoint !== undefined && sessions !== undefined) {
+    // Nobody there: it stopped a moment ago, or it moves.
+    const reached = await lead({ endpoint, sessions }).catch(() => signal.throwIfAborted());
+    if (reached !== undefined) return reached;
+  }
+  return lead(await orAborted(awake(branch, signal), signal));
 }
 
 /** Says why, where a message can still be said, and writes the whole reason to the log. */
@@ -112,13 +153,4 @@ function presentable(thrown: unknown, branch: string | undefined): OffshootError
   if (thrown instanceof OffshootError && thrown.row.sqlstate !== undefined) return thrown;
   if (branch === undefined) return toOffshootError(thrown);
   return new OffshootError('gateway/branch-not-ready', { branch }, { cause: thrown });
-}
-
-/** `work`, but no longer than until `signal` aborts, whether or not `work` listens to it. */
-function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    work.then(resolve, reject);
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }

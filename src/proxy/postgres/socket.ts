@@ -1,13 +1,14 @@
 /** What the gateway does with sockets at both ends of their life. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import type { Endpoint } from '../../model/route.ts';
 
 /**
- * Connects to a unix socket. The connection lives at most until `signal` aborts.
+ * Connects to a server. The connection lives at most until `signal` aborts.
  * @throws the system's error (ENOENT, ECONNREFUSED, …), or AbortError.
  */
-export async function connectTo(path: string, signal: AbortSignal): Promise<Socket> {
-  const socket = connect({ path, signal });
+export async function connectTo(endpoint: Endpoint, signal: AbortSignal): Promise<Socket> {
+  const socket = connect('socket' in endpoint ? { path: endpoint.socket, signal } : { ...endpoint, signal });
   socket.on('error', ignore);
   await once(socket, 'connect');
   return socket;

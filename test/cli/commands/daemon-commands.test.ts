@@ -1,8 +1,10 @@
 /** Commands that need a real daemon: databases, workloads, and waiting for them. */
+
 import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import pg from 'pg';
 import { runSql } from '../../../src/cli/sql/session.ts';
 import { until } from '../../../src/lib/wait.ts';
 import type { ErrorBody } from '../../../src/model/errors.ts';
@@ -133,8 +135,26 @@ test('commands on a daemon', async t => {
 
   await t.test('branch rotate-password: the new one opens the branch, the old one does not', async () => {
     const url = async () => (await run(['branch', 'url', 'main'])).stdout.trim();
+    const session = async () => {
+      const client = new pg.Client(await url());
+      const state = { client, ended: false };
+      client.on('error', () => {});
+      client.on('end', () => {
+        state.ended = true;
+      });
+      await client.connect();
+      return state;
+    };
+    const kept = await session();
+    await run(['branch', 'rotate-password', 'main', '--keep-sessions']);
+    const after = await session();
+    assert.equal((await kept.client.query('select 1 as n')).rows[0].n, 1);
     const old = await url();
     await run(['branch', 'rotate-password', 'main']);
+    await until(() => (kept.ended && after.ended) || undefined, {
+      what: 'sessions of the old passwords end',
+      deadlineMs: 10_000,
+    });
     const { signal } = new AbortController();
     await until(
       () =>

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { apiKeyOf, rememberKeys, withoutApiKeys } from '../../../src/proxy/http/preview-key.ts';
+import { apiKeyOf, withoutApiKeys } from '../../../src/proxy/http/preview-key.ts';
 
 suite('an API key', () => {
   const cases: readonly (readonly [string, readonly string[], string | undefined, readonly string[]])[] = [
@@ -25,44 +25,4 @@ suite('an API key', () => {
   ];
   for (const [name, headers, apiKey, rest] of cases)
     test(name, () => assert.deepEqual([apiKeyOf(headers), withoutApiKeys(headers)], [apiKey, rest]));
-});
-
-suite('rememberKeys', () => {
-  test('asks once per key within the time, for good and for wrong keys', async () => {
-    const asked: string[] = [];
-    let time = 0;
-    const check = rememberKeys(async key => asked.push(key) > 0 && key === 'good', {
-      ttlMs: 100,
-      now: () => time,
-    });
-    assert.deepEqual(await Promise.all(['good', 'good', 'wrong', 'wrong'].map(check)), [
-      true,
-      true,
-      false,
-      false,
-    ]);
-    time = 99;
-    assert.equal(await check('good'), true);
-    assert.deepEqual(asked, ['good', 'wrong']);
-    time = 100;
-    assert.equal(await check('good'), true);
-    assert.deepEqual(asked, ['good', 'wrong', 'good']);
-  });
-
-  test('keeps a bounded number of keys, the newest', async () => {
-    const asked: string[] = [];
-    const check = rememberKeys(async key => asked.push(key) > 0, { max: 2, now: () => 0 });
-    for (const key of ['a', 'b', 'c', 'b', 'a']) await check(key);
-    assert.deepEqual(asked, ['a', 'b', 'c', 'a']);
-  });
-
-  test('forgets what could not be answered', async () => {
-    let calls = 0;
-    const check = rememberKeys(async () => {
-      if (++calls === 1) throw new Error('the store is busy');
-      return true;
-    });
-    await assert.rejects(check('key'), /busy/);
-    assert.equal(await check('key'), true);
-  });
 });

@@ -7,11 +7,10 @@ import { type TestContext, test } from 'node:test';
 import { silentLog } from '../../../src/lib/log.ts';
 import { until } from '../../../src/lib/wait.ts';
 import { OffshootError } from '../../../src/model/errors.ts';
-import {
-  createGateway,
-  type GatewayLimits,
-  type GatewayOptions,
-} from '../../../src/proxy/postgres/gateway.ts';
+import type { BranchRoute } from '../../../src/model/route.ts';
+import { createBook } from '../../../src/proxy/book.ts';
+import { createGateway, type GatewayLimits } from '../../../src/proxy/postgres/gateway.ts';
+import type { Awake } from '../../../src/proxy/postgres/session.ts';
 import { echo, fakePostgres, mute } from '../../support/fake-postgres.ts';
 import * as frames from '../../support/pg-frames.ts';
 import { dial, type RawClient } from '../../support/raw-client.ts';
@@ -19,32 +18,35 @@ import { dial, type RawClient } from '../../support/raw-client.ts';
 const BRANCH = 'abcd1234';
 const hello = frames.startupMessage({ user: `app.${BRANCH}`, database: 'shop' });
 
+const unknown: Awake = async branch => {
+  throw new OffshootError('gateway/branch-unknown', { branch });
+};
+
 /** A gateway whose branches are the given sockets; closed at the end of the test. */
 async function gatewayTo(
   t: TestContext,
-  branches: Record<string, string> | GatewayOptions['resolve'],
-  limits?: Partial<GatewayLimits>,
+  branches: Readonly<Record<string, string>>,
+  { graceMs = 0, ...limits }: Partial<GatewayLimits> & { readonly graceMs?: number } = {},
+  awake: Awake = unknown,
 ) {
-  const resolve: GatewayOptions['resolve'] =
-    typeof branches === 'function'
-      ? branches
-      : async branch => {
-          const socket = branches[branch];
-          if (socket === undefined) throw new OffshootError('gateway/branch-unknown', { branch });
-          return { socket };
-        };
-  const gateway = await createGateway({
-    host: '127.0.0.1',
-    port: 0,
-    resolve,
-    log: silentLog,
-    limits: { graceMs: 0, ...limits },
+  const book = createBook();
+  const tell = (branch: string, value: BranchRoute | undefined) =>
+    book.apply([{ kind: 'branch', name: branch, value }]);
+  for (const [branch, socket] of Object.entries(branches))
+    tell(branch, { endpoint: { socket }, sessions: 1 });
+  const gateway = createGateway({ book, awake, log: silentLog, limits });
+  const server = await gateway.open({ host: '127.0.0.1', port: 0 });
+  t.after(async () => {
+    await server.close(graceMs);
+    gateway.close();
   });
-  t.after(() => gateway.close());
   const soon = (what: string, probe: () => boolean) =>
     until(() => probe() || undefined, { what, deadlineMs: 5_000 });
   return {
     ...gateway,
+    address: { host: server.host, port: server.port },
+    close: () => server.close(graceMs),
+    tell,
     empty: () => soon('all sessions are gone', () => gateway.connections().size === 0),
     soon,
   };
@@ -249,8 +251,11 @@ test('a login that names no branch, two branches, no existing branch or the rese
   }
 });
 
-const notReady: Record<string, GatewayOptions['resolve']> = {
-  'nobody listens on its socket': async () => ({ socket: '/nonexistent/pg.sock' }),
+const notReady: Record<string, Awake> = {
+  'nobody listens on its socket': async () => ({
+    endpoint: { socket: '/nonexistent/pg.sock' },
+    sessions: 1,
+  }),
   'the cause is one that clients must not read': async () => {
     throw new OffshootError('branch/failed', { name: 'secret', why: 'secret' });
   },
@@ -261,9 +266,9 @@ const notReady: Record<string, GatewayOptions['resolve']> = {
     throw new OffshootError('gateway/branch-not-ready', { branch, why: 'secret' });
   },
 };
-for (const [why, resolve] of Object.entries(notReady))
+for (const [why, awake] of Object.entries(notReady))
   test(`a branch that is not ready is 57P03 and nothing more: ${why}`, async t => {
-    const gateway = await gatewayTo(t, resolve);
+    const gateway = await gatewayTo(t, {}, {}, awake);
     await using client = await dial(gateway.address);
     client.send(hello);
     const { C, M, H } = await client.refusal();
@@ -365,12 +370,12 @@ test('a login that takes too long is ended on both sides: the branch does not wa
   let aborted: AbortSignal | undefined;
   const gateway = await gatewayTo(
     t,
-    async (branch, signal) => {
-      if (branch === BRANCH) return { socket: server.socket };
+    { [BRANCH]: server.socket },
+    { loginMs: 60 },
+    async (_branch, signal) => {
       aborted = signal;
       return new Promise(() => {});
     },
-    { loginMs: 60 },
   );
   for (const user of [`app.${BRANCH}`, 'app.asleep']) {
     await using client = await dial(gateway.address);
@@ -400,7 +405,7 @@ test('of many clients at once the surplus is refused, and sessions do not count'
 test('a client that leaves while its branch wakes takes its question back', async t => {
   for (const leave of [(s: Socket) => s.end(), (s: Socket) => s.resetAndDestroy()]) {
     const { promise: asked, resolve: ask } = Promise.withResolvers<AbortSignal>();
-    const gateway = await gatewayTo(t, async (_branch, signal) => {
+    const gateway = await gatewayTo(t, {}, {}, async (_branch, signal) => {
       ask(signal);
       return new Promise(() => {});
     });
@@ -454,7 +459,7 @@ test('keys that are unknown, forgotten or of a stopped server cancel nothing, in
 
 // --- the end -------------------------------------------------------------------------------------
 
-test('drop ends the sessions of one branch, logins by an error', async t => {
+test('a branch that is gone ends its sessions, logins by an error', async t => {
   await using server = await fakePostgres();
   await using silent = await fakePostgres(mute);
   const gateway = await gatewayTo(t, { [BRANCH]: server.socket, other: server.socket, muted: silent.socket });
@@ -466,14 +471,65 @@ test('drop ends the sessions of one branch, logins by an error', async t => {
   await using login = await dial(gateway.address);
   login.send(frames.startupMessage({ user: 'app.muted' }));
   await gateway.soon('the login has begun', () => silent.startups.length === 1);
-  gateway.drop(BRANCH);
-  gateway.drop('muted');
+  gateway.tell(BRANCH, undefined);
+  gateway.tell('muted', undefined);
   await session.closed();
   assert.equal(behindLogin(session).length, 0);
   assert.equal((await login.refusal()).C, '3D000');
   await gateway.soon('two are gone', () => gateway.connections().size === 1);
   other.send(Buffer.from('still here'));
   await gateway.soon('the echo', () => behindLogin(other).toString() === 'still here');
+});
+
+test('another number of sessions ends those that began before, and cancels what they do', async t => {
+  await using server = await fakePostgres(echo(7, Buffer.from('abcd')));
+  await using silent = await fakePostgres(mute);
+  const gateway = await gatewayTo(t, { [BRANCH]: server.socket, muted: silent.socket });
+  await using old = await dial(gateway.address);
+  await loggedIn(old);
+  await using login = await dial(gateway.address);
+  login.send(frames.startupMessage({ user: 'app.muted' }));
+  await gateway.soon('the login has begun', () => silent.startups.length === 1);
+  // The same number: a password that was changed with care for those who are in.
+  gateway.tell(BRANCH, { sessions: 1 });
+  gateway.tell(BRANCH, { sessions: 1, endpoint: { socket: server.socket } });
+  old.send(Buffer.from('still here'));
+  await gateway.soon('the echo', () => behindLogin(old).toString() === 'still here');
+
+  gateway.tell('muted', { sessions: 2 });
+  const { C, M } = await login.refusal();
+  const { message, row } = new OffshootError('gateway/password-changed', { branch: 'muted' });
+  assert.deepEqual([C, M], [row.sqlstate, message]);
+  gateway.tell(BRANCH, { sessions: 2 });
+  await old.closed();
+  await gateway.soon('the cancel request', () => server.cancels.length === 1);
+  assert.deepEqual(server.cancels, [frames.cancelRequest(7, Buffer.from('abcd'))]);
+  gateway.tell(BRANCH, { sessions: 2, endpoint: { socket: server.socket } });
+  await using next = await dial(gateway.address);
+  await loggedIn(next);
+  gateway.tell(BRANCH, { sessions: 2 });
+  next.send(Buffer.from('stays'));
+  await gateway.soon('the echo', () => behindLogin(next).toString() === 'stays');
+});
+
+test('a branch that the book knows is reached without a question; one that has moved, by one', async t => {
+  await using server = await fakePostgres();
+  const asked: string[] = [];
+  const gateway = await gatewayTo(
+    t,
+    { [BRANCH]: server.socket, moved: '/nonexistent/pg.sock' },
+    {},
+    async branch => {
+      asked.push(branch);
+      return { endpoint: { socket: server.socket }, sessions: 1 };
+    },
+  );
+  for (const user of [`app.${BRANCH}`, 'app.moved', 'app.asleep']) {
+    await using client = await dial(gateway.address);
+    client.send(frames.startupMessage({ user }));
+    await client.frame('Z');
+  }
+  assert.deepEqual(asked, ['moved', 'asleep']);
 });
 
 test('close refuses logins, leaves sessions the grace, and then nothing is left', async t => {
@@ -518,9 +574,9 @@ test('close does not wait for the grace when all sessions are gone', async t => 
 });
 
 test('a port that is taken is named', async t => {
-  const { address } = await gatewayTo(t, {});
-  await assert.rejects(createGateway({ ...address, resolve: async () => ({ socket: '' }), log: silentLog }), {
+  const gateway = await gatewayTo(t, {});
+  await assert.rejects(gateway.open(gateway.address), {
     code: 'host/port-taken',
-    message: `cannot listen on 127.0.0.1:${address.port} for the Postgres gateway: the port is taken`,
+    message: `cannot listen on 127.0.0.1:${gateway.address.port} for the Postgres gateway: the port is taken`,
   });
 });

@@ -7,6 +7,8 @@ import pg from 'pg';
 import { silentLog } from '../../../src/lib/log.ts';
 import { until } from '../../../src/lib/wait.ts';
 import { OffshootError } from '../../../src/model/errors.ts';
+import { createBook } from '../../../src/proxy/book.ts';
+import type { Server } from '../../../src/proxy/listeners.ts';
 import { createGateway, type Gateway } from '../../../src/proxy/postgres/gateway.ts';
 import * as frames from '../../support/pg-frames.ts';
 import { type TestBranches, testBranches, testCtx } from '../../support/postgres.ts';
@@ -18,6 +20,7 @@ const password = 'correct horse';
 describe('the gateway before real PostgreSQL', () => {
   let branches: TestBranches;
   let gateway: Gateway;
+  let server: Server;
 
   before(async () => {
     branches = await testBranches('copy');
@@ -26,27 +29,33 @@ describe('the gateway before real PostgreSQL', () => {
     await branches.sql(ONE, `create role "first.last" login password '${password}'`);
     await branches.sql(ONE, 'create database shop owner app');
     await branches.branch(TWO, ONE);
-    const resolve = async (branch: string) => {
-      const seen = await branches.servers.observe(branch, testCtx());
-      if (seen === undefined) throw new OffshootError('gateway/branch-unknown', { branch });
-      return seen;
-    };
-    gateway = await createGateway({
-      host: '127.0.0.1',
-      port: 0,
-      resolve,
+    const book = createBook();
+    gateway = createGateway({
+      book,
       log: silentLog,
-      limits: { graceMs: 0 },
+      async awake(branch) {
+        const seen = await branches.servers.observe(branch, testCtx());
+        if (seen === undefined) throw new OffshootError('gateway/branch-unknown', { branch });
+        return { endpoint: { socket: seen.socket }, sessions: 1 };
+      },
     });
+    server = await gateway.open({ host: '127.0.0.1', port: 0 });
   });
   after(async () => {
-    await gateway.close();
+    await server.close(0);
+    gateway.close();
     await branches[Symbol.asyncDispose]();
   });
 
   type Session = pg.Client & AsyncDisposable;
   const connect = async (config: pg.ClientConfig): Promise<Session> => {
-    const client = new pg.Client({ ...gateway.address, database: 'shop', password, ...config });
+    const client = new pg.Client({
+      host: server.host,
+      port: server.port,
+      database: 'shop',
+      password,
+      ...config,
+    });
     await client.connect();
     return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
   };
@@ -133,7 +142,7 @@ describe('the gateway before real PostgreSQL', () => {
       { what: 'the query runs', deadlineMs: 5_000 },
     );
     const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
-    await using cancel = await dial(gateway.address);
+    await using cancel = await dial(server);
     cancel.send(frames.cancelRequest(processID, frames.int32(secretKey)));
     assert.equal((await cancel.closed()).length, 0);
     await sleeping;

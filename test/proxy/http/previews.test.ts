@@ -4,24 +4,29 @@ import { suite, type TestContext, test } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import { silentLog } from '../../../src/lib/log.ts';
 import { until } from '../../../src/lib/wait.ts';
-import type { Preview, RouteTable, Target } from '../../../src/model/route.ts';
-import { createPreviewServer } from '../../../src/proxy/http/preview-server.ts';
+import type { RouteKinds } from '../../../src/model/route.ts';
+import { defaultLimits } from '../../../src/proxy/http/limits.ts';
+import { createPreviews } from '../../../src/proxy/http/previews.ts';
+import { openServer } from '../../../src/proxy/http/server.ts';
 import {
   type Ask,
   ask,
   askRaw,
+  begin,
   DESTINATION,
-  dial,
   notReady,
   ready,
   readyFork,
+  responseTo,
   serveHttp,
+  type TestTable,
+  type TestTarget,
   testRoutes,
   usersService,
 } from '../../support/http.ts';
 
 const HOST = 'users-api--xata-test.preview.localhost';
-const PREVIEW: Preview = {
+const PREVIEW: RouteKinds['preview'] = {
   sandbox: 'xata-test',
   endpoint: 'users-api',
   routingKey: 'wtmb8kfswrrtb',
@@ -29,37 +34,31 @@ const PREVIEW: Preview = {
   protocol: 'http',
 };
 
-type Setup = Partial<RouteTable> & {
-  readonly fork?: Target;
-  /** What the check of the key `ofs_slow` waits for. */
-  readonly slowCheck?: Promise<void>;
-};
+const soon = (what: string) => ({ what, deadlineMs: 5_000 });
 
-async function startPreviews(
-  t: TestContext,
-  { fork = notReady('xata-test'), slowCheck, ...table }: Setup = {},
-) {
+type Setup = Partial<TestTable> & { readonly fork?: TestTarget };
+
+async function startPreviews(t: TestContext, { fork = notReady('xata-test'), ...table }: Setup = {}) {
   const routes = testRoutes({
     destinations: { [DESTINATION]: usersService(ready(), { [PREVIEW.routingKey]: fork }) },
     previews: { 'users-api--xata-test': PREVIEW },
+    apiKeys: ['ofs_good'],
+    settings: { headers: ['x-team-key'] },
     ...table,
   });
-  const checked: string[] = [];
-  const server = await createPreviewServer({
-    ...{ routes, log: silentLog, domain: 'localhost', host: '127.0.0.1', port: 0 },
-    customHeaders: ['X-Team-Key'],
-    async authorise(apiKey) {
-      checked.push(apiKey);
-      if (apiKey === 'ofs_slow') await slowCheck;
-      if (apiKey === 'ofs_busy') throw new Error('the store is busy with ofs_busy');
-      return apiKey === 'ofs_good' || apiKey === 'ofs_slow';
-    },
+  const { handler, counters, close } = createPreviews({ book: routes.book, log: silentLog });
+  const server = await openServer(
+    { host: '127.0.0.1', port: 0 },
+    { what: 'previews', limits: defaultLimits, handler },
+  );
+  t.after(async () => {
+    await server.close(0);
+    await close();
   });
-  t.after(() => server.close(0));
   /** A request to `host` with a good key, unless `headers` say otherwise. */
   const get = (headers: readonly string[] = ['signadot-api-key', 'ofs_good'], host = HOST, more: Ask = {}) =>
     ask(server, { headers: ['Host', host, ...headers], ...more });
-  return { ...server, checked, get };
+  return { ...server, routes, counters, get };
 }
 
 /** A fork that answers with the headers it got, flat. */
@@ -119,19 +118,66 @@ suite('who may come in', () => {
     const { body } = await get(['signadot-api-key', 'ofs_good', 'Authorization', 'Bearer eyJ']);
     assert.equal(valueIn(JSON.parse(body), 'authorization'), 'Bearer eyJ');
   });
+});
 
-  test('a key is checked once for many requests', async t => {
-    const { get, checked } = await startPreviews(t, { fork: await echoFork(t) });
-    for (let i = 0; i < 3; i++) assert.equal((await get()).status, 200);
-    assert.deepEqual(checked, ['ofs_good']);
+suite('a key that is revoked', () => {
+  /** A fork that tells every second for ever, and echoes over WebSocket. */
+  async function endlessFork(t: TestContext) {
+    const sockets = new WebSocketServer({ noServer: true });
+    t.after(() => sockets.close());
+    const address = await serveHttp(t, (_request, response) => void response.write('first '), {
+      onUpgrade: (request, socket, head) =>
+        sockets.handleUpgrade(request, socket, head, client =>
+          client.on('message', data => client.send(`echo ${data}`)),
+        ),
+    });
+    return readyFork('xata-test', address);
+  }
+
+  async function underWay(t: TestContext, setup: Setup = {}) {
+    const server = await startPreviews(t, {
+      ...{ fork: await endlessFork(t), apiKeys: ['ofs_good', 'ofs_other'] },
+      ...setup,
+    });
+    const open = async (key: string) => {
+      const headers = { host: HOST, 'signadot-api-key': key };
+      const socket = new WebSocket(`ws://127.0.0.1:${server.port}/`, { headers });
+      t.after(() => socket.terminate());
+      socket.on('error', () => {});
+      await once(socket, 'open');
+      const sent = begin(server, { headers });
+      t.after(() => sent.destroy());
+      sent.end();
+      const response = await responseTo(sent);
+      response.on('error', () => {});
+      response.resume();
+      return { socket, response };
+    };
+    return { ...server, mine: await open('ofs_good'), others: await open('ofs_other') };
+  }
+
+  const echoes = async (socket: WebSocket) => {
+    socket.send('still here');
+    assert.equal(String((await once(socket, 'message'))[0]), 'echo still here');
+  };
+
+  test('opens nothing more, and what it opened is cut; what others opened goes on', async t => {
+    const { routes, get, mine, others } = await underWay(t);
+    routes.swap({ apiKeys: ['ofs_other'] });
+    assert.equal((await get()).status, 401);
+    await until(() => mine.socket.readyState === WebSocket.CLOSED || undefined, soon('the WebSocket ends'));
+    await until(() => mine.response.destroyed || undefined, soon('the answer breaks off'));
+    assert.equal(mine.response.complete, false);
+    await echoes(others.socket);
+    assert.equal(others.response.destroyed, false);
   });
 
-  test('a check that fails is our fault, and says nothing about it', async t => {
-    const { get } = await startPreviews(t);
-    const { status, body } = await get(['signadot-api-key', 'ofs_busy']);
-    assert.equal(status, 500);
-    assert.equal(JSON.parse(body).code, 'internal');
-    assert.doesNotMatch(body, /busy/);
+  test('keeps what it opened, where a setting says so', async t => {
+    const { routes, get, mine } = await underWay(t, { settings: { keepRevoked: true } });
+    routes.swap({ apiKeys: [] });
+    assert.equal((await get()).status, 401);
+    await echoes(mine.socket);
+    assert.equal(mine.response.destroyed, false);
   });
 });
 
@@ -259,43 +305,23 @@ suite('where it leads', () => {
     assert.match((await once(refused, 'error'))[0].message, /401/);
   });
 
-  test('an upload waits for the check of its key', async t => {
+  test('an upload arrives whole', async t => {
     const echo = await serveHttp(t, (request, response) => void request.pipe(response));
     const { get } = await startPreviews(t, { fork: readyFork('xata-test', echo) });
     const body = 'x'.repeat(300_000);
     const reply = await get(undefined, undefined, { method: 'POST', body });
     assert.ok(reply.body === body);
   });
+
+  test('a preview of a sandbox that was deleted: 410 with its name', async t => {
+    const { get } = await startPreviews(t, { previews: {}, tombstones: { k: 'xata-test' } });
+    const { status, body } = await get();
+    assert.deepEqual([status, JSON.parse(body).code], [410, 'proxy/sandbox-gone']);
+    assert.match(JSON.parse(body).error, /sandbox "xata-test", which was deleted$/);
+  });
 });
 
 suite('the server', () => {
-  test('forgets a client that went away while its key was checked', async t => {
-    let seen = 0;
-    const fork = await serveHttp(t, (_request, response) => {
-      seen++;
-      response.end();
-    });
-    const { promise: slowCheck, resolve } = Promise.withResolvers<void>();
-    const server = await startPreviews(t, { slowCheck, fork: readyFork('xata-test', fork) });
-    const client = dial(t, server);
-    client.socket.write(`GET / HTTP/1.1\r\nHost: ${HOST}\r\nsignadot-api-key: ofs_slow\r\n\r\n`);
-    await until(() => server.checked[0], { what: 'the check', deadlineMs: 5_000 });
-    client.socket.resetAndDestroy();
-    await server.get([]); // what the server hears of later than of that end
-    resolve();
-    await until(() => server.counters.aborted === 1 || undefined, { what: 'the count', deadlineMs: 5_000 });
-    assert.equal(seen, 0);
-  });
-
-  test('a port that is taken', async t => {
-    const { port } = await startPreviews(t);
-    const again = createPreviewServer({
-      ...{ routes: testRoutes({}), log: silentLog, domain: 'localhost', host: '127.0.0.1', port },
-      authorise: async () => true,
-    });
-    await assert.rejects(again, { code: 'host/port-taken' });
-  });
-
   test('counts how requests ended', async t => {
     const { get, counters } = await startPreviews(t, { fork: await echoFork(t) });
     await get();

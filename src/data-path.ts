@@ -1,0 +1,211 @@
+/**
+ * Composition of the daemon's side of the data path: tells proxies what there is to be served, hears from them where
+ * they listen, and sees to it that there is one.
+ */
+import { createHash } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Config } from './config.ts';
+import { bootId } from './lib/boot.ts';
+import type { Log } from './lib/log.ts';
+import { isAlive } from './lib/process.ts';
+import { until } from './lib/wait.ts';
+import { OffshootError } from './model/errors.ts';
+import { type Address, addressKey, type BranchRoute, type RouteChange } from './model/route.ts';
+import type { ProxyView } from './model/view.ts';
+import { type Keeper, keepProxy, type Runner } from './proxy/keeper.ts';
+import { feedSocket, tableFile } from './proxy/places.ts';
+import { type Feed, type ListenerReport, openFeed } from './proxy/stream/feed.ts';
+import type { Command } from './proxy/stream/messages.ts';
+import { readTable } from './proxy/stream/table-file.ts';
+import type { Listening } from './reconcile/baseline.ts';
+import { followRoutes, type Routes } from './reconcile/routes.ts';
+import type { Store } from './store/contract.ts';
+
+export type DataPathOptions = {
+  readonly config: Config;
+  readonly version: string;
+  readonly runner: Runner;
+  readonly command: Command;
+  /** A proxy of an earlier daemon is replaced, also when it is of our version. */
+  readonly replace: boolean;
+  readonly awake: (branch: string, signal: AbortSignal) => Promise<BranchRoute>;
+  /** Whether the router answers at an address has changed. */
+  readonly onListening: (address: Address) => void;
+  readonly log: Log;
+};
+
+/** The ports of the last start, for where any free one is asked for. */
+export type Gateways = { readonly http: number | undefined; readonly postgres: number | undefined };
+
+export type DataPath = {
+  /**
+   * Tells everything that the store says, and from then on what changes.
+   * @param keys that open previews besides those in the store
+   * @returns where the gateways listen
+   * @throws OffshootError host/port-taken, proxy/listen-failed; api/timeout when no proxy comes up
+   */
+  begin(
+    store: Store,
+    keys: readonly string[],
+    last: Gateways,
+  ): Promise<{ readonly previews: Address; readonly postgres: Address }>;
+  /** Waits until every proxy does what the store says now; not for one that hangs. */
+  routed(): Promise<void>;
+  listening(address: Address): Listening;
+  proxies(): readonly ProxyView[];
+  /** Ends all proxies. */
+  stop(graceMs: number): Promise<void>;
+  /** Lets them go on without us. */
+  leave(): Promise<void>;
+};
+
+/** How a proxy of this checkout is started. */
+export function proxyCommand(config: Config, env: Readonly<Record<string, string>>): Command {
+  const entry = join(fileURLToPath(new URL('.', import.meta.url)), 'proxy.ts');
+  const { home, runtimeDir, logLevel } = config;
+  return {
+    program: process.execPath,
+    args: [entry, '--home', home, '--runtime-dir', runtimeDir, '--log-level', logLevel],
+    env,
+  };
+}
+
+/** Ends proxies that a daemon which was killed has left. */
+export async function endProxies({ home, runtimeDir }: Config, runner: Runner, log: Log): Promise<void> {
+  // Also such as are on nobody's record: they come when they see a daemon.
+  const feed = await openFeed({
+    ...{ socket: feedSocket(runtimeDir), version: '', log },
+    awake: () => Promise.reject(new Error('nobody is here for long')),
+    onListeners() {},
+    onProxies() {},
+    isAlive,
+  });
+  if (readTable(tableFile(home), bootId()) !== undefined) {
+    await until(() => feed.proxies()[0], { what: 'a proxy says hello', deadlineMs: COME_MS }).catch(() => {});
+    feed.stop(0);
+    const gone = () => feed.proxies().length === 0 || undefined;
+    await until(gone, { what: 'the proxies end', deadlineMs: END_MS }).catch(() => {});
+  }
+  await runner.kill();
+  await feed.close();
+  await rm(tableFile(home), { force: true });
+}
+
+export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
+  const { config, log } = o;
+  const listeners = new Map<string, ListenerReport>();
+  let changed = Promise.withResolvers<void>();
+  let keeper: Keeper | undefined;
+  let routes: Routes | undefined;
+
+  const onListeners = (states: readonly ListenerReport[]): void => {
+    const before = new Map(listeners);
+    listeners.clear();
+    for (const state of states) listeners.set(state.name, state);
+    changed.resolve();
+    changed = Promise.withResolvers();
+    for (const { name, host, port } of new Map([...before, ...listeners]).values()) {
+      if (
+        before.get(name)?.error?.message !== listeners.get(name)?.error?.message ||
+        before.has(name) !== listeners.has(name)
+      )
+        o.onListening({ host, port });
+    }
+  };
+
+  const feed: Feed = await openFeed({
+    ...{ socket: feedSocket(config.runtimeDir), version: o.version, awake: o.awake, log },
+    onListeners,
+    onProxies: () => keeper?.look(),
+    isAlive,
+  });
+  keeper = keepProxy({
+    ...{ feed, runner: o.runner, command: o.command, version: o.version, replace: o.replace, log },
+    mayBeThere: readTable(tableFile(config.home), bootId()) !== undefined,
+  });
+
+  /** Where the gateway `name` listens; waits until a proxy has said so. */
+  const untilListening = async (name: string, signal: AbortSignal): Promise<Address> => {
+    for (;;) {
+      const state = listeners.get(name);
+      if (state?.error !== undefined) throw state.error;
+      if (state !== undefined) return { host: state.host, port: state.port };
+      if (signal.aborted)
+        throw new OffshootError('api/timeout', {
+          ...{ after: `${START_MS / 1000} s`, what: `the proxy to listen for ${name}` },
+          hint: `see ${join(config.home, 'logs', 'proxy.out')}`,
+        });
+      const aborted = new Promise<void>(resolve =>
+        signal.addEventListener('abort', () => resolve(), { once: true }),
+      );
+      await Promise.race([changed.promise, aborted]);
+    }
+  };
+
+  return {
+    async begin(store, keys, last) {
+      feed.publish([...fixedItems(config, last), ...keys.map(keyItem)]);
+      routes = followRoutes(store, feed.publish);
+      feed.settle();
+      const signal = AbortSignal.timeout(START_MS);
+      const previews = await untilListening('previews', signal);
+      const postgres = await untilListening('postgres', signal);
+      return { previews, postgres };
+    },
+    async routed() {
+      routes?.flush();
+      await feed.delivered();
+    },
+    listening(address) {
+      const state = listeners.get(addressKey(address));
+      if (state === undefined) return 'opening';
+      return state.error === undefined ? 'open' : { problem: state.error.message };
+    },
+    proxies: () =>
+      feed.proxies().map(({ version, pid, startedAt, counts: { http, sql, drainingSince } }) => ({
+        ...{ version, pid, startedAt, connections: { http, sql } },
+        ...(drainingSince !== undefined && { drainingSince }),
+      })),
+    async stop(graceMs) {
+      routes?.stop();
+      await keeper.stop(graceMs);
+      await feed.close();
+      // Its addresses are nobody's now, and soon somebody else's.
+      await rm(tableFile(config.home), { force: true });
+    },
+    async leave() {
+      routes?.stop();
+      keeper.leave();
+      await feed.close();
+    },
+  };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** Until a proxy is up and listens. */
+const START_MS = 30_000;
+/** Until proxies that see a daemon have come, and until those that are told to end have ended. */
+const COME_MS = 300;
+const END_MS = 3_000;
+
+function fixedItems(config: Config, last: Gateways): readonly RouteChange[] {
+  const { host, domain, customHeaders, keepRevoked, drainMs } = config;
+  const gateway = (name: 'previews' | 'postgres', port: number, prefer: number | undefined): RouteChange => ({
+    ...{ kind: 'listener', name },
+    value: { host, port, serves: name, ...(port === 0 && prefer !== undefined && { prefer }) },
+  });
+  return [
+    { kind: 'setting', name: 'proxy', value: { domain, headers: customHeaders, keepRevoked, drainMs } },
+    gateway('previews', config.httpPort, last.http),
+    gateway('postgres', config.postgresPort, last.postgres),
+  ];
+}
+
+const keyItem = (key: string): RouteChange => ({
+  kind: 'key',
+  name: createHash('sha256').update(key).digest('hex'),
+  value: {},
+});

@@ -1,0 +1,192 @@
+/**
+ * Composition of the data path: router, previews and Postgres gateway in a process of their own, which the daemon
+ * starts and which goes on without it. It loads nothing that it does not need; this file is its entry.
+ */
+import { readFileSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { flushCompileCache } from 'node:module';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { bootId } from './lib/boot.ts';
+import type { Log } from './lib/log.ts';
+import { identify } from './lib/process.ts';
+import { delay } from './lib/wait.ts';
+import { openLog } from './log-output.ts';
+import { type Book, createBook } from './proxy/book.ts';
+import { inheritedVariable, meetPredecessor, startSuccessor } from './proxy/hand-over.ts';
+import { defaultLimits } from './proxy/http/limits.ts';
+import { createPreviews } from './proxy/http/previews.ts';
+import { createRouter } from './proxy/http/router.ts';
+import { openServer } from './proxy/http/server.ts';
+import { createListeners, type Inherited, type Listeners } from './proxy/listeners.ts';
+import { feedSocket, outFile, tableFile } from './proxy/places.ts';
+import { type CancelKeys, createCancelKeys } from './proxy/postgres/cancel-keys.ts';
+import { createGateway } from './proxy/postgres/gateway.ts';
+import { type Follower, follow } from './proxy/stream/follower.ts';
+import type { Command } from './proxy/stream/messages.ts';
+import { keepTable, readTable, type TableFile } from './proxy/stream/table-file.ts';
+
+export type ProxyOptions = {
+  readonly home: string;
+  readonly runtimeDir: string;
+  readonly logLevel: string;
+  /** What a predecessor has left for us, in its own words; see proxy/hand-over.ts. */
+  readonly inherited?: string | undefined;
+  /** Aborted: all connections end soon, then it does. */
+  readonly signal: AbortSignal;
+};
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+/** Serves until it is told to stop, or a successor has taken over and the last connection has ended. */
+export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOptions): Promise<void> {
+  await mkdir(join(home, 'logs'), { recursive: true });
+  const log = openLog(join(home, 'logs', 'proxy.log'), logLevel).child({ pid: process.pid });
+  const file = tableFile(home);
+  const life = bootId();
+  const book = createBook();
+  const cancelKeys = createCancelKeys();
+  const predecessor = meetPredecessor(o.inherited, cancelKeys);
+  const end = Promise.withResolvers<End>();
+  o.signal.addEventListener('abort', () => end.resolve({ graceMs: TERM_GRACE_MS, table: 'keep' }));
+  let table: TableFile | undefined;
+  let replace = (_: Command): void => {};
+
+  const follower = follow({
+    ...{ socket: feedSocket(runtimeDir), proxy: identity(), book, log },
+    kept: async () => table?.written(),
+    onReplace: command => replace(command),
+    // Everything stops: at the addresses of the table there will soon be nobody, or somebody else.
+    onStop: graceMs => end.resolve({ graceMs, table: 'remove' }),
+  });
+  await Promise.race([untilKnown(), end.promise]);
+  table = keepTable(file, life, book, log);
+  const front = openFront({ book, follower, cancelKeys, inherited: predecessor.sockets, log });
+  await front.listeners.tried();
+  predecessor.ready();
+  flushCompileCache();
+  let drainingSince: string | undefined;
+  const tell = () => follower.tellCounts({ ...front.counts(), ...(drainingSince && { drainingSince }) });
+  const timer = setInterval(tell, COUNT_EVERY_MS);
+  let replacing = false;
+  replace = command => {
+    if (replacing) return;
+    replacing = true;
+    void handOver(command).catch(error => {
+      replacing = false;
+      log.error({ err: error }, 'a new proxy could not take over');
+      follower.tellReplaceFailed((error as Error).message);
+    });
+  };
+
+  const { graceMs, table: fate } = await end.promise;
+  clearInterval(timer);
+  await front.close(graceMs);
+  follower.close();
+  await table.close();
+  // A successor's table is not ours to remove.
+  if (fate === 'remove' && drainingSince === undefined) await rm(file, { force: true });
+  log.info({}, 'the proxy has ended');
+
+  async function untilKnown(): Promise<void> {
+    const heard = await Promise.race([follower.first, delay(PATIENCE_MS)]);
+    const kept = heard === 'told' ? undefined : readTable(file, life);
+    if (kept === undefined) return await follower.told;
+    log.info({ items: kept.length }, 'the table on disk is served until the daemon is heard');
+    book.replace(kept);
+  }
+
+  async function handOver(command: Command): Promise<void> {
+    table!.onlyAppend(true);
+    try {
+      await startSuccessor(command, front.listeners.freeze(), cancelKeys, outFile(home));
+    } catch (error) {
+      front.listeners.thaw();
+      table!.onlyAppend(false);
+      throw error;
+    }
+    drainingSince = new Date().toISOString();
+    log.info({}, 'a new proxy has taken over');
+    await table!.close();
+    tell();
+    const limitMs = book.get('setting', 'proxy')?.drainMs ?? DRAIN_MS;
+    const drained = Promise.all([front.listeners.drain(), delay(Math.min(limitMs, LEAST_DRAIN_MS))]);
+    await Promise.race([drained, delay(limitMs, o.signal)]);
+    end.resolve({ graceMs: 0, table: 'keep' });
+  }
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** For a daemon that is there to say something. */
+const PATIENCE_MS = 500;
+const COUNT_EVERY_MS = 250;
+const TERM_GRACE_MS = 1_000;
+const DRAIN_MS = 3_600_000;
+/** For a daemon to take note of the successor, while it is still our child. */
+const LEAST_DRAIN_MS = 1_000;
+
+type End = { readonly graceMs: number; readonly table: 'keep' | 'remove' };
+
+function identity() {
+  const { startTime = '' } = identify(process.pid) ?? {};
+  return { version, pid: process.pid, startTime, startedAt: new Date().toISOString() };
+}
+
+type Front = {
+  readonly listeners: Listeners;
+  counts(): { readonly http: number; readonly sql: number };
+  close(graceMs: number): Promise<void>;
+};
+
+/** Everything that clients connect to. */
+function openFront(o: {
+  readonly book: Book;
+  readonly follower: Follower;
+  readonly cancelKeys: CancelKeys;
+  readonly inherited: readonly Inherited[];
+  readonly log: Log;
+}): Front {
+  const { book, follower, log } = o;
+  const router = createRouter({ book, log });
+  const previews = createPreviews({ book, log });
+  const gateway = createGateway({ book, awake: follower.ask, cancelKeys: o.cancelKeys, log });
+  const listeners = createListeners({
+    ...{ book, inherited: o.inherited, drainMs: defaultLimits.drainMs },
+    open(where, listener) {
+      const { serves } = listener();
+      if (serves === 'postgres') return gateway.open(where);
+      const handler = serves === 'previews' ? previews.handler : router.handlerFor(() => listener().serves);
+      return openServer(where, { what: serves, limits: defaultLimits, handler });
+    },
+    onState: () => follower.tellListeners(listeners.states()),
+  });
+  return {
+    listeners,
+    counts: () => ({ http: listeners.connections() - gateway.size(), sql: gateway.size() }),
+    async close(graceMs) {
+      await listeners.close(graceMs);
+      gateway.close();
+      await Promise.all([router.close(), previews.close()]);
+    },
+  };
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      home: { type: 'string' },
+      'runtime-dir': { type: 'string' },
+      'log-level': { type: 'string', default: 'info' },
+    },
+  });
+  const abort = new AbortController();
+  process.once('SIGTERM', () => abort.abort(new Error('SIGTERM')));
+  await runProxy({
+    ...{ home: values.home!, runtimeDir: values['runtime-dir']!, logLevel: values['log-level'] },
+    ...{ inherited: process.env[inheritedVariable], signal: abort.signal },
+  });
+  process.exit();
+}

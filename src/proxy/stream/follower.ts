@@ -1,0 +1,218 @@
+/**
+ * A proxy's end of the stream: brings the route book up to date whenever there is a daemon, tells it what it wants to
+ * know, and asks it what the book does not say.
+ */
+import { connect, type Socket } from 'node:net';
+import { readJsonLines, writeJsonLine } from '../../lib/json-lines.ts';
+import type { Log } from '../../lib/log.ts';
+import { isErrorCode, OffshootError } from '../../model/errors.ts';
+import type { BranchRoute, Endpoint, RouteChange } from '../../model/route.ts';
+import type { Book } from '../book.ts';
+import type { ListenerState } from '../listeners.ts';
+import {
+  type Command,
+  type Counts,
+  type FromDaemon,
+  type FromProxy,
+  fromWire,
+  maxLine,
+  type Place,
+  type ProxyIdentity,
+  protocols,
+} from './messages.ts';
+
+export type FollowerOptions = {
+  /** Path of the daemon's unix socket. */
+  readonly socket: string;
+  readonly proxy: ProxyIdentity;
+  readonly book: Book;
+  /** Resolves when what the book has now would survive the end of this process. */
+  readonly kept: () => Promise<void>;
+  readonly onReplace: (command: Command) => void;
+  readonly onStop: (graceMs: number) => void;
+  readonly log: Log;
+};
+
+export type Follower = {
+  /**
+   * Resolves as soon as it is clear whether there is a daemon to hear of: `told` when the book is up to date,
+   * `undecided` when the daemon does not know itself yet, `absent` when none answers.
+   */
+  readonly first: Promise<'told' | 'undecided' | 'absent'>;
+  /** Resolves when the book is up to date for the first time. */
+  readonly told: Promise<void>;
+  /** @throws OffshootError gateway/no-control-plane at once when there is no daemon; what the daemon says */
+  ask(branch: string, signal: AbortSignal): Promise<BranchRoute & { readonly endpoint: Endpoint }>;
+  /** Told now, and to every daemon to come. */
+  tellListeners(states: readonly ListenerState[]): void;
+  tellCounts(counts: Counts): void;
+  tellReplaceFailed(why: string): void;
+  close(): void;
+};
+
+export function follow({ book, log, ...o }: FollowerOptions): Follower {
+  const first = Promise.withResolvers<'told' | 'undecided' | 'absent'>();
+  const told = Promise.withResolvers<void>();
+  const questions = new Map<number, Question>();
+  let asked = 0;
+  /** Where the book stands in the daemon's history. */
+  let at: Place | undefined;
+  /** Of a step whose last line has not come. */
+  let parts: RouteChange[] = [];
+  /** After the daemon's hello. */
+  let daemon: Socket | undefined;
+  let current: Socket | undefined;
+  let listeners: Extract<FromProxy, { type: 'listeners' }> | undefined;
+  let counts: Extract<FromProxy, { type: 'counts' }> | undefined;
+  let pauseMs = MIN_PAUSE_MS;
+  let timer: NodeJS.Timeout | undefined;
+  let closed = false;
+
+  const say = (message: FromProxy): void => {
+    if (daemon !== undefined) writeJsonLine(daemon, message);
+  };
+
+  const hearStep = async (step: Extract<FromDaemon, { type: 'step' }>): Promise<void> => {
+    for (const item of step.items) parts.push(fromWire(item));
+    if (step.more) return;
+    const changes = parts;
+    parts = [];
+    if (step.whole) book.replace(changes);
+    else book.apply(changes);
+    at = step.place;
+    first.resolve('told');
+    told.resolve();
+    await o.kept();
+    say({ type: 'ack', place: step.place });
+  };
+
+  const hearAnswer = ({ id, branch, error }: Extract<FromDaemon, { type: 'answer' }>) => {
+    const question = questions.get(id);
+    questions.delete(id);
+    if (branch?.endpoint !== undefined) return question?.resolve({ ...branch, endpoint: branch.endpoint });
+    const known = error !== undefined && isErrorCode(error.code);
+    question?.reject(
+      known ? new OffshootError(error.code, error.params) : new Error(`the daemon says ${error?.code}`),
+    );
+  };
+
+  const hears: Hears = {
+    hello({ pid, version, settled }, socket) {
+      daemon = socket;
+      pauseMs = MIN_PAUSE_MS;
+      log.info({ daemon: pid, version }, 'follows a daemon');
+      if (!settled) first.resolve('undecided');
+      if (listeners !== undefined) say(listeners);
+      if (counts !== undefined) say(counts);
+    },
+    refused({ why }, socket) {
+      log.warn({ why }, 'the daemon and this proxy do not understand each other');
+      pauseMs = REFUSED_PAUSE_MS;
+      socket.destroy();
+    },
+    step: message => void hearStep(message),
+    answer: hearAnswer,
+    replace: ({ command }) => o.onReplace(command),
+    stop: ({ graceMs }) => o.onStop(graceMs),
+  };
+
+  const dial = (): void => {
+    const socket = connect({ path: o.socket });
+    current = socket;
+    socket.on('error', () => {}); // "close" follows
+    socket.on('connect', () => {
+      parts = [];
+      writeJsonLine(socket, {
+        type: 'hello',
+        protocols,
+        proxy: o.proxy,
+        ...(at && { at }),
+      } satisfies FromProxy);
+    });
+    socket.on('close', () => {
+      first.resolve('absent');
+      if (daemon === socket) {
+        daemon = undefined;
+        log.info({}, 'there is no daemon; what runs is served as before');
+      }
+      for (const { branch, reject } of questions.values())
+        reject(new OffshootError('gateway/no-control-plane', { branch }));
+      questions.clear();
+      if (closed) return;
+      timer = setTimeout(dial, pauseMs);
+      pauseMs = Math.min(MAX_PAUSE_MS, pauseMs * 2);
+    });
+    readJsonLines(socket, {
+      maxLength: maxLine,
+      onValue(value) {
+        const message = value as FromDaemon;
+        const heard = hears[message.type] as ((message: FromDaemon, socket: Socket) => void) | undefined;
+        if (socket === current) heard?.(message, socket);
+      },
+      onBroken(why) {
+        log.error({ why }, 'the daemon sent nonsense');
+        socket.destroy();
+      },
+    });
+  };
+  dial();
+
+  return {
+    first: first.promise,
+    told: told.promise,
+    ask(branch, signal) {
+      if (daemon === undefined) {
+        return Promise.reject(new OffshootError('gateway/no-control-plane', { branch }));
+      }
+      const id = ++asked;
+      const { promise, resolve, reject } = Promise.withResolvers<Reached>();
+      questions.set(id, { branch, resolve, reject });
+      say({ type: 'ask', id, branch });
+      const giveUp = () => {
+        if (questions.delete(id)) say({ type: 'forget', id });
+        reject(signal.reason);
+      };
+      signal.addEventListener('abort', giveUp, { once: true });
+      return promise.finally(() => signal.removeEventListener('abort', giveUp));
+    },
+    tellListeners(states) {
+      listeners = {
+        type: 'listeners',
+        states: states.map(({ error, ...state }) => ({
+          ...state,
+          ...(error && { error: { code: error.code, params: error.params } }),
+        })),
+      };
+      say(listeners);
+    },
+    tellCounts(now) {
+      if (JSON.stringify(now) === JSON.stringify(counts?.counts)) return;
+      counts = { type: 'counts', counts: now };
+      say(counts);
+    },
+    tellReplaceFailed: why => say({ type: 'replace-failed', why }),
+    close() {
+      closed = true;
+      clearTimeout(timer);
+      current?.destroy();
+    },
+  };
+}
+
+// --- internal ---
+
+const MIN_PAUSE_MS = 10;
+/** A daemon that comes is found that soon. */
+const MAX_PAUSE_MS = 100;
+const REFUSED_PAUSE_MS = 2_000;
+
+type Hears = {
+  readonly [T in FromDaemon['type']]: (message: Extract<FromDaemon, { type: T }>, socket: Socket) => void;
+};
+
+type Reached = BranchRoute & { readonly endpoint: Endpoint };
+type Question = {
+  readonly branch: string;
+  readonly resolve: (route: Reached) => void;
+  readonly reject: (error: Error) => void;
+};
