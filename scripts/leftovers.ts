@@ -54,7 +54,7 @@ function processes(): Trace[] {
     });
 }
 
-/** Empty ones, and such whose members we see; others belong to daemons that run elsewhere on this machine. */
+/** Those whose members we see: others belong to daemons elsewhere on this machine, and come and go while tests run. */
 async function controlGroups(): Promise<Trace[]> {
   const found: Trace[] = [];
   for (const place of await placesForGroups()) {
@@ -63,7 +63,7 @@ async function controlGroups(): Promise<Trace[]> {
       const dirs = [dir, ...(await groupsOf(dir)).map(key => join(dir, key))];
       const members = (await Promise.all(dirs.map(path => membersOf({ dirs: [path] })))).flat();
       // A pid that another namespace hides is shown as 0.
-      if (members.every(pid => pid > 0)) found.push({ text: `control group ${dir}` });
+      if (members.some(pid => pid > 0)) found.push({ text: `control group ${dir}` });
     }
   }
   return found;

@@ -181,6 +181,7 @@ export async function startDaemon(
     }),
     metrics,
     unclaimed: loop.unclaimed,
+    keeps: drivers.processes.keeps,
     doctor: () => drivers.capabilities(),
     logs({ namespace, workload, sandbox, lines }) {
       const id =

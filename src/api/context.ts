@@ -1,4 +1,5 @@
 /** What the API's routes may use. It decides nothing: HTTP in, store out. */
+import type { KeptLimit } from '../model/document/manifest-warnings.ts';
 import type { Address } from '../model/route.ts';
 import type { CheckView, DaemonView, MetricsView } from '../model/view.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
@@ -24,6 +25,8 @@ export type ApiContext = {
   readonly gateway: () => Address;
   /** Complete volumes that no branch claims. */
   readonly unclaimed: () => Promise<readonly UnclaimedVolume[]>;
+  /** Limits of containers that are kept on this machine. */
+  readonly keeps: readonly KeptLimit[];
   readonly doctor: () => Promise<readonly CheckView[]>;
   readonly logs: (query: LogQuery) => Promise<readonly string[]>;
   /** What a fork's main container has in its environment, secrets included. */

@@ -32,13 +32,13 @@ const logQuery = z.strictObject({ lines: z.coerce.number().int().min(1).max(10_0
 
 type Params = { Params: { kind: string; namespace: string; name: string } };
 
-export function manifestRoutes(app: FastifyInstance, { store, logs }: ApiContext): void {
+export function manifestRoutes(app: FastifyInstance, { store, logs, keeps }: ApiContext): void {
   app.get('/manifests', async () => store.list('manifest').map(manifestView));
 
   /** Creates or updates all of them, or none. */
   app.put('/manifests', async request => {
     const { files, images, strict } = checked(body, request.body);
-    const { manifests, warnings, leftOut } = readManifestFiles(files, { strict });
+    const { manifests, warnings, leftOut } = readManifestFiles(files, { strict, keeps });
     const applied = await applyManifests(store, manifests, images as ImageMap);
     return {
       applied: applied.map(({ object, outcome }) => ({ ...manifestView(object), outcome })),

@@ -11,6 +11,9 @@ import { until } from './wait.ts';
 /** What a group may use at most. */
 export type Limits = { readonly memoryBytes?: number; readonly cpus?: number };
 
+/** The controller that keeps a limit. */
+export type Controller = 'memory' | 'cpu';
+
 /** Directories of one group, that in the unified hierarchy first. Plain data, good for a file. */
 export type Group = { readonly dirs: readonly string[] };
 
@@ -18,7 +21,7 @@ export type Groups = {
   /** The directories that ours are made in, that in the unified hierarchy first; others may not be there. */
   readonly homes: readonly string[];
   /** Limits that are kept here. */
-  readonly keeps: readonly (keyof Limits)[];
+  readonly keeps: readonly Controller[];
   /** Makes an empty group. @param key a file name; the same one gives the same group */
   make(key: string, limits?: Limits): Promise<Group>;
 };
@@ -42,7 +45,7 @@ export async function findGroups(
   if (unified === undefined) return { why: 'the unified hierarchy is not mounted' };
   if (given === undefined && uid !== 0)
     return { why: 'an ordinary user needs one that is given, by OFFSHOOT_CGROUP' };
-  const v1 = { memoryBytes: own.get('memory')?.dir, cpus: own.get('cpu')?.dir };
+  const v1 = { memory: own.get('memory')?.dir, cpu: own.get('cpu')?.dir };
   const places = given === undefined ? [...new Set([unified.dir, unified.top])] : [given];
   const found: Groups[] = [];
   let why = '';
@@ -167,7 +170,7 @@ async function ownGroups(): Promise<ReadonlyMap<string, Own>> {
   return found;
 }
 
-type V1 = { readonly memoryBytes: string | undefined; readonly cpus: string | undefined };
+type V1 = Readonly<Record<Controller, string | undefined>>;
 
 async function groupsIn(place: string, name: string, v1: V1): Promise<Groups> {
   if (!existsSync(join(place, 'cgroup.procs'))) throw new Error(`${place} is no control group`);
@@ -178,42 +181,40 @@ async function groupsIn(place: string, name: string, v1: V1): Promise<Groups> {
     throw new Error(`${place} has no cgroup.kill, which the unified hierarchy has since Linux 5.14`);
   }
   const homes: string[] = [unified];
-  const makers: ((key: string, limits: Limits) => Promise<string | undefined>)[] = [];
-  const keeps: (keyof Limits)[] = [];
-  for (const limit of ['memoryBytes', 'cpus'] as const) {
-    if (await delegate(place, unified, CONTROLLERS[limit])) {
-      keeps.push(limit);
-      makers.push(async (key, limits) => {
-        const value = limits[limit];
-        if (value !== undefined) await write(join(unified, key), V2_FILES[limit](value));
-        return undefined;
-      });
-    } else if (v1[limit] !== undefined && (await isWritable(v1[limit]))) {
-      const home = join(v1[limit], name);
+  const keepers: Keeper[] = [];
+  for (const controller of ['memory', 'cpu'] as const) {
+    if (await delegate(place, unified, controller)) {
+      keepers.push({ controller, home: unified, files: V2_FILES[controller] });
+    } else if (v1[controller] !== undefined && (await isWritable(v1[controller]))) {
+      const home = join(v1[controller], name);
       homes.push(home);
-      keeps.push(limit);
-      makers.push(async (key, limits) => {
-        const value = limits[limit];
-        if (value === undefined) return undefined;
-        await mkdir(join(home, key), { recursive: true });
-        await write(join(home, key), V1_FILES[limit](value));
-        return join(home, key);
-      });
+      keepers.push({ controller, home, files: V1_FILES[controller] });
     }
   }
   return {
     homes: [...new Set(homes)],
-    keeps,
+    keeps: keepers.map(({ controller }) => controller),
     async make(key, limits = {}) {
+      const dirs = new Set([join(unified, key)]);
       await mkdir(join(unified, key), { recursive: true });
-      const dirs: (string | undefined)[] = [join(unified, key)];
-      for (const maker of makers) dirs.push(await maker(key, limits));
-      return { dirs: [...new Set(dirs.filter(dir => dir !== undefined))] };
+      for (const { controller, home, files } of keepers) {
+        const limit = controller === 'memory' ? limits.memoryBytes : limits.cpus;
+        if (limit === undefined) continue;
+        const dir = join(home, key);
+        await mkdir(dir, { recursive: true });
+        await write(dir, files(limit));
+        dirs.add(dir);
+      }
+      return { dirs: [...dirs] };
     },
   };
 }
 
-const CONTROLLERS = { memoryBytes: 'memory', cpus: 'cpu' } as const;
+type Keeper = {
+  readonly controller: Controller;
+  readonly home: string;
+  readonly files: (limit: number) => Files;
+};
 
 /** File → content, in the order of writing; a file with "?" may be missing. */
 type Files = Readonly<Record<string, string>>;
@@ -222,15 +223,15 @@ const PERIOD_US = 100_000;
 /** The kernel refuses less than a millisecond. */
 const quotaOf = (cpus: number): number => Math.max(1_000, Math.round(cpus * PERIOD_US));
 
-const V2_FILES: Readonly<Record<keyof Limits, (value: number) => Files>> = {
+const V2_FILES: Readonly<Record<Controller, (limit: number) => Files>> = {
   // All members of a container end together, and swap is no way around the limit, as a kubelet has it.
-  memoryBytes: bytes => ({ 'memory.max': `${bytes}`, 'memory.swap.max?': '0', 'memory.oom.group?': '1' }),
-  cpus: cpus => ({ 'cpu.max': `${quotaOf(cpus)} ${PERIOD_US}` }),
+  memory: bytes => ({ 'memory.max': `${bytes}`, 'memory.swap.max?': '0', 'memory.oom.group?': '1' }),
+  cpu: cpus => ({ 'cpu.max': `${quotaOf(cpus)} ${PERIOD_US}` }),
 };
 
-const V1_FILES: Readonly<Record<keyof Limits, (value: number) => Files>> = {
-  memoryBytes: bytes => ({ 'memory.limit_in_bytes': `${bytes}`, 'memory.memsw.limit_in_bytes?': `${bytes}` }),
-  cpus: cpus => ({ 'cpu.cfs_period_us': `${PERIOD_US}`, 'cpu.cfs_quota_us': `${quotaOf(cpus)}` }),
+const V1_FILES: Readonly<Record<Controller, (limit: number) => Files>> = {
+  memory: bytes => ({ 'memory.limit_in_bytes': `${bytes}`, 'memory.memsw.limit_in_bytes?': `${bytes}` }),
+  cpu: cpus => ({ 'cpu.cfs_period_us': `${PERIOD_US}`, 'cpu.cfs_quota_us': `${quotaOf(cpus)}` }),
 };
 
 async function write(dir: string, files: Files): Promise<void> {

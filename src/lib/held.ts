@@ -20,7 +20,7 @@ export type Shells = {
 };
 
 export type HeldProgram = {
-  /** The program as an absolute path, then its arguments. */
+  /** The program, as a path or a name on the PATH of `env`, then its arguments. */
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;

@@ -2,6 +2,8 @@
  * The part of Kubernetes' objects that we read. Objects keep fields that we do not know (patches may
  * touch them, and another runtime may understand them), hence the open records.
  */
+import type { Quantity } from './quantity.ts';
+
 export type Meta = {
   readonly name: string;
   readonly namespace?: string;
@@ -66,6 +68,11 @@ export type Container = {
   readonly readinessProbe?: Probe;
   readonly livenessProbe?: Probe;
   readonly startupProbe?: Probe;
+  readonly resources?: {
+    readonly limits?: Readonly<Record<string, Quantity>>;
+    readonly requests?: Readonly<Record<string, Quantity>>;
+    readonly [field: string]: unknown;
+  };
   readonly [field: string]: unknown;
 };
 

@@ -37,6 +37,14 @@ test('sees labelled processes, control groups and temporary folders while they a
       ({ text }) => text.startsWith('control group') && text.includes(home.path.slice(5)),
     );
   try {
+    const sleep = {
+      argv: ['/bin/sleep', '60'],
+      env: {},
+      cwd: '/',
+      stdout: 'ignore',
+      stderr: 'ignore',
+    } as const;
+    await processes.start('a', sleep);
     if (groupsMissing(processes) === undefined) assert.equal((await groups()).length, 1);
   } finally {
     await processes.close();

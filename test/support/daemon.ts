@@ -4,7 +4,7 @@
  * test failed or killed the daemon.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +13,7 @@ import { cliRunner, type RunCli } from '../../scripts/demo/cli.ts';
 import { readClientFile } from '../../src/cli/context.ts';
 import { type Client, createClient } from '../../src/client/index.ts';
 import { readConfig } from '../../src/config.ts';
+import { placesForGroups } from '../../src/lib/cgroups.ts';
 import { identify } from '../../src/lib/process.ts';
 import { until } from '../../src/lib/wait.ts';
 import { labelled } from './labelled.ts';
@@ -36,6 +37,8 @@ export type TestDaemon = AsyncDisposable & {
   labelled(text: string): Promise<readonly string[]>;
   /** What is mounted for this daemon. */
   mounts(): readonly string[];
+  /** Its control groups. */
+  groups(): Promise<readonly string[]>;
 };
 
 export type TestDaemonOptions = {
@@ -100,6 +103,10 @@ export async function testDaemon(options: TestDaemonOptions = {}): Promise<TestD
       readFileSync('/proc/self/mounts', 'utf8')
         .split('\n')
         .filter(line => line.includes(home) || line.includes(runtimeDir)),
+    async groups() {
+      const homes = (await placesForGroups()).map(place => join(place, `offshoot-${instance}`));
+      return homes.filter(existsSync);
+    },
     async [Symbol.asyncDispose]() {
       const first = await cli(['down']);
       if (first.code !== 0) {
@@ -110,10 +117,12 @@ export async function testDaemon(options: TestDaemonOptions = {}): Promise<TestD
       const left = await daemon.labelled('');
       for (const entry of left) process.kill(Number.parseInt(entry, 10), 'SIGKILL');
       const mounts = daemon.mounts();
+      const groups = await daemon.groups();
       await rm(home, { recursive: true, force: true });
       assert.equal(first.code, 0, `offshoot down: ${first.stderr}`);
       assert.deepEqual(left, [], 'no process is left');
       assert.deepEqual(mounts, [], 'nothing is mounted any more');
+      assert.deepEqual(groups, [], 'no control group is left');
     },
   };
   if (options.start !== false) {

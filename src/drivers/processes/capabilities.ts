@@ -1,5 +1,5 @@
 /** What the registry can do on this machine, in the words of `offshoot doctor`. */
-import type { Groups, Limits } from '../../lib/cgroups.ts';
+import type { Controller, Groups } from '../../lib/cgroups.ts';
 import type { Capability } from '../contract.ts';
 
 export function capabilitiesOf(found: Groups | { readonly why: string }): readonly Capability[] {
@@ -15,12 +15,12 @@ export function capabilitiesOf(found: Groups | { readonly why: string }): readon
       { name: limits, ok: false, detail: nothing },
     ];
   }
-  const missing = (['memoryBytes', 'cpus'] as const).filter(limit => !found.keeps.includes(limit));
-  const words: Record<keyof Limits, string> = { memoryBytes: 'memory', cpus: 'CPU' };
+  const words: Readonly<Record<Controller, string>> = { memory: 'memory', cpu: 'CPU' };
+  const missing = (['memory', 'cpu'] as const).filter(controller => !found.keeps.includes(controller));
   const detail =
     missing.length === 0
       ? 'limits of memory and CPU are kept'
-      : `limits of ${missing.map(limit => words[limit]).join(' and ')} are not kept: no controller is available in ${found.homes[0]}`;
+      : `limits of ${missing.map(one => words[one]).join(' and ')} are not kept: no controller for them in ${found.homes[0]}`;
   return [
     { name, ok: true, detail: `each part has a control group in ${found.homes[0]}` },
     { name: limits, ok: missing.length === 0, detail },

@@ -1,5 +1,5 @@
 /** The registry of all that we start, as drivers see it. Types only. */
-import type { Limits } from '../../lib/cgroups.ts';
+import type { Controller, Limits } from '../../lib/cgroups.ts';
 import type { ExecOptions, ExecResult } from '../../lib/exec.ts';
 import type { HeldProgram, Shells } from '../../lib/held.ts';
 import type { ProcessId } from '../../lib/process.ts';
@@ -12,7 +12,7 @@ export type Processes = {
   /** Whether parts have control groups, so that nothing of them can be lost sight of. */
   readonly grouped: boolean;
   /** Limits that are kept here. */
-  readonly keeps: readonly (keyof Limits)[];
+  readonly keeps: readonly Controller[];
   /**
    * Starts a part: held, recorded, let go. What an earlier one of that name has left is killed first.
    * @throws HeldVariableError; the system's error (with `code`) when it cannot be started

@@ -6,6 +6,7 @@ import { expandCommand, resolveEnv } from '../../model/container-env.ts';
 import type { ImageMap, ImageSpec } from '../../model/image.ts';
 import type { Container } from '../../model/kubernetes.ts';
 import { findImage, imageKeyFor } from '../../model/offshoot-config.ts';
+import { readQuantity } from '../../model/quantity.ts';
 import type { Node } from '../../model/resource-field.ts';
 import { declaredPorts, listenerOf } from '../../model/workload-ports.ts';
 import type { WorkloadSpec } from '../contract.ts';
@@ -105,6 +106,8 @@ function planProcess(
   const [firstPort] = containerPorts;
   const { env, missing } = environment(spec, container, { replica, node, image, containerPorts });
   if (missing.length > 0) return configError(container, `its environment lacks ${missing.join(', ')}`);
+  const limits = limitsOf(container);
+  if (typeof limits === 'string') return configError(container, limits);
   return {
     container: container.name,
     replica,
@@ -114,7 +117,21 @@ function planProcess(
     network: spec.network.env,
     containerPorts,
     probes: firstPort === undefined ? planned.probes : { readiness: connects(firstPort), ...planned.probes },
+    ...(limits && { limits }),
   };
+}
+
+/**
+ * Requests are for schedulers; where everything runs on one machine there is nothing to schedule. A limit of zero is none.
+ * @returns a string when one is no quantity: patches of sandboxes may say anything
+ */
+function limitsOf({ resources }: Container): Limits | undefined | string {
+  const { memory = 0, cpu = 0 } = resources?.limits ?? {};
+  const [memoryBytes, cpus] = [readQuantity(memory), readQuantity(cpu)];
+  if (memoryBytes === undefined) return `its limit of memory "${memory}" is no quantity`;
+  if (cpus === undefined) return `its limit of CPU "${cpu}" is no quantity`;
+  if (memoryBytes === 0 && cpus === 0) return undefined;
+  return { ...(memoryBytes > 0 && { memoryBytes: Math.ceil(memoryBytes) }), ...(cpus > 0 && { cpus }) };
 }
 
 /** The first becomes `$PORT`: one that is declared, else the one that a Service sends to. */

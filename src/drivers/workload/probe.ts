@@ -2,7 +2,6 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
-import { exec } from '../../lib/exec.ts';
 import { checkGrpcHealth } from './grpc-health.ts';
 
 /** A probe of the manifest with defaults filled in and ports resolved to containerPorts. Times in milliseconds. */
@@ -28,8 +27,8 @@ export type ProbePlan = {
 export type ProbeTarget = {
   /** containerPort → port on 127.0.0.1 */
   readonly ports: Readonly<Record<number, number>>;
-  readonly cwd: string;
-  readonly env: Readonly<Record<string, string>>;
+  /** Runs a command inside the container. @throws Error unless it ends well in time */
+  run(command: readonly string[], deadlineMs: number, signal: AbortSignal): Promise<unknown>;
 };
 
 /** @returns undefined when the process is well, otherwise what is wrong */
@@ -99,12 +98,12 @@ function checkTcp(port: number, timeoutMs: number, signal: AbortSignal): Promise
 
 async function checkExec(
   command: readonly string[],
-  { cwd, env }: ProbeTarget,
+  target: ProbeTarget,
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   try {
-    await exec(command[0]!, command.slice(1), { cwd, env, deadlineMs: timeoutMs, signal });
+    await target.run(command, timeoutMs, signal);
     return undefined;
   } catch (error) {
     return (error as Error).message;

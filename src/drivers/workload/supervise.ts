@@ -11,7 +11,7 @@ import { type Health, watchHealth } from './health.ts';
 import type { House } from './house.ts';
 import { environmentOf, launch, type Place, problemOf, StartProblem } from './launch.ts';
 import { type Problem, type ProcessPlan, processHash, sameProcess, withPorts } from './plan.ts';
-import { checkProbe } from './probe.ts';
+import { checkProbe, type ProbeTarget } from './probe.ts';
 import type { ProcessRecord } from './state-file.ts';
 
 export type Supervised = {
@@ -141,10 +141,11 @@ export function supervise(first: ProcessPlan, record: ProcessRecord, keeper: Kee
 
   async function badHealth({ leader }: Running, current: ProcessPlan, signal: AbortSignal): Promise<Problem> {
     const { ports } = record;
-    const target = {
+    const env = environmentOf(withPorts(current, ports), place.part, house);
+    const target: ProbeTarget = {
       ports,
-      cwd: current.cwd,
-      env: environmentOf(withPorts(current, ports), place.part, house),
+      run: (argv, deadlineMs, ended) =>
+        house.processes.runIn(place.part, { argv, cwd: current.cwd, env }, { deadlineMs, signal: ended }),
     };
     const why = await watchHealth(current.probes, {
       signal,

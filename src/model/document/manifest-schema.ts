@@ -3,6 +3,7 @@
  * many, and patches and other runtimes may understand them.
  */
 import { z } from 'zod';
+import { type Quantity, readQuantity } from '../quantity.ts';
 import { dnsName, envName, label, port, text, textMap } from './fields.ts';
 
 const metadata = (name: z.ZodString) =>
@@ -100,6 +101,11 @@ const probe = z
     `a probe needs exactly one of ${HANDLERS.join(', ')}`,
   );
 
+const quantity = z.custom<Quantity>(
+  value => (typeof value === 'string' || typeof value === 'number') && readQuantity(value) !== undefined,
+  'must be a quantity such as 500m or 256Mi',
+);
+
 const container = z.looseObject({
   name: label,
   image: text,
@@ -114,6 +120,12 @@ const container = z.looseObject({
   readinessProbe: probe.optional(),
   livenessProbe: probe.optional(),
   startupProbe: probe.optional(),
+  resources: z
+    .looseObject({
+      limits: z.record(z.string(), quantity).optional(),
+      requests: z.record(z.string(), quantity).optional(),
+    })
+    .optional(),
 });
 
 const deployment = z.looseObject({

@@ -1,5 +1,5 @@
 /** The parts of a manifest that have no effect where containers run as plain processes. */
-import type { Deployment, Manifest, Secret } from '../kubernetes.ts';
+import type { Container, Deployment, Manifest, Secret } from '../kubernetes.ts';
 import { decodeSecret } from './manifest-rules.ts';
 import type { Finding, Path } from './problem.ts';
 
@@ -16,15 +16,22 @@ export const partsWithoutEffect = {
     securityContext: 'the security context is not applied',
     lifecycle: 'lifecycle hooks are not run',
   },
-  resources: { limits: 'limits are not enforced' },
 } as const;
+
+/** Limits of containers that a machine can keep. */
+export type KeptLimit = 'memory' | 'cpu';
 
 /**
  * One finding for each part; they are no reason to refuse the manifest.
  * @param value the manifest as it stands in the file
+ * @param keeps limits that are kept
  */
-export function manifestWarnings(manifest: Manifest, value: unknown): readonly Finding[] {
-  if (manifest.kind === 'Deployment') return deploymentWarnings(manifest);
+export function manifestWarnings(
+  manifest: Manifest,
+  value: unknown,
+  keeps: readonly KeptLimit[],
+): readonly Finding[] {
+  if (manifest.kind === 'Deployment') return deploymentWarnings(manifest, keeps);
   return manifest.kind === 'Secret' ? secretWarnings(value as Secret) : [];
 }
 
@@ -36,7 +43,7 @@ function secretWarnings({ data = {} }: Secret): readonly Finding[] {
     .map(([key]) => warning(['data', key], 'the value is binary, so no variable can have it'));
 }
 
-function deploymentWarnings({ spec }: Deployment): readonly Finding[] {
+function deploymentWarnings({ spec }: Deployment, keeps: readonly KeptLimit[]): readonly Finding[] {
   const pod = spec.template.spec;
   const podPath: Path = ['spec', 'template', 'spec'];
   return [
@@ -48,10 +55,18 @@ function deploymentWarnings({ spec }: Deployment): readonly Finding[] {
       const path = [...podPath, 'containers', i];
       return [
         ...pick(container, path, partsWithoutEffect.container),
-        ...pick(container.resources, [...path, 'resources'], partsWithoutEffect.resources),
+        ...limitsWarnings(container, path, keeps),
       ];
     }),
   ];
+}
+
+function limitsWarnings({ resources }: Container, path: Path, keeps: readonly KeptLimit[]): Finding[] {
+  return Object.keys(resources?.limits ?? {})
+    .filter(limit => !keeps.some(kept => kept === limit))
+    .map(limit =>
+      warning([...path, 'resources', 'limits', limit], 'this limit is not kept here, see "offshoot doctor"'),
+    );
 }
 
 /** Warnings for those fields of `object` that say something. */

@@ -10,7 +10,7 @@ import { completeManifest } from './manifest-defaults.ts';
 import { type Effect, effectOf, type LeftOut, leftOutLine } from './manifest-kinds.ts';
 import { manifestRules } from './manifest-rules.ts';
 import { type ManifestDocument, manifestSchemas } from './manifest-schema.ts';
-import { manifestWarnings } from './manifest-warnings.ts';
+import { type KeptLimit, manifestWarnings } from './manifest-warnings.ts';
 import {
   documentError,
   type Finding,
@@ -34,6 +34,8 @@ export type Manifests = {
 export type ReadOptions = {
   /** Objects that would be left out are problems. */
   readonly strict?: boolean;
+  /** Limits of containers that are kept where they will run; default: all that can be. */
+  readonly keeps?: readonly KeptLimit[];
 };
 
 /**
@@ -48,14 +50,14 @@ export const readManifests = (source: Source): Manifests => readManifestFiles([s
  */
 export function readManifestFiles(
   sources: readonly Source[],
-  { strict = false }: ReadOptions = {},
+  { strict = false, keeps = ['memory', 'cpu'] }: ReadOptions = {},
 ): Manifests {
   const texts = sources.map(({ text, file }) => ({ file, ...parseYaml(text) }));
   const all = texts
     .flatMap(({ file, documents }) =>
       documents.flatMap(({ value, locate }) => entriesOf({ file, locate, value, path: [] }, 0)),
     )
-    .map(readEntry);
+    .map(entry => readEntry(entry, keeps));
   const { read, problems: twice } = withoutDuplicates(all);
   const problems = [
     ...texts.flatMap(({ file, errors }) => syntaxProblems(file, errors)),
@@ -113,7 +115,7 @@ function entriesOf(entry: Entry, depth: number): readonly Entry[] {
   );
 }
 
-function readEntry(entry: Entry): EntryRead {
+function readEntry(entry: Entry, keeps: readonly KeptLimit[]): EntryRead {
   const place = (finding: Finding) =>
     toProblem(entry.file, { ...finding, path: [...entry.path, ...finding.path] }, entry.locate);
   const value = withoutNulls(entry.value, USER_MAPS);
@@ -136,7 +138,7 @@ function readEntry(entry: Entry): EntryRead {
     entry,
     manifest,
     problems,
-    warnings: manifestWarnings(manifest, value).map(warning => formatProblem(place(warning))),
+    warnings: manifestWarnings(manifest, value, keeps).map(warning => formatProblem(place(warning))),
   };
 }
 

@@ -1,17 +1,20 @@
 import assert from 'node:assert/strict';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import type { WorkloadSeen } from '../../../src/drivers/contract.ts';
 import { identify, isAlive } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
 import { workloadDriverConformance } from '../../conformance/workload-driver.ts';
+import { groupsMissing } from '../../support/processes.ts';
 import { tempDir } from '../../support/temp.ts';
 import {
   ask,
   ctx,
   openTestRuntime,
   portOf,
+  shell,
   specOf,
   testRuntime,
   untilReady,
@@ -104,7 +107,8 @@ it('runs each replica on ports of its own, and ends what is too many', async () 
   for (const { port } of [a!, b!])
     parts.push((await ask<Record<string, string>>(port, '/env')).OFFSHOOT_PART);
   assert.deepEqual(parts, ['workload/web/main/0', 'workload/web/main/1']);
-  assert.ok(two.log.some(line => line.startsWith('[main.1] listening')));
+  const says = (seen: WorkloadSeen) => seen.log.some(line => line.startsWith('[main.1] listening'));
+  await untilSeen(r.driver, 'web', 'the second one says so', says);
   const gone = identify(await ask<number>(b!.port, '/pid'))!;
   const kept = await ask<number>(a!.port, '/pid');
   await r.driver.ensure('web', specOf({}, { replicas: 1 }), ctx());
@@ -221,4 +225,52 @@ it('stops all on close, and starts them again only when asked', async () => {
   } finally {
     await second.close();
   }
+});
+
+it('keeps the limits of a container, and says so when it needed more memory', async t => {
+  await using r = await testRuntime();
+  if (r.processes.keeps.length < 2) return t.skip('this machine keeps no limits');
+  const hungry = (limit: string) =>
+    specOf({
+      ...shell('echo eats; exec tail /dev/zero'), // it keeps a line without an end in its memory
+      resources: { limits: { memory: limit, cpu: '250m' } },
+    });
+  await r.driver.ensure('web', hungry('32Mi'), ctx());
+  const seen = await untilSeen(r.driver, 'web', 'it is killed', s => s.reason === 'OOMKilled');
+  assert.match(seen.message, /^container "main" was killed: it needed more memory than its limit of 32Mi/);
+  assert.deepEqual([seen.ready, seen.restarts, seen.log], [false, 1, ['eats']]);
+  const enough = specOf({ resources: { limits: { memory: '1Gi', cpu: '2' } } });
+  await r.driver.ensure('web', enough, ctx());
+  await untilReady(r.driver, 'web');
+});
+
+it('runs exec probes as members of their container', async t => {
+  await using r = await testRuntime();
+  const missing = groupsMissing(r.processes);
+  if (missing !== undefined) return t.skip(missing);
+  const out = join(r.home, 'probe');
+  const readinessProbe = { exec: { command: ['/bin/sh', '-c', `cat /proc/self/cgroup >${out}`] } };
+  await r.driver.ensure('web', specOf({ readinessProbe }), ctx());
+  await untilReady(r.driver, 'web');
+  const { pid } = r.processes.find('workload/web/main/0')!.leader;
+  assert.equal(await readFile(out, 'utf8'), await readFile(`/proc/${pid}/cgroup`, 'utf8'));
+});
+
+it('tries again at once when it is asked for again, and shows nothing of the life before', async () => {
+  await using r = await testRuntime();
+  const flag = join(r.home, 'mended');
+  const spec = (wish: string) => ({
+    ...specOf(shell(`echo begins; test -e ${flag} || { echo broken; exit 1; }; echo works; sleep 600`)),
+    wish,
+  });
+  await r.driver.ensure('web', spec('1'), ctx());
+  await untilSeen(r.driver, 'web', 'it pauses for longer', s => / starts again after 8 s/.test(s.message));
+  await r.driver.ensure('web', spec('1'), ctx());
+  assert.equal((await r.driver.observe('web', ctx()))!.reason, 'CrashLoopBackOff', 'nobody has asked again');
+  await writeFile(flag, '');
+  const asked = await r.driver.ensure('web', spec('2'), ctx());
+  assert.deepEqual([asked.ready, asked.reason, asked.message, asked.log], [false, 'Starting', 'started', []]);
+  const seen = await untilSeen(r.driver, 'web', 'it runs', s => s.log.includes('works'));
+  assert.deepEqual(seen.log, ['begins', 'works']);
+  await untilReady(r.driver, 'web');
 });

@@ -24,7 +24,6 @@ const examples: {
     securityContext: { readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
     lifecycle: { postStart: { exec: { command: ['false'] } } },
   },
-  resources: { limits: { memory: '1' } },
 };
 
 const deploymentWith = (pod: object, container: object, selector: object = {}) => ({
@@ -53,9 +52,9 @@ const manifests: Readonly<Record<string, object>> = {
       deploymentWith({}, { [field]: value }),
     ]),
   ),
-  resources: deploymentWith({}, { resources: examples.resources }),
+  'limits that are kept nowhere': deploymentWith({}, { resources: { limits: { 'ephemeral-storage': '1' } } }),
   matchExpressions: deploymentWith({}, {}, { matchExpressions: [{ key: 'app', operator: 'Exists' }] }),
-  'all of them': deploymentWith(examples.pod, { ...examples.container, resources: examples.resources }),
+  'all of them': deploymentWith(examples.pod, examples.container),
 };
 
 for (const [what, manifest] of Object.entries(manifests))

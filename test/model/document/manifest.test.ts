@@ -191,7 +191,7 @@ describe('warnings', () => {
     [
       'none for an ordinary Deployment',
       container(
-        'resources: { requests: { cpu: 1 } }\nlifecycle: {}\nreadinessProbe: { grpc: { port: 1 } }\nenv: [{ name: A, valueFrom: { resourceFieldRef: { resource: limits.cpu } } }]',
+        'resources: { requests: { cpu: 1 }, limits: { cpu: 500m, memory: 64Mi } }\nlifecycle: {}\nreadinessProbe: { grpc: { port: 1 } }\nenv: [{ name: A, valueFrom: { resourceFieldRef: { resource: limits.cpu } } }]',
       ),
       [],
     ],
@@ -215,13 +215,13 @@ describe('warnings', () => {
     [
       'parts of a container',
       container(
-        'volumeMounts: [{ name: v, mountPath: /v }]\nresources: { limits: { cpu: 1 } }\nsecurityContext: { privileged: true }\nlifecycle: { preStop: { exec: { command: [x] } } }',
+        'volumeMounts: [{ name: v, mountPath: /v }]\nresources: { limits: { hugepages-2Mi: 1 } }\nsecurityContext: { privileged: true }\nlifecycle: { preStop: { exec: { command: [x] } } }',
       ),
       [
         `k8s.yaml:13:9: ${at}.containers[0].volumeMounts: volumes are not mounted ${where}`,
         `k8s.yaml:15:9: ${at}.containers[0].securityContext: the security context is not applied ${where}`,
         `k8s.yaml:16:9: ${at}.containers[0].lifecycle: lifecycle hooks are not run ${where}`,
-        `k8s.yaml:14:22: ${at}.containers[0].resources.limits: limits are not enforced ${where}`,
+        `k8s.yaml:14:32: ${at}.containers[0].resources.limits.hugepages-2Mi: this limit is not kept here, see "offshoot doctor"`,
       ],
     ],
     [
