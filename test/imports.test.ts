@@ -95,6 +95,13 @@ test('src/ keeps its direction', () => {
   assert.deepEqual(problemsIn(sources), []);
 });
 
+test('the table of all processes is read nowhere', () => {
+  const reads = globSync('**/*.ts', { cwd: src }).filter(file =>
+    /\(\s*'\/proc\/?'/.test(readFileSync(join(src, file), 'utf8')),
+  );
+  assert.deepEqual(reads, []);
+});
+
 test('the checker finds what it is for', () => {
   const bad: Readonly<Record<string, { readonly source: string; readonly problem: string }>> = {
     'model/a.ts': { source: `import { x } from '../lib/x.ts';`, problem: 'imports lib/x.ts' },

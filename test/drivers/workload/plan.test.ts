@@ -110,3 +110,19 @@ it('plans nothing when one container cannot run', () => {
   assert.deepEqual(processes, []);
   assert.equal(problem!.reason, 'ImageUnknown');
 });
+
+it('takes the limits of memory and CPU, rounded up to bytes, and none of zero', () => {
+  const limits = (given: Record<string, string | number>) => planOf({ resources: { limits: given } }).limits;
+  assert.deepEqual(limits({ memory: '64Mi', cpu: '250m', 'ephemeral-storage': '1Gi' }), {
+    memoryBytes: 64 * 2 ** 20,
+    cpus: 0.25,
+  });
+  assert.deepEqual([limits({ memory: '1.5' }), limits({ cpu: 2 })], [{ memoryBytes: 2 }, { cpus: 2 }]);
+  assert.deepEqual([limits({ memory: 0, cpu: '0' }), limits({})], [undefined, undefined]);
+  assert.deepEqual(planOf({ resources: { requests: { memory: '1Gi' } } }).limits, undefined);
+  const patched = planWorkload(specOf({ resources: { limits: { memory: 'much' } } }), images, testNode);
+  assert.deepEqual(patched.problem, {
+    reason: 'ConfigError',
+    message: 'container "main": its limit of memory "much" is no quantity',
+  });
+});

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { it } from 'node:test';
@@ -254,23 +254,4 @@ it('runs exec probes as members of their container', async t => {
   await untilReady(r.driver, 'web');
   const { pid } = r.processes.find('workload/web/main/0')!.leader;
   assert.equal(await readFile(out, 'utf8'), await readFile(`/proc/${pid}/cgroup`, 'utf8'));
-});
-
-it('tries again at once when it is asked for again, and shows nothing of the life before', async () => {
-  await using r = await testRuntime();
-  const flag = join(r.home, 'mended');
-  const spec = (wish: string) => ({
-    ...specOf(shell(`echo begins; test -e ${flag} || { echo broken; exit 1; }; echo works; sleep 600`)),
-    wish,
-  });
-  await r.driver.ensure('web', spec('1'), ctx());
-  await untilSeen(r.driver, 'web', 'it pauses for longer', s => / starts again after 8 s/.test(s.message));
-  await r.driver.ensure('web', spec('1'), ctx());
-  assert.equal((await r.driver.observe('web', ctx()))!.reason, 'CrashLoopBackOff', 'nobody has asked again');
-  await writeFile(flag, '');
-  const asked = await r.driver.ensure('web', spec('2'), ctx());
-  assert.deepEqual([asked.ready, asked.reason, asked.message, asked.log], [false, 'Starting', 'started', []]);
-  const seen = await untilSeen(r.driver, 'web', 'it runs', s => s.log.includes('works'));
-  assert.deepEqual(seen.log, ['begins', 'works']);
-  await untilReady(r.driver, 'web');
 });

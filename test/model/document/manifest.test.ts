@@ -238,6 +238,19 @@ describe('warnings', () => {
   }
 });
 
+test('warns about limits that the machine does not keep', () => {
+  const source = {
+    file: 'k8s.yaml',
+    text: container('resources: { limits: { cpu: 1, memory: 64Mi }, requests: { memory: 1Gi } }'),
+  };
+  const about = (keeps: readonly ('memory' | 'cpu')[]) =>
+    readManifestFiles([source], { keeps }).warnings.map(text => /limits\.(\S+): /.exec(text)?.[1]);
+  assert.deepEqual(
+    [about(['memory', 'cpu']), about(['cpu']), about([])],
+    [[], ['memory'], ['cpu', 'memory']],
+  );
+});
+
 describe('what is refused', () => {
   const path = 'spec.template.spec.containers[0]';
   const cases: readonly (readonly [what: string, text: string, problems: readonly string[]])[] = [
@@ -269,6 +282,15 @@ describe('what is refused', () => {
         '5:7: kind: v1 has no kind Ingress',
         '8:7: kind: v1 has no kind ServicAccount (did you mean "ServiceAccount"?)',
         '10:13: apiVersion: expected a string',
+      ],
+    ],
+    [
+      'limits that are no quantities',
+      container('resources: { limits: { memory: much, cpu: -1 }, requests: { cpu: [] } }'),
+      [
+        '13:40: spec.template.spec.containers[0].resources.limits.memory: must be a quantity such as 500m or 256Mi',
+        '13:51: spec.template.spec.containers[0].resources.limits.cpu: must be a quantity such as 500m or 256Mi',
+        '13:74: spec.template.spec.containers[0].resources.requests.cpu: must be a quantity such as 500m or 256Mi',
       ],
     ],
     [
