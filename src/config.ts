@@ -25,6 +25,8 @@ export type Config = {
   readonly minFreeBytes: number;
   /** The last bytes, which only `main` branches may use. Default: by the size of the disk. */
   readonly reserveBytes: number | undefined;
+  /** Milliseconds that what was deleted by hand can be had back; 0 = there is no trash. */
+  readonly trashMs: number;
   /** `bin` directory of another PostgreSQL. */
   readonly postgresBin: string | undefined;
   /** Directory of a control group that processes may go into; default: found. */
@@ -56,6 +58,8 @@ export const variables = {
   OFFSHOOT_POOL_SIZE: 'size of the pool image, e.g. 20G (80 % of the free space)',
   OFFSHOOT_MIN_FREE: 'keep at least this much space free (256M)',
   OFFSHOOT_RESERVE: 'space that only main branches may use (a 32nd part, 64M to 512M)',
+  OFFSHOOT_TRASH:
+    'how long deleted projects and branches can be restored, e.g. 90m, 24h, 7d; 0 = not at all (24h)',
   OFFSHOOT_POSTGRES_BIN: 'bin directory of a PostgreSQL 18 to use instead of the bundled one',
   OFFSHOOT_CGROUP: 'directory of a delegated control group for what is started (root: found by itself)',
   OFFSHOOT_HEADERS: 'further request headers that carry the routing key, comma separated',
@@ -83,6 +87,7 @@ export function readConfig(env: Env, uid: number): Config {
     poolBytes: bytes(env, 'OFFSHOOT_POOL_SIZE'),
     minFreeBytes: bytes(env, 'OFFSHOOT_MIN_FREE') ?? 256 * 1024 ** 2,
     reserveBytes: bytes(env, 'OFFSHOOT_RESERVE'),
+    trashMs: env.OFFSHOOT_TRASH === '0' ? 0 : duration(env, 'OFFSHOOT_TRASH', '24h'),
     postgresBin: env.OFFSHOOT_POSTGRES_BIN || undefined,
     cgroup: env.OFFSHOOT_CGROUP || undefined,
     customHeaders: headers(env),

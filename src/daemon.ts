@@ -159,6 +159,7 @@ export async function startDaemon(
     gateway: () => gateways.postgres,
     routed: dataPath.routed,
     keepRevoked: config.keepRevoked,
+    trash: { keepMs: config.trashMs, bytes: async () => new Map() },
     info: () => ({
       version,
       pid: process.pid,

@@ -23,6 +23,7 @@ test('defaults', () => {
     poolBytes: undefined,
     minFreeBytes: 256 * 1024 ** 2,
     reserveBytes: undefined,
+    trashMs: 24 * 3_600_000,
     postgresBin: undefined,
     cgroup: undefined,
     customHeaders: [],
@@ -74,6 +75,7 @@ test('values', () => {
     OFFSHOOT_VOLUMES: 'copy',
     OFFSHOOT_POOL_SIZE: '20G',
     OFFSHOOT_MIN_FREE: '512mib',
+    OFFSHOOT_TRASH: '7d',
     OFFSHOOT_POSTGRES_BIN: '/usr/lib/postgresql/18/bin',
     OFFSHOOT_HEADERS: ' X-Key, x-other ,',
     OFFSHOOT_LOG: 'debug',
@@ -84,6 +86,7 @@ test('values', () => {
   assert.equal(config.volumes, 'copy');
   assert.equal(config.poolBytes, 20 * 1024 ** 3);
   assert.equal(config.minFreeBytes, 512 * 1024 ** 2);
+  assert.equal(config.trashMs, 7 * 86_400_000);
   assert.equal(config.postgresBin, '/usr/lib/postgresql/18/bin');
   assert.deepEqual(config.customHeaders, ['x-key', 'x-other']);
   assert.equal(config.logLevel, 'debug');
@@ -109,6 +112,7 @@ test('what is not valid is named with its value', () => {
     OFFSHOOT_VOLUMES: ['zfs'],
     OFFSHOOT_POOL_SIZE: ['big', '-1G', '1.5G', '10 X'],
     OFFSHOOT_MIN_FREE: ['G'],
+    OFFSHOOT_TRASH: ['1', '24 h', '-1h', '00'],
     OFFSHOOT_HEADERS: ['x key', 'x:key', 'schlüssel'],
     OFFSHOOT_DELETED_KEYS: ['1', '1w', '-1d', 'never'],
     OFFSHOOT_REVOKED_KEYS: ['yes'],

@@ -12,6 +12,7 @@ import {
   restartBranch,
   rotatePassword,
 } from '../rules/branches.ts';
+import { trashBranch } from '../rules/trash.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
@@ -23,12 +24,13 @@ const owner = z
   .regex(/^sandbox\/[a-z0-9-]{1,30}$/, 'must be sandbox/NAME')
   .optional();
 const body = z.strictObject({ name: z.string(), parent: z.string().default('main'), owner });
-const deleteQuery = z.strictObject({ force: flag, owner });
+/** `now`: for good, not into the trash. */
+const deleteQuery = z.strictObject({ force: flag, owner, now: flag });
 const rotateQuery = z.strictObject({ keepSessions: flag });
 
 type Params = { Params: { project: string; branch: string } };
 
-export function branchRoutes(app: FastifyInstance, { store, gateway }: ApiContext): void {
+export function branchRoutes(app: FastifyInstance, { store, gateway, trash }: ApiContext): void {
   const path = '/projects/:project/branches';
 
   const find = ({ project, branch }: Params['Params']): Stored<'branch'> => {
@@ -55,8 +57,11 @@ export function branchRoutes(app: FastifyInstance, { store, gateway }: ApiContex
 
   app.delete<Params>(`${path}/:branch`, async ({ params, query }, reply) => {
     const branch = find(params);
-    const { force, owner } = checked(deleteQuery, query);
-    if (branch.deletedAt === undefined)
+    const { force, owner, now } = checked(deleteQuery, query);
+    // What belongs to a sandbox is made anew with it.
+    const keep = !now && trash.keepMs > 0 && branch.spec.owner === undefined;
+    if (branch.deletedAt === undefined && keep) await trashBranch(store, branch, trash.keepMs, new Date());
+    else if (branch.deletedAt === undefined)
       await deleteBranch(store, branch, { force, ...(owner !== undefined && { asOwner: owner }) });
     return reply.status(202).send(branchView(store, store.get('branch', branch.name) ?? branch));
   });

@@ -27,6 +27,12 @@ export type ApiContext = {
   readonly unclaimed: () => Promise<readonly UnclaimedVolume[]>;
   /** Limits of containers that are kept on this machine. */
   readonly keeps: readonly KeptLimit[];
+  readonly trash: {
+    /** Milliseconds that what was deleted by hand can be had back; 0 = there is no trash. */
+    readonly keepMs: number;
+    /** What the volumes of branches take, by id; of some it may not be known. */
+    readonly bytes: () => Promise<ReadonlyMap<string, number>>;
+  };
   readonly doctor: () => Promise<readonly CheckView[]>;
   readonly logs: (query: LogQuery) => Promise<readonly string[]>;
   /** What a fork's main container has in its environment, secrets included. */

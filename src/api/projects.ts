@@ -1,8 +1,9 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import { createProject, deleteProject, requireProject } from '../rules/branches.ts';
+import { createProject, deleteProject, listedProjects, requireProject } from '../rules/branches.ts';
+import { trashProject } from '../rules/trash.ts';
 import type { ApiContext } from './context.ts';
-import { checked } from './input.ts';
+import { checked, flag } from './input.ts';
 import { projectView } from './views.ts';
 
 const body = z.strictObject({
@@ -11,8 +12,11 @@ const body = z.strictObject({
   role: z.string().default('app'),
 });
 
-export function projectRoutes(app: FastifyInstance, { store }: ApiContext): void {
-  app.get('/projects', async () => store.list('project').map(p => projectView(store, p)));
+/** `now`: for good, not into the trash. */
+const deleteQuery = z.strictObject({ now: flag });
+
+export function projectRoutes(app: FastifyInstance, { store, trash }: ApiContext): void {
+  app.get('/projects', async () => listedProjects(store).map(p => projectView(store, p)));
 
   app.get<{ Params: { name: string } }>('/projects/:name', async ({ params }) =>
     projectView(store, requireProject(store, params.name)),
@@ -24,8 +28,15 @@ export function projectRoutes(app: FastifyInstance, { store }: ApiContext): void
     return reply.status(201).send(projectView(store, project));
   });
 
-  app.delete<{ Params: { name: string } }>('/projects/:name', async ({ params }, reply) => {
-    await deleteProject(store, params.name);
-    return reply.status(202).send({ name: params.name });
+  app.delete<{ Params: { name: string } }>('/projects/:name', async ({ params, query }, reply) => {
+    const { name } = params;
+    const { now } = checked(deleteQuery, query);
+    if (now || trash.keepMs === 0) {
+      await deleteProject(store, name);
+      return reply.status(202).send({ name, trashed: null });
+    }
+    const id = await trashProject(store, name, trash.keepMs, new Date());
+    const { until } = store.get('project', id)!.spec.trashed!;
+    return reply.status(202).send({ name, trashed: { id, until } });
   });
 }

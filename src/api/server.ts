@@ -19,6 +19,7 @@ import { repairRoutes } from './repair.ts';
 import { routingRuleRoutes } from './routing-rules.ts';
 import { sandboxRoutes } from './sandboxes.ts';
 import { systemRoutes } from './system.ts';
+import { trashRoutes } from './trash.ts';
 import { watchRoutes } from './watch.ts';
 
 export type ApiServer = {
@@ -75,6 +76,7 @@ export async function startApi(context: ApiContext, { host, port, log }: ApiOpti
     pluginRoutes,
     manifestRoutes,
     keyRoutes,
+    trashRoutes,
     systemRoutes,
     repairRoutes,
     watchRoutes,

@@ -1,14 +1,24 @@
 /** From stored objects to what clients may see; by kind. */
 import { resourceStatuses } from '../model/resource-status.ts';
-import type { BranchView, ManifestView, PluginView, ProjectView, SandboxView } from '../model/view.ts';
-import { branchesOf } from '../rules/branches.ts';
+import type {
+  BranchView,
+  ManifestView,
+  PluginView,
+  ProjectView,
+  SandboxView,
+  TrashView,
+} from '../model/view.ts';
+import { allBranchesOf, branchesOf } from '../rules/branches.ts';
+import { nameOfEntry, projectOfEntry, type TrashEntry } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
 
 export const projectView = (store: Store, { name, spec, createdAt }: Stored<'project'>): ProjectView => ({
   name,
-  ...spec,
+  database: spec.database,
+  role: spec.role,
   branches: branchesOf(store, name).length,
   createdAt,
+  ...(spec.trashed !== undefined && { trashed: spec.trashed }),
 });
 
 export function branchView(
@@ -21,7 +31,7 @@ export function branchView(
     project: spec.project,
     parent: spec.parent === undefined ? null : (store.get('branch', spec.parent)?.spec.name ?? spec.parent),
     owner: spec.owner ?? null,
-    state: deletedAt !== undefined ? 'deleting' : (status?.state ?? 'creating'),
+    state: stateOf(spec, status?.state, deletedAt),
     reason: status?.reason ?? 'InProgress',
     message: status?.message ?? 'being created',
     ...(status?.hint !== undefined && { hint: status.hint }),
@@ -29,6 +39,37 @@ export function branchView(
     ...(status?.emptied !== undefined && { emptied: status.emptied }),
     conditions: status?.conditions ?? [],
     createdAt,
+    ...(spec.trashed !== undefined && { trashed: spec.trashed }),
+  };
+}
+
+/** What is asked for comes before what was last seen. */
+function stateOf(
+  { trashed }: Stored<'branch'>['spec'],
+  seen: BranchView['state'] | undefined,
+  deletedAt: string | undefined,
+): BranchView['state'] {
+  if (deletedAt !== undefined) return 'deleting';
+  if (trashed !== undefined) return 'trashed';
+  return seen === 'trashed' || seen === undefined ? 'creating' : seen;
+}
+
+/** @param bytes what the volumes take, by branch id, as far as it is known */
+export function trashView(store: Store, entry: TrashEntry, bytes: ReadonlyMap<string, number>): TrashView {
+  const { name: id, spec } = entry;
+  const { at, until } = spec.trashed!;
+  const branch = entry.kind === 'branch' ? (entry as Stored<'branch'>) : undefined;
+  // A project is its root; other branches of it have an entry of their own.
+  const held = branch?.name ?? allBranchesOf(store, id).find(b => b.spec.parent === undefined)?.name ?? '';
+  const known = bytes.get(held);
+  return {
+    id,
+    kind: entry.kind,
+    name: nameOfEntry(entry),
+    project: branch === undefined ? null : projectOfEntry(store, branch),
+    at,
+    until,
+    ...(known !== undefined && { bytes: known }),
   };
 }
 

@@ -55,13 +55,24 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 }
 
 /** `3s`, `4m`, `2h`, `5d` since an RFC 3339 time. */
-export function age(since: string, now = Date.now()): string {
-  const seconds = Math.max(0, Math.round((now - Date.parse(since)) / 1000));
+export const age = (since: string, now = Date.now()): string => span(now - Date.parse(since));
+
+/** The same until a time to come. */
+export const left = (until: string, now = Date.now()): string => span(Date.parse(until) - now);
+
+function span(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 120) return `${seconds}s`;
   if (seconds < 7_200) return `${Math.round(seconds / 60)}m`;
   if (seconds < 172_800) return `${Math.round(seconds / 3_600)}h`;
   return `${Math.round(seconds / 86_400)}d`;
 }
+
+/** `0 MB`, `12 MB`, `3.4 GB`, in units of 1024. */
+export const size = (bytes: number): string => {
+  const mb = bytes / 1024 ** 2;
+  return mb < 1_000 ? `${Math.round(mb)} MB` : `${(mb / 1024).toFixed(1)} GB`;
+};
 
 /** `812 ms`, `3.4 s` */
 export const took = (ms: number): string =>

@@ -8,6 +8,7 @@ import type {
   BranchView,
   CheckView,
   DaemonView,
+  DeletedView,
   EventView,
   KeyView,
   ManifestView,
@@ -16,6 +17,7 @@ import type {
   ProjectView,
   RepairView,
   SandboxView,
+  TrashView,
 } from '../model/view.ts';
 import { type Connection, type RequestOptions, sendForJson } from './http.ts';
 import { type WatchEvent, type WatchFilter, watch } from './watch.ts';
@@ -57,7 +59,15 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       list: () => call<readonly ProjectView[]>('GET', '/projects'),
       create: (body: { name: string; database?: string; role?: string }) =>
         call<ProjectView>('POST', '/projects', { body }),
-      delete: (name: string) => call<unknown>('DELETE', `/projects/${part(name)}`),
+      delete: (name: string, query: { now?: boolean } = {}) =>
+        call<DeletedView>('DELETE', `/projects/${part(name)}`, { query }),
+    },
+    trash: {
+      list: () => call<readonly TrashView[]>('GET', '/trash'),
+      restore: (entry: string, body: { as?: string } = {}) =>
+        call<TrashView & { readonly object: string }>('POST', `/trash/${part(entry)}/restore`, { body }),
+      empty: (entry: string) => call<TrashView>('DELETE', `/trash/${part(entry)}`),
+      emptyAll: () => call<{ readonly entries: number }>('DELETE', '/trash'),
     },
     branches: {
       list: (project: string) => call<readonly BranchView[]>('GET', branches(project)),
@@ -68,7 +78,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       delete: (
         project: string,
         branch: string,
-        query: { force?: boolean; owner?: string | undefined } = {},
+        query: { force?: boolean; owner?: string | undefined; now?: boolean } = {},
       ) => call<BranchView>('DELETE', `${branches(project)}/${part(branch)}`, { query }),
       credentials: (project: string, branch: string) =>
         call<BranchAddress & { readonly connectionString: string }>(

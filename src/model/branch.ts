@@ -1,6 +1,7 @@
 /** Projects and branches: a project is one PostgreSQL cluster with the tree of branches grown from it. */
 import type { Condition } from './conditions.ts';
 import type { Endpoint } from './route.ts';
+import type { Trashed, TrashedProject } from './trash.ts';
 
 /** Superuser of every cluster. Only the daemon may be it: the gateway refuses it, projects cannot take its name. */
 export const adminRole = 'offshoot';
@@ -13,6 +14,9 @@ export type ProjectSpec = {
   readonly database: string;
   /** Role that owns it. */
   readonly role: string;
+  readonly trashed?: TrashedProject;
+  /** Name of the project whose branches become this one's: how a project gets another name, step by step. */
+  readonly takesOver?: string;
 };
 
 export type BranchSpec = {
@@ -23,10 +27,15 @@ export type BranchSpec = {
   readonly parent?: string;
   /** `sandbox/NAME` when a sandbox owns it; deleted with its owner. */
   readonly owner?: string;
+  /** In the trash: it keeps its volume, has no server, and nobody finds it by its name. */
+  readonly trashed?: Trashed;
 };
 
-/** creating → ready → deleting; failed when `reason` says why it is not ready. (Sleep and wake come as further states.) */
-export type BranchState = 'creating' | 'ready' | 'failed' | 'deleting';
+/**
+ * creating → ready → deleting, or ready → trashed and then back or on to deleting; failed when `reason` says why it is
+ * not ready. (Sleep and wake come as further states.)
+ */
+export type BranchState = 'creating' | 'ready' | 'failed' | 'trashed' | 'deleting';
 
 export type BranchStatus = {
   readonly state: BranchState;

@@ -12,6 +12,7 @@ import { hostErrors } from './errors/host.ts';
 import { proxyErrors } from './errors/proxy.ts';
 import { sandboxErrors } from './errors/sandbox.ts';
 import { storeErrors } from './errors/store.ts';
+import { trashErrors } from './errors/trash.ts';
 import { volumeErrors } from './errors/volume.ts';
 import { workloadErrors } from './errors/workload.ts';
 
@@ -25,6 +26,7 @@ export const errorTable = {
   ...proxyErrors,
   ...sandboxErrors,
   ...storeErrors,
+  ...trashErrors,
   ...volumeErrors,
   ...workloadErrors,
 } as const;

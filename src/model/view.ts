@@ -5,13 +5,16 @@ import type { PreviewSite } from './endpoint.ts';
 import type { PluginSpec } from './plugin.ts';
 import type { Address } from './route.ts';
 import type { ResourceStatus, SandboxSpec, SandboxStatus } from './sandbox.ts';
+import type { Trashed, TrashedProject } from './trash.ts';
 
 export type ProjectView = {
   readonly name: string;
   readonly database: string;
   readonly role: string;
+  /** Those in the trash do not count. */
   readonly branches: number;
   readonly createdAt: string;
+  readonly trashed?: TrashedProject;
 };
 
 export type BranchView = {
@@ -32,6 +35,28 @@ export type BranchView = {
   readonly emptied?: readonly string[];
   readonly conditions: readonly Condition[];
   readonly createdAt: string;
+  readonly trashed?: Trashed;
+};
+
+/** What can be had back. */
+export type TrashView = {
+  readonly id: string;
+  readonly kind: 'project' | 'branch';
+  /** That it had. */
+  readonly name: string;
+  /** Of a branch: the project that it belongs to. */
+  readonly project: string | null;
+  /** RFC 3339: deleted, and gone for good. */
+  readonly at: string;
+  readonly until: string;
+  /** That become free when it goes, where the volumes can be counted. */
+  readonly bytes?: number;
+};
+
+/** What a delete answers: null when it is for good. */
+export type DeletedView = {
+  readonly name: string;
+  readonly trashed: { readonly id: string; readonly until: string } | null;
 };
 
 export type SandboxView = {

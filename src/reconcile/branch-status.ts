@@ -39,12 +39,11 @@ export function statusOf(
   } = {},
 ): BranchStatus {
   const stopped = conditions.find(c => c.status === 'False');
-  const ready = state === 'ready';
-  const otherwise = ready ? 'Ready' : error === undefined ? 'InProgress' : reasonOf(error.code);
+  const { reason, message } = settled[state] ?? {};
   return {
     state,
-    reason: (ready ? undefined : stopped?.reason) ?? otherwise,
-    message: error?.message ?? stopped?.message ?? (ready ? 'accepts connections' : `${state} …`),
+    reason: reason ?? stopped?.reason ?? (error === undefined ? 'InProgress' : reasonOf(error.code)),
+    message: error?.message ?? message ?? stopped?.message ?? `${state} …`,
     ...(error?.hint !== undefined && { hint: error.hint }),
     ...(seen !== undefined && seen.exits.count > 0 && { restarts: seen.exits.count }),
     ...(seen?.record?.emptied !== undefined && { emptied: seen.record.emptied }),
@@ -54,3 +53,11 @@ export function statusOf(
     observedGeneration,
   };
 }
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** What is to be said of a branch that is as it was asked to be. */
+const settled: Partial<Record<BranchState, { readonly reason: string; readonly message: string }>> = {
+  ready: { reason: 'Ready', message: 'accepts connections' },
+  trashed: { reason: 'Trashed', message: 'its server is stopped; it can be restored' },
+};

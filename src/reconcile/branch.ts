@@ -14,7 +14,9 @@ import type { Log } from '../lib/log.ts';
 import type { BranchEndpoint, BranchState, BranchStatus } from '../model/branch.ts';
 import type { Condition } from '../model/conditions.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
+import { isTrashed } from '../model/trash.ts';
 import { branchSecret, childrenOf } from '../rules/branches.ts';
+import { expire } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { conditionsOf, statusOf } from './branch-status.ts';
 import type { Result, Wish } from './scheduler.ts';
@@ -60,6 +62,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     if (branch === undefined) return;
     const ctx: Ctx = { signal, log: deps.log.child({ branch: id }) };
     if (branch.deletedAt !== undefined) return remove(branch, ctx);
+    if (isTrashed(branch)) return rest(branch, ctx);
 
     if (triesOf(branch.secret) !== triesOf(branch.status)) await endForRestart(branch, ctx);
     if (ended.delete(id)) {
@@ -141,6 +144,19 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     const status = await setStatus(branch, 'failed', seen, error);
     logins.refuse(branch.name, notReady(branch.name, status));
     return { failed: error };
+  };
+
+  /** In the trash: its volume stays, its server does not, until its time is over or it is wanted back. */
+  const rest = async (branch: Stored<'branch'>, ctx: Ctx): Promise<Result> => {
+    const { name: id } = branch;
+    open.delete(id);
+    ended.delete(id);
+    logins.refuse(id, unknown(id));
+    await node.stop(id, ctx);
+    await setStatus(branch, 'trashed', await node.observe(id, ctx));
+    const left = await expire(store, branch, now());
+    if (left !== undefined) return { again: left };
+    return childrenOf(store, id).length === 0 ? undefined : { until: [topicOf.children(id)] };
   };
 
   const remove = async (branch: Stored<'branch'>, ctx: Ctx): Promise<Result> => {
@@ -235,7 +251,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
 
   const awake: BranchReconciler['awake'] = async (id, signal) => {
     const branch = store.get('branch', id);
-    if (branch === undefined || branch.deletedAt !== undefined) throw unknown(id);
+    if (branch === undefined || branch.deletedAt !== undefined || isTrashed(branch)) throw unknown(id);
     const there = open.get(id);
     // After a rotation the old password must not open the door any more.
     if (there?.password === branch.secret.password) return there.endpoint;

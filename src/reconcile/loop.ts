@@ -3,7 +3,6 @@ import type { BranchNode, StepDriver, WorkloadDriver } from '../drivers/contract
 import type { Log } from '../lib/log.ts';
 import type { PreviewSite } from '../model/endpoint.ts';
 import type { Address } from '../model/route.ts';
-import { branchesOf, deleteBranchesOf, ensureRoot } from '../rules/branches.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { type BaselineDeps, baselineReconciler } from './baseline.ts';
@@ -12,12 +11,13 @@ import { branchActions } from './branch-action.ts';
 import { collect, type Leftovers } from './collect.ts';
 import { forkEnvironment, forkRunner } from './forks.ts';
 import type { Pauses } from './patience.ts';
+import { projectReconciler } from './project.ts';
 import { resourceRunner } from './resource.ts';
 import { resume } from './resume.ts';
 import { sandboxReconciler } from './sandbox.ts';
 import { createScheduler, type KindOptions, type Result, type Scheduler } from './scheduler.ts';
 import { unclaimed } from './unclaimed.ts';
-import { keyOf, type ReconciledKind, topicOf, wake } from './wake.ts';
+import { keyOf, type ReconciledKind, wake } from './wake.ts';
 
 export type LoopDeps = {
   readonly store: Store;
@@ -77,17 +77,6 @@ export function createLoop(deps: LoopDeps): Loop {
   const sandbox = sandboxReconciler({ ...deps, resources, forks: forkRunner(deps) });
   const baseline = baselineReconciler(deps);
 
-  const project = async (name: string): Promise<Result> => {
-    const found = store.get('project', name);
-    if (found === undefined) return;
-    if (found.deletedAt === undefined) return void (await ensureRoot(store, name));
-    // A project is only the tree of its branches: it goes when the last of them has gone.
-    await deleteBranchesOf(store, name);
-    if (branchesOf(store, name).length > 0) return { until: [topicOf.branches(name)] };
-    await store.remove('project', name);
-    return;
-  };
-
   const tombstone = async (key: string): Promise<Result> => {
     const found = store.get('tombstone', key);
     if (found === undefined) return;
@@ -101,7 +90,7 @@ export function createLoop(deps: LoopDeps): Loop {
   const unlimited = Number.POSITIVE_INFINITY;
   const scheduler = createScheduler({
     kinds: {
-      project: { reconcile: project, concurrency: 16 },
+      project: { reconcile: projectReconciler(deps), concurrency: 16 },
       branch: { reconcile: branches.reconcile, concurrency: 16 },
       manifest: { reconcile: baseline, concurrency: 16 },
       sandbox: { reconcile: sandbox, concurrency: unlimited },

@@ -9,6 +9,7 @@ import { previewLabel } from '../model/names.ts';
 import { addressKey, forkRoute, type RouteChange, type Target, workloadRoute } from '../model/route.ts';
 import { sandboxRoutes } from '../model/sandbox-route.ts';
 import { containerPortOf, selects } from '../model/service.ts';
+import { isTrashed } from '../model/trash.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Change, Kind, Store, Stored } from '../store/contract.ts';
 
@@ -115,8 +116,9 @@ const itemsOf = {
   },
 
   /** Sessions end with the intent, not with the server: from here on nobody is led to it. */
-  branch({ name, secret, status, deletedAt }: Stored<'branch'>): readonly RouteChange[] {
-    if (deletedAt !== undefined) return [];
+  branch(branch: Stored<'branch'>): readonly RouteChange[] {
+    const { name, secret, status, deletedAt } = branch;
+    if (deletedAt !== undefined || isTrashed(branch)) return [];
     const open = status?.state === 'ready' ? status.open : undefined;
     const isNewest = open?.rotation === (secret.rotation ?? 0);
     const value = { sessions: secret.sessions ?? 0, ...(open && isNewest && { endpoint: open.endpoint }) };

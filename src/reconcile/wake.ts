@@ -98,7 +98,7 @@ export function wake(store: Store, scheduler: Pick<Scheduler, 'add' | 'tell'>): 
       // A delete does not wait for the end of a create that may take minutes.
       add(now.kind, now.name, {
         intent,
-        ...(now.deletedAt !== undefined && { interrupt: true, lane: 'delete' }),
+        ...(isEnding(now) && { interrupt: true, lane: 'delete' }),
       });
     }
     if (isOf('branch', now)) onBranch(now, before as Stored<'branch'> | undefined);
@@ -113,10 +113,10 @@ export function wake(store: Store, scheduler: Pick<Scheduler, 'add' | 'tell'>): 
     all() {
       for (const kind of reconciledKinds) {
         for (const object of store.list(kind)) {
-          const { name, deletedAt, status } = object;
+          const { name, status } = object;
           known.set(keyOf(kind, name), object);
           // What was there before we were comes before what is only wished for.
-          const lane = deletedAt !== undefined ? 'delete' : status === null ? 'usual' : 'recovery';
+          const lane = isEnding(object) ? 'delete' : status === null ? 'usual' : 'recovery';
           add(kind, name, { lane });
         }
       }
@@ -143,6 +143,10 @@ export function wake(store: Store, scheduler: Pick<Scheduler, 'add' | 'tell'>): 
 
 const isReconciled = (kind: Kind): kind is ReconciledKind =>
   (reconciledKinds as readonly Kind[]).includes(kind);
+
+/** It is to go, for good or into the trash. */
+const isEnding = ({ deletedAt, spec }: Stored<Kind>): boolean =>
+  deletedAt !== undefined || ('trashed' in spec && spec.trashed !== undefined);
 
 const isOf = <K extends Kind>(kind: K, object: Stored<Kind>): object is Stored<K> => object.kind === kind;
 

@@ -1,5 +1,6 @@
 /** From the store to what a workload driver is asked for: the Deployment, what its env refers to, and the services around it. */
 import type { WorkloadSpec } from '../drivers/contract.ts';
+import { envSources } from '../model/env-sources.ts';
 import type { ConfigMap, Deployment, Manifest, ManifestKind, Secret, Service } from '../model/kubernetes.ts';
 import { manifestName, namespaceOf } from '../model/manifest-name.ts';
 import { serviceEnv, serviceHostNames } from '../model/service.ts';
@@ -68,17 +69,7 @@ export const servedBy = (store: Store, deployment: Deployment): readonly number[
 
 /** Only what the containers mention: a change elsewhere must not restart them. */
 function referenced(store: Store, deployment: Deployment, namespace: string): WorkloadSpec['refs'] {
-  const wanted = { ConfigMap: new Set<string>(), Secret: new Set<string>() };
-  for (const container of deployment.spec.template.spec.containers) {
-    for (const { valueFrom } of container.env ?? []) {
-      if (valueFrom?.configMapKeyRef) wanted.ConfigMap.add(valueFrom.configMapKeyRef.name);
-      if (valueFrom?.secretKeyRef) wanted.Secret.add(valueFrom.secretKeyRef.name);
-    }
-    for (const source of container.envFrom ?? []) {
-      if (source.configMapRef) wanted.ConfigMap.add(source.configMapRef.name);
-      if (source.secretRef) wanted.Secret.add(source.secretRef.name);
-    }
-  }
+  const wanted = envSources(deployment.spec.template);
   const data = (kind: 'ConfigMap' | 'Secret') => {
     const found: Record<string, Readonly<Record<string, string>>> = {};
     for (const name of [...wanted[kind]].sort()) {

@@ -10,15 +10,18 @@ import {
 } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import { branchNameFor, branchNameProblem, labelNameProblem } from '../model/names.ts';
+import { isTrashed } from '../model/trash.ts';
 import { triedAgain } from '../model/tries.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { holding } from './locks.ts';
+import { finishTakeOver, takenOverBy } from './take-over.ts';
+import { checkUnused } from './uses.ts';
 
 /** Makes a project and its root branch, `main`. @throws OffshootError project/exists, branch/bad-name */
 export async function createProject(
   store: Store,
   name: string,
-  spec: ProjectSpec,
+  spec: Pick<ProjectSpec, 'database' | 'role'>,
 ): Promise<Stored<'project'>> {
   checkProject(name, spec);
   const project = await holding(store, { alone: [`project/${name}`] }, async () => {
@@ -31,15 +34,8 @@ export async function createProject(
 }
 
 /** @throws OffshootError branch/bad-name */
-export function checkProject(name: string, spec: ProjectSpec): void {
-  const problem = labelNameProblem(name);
-  if (problem !== undefined)
-    throw new OffshootError('branch/bad-name', {
-      name,
-      what: 'project',
-      why: problem,
-      similar: name === '' ? undefined : branchNameFor(name),
-    });
+export function checkProject(name: string, spec: Pick<ProjectSpec, 'database' | 'role'>): void {
+  checkProjectName(name);
   for (const [what, text] of Object.entries(spec)) {
     if (!/^[a-z_][a-z0-9_]{0,62}$/.test(text) || takenNames.has(text) || text.startsWith('pg_')) {
       const why = `use a plain lowercase SQL name that is none of ${[...takenNames].join(', ')} and does not begin with "pg_"`;
@@ -53,30 +49,40 @@ export async function ensureRoot(store: Store, project: string): Promise<void> {
   const keys = { alone: [`branch-name/${project}/main`], shared: [`project/${project}`] };
   await holding(store, keys, async () => {
     const there = store.get('project', project);
-    const staying = there !== undefined && there.deletedAt === undefined;
+    const staying = there !== undefined && isListed(store, there) && there.spec.takesOver === undefined;
     if (staying && findBranch(store, project, 'main') === undefined)
       await newBranch(store, { project, name: 'main' });
   });
 }
 
-/** Marks the project and `main` for deletion. @throws OffshootError project/not-empty, api/not-found */
+/**
+ * Marks the project and all its branches for deletion, also those in the trash.
+ * @throws OffshootError project/not-empty, project/in-use, api/not-found
+ */
 export async function deleteProject(store: Store, name: string): Promise<void> {
+  await finishTakeOver(store, name);
   await holding(store, { alone: [`project/${name}`] }, async () => {
     requireProject(store, name);
-    const others = branchesOf(store, name)
-      .filter(b => b.spec.parent !== undefined)
-      .map(b => b.spec.name);
-    if (others.length > 0)
-      throw new OffshootError('project/not-empty', { project: name, branches: others.join(', ') });
+    checkProjectDeletable(store, name);
     // The project first: from then on nothing grows in it, and the loop marks what is not marked yet.
     await store.modify('project', name, () => ({ deleted: true }));
     await deleteBranchesOf(store, name);
   });
 }
 
+/** @throws OffshootError project/not-empty, project/in-use */
+export function checkProjectDeletable(store: Store, name: string): void {
+  const others = branchesOf(store, name)
+    .filter(b => b.spec.parent !== undefined)
+    .map(b => b.spec.name);
+  if (others.length > 0)
+    throw new OffshootError('project/not-empty', { project: name, branches: others.join(', ') });
+  checkUnused(store, name, allBranchesOf(store, name));
+}
+
 /** Marks all branches of a project that is to go. */
 export async function deleteBranchesOf(store: Store, project: string): Promise<void> {
-  const staying = branchesOf(store, project).filter(b => b.deletedAt === undefined);
+  const staying = allBranchesOf(store, project).filter(b => b.deletedAt === undefined);
   await Promise.all(staying.map(b => store.modify('branch', b.name, () => ({ deleted: true }))));
 }
 
@@ -91,11 +97,7 @@ export type NewBranch = {
 /** @throws OffshootError branch/bad-name, branch/exists, branch/parent-missing, api/not-found, sandbox/deleting */
 export async function createBranch(store: Store, wish: NewBranch): Promise<Stored<'branch'>> {
   const { project, name, owner } = wish;
-  const problem = branchNameProblem(name);
-  if (problem !== undefined) {
-    const similar = name === '' ? undefined : branchNameFor(name);
-    throw new OffshootError('branch/bad-name', { name, why: problem, similar });
-  }
+  checkBranchName(name);
   const { name: parent } = parentFor(store, wish);
   const shared = [`project/${project}`, `branch/${parent}`, ...(owner === undefined ? [] : [owner])];
   return holding(store, { alone: [`branch-name/${project}/${name}`], shared }, async () => {
@@ -105,28 +107,48 @@ export async function createBranch(store: Store, wish: NewBranch): Promise<Store
   });
 }
 
+export type Deleter = {
+  /** Who asks; a branch that belongs to somebody else is refused, unless `force`. */
+  readonly asOwner?: string;
+  readonly force?: boolean;
+};
+
 /**
- * Marks a branch for deletion.
- * @param asOwner who asks; a branch that belongs to somebody else is refused, unless `force`
+ * Marks a branch for deletion, at once and for good; see rules/trash.ts for the way that can be gone back.
  * @throws OffshootError branch/has-children, branch/is-root, branch/owned
  */
 export async function deleteBranch(
   store: Store,
   branch: Stored<'branch'>,
-  { asOwner, force = false }: { asOwner?: string; force?: boolean } = {},
+  deleter: Deleter = {},
 ): Promise<void> {
-  const { spec } = branch;
+  checkDeletable(branch, deleter);
+  await holding(store, { alone: [`branch/${branch.name}`] }, async () => {
+    const children = childrenOf(store, branch.name);
+    if (children.length > 0) throw hasChildren(branch, children);
+    await store.modify('branch', branch.name, () => ({ deleted: true }));
+  });
+}
+
+/** @throws OffshootError branch/is-root, branch/owned */
+export function checkDeletable({ spec }: Stored<'branch'>, { asOwner, force = false }: Deleter): void {
   if (spec.parent === undefined)
     throw new OffshootError('branch/is-root', { name: spec.name, project: spec.project });
   if (spec.owner !== undefined && spec.owner !== asOwner && !force)
     throw new OffshootError('branch/owned', { name: spec.name, owner: spec.owner.replace('/', ' ') });
-  await holding(store, { alone: [`branch/${branch.name}`] }, async () => {
-    const children = childrenOf(store, branch.name);
-    if (children.length > 0) {
-      const names = children.map(b => b.spec.name).join(', ');
-      throw new OffshootError('branch/has-children', { name: spec.name, children: names });
-    }
-    await store.modify('branch', branch.name, () => ({ deleted: true }));
+}
+
+export function hasChildren(
+  { spec }: Stored<'branch'>,
+  children: readonly Stored<'branch'>[],
+): OffshootError {
+  const inTrash = children.filter(isTrashed).map(c => c.spec.name);
+  return new OffshootError('branch/has-children', {
+    name: spec.name,
+    children: children.map(c => (isTrashed(c) ? `${c.spec.name} (in the trash)` : c.spec.name)).join(', '),
+    ...(inTrash.length === children.length && {
+      hint: `empty the trash of them first: "offshoot trash empty ${inTrash.join(' ')}"`,
+    }),
   });
 }
 
@@ -153,11 +175,15 @@ function asTriedAgain({ hint: _, ...status }: BranchStatus): BranchStatus {
   return { ...status, state: 'creating', ...triedAgain, conditions };
 }
 
-/** The branches that grow from one, those that are being deleted included. */
+/** The branches that grow from one, those in the trash and those that are being deleted included. */
 export const childrenOf = (store: Store, id: string): readonly Stored<'branch'>[] =>
   store.by('branch/parent', id);
 
+/** Those that are not in the trash. */
 export const branchesOf = (store: Store, project: string): readonly Stored<'branch'>[] =>
+  allBranchesOf(store, project).filter(b => !isTrashed(b));
+
+export const allBranchesOf = (store: Store, project: string): readonly Stored<'branch'>[] =>
   store.by('branch/project', project);
 
 /** By name, or by id. */
@@ -172,12 +198,11 @@ export function deletionProblem({ spec, status }: Stored<'branch'>): OffshootErr
   return new OffshootError('branch/delete-failed', { name: spec.name, why: status.message });
 }
 
+/** @throws OffshootError api/not-found */
 export function requireProject(store: Store, name: string): Stored<'project'> {
   const project = store.get('project', name);
-  if (project === undefined || project.deletedAt !== undefined) {
-    throw new OffshootError('api/not-found', { kind: 'project', name });
-  }
-  return project;
+  if (project !== undefined && isListed(store, project)) return project;
+  throw new OffshootError('api/not-found', { kind: 'project', name });
 }
 
 /** Changes the password. @param keepSessions those that are open go on; otherwise they are ended */
@@ -201,11 +226,18 @@ export async function branchSecret(
   return { password, verifier: await scramVerifier(password) };
 }
 
+/** Whether it is there for people: it stays, is not in the trash, and not on its way there or back. */
+export const isListed = (store: Store, project: Stored<'project'>): boolean =>
+  project.deletedAt === undefined && !isTrashed(project) && takenOverBy(store, project.name) === undefined;
+
+export const listedProjects = (store: Store): readonly Stored<'project'>[] =>
+  store.list('project').filter(p => isListed(store, p));
+
 /** The project that is meant when none is named: `default`, or the only one there is. */
 export function defaultProject(store: Store): string {
   const usual = store.get('project', 'default');
-  if (usual !== undefined && usual.deletedAt === undefined) return usual.name;
-  const projects = store.list('project').filter(p => p.deletedAt === undefined);
+  if (usual !== undefined && isListed(store, usual)) return usual.name;
+  const projects = listedProjects(store);
   return projects.length === 1 ? projects[0]!.name : 'default';
 }
 
@@ -219,7 +251,28 @@ export function branchAddress(
   return { ...gateway, user: `${role}.${branch.name}`, password: branch.secret.password, database };
 }
 
+/** @throws OffshootError branch/bad-name */
+export function checkProjectName(name: string): void {
+  const problem = labelNameProblem(name);
+  if (problem !== undefined)
+    throw new OffshootError('branch/bad-name', {
+      name,
+      what: 'project',
+      why: problem,
+      similar: similarTo(name),
+    });
+}
+
+/** @throws OffshootError branch/bad-name */
+export function checkBranchName(name: string): void {
+  const problem = branchNameProblem(name);
+  if (problem !== undefined)
+    throw new OffshootError('branch/bad-name', { name, why: problem, similar: similarTo(name) });
+}
+
 // --- internal -----------------------------------------------------------------------------------
+
+const similarTo = (name: string): string | undefined => (name === '' ? undefined : branchNameFor(name));
 
 /** Every cluster has databases and a role of these names, or SQL means something else by them (CREATE ROLE). */
 const takenNames = new Set([adminRole, 'postgres', 'template0', 'template1', 'public', 'none']);

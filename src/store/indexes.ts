@@ -3,10 +3,17 @@ import { manifestGroup, namespaceOf } from '../model/manifest-name.ts';
 import { addressKey } from '../model/route.ts';
 import type { Kind, Stored } from './contract.ts';
 
+/** There is one trash for all. */
+export const TRASH = 'trash';
+
 /** Name of the index (its kind first) → the keys that an object stands under. */
 export const indexes = {
   'branch/project': (b: Stored<'branch'>) => [b.spec.project],
   'branch/parent': (b: Stored<'branch'>) => (b.spec.parent === undefined ? [] : [b.spec.parent]),
+  /** Key: see `TRASH`. */
+  'branch/trash': (b: Stored<'branch'>) => (b.spec.trashed === undefined ? [] : [TRASH]),
+  'project/trash': (p: Stored<'project'>) => (p.spec.trashed === undefined ? [] : [TRASH]),
+  'project/takes-over': (p: Stored<'project'>) => (p.spec.takesOver === undefined ? [] : [p.spec.takesOver]),
   /** Key: `sandbox/NAME`. */
   'branch/owner': (b: Stored<'branch'>) => (b.spec.owner === undefined ? [] : [b.spec.owner]),
   /** Key: `namespace/name` of what it forks. */

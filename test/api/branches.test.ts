@@ -21,8 +21,8 @@ test('projects are made, listed and deleted', async () => {
     (await api.client.projects.list()).map(p => p.name),
     ['default', 'shop'],
   );
-  const deleted = await api.request('DELETE', `${projects}/shop`);
-  assert.deepEqual([deleted.status, deleted.json()], [202, { name: 'shop' }]);
+  const deleted = await api.request('DELETE', `${projects}/shop?now=true`);
+  assert.deepEqual([deleted.status, deleted.json()], [202, { name: 'shop', trashed: null }]);
   assert.ok(api.store.get('project', 'shop')!.deletedAt);
 });
 
@@ -80,7 +80,7 @@ test('branches are made, listed, read by name or id, and deleted', async () => {
     ],
   );
   for (const again of [false, true]) {
-    const deleted = await api.request('DELETE', `${branches}/fix`);
+    const deleted = await api.request('DELETE', `${branches}/fix?now=true`);
     assert.deepEqual(
       [deleted.status, (deleted.json() as BranchView).state],
       [202, 'deleting'],
@@ -101,9 +101,8 @@ test('names as git has them go through every path', async () => {
     assert.equal((await branches.get('default', name)).id, id);
     assert.match((await branches.credentials('default', name)).user, new RegExp(`^app[.]${id}$`));
     assert.equal((await branches.rotatePassword('default', name)).name, name);
-    await branches.delete('default', below.name);
-    await api.store.remove('branch', below.id);
-    assert.equal((await branches.delete('default', name)).state, 'deleting');
+    assert.equal((await branches.delete('default', below.name)).state, 'trashed');
+    assert.equal((await branches.delete('default', name)).state, 'trashed');
   }
 });
 

@@ -11,6 +11,7 @@ import {
   deletionProblem,
   restartBranch,
 } from '../../src/rules/branches.ts';
+import { findInTrash, restore, trashBranch } from '../../src/rules/trash.ts';
 import { defaultProject, testClock } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 import { verifierOpens } from '../support/scram.ts';
@@ -433,6 +434,61 @@ describe('awake', () => {
     const child = await b.readyChild();
     await deleteBranch(b.store, child);
     await assert.rejects(b.awake(child.name), { code: 'gateway/branch-unknown' });
+  });
+});
+
+describe('the trash', () => {
+  const day = 86_400_000;
+
+  it('keeps a branch without a server, and lets nobody in', async () => {
+    await using b = await testBranches();
+    const child = await b.readyChild();
+    await trashBranch(b.store, child, day, b.clock.now());
+    assert.deepEqual(await b.look(child.name), { again: day });
+    assert.ok(b.disk.has(child.name) && !b.running.has(child.name));
+    const { state, reason } = b.status(child.name);
+    assert.deepEqual([state, reason], ['trashed', 'Trashed']);
+    await assert.rejects(b.awake(child.name), { code: 'gateway/branch-unknown' });
+  });
+
+  it('gives it back as it was', async () => {
+    await using b = await testBranches();
+    const child = await b.readyChild();
+    b.disk.get(child.name)!.cluster!.databases.add('kept');
+    await trashBranch(b.store, child, day, b.clock.now());
+    await b.look(child.name);
+    await restore(b.store, findInTrash(b.store, 'child'));
+    await b.look(child.name);
+    assert.equal(b.status(child.name).state, 'ready');
+    assert.ok(b.running.has(child.name) && b.disk.get(child.name)!.cluster!.databases.has('kept'));
+    await b.awake(child.name);
+  });
+
+  it('ends with its time, children before what they grow from', async () => {
+    await using b = await testBranches();
+    const parent = await b.readyChild('parent');
+    const child = await b.grow('child', 'parent');
+    await b.look(child.name);
+    await trashBranch(b.store, child, day, b.clock.now());
+    await trashBranch(b.store, parent, day, b.clock.now());
+    b.clock.forward(day);
+    assert.deepEqual(await b.look(parent.name), { until: [`children/${parent.name}`] });
+    assert.ok(b.disk.has(parent.name), 'something grows from it');
+    for (const id of [child.name, child.name, parent.name, parent.name]) await b.look(id);
+    assert.deepEqual([...b.disk.keys()], [b.main.name]);
+    assert.equal(b.store.get('branch', parent.name), undefined);
+  });
+
+  it('takes one whose making is not complete, and makes it when it is wanted back', async () => {
+    await using b = await testBranches();
+    await b.look(b.main.name);
+    const child = await b.grow('child');
+    await trashBranch(b.store, child, day, b.clock.now());
+    await b.look(child.name);
+    assert.ok(!b.disk.has(child.name));
+    await restore(b.store, findInTrash(b.store, 'child'));
+    await b.look(child.name);
+    assert.equal(b.status(child.name).state, 'ready');
   });
 });
 

@@ -12,6 +12,8 @@ import {
   restartBranch,
 } from '../../src/rules/branches.ts';
 import { deleteSandbox } from '../../src/rules/sandboxes.ts';
+import { beginTakeOver } from '../../src/rules/take-over.ts';
+import { trashBranch, trashProject } from '../../src/rules/trash.ts';
 import type { Kind, Stored } from '../../src/store/contract.ts';
 import {
   applied,
@@ -536,6 +538,36 @@ describe('deleting', () => {
     await undoing.reached;
     await deleteSandbox(l.store, 'sb', { force: true });
     await l.gone('sandbox', 'sb');
+  });
+});
+
+describe('the trash', () => {
+  it('stops a project under its old name, and the loop goes on with what a crash has left half done', async () => {
+    await using l = await testLoop();
+    await l.branchReady(l.main.name);
+    const child = await l.grow('child');
+    await l.branchReady(child.name);
+    await trashBranch(l.store, child, 50, new Date());
+    const id = await trashProject(l.store, 'default', 86_400_000, new Date());
+    await l.branchSays(l.main.name, 'Trashed');
+    await l.gone('branch', child.name);
+    assert.deepEqual([[...l.disk.keys()], l.running.size], [[l.main.name], 0]);
+
+    // As if whoever restored it had died after the first write.
+    const { database, role } = l.store.get('project', id)!.spec;
+    await beginTakeOver(l.store, 'again', id, { database, role });
+    const main = await l.branchReady(l.main.name);
+    assert.equal(main.spec.project, 'again');
+    assert.deepEqual(
+      l.store.list('project').map(p => p.name),
+      ['again'],
+    );
+    assert.equal(l.store.list('branch').length, 1);
+
+    await trashProject(l.store, 'again', 50, new Date());
+    await l.gone('branch', l.main.name);
+    await l.eventually('the project has gone', () => l.store.list('project').length === 0);
+    assert.equal(l.disk.size, 0);
   });
 });
 

@@ -353,6 +353,12 @@ describe('a branch', () => {
     await says('creating', 2);
     assert.deepEqual(found(), { sessions: 1 });
     await says('ready', 2);
+    const { spec } = r.store.get('branch', id)!;
+    const trashed = { at: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
+    await r.store.modify('branch', id, () => ({ spec: { ...spec, trashed } }));
+    assert.equal(found(), undefined, 'nobody is led to what is in the trash');
+    await r.store.modify('branch', id, () => ({ spec }));
+    assert.deepEqual(found(), { sessions: 1, endpoint });
     await r.store.modify('branch', id, () => ({ deleted: true }));
     assert.equal(found(), undefined);
   });

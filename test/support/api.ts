@@ -40,6 +40,10 @@ export type TestApiOptions = {
   readonly apiKey?: string;
   readonly routed?: () => Promise<void>;
   readonly keepRevoked?: boolean;
+  /** Default: a day. */
+  readonly trashMs?: number;
+  /** What volumes take, by branch id. */
+  readonly bytes?: ReadonlyMap<string, number>;
 };
 
 export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
@@ -51,6 +55,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     store,
     keys: keyring(store, [apiKey]),
     gateway: () => gateway,
+    trash: { keepMs: options.trashMs ?? 86_400_000, bytes: async () => options.bytes ?? new Map() },
     info: () => ({
       version: '0.0.0',
       pid: process.pid,

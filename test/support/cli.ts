@@ -7,6 +7,8 @@ export type FakeCliOptions = {
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
   readonly input?: string;
+  /** Standard input is a terminal, at which `input` is typed. */
+  readonly terminal?: boolean;
   /** Standard error is a terminal of this width. */
   readonly columns?: number;
   readonly signal?: AbortSignal;
@@ -30,7 +32,7 @@ export function fakeCli(options: FakeCliOptions = {}): FakeCli {
     uid: 1,
     stdout,
     stderr: columns === undefined ? stderr : Object.assign(stderr, { isTTY: true, columns }),
-    stdin: Readable.from([Buffer.from(input)]),
+    stdin: Object.assign(Readable.from([Buffer.from(input)]), { isTTY: options.terminal === true }),
     signal,
   });
   return { cli, stdout: out, stderr: err };

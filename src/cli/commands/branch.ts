@@ -7,6 +7,7 @@ import { timeoutOption, withExamples } from '../options.ts';
 import { age, print, say, table, took, withOutput } from '../output.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 import { waitFor } from '../wait.ts';
+import { inTheTrash } from './trash.ts';
 
 const defaultWait = '2m';
 
@@ -131,24 +132,32 @@ export function register(program: Command, cli: Cli): void {
       await print(cli, output, await cli.client().branches.get(project, chosen), b => `${b.name} is ready`);
     });
 
-  define('delete <branch>', 'offshoot branch delete fix-42', 'offshoot branch delete fix-42 --if-exists')
-    .description('remove a branch and its data; it is gone when this returns')
+  define(
+    'delete <branch>',
+    'offshoot branch delete fix-42',
+    'offshoot branch delete fix-42 --now --if-exists',
+  )
+    .description('put a branch into the trash; one that belongs to a sandbox is removed for good')
+    .option('--now', 'remove it and its data for good; it is gone when this returns')
     .option('--owner <owner>', 'sandbox/NAME: only if it belongs to that sandbox')
     .option('--force', 'also when it belongs to a sandbox')
     .option('--if-exists', 'a branch that is not there is fine')
     .addOption(timeoutOption(defaultWait))
-    .action(async (name: string, { project: flag, owner, force, ifExists, waitTimeout }) => {
+    .action(async (name: string, { project: flag, owner, force, now, ifExists, waitTimeout }) => {
       const project = await chooseProject(cli, flag);
       let gone: BranchView;
       try {
         const found = await cli.client().branches.get(project, name);
         if (owner !== undefined && ifExists && found.owner !== owner)
           return say(cli, `branch ${name} does not belong to ${owner}; nothing to do`);
-        gone = await cli.client().branches.delete(project, name, { owner, force: force ?? false });
+        const how = { owner, force: force ?? false, now: now ?? false };
+        gone = await cli.client().branches.delete(project, name, how);
       } catch (error) {
         if (!(ifExists && error instanceof OffshootError && error.code === 'api/not-found')) throw error;
         return say(cli, `branch ${name} does not exist; nothing to do`);
       }
+      if (gone.state === 'trashed')
+        return say(cli, inTheTrash(`branch ${name}`, { id: gone.id, until: gone.trashed!.until }));
       await waitFor<BranchView>(cli, {
         kind: 'branch',
         name: gone.id,

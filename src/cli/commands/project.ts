@@ -1,17 +1,19 @@
 import type { Command } from 'commander';
 import type { ProjectView } from '../../model/view.ts';
+import { confirm } from '../confirm.ts';
 import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
 import { age, print, say, table, withOutput } from '../output.ts';
 import { waitFor } from '../wait.ts';
 import { waitForBranch } from './branch.ts';
+import { inTheTrash } from './trash.ts';
 
 export function register(program: Command, cli: Cli): void {
   const project = withExamples(
     program.command('project').description('PostgreSQL clusters, each with a tree of branches'),
     'offshoot project create shop --database shop',
     'offshoot project list',
-    'offshoot project delete shop',
+    'offshoot project delete shop --yes',
   );
 
   withExamples(withOutput(project.command('list').alias('ls')), 'offshoot project list')
@@ -37,18 +39,30 @@ export function register(program: Command, cli: Cli): void {
       await print(cli, output, made, () => '');
     });
 
-  withExamples(project.command('delete <name>'), 'offshoot project delete shop')
-    .description('remove a project and its branch main; other branches must be gone')
-    .action(async (name: string) => {
-      await cli.client().projects.delete(name);
+  withExamples(
+    project.command('delete <name>'),
+    'offshoot project delete shop',
+    'offshoot project delete shop --yes',
+  )
+    .description('put a project and its branch main into the trash; other branches must be gone')
+    .option('--now', 'remove it for good, and what the trash holds of its branches')
+    .option('-y, --yes', 'do not ask')
+    .action(async (name: string, { now, yes }) => {
+      const what = `project ${name}`;
+      const consequence = now
+        ? `${what} is removed for good, with its branch main and what the trash holds of it.`
+        : `${what} and its branch main stop, and can be restored for a while.`;
+      await confirm(cli, what, consequence, yes);
+      const { trashed } = await cli.client().projects.delete(name, { now: now ?? false });
+      if (trashed !== null) return say(cli, inTheTrash(what, trashed));
       await waitFor<ProjectView>(cli, {
         kind: 'project',
         name,
         timeoutMs: 60_000,
-        what: `project ${name} to be gone`,
+        what: `${what} to be gone`,
         hint: 'it goes on; look with "offshoot project list"',
         probe: objects => (objects.has(name) ? undefined : true),
       });
-      say(cli, `project ${name} is gone`);
+      say(cli, `${what} is gone`);
     });
 }

@@ -1,21 +1,22 @@
 import type { Command } from 'commander';
-import type { ProxyView } from '../../model/view.ts';
+import type { ProxyView, TrashView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
-import { age, print, table, withOutput } from '../output.ts';
+import { age, left, print, size, table, withOutput } from '../output.ts';
 
 export function register(program: Command, cli: Cli): void {
   withExamples(withOutput(program.command('status')), 'offshoot status', 'offshoot status -o json')
     .description('what runs: daemon, baseline, sandboxes')
     .action(async ({ output }) => {
       const client = cli.client();
-      const [daemon, manifests, sandboxes, projects] = await Promise.all([
+      const [daemon, manifests, sandboxes, projects, trash] = await Promise.all([
         client.status(),
         client.manifests.list(),
         client.sandboxes.list(),
         client.projects.list(),
+        client.trash.list(),
       ]);
-      await print(cli, output, { daemon, manifests, sandboxes, projects }, () =>
+      await print(cli, output, { daemon, manifests, sandboxes, projects, trash }, () =>
         [
           `daemon     pid ${daemon.pid}, version ${daemon.version}, data in ${daemon.home}`,
           `API        http://${daemon.api.host}:${daemon.api.port}`,
@@ -23,6 +24,7 @@ export function register(program: Command, cli: Cli): void {
           `PostgreSQL ${daemon.postgres.host}:${daemon.postgres.port}, volumes: ${daemon.volumes.driver} (${daemon.volumes.why})`,
           ...daemon.proxies.map(proxyLine),
           `log        ${daemon.log}`,
+          ...(trash.length === 0 ? [] : [`trash      ${trashLine(trash)}`]),
           ...daemon.leftovers.map(l => `leftover   ${l}`),
           '',
           table(
@@ -46,4 +48,12 @@ function proxyLine({ version, pid, connections: { http, sql }, drainingSince }: 
   const draining =
     drainingSince === undefined ? '' : `, replaced ${age(drainingSince)} ago: serves what it has`;
   return `proxy      pid ${pid}, version ${version}, connections: ${http} HTTP, ${sql} SQL${draining}`;
+}
+
+function trashLine(entries: readonly TrashView[]): string {
+  const known = entries.flatMap(e => (e.bytes === undefined ? [] : [e.bytes]));
+  const bytes = known.length === 0 ? '' : `, ${size(known.reduce((sum, b) => sum + b, 0))}`;
+  const first = entries.map(e => e.until).sort()[0]!;
+  const count = entries.length === 1 ? '1 entry' : `${entries.length} entries`;
+  return `${count}${bytes}; the first goes in ${left(first)}; see "offshoot trash list"`;
 }

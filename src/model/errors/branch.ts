@@ -26,7 +26,7 @@ export const branchErrors = {
     exit: 1,
     retry: false,
     say: p => `branch "${p.name}" has children: ${p.children}`,
-    hint: () => 'delete the children first',
+    hint: p => String(p.hint ?? 'delete the children first'),
   },
   'branch/is-root': {
     fault: 'user',
@@ -87,6 +87,14 @@ export const branchErrors = {
     retry: false,
     say: p => `project "${p.project}" still has branches: ${p.branches}`,
     hint: () => 'delete them first',
+  },
+  'project/in-use': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `project "${p.project}" is used by ${p.users}`,
+    hint: () => 'take its address out of their environment, or delete them, first',
   },
   'project/exists': {
     fault: 'user',

@@ -157,7 +157,7 @@ test('branch rotate-password', async () => {
   );
 });
 
-test('branch delete returns when it is gone; a missing one is fine only with --if-exists', async () => {
+test('branch delete --now returns when it is gone; a missing one is fine only with --if-exists', async () => {
   await using api = await fullApi();
   const { id } = await api.client.branches.get('default', 'fix');
   const stop = api.store.onChange(change => {
@@ -167,7 +167,7 @@ test('branch delete returns when it is gone; a missing one is fine only with --i
     }
   });
   const run = runner(api);
-  assert.equal((await run(['branch', 'delete', 'fix'])).stderr, 'branch fix is gone\n');
+  assert.equal((await run(['branch', 'delete', 'fix', '--now'])).stderr, 'branch fix is gone\n');
   assert.equal(
     (await run(['branch', 'delete', 'fix', '--if-exists'])).stderr,
     'branch fix does not exist; nothing to do\n',

@@ -45,9 +45,21 @@ test('commands on a daemon', async t => {
   await t.test('project create and delete', async () => {
     assert.equal((await run(['project', 'create', 'blog'])).stderr, 'made project blog with branch main\n');
     assert.match((await any(['project', 'create', 'blog'])).stderr, /project "blog" already exists/);
-    assert.equal((await run(['project', 'delete', 'blog'])).stderr, 'project blog is gone\n');
+    assert.match(
+      (await any(['project', 'delete', 'blog'])).stderr,
+      /^error: deleting project blog needs a yes, .*\nhint: repeat with --yes\n$/,
+    );
+    assert.match(
+      (await run(['project', 'delete', 'blog', '--yes'])).stderr,
+      /^project blog is in the trash for 24h; "offshoot trash restore blog~\w{6}" brings it back\n$/,
+    );
     assert.doesNotMatch((await run(['project', 'list'])).stdout, /blog/);
-    assert.equal((await any(['project', 'delete', 'blog'])).code, 3);
+    assert.equal((await any(['project', 'delete', 'blog', '--yes'])).code, 3);
+    assert.equal((await run(['trash', 'restore', 'blog'])).stderr, 'project blog is back\n');
+    assert.equal(
+      (await run(['project', 'delete', 'blog', '--now', '--yes'])).stderr,
+      'project blog is gone\n',
+    );
   });
 
   await t.test('sql: several statements, from an argument, a file and standard input', async () => {
@@ -129,8 +141,11 @@ test('commands on a daemon', async t => {
     assert.deepEqual([await count(), await count('main')], [0, 2]);
     assert.equal((await run(['branch', 'wait'])).stdout, 'fix is ready\n');
     await run(['branch', 'checkout', 'main']);
-    assert.equal((await run(['branch', 'delete', 'fix'])).stderr, 'branch fix is gone\n');
+    assert.match((await run(['branch', 'delete', 'fix'])).stderr, /^branch fix is in the trash for 24h; /);
     assert.equal((await any(['branch', 'get', 'fix'])).code, 3);
+    assert.equal((await run(['trash', 'restore', 'fix', '--as', 'fixed'])).stderr, 'branch fixed is back\n');
+    assert.equal(await count('fixed'), 0);
+    assert.equal((await run(['branch', 'delete', 'fixed', '--now'])).stderr, 'branch fixed is gone\n');
   });
 
   await t.test('branch rotate-password: the new one opens the branch, the old one does not', async () => {
