@@ -1,12 +1,13 @@
 /** Objects on stdout, sentences on stderr. */
 import type { Command } from 'commander';
 import type { Cli, OutputFormat } from './context.ts';
+import { legible } from './legible.ts';
 
 /** Adds `-o/--output` to a command. */
 export const withOutput = (command: Command): Command =>
   command.option('-o, --output <format>', 'json or yaml instead of text', parseFormat, 'text');
 
-/** Prints `value` as asked for; `text` renders it for people. */
+/** Prints `value` as asked for: exactly, or as `text` renders it for people, who get to see what a terminal would obey. */
 export async function print<T>(
   cli: Cli,
   format: OutputFormat,
@@ -18,7 +19,7 @@ export async function print<T>(
     const { stringify } = await import('yaml');
     return write(cli, stringify(value, { aliasDuplicateObjects: false }));
   }
-  const out = text(value);
+  const out = legible(text(value));
   if (out !== '') await write(cli, out.endsWith('\n') ? out : `${out}\n`);
 }
 
@@ -38,7 +39,7 @@ export const write = ({ stdout, signal }: Pick<Cli, 'stdout' | 'signal'>, text: 
 
 /** A sentence for people. */
 export const say = (cli: Pick<Cli, 'stderr'>, sentence: string): void =>
-  void cli.stderr.write(`${sentence}\n`);
+  void cli.stderr.write(`${legible(sentence)}\n`);
 
 /** Columns as wide as their widest cell, two spaces apart; no lines, so that it can be cut and grepped. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -3,6 +3,7 @@
  * elsewhere (one when a step begins to run or ends).
  */
 import type { Cli } from './context.ts';
+import { legible } from './legible.ts';
 import { took } from './output.ts';
 
 export type ProgressStep = {
@@ -33,7 +34,7 @@ export function createProgress({ stderr }: Cli): Progress {
     const ms = step.ms ?? (start === undefined ? undefined : now - start);
     const time = ms === undefined || step.state === 'waiting' ? '' : ` (${took(ms)})`;
     const detail = step.detail === undefined || step.state === 'done' ? '' : `: ${step.detail}`;
-    return `  ${marks[step.state]} ${step.label}${detail}${time}`;
+    return legible(`  ${marks[step.state]} ${step.label}${detail}${time}`);
   };
 
   const draw = (): void => {

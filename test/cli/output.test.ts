@@ -60,6 +60,19 @@ test('objects go to stdout as asked for, sentences to stderr', async () => {
   assert.doesNotMatch(await printed('yaml', twice), /[&*]/, 'no anchors');
 });
 
+test('people see what a terminal would obey, programs get it as it is', async () => {
+  const log = ['\x1b[31mred\x1b[0m', '\x1b]0;title\x07'];
+  const printed = async (format: 'text' | 'json') => {
+    const { cli, stdout, stderr } = fakeCli();
+    say(cli, `it says ${log[1]}`);
+    await print(cli, format, { log }, l => l.log.join('\n'));
+    assert.equal(stderr(), 'it says \\x1b]0;title\\x07\n');
+    return stdout();
+  };
+  assert.equal(await printed('text'), 'red\n\\x1b]0;title\\x07\n');
+  assert.deepEqual(JSON.parse(await printed('json')), { log });
+});
+
 test('no text, no line', async () => {
   const { cli, stdout } = fakeCli();
   await print(cli, 'text', {}, () => '');

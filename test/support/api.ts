@@ -90,7 +90,10 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       asked.logs.push(query);
       return ['one', 'two'];
     },
-    environment: (sandbox, workload) => ({ OF: `${sandbox.name} ${workload ?? 'first'}`, QUOTED: "it's" }),
+    environment: (sandbox, workload) => ({
+      OF: `${sandbox.name} ${workload ?? 'first'}`,
+      QUOTED: "it's \x1b[1m",
+    }),
     stepPathProblem: async path => (path.startsWith('/proc/') ? '/proc is no place for files' : undefined),
     routed: options.routed ?? (async () => {}),
     keepRevoked: options.keepRevoked ?? false,

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { EventView } from '../../model/view.ts';
 import type { Cli, OutputFormat } from '../context.ts';
+import { legible } from '../legible.ts';
 import { parseCount, withExamples } from '../options.ts';
 import { print, withOutput, write } from '../output.ts';
 
@@ -24,7 +25,7 @@ const line = (e: EventView): string =>
 async function followEvents(cli: Cli, output: OutputFormat, limit: number): Promise<void> {
   const { stringify } = await import('yaml');
   const render: Readonly<Record<OutputFormat, (e: EventView) => string>> = {
-    text: line,
+    text: e => legible(line(e)),
     json: e => JSON.stringify(e),
     yaml: e => `---\n${stringify(e).trimEnd()}`,
   };

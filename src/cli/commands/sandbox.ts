@@ -3,7 +3,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { SandboxView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
 import { parseCount, timeoutOption, withExamples } from '../options.ts';
-import { age, print, say, table, took, UsageError, withOutput } from '../output.ts';
+import { age, print, say, table, took, UsageError, withOutput, write } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import { readSource } from '../read-file.ts';
 import { applySteps, deleteSteps } from '../sandbox-progress.ts';
@@ -138,11 +138,10 @@ export function register(program: Command, cli: Cli): void {
     .option('-w, --workload <workload>', 'which fork (default: the first)')
     .action(async (name: string, { output, workload }) => {
       const environment = await cli.client().sandboxes.environment(name, { workload });
-      await print(cli, output, environment, env =>
-        Object.entries(env)
-          .map(([variable, value]) => `export ${variable}='${value.replaceAll("'", "'\\''")}'`)
-          .join('\n'),
-      );
+      if (output !== 'text') return await print(cli, output, environment, String);
+      // For a shell, so exactly.
+      for (const [variable, value] of Object.entries(environment))
+        await write(cli, `export ${variable}='${value.replaceAll("'", "'\\''")}'\n`);
     });
 }
 

@@ -284,7 +284,7 @@ function envOf(api: TestApi) {
 test('sandbox get-env prints what a shell can evaluate', async () => {
   await using api = await fullApi();
   const { stdout } = await runner(api)(['sandbox', 'get-env', 'x', '-w', 'users']);
-  assert.equal(stdout, "export OF='x users'\nexport QUOTED='it'\\''s'\n");
+  assert.equal(stdout, "export OF='x users'\nexport QUOTED='it'\\''s \x1b[1m'\n", 'exactly');
 });
 
 test('branch tree draws who grew from whom', async () => {
