@@ -66,10 +66,13 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
 
     if (triesOf(branch.secret) !== triesOf(branch.status)) await endForRestart(branch, ctx);
     if (ended.delete(id)) {
-      // Once may happen. One that ends again and again is left alone for longer and longer.
       const seen = await node.observe(id, ctx);
-      if (seen !== undefined && seen.exits.count >= UNSTEADY)
-        return fail(branch, seen, endsByItself(branch, seen.exits));
+      if (seen?.server.status === 'False' && seen.exits.count > 0) {
+        await record(branch, 'warning', 'ServerEnded', `branch ${branch.spec.name}: ${seen.server.message}`);
+        // Once may happen. One that ends again and again is left alone for longer and longer.
+        if (seen.exits.count >= UNSTEADY) return fail(branch, seen, endsByItself(branch, seen.exits));
+        await setStatus(branch, 'creating', seen);
+      }
     }
     const seen = await walk(branch, await wishOf(branch), ctx);
     if (seen.failure !== undefined) {
@@ -117,7 +120,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   };
 
   const succeed = async (branch: Stored<'branch'>, seen: BranchSeen, endpoint: BranchEndpoint) => {
-    const { name: id, spec, secret, status } = branch;
+    const { name: id, spec, secret } = branch;
+    const { status } = store.get('branch', id) ?? branch;
     open.set(id, { endpoint, password: secret.password });
     if (store.get('branch', id)?.secret.password === secret.password) logins.admit(id, endpoint);
     if (status?.state !== 'ready')
