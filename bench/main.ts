@@ -11,6 +11,7 @@ import { main as router } from './router.ts';
 import { main as sandbox } from './sandbox.ts';
 import { main as scale } from './scale.ts';
 import { main as start } from './start.ts';
+import { main as store } from './store.ts';
 
 const benches = {
   sandbox: () => sandbox([]),
@@ -18,6 +19,7 @@ const benches = {
   gateway: () => gateway([]),
   router: () => router([]),
   start: () => start([]),
+  store: () => store([]),
   memory: () => memory(),
   branches: () => branches([]),
   scale: () => scale([]),

@@ -22,7 +22,7 @@ export type Row = {
 };
 
 export function printRows(rows: readonly Row[]): void {
-  const cell = (ms: number) => `${ms.toFixed(0)} ms`.padStart(8);
+  const cell = (ms: number) => `${ms.toFixed(ms < 10 ? 2 : 0)} ms`.padStart(8);
   console.log(
     `${''.padEnd(58)}${['runs', 'p50', 'p95', 'min', 'max'].map(h => h.padStart(8)).join(' ')}   goal`,
   );

@@ -13,6 +13,7 @@ import { labels } from './drivers/labels.ts';
 import { type DriverOptions, openDrivers } from './drivers/open.ts';
 import { openProcesses } from './drivers/processes/registry.ts';
 import { internalKeys } from './internal-keys.ts';
+import { ballast } from './lib/ballast.ts';
 import { tryExclusive } from './lib/exclusive.ts';
 import type { Log } from './lib/log.ts';
 import { measureLoopDelay } from './lib/loop-delay.ts';
@@ -53,6 +54,9 @@ const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
 /** Milliseconds that connections get to end when the daemon stops. */
 const graceMs = 1_000;
+
+/** Room on the disk for writes of intent (deletes, for example) when there is none any more. */
+const keptForState = { bytes: 8 * 1024 * 1024, spareBytes: 64 * 1024 * 1024, everyMs: 60_000 };
 
 /** @throws OffshootError host/already-running, host/port-taken, and whatever the machine lacks */
 export async function startDaemon(
@@ -95,7 +99,9 @@ export async function startDaemon(
     dataPathOpen = false;
   };
   opened.defer(stopDataPath);
-  const store = openStore(join(config.home, 'state.db'), { log });
+  const room = ballast(join(config.home, 'state.ballast'), keptForState.bytes, keptForState.spareBytes);
+  const onNoSpace = async () => room.release() > 0;
+  const store = openStore(join(config.home, 'state.db'), { log, onNoSpace });
   opened.defer(() => store.close());
   const fresh = store.version() === 0;
   const images = () => Object.fromEntries(store.list('image').map(i => [i.name, i.spec]));
@@ -204,6 +210,10 @@ export async function startDaemon(
       for (const { name } of store.by('manifest/address', addressKey(address))) loop.look('manifest', name);
     },
   });
+  const keepRoom = () => room.take().catch(err => log.warn({ err }, 'no room could be kept for the state'));
+  const keeping = setInterval(keepRoom, keptForState.everyMs);
+  opened.defer(() => clearInterval(keeping));
+  void keepRoom();
 
   const file = join(config.home, 'client.json');
   const url = `http://${api!.host}:${api!.port}`;

@@ -4,7 +4,7 @@
  * threads: of the log after a batch that holds intent, and around checkpoints in an order that keeps the file whole
  * when the power is cut at any moment.
  */
-import { closeSync, fstatSync, fsync, openSync } from 'node:fs';
+import { closeSync, write as fsWrite, fsync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { promisify } from 'node:util';
@@ -21,8 +21,10 @@ export type JournalOptions = {
   readonly sync?: (fd: number) => Promise<void>;
 };
 
-/** Bytes of log from which it is copied into the file: that much is copied in one go, in about a millisecond. */
-const checkpointBytes = 1024 * 1024;
+/** Bytes of log from which it is copied into the file: that much is copied in one go, in less than a millisecond. */
+const checkpointBytes = 512 * 1024;
+/** Bytes that a row takes in the log besides its text: pages are written whole, also those of the index. */
+const rowBytes = 3 * 4096;
 
 /** @param db open, in WAL mode, with nothing that syncs or checkpoints by itself */
 export function sqliteJournal(db: DatabaseSync, file: string, options: JournalOptions): Journal {
@@ -33,50 +35,68 @@ export function sqliteJournal(db: DatabaseSync, file: string, options: JournalOp
     dir: openSync(dirname(file), 'r'),
   };
   const tables = writer(db);
-  /** The names of the files are durable, too. */
-  let named = false;
-  /** What is done after a batch was answered; the next one waits for it. */
-  let upkeep: Promise<void> = Promise.resolve();
+  let begun = false;
+  /** The log is in the file, but not safely: SQLite would begin the log anew, which must wait. */
+  let copied = false;
+  /** Bytes written to the log since it was last copied, about. */
+  let length = 0;
   let checkpointAt = checkpointBytes;
   /** Entries whose sync failed: they do not count, but the file may hold them. */
   let doubtful: readonly Entry[] = [];
 
   const attempt = async (batch: Batch): Promise<void> => {
+    if (!begun) await begin();
     // Parts of the log may be lost then: everything goes into the file before more is written behind them.
-    if (doubtful.length > 0) await checkpoint();
-    tables.write(batch, doubtful.toReversed());
+    if (doubtful.length > 0 || copied) await checkpoint();
+    length += tables.write(batch, doubtful.toReversed());
     if (!batch.durable && doubtful.length === 0) return;
     doubtful = [...doubtful, ...batch.entries];
     await sync(fds.log);
-    if (!named) await sync(fds.dir);
-    named = true;
     doubtful = [];
   };
 
-  /**
-   * Copies the log into the file and empties it. The file is synced before the log is cut, and the cut before anything
-   * new is written: what is on the disk is never an old log beside newer pages, nor neither of them.
-   */
-  const checkpoint = async (): Promise<void> => {
-    db.exec('PRAGMA wal_checkpoint(PASSIVE)');
-    await sync(fds.main);
-    db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  /** Before anything is written to a log that another process may have left in the middle of a checkpoint. */
+  const begin = async (): Promise<void> => {
     await sync(fds.log);
+    await sync(fds.main); // SQLite takes the log beside an empty file for a leftover
+    await sync(fds.dir);
+    begun = true;
   };
 
+  /**
+   * Copies the log into the file; SQLite then writes it anew from its beginning. What is on the disk is at every
+   * moment the file with a whole log, or the whole file: the log is synced before the first page of it is copied, the
+   * file before the log's header is cleared (sqlite.org/fileformat2.html#walformat: without one it holds nothing), and
+   * that before anything new is written behind it, or old frames could be taken for newer ones. It is not cut, since
+   * that would wait for the file system.
+   */
+  const checkpoint = async (): Promise<void> => {
+    await sync(fds.log);
+    const { log: frames, checkpointed } = copyLog.get() as { log: number; checkpointed: number };
+    if (checkpointed !== frames) throw new Error(`${checkpointed} of ${frames} frames were copied`);
+    copied = true;
+    await sync(fds.main);
+    await write(fds.log, Buffer.alloc(walHeaderBytes), 0, walHeaderBytes, 0);
+    await sync(fds.log);
+    copied = false;
+    length = 0;
+  };
+  const copyLog = db.prepare('PRAGMA wal_checkpoint(PASSIVE)');
+
   const checkpointWhenLong = async (): Promise<void> => {
-    const { size } = fstatSync(fds.log);
-    if (size < checkpointAt) return;
+    if (length < checkpointAt) return;
     try {
       await checkpoint();
       checkpointAt = checkpointBytes;
     } catch (err) {
       // The log grows on, and is whole.
-      checkpointAt = size + checkpointBytes;
+      checkpointAt = length + checkpointBytes;
       log.warn({ err }, 'the log of the state could not be copied into its file');
     }
   };
 
+  /** What is done while nobody waits for it; the next batch does. */
+  let upkeep: Promise<void> = begin().catch(() => {});
   return {
     async write(batch) {
       await upkeep;
@@ -116,17 +136,22 @@ export function toStoreError(
 
 // --- internal -----------------------------------------------------------------------------------
 
+const write = promisify(fsWrite);
+const walHeaderBytes = 32;
+
 /** SQLITE_FULL, a primary result code (sqlite.org/rescode.html). */
 const sqliteFull = 13;
 
-/** Batches as transactions. */
-function writer(db: DatabaseSync): { write(batch: Batch, undo: readonly Entry[]): void } {
+/** Batches as transactions; `write` returns about how many bytes of log it took. */
+function writer(db: DatabaseSync): { write(batch: Batch, undo: readonly Entry[]): number } {
   const statements = new Map<string, StatementSync>();
   const sql = (text: string): StatementSync => {
     const statement = statements.get(text) ?? db.prepare(text);
     statements.set(text, statement);
     return statement;
   };
+
+  let bytes = 0;
 
   /** @param before only what differs from it is written */
   const put = (object: Stored<Kind>, before: Stored<Kind> | undefined): void => {
@@ -139,6 +164,7 @@ function writer(db: DatabaseSync): { write(batch: Batch, undo: readonly Entry[])
     for (const field of ['spec', 'status', 'secret'] as const) {
       if (before === undefined || object[field] !== before[field])
         columns[field] = JSON.stringify(object[field]);
+      bytes += String(columns[field] ?? '').length;
     }
     const names = Object.keys(columns);
     if (before !== undefined) {
@@ -190,6 +216,7 @@ function writer(db: DatabaseSync): { write(batch: Batch, undo: readonly Entry[])
 
   return {
     write(batch, undone) {
+      bytes = (batch.entries.length + undone.length) * rowBytes;
       db.exec('BEGIN IMMEDIATE');
       try {
         for (const entry of undone) undo(entry);
@@ -201,6 +228,7 @@ function writer(db: DatabaseSync): { write(batch: Batch, undo: readonly Entry[])
         if (db.isTransaction) db.exec('ROLLBACK');
         throw error;
       }
+      return bytes;
     },
   };
 }

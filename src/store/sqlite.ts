@@ -44,8 +44,8 @@ export function openStore(file: string, options: SqliteOptions = {}): Store {
  */
 const settings = `
   PRAGMA locking_mode = EXCLUSIVE;
-  PRAGMA journal_mode = WAL;
   PRAGMA synchronous = OFF;
+  PRAGMA journal_mode = WAL;
   PRAGMA wal_autocheckpoint = 0;
   PRAGMA cache_size = -512;
 `;

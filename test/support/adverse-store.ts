@@ -5,19 +5,20 @@
  */
 import { OffshootError } from '../../src/model/errors.ts';
 import type { Changes, Kind, Store, Stored } from '../../src/store/contract.ts';
+import { chance } from './random.ts';
 
-/** Of writes that name a version, how many are refused. */
-const refused = 0.3;
+/** Of 100 writes that name a version, so many are refused. */
+const refused = 30;
 /** A write waits for so many turns of the event loop at most. */
 const mostTurns = 6;
 
 export function adverseStore(store: Store, seed: number): Store {
-  const random = mulberry32(seed);
+  const random = chance(seed);
   const tails = new Map<string, Promise<unknown>>();
 
   /** After whatever was asked for this object before, and a while. */
   const later = <T>(key: string, write: () => Promise<T>): Promise<T> => {
-    const turns = Math.floor(random() * mostTurns);
+    const turns = random.below(mostTurns);
     const run = (tails.get(key) ?? Promise.resolve()).then(async () => {
       for (let i = 0; i < turns; i++) await new Promise(setImmediate);
       return write();
@@ -28,7 +29,7 @@ export function adverseStore(store: Store, seed: number): Store {
     return run;
   };
   const refuseSometimes = (kind: Kind, name: string): void => {
-    if (random() < refused && store.get(kind, name) !== undefined)
+    if (random.often(refused) && store.get(kind, name) !== undefined)
       throw new OffshootError('store/conflict', { kind, name, why: 'by chance' });
   };
   const keyOf = (kind: Kind, name: string) => `${kind}/${name}`;
@@ -85,15 +86,3 @@ const readsOf = (store: Store) => ({
   onChange: store.onChange.bind(store),
   onObject: store.onObject.bind(store),
 });
-
-/** Numbers from 0 to below 1; a small generator in the public domain, by Tommy Ettinger. */
-function mulberry32(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
