@@ -62,9 +62,9 @@ test('exit codes are those of the error table', async () => {
     4,
     'error: the API needs a valid API key: this one is not known',
   ]);
-  assert.deepEqual(await codeOf(['branch', 'wait', 'main', '--wait-timeout', '50ms']), [
+  assert.deepEqual(await codeOf(['branch', 'wait', 'main', '--wait-timeout', '900ms']), [
     5,
-    'error: timed out after 50 ms waiting for branch main to be ready; last seen: being created',
+    'error: timed out after 900 ms waiting for branch main to be ready; last seen: being created',
   ]);
 });
 
