@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { parseBytes } from './model/bytes.ts';
 import { OffshootError } from './model/errors.ts';
 
 export type Config = {
@@ -179,7 +180,7 @@ function oneOf<T extends string>(env: Env, name: string, values: readonly T[]): 
 function bytes(env: Env, name: string): number | undefined {
   const text = env[name];
   if (!text) return undefined;
-  const match = /^(\d+)\s*([kmgt]?)(i?b)?$/i.exec(text);
-  if (match === null) throw invalid(name, text, 'write a size such as 512M or 20G');
-  return Number(match[1]) * 1024 ** ['', 'k', 'm', 'g', 't'].indexOf(match[2]!.toLowerCase());
+  const found = parseBytes(text);
+  if (found === undefined) throw invalid(name, text, 'write a size such as 512M or 20G');
+  return found;
 }

@@ -21,6 +21,7 @@ import { loopbackFor } from './lib/loopback.ts';
 import { orAborted } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
 import { type ErrorParams, OffshootError } from './model/errors.ts';
+import { isLow } from './model/room.ts';
 import { type Address, addressKey } from './model/route.ts';
 import type { DaemonView } from './model/view.ts';
 import { proxyRunner } from './proxy-runner.ts';
@@ -165,7 +166,11 @@ export async function startDaemon(
     gateway: () => gateways.postgres,
     routed: dataPath.routed,
     keepRevoked: config.keepRevoked,
-    trash: { keepMs: config.trashMs, bytes: async () => new Map() },
+    async space() {
+      const [room, sizes] = await Promise.all([drivers.branches.room(), drivers.branches.usages()]);
+      return { room: { ...room, low: isLow(room) }, sizes };
+    },
+    trash: { keepMs: config.trashMs },
     info: () => ({
       version,
       pid: process.pid,

@@ -8,6 +8,7 @@ import {
   createBranch,
   deleteBranch,
   findBranch,
+  limitBranch,
   requireProject,
   restartBranch,
   rotatePassword,
@@ -16,21 +17,29 @@ import { trashBranch } from '../rules/trash.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
-import { branchView } from './views.ts';
+import { branchView, sizedBranchView } from './views.ts';
 
 /** Whose the branch is; it goes with its owner. */
 const owner = z
   .string()
   .regex(/^sandbox\/[a-z0-9-]{1,30}$/, 'must be sandbox/NAME')
   .optional();
-const body = z.strictObject({ name: z.string(), parent: z.string().default('main'), owner });
+const limitBytes = z.int().positive();
+const body = z.strictObject({
+  name: z.string(),
+  parent: z.string().default('main'),
+  owner,
+  limitBytes: limitBytes.optional(),
+});
+/** null: as its project says. */
+const limitBody = z.strictObject({ limitBytes: limitBytes.nullable() });
 /** `now`: for good, not into the trash. */
 const deleteQuery = z.strictObject({ force: flag, owner, now: flag });
 const rotateQuery = z.strictObject({ keepSessions: flag });
 
 type Params = { Params: { project: string; branch: string } };
 
-export function branchRoutes(app: FastifyInstance, { store, gateway, trash }: ApiContext): void {
+export function branchRoutes(app: FastifyInstance, { store, gateway, space, trash }: ApiContext): void {
   const path = '/projects/:project/branches';
 
   const find = ({ project, branch }: Params['Params']): Stored<'branch'> => {
@@ -42,18 +51,33 @@ export function branchRoutes(app: FastifyInstance, { store, gateway, trash }: Ap
 
   app.get<{ Params: { project: string } }>(path, async ({ params }) => {
     requireProject(store, params.project);
-    return branchesOf(store, params.project).map(b => branchView(store, b));
+    const now = await space();
+    return branchesOf(store, params.project).map(b => sizedBranchView(store, b, now));
   });
 
   app.post<{ Params: { project: string } }>(path, async (request, reply) => {
-    const { name, parent, owner } = checked(body, request.body);
+    const { name, parent, owner, limitBytes } = checked(body, request.body);
     const { project } = request.params;
-    const wish = { project, name, parent, ...(owner !== undefined && { owner }) };
+    const wish = {
+      project,
+      name,
+      parent,
+      ...(owner !== undefined && { owner }),
+      ...(limitBytes !== undefined && { limitBytes }),
+    };
     const branch = await createBranch(store, wish);
     return reply.status(201).send(branchView(store, branch));
   });
 
-  app.get<Params>(`${path}/:branch`, async ({ params }) => branchView(store, find(params)));
+  app.get<Params>(`${path}/:branch`, async ({ params }) =>
+    sizedBranchView(store, find(params), await space()),
+  );
+
+  app.put<Params>(`${path}/:branch/limit`, async ({ params, body }) => {
+    const branch = find(params);
+    await limitBranch(store, branch, checked(limitBody, body).limitBytes ?? undefined);
+    return sizedBranchView(store, store.get('branch', branch.name) ?? branch, await space());
+  });
 
   app.delete<Params>(`${path}/:branch`, async ({ params, query }, reply) => {
     const branch = find(params);

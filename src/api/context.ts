@@ -1,7 +1,7 @@
 /** What the API's routes may use. It decides nothing: HTTP in, store out. */
 import type { KeptLimit } from '../model/document/manifest-warnings.ts';
 import type { Address } from '../model/route.ts';
-import type { CheckView, DaemonView, MetricsView } from '../model/view.ts';
+import type { BranchSize, CheckView, DaemonView, MetricsView, RoomView } from '../model/view.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Keyring } from './keys.ts';
@@ -25,13 +25,16 @@ export type ApiContext = {
   readonly gateway: () => Address;
   /** Complete volumes that no branch claims. */
   readonly unclaimed: () => Promise<readonly UnclaimedVolume[]>;
+  /** What there is for branches, and what each takes. */
+  readonly space: () => Promise<{
+    readonly room: RoomView;
+    readonly sizes: ReadonlyMap<string, Pick<BranchSize, 'bytes' | 'exact'>>;
+  }>;
   /** Limits of containers that are kept on this machine. */
   readonly keeps: readonly KeptLimit[];
   readonly trash: {
     /** Milliseconds that what was deleted by hand can be had back; 0 = there is no trash. */
     readonly keepMs: number;
-    /** What the volumes of branches take, by id; of some it may not be known. */
-    readonly bytes: () => Promise<ReadonlyMap<string, number>>;
   };
   readonly doctor: () => Promise<readonly CheckView[]>;
   readonly logs: (query: LogQuery) => Promise<readonly string[]>;

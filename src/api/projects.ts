@@ -10,6 +10,7 @@ const body = z.strictObject({
   name: z.string(),
   database: z.string().default('app'),
   role: z.string().default('app'),
+  branchLimitBytes: z.int().positive().optional(),
 });
 
 /** `now`: for good, not into the trash. */
@@ -23,8 +24,9 @@ export function projectRoutes(app: FastifyInstance, { store, trash }: ApiContext
   );
 
   app.post('/projects', async (request, reply) => {
-    const { name, database, role } = checked(body, request.body);
-    const project = await createProject(store, name, { database, role });
+    const { name, branchLimitBytes, ...spec } = checked(body, request.body);
+    const limit = branchLimitBytes === undefined ? {} : { branchLimitBytes };
+    const project = await createProject(store, name, { ...spec, ...limit });
     return reply.status(201).send(projectView(store, project));
   });
 

@@ -15,9 +15,9 @@ const shutdownQuery = z.strictObject({ leave: flag });
 
 export function systemRoutes(
   app: FastifyInstance,
-  { store, info, metrics, doctor, shutdown }: ApiContext,
+  { store, info, space, metrics, doctor, shutdown }: ApiContext,
 ): void {
-  app.get('/status', async () => info());
+  app.get('/status', async () => ({ ...info(), room: (await space()).room }));
 
   app.get('/metrics', async () => metrics.read());
 

@@ -10,10 +10,10 @@ const body = z.strictObject({ as: z.string().optional() });
 type Params = { Params: { entry: string } };
 
 /** Entries are named by their id, or by the name that they had. */
-export function trashRoutes(app: FastifyInstance, { store, trash }: ApiContext): void {
+export function trashRoutes(app: FastifyInstance, { store, space }: ApiContext): void {
   app.get('/trash', async () => {
-    const bytes = await trash.bytes();
-    return trashEntries(store).map(entry => trashView(store, entry, bytes));
+    const { sizes } = await space();
+    return trashEntries(store).map(entry => trashView(store, entry, sizes));
   });
 
   app.post<Params>('/trash/:entry/restore', async ({ params, body: sent }, reply) => {

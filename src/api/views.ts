@@ -1,5 +1,7 @@
 /** From stored objects to what clients may see; by kind. */
+
 import { resourceStatuses } from '../model/resource-status.ts';
+import { limitOf } from '../model/room.ts';
 import type {
   BranchView,
   ManifestView,
@@ -11,11 +13,13 @@ import type {
 import { allBranchesOf, branchesOf } from '../rules/branches.ts';
 import { nameOfEntry, projectOfEntry, type TrashEntry } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
+import type { ApiContext } from './context.ts';
 
 export const projectView = (store: Store, { name, spec, createdAt }: Stored<'project'>): ProjectView => ({
   name,
   database: spec.database,
   role: spec.role,
+  branchLimitBytes: spec.branchLimitBytes ?? null,
   branches: branchesOf(store, name).length,
   createdAt,
   ...(spec.trashed !== undefined && { trashed: spec.trashed }),
@@ -39,6 +43,7 @@ export function branchView(
     ...(status?.emptied !== undefined && { emptied: status.emptied }),
     conditions: status?.conditions ?? [],
     createdAt,
+    limitBytes: spec.limitBytes ?? null,
     ...(spec.trashed !== undefined && { trashed: spec.trashed }),
   };
 }
@@ -54,14 +59,18 @@ function stateOf(
   return seen === 'trashed' || seen === undefined ? 'creating' : seen;
 }
 
-/** @param bytes what the volumes take, by branch id, as far as it is known */
-export function trashView(store: Store, entry: TrashEntry, bytes: ReadonlyMap<string, number>): TrashView {
+/** @param sizes of branches by id, as far as they are known */
+export function trashView(
+  store: Store,
+  entry: TrashEntry,
+  sizes: ReadonlyMap<string, { readonly bytes: number }>,
+): TrashView {
   const { name: id, spec } = entry;
   const { at, until } = spec.trashed!;
   const branch = entry.kind === 'branch' ? (entry as Stored<'branch'>) : undefined;
   // A project is its root; other branches of it have an entry of their own.
   const held = branch?.name ?? allBranchesOf(store, id).find(b => b.spec.parent === undefined)?.name ?? '';
-  const known = bytes.get(held);
+  const known = sizes.get(held)?.bytes;
   return {
     id,
     kind: entry.kind,
@@ -71,6 +80,21 @@ export function trashView(store: Store, entry: TrashEntry, bytes: ReadonlyMap<st
     until,
     ...(known !== undefined && { bytes: known }),
   };
+}
+
+/** @param space see ApiContext */
+export function sizedBranchView(
+  store: Store,
+  branch: Stored<'branch'>,
+  { room, sizes }: Awaited<ReturnType<ApiContext['space']>>,
+): BranchView {
+  const view = branchView(store, branch);
+  const size = sizes.get(branch.name);
+  if (size === undefined) return view;
+  const { project, parent, limitBytes: own } = branch.spec;
+  const ofProject = store.get('project', project)?.spec.branchLimitBytes;
+  const limit = limitOf({ root: parent === undefined, own, project: ofProject }, room);
+  return { ...view, size: { ...size, limitBytes: limit ?? null } };
 }
 
 export function sandboxView(object: Stored<'sandbox'>): SandboxView {

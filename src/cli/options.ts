@@ -1,5 +1,6 @@
 /** What many commands have in common: examples in their help, and options that are numbers. */
 import { type Command, Option } from 'commander';
+import { parseBytes } from '../model/bytes.ts';
 import { UsageError } from './output.ts';
 
 /** Adds command lines to the end of a command's `--help`. */
@@ -22,6 +23,14 @@ export function parseDuration(text: string): number {
   if (ms > longestTimer) throw new UsageError(`"${text}" is too long; the longest is 596h`);
   return ms;
 }
+
+/** An option whose value is a size, in bytes. */
+export const sizeOption = (flags: string, description: string): Option =>
+  new Option(flags, description).argParser(text => {
+    const bytes = parseBytes(text);
+    if (bytes === undefined) throw new UsageError(`"${text}" is not a size; write for example 512M or 2G`);
+    return bytes;
+  });
 
 /** A whole number from 1. */
 export function parseCount(text: string): number {

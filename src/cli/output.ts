@@ -69,12 +69,6 @@ function span(ms: number): string {
   return `${Math.round(seconds / 86_400)}d`;
 }
 
-/** `0 MB`, `12 MB`, `3.4 GB`, in units of 1024. */
-export const size = (bytes: number): string => {
-  const mb = bytes / 1024 ** 2;
-  return mb < 1_000 ? `${Math.round(mb)} MB` : `${(mb / 1024).toFixed(1)} GB`;
-};
-
 /** `812 ms`, `3.4 s` */
 export const took = (ms: number): string =>
   Math.round(ms) < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;

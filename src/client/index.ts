@@ -7,7 +7,6 @@ import type { Sandbox } from '../model/sandbox.ts';
 import type {
   BranchView,
   CheckView,
-  DaemonView,
   DeletedView,
   EventView,
   KeyView,
@@ -17,6 +16,7 @@ import type {
   ProjectView,
   RepairView,
   SandboxView,
+  StatusView,
   TrashView,
 } from '../model/view.ts';
 import { type Connection, type RequestOptions, sendForJson } from './http.ts';
@@ -41,7 +41,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
     connection,
     watch: <T>(filter: WatchFilter, signal: AbortSignal) => watch<T>(connection, filter, signal),
 
-    status: () => call<DaemonView>('GET', '/status'),
+    status: () => call<StatusView>('GET', '/status'),
     metrics: {
       read: () => call<MetricsView>('GET', '/metrics'),
       reset: () => call<MetricsView>('DELETE', '/metrics'),
@@ -57,8 +57,12 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
 
     projects: {
       list: () => call<readonly ProjectView[]>('GET', '/projects'),
-      create: (body: { name: string; database?: string; role?: string }) =>
-        call<ProjectView>('POST', '/projects', { body }),
+      create: (body: {
+        name: string;
+        database?: string;
+        role?: string;
+        branchLimitBytes?: number | undefined;
+      }) => call<ProjectView>('POST', '/projects', { body }),
       delete: (name: string, query: { now?: boolean } = {}) =>
         call<DeletedView>('DELETE', `/projects/${part(name)}`, { query }),
     },
@@ -73,13 +77,18 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       list: (project: string) => call<readonly BranchView[]>('GET', branches(project)),
       get: (project: string, branch: string) =>
         call<BranchView>('GET', `${branches(project)}/${part(branch)}`),
-      create: (project: string, body: { name: string; parent?: string; owner?: string | undefined }) =>
-        call<BranchView>('POST', branches(project), { body }),
+      create: (
+        project: string,
+        body: { name: string; parent?: string; owner?: string | undefined; limitBytes?: number | undefined },
+      ) => call<BranchView>('POST', branches(project), { body }),
       delete: (
         project: string,
         branch: string,
         query: { force?: boolean; owner?: string | undefined; now?: boolean } = {},
       ) => call<BranchView>('DELETE', `${branches(project)}/${part(branch)}`, { query }),
+      /** @param limitBytes null: as the project says */
+      limit: (project: string, branch: string, limitBytes: number | null) =>
+        call<BranchView>('PUT', `${branches(project)}/${part(branch)}/limit`, { body: { limitBytes } }),
       credentials: (project: string, branch: string) =>
         call<BranchAddress & { readonly connectionString: string }>(
           'GET',

@@ -2,9 +2,8 @@
  * What the embedded branch node is made of: a volume and the PostgreSQL server on it. Types only, and only for
  * drivers: paths, sockets and closures pass between these two, and none of them leaves the node.
  */
-
 import type { BranchRecord } from '../model/branch.ts';
-import type { Ctx, Driver, ServerExits } from './contract.ts';
+import type { BranchUsage, Ctx, Driver, NodeRoom, ServerExits } from './contract.ts';
 
 // --- volumes -------------------------------------------------------------------------------------
 
@@ -60,37 +59,23 @@ export type VolumeSpec = {
 
 export type VolumeSeen = { readonly dataDir: string; readonly record: BranchRecord };
 
-/** Bytes of its own: what a volume takes beyond what it shared with its parent when it was made. */
-export type VolumeUsage = {
-  readonly bytes: number;
-  /** false: estimated, or not counted from the beginning. */
-  readonly exact: boolean;
-};
-
-export type VolumeRoom = {
-  /** Path on the file system that has the least room. */
-  readonly where: string;
-  readonly totalBytes: number;
-  /** Bytes that can still be written, the reserve included. */
-  readonly freeBytes: number;
-  /** The last bytes, which only volumes without a parent may take. */
-  readonly reserveBytes: number;
-};
-
 export type VolumeDriver = Driver<VolumeSpec, VolumeSeen> & {
   /** false: creating a branch copies every byte, and the caller says so. */
   readonly copyOnWrite: boolean;
-  /** What a volume takes now; undefined when there is none. */
-  usage(id: string): Promise<VolumeUsage | undefined>;
+  /**
+   * What a volume takes now; undefined when there is none.
+   * @param settled everything is written down first: until then, what was written over is counted twice. Default false
+   */
+  usage(id: string, settled?: boolean): Promise<BranchUsage | undefined>;
   /** What all volumes take, in one go; it may be half a minute old. */
-  usages(): Promise<ReadonlyMap<string, VolumeUsage>>;
+  usages(): Promise<ReadonlyMap<string, BranchUsage>>;
   /**
    * The most that a volume may take, until another is set. Where the kernel counts (capability `volume/sizes`), it
    * refuses more; elsewhere nothing does, and whoever looks must act.
    * @param bytes undefined: no limit of its own
    */
   setLimit(id: string, bytes: number | undefined): Promise<void>;
-  room(): Promise<VolumeRoom>;
+  room(): Promise<NodeRoom>;
   /** Releases what `open` took (mounts, loop devices). Volumes stay. */
   close(): Promise<void>;
 };

@@ -12,6 +12,7 @@ import type { ConditionStatus } from '../model/conditions.ts';
 import type { OffshootError } from '../model/errors.ts';
 import type { Deployment } from '../model/kubernetes.ts';
 import type { StepInput, StepOutput } from '../model/plugin.ts';
+import type { Room } from '../model/room.ts';
 
 export type Ctx = {
   /** Aborts at the deadline or when the daemon stops. */
@@ -53,6 +54,8 @@ export type BranchWish = {
   readonly database: string;
   /** Of the role's password, in PostgreSQL's stored form (lib/scram.ts). */
   readonly verifier: string;
+  /** The most bytes of its own that it may take; see model/room.ts for who has none. */
+  readonly limitBytes?: number;
 };
 
 /** One of the three things that make a branch, in the order in which they are made; see model/conditions.ts. */
@@ -65,6 +68,12 @@ export type BranchPhase = {
 /** An error as data; `new OffshootError(code, params)` makes one of it. */
 export type Failure = Pick<OffshootError, 'code' | 'params' | 'output'>;
 
+/** Room on the disk for all branches of a node. */
+export type NodeRoom = Room & {
+  /** Path on the file system that has the least. */
+  readonly where: string;
+};
+
 /** Servers of a branch that ended by themselves, in a row; milliseconds. */
 export type ServerExits = {
   /** One that had lived for a minute is counted as the first. */
@@ -73,6 +82,13 @@ export type ServerExits = {
   readonly livedMs?: number;
   /** How long the one that runs now has lived, as far as is known. */
   readonly upMs?: number;
+};
+
+/** Bytes of its own: what a branch takes beyond what it shared with its parent when it was made. */
+export type BranchUsage = {
+  readonly bytes: number;
+  /** false: estimated, or not counted from the beginning. */
+  readonly exact: boolean;
 };
 
 export type BranchSeen = {
@@ -85,9 +101,12 @@ export type BranchSeen = {
   readonly endpoint?: BranchEndpoint;
   /**
    * What must happen before `ensure` can go on; nothing is wrong. `copy/<parent>`, `start`, `restart`: a place becomes
-   * free, told by `onFree`; `branch/<parent>`: the parent's server is needed and does not run.
+   * free, told by `onFree`; `branch/<parent>`: the parent's server is needed and does not run. With a `failure`
+   * something is wrong, and will be until then: `room/<id>`.
    */
   readonly waits?: string;
+  /** As of the last look at it; `near`: it comes near its limit. */
+  readonly room?: BranchUsage & { readonly limitBytes?: number; readonly near: boolean };
   /** Why a phase is False. */
   readonly failure?: Failure;
   readonly exits: ServerExits;
@@ -105,6 +124,13 @@ export type BranchNode = Driver<BranchWish, BranchSeen> & {
   stop(id: string, ctx: Ctx): Promise<void>;
   /** Calls `listener` with the id of a branch whose server has ended by itself. @returns the way to stop that */
   onChange(listener: (id: string) => void): () => void;
+  /** Calls `listener` with the id of a branch of which `room` or what follows from it has changed. @returns the way to stop that */
+  onRoom(listener: (id: string) => void): () => void;
+  /** Calls `listener` again and again while room is short: there may be something to give up. @returns the way to stop that */
+  onShort(listener: () => void): () => void;
+  /** What all branches take; it may be half a minute old. */
+  usages(): Promise<ReadonlyMap<string, BranchUsage>>;
+  room(): Promise<NodeRoom>;
   /** Calls `listener` with the topic of which one place has become free. @returns the way to stop that */
   onFree(listener: (topic: string) => void): () => void;
   /** Stops all servers. Data stays. */

@@ -117,6 +117,7 @@ export async function openDrivers(options: DriverOptions, registry?: Processes):
       servers: guard(servers, { log, deadlines: { ...quick, ensure: 10 * minute, remove: 2 * minute } }),
       // More would only make each of them slower: a start is mostly work for the processor.
       startsAtOnce: Math.max(4, 2 * availableParallelism()),
+      log,
     }),
     workloads: guard(workloads, { log, deadlines: { ...quick, ensure: minute, remove: minute } }),
     steps,

@@ -14,6 +14,8 @@ export type ProjectSpec = {
   readonly database: string;
   /** Role that owns it. */
   readonly role: string;
+  /** Limit of branches that have none of their own; never of the root. */
+  readonly branchLimitBytes?: number;
   readonly trashed?: TrashedProject;
   /** Name of the project whose branches become this one's: how a project gets another name, step by step. */
   readonly takesOver?: string;
@@ -27,6 +29,8 @@ export type BranchSpec = {
   readonly parent?: string;
   /** `sandbox/NAME` when a sandbox owns it; deleted with its owner. */
   readonly owner?: string;
+  /** The most bytes of its own that it may take; absent: as its project says. */
+  readonly limitBytes?: number;
   /** In the trash: it keeps its volume, has no server, and nobody finds it by its name. */
   readonly trashed?: Trashed;
 };

@@ -3,6 +3,7 @@ import type { BranchState } from './branch.ts';
 import type { Condition } from './conditions.ts';
 import type { PreviewSite } from './endpoint.ts';
 import type { PluginSpec } from './plugin.ts';
+import type { Room } from './room.ts';
 import type { Address } from './route.ts';
 import type { ResourceStatus, SandboxSpec, SandboxStatus } from './sandbox.ts';
 import type { Trashed, TrashedProject } from './trash.ts';
@@ -13,8 +14,19 @@ export type ProjectView = {
   readonly role: string;
   /** Those in the trash do not count. */
   readonly branches: number;
+  /** Of its branches that have no limit of their own; null: half of everything. */
+  readonly branchLimitBytes: number | null;
   readonly createdAt: string;
   readonly trashed?: TrashedProject;
+};
+
+/** What a branch takes beyond what it shared with its parent when it was made. */
+export type BranchSize = {
+  readonly bytes: number;
+  /** false: estimated, or not counted from the beginning. */
+  readonly exact: boolean;
+  /** At which it is stopped, or a little before; null: none. */
+  readonly limitBytes: number | null;
 };
 
 export type BranchView = {
@@ -35,6 +47,10 @@ export type BranchView = {
   readonly emptied?: readonly string[];
   readonly conditions: readonly Condition[];
   readonly createdAt: string;
+  /** Its own limit; null: as its project says. */
+  readonly limitBytes: number | null;
+  /** In answers to questions, not in what is watched: it changes all the time. */
+  readonly size?: BranchSize;
   readonly trashed?: Trashed;
 };
 
@@ -140,6 +156,16 @@ export type DaemonView = {
   /** What belongs to nothing and was not removed, in words. */
   readonly leftovers: readonly string[];
 };
+
+/** Room on the disk for branches. */
+export type RoomView = Room & {
+  /** Path on the file system that has the least. */
+  readonly where: string;
+  /** Branches that grow are stopped. */
+  readonly low: boolean;
+};
+
+export type StatusView = DaemonView & { readonly room: RoomView };
 
 /** How the daemon itself is; for measuring, not for people. */
 export type MetricsView = {

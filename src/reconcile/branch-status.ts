@@ -1,25 +1,34 @@
 /** From what is seen of a branch to what its status says; pure. */
 import type { BranchPhase, BranchSeen } from '../drivers/contract.ts';
 import type { BranchState, BranchStatus } from '../model/branch.ts';
+import { bytesText } from '../model/bytes.ts';
 import { type Condition, reasonOf, setCondition } from '../model/conditions.ts';
 import type { OffshootError } from '../model/errors.ts';
 
 /** The conditions of a branch, in the order in which its parts are made. */
 export function conditionsOf(
-  { volume, server, access }: BranchSeen,
+  { volume, server, access, room }: BranchSeen,
   before: readonly Condition[],
   now: Date,
 ): readonly Condition[] {
-  const phases: readonly (readonly [string, BranchPhase])[] = [
+  const phases: [string, BranchPhase][] = [
     ['VolumeReady', volume],
     ['ServerReady', server],
     ['AccessReady', access],
   ];
-  return phases.reduce(
+  if (room?.near) phases.push(['SpaceLow', spaceLow(room)]);
+  return phases.reduce<readonly Condition[]>(
     (conditions, [type, phase]) => setCondition(conditions, { type, ...phase }, now.toISOString()),
-    before,
+    before.filter(({ type }) => type !== 'SpaceLow' || room?.near),
   );
 }
+
+/** A condition only while it is so: that room is not low is nothing to say. */
+const spaceLow = ({ bytes, limitBytes = 0 }: NonNullable<BranchSeen['room']>): BranchPhase => ({
+  status: 'True',
+  reason: 'NearsLimit',
+  message: `it takes ${bytesText(bytes)} of the ${bytesText(limitBytes)} that it may`,
+});
 
 /** @param error why it is not ready; its sentence says more than a condition's */
 export function statusOf(

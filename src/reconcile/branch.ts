@@ -11,7 +11,7 @@ import type {
   ServerExits,
 } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
-import type { BranchEndpoint, BranchState, BranchStatus } from '../model/branch.ts';
+import type { BranchEndpoint, BranchSpec, BranchState, BranchStatus, ProjectSpec } from '../model/branch.ts';
 import type { Condition } from '../model/conditions.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import { isTrashed } from '../model/trash.ts';
@@ -50,12 +50,18 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   const logins = createWaitingRoom<BranchEndpoint>();
   /** Servers whose end has not been looked at yet. */
   const ended = new Set<string>();
+  /** What logins to branches are told that do not run, for want of room. */
+  const outOfRoom = new Map<string, OffshootError>();
   node.onChange(id => {
     open.delete(id);
     ended.add(id);
     deps.add(id, { lane: 'recovery' });
   });
   node.onFree(topic => deps.tell(topic, 1));
+  node.onRoom(id => {
+    open.delete(id); // it may be stopped: the next login waits for a look
+    deps.add(id);
+  });
 
   const reconcile = async (id: string, signal: AbortSignal): Promise<Result> => {
     const branch = store.get('branch', id);
@@ -77,7 +83,9 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     const seen = await walk(branch, await wishOf(branch), ctx);
     if (seen.failure !== undefined) {
       const { code, params, output } = seen.failure;
-      return fail(branch, seen, new OffshootError(code, params, output === undefined ? {} : { output }));
+      const error = new OffshootError(code, params, output === undefined ? {} : { output });
+      const result = await fail(branch, seen, error);
+      return seen.waits === undefined ? result : { until: [seen.waits] };
     }
     if (seen.waits !== undefined) return wait(branch, seen, seen.waits);
     if (seen.endpoint === undefined) return fail(branch, seen, endsByItself(branch, seen.exits));
@@ -123,6 +131,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     const { name: id, spec, secret } = branch;
     const { status } = store.get('branch', id) ?? branch;
     open.set(id, { endpoint, password: secret.password });
+    outOfRoom.delete(id);
     if (store.get('branch', id)?.secret.password === secret.password) logins.admit(id, endpoint);
     if (status?.state !== 'ready')
       await record(
@@ -144,9 +153,15 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   };
 
   const fail = async (branch: Stored<'branch'>, seen: BranchSeen, error: OffshootError): Promise<Result> => {
-    open.delete(branch.name);
-    const status = await setStatus(branch, 'failed', seen, error);
-    logins.refuse(branch.name, notReady(branch.name, status));
+    const { name: id, status } = branch;
+    open.delete(id);
+    const reason = await setStatus(branch, 'failed', seen, error);
+    const full = roomProblem(id, error);
+    if (full === undefined) outOfRoom.delete(id);
+    else outOfRoom.set(id, full);
+    if (full !== undefined && status?.reason !== reason)
+      await record(branch, 'warning', reason, error.message);
+    logins.refuse(id, full ?? notReady(id, reason));
     return { failed: error };
   };
 
@@ -187,6 +202,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       throw thrown;
     }
     ended.delete(id);
+    outOfRoom.delete(id);
     const message = `branch ${spec.name} of project ${spec.project} is gone`;
     await Promise.all([store.remove('branch', id), record(branch, 'info', 'Deleted', message)]);
     return;
@@ -206,6 +222,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       role: project.role,
       database: project.database,
       verifier: await verifierOf(branch),
+      ...limitFor(branch.spec, project),
     };
   };
 
@@ -259,7 +276,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     const there = open.get(id);
     // After a rotation the old password must not open the door any more.
     if (there?.password === branch.secret.password) return there.endpoint;
-    if (branch.status?.state === 'failed') throw notReady(id, branch.status.reason);
+    if (branch.status?.state === 'failed') throw outOfRoom.get(id) ?? notReady(id, branch.status.reason);
     if (logins.size(id) === 0) deps.add(id);
     return logins.wait(id, signal);
   };
@@ -279,6 +296,15 @@ const UNSTEADY = 2;
 const TRIAL_MS = 10_000;
 
 const triesOf = (of: { readonly tries?: number } | null): number => of?.tries ?? 0;
+
+/** A root is what all others grow from: the project's limit is not for it. */
+const limitFor = (
+  { parent, limitBytes }: BranchSpec,
+  project: ProjectSpec,
+): Pick<BranchWish, 'limitBytes'> => {
+  const limit = limitBytes ?? (parent === undefined ? undefined : project.branchLimitBytes);
+  return limit === undefined ? {} : { limitBytes: limit };
+};
 
 const hasVolume = (conditions: readonly Condition[]): boolean =>
   conditions.some(c => c.type === 'VolumeReady' && c.status === 'True');
@@ -308,6 +334,13 @@ const onTrial = (seen: BranchSeen): BranchSeen => ({
 
 const endsByItself = ({ name, spec }: Stored<'branch'>, { count, livedMs = 0 }: ServerExits): OffshootError =>
   new OffshootError('postgres/ends', { id: name, branch: spec.name, count, lived: `${livedMs / 1000} s` });
+
+/** What a login is told of a branch that does not run for want of room; undefined when that is not why. */
+function roomProblem(id: string, { code, params }: OffshootError): OffshootError | undefined {
+  if (code === 'branch/over-limit')
+    return new OffshootError('gateway/branch-stopped', { branch: id, limit: params.limit });
+  return code === 'branch/no-room' ? new OffshootError('gateway/branch-stopped', { branch: id }) : undefined;
+}
 
 const unknown = (id: string) => new OffshootError('gateway/branch-unknown', { branch: id });
 const notReady = (id: string, why: string) =>

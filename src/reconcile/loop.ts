@@ -10,6 +10,7 @@ import { type BranchReconciler, branchReconciler } from './branch.ts';
 import { branchActions } from './branch-action.ts';
 import { collect, type Leftovers } from './collect.ts';
 import { forkEnvironment, forkRunner } from './forks.ts';
+import { giverUp } from './give-up.ts';
 import type { Pauses } from './patience.ts';
 import { projectReconciler } from './project.ts';
 import { resourceRunner } from './resource.ts';
@@ -128,6 +129,7 @@ export function createLoop(deps: LoopDeps): Loop {
       // Nothing is started at an address to which somebody may still be led.
       await deps.resumed();
       stopListening.push(store.onChange(waking.change), workloads.onChange(waking.workload));
+      stopListening.push(deps.branches.onShort(giverUp(store, log)));
       waking.all();
       collector = setInterval(() => void collectNow(), deps.collectEveryMs);
       collector.unref();

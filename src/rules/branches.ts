@@ -8,8 +8,10 @@ import {
   type BranchStatus,
   type ProjectSpec,
 } from '../model/branch.ts';
+import { bytesText } from '../model/bytes.ts';
 import { OffshootError } from '../model/errors.ts';
 import { branchNameFor, branchNameProblem, labelNameProblem } from '../model/names.ts';
+import { leastLimitBytes } from '../model/room.ts';
 import { isTrashed } from '../model/trash.ts';
 import { triedAgain } from '../model/tries.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -21,7 +23,7 @@ import { checkUnused } from './uses.ts';
 export async function createProject(
   store: Store,
   name: string,
-  spec: Pick<ProjectSpec, 'database' | 'role'>,
+  spec: Pick<ProjectSpec, 'database' | 'role' | 'branchLimitBytes'>,
 ): Promise<Stored<'project'>> {
   checkProject(name, spec);
   const project = await holding(store, { alone: [`project/${name}`] }, async () => {
@@ -34,9 +36,11 @@ export async function createProject(
 }
 
 /** @throws OffshootError branch/bad-name */
-export function checkProject(name: string, spec: Pick<ProjectSpec, 'database' | 'role'>): void {
+export function checkProject(name: string, spec: ProjectSpec): void {
   checkProjectName(name);
-  for (const [what, text] of Object.entries(spec)) {
+  const { database, role, branchLimitBytes } = spec;
+  requireLimit(branchLimitBytes);
+  for (const [what, text] of Object.entries({ database, role })) {
     if (!/^[a-z_][a-z0-9_]{0,62}$/.test(text) || takenNames.has(text) || text.startsWith('pg_')) {
       const why = `use a plain lowercase SQL name that is none of ${[...takenNames].join(', ')} and does not begin with "pg_"`;
       throw new OffshootError('branch/bad-name', { name: text, what, why });
@@ -92,18 +96,26 @@ export type NewBranch = {
   /** Name of the parent branch. */
   readonly parent: string;
   readonly owner?: string;
+  readonly limitBytes?: number;
 };
 
 /** @throws OffshootError branch/bad-name, branch/exists, branch/parent-missing, api/not-found, sandbox/deleting */
 export async function createBranch(store: Store, wish: NewBranch): Promise<Stored<'branch'>> {
-  const { project, name, owner } = wish;
+  const { project, name, owner, limitBytes } = wish;
   checkBranchName(name);
+  requireLimit(limitBytes);
   const { name: parent } = parentFor(store, wish);
   const shared = [`project/${project}`, `branch/${parent}`, ...(owner === undefined ? [] : [owner])];
   return holding(store, { alone: [`branch-name/${project}/${name}`], shared }, async () => {
     if (parentFor(store, wish).name !== parent)
       throw new OffshootError('api/conflict', { kind: 'branch', name: wish.parent });
-    return newBranch(store, { project, name, parent, ...(owner !== undefined && { owner }) });
+    return newBranch(store, {
+      project,
+      name,
+      parent,
+      ...(owner !== undefined && { owner }),
+      ...(limitBytes !== undefined && { limitBytes }),
+    });
   });
 }
 
@@ -173,6 +185,22 @@ export async function restartBranch(store: Store, id: string): Promise<Stored<'b
 function asTriedAgain({ hint: _, ...status }: BranchStatus): BranchStatus {
   const conditions = status.conditions.filter(c => c.type === 'VolumeReady' && c.status === 'True');
   return { ...status, state: 'creating', ...triedAgain, conditions };
+}
+
+/**
+ * Another limit for a branch.
+ * @param limitBytes undefined: as its project says
+ * @throws OffshootError branch/bad-limit
+ */
+export async function limitBranch(
+  store: Store,
+  branch: Stored<'branch'>,
+  limitBytes: number | undefined,
+): Promise<void> {
+  requireLimit(limitBytes);
+  await store.modify('branch', branch.name, ({ spec: { limitBytes: _, ...rest } }) => ({
+    spec: { ...rest, ...(limitBytes !== undefined && { limitBytes }) },
+  }));
 }
 
 /** The branches that grow from one, those in the trash and those that are being deleted included. */
@@ -273,6 +301,13 @@ export function checkBranchName(name: string): void {
 // --- internal -----------------------------------------------------------------------------------
 
 const similarTo = (name: string): string | undefined => (name === '' ? undefined : branchNameFor(name));
+
+function requireLimit(bytes: number | undefined): void {
+  if (bytes !== undefined && bytes < leastLimitBytes) {
+    const why = `at least ${bytesText(leastLimitBytes)} are needed to start and to recover`;
+    throw new OffshootError('branch/bad-limit', { limit: bytesText(bytes), why });
+  }
+}
 
 /** Every cluster has databases and a role of these names, or SQL means something else by them (CREATE ROLE). */
 const takenNames = new Set([adminRole, 'postgres', 'template0', 'template1', 'public', 'none']);

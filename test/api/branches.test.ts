@@ -14,7 +14,13 @@ test('projects are made, listed and deleted', async () => {
   const made = await api.request('POST', projects, { body: { name: 'shop', database: 'store' } });
   assert.equal(made.status, 201);
   const { createdAt, ...rest } = made.json() as ProjectView;
-  assert.deepEqual(rest, { name: 'shop', database: 'store', role: 'app', branches: 1 });
+  assert.deepEqual(rest, {
+    name: 'shop',
+    database: 'store',
+    role: 'app',
+    branches: 1,
+    branchLimitBytes: null,
+  });
   assert.ok(Date.parse(createdAt) > 0);
   assert.deepEqual((await api.request('GET', `${projects}/shop`)).json(), made.json());
   assert.deepEqual(
@@ -68,6 +74,7 @@ test('branches are made, listed, read by name or id, and deleted', async () => {
     reason: 'InProgress',
     message: 'being created',
     conditions: [],
+    limitBytes: null,
   });
   assert.deepEqual((await api.request('GET', `${branches}/fix`)).json(), fix);
   assert.deepEqual((await api.request('GET', `${branches}/${id}`)).json(), fix);
@@ -183,4 +190,50 @@ test('credentials, and a new password', async () => {
   assert.notEqual(kept.verifier, verifier);
   assert.match(await api.refused('GET', `${branches}/nix/credentials`), /^404/);
   assert.match(await api.refused('POST', `${branches}/nix/rotate-password`), /^404/);
+});
+
+test('branches have sizes, and limits: their own, that of their project, or half of everything', async () => {
+  await using api = await testApi();
+  const GIB = 2 ** 30;
+  await api.client.projects.create({ name: 'shop', branchLimitBytes: 2 * GIB });
+  assert.equal((await api.client.projects.list()).find(p => p.name === 'shop')?.branchLimitBytes, 2 * GIB);
+  const limits: Record<string, number | null> = {};
+  for (const [project, name, limitBytes] of [
+    ['shop', 'own', GIB],
+    ['shop', 'shared', undefined],
+    ['default', 'free', undefined],
+  ] as const) {
+    const made = await api.client.branches.create(project, { name, limitBytes });
+    api.sizes.set(made.id, { bytes: 5, exact: false });
+    const { size, limitBytes: own } = await api.client.branches.get(project, name);
+    assert.deepEqual([size?.bytes, size?.exact, own], [5, false, limitBytes ?? null]);
+    limits[name] = size!.limitBytes;
+  }
+  assert.deepEqual(limits, { own: GIB, shared: 2 * GIB, free: 2 ** 39 });
+  const root = await api.client.branches.get('shop', 'main');
+  assert.equal(root.size, undefined, 'nothing is known of it');
+  api.sizes.set(root.id, { bytes: 7, exact: true });
+  const [main] = await api.client.branches.list('shop');
+  assert.deepEqual(main?.size, { bytes: 7, exact: true, limitBytes: null });
+
+  const raised = await api.client.branches.limit('shop', 'shared', 3 * GIB);
+  assert.deepEqual([raised.limitBytes, raised.size?.limitBytes], [3 * GIB, 3 * GIB]);
+  assert.equal(api.store.get('branch', raised.id)?.generation, 2);
+  assert.equal((await api.client.branches.limit('shop', 'shared', null)).size?.limitBytes, 2 * GIB);
+});
+
+test('limits that are refused', async () => {
+  await using api = await testApi();
+  const small = /^422 branch\/bad-limit: a branch cannot have the limit "1 MiB": at least 64 MiB/;
+  assert.match(await api.refused('POST', projects, { name: 'x', branchLimitBytes: 2 ** 20 }), small);
+  assert.match(await api.refused('POST', branches, { name: 'x', limitBytes: 2 ** 20 }), small);
+  assert.match(await api.refused('PUT', `${branches}/main/limit`, { limitBytes: 2 ** 20 }), small);
+  assert.match(
+    await api.refused('PUT', `${branches}/main/limit`, { limitBytes: -1 }),
+    /^400 api\/bad-request/,
+  );
+  assert.match(
+    await api.refused('PUT', `${branches}/nix/limit`, { limitBytes: 2 ** 30 }),
+    /^404 api\/not-found/,
+  );
 });

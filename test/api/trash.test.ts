@@ -10,10 +10,9 @@ const branches = `${projects}/default/branches`;
 const trash = '/api/v1/trash';
 
 test('a deleted branch is in the trash, and nowhere else, until it is restored', async () => {
-  const bytes = new Map<string, number>();
-  await using api = await testApi({ bytes });
+  await using api = await testApi();
   const { id } = await api.client.branches.create('default', { name: 'fix' });
-  bytes.set(id, 4096);
+  api.sizes.set(id, { bytes: 4096, exact: true });
   const deleted = await api.client.branches.delete('default', 'fix');
   assert.equal(deleted.state, 'trashed');
   const { at, until } = deleted.trashed!;

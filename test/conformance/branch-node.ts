@@ -19,6 +19,8 @@ export type NodeFixture = AsyncDisposable & {
   write(id: string, word: string): Promise<void>;
   read(id: string): Promise<readonly string[]>;
   opens(endpoint: BranchEndpoint, role: string, password: string): Promise<boolean>;
+  /** Lets a branch that runs take so much room; it may be stopped for that. */
+  take(id: string, mib: number): Promise<void>;
   /** Ends the server as a crash does; returns when it is dead. */
   kill(id: string): Promise<void>;
   /** What keeps a server from running on the files of a branch, and what mends it. */
@@ -269,6 +271,42 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       assert.equal(await node.observe('n-twig', ctx()), undefined);
       const left = await node.list(ctx());
       assert.deepEqual([left.includes('n-root'), left.includes('n-twig')], [true, false]);
+    });
+
+    it('stops a branch that reaches its limit, and lets it run again when that is raised', async () => {
+      const MIB = 2 ** 20;
+      const { wish } = await ready('b-greedy', { limitBytes: 64 * MIB });
+      await ready('b-modest', { limitBytes: 64 * MIB });
+      const told: string[] = [];
+      const stop = node.onRoom(id => told.push(id));
+      await f.write('b-greedy', 'kept');
+      await f.take('b-greedy', 80);
+      const seen = await until(
+        async () => {
+          const found = await node.observe('b-greedy', ctx());
+          return found?.server.status === 'False' ? found : undefined;
+        },
+        { what: 'it is stopped', deadlineMs: 20_000 },
+      );
+      stop();
+      assert.equal(seen.endpoint, undefined);
+      assert.ok(told.includes('b-greedy') && !told.includes('b-modest'));
+      const refused = await node.ensure('b-greedy', wish, ctx());
+      assert.equal(refused.failure?.code, 'branch/over-limit');
+      assert.equal(refused.waits, 'room/b-greedy');
+      assert.match(refused.server.message, /was stopped: it takes \d+ MiB, and its limit is 64 MiB/);
+      assert.ok(
+        refused.room!.bytes >= 64 * MIB && refused.room!.near && refused.room!.limitBytes === 64 * MIB,
+      );
+      assert.ok((await node.usages()).get('b-greedy')!.bytes >= 32 * MIB, 'it may be a little older');
+      const room = await node.room();
+      assert.ok(room.totalBytes > room.freeBytes && room.freeBytes > room.reserveBytes);
+      assert.equal((await node.observe('b-modest', ctx()))?.server.status, 'True');
+
+      const raised = await settle('b-greedy', { ...wish, limitBytes: 1024 * MIB });
+      assert.ok(raised.endpoint, phases(raised));
+      assert.equal(raised.room?.near, false);
+      assert.deepEqual(await f.read('b-greedy'), ['kept']);
     });
   });
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
 import { silentLog } from '../../src/lib/log.ts';
-import { OffshootError } from '../../src/model/errors.ts';
+import { until } from '../../src/lib/wait.ts';
+import { errorTable, OffshootError } from '../../src/model/errors.ts';
 import { branchReconciler } from '../../src/reconcile/branch.ts';
 import {
   branchSecret,
@@ -9,6 +10,7 @@ import {
   deleteBranch,
   deleteProject,
   deletionProblem,
+  limitBranch,
   restartBranch,
 } from '../../src/rules/branches.ts';
 import { findInTrash, restore, trashBranch } from '../../src/rules/trash.ts';
@@ -605,6 +607,95 @@ describe('deleting', () => {
       assert.equal(b.store.get('branch', child.name), undefined);
     });
   }
+});
+
+describe('room', () => {
+  const MIB = 2 ** 20;
+
+  it('that a branch has no more of stops it, with a word to those who log in; more of it brings it back', async () => {
+    await using b = await testBranches();
+    const child = await b.readyChild();
+    await limitBranch(b.store, child, 100 * MIB);
+    await b.look(child.name);
+    assert.equal(b.limits.get(child.name), 164 * MIB, 'and some for its end');
+    b.taken.set(child.name, 90 * MIB);
+    await until(() => (b.wanted.includes(child.name) ? true : undefined), {
+      what: 'it is looked at because it comes near',
+      deadlineMs: 5_000,
+    });
+    await b.look(child.name);
+    assert.match(conditions(b.status(child.name)), /SpaceLow=True$/);
+    assert.equal(b.status(child.name).state, 'ready');
+
+    b.taken.set(child.name, 101 * MIB);
+    await until(() => (b.running.has(child.name) ? undefined : true), {
+      what: 'it is stopped',
+      deadlineMs: 5_000,
+    });
+    const result = await b.look(child.name);
+    assert.deepEqual(result, { until: [`room/${child.name}`] });
+    const { state, reason, message, hint } = b.status(child.name);
+    assert.deepEqual([state, reason], ['failed', 'BranchOverLimit']);
+    assert.equal(message, 'branch "child" was stopped: it takes 101 MiB, and its limit is 100 MiB');
+    assert.match(hint!, /offshoot branch limit child SIZE/);
+    await assert.rejects(b.awake(child.name), {
+      code: 'gateway/branch-stopped',
+      message: `branch "${child.name}" is stopped because it has reached its limit of 100 MiB`,
+    });
+    assert.equal(errorTable['gateway/branch-stopped'].sqlstate, '53100');
+    const events = await b.store.events({ kind: 'branch', name: child.name, limit: 10 });
+    assert.equal(events.filter(e => e.reason === 'BranchOverLimit').length, 1);
+    await b.look(child.name); // says it once
+
+    await limitBranch(b.store, b.store.get('branch', child.name)!, 1024 * MIB);
+    await b.look(child.name);
+    assert.equal(conditions(b.status(child.name)), 'VolumeReady=True ServerReady=True AccessReady=True');
+    assert.deepEqual(await b.awake(child.name), b.endpoint(child.name));
+    const again = await b.store.events({ kind: 'branch', name: child.name, limit: 10 });
+    assert.equal(again.filter(e => e.reason === 'BranchOverLimit').length, 1);
+  });
+
+  it('that is low for all stops the one that grows, and not the others', async () => {
+    await using b = await testBranches();
+    Object.assign(b.room, { totalBytes: 2048 * MIB, freeBytes: 150 * MIB, reserveBytes: 16 * MIB });
+    const [greedy, modest] = [await b.readyChild('greedy'), await b.readyChild('modest')];
+    b.room.freeBytes = 100 * MIB;
+    b.taken.set(greedy.name, 50 * MIB);
+    b.taken.set(modest.name, 3 * MIB);
+    b.taken.set(b.main.name, 500 * MIB);
+    await until(() => (b.running.has(greedy.name) ? undefined : true), {
+      what: 'it is stopped',
+      deadlineMs: 5_000,
+    });
+    assert.deepEqual(await b.look(greedy.name), { until: [`room/${greedy.name}`] });
+    assert.equal(
+      b.status(greedy.name).message,
+      'branch "greedy" is stopped: only 84 MiB are left on the disk for branches',
+    );
+    await assert.rejects(b.awake(greedy.name), {
+      code: 'gateway/branch-stopped',
+      message: `branch "${greedy.name}" is stopped because the disk is nearly full`,
+    });
+    assert.ok(b.running.has(modest.name) && b.running.has(b.main.name));
+
+    b.room.freeBytes = 1000 * MIB;
+    await until(() => (b.told.includes(`room/${greedy.name} 1`) ? true : undefined), {
+      what: 'it may run again',
+      deadlineMs: 5_000,
+    });
+    await b.look(greedy.name);
+    assert.equal(b.status(greedy.name).state, 'ready');
+  });
+
+  it('is limited by the project where a branch has no limit of its own, but for the root', async () => {
+    await using b = await testBranches();
+    await b.store.modify('project', 'default', ({ spec }) => ({
+      spec: { ...spec, branchLimitBytes: 200 * MIB },
+    }));
+    const child = await b.readyChild();
+    assert.equal(b.limits.get(child.name), 264 * MIB);
+    assert.equal(b.limits.has(b.main.name), false);
+  });
 });
 
 it('a new reconciler takes up what an old one left', async () => {

@@ -10,6 +10,7 @@ import {
   deleteBranch,
   deleteProject,
   findBranch,
+  limitBranch,
   requireProject,
 } from '../../src/rules/branches.ts';
 import type { Store } from '../../src/store/contract.ts';
@@ -211,4 +212,28 @@ describe('branches', () => {
     });
     assert.equal(connectionString(address), `postgresql://app.${main.name}:${password}@127.0.0.1:7432/app`);
   });
+});
+
+it('limits are no smaller than what a branch needs to start and to recover', async () => {
+  await using p = await projectStore();
+  const tooSmall = { code: 'branch/bad-limit', message: /"63 MiB": at least 64 MiB are needed/ };
+  const limitBytes = 63 * 2 ** 20;
+  await assert.rejects(
+    createProject(p.store, 'shop', { database: 'app', role: 'app', branchLimitBytes: limitBytes }),
+    tooSmall,
+  );
+  await assert.rejects(
+    createBranch(p.store, { project: 'p', name: 'fix', parent: 'main', limitBytes }),
+    tooSmall,
+  );
+  const fix = await createBranch(p.store, {
+    project: 'p',
+    name: 'fix',
+    parent: 'main',
+    limitBytes: 2 ** 30,
+  });
+  assert.equal(fix.spec.limitBytes, 2 ** 30);
+  await assert.rejects(limitBranch(p.store, fix, limitBytes), tooSmall);
+  await limitBranch(p.store, fix, undefined);
+  assert.equal('limitBytes' in p.store.get('branch', fix.name)!.spec, false);
 });

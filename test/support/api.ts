@@ -19,6 +19,8 @@ export type TestApi = AsyncDisposable & {
   readonly apiKey: string;
   readonly store: Store;
   readonly client: Client;
+  /** Of branches by id; may be changed. */
+  readonly sizes: Map<string, { bytes: number; exact: boolean }>;
   /** What the context's functions were asked for. */
   readonly asked: { readonly logs: LogQuery[]; readonly shutdowns: string[]; resets: number };
   /** With the key unless `headers` are given. */
@@ -42,20 +44,23 @@ export type TestApiOptions = {
   readonly keepRevoked?: boolean;
   /** Default: a day. */
   readonly trashMs?: number;
-  /** What volumes take, by branch id. */
-  readonly bytes?: ReadonlyMap<string, number>;
 };
 
 export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
   const store = options.store ?? (await storeWithProject());
   const apiKey = options.apiKey ?? newKey();
+  const sizes: TestApi['sizes'] = new Map();
   const asked = { logs: [] as LogQuery[], shutdowns: [] as string[], resets: 0 };
   const gateway = { host: '127.0.0.1', port: 7432 };
   const context: ApiContext = {
     store,
     keys: keyring(store, [apiKey]),
+    space: async () => ({
+      room: { where: '/', totalBytes: 2 ** 40, freeBytes: 2 ** 39, reserveBytes: 2 ** 29, low: false },
+      sizes,
+    }),
     gateway: () => gateway,
-    trash: { keepMs: options.trashMs ?? 86_400_000, bytes: async () => options.bytes ?? new Map() },
+    trash: { keepMs: options.trashMs ?? 86_400_000 },
     info: () => ({
       version: '0.0.0',
       pid: process.pid,
@@ -111,6 +116,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     apiKey,
     store,
     client: createClient({ url, apiKey }),
+    sizes,
     asked,
     request,
     async refused(method, path, body) {

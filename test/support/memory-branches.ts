@@ -6,6 +6,7 @@ import { openBranchNode } from '../../src/drivers/branch/node.ts';
 import type { LiveParent, ServerDriver, ServerSeen, VolumeDriver } from '../../src/drivers/branch-parts.ts';
 import type { BranchNode, ServerExits } from '../../src/drivers/contract.ts';
 import { Listeners } from '../../src/lib/listeners.ts';
+import { silentLog } from '../../src/lib/log.ts';
 import type { BranchRecord } from '../../src/model/branch.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { Trouble } from './trouble.ts';
@@ -50,6 +51,11 @@ export type MemoryBranches = {
   readonly servers: ServerDriver;
   readonly disk: Map<string, Volume>;
   readonly running: Map<string, MemoryServer>;
+  /** What the disk has; may be changed. */
+  readonly room: { totalBytes: number; freeBytes: number; reserveBytes: number };
+  /** Bytes of its own that each branch takes, 0 unless it is said here; and the limits that were set. */
+  readonly taken: Map<string, number>;
+  readonly limits: Map<string, number>;
   /** Ends a server as a crash does. */
   crash(id: string, livedMs?: number): void;
 };
@@ -59,9 +65,12 @@ export function memoryBranches(trouble: Trouble, { startsAtOnce = 32 } = {}): Me
   const running: MemoryBranches['running'] = new Map();
   const exits = new Map<string, ServerExits>();
   const ended = new Listeners<string>();
-  const volumes = volumeDriver(disk, trouble);
+  const room = { totalBytes: 2 ** 40, freeBytes: 2 ** 39, reserveBytes: 2 ** 29 };
+  const taken = new Map<string, number>();
+  const limits = new Map<string, number>();
+  const volumes = volumeDriver({ disk, room, taken, limits }, trouble);
   const servers = serverDriver({ disk, running, exits, ended }, trouble);
-  const reopen = () => openBranchNode({ volumes, servers, startsAtOnce });
+  const reopen = () => openBranchNode({ volumes, servers, startsAtOnce, log: silentLog });
   return {
     branches: reopen(),
     reopen,
@@ -69,6 +78,9 @@ export function memoryBranches(trouble: Trouble, { startsAtOnce = 32 } = {}): Me
     servers,
     disk,
     running,
+    room,
+    taken,
+    limits,
     crash(id, livedMs = 100) {
       running.delete(id);
       exits.set(id, { count: (exits.get(id)?.count ?? 0) + 1, livedMs });
@@ -87,7 +99,11 @@ const copyOf = (from: Cluster): Cluster => ({
   busyTables: new Set(),
 });
 
-function volumeDriver(disk: MemoryBranches['disk'], trouble: Trouble): VolumeDriver {
+function volumeDriver(
+  { disk, room, taken, limits }: Pick<MemoryBranches, 'disk' | 'room' | 'taken' | 'limits'>,
+  trouble: Trouble,
+): VolumeDriver {
+  const usage = (id: string) => ({ bytes: taken.get(id) ?? 0, exact: true });
   const complete = (id: string) => {
     const found = disk.get(id);
     return found?.complete ? { dataDir: found.dataDir, record: found.record } : undefined;
@@ -96,10 +112,13 @@ function volumeDriver(disk: MemoryBranches['disk'], trouble: Trouble): VolumeDri
     name: 'memory',
     copyOnWrite: true,
     capabilities: async () => [],
-    room: async () => ({ where: '/', totalBytes: 2 ** 40, freeBytes: 2 ** 40, reserveBytes: 0 }),
-    usage: async id => (disk.has(id) ? { bytes: 0, exact: true } : undefined),
-    usages: async () => new Map([...disk.keys()].map(id => [id, { bytes: 0, exact: true }])),
-    setLimit: async () => {},
+    room: async () => ({ where: '/memory', ...room }),
+    usage: async id => (complete(id) === undefined ? undefined : usage(id)),
+    usages: async () => new Map([...disk.keys()].map(id => [id, usage(id)])),
+    async setLimit(id, bytes) {
+      if (bytes === undefined) limits.delete(id);
+      else limits.set(id, bytes);
+    },
     close: async () => {},
     async observe(id, ctx) {
       await trouble.meet('volumes.observe', id, ctx);

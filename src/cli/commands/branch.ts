@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
+import { bytesText, parseBytes } from '../../model/bytes.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { BranchView } from '../../model/view.ts';
+import type { BranchSize, BranchView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
 import { writeLink } from '../link.ts';
-import { timeoutOption, withExamples } from '../options.ts';
+import { sizeOption, timeoutOption, withExamples } from '../options.ts';
 import { age, print, say, table, took, withOutput } from '../output.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 import { waitFor } from '../wait.ts';
@@ -32,13 +33,14 @@ export function register(program: Command, cli: Cli): void {
       const branches = await cli.client().branches.list(project);
       await print(cli, output, branches, list =>
         table(
-          ['', 'NAME', 'ID', 'PARENT', 'STATE', 'OWNER', 'AGE'],
+          ['', 'NAME', 'ID', 'PARENT', 'STATE', 'SIZE', 'OWNER', 'AGE'],
           list.map(b => [
             b.name === current ? '*' : ' ',
             b.name,
             b.id,
             b.parent ?? '-',
             b.state,
+            sizeText(b.size),
             b.owner ?? '-',
             age(b.createdAt),
           ]),
@@ -66,6 +68,7 @@ export function register(program: Command, cli: Cli): void {
           `parent   ${b.parent ?? '-'}`,
           `owner    ${b.owner ?? '-'}`,
           `state    ${b.state}: ${b.message}`,
+          `size     ${sizeText(b.size)}${b.size?.limitBytes ? ` of ${bytesText(b.size.limitBytes)}` : ''}`,
           ...(b.emptied === undefined ? [] : [`emptied  ${b.emptied.join(', ')}`]),
           `created  ${b.createdAt}`,
         ].join('\n'),
@@ -85,13 +88,17 @@ export function register(program: Command, cli: Cli): void {
     .option('--wait', 'wait until it accepts connections (the default)')
     .addOption(timeoutOption(defaultWait))
     .option('--owner <owner>', 'sandbox/NAME: the branch goes with that sandbox')
+    .addOption(sizeOption('--limit <size>', 'most that it may take of its own, e.g. 2G'))
     .option('--if-not-exists', 'an existing branch of that name (and owner) is fine')
     .action(
-      async (name: string, { output, project: flag, parent, wait, waitTimeout, owner, ifNotExists }) => {
+      async (
+        name: string,
+        { output, project: flag, parent, wait, waitTimeout, owner, limit, ifNotExists },
+      ) => {
         const project = await chooseProject(cli, flag);
         const started = performance.now();
         try {
-          await cli.client().branches.create(project, { name, parent, owner });
+          await cli.client().branches.create(project, { name, parent, owner, limitBytes: limit });
         } catch (error) {
           if (!(ifNotExists && error instanceof OffshootError && error.code === 'branch/exists')) throw error;
           const existing = await cli.client().branches.get(project, name);
@@ -113,6 +120,18 @@ export function register(program: Command, cli: Cli): void {
         await print(cli, output, made, () => '');
       },
     );
+
+  withOutput(
+    define('limit <branch> <size>', 'offshoot branch limit fix-42 2G', 'offshoot branch limit fix-42 none'),
+  )
+    .description('the most that a branch may take of its own; none: as its project says')
+    .action(async (name: string, size: string, { output, project: flag }) => {
+      const project = await chooseProject(cli, flag);
+      const limited = await cli.client().branches.limit(project, name, parseLimit(size));
+      const limit = limited.size?.limitBytes;
+      say(cli, `branch ${limited.name} may take ${limit ? bytesText(limit) : 'all there is'}`);
+      await print(cli, output, limited, () => '');
+    });
 
   withOutput(define('url [branch]', 'psql "$(offshoot branch url fix-42)"'))
     .description('the connection string; it holds the password')
@@ -232,6 +251,18 @@ export async function waitForBranch(
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** ~ before what is not exact. */
+const sizeText = (size: BranchSize | undefined): string =>
+  size === undefined ? '-' : `${size.exact ? '' : '~'}${bytesText(size.bytes)}`;
+
+function parseLimit(text: string): number | null {
+  if (text === 'none') return null;
+  const bytes = parseBytes(text);
+  if (bytes === undefined)
+    throw new OffshootError('branch/bad-limit', { limit: text, why: 'it is not a size' });
+  return bytes;
+}
 
 type Tree = readonly { readonly name: string; readonly state: string; readonly children: Tree }[];
 

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { ProjectView } from '../../model/view.ts';
 import { confirm } from '../confirm.ts';
 import type { Cli } from '../context.ts';
-import { withExamples } from '../options.ts';
+import { sizeOption, withExamples } from '../options.ts';
 import { age, print, say, table, withOutput } from '../output.ts';
 import { waitFor } from '../wait.ts';
 import { waitForBranch } from './branch.ts';
@@ -32,8 +32,9 @@ export function register(program: Command, cli: Cli): void {
     .description('a new, empty cluster with the branch main')
     .option('--database <name>', 'database that connection strings point at', 'app')
     .option('--role <name>', 'role that owns it', 'app')
-    .action(async (name: string, { output, database, role }) => {
-      const made = await cli.client().projects.create({ name, database, role });
+    .addOption(sizeOption('--branch-limit <size>', 'most that each of its branches may take, e.g. 2G'))
+    .action(async (name: string, { output, database, role, branchLimit: branchLimitBytes }) => {
+      const made = await cli.client().projects.create({ name, database, role, branchLimitBytes });
       await waitForBranch(cli, name, 'main', 60_000);
       say(cli, `made project ${name} with branch main`);
       await print(cli, output, made, () => '');

@@ -1,8 +1,10 @@
 import type { Command } from 'commander';
-import type { ProxyView, TrashView } from '../../model/view.ts';
+import { bytesText } from '../../model/bytes.ts';
+import { leftFor } from '../../model/room.ts';
+import type { ProxyView, RoomView, TrashView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
-import { age, left, print, size, table, withOutput } from '../output.ts';
+import { age, left, print, table, withOutput } from '../output.ts';
 
 export function register(program: Command, cli: Cli): void {
   withExamples(withOutput(program.command('status')), 'offshoot status', 'offshoot status -o json')
@@ -22,6 +24,7 @@ export function register(program: Command, cli: Cli): void {
           `API        http://${daemon.api.host}:${daemon.api.port}`,
           `previews   ${daemon.preview.scheme}://<endpoint>--<sandbox>.preview.${daemon.preview.domain}:${daemon.preview.port}`,
           `PostgreSQL ${daemon.postgres.host}:${daemon.postgres.port}, volumes: ${daemon.volumes.driver} (${daemon.volumes.why})`,
+          `room       ${roomText(daemon.room)}`,
           ...daemon.proxies.map(proxyLine),
           `log        ${daemon.log}`,
           ...(trash.length === 0 ? [] : [`trash      ${trashLine(trash)}`]),
@@ -52,8 +55,15 @@ function proxyLine({ version, pid, connections: { http, sql }, drainingSince }: 
 
 function trashLine(entries: readonly TrashView[]): string {
   const known = entries.flatMap(e => (e.bytes === undefined ? [] : [e.bytes]));
-  const bytes = known.length === 0 ? '' : `, ${size(known.reduce((sum, b) => sum + b, 0))}`;
+  const bytes = known.length === 0 ? '' : `, ${bytesText(known.reduce((sum, b) => sum + b, 0))}`;
   const first = entries.map(e => e.until).sort()[0]!;
   const count = entries.length === 1 ? '1 entry' : `${entries.length} entries`;
   return `${count}${bytes}; the first goes in ${left(first)}; see "offshoot trash list"`;
+}
+
+function roomText(room: RoomView): string {
+  const { where, totalBytes, reserveBytes, low } = room;
+  const left = bytesText(Math.max(0, leftFor(room)));
+  const kept = `, and ${bytesText(reserveBytes)} that only main branches may use`;
+  return `${left} of ${bytesText(totalBytes)} left in ${where}${kept}${low ? '; LOW: branches that grow are stopped' : ''}`;
 }

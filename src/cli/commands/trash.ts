@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
+import { bytesText } from '../../model/bytes.ts';
 import type { TrashView } from '../../model/view.ts';
 import { confirm } from '../confirm.ts';
 import type { Cli } from '../context.ts';
 import { timeoutOption, withExamples } from '../options.ts';
-import { age, left, print, say, size, table, withOutput } from '../output.ts';
+import { age, left, print, say, table, withOutput } from '../output.ts';
 import { waitForBranch } from './branch.ts';
 
 export function register(program: Command, cli: Cli): void {
@@ -26,7 +27,7 @@ export function register(program: Command, cli: Cli): void {
             e.kind,
             e.project ?? '-',
             e.id,
-            e.bytes === undefined ? '-' : size(e.bytes),
+            e.bytes === undefined ? '-' : bytesText(e.bytes),
             age(e.at),
             left(e.until),
           ]),

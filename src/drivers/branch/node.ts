@@ -4,22 +4,27 @@
  */
 import { Listeners } from '../../lib/listeners.ts';
 import { KeyedLock } from '../../lib/lock.ts';
+import type { Log } from '../../lib/log.ts';
 import { createSlots } from '../../lib/slots.ts';
 import type { BranchRecord } from '../../model/branch.ts';
 import { toOffshootError } from '../../model/errors.ts';
 import type { ServerDriver, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
 import type { BranchNode, BranchSeen, BranchWish, Ctx } from '../contract.ts';
-import { branchSeen, failed, type Stop, type World } from './phases.ts';
+import { branchSeen, failed, outOfRoom, type Stop, type World } from './phases.ts';
+import { watchRoom } from './room-watch.ts';
 
 export type BranchNodeOptions = {
   readonly volumes: VolumeDriver;
   readonly servers: ServerDriver;
   /** Servers that may be starting at the same time; as many again of those that ended by themselves. */
   readonly startsAtOnce: number;
+  readonly log: Log;
 };
 
-export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOptions): BranchNode {
+export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNodeOptions): BranchNode {
   const free = new Listeners<string>();
+  const roomChanged = new Listeners<string>();
+  const roomShort = new Listeners<void>();
   const slots = createSlots(free.tell);
   const locks = new KeyedLock();
   /** Servers that are being started, and those whose last start failed: their files are no source of a copy. */
@@ -28,12 +33,22 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
   /** When the branches that have no volume yet were first asked for. */
   const asked = new Map<string, number>();
 
+  const room = watchRoom({
+    volumes,
+    stop: id => locks.run(id, () => servers.stop(id, { signal: AbortSignal.timeout(STOP_MS), log })),
+    changed: roomChanged.tell,
+    free: id => free.tell(roomTopic(id)),
+    short: roomShort.tell,
+    log,
+  });
+  servers.onExit(room.ended);
+
   const look = async (id: string, ctx: Ctx): Promise<World> => {
     const [volume, server] = await Promise.all([volumes.observe(id, ctx), servers.observe(id, ctx)]);
     return { volume, server };
   };
   const say = (id: string, world: World, stop?: Stop): BranchSeen =>
-    branchSeen(volumes.name, world, servers.exits(id), stop);
+    branchSeen(volumes.name, world, { exits: servers.exits(id), room: room.of(id) }, stop);
 
   return {
     name: volumes.name,
@@ -41,7 +56,15 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
     capabilities: async () => [...(await volumes.capabilities()), ...(await servers.capabilities())],
     onChange: servers.onExit,
     onFree: free.add,
-    close: () => servers.close(),
+    onRoom: roomChanged.add,
+    onShort: roomShort.add,
+    usages: () => volumes.usages(),
+    room: () => volumes.room(),
+
+    async close() {
+      await room.close();
+      await servers.close();
+    },
 
     async observe(id, ctx) {
       const world = await look(id, ctx);
@@ -50,10 +73,15 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
 
     ensure: (id, wish, ctx) => locks.run(id, () => ensure(id, wish, ctx)),
 
-    stop: (id, ctx) => locks.run(id, () => servers.stop(id, ctx)),
+    stop: (id, ctx) =>
+      locks.run(id, async () => {
+        room.ended(id);
+        await servers.stop(id, ctx);
+      }),
 
     remove: (id, ctx) =>
       locks.run(id, async () => {
+        room.forget(id);
         await servers.remove(id, ctx);
         await volumes.remove(id, ctx);
         broken.delete(id);
@@ -78,12 +106,19 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
       }
       await keepRecord(id, wish, ctx);
       phase = 'server';
+      const { limitBytes } = wish;
+      const root = wish.parent === undefined;
+      const limit = { root, ...(limitBytes !== undefined && { limitBytes }) };
+      const full = await room.admit(id, limit, server !== undefined);
+      if (full !== undefined) return say(id, world, outOfRoom(wish.branch, full, roomTopic(id)));
       if (server === undefined) {
         const stop = await startServer(id, wish, volume, ctx);
+        if (stop === undefined) room.runs(id);
         return say(id, await look(id, ctx), stop);
       }
       // Somebody else may have started it: from now on we know when it ends.
       await servers.ensure(id, { dataDir: volume.dataDir, name: wish.branch }, ctx);
+      room.runs(id);
       phase = 'access';
       const { role, database, verifier, parent } = wish;
       await servers.grant(id, { role, database, verifier, inherited: parent !== undefined }, ctx);
@@ -182,6 +217,11 @@ export function openBranchNode({ volumes, servers, startsAtOnce }: BranchNodeOpt
 
 /** A start that takes longer is one that recovers: it waits for the disk, and keeps nobody else from starting. */
 const START_MS = 5_000;
+
+/** For a server to end in order. */
+const STOP_MS = 60_000;
+
+const roomTopic = (id: string): string => `room/${id}`;
 
 const waitsFor = (phase: Stop['phase'], waits: string, reason: string, message: string): Stop => ({
   phase,

@@ -1,7 +1,10 @@
 /** What is said of a branch, as a pure function of what was seen of it. */
+import { bytesText } from '../../model/bytes.ts';
 import { reasonOf } from '../../model/conditions.ts';
+import { OffshootError } from '../../model/errors.ts';
 import type { ServerSeen, VolumeSeen } from '../branch-parts.ts';
 import type { BranchPhase, BranchSeen, Failure, ServerExits } from '../contract.ts';
+import type { RoomStop } from './room-watch.ts';
 
 export type World = { readonly volume?: VolumeSeen | undefined; readonly server?: ServerSeen | undefined };
 
@@ -22,8 +25,22 @@ export const failed = (phase: Stop['phase'], failure: Failure, message: string):
   failure,
 });
 
+/** @param topic that is told when the branch may run again */
+export function outOfRoom(branch: string, stop: RoomStop, topic: string): Stop {
+  const { why, bytes, limitBytes = 0, leftBytes } = stop;
+  const numbers = { taken: bytesText(bytes), limit: bytesText(limitBytes), left: bytesText(leftBytes) };
+  const code = why === 'limit' ? 'branch/over-limit' : 'branch/no-room';
+  const { params, output, message } = new OffshootError(code, { name: branch, ...numbers });
+  return { ...failed('server', { code, params, output }, message), waits: topic };
+}
+
 /** @param driver of the volume, for people */
-export function branchSeen(driver: string, world: World, exits: ServerExits, stop?: Stop): BranchSeen {
+export function branchSeen(
+  driver: string,
+  world: World,
+  { exits, room }: { readonly exits: ServerExits; readonly room?: BranchSeen['room'] },
+  stop?: Stop,
+): BranchSeen {
   const { volume, server } = world;
   const isFalse = (phase: Stop['phase'], otherwise: Omit<BranchPhase, 'status'>): BranchPhase => {
     const { reason, message } = stop?.phase === phase ? stop : otherwise;
@@ -54,6 +71,7 @@ export function branchSeen(driver: string, world: World, exits: ServerExits, sto
     ...(ready && server !== undefined && { endpoint: { socket: server.socket } }),
     ...(stop?.waits !== undefined && { waits: stop.waits }),
     ...(stop?.failure !== undefined && { failure: stop.failure }),
+    ...(room !== undefined && { room }),
     exits,
   };
 }

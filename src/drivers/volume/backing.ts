@@ -19,7 +19,7 @@ import { libc } from '../../lib/libc.ts';
 import type { Log } from '../../lib/log.ts';
 import { system } from '../../lib/mounts.ts';
 import { isNoSpace } from '../../lib/no-space.ts';
-import type { VolumeRoom } from '../branch-parts.ts';
+import type { NodeRoom } from '../contract.ts';
 import type { BtrfsCalls } from './btrfs-calls.ts';
 import { chunksOf, type Range, rangesOf } from './btrfs-layout.ts';
 import { freeBytesOf } from './space.ts';
@@ -40,7 +40,7 @@ export type BackingOptions = {
 export type Backing = {
   /** Looks, and does what is due. @returns milliseconds after which it could matter again */
   look(): Promise<number>;
-  room(): Promise<VolumeRoom>;
+  room(): Promise<NodeRoom>;
   /** Gives the room that is free inside back to the host. */
   trim(): Promise<void>;
 };

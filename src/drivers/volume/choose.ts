@@ -7,8 +7,8 @@ import type { Log } from '../../lib/log.ts';
 import { bindMount, mayMount, unmount } from '../../lib/mounts.ts';
 import { blockedAt, type UserIds } from '../../lib/reach.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { VolumeDriver, VolumeRoom } from '../branch-parts.ts';
-import type { Capability, Ctx } from '../contract.ts';
+import type { VolumeDriver } from '../branch-parts.ts';
+import type { Capability, Ctx, NodeRoom } from '../contract.ts';
 import { openBacking } from './backing.ts';
 import { btrfsMedium, probeBtrfs } from './btrfs.ts';
 import { type BtrfsCalls, btrfsCalls } from './btrfs-calls.ts';
@@ -82,7 +82,7 @@ type Found = {
   readonly root: string;
   readonly sizes: Sizes;
   readonly why: string;
-  room(): Promise<VolumeRoom>;
+  room(): Promise<NodeRoom>;
   close(): Promise<void>;
 };
 
@@ -154,7 +154,7 @@ const openers: Record<VolumeKind, (options: VolumeOptions) => Promise<Found>> = 
 };
 
 /** When the host is full the file cannot grow, whatever the file system inside believes. */
-async function lessRoom(root: string, home: string, reserveBytes: number): Promise<VolumeRoom> {
+async function lessRoom(root: string, home: string, reserveBytes: number): Promise<NodeRoom> {
   const [inside, host] = await Promise.all([roomIn(root, reserveBytes), roomIn(home, reserveBytes)]);
   return host.freeBytes < inside.freeBytes ? { ...host, totalBytes: inside.totalBytes } : inside;
 }

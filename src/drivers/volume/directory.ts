@@ -11,8 +11,8 @@ import type { UserIds } from '../../lib/reach.ts';
 import { syncDirectory } from '../../lib/sync.ts';
 import type { BranchRecord } from '../../model/branch.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { LiveParent, VolumeDriver, VolumeRoom, VolumeSeen, VolumeSpec } from '../branch-parts.ts';
-import type { Capability, Ctx } from '../contract.ts';
+import type { LiveParent, VolumeDriver, VolumeSeen, VolumeSpec } from '../branch-parts.ts';
+import type { Capability, Ctx, NodeRoom } from '../contract.ts';
 import { readRecord, writeRecord } from './record.ts';
 import type { Sizes } from './sizes.ts';
 import { noSpace } from './space.ts';
@@ -39,7 +39,7 @@ export type Place = {
   readonly owner: UserIds;
   /** Bytes that must stay free. */
   readonly minFreeBytes: number;
-  room(): Promise<VolumeRoom>;
+  room(): Promise<NodeRoom>;
   readonly sizes: Sizes;
   readonly capabilities: readonly Capability[];
   close(): Promise<void>;
@@ -54,7 +54,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     copyOnWrite: medium.copyOnWrite,
     capabilities: async () => place.capabilities,
     room: () => place.room(),
-    usage: id => orAbsent(sizes.of(pathOf(id))),
+    usage: (id, settled = false) => orAbsent(sizes.of(pathOf(id), settled)),
     usages: async () => sizes.all((await readdir(root)).filter(name => ID.test(name))),
     setLimit: (id, bytes) => sizes.limit(pathOf(id), bytes),
     close: () => place.close(),
@@ -95,6 +95,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
         throw error;
       }
+      sizes.removed(pathOf(id));
       await medium.destroy(removing, ctx);
     },
 

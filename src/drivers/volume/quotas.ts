@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { VolumeUsage } from '../branch-parts.ts';
+import type { BranchUsage } from '../contract.ts';
 import { type BtrfsCalls, type QuotaState, qgroupId } from './btrfs-calls.ts';
 import type { Sizes } from './sizes.ts';
 
@@ -23,10 +23,11 @@ export function quotaSizes(root: string, calls: BtrfsCalls, children: readonly s
     if (id !== undefined && !joined.has(id)) calls.joinQgroup(root, id, CHILDREN);
   removeUnused(root, calls);
   const uuid = calls.uuid(root);
-  const counted = new Map<bigint, boolean>();
+  /** By path; asking for it takes longer than reading its count. */
+  const known = new Map<string, { readonly id: bigint; readonly exact: boolean }>();
   let mostOfChildren = Number.POSITIVE_INFINITY;
 
-  const sizes: Sizes = {
+  return {
     capability: {
       name: 'volume/sizes',
       ok: true,
@@ -37,27 +38,26 @@ export function quotaSizes(root: string, calls: BtrfsCalls, children: readonly s
       if (child) calls.joinQgroup(root, calls.subvolume(path).id, CHILDREN);
     },
 
-    async of(path) {
-      const { id, madeAt } = calls.subvolume(path);
-      counted.set(id, madeAt >= since);
-      return { bytes: bytesNow(uuid, id) ?? committed(root, calls).get(id) ?? 0, exact: madeAt >= since };
+    removed: path => void known.delete(path),
+
+    async of(path, settled) {
+      if (settled) await calls.commit(root);
+      const { id, exact } = lookUp(path);
+      return { bytes: bytesNow(uuid, id) ?? committed(root, calls).get(id) ?? 0, exact };
     },
 
     async all(names) {
-      const [present, bytes] = [calls.subvolumes(root), committed(root, calls)];
-      const found = new Map<string, VolumeUsage>();
-      for (const name of names) {
-        const id = present.get(name);
-        if (id === undefined) continue;
-        if (!counted.has(id)) await sizes.of(join(root, name)); // once
-        found.set(name, { bytes: bytes.get(id) ?? 0, exact: counted.get(id) ?? false });
-      }
-      for (const id of counted.keys()) if (!bytes.has(id)) counted.delete(id);
+      const wanted = new Set(names);
+      const bytes = committed(root, calls);
+      const found = new Map<string, BranchUsage>();
+      for (const [name, id] of calls.subvolumes(root))
+        if (wanted.has(name))
+          found.set(name, { bytes: bytes.get(id) ?? 0, exact: lookUp(join(root, name)).exact });
       return found;
     },
 
     async limit(path, bytes) {
-      calls.limit(root, calls.subvolume(path).id, bytes);
+      calls.limit(root, lookUp(path).id, bytes);
     },
 
     limitChildren(moreBytes) {
@@ -71,7 +71,15 @@ export function quotaSizes(root: string, calls: BtrfsCalls, children: readonly s
 
     tidy: () => removeUnused(root, calls),
   };
-  return sizes;
+
+  function lookUp(path: string): { readonly id: bigint; readonly exact: boolean } {
+    const there = known.get(path);
+    if (there !== undefined) return there;
+    const { id, madeAt } = calls.subvolume(path);
+    const found = { id, exact: madeAt >= since };
+    known.set(path, found);
+    return found;
+  }
 }
 
 // --- internal ------------------------------------------------------------------------------------

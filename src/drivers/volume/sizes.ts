@@ -1,8 +1,7 @@
 /** What volumes take, and limits for that: counted by the kernel where it can, otherwise by walking through them. */
 import { access, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { VolumeUsage } from '../branch-parts.ts';
-import type { Capability } from '../contract.ts';
+import type { BranchUsage, Capability } from '../contract.ts';
 import { treeBytes } from './copy-tree.ts';
 
 /** `path` is the directory of a volume. */
@@ -11,10 +10,12 @@ export type Sizes = {
   readonly capability: Capability;
   /** Called when the volume `path` was made, before it is seen. @param child it has a parent */
   made(path: string, child: boolean): Promise<void>;
-  /** As of now. */
-  of(path: string): Promise<VolumeUsage>;
+  /** Called when there is no volume `path` any more. */
+  removed(path: string): void;
+  /** As of now. @param settled everything is written down first */
+  of(path: string, settled: boolean): Promise<BranchUsage>;
   /** Of volumes by name; where the kernel counts, as of its last commit, half a minute ago at most. */
-  all(names: readonly string[]): Promise<ReadonlyMap<string, VolumeUsage>>;
+  all(names: readonly string[]): Promise<ReadonlyMap<string, BranchUsage>>;
   /** @param bytes undefined: no limit */
   limit(path: string, bytes: number | undefined): Promise<void>;
   /** All volumes with a parent together may take this many bytes more than they do. */
@@ -39,15 +40,16 @@ export function walkedSizes(root: string, shares: boolean, why: string): Sizes {
     async made(path, child) {
       if (shares && child) await writeFile(join(path, BASE), `${await treeBytes(join(path, 'pgdata'))}\n`);
     },
+    removed() {},
     async of(path) {
       await access(path);
       const [bytes, base] = await Promise.all([treeBytes(join(path, 'pgdata')), baseOf(path)]);
       return { bytes: Math.max(0, bytes - base), exact: false };
     },
     async all(names) {
-      const found = new Map<string, VolumeUsage>();
+      const found = new Map<string, BranchUsage>();
       for (const name of names) {
-        const usage = await sizes.of(join(root, name)).catch(orGone);
+        const usage = await sizes.of(join(root, name), false).catch(orGone);
         if (usage !== undefined) found.set(name, usage);
       }
       return found;

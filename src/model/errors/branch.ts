@@ -55,6 +55,34 @@ export const branchErrors = {
         ? 'use lowercase letters, digits and single hyphens, a letter first, at most 63 characters'
         : `did you mean "${p.similar}"?`,
   },
+  'branch/over-limit': {
+    fault: 'user',
+    http: 507,
+    sqlstate: '53100',
+    exit: 1,
+    retry: true,
+    say: p => `branch "${p.name}" was stopped: it takes ${p.taken}, and its limit is ${p.limit}`,
+    hint: p =>
+      `raise the limit with "offshoot branch limit ${p.name} SIZE", or delete the branch; what is committed is kept`,
+  },
+  'branch/no-room': {
+    fault: 'system',
+    http: 507,
+    sqlstate: '53100',
+    exit: 1,
+    retry: true,
+    say: p => `branch "${p.name}" is stopped: only ${p.left} are left on the disk for branches`,
+    hint: () =>
+      'delete branches that nobody needs ("offshoot branch list" shows sizes), or free space; it comes back by itself',
+  },
+  'branch/bad-limit': {
+    fault: 'user',
+    http: 422,
+    exit: 2,
+    retry: false,
+    say: p => `a branch cannot have the limit "${p.limit}": ${p.why}`,
+    hint: () => 'write a size such as 512M or 20G, at least 64M; or "none"',
+  },
   'branch/failed': {
     fault: 'system',
     http: 503,

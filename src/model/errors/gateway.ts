@@ -88,6 +88,22 @@ export const gatewayErrors = {
     say: p => `the password of branch "${p.branch}" was changed`,
     hint: () => '"offshoot branch url" prints the address with the new one',
   },
+  'gateway/branch-stopped': {
+    fault: 'user',
+    http: 507,
+    sqlstate: '53100',
+    exit: 1,
+    retry: true,
+    // Numbers only: who asks has not logged in.
+    say: p =>
+      p.limit === undefined
+        ? `branch "${p.branch}" is stopped because the disk is nearly full`
+        : `branch "${p.branch}" is stopped because it has reached its limit of ${p.limit}`,
+    hint: p =>
+      p.limit === undefined
+        ? 'delete branches that nobody needs, or free space; it comes back by itself'
+        : 'raise it with "offshoot branch limit", or delete the branch',
+  },
   'gateway/login-timeout': {
     fault: 'user',
     http: 408,

@@ -111,11 +111,33 @@ async function relay(
         void deps.cancelKeys.forward(encodeCancel(cancelKey));
       client.destroy();
     });
-    server.pipe(client);
+    let last: Buffer = Buffer.alloc(0);
+    server.on('data', (chunk: Buffer) => {
+      last = chunk;
+    });
+    server.pipe(client, { end: false });
     await closed(server);
+    if (last.includes(SHUTDOWN)) await sayWhy(client, session, deps);
   } finally {
     server.destroy();
     forgetKey();
+  }
+}
+
+/** In PostgreSQL's last words: admin_shutdown, somebody stopped it (appendix "PostgreSQL Error Codes"). */
+const SHUTDOWN = 'C57P01\0';
+
+/** Milliseconds that a client waits to hear more than that. */
+const WHY_MS = 1_000;
+
+/** Its server was stopped, and has said so: if that is for want of room, the client hears what to do about it. */
+async function sayWhy(client: Socket, { branch, stop }: Session, { awake }: SessionDeps): Promise<void> {
+  const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(WHY_MS)]);
+  try {
+    await orAborted(awake(branch!, signal), signal);
+  } catch (error) {
+    const full = error instanceof OffshootError && error.code === 'gateway/branch-stopped';
+    if (full && client.writable) client.write(encodeFatal(error));
   }
 }
 

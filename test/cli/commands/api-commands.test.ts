@@ -58,6 +58,7 @@ test('every command with -o prints one JSON or YAML value, and sentences only on
     'branch create fix --if-not-exists --no-wait',
     'branch checkout fix',
     'branch rotate-password fix',
+    'branch limit fix 2G',
     'key list',
     'service list',
     'service url users -n demo',
@@ -90,7 +91,7 @@ test('branch list marks what the folder works with', async () => {
       .map(line => line.trim().split(/\s+/));
   };
   const [head, main, fix] = await rows();
-  assert.deepEqual(head, ['NAME', 'ID', 'PARENT', 'STATE', 'OWNER', 'AGE']);
+  assert.deepEqual(head, ['NAME', 'ID', 'PARENT', 'STATE', 'SIZE', 'OWNER', 'AGE']);
   assert.deepEqual([main!.slice(0, 2), main![3]], [['*', 'main'], '-']);
   assert.deepEqual([fix![0], fix![2], fix![3], fix![4]], ['fix', 'main', 'creating', '-']);
   const { stderr } = await run(['branch', 'checkout', 'fix'], { cwd: dir.path });
@@ -144,6 +145,34 @@ test('repair shows what it would do, and says why when it cannot', async () => {
     (await runner(api)(['repair', '--yes'])).stderr,
     /^1 branch brought back\. The passwords are new: /,
   );
+});
+
+test('branch limit, and the sizes that are shown', async () => {
+  await using api = await fullApi();
+  const run = runner(api);
+  const { id } = await api.client.branches.get('default', 'fix');
+  api.sizes.set(id, { bytes: 3 * 2 ** 20, exact: false });
+  assert.equal((await run(['branch', 'limit', 'fix', '2G'])).stderr, 'branch fix may take 2 GiB\n');
+  assert.match((await run(['branch', 'get', 'fix'])).stdout, /^size {5}~3 MiB of 2 GiB$/m);
+  assert.match((await run(['branch', 'list'])).stdout, /fix .* ~3 MiB /);
+  assert.equal((await run(['branch', 'limit', 'fix', 'none'])).stderr, 'branch fix may take 512 GiB\n');
+  const made = await run(['branch', 'create', 'small', '--limit', '100M', '--no-wait', '-o', 'json']);
+  assert.equal((JSON.parse(made.stdout) as BranchView).limitBytes, 100 * 2 ** 20);
+  const env = { OFFSHOOT_API_URL: api.url, OFFSHOOT_API_KEY: api.apiKey };
+  const refused = await runCli(['branch', 'limit', 'fix', 'much'], { env });
+  assert.equal(refused.code, 2);
+  assert.match(refused.stderr, /^error: a branch cannot have the limit "much": it is not a size$/m);
+  const odd = await runCli(['branch', 'create', 'x', '--limit', 'much'], { env });
+  assert.deepEqual(
+    [odd.code, odd.stderr],
+    [2, 'error: "much" is not a size; write for example 512M or 2G\n'],
+  );
+});
+
+test('status tells how much room there is', async () => {
+  await using api = await fullApi();
+  const { stdout } = await runner(api)(['status']);
+  assert.match(stdout, /^room {7}511 GiB of 1 TiB left in \/, and 512 MiB that only main branches may use$/m);
 });
 
 test('branch rotate-password', async () => {

@@ -10,10 +10,9 @@ const runner =
 
 /** With branch `fix` and project `shop`, both deleted. */
 async function apiWithTrash() {
-  const bytes = new Map<string, number>();
-  const api = await testApi({ bytes });
+  const api = await testApi();
   const { id } = await api.client.branches.create('default', { name: 'fix' });
-  bytes.set(id, 12 * 1024 ** 2);
+  api.sizes.set(id, { bytes: 12 * 1024 ** 2, exact: true });
   await api.client.branches.delete('default', 'fix');
   await api.client.projects.create({ name: 'shop' });
   const { trashed } = await api.client.projects.delete('shop');
@@ -26,11 +25,11 @@ test('trash list and status say what is there', async () => {
   const { stdout } = await run(['trash', 'list']);
   const [head, fix, shop] = stdout.split('\n');
   assert.match(head!, /^NAME {2}KIND {5}PROJECT {2}ID +SIZE {3}DELETED {2}GOES IN$/);
-  assert.match(fix!, new RegExp(`^fix   branch   default  ${t.fix} +12 MB  \\ds +24h$`));
+  assert.match(fix!, new RegExp(`^fix   branch   default  ${t.fix} +12 MiB  \\ds +24h$`));
   assert.match(shop!, new RegExp(`^shop  project  -        ${t.shop} +-      \\ds +24h$`));
   assert.match(
     (await run(['status'])).stdout,
-    /^trash {6}2 entries, 12 MB; the first goes in 24h; see "offshoot trash list"$/m,
+    /^trash {6}2 entries, 12 MiB; the first goes in 24h; see "offshoot trash list"$/m,
   );
   assert.equal(JSON.parse((await run(['status', '-o', 'json'])).stdout).trash.length, 2);
 });

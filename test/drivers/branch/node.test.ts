@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { openBranchNode } from '../../../src/drivers/branch/node.ts';
 import type { ServerDriver, VolumeDriver } from '../../../src/drivers/branch-parts.ts';
 import { openServers } from '../../../src/drivers/postgres/server.ts';
+import { silentLog } from '../../../src/lib/log.ts';
 import { branchNodeConformance } from '../../conformance/branch-node.ts';
 import { memoryBranches } from '../../support/memory-branches.ts';
 import { killServer, logsIn, testBranches, testCtx } from '../../support/postgres.ts';
@@ -14,7 +15,12 @@ branchNodeConformance('on this machine', async () => {
   const trouble = new Trouble();
   const volumes = troubledVolumes(b.volumes, trouble);
   const nodeOf = (servers: ServerDriver) =>
-    openBranchNode({ volumes, servers: troubledServers(servers, trouble), startsAtOnce: 2 });
+    openBranchNode({
+      volumes,
+      servers: troubledServers(servers, trouble),
+      startsAtOnce: 2,
+      log: silentLog,
+    });
   const writeVersion = async (id: string, version: string) =>
     writeFile(join((await b.volumes.observe(id, testCtx()))!.dataDir, 'PG_VERSION'), `${version}\n`);
   return {
@@ -26,6 +32,19 @@ branchNodeConformance('on this machine', async () => {
       await b.sql(id, `INSERT INTO words VALUES ('${word}')`);
     },
     read: async id => (await b.sql(id, 'SELECT word FROM words')).map(row => String(row.word)),
+    async take(id, mib) {
+      await b.sql(id, 'CREATE TABLE room (n int, filler text)');
+      const fill = `INSERT INTO room SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, 1024) n`;
+      // As fast as it may grow; twice the size is written, once of it to the WAL.
+      for (let written = 0; written < mib; written += 2)
+        if (
+          !(await b.sql(id, fill).then(
+            () => true,
+            () => false,
+          ))
+        )
+          return;
+    },
     opens: logsIn,
     kill: id => killServer(b.servers, id),
     spoil: id => writeVersion(id, '9.6'),
@@ -50,6 +69,7 @@ branchNodeConformance('in memory', async () => {
         [...running].find(([, s]) => 'socket' in endpoint && s.socket === endpoint.socket) ?? [];
       return verifierOpens(clusterOf(id).roles.get(role) ?? '', password);
     },
+    take: async (id, mib) => void world.taken.set(id, mib * 2 ** 20),
     kill: async id => world.crash(id),
     async spoil(id) {
       clusterOf(id).broken = true;

@@ -100,6 +100,29 @@ test('a session reaches the server of its branch, which does not see the branch 
   await gateway.soon('the server side is closed', () => server.clients.size === 0);
 });
 
+test('a session whose server is stopped hears why, when that is for want of room', async t => {
+  const shutdown = frames.fatal('57P01', 'terminating connection due to administrator command');
+  await using server = await fakePostgres(client => {
+    echo()(client);
+    client.once('data', () => client.end(shutdown));
+  });
+  const stopped = new OffshootError('gateway/branch-stopped', { branch: BRANCH, limit: '2 GiB' });
+  const answers = [() => Promise.reject(stopped), () => Promise.reject(new Error('it is only restarted'))];
+  const gateway = await gatewayTo(t, { [BRANCH]: server.socket }, {}, () => answers.shift()!());
+  for (const more of ['53100', undefined]) {
+    await using client = await dial(gateway.address);
+    await loggedIn(client);
+    client.send(Buffer.from('!'));
+    await client.closed();
+    const codes = [
+      ...behindLogin(client)
+        .toString('latin1')
+        .matchAll(/C(\d\w{4})\0/g),
+    ].map(([, code]) => code);
+    assert.deepEqual(codes, ['57P01', ...(more === undefined ? [] : [more])]);
+  }
+});
+
 test('encryption is declined once for each kind, then the session goes on without', async t => {
   await using server = await fakePostgres();
   const gateway = await gatewayTo(t, { [BRANCH]: server.socket });

@@ -1,0 +1,28 @@
+/** While room is short the trash gives its own up, oldest first, and no faster than that shows. */
+import type { Log } from '../lib/log.ts';
+import { giveUpOldest } from '../rules/trash.ts';
+import type { Store } from '../store/contract.ts';
+
+/** @returns to be called whenever room is short, as often as that is noticed */
+export function giverUp(store: Store, log: Log, pauseMs = PAUSE_MS): () => void {
+  let waiting = false;
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    giveUpOldest(store)
+      .then(what => {
+        if (what !== undefined) log.warn({ what }, 'room is short: the trash gives it up');
+      })
+      .catch(error => log.warn({ error }, 'the trash could not give room up'))
+      .finally(() =>
+        setTimeout(() => {
+          waiting = false;
+        }, pauseMs).unref(),
+      );
+  };
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** In this time what was given up has become room. */
+const PAUSE_MS = 3_000;
