@@ -12,7 +12,7 @@ export type Mounts = PrivateMounts | { readonly why: string };
 /** @returns why a script cannot have a file at `path` here; undefined when it can */
 export async function pathProblem(path: string, mounts: Mounts): Promise<string | undefined> {
   if (!path.startsWith('/')) {
-    return resolve('/work', path).startsWith('/work/') ? undefined : 'it leads out of the working directory';
+    return resolve('/step', path).startsWith('/step/') ? undefined : 'it leads out of the working directory';
   }
   if (isBelowTmp(path)) return undefined;
   if (resolve(path) === '/tmp') return 'it is a folder';

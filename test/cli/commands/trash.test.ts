@@ -24,9 +24,9 @@ test('trash list and status say what is there', async () => {
   const run = runner(t.api);
   const { stdout } = await run(['trash', 'list']);
   const [head, fix, shop] = stdout.split('\n');
-  assert.match(head!, /^NAME {2}KIND {5}PROJECT {2}ID +SIZE {3}DELETED {2}GOES IN$/);
+  assert.match(head!, /^NAME {2}KIND {5}PROJECT {2}ID +SIZE {4}DELETED {2}GOES IN$/);
   assert.match(fix!, new RegExp(`^fix   branch   default  ${t.fix} +12 MiB  \\ds +24h$`));
-  assert.match(shop!, new RegExp(`^shop  project  -        ${t.shop} +-      \\ds +24h$`));
+  assert.match(shop!, new RegExp(`^shop  project  -        ${t.shop} +- {7}\\ds +24h$`));
   assert.match(
     (await run(['status'])).stdout,
     /^trash {6}2 entries, 12 MiB; the first goes in 24h; see "offshoot trash list"$/m,
