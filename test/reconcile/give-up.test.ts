@@ -9,6 +9,8 @@ import { it, testStore } from '../support/stores.ts';
 
 it('gives up what has been in the trash longest, one at a time', async () => {
   const store = testStore();
+  await using cleanup = new AsyncDisposableStack();
+  cleanup.defer(() => store.close());
   await defaultProject(store);
   const ids: string[] = [];
   for (const [name, minute] of [
