@@ -10,7 +10,7 @@ import { type ApiServer, startApi } from './api/server.ts';
 import { type Config, makeHome } from './config.ts';
 import { endProxies, openDataPath, proxyCommand } from './data-path.ts';
 import { labels } from './drivers/labels.ts';
-import { type DriverOptions, openDrivers } from './drivers/open.ts';
+import { type DriverOptions, makeEnterable, openDrivers } from './drivers/open.ts';
 import { openProcesses } from './drivers/processes/registry.ts';
 import { internalKeys } from './internal-keys.ts';
 import { ballast } from './lib/ballast.ts';
@@ -317,6 +317,8 @@ const hostProblems: Readonly<Record<string, string>> = {
 
 async function lockHome(config: Config, opened: AsyncDisposableStack): Promise<void> {
   makeHome(config.home);
+  // Before anything else is made in it: the servers' user must get through.
+  await makeEnterable(config.runtimeDir);
   const release = tryExclusive(join(config.home, 'lock'));
   if (release === undefined) {
     throw new OffshootError('host/already-running', {
