@@ -144,6 +144,10 @@ test('commands on a daemon', async t => {
     assert.match((await run(['branch', 'delete', 'fix'])).stderr, /^branch fix is in the trash for 24h; /);
     assert.equal((await any(['branch', 'get', 'fix'])).code, 3);
     assert.equal((await run(['trash', 'restore', 'fix', '--as', 'fixed'])).stderr, 'branch fixed is back\n');
+    // Its server may still be stopping when it comes back; it is started again then.
+    const answers = async () =>
+      (await any(['sql', 'fixed', '-c', 'select 1'])).code === 0 ? true : undefined;
+    await until(answers, { what: 'the branch answers', deadlineMs: 30_000, intervalMs: 100 });
     assert.equal(await count('fixed'), 0);
     assert.equal((await run(['branch', 'delete', 'fixed', '--now'])).stderr, 'branch fixed is gone\n');
   });
