@@ -34,7 +34,7 @@ const body = z.strictObject({
 /** null: as its project says. */
 const limitBody = z.strictObject({ limitBytes: limitBytes.nullable() });
 /** `now`: for good, not into the trash. */
-const deleteQuery = z.strictObject({ force: flag, owner, now: flag });
+const deleteQuery = z.strictObject({ force: flag, owner, now: flag, recursive: flag });
 const rotateQuery = z.strictObject({ keepSessions: flag });
 
 type Params = { Params: { project: string; branch: string } };
@@ -81,12 +81,13 @@ export function branchRoutes(app: FastifyInstance, { store, gateway, space, tras
 
   app.delete<Params>(`${path}/:branch`, async ({ params, query }, reply) => {
     const branch = find(params);
-    const { force, owner, now } = checked(deleteQuery, query);
+    const { force, owner, now, recursive } = checked(deleteQuery, query);
     // What belongs to a sandbox is made anew with it.
     const keep = !now && trash.keepMs > 0 && branch.spec.owner === undefined;
-    if (branch.deletedAt === undefined && keep) await trashBranch(store, branch, trash.keepMs, new Date());
+    if (branch.deletedAt === undefined && keep)
+      await trashBranch(store, branch, trash.keepMs, new Date(), { recursive });
     else if (branch.deletedAt === undefined)
-      await deleteBranch(store, branch, { force, ...(owner !== undefined && { asOwner: owner }) });
+      await deleteBranch(store, branch, { force, recursive, ...(owner !== undefined && { asOwner: owner }) });
     return reply.status(202).send(branchView(store, store.get('branch', branch.name) ?? branch));
   });
 

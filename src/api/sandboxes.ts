@@ -8,7 +8,7 @@ import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
 import { sandboxView } from './views.ts';
 
-const deleteQuery = z.strictObject({ force: flag });
+const deleteQuery = z.strictObject({ force: flag, recursive: flag });
 const logQuery = z.strictObject({
   workload: z.string().optional(),
   resource: z.string().optional(),

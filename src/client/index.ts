@@ -84,7 +84,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       delete: (
         project: string,
         branch: string,
-        query: { force?: boolean; owner?: string | undefined; now?: boolean } = {},
+        query: { force?: boolean; owner?: string | undefined; now?: boolean; recursive?: boolean } = {},
       ) => call<BranchView>('DELETE', `${branches(project)}/${part(branch)}`, { query }),
       /** @param limitBytes null: as the project says */
       limit: (project: string, branch: string, limitBytes: number | null) =>
@@ -109,7 +109,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
             readonly warnings: readonly string[];
           }
         >('PUT', `/sandboxes/${part(body.name)}`, { body }),
-      delete: (name: string, query: { force?: boolean } = {}) =>
+      delete: (name: string, query: { force?: boolean; recursive?: boolean } = {}) =>
         call<SandboxView & { readonly already: boolean }>('DELETE', `/sandboxes/${part(name)}`, { query }),
       environment: (name: string, query: { workload?: string | undefined } = {}) =>
         call<Readonly<Record<string, string>>>('GET', `/sandboxes/${part(name)}/environment`, { query }),

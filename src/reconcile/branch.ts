@@ -16,6 +16,7 @@ import type { Condition } from '../model/conditions.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import { isTrashed } from '../model/trash.ts';
 import { branchSecret, childrenOf } from '../rules/branches.ts';
+import { branchHasChildren } from '../rules/offspring.ts';
 import { expire } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { conditionsOf, statusOf } from './branch-status.ts';
@@ -185,8 +186,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     // Refused when it was asked for; but whatever came to be since then must not lose what it grows from.
     const children = childrenOf(store, id);
     if (children.length > 0) {
-      const names = children.map(b => b.spec.name).join(', ');
-      const error = new OffshootError('branch/has-children', { name: spec.name, children: names });
+      const staying = children.filter(c => c.deletedAt === undefined);
+      const error = staying.length > 0 ? branchHasChildren(store, branch, staying) : undefined;
       await setStatus(branch, 'deleting', undefined, error);
       return { until: [topicOf.children(id)] };
     }

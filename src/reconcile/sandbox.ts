@@ -1,18 +1,20 @@
 /** A sandbox: resources, then forks, then endpoints; backwards to delete. */
 import type { Ctx } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
-import { reasonOf } from '../model/conditions.ts';
+import { type Condition, reasonOf, setCondition } from '../model/conditions.ts';
 import { endpointsOf, type PreviewSite, previewUrl } from '../model/endpoint.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { SandboxStatus } from '../model/sandbox.ts';
 import { deleteTime } from '../model/ttl.ts';
-import { deleteSandbox, removeSandbox } from '../rules/sandboxes.ts';
+import { offspringOfSandbox, sandboxHasChildren } from '../rules/offspring.ts';
+import { deleteOffspringOfSandbox, deleteSandbox, removeSandbox } from '../rules/sandboxes.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { deleteOwned } from './branch-action.ts';
 import { type ForkRunner, type ForkStatus, pendingForks, waitingForFork } from './forks.ts';
 import type { ResourceRunner } from './resource.ts';
 import type { Result } from './scheduler.ts';
 import { type Outcome, together, type Waits, type Walk, walk } from './steps.ts';
+import { topicOf } from './wake.ts';
 import { sandboxOwner } from './workload-spec.ts';
 
 export type SandboxDeps = {
@@ -39,18 +41,17 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 
     const endsAt = deleteTime(sandbox.spec.ttl, sandbox);
     const leftMs = endsAt === undefined ? undefined : Date.parse(endsAt) - now().getTime();
+    let inTheWay: readonly Stored<'branch'>[] = [];
     if (leftMs !== undefined && leftMs <= 0) {
-      await store.record({
-        kind: 'sandbox',
-        name,
-        severity: 'info',
-        reason: 'Expired',
-        message: 'its time to live is over',
-      });
-      await deleteSandbox(store, name, { force: false });
-      return { again: 0 };
+      inTheWay = offspringOfSandbox(store, name);
+      if (inTheWay.length === 0) {
+        await record(name, 'info', 'Expired', 'its time to live is over');
+        await deleteSandbox(store, name, { force: false });
+        return { again: 0 };
+      }
     }
 
+    const conditions = await withExpiry(sandbox, inTheWay);
     let forks = pendingForks(sandbox);
     const steps = [
       { condition: 'ResourcesReady', run: () => ensureResources(sandbox, ctx) },
@@ -64,7 +65,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       { condition: 'EndpointsReady', run: async () => endpointsOutcome(sandbox) },
     ];
     const report = (conditions: SandboxStatus['conditions']) => setStatus(sandbox, { conditions, forks });
-    const walked = await walk(steps, sandbox.status?.conditions ?? [], { now, signal, report });
+    const walked = await walk(steps, conditions, { now, signal, report });
     const { stopped } = walked;
     await setStatus(sandbox, {
       conditions: walked.conditions,
@@ -76,14 +77,31 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       ...(endsAt !== undefined && { scheduledDeleteTime: endsAt }),
     });
     const { waits, failed = walked.error } = stopped?.outcome.done === false ? stopped.outcome : {};
-    const again = [waits?.again, leftMs].filter(ms => ms !== undefined);
-    if (waits === undefined && failed === undefined && again.length === 0) return;
+    const again = [waits?.again, leftMs].filter(ms => ms !== undefined && ms > 0) as number[];
+    const until = [...(waits?.until ?? []), ...(inTheWay.length > 0 ? childrenOfOwned(name) : [])];
+    if (until.length === 0 && failed === undefined && again.length === 0) return;
     return {
-      ...(waits !== undefined && { until: waits.until }),
+      ...(until.length > 0 && { until }),
       ...(failed !== undefined && { failed }),
       ...(again.length > 0 && { again: Math.min(...again) }),
     };
   };
+
+  /** Its time is over, but what grows from its branches would be lost: it stays until that is gone, and says so. */
+  const withExpiry = async (
+    { name, status }: Stored<'sandbox'>,
+    inTheWay: readonly Stored<'branch'>[],
+  ): Promise<readonly Condition[]> => {
+    const before = status?.conditions ?? [];
+    if (inTheWay.length === 0) return before.filter(c => c.type !== 'Expired');
+    const { code, message } = sandboxHasChildren(store, name, inTheWay);
+    if (!before.some(c => c.type === 'Expired')) await record(name, 'warning', 'ExpiryBlocked', message);
+    const condition = { type: 'Expired', status: 'False', reason: reasonOf(code), message } as const;
+    return setCondition(before, condition, now().toISOString());
+  };
+
+  const childrenOfOwned = (name: string): readonly string[] =>
+    store.by('branch/owner', sandboxOwner(name)).map(b => topicOf.children(b.name));
 
   // --- resources --------------------------------------------------------------------------------
 
@@ -154,20 +172,31 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       // Routes follow the intent, which is to go. Only then may its addresses be somebody else's.
       await deps.routed();
       await deps.forks.remove(sandbox, ctx);
+      if (sandbox.secret.recursive === true) await deleteOffspringOfSandbox(store, name);
       if (sandbox.secret.force !== true) await say('Deleting', 'its resources are being removed');
       const waits = (await removeResources(sandbox, ctx)) ?? (await removeOwnedBranches(sandbox));
       if (waits !== undefined) {
-        if (waits.why !== undefined) await say(reasonOf(waits.why.code), waits.why.message);
+        const why = blocked(name) ?? waits.why;
+        if (why !== undefined) await say(reasonOf(why.code), why.message);
         return waits;
       }
     } catch (thrown) {
       ctx.signal.throwIfAborted();
-      const error = toOffshootError(thrown);
-      await say(reasonOf(error.code), error.message);
-      throw thrown;
+      const inTheWay = blocked(name);
+      const { code, message } = inTheWay ?? toOffshootError(thrown);
+      await say(reasonOf(code), message);
+      if (inTheWay === undefined) throw thrown;
+      // Before it is gone, another try of a script is of use only when the script takes it away itself.
+      return { until: childrenOfOwned(name), again: BLOCKED_MS };
     }
     if (!(await removeSandbox(store, name))) return { again: 0 };
     return;
+  };
+
+  /** What of others grows from its branches: as long as it does, they stay. */
+  const blocked = (name: string): OffshootError | undefined => {
+    const inTheWay = offspringOfSandbox(store, name);
+    return inTheWay.length === 0 ? undefined : sandboxHasChildren(store, name, inTheWay);
   };
 
   const removeResources = async (sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<Waits | undefined> => {
@@ -194,6 +223,8 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       before = was;
       // Once it is applied again, nothing is said any more of the try before.
       if ((object.secret.tries ?? 0) !== (sandbox.secret.tries ?? 0)) return undefined;
+      // Nor, once it is to take along what grows from it, that this is in the way.
+      if (object.secret.recursive !== sandbox.secret.recursive) return undefined;
       // What was said of another generation is not true of this one.
       const current = was?.observedGeneration === sandbox.generation;
       const status: SandboxStatus = {
@@ -221,10 +252,12 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
   /** History: only what a person would want to have been told. */
   const tell = async (before: SandboxStatus | null, { name, status }: Stored<'sandbox'>): Promise<void> => {
     const { ready, failed, reason, message } = status!;
-    const event = { kind: 'sandbox', name, reason, message } as const;
-    if (ready && !before?.ready) await store.record({ ...event, severity: 'info' });
-    if (failed && !before?.failed) await store.record({ ...event, severity: 'warning' });
+    if (ready && !before?.ready) await record(name, 'info', reason, message);
+    if (failed && !before?.failed) await record(name, 'warning', reason, message);
   };
+
+  const record = (name: string, severity: 'info' | 'warning', reason: string, message: string) =>
+    store.record({ kind: 'sandbox', name, severity, reason, message });
 
   return reconcile;
 }
@@ -233,6 +266,9 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 
 /** Reasons of workloads and resources that only a changed document, file or baseline can mend. */
 const finalReasons = new Set(['ResourceFailed', 'ImageUnknown', 'CommandNotFound', 'ConfigError', 'NoPort']);
+
+/** Milliseconds between tries of a delete while something is in its way. */
+const BLOCKED_MS = 30_000;
 
 /** After so many restarts in a row nobody should wait any longer, though it is still tried. */
 const hopelessRestarts = 3;

@@ -152,10 +152,10 @@ const isOf = <K extends Kind>(kind: K, object: Stored<Kind>): object is Stored<K
 
 /** Differs when what is asked for differs; a reconciler's own writes (status, journal) leave it as it is. */
 function intentOf({ generation, deletedAt, secret }: Stored<Kind>): string {
-  const { password, force, tries } = (secret ?? {}) as Partial<
+  const { password, force, recursive, tries } = (secret ?? {}) as Partial<
     Kinds['branch']['secret'] & Kinds['sandbox']['secret']
   >;
-  return [generation, deletedAt, password, force, tries].join(' ');
+  return [generation, deletedAt, password, force, recursive, tries].join(' ');
 }
 
 const addressesOf = (manifest: Stored<'manifest'> | undefined): string =>

@@ -16,6 +16,7 @@ import { isTrashed } from '../model/trash.ts';
 import { triedAgain } from '../model/tries.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { holding } from './locks.ts';
+import { branchHasChildren, offspringOf, ownersOf } from './offspring.ts';
 import { finishTakeOver, takenOverBy } from './take-over.ts';
 import { checkUnused } from './uses.ts';
 
@@ -123,6 +124,8 @@ export type Deleter = {
   /** Who asks; a branch that belongs to somebody else is refused, unless `force`. */
   readonly asOwner?: string;
   readonly force?: boolean;
+  /** What grows from it goes the same way before it; what belongs to a sandbox is refused still. */
+  readonly recursive?: boolean;
 };
 
 /**
@@ -135,11 +138,29 @@ export async function deleteBranch(
   deleter: Deleter = {},
 ): Promise<void> {
   checkDeletable(branch, deleter);
+  if (deleter.recursive)
+    await deleteOffspring(store, branch, child => deleteBranch(store, child, asItself(child)));
   await holding(store, { alone: [`branch/${branch.name}`] }, async () => {
-    const children = childrenOf(store, branch.name);
-    if (children.length > 0) throw hasChildren(branch, children);
+    // Those that are going are waited for by the loop.
+    const children = childrenOf(store, branch.name).filter(c => c.deletedAt === undefined);
+    if (children.length > 0) throw branchHasChildren(store, branch, children);
     await store.modify('branch', branch.name, () => ({ deleted: true }));
   });
+}
+
+/**
+ * Deletes all that grows from a branch, far ones first, by `remove`.
+ * @throws OffshootError branch/has-children when some of it belongs to a sandbox, other than the branch itself
+ */
+export async function deleteOffspring(
+  store: Store,
+  branch: Stored<'branch'>,
+  remove: (child: Stored<'branch'>) => Promise<void>,
+): Promise<void> {
+  const offspring = offspringOf(store, [branch.name]);
+  const owned = offspring.filter(c => c.spec.owner !== undefined && c.spec.owner !== branch.spec.owner);
+  if (ownersOf(store, owned).length > 0) throw branchHasChildren(store, branch, owned);
+  for (const child of offspring) await remove(child);
 }
 
 /** @throws OffshootError branch/is-root, branch/owned */
@@ -148,20 +169,6 @@ export function checkDeletable({ spec }: Stored<'branch'>, { asOwner, force = fa
     throw new OffshootError('branch/is-root', { name: spec.name, project: spec.project });
   if (spec.owner !== undefined && spec.owner !== asOwner && !force)
     throw new OffshootError('branch/owned', { name: spec.name, owner: spec.owner.replace('/', ' ') });
-}
-
-export function hasChildren(
-  { spec }: Stored<'branch'>,
-  children: readonly Stored<'branch'>[],
-): OffshootError {
-  const inTrash = children.filter(isTrashed).map(c => c.spec.name);
-  return new OffshootError('branch/has-children', {
-    name: spec.name,
-    children: children.map(c => (isTrashed(c) ? `${c.spec.name} (in the trash)` : c.spec.name)).join(', '),
-    ...(inTrash.length === children.length && {
-      hint: `empty the trash of them first: "offshoot trash empty ${inTrash.join(' ')}"`,
-    }),
-  });
 }
 
 /**
@@ -320,17 +327,29 @@ function parentFor(store: Store, { project, name, parent, owner }: NewBranch): S
   if (taken !== undefined)
     throw new OffshootError('branch/exists', { name, project, owner: taken.spec.owner });
   const found = findBranch(store, project, parent);
-  if (found !== undefined && found.deletedAt === undefined) return found;
-  throw new OffshootError('branch/parent-missing', { parent, project });
+  if (found === undefined || found.deletedAt !== undefined)
+    throw new OffshootError('branch/parent-missing', { parent, project });
+  // It goes with its owner.
+  if (found.spec.owner !== undefined && found.spec.owner !== owner) refuseDeleting(store, found.spec.owner);
+  return found;
 }
 
 /** @param owner `sandbox/NAME` */
 function requireOwner(store: Store, owner: string): void {
   const name = owner.slice('sandbox/'.length);
-  const sandbox = store.get('sandbox', name);
-  if (sandbox === undefined) throw new OffshootError('api/not-found', { kind: 'sandbox', name });
-  if (sandbox.deletedAt !== undefined) throw new OffshootError('sandbox/deleting', { name });
+  if (store.get('sandbox', name) === undefined)
+    throw new OffshootError('api/not-found', { kind: 'sandbox', name });
+  refuseDeleting(store, owner);
 }
+
+function refuseDeleting(store: Store, owner: string): void {
+  const name = owner.slice('sandbox/'.length);
+  if (store.get('sandbox', name)?.deletedAt !== undefined)
+    throw new OffshootError('sandbox/deleting', { name });
+}
+
+const asItself = ({ spec: { owner } }: Stored<'branch'>): Deleter =>
+  owner === undefined ? {} : { asOwner: owner };
 
 const newBranch = async (store: Store, spec: Stored<'branch'>['spec']): Promise<Stored<'branch'>> =>
   store.create('branch', `br${randomName(12)}`, { spec, status: null, secret: await branchSecret() });

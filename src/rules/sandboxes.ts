@@ -13,8 +13,10 @@ import type { Sandbox, SandboxStatus } from '../model/sandbox.ts';
 import { hasFailed, triedAgain } from '../model/tries.ts';
 import { workloadPorts } from '../model/workload-ports.ts';
 import type { Store, Stored } from '../store/contract.ts';
+import { deleteBranch } from './branches.ts';
 import { holding } from './locks.ts';
 import { manifestLock } from './manifests.ts';
+import { offspringOf, offspringOfSandbox, ownersOf, sandboxHasChildren } from './offspring.ts';
 import { findPlugin, pluginLock } from './plugins.ts';
 
 export type Applied = {
@@ -54,16 +56,51 @@ export function applySandbox(store: Store, { name, spec }: Sandbox): Promise<App
   });
 }
 
-/** Marks a sandbox for deletion; again is harmless. @returns undefined when there is none */
-export function deleteSandbox(
+export type SandboxDeletion = {
+  /** The plugins' delete steps are not run. */
+  readonly force: boolean;
+  /** What grows from its branches is deleted too, for good. */
+  readonly recursive?: boolean;
+};
+
+/**
+ * Marks a sandbox for deletion; again is harmless.
+ * @returns undefined when there is none
+ * @throws OffshootError sandbox/has-children when something of others grows from its branches
+ */
+export async function deleteSandbox(
   store: Store,
   name: string,
-  { force }: { force: boolean },
+  { force, recursive = false }: SandboxDeletion,
 ): Promise<Stored<'sandbox'> | undefined> {
-  return store.modify('sandbox', name, object => ({
-    deleted: true,
-    ...(force && { secret: { ...object.secret, force: true } }),
-  }));
+  for (;;) {
+    // Nothing must begin to grow from its branches meanwhile.
+    const owned = ownedBy(store, name);
+    const alone = [`sandbox/${name}`, ...owned.map(id => `branch/${id}`)];
+    const marked = await holding(store, { alone }, async () => {
+      if (!isDeepStrictEqual(ownedBy(store, name), owned)) return 'again';
+      checkOffspring(store, name, recursive);
+      return store.modify('sandbox', name, ({ secret, status }) => ({
+        deleted: true,
+        ...((force || recursive) && {
+          secret: { ...secret, ...(force && { force }), ...(recursive && { recursive }) },
+        }),
+        // What was in the way before is not any more.
+        ...(recursive &&
+          status !== null && { status: { ...status, reason: 'Deleting', message: 'in progress' } }),
+      }));
+    });
+    if (marked !== 'again') return marked;
+  }
+}
+
+/** Marks what grows from a sandbox's branches for deletion, as far as it belongs to nobody else; again is harmless. */
+export async function deleteOffspringOfSandbox(store: Store, name: string): Promise<void> {
+  for (const branch of offspringOfSandbox(store, name)) {
+    if (ownersOf(store, [branch, ...offspringOf(store, [branch.name])]).length > 0) continue;
+    const { owner } = branch.spec;
+    await deleteBranch(store, branch, owner === undefined ? {} : { asOwner: owner });
+  }
 }
 
 /** The end of a sandbox's record. @returns false while branches belong to it, also such as came just now */
@@ -79,6 +116,17 @@ export function removeSandbox(store: Store, name: string): Promise<boolean> {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+const ownedBy = (store: Store, sandbox: string): readonly string[] =>
+  store.by('branch/owner', `sandbox/${sandbox}`).map(b => b.name);
+
+function checkOffspring(store: Store, name: string, recursive: boolean): void {
+  const inTheWay = offspringOfSandbox(store, name);
+  // Once it is going, the loop says what it waits for.
+  const going = store.get('sandbox', name)?.deletedAt !== undefined;
+  const refused = recursive ? ownersOf(store, inTheWay).length > 0 : !going && inTheWay.length > 0;
+  if (refused) throw sandboxHasChildren(store, name, inTheWay);
+}
 
 /** The routing key of a sandbox outlives it, so that it leads nowhere at first, and never to the baseline by surprise. */
 async function bury(store: Store, { name, spec, secret }: Stored<'sandbox'>): Promise<void> {

@@ -14,11 +14,12 @@ import {
   checkProjectName,
   childrenOf,
   deleteBranchesOf,
+  deleteOffspring,
   findBranch,
-  hasChildren,
   requireProject,
 } from './branches.ts';
 import { holding } from './locks.ts';
+import { branchHasChildren } from './offspring.ts';
 import { beginTakeOver, finishTakeOver, takenOverBy } from './take-over.ts';
 
 export type TrashEntry = Stored<'branch'> | Stored<'project'>;
@@ -65,6 +66,7 @@ export function findInTrash(store: Store, nameOrId: string): TrashEntry {
 /**
  * What a person's delete does: the branch can be had back for `keepMs`. One that belongs to a sandbox is not kept: it is
  * made anew with its sandbox.
+ * @param recursive what grows from it goes there before it
  * @throws OffshootError branch/has-children, branch/is-root, branch/owned
  */
 export async function trashBranch(
@@ -72,12 +74,17 @@ export async function trashBranch(
   branch: Stored<'branch'>,
   keepMs: number,
   now: Date,
+  { recursive = false } = {},
 ): Promise<void> {
+  checkDeletable(branch, {});
+  if (recursive)
+    await deleteOffspring(store, branch, async child => {
+      if (!isTrashed(child)) await trashBranch(store, child, keepMs, now);
+    });
   await holding(store, { alone: [`branch/${branch.name}`] }, async () => {
-    checkDeletable(branch, {});
     // Those in the trash themselves, or on their way out, do not need its server.
     const growing = childrenOf(store, branch.name).filter(c => c.deletedAt === undefined && !isTrashed(c));
-    if (growing.length > 0) throw hasChildren(branch, growing);
+    if (growing.length > 0) throw branchHasChildren(store, branch, growing);
     const mark = trashed(now, keepMs);
     await store.modify('branch', branch.name, b =>
       b.deletedAt !== undefined || isTrashed(b) ? undefined : { spec: { ...b.spec, trashed: mark } },
@@ -132,7 +139,7 @@ export async function emptyEntry(store: Store, entry: TrashEntry): Promise<void>
   const branch = entry as Stored<'branch'>;
   await holding(store, { alone: [`branch/${branch.name}`] }, async () => {
     const children = childrenOf(store, branch.name).filter(c => c.deletedAt === undefined);
-    if (children.length > 0) throw hasChildren(branch, children);
+    if (children.length > 0) throw branchHasChildren(store, branch, children);
     await store.modify('branch', branch.name, b => (isSameEntry(b, branch) ? { deleted: true } : undefined));
   });
 }

@@ -35,6 +35,8 @@ export type Kinds = {
       readonly tries?: number;
       /** Delete without running the plugins' delete workflows. */
       readonly force?: boolean;
+      /** Delete what grows from its branches, too. */
+      readonly recursive?: boolean;
     };
   };
   /** A sandbox that was deleted. Name: the routing key that was its own; it leads nowhere while this is here. */

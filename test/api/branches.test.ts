@@ -141,6 +141,16 @@ test('branches that are refused', async () => {
   );
 });
 
+test('a branch goes with what grows from it when asked to', async () => {
+  await using api = await testApi();
+  await api.client.branches.create('default', { name: 'fix' });
+  await api.client.branches.create('default', { name: 'child', parent: 'fix' });
+  assert.match(await api.refused('DELETE', `${branches}/fix`), /or repeat with --recursive/);
+  const gone = await api.client.branches.delete('default', 'fix', { recursive: true, now: true });
+  assert.equal(gone.state, 'deleting');
+  assert.equal((await api.client.branches.get('default', 'child')).state, 'deleting');
+});
+
 test('a branch that belongs to a sandbox goes only by force', async () => {
   await using api = await testApi();
   await applied(api.store, 'x');

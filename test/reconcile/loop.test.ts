@@ -383,9 +383,10 @@ describe('sandboxes with branches', () => {
     await l.sandboxReady('sb');
     const child = await createBranch(l.store, { project: 'default', name: 'precious', parent: 'sb-sb' });
     await l.branchReady(child.name);
-    await deleteSandbox(l.store, 'sb', { force: false });
-    const { message } = await l.sandboxSays('sb', 'SandboxUndoFailed');
-    assert.match(message, /branch "sb-sb" has children: precious/);
+    // As by a version that did not ask for children.
+    await l.store.modify('sandbox', 'sb', () => ({ deleted: true }));
+    const { message } = await l.sandboxSays('sb', 'SandboxHasChildren');
+    assert.match(message, /while branches grow from its own: precious/);
     assert.ok(l.running.has(child.name) && l.disk.get(child.name)?.complete);
     assert.deepEqual(await l.loop.awake(child.name, AbortSignal.timeout(10_000)), {
       socket: l.running.get(child.name)?.socket,
@@ -393,6 +394,26 @@ describe('sandboxes with branches', () => {
     await deleteBranch(l.store, child);
     await l.gone('sandbox', 'sb');
     assert.deepEqual([...l.disk.keys()], [l.main.name]);
+  });
+
+  it('take along what grew from it, also from that, when asked to; also one that is stuck with its end', async () => {
+    await using l = await testLoop(3_600_000);
+    await l.branchReady(l.main.name);
+    await applied(l.store, 'sb', database);
+    await l.sandboxReady('sb');
+    const grow = (name: string, parent: string) =>
+      createBranch(l.store, { project: 'default', name, parent });
+    await l.branchReady((await grow('child', 'sb-sb')).name);
+    await l.branchReady((await grow('grandchild', 'child')).name);
+    await l.store.modify('sandbox', 'sb', () => ({ deleted: true }));
+    await l.sandboxSays('sb', 'SandboxHasChildren');
+    await deleteSandbox(l.store, 'sb', { force: false, recursive: true });
+    await l.gone('sandbox', 'sb');
+    assert.deepEqual([...l.disk.keys()], [l.main.name]);
+    assert.deepEqual(
+      l.store.list('branch').map(b => b.spec.name),
+      ['main'],
+    );
   });
 
   it('never touch a branch of that name which is not theirs', async () => {

@@ -11,7 +11,7 @@ import { resourceRunner } from '../../src/reconcile/resource.ts';
 import { sandboxReconciler } from '../../src/reconcile/sandbox.ts';
 import { forkId } from '../../src/reconcile/workload-spec.ts';
 import { createBranch } from '../../src/rules/branches.ts';
-import { deleteSandbox } from '../../src/rules/sandboxes.ts';
+import { deleteSandbox, type SandboxDeletion } from '../../src/rules/sandboxes.ts';
 import {
   applied,
   configMap,
@@ -80,7 +80,7 @@ async function testSandbox() {
       const result = await reconcile('sb', abort.signal);
       if (result?.failed !== undefined) throw result.failed;
     },
-    delete: (force = false) => deleteSandbox(store, 'sb', { force }),
+    delete: (how: Partial<SandboxDeletion> = {}) => deleteSandbox(store, 'sb', { force: false, ...how }),
     resources: () => resourceStatuses(sandbox()!.spec, sandbox()!.secret.resources),
     conditions: () => status().conditions.map(c => `${c.type}=${c.status}/${c.reason}`),
     /** The value of an environment variable of a fork's first container. */
@@ -440,6 +440,35 @@ describe('time to live', () => {
   });
 });
 
+describe('time to live of a sandbox from whose branch others grow', () => {
+  it('goes on until they are gone, and an event and a condition say so', async () => {
+    await using s = await testSandbox();
+    await defaultProject(s.store);
+    await s.apply({ ttl: { duration: '1h' }, forks: [fork('users')] });
+    const parts = { project: 'default', parent: 'main', owner: 'sandbox/sb' };
+    const own = await createBranch(s.store, { ...parts, name: 'sb-sb' });
+    const child = await createBranch(s.store, { project: 'default', name: 'precious', parent: 'sb-sb' });
+    s.clock.forward(3_600_000);
+    assert.deepEqual(await s.look(), { until: [`children/${own.name}`] });
+    await s.look();
+    assert.equal(s.sandbox()?.deletedAt, undefined);
+    assert.equal(s.status().ready, true);
+    const message = 'sandbox "sb" cannot go while branches grow from its own: precious';
+    const expired = s.status().conditions.find(c => c.type === 'Expired');
+    assert.deepEqual([expired?.status, expired?.message], ['False', message]);
+    const events = await s.store.events({ kind: 'sandbox', name: 'sb', limit: 10 });
+    const blocked = events.filter(e => e.reason === 'ExpiryBlocked');
+    assert.deepEqual(
+      blocked.map(e => e.message),
+      [message],
+      'told once',
+    );
+    await s.store.remove('branch', child.name);
+    assert.deepEqual(await s.look(), { again: 0 });
+    assert.ok(s.sandbox()?.deletedAt);
+  });
+});
+
 describe('deleting', () => {
   it('stops the forks, then undoes the resources, and the record goes last', async () => {
     await using s = await testSandbox();
@@ -479,7 +508,7 @@ describe('deleting', () => {
     await s.apply({ resources: [db], forks: [fork('users')] });
     await s.look();
     s.trouble.fail('steps.run sb.db.delete.unmake', failed);
-    await s.delete(true);
+    await s.delete({ force: true });
     await s.look();
     assert.equal(s.sandbox(), undefined);
     assert.equal(s.workloadsOf.size, 0);
@@ -529,11 +558,15 @@ describe('deleting', () => {
         createBranch(s.store, { project: 'default', name, parent, ...(owner !== undefined && { owner }) });
       const own = await grow('sb-sb', 'main', 'sandbox/sb');
       const child = await grow('precious', 'sb-sb');
-      await s.delete(force);
+      // As what was deleted by a version that did not ask for children.
+      await s.store.modify('sandbox', 'sb', ({ secret }) => ({
+        deleted: true,
+        secret: { ...secret, force },
+      }));
       const topics = [`children/${own.name}`, `branch/${own.name}`];
       assert.deepEqual((await s.look())?.until, topics);
-      assert.equal(s.status().reason, 'SandboxUndoFailed');
-      assert.match(s.status().message, /branch "sb-sb" has children: precious/);
+      assert.equal(s.status().reason, 'SandboxHasChildren');
+      assert.match(s.status().message, /while branches grow from its own: precious/);
       assert.equal(s.store.get('branch', child.name)?.deletedAt, undefined);
       assert.equal(s.store.get('branch', own.name)?.deletedAt, undefined);
 

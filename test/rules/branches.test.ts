@@ -13,6 +13,7 @@ import {
   limitBranch,
   requireProject,
 } from '../../src/rules/branches.ts';
+import { deleteSandbox } from '../../src/rules/sandboxes.ts';
 import type { Store } from '../../src/store/contract.ts';
 import { applied } from '../support/documents.ts';
 import { it, testStore } from '../support/stores.ts';
@@ -169,10 +170,35 @@ describe('branches', () => {
       message: 'branch "a" has children: b',
     });
     await deleteBranch(p.store, b);
-    await assert.rejects(deleteBranch(p.store, a), { code: 'branch/has-children' }, 'b is still there');
-    await p.store.remove('branch', b.name);
     await deleteBranch(p.store, a);
-    assert.ok(p.store.get('branch', a.name)?.deletedAt);
+    assert.ok(p.store.get('branch', a.name)?.deletedAt, 'the loop waits for the end of b');
+  });
+
+  it('take along what grows from them when asked to, but nothing that belongs to a sandbox', async () => {
+    await using p = await projectStore();
+    const a = await p.grow('a');
+    const b = await p.grow('b', 'a');
+    const c = await p.grow('c', 'b');
+    await applied(p.store, 's');
+    const owned = { project: 'p', name: 'sb-s', parent: 'c', owner: 'sandbox/s' };
+    const d = await createBranch(p.store, owned);
+    await assert.rejects(deleteBranch(p.store, a, { recursive: true, force: true }), {
+      code: 'branch/has-children',
+      message: 'branch "a" has children: sb-s (of sandbox s)',
+      hint: 'delete sandbox s first',
+    });
+    assert.equal(p.store.get('branch', c.name)?.deletedAt, undefined, 'nothing has begun');
+    await deleteBranch(p.store, d, { force: true });
+    await deleteBranch(p.store, a, { recursive: true });
+    for (const { name } of [a, b, c]) assert.ok(p.store.get('branch', name)?.deletedAt);
+  });
+
+  it('take no children any more when they go with their sandbox', async () => {
+    await using p = await projectStore();
+    await applied(p.store, 's');
+    await createBranch(p.store, { project: 'p', name: 'sb-s', parent: 'main', owner: 'sandbox/s' });
+    await deleteSandbox(p.store, 's', { force: false });
+    await assert.rejects(p.grow('late', 'sb-s'), { code: 'sandbox/deleting' });
   });
 
   it('that are the root go with their project only', async () => {

@@ -2,9 +2,20 @@ import assert from 'node:assert/strict';
 import { describe } from 'node:test';
 import type { ResourcePhase } from '../../src/model/resource-record.ts';
 import type { SandboxSpec } from '../../src/model/sandbox.ts';
+import { createBranch } from '../../src/rules/branches.ts';
 import { usersOfWorkload } from '../../src/rules/manifests.ts';
 import { applySandbox, deleteSandbox } from '../../src/rules/sandboxes.ts';
-import { deploy, deployment, fork, install, service, step, tablePlugin } from '../support/documents.ts';
+import { trashBranch } from '../../src/rules/trash.ts';
+import {
+  defaultProject,
+  deploy,
+  deployment,
+  fork,
+  install,
+  service,
+  step,
+  tablePlugin,
+} from '../support/documents.ts';
 import { it, testStore } from '../support/stores.ts';
 
 /** A store with Deployment `users` and its Service, port 80, in namespace `demo`, and plugin `table@1.0.0`. */
@@ -298,5 +309,70 @@ describe('deleting a sandbox', () => {
     assert.equal(forced.deletedAt, marked.deletedAt);
     assert.equal((await deleteSandbox(s.store, 'one', { force: false }))?.secret.force, true);
     assert.equal(await deleteSandbox(s.store, 'never', { force: true }), undefined);
+  });
+
+  /** Sandbox `one` with branch `sb-one`, from which `fix` grows, and from that `finer`. */
+  async function growing() {
+    const s = await baselineStore();
+    await defaultProject(s.store);
+    await s.apply('one');
+    const grow = (name: string, parent: string, owner?: string) =>
+      createBranch(s.store, { project: 'default', name, parent, ...(owner !== undefined && { owner }) });
+    await grow('sb-one', 'main', 'sandbox/one');
+    await grow('own', 'sb-one', 'sandbox/one');
+    const fix = await grow('fix', 'sb-one');
+    await grow('finer', 'fix');
+    return { ...s, fix, grow, going: () => s.store.get('sandbox', 'one')?.deletedAt !== undefined };
+  }
+
+  for (const force of [false, true]) {
+    it(`is refused ${force ? 'by force, too, ' : ''}while branches of others grow from its own, unless they go too`, async () => {
+      await using s = await growing();
+      await assert.rejects(deleteSandbox(s.store, 'one', { force }), {
+        code: 'sandbox/has-children',
+        message: 'sandbox "one" cannot go while branches grow from its own: fix, finer',
+        hint: 'delete them first, or repeat with --recursive, which deletes them too, for good',
+      });
+      assert.equal(s.going(), false);
+      const marked = await deleteSandbox(s.store, 'one', { force, recursive: true });
+      assert.deepEqual([marked?.secret.force, marked?.secret.recursive], [force || undefined, true]);
+    });
+  }
+
+  it('is refused while another sandbox lives on a branch that grows from its own', async () => {
+    await using s = await growing();
+    await s.apply('two');
+    await s.grow('sb-two', 'finer', 'sandbox/two');
+    for (const recursive of [false, true]) {
+      await assert.rejects(deleteSandbox(s.store, 'one', { force: true, recursive }), {
+        message:
+          'sandbox "one" cannot go while branches grow from its own: fix, finer, sb-two (of sandbox two)',
+        hint: 'delete sandbox two first',
+      });
+    }
+    assert.equal(s.going(), false);
+    await deleteSandbox(s.store, 'two', { force: false });
+    await assert.rejects(deleteSandbox(s.store, 'one', { force: false }), { message: /: fix, finer$/ });
+  });
+
+  it('names those that only the trash holds', async () => {
+    await using s = await growing();
+    await trashBranch(s.store, s.fix, 1000, new Date(), { recursive: true });
+    await assert.rejects(deleteSandbox(s.store, 'one', { force: false }), {
+      message: /: fix \(in the trash\), finer \(in the trash\)$/,
+    });
+  });
+
+  it('never marks a sandbox from whose branch another grows at the same moment', async () => {
+    await using s = await baselineStore();
+    await defaultProject(s.store);
+    await s.apply('one');
+    const parts = { project: 'default', parent: 'main', owner: 'sandbox/one' };
+    await createBranch(s.store, { ...parts, name: 'sb-one' });
+    const [grown, marked] = await Promise.allSettled([
+      createBranch(s.store, { project: 'default', name: 'late', parent: 'sb-one' }),
+      deleteSandbox(s.store, 'one', { force: false }),
+    ]);
+    assert.notEqual(grown.status, marked.status, 'one of them is refused');
   });
 });

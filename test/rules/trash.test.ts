@@ -110,6 +110,18 @@ describe('a branch that a person deletes', () => {
     assert.deepEqual(live(t.store), ['main', 'parent', 'child']);
   });
 
+  it('takes its children along when asked to', async () => {
+    await using t = await trashStore();
+    const parent = await t.grow('parent');
+    await t.grow('child', 'parent');
+    await t.grow('grandchild', 'child');
+    await t.drop('grandchild');
+    const now = new Date('2026-01-01T00:00:00Z');
+    await trashBranch(t.store, parent, 86_400_000, now, { recursive: true });
+    assert.deepEqual(live(t.store), ['main']);
+    assert.deepEqual(t.held().toSorted(), ['child', 'grandchild', 'parent']);
+  });
+
   it('is refused where a delete is', async () => {
     await using t = await trashStore();
     await applied(t.store, 's');

@@ -160,16 +160,17 @@ export function register(program: Command, cli: Cli): void {
     .option('--now', 'remove it and its data for good; it is gone when this returns')
     .option('--owner <owner>', 'sandbox/NAME: only if it belongs to that sandbox')
     .option('--force', 'also when it belongs to a sandbox')
+    .option('--recursive', 'what grows from it goes the same way')
     .option('--if-exists', 'a branch that is not there is fine')
     .addOption(timeoutOption(defaultWait))
-    .action(async (name: string, { project: flag, owner, force, now, ifExists, waitTimeout }) => {
+    .action(async (name: string, { project: flag, owner, force, recursive, now, ifExists, waitTimeout }) => {
       const project = await chooseProject(cli, flag);
       let gone: BranchView;
       try {
         const found = await cli.client().branches.get(project, name);
         if (owner !== undefined && ifExists && found.owner !== owner)
           return say(cli, `branch ${name} does not belong to ${owner}; nothing to do`);
-        const how = { owner, force: force ?? false, now: now ?? false };
+        const how = { owner, force: force ?? false, now: now ?? false, recursive: recursive ?? false };
         gone = await cli.client().branches.delete(project, name, how);
       } catch (error) {
         if (!(ifExists && error instanceof OffshootError && error.code === 'api/not-found')) throw error;

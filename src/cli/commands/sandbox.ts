@@ -96,20 +96,27 @@ export function register(program: Command, cli: Cli): void {
       [],
     )
     .option('--force', "do not run the plugins' delete steps")
+    .option('--recursive', 'also remove, for good, the branches that grow from its own')
     .option('--if-exists', 'a sandbox that is not there is fine')
     .option('--no-wait', 'return before it is gone')
     .addOption(timeoutOption('5m'))
-    .action(async (argument: string | undefined, { filename, set, force, ifExists, wait, waitTimeout }) => {
-      if ((argument === undefined) === (filename === undefined))
-        throw new UsageError('name the sandbox, or a file with -f');
-      const name = argument ?? (await nameIn(cli, filename, set));
-      await remove(cli, name, {
-        force: force ?? false,
-        ifExists: ifExists ?? false,
-        wait,
-        timeoutMs: waitTimeout,
-      });
-    });
+    .action(
+      async (
+        argument: string | undefined,
+        { filename, set, force, recursive, ifExists, wait, waitTimeout },
+      ) => {
+        if ((argument === undefined) === (filename === undefined))
+          throw new UsageError('name the sandbox, or a file with -f');
+        const name = argument ?? (await nameIn(cli, filename, set));
+        await remove(cli, name, {
+          force: force ?? false,
+          recursive: recursive ?? false,
+          ifExists: ifExists ?? false,
+          wait,
+          timeoutMs: waitTimeout,
+        });
+      },
+    );
 
   withOutput(
     define(
@@ -196,12 +203,13 @@ function failure({ name, status }: SandboxView): OffshootError {
 async function remove(
   cli: Cli,
   name: string,
-  options: { force: boolean; ifExists: boolean; wait: boolean; timeoutMs: number },
+  options: { force: boolean; recursive: boolean; ifExists: boolean; wait: boolean; timeoutMs: number },
 ): Promise<void> {
   const started = performance.now();
   let first: SandboxView & { already: boolean };
   try {
-    first = await cli.client().sandboxes.delete(name, { force: options.force });
+    const { force, recursive } = options;
+    first = await cli.client().sandboxes.delete(name, { force, recursive });
   } catch (error) {
     if (!(error instanceof OffshootError && error.row.http === 404 && options.ifExists)) throw error;
     return say(cli, `${error.message}; nothing to do`);
@@ -219,6 +227,9 @@ async function remove(
       probe: objects => {
         const seen = objects.get(name);
         progress.show(deleteSteps(seen, first));
+        // Nothing that we could wait for: somebody has to decide.
+        if (seen?.status.reason === 'SandboxHasChildren')
+          throw new OffshootError('sandbox/delete-blocked', { name, why: seen.status.message });
         return seen === undefined ? true : undefined;
       },
       last: objects => objects.get(name)?.status.message,

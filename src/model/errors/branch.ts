@@ -26,7 +26,8 @@ export const branchErrors = {
     exit: 1,
     retry: false,
     say: p => `branch "${p.name}" has children: ${p.children}`,
-    hint: p => String(p.hint ?? 'delete the children first'),
+    hint: p =>
+      String(p.hint ?? 'delete the children first, or repeat with --recursive, which deletes them too'),
   },
   'branch/is-root': {
     fault: 'user',

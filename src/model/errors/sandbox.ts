@@ -59,6 +59,24 @@ export const sandboxErrors = {
     say: p => `sandbox "${p.name}" is gone already: it was deleted at ${p.at}`,
     hint: () => 'see "offshoot sandbox list" for what there is',
   },
+  'sandbox/has-children': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `sandbox "${p.name}" cannot go while branches grow from its own: ${p.children}`,
+    hint: p =>
+      String(p.hint ?? 'delete them first, or repeat with --recursive, which deletes them too, for good'),
+  },
+  'sandbox/delete-blocked': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `sandbox "${p.name}" is to be deleted and still there: ${p.why}`,
+    hint: p =>
+      `it goes once they are gone; "offshoot sandbox delete ${p.name} --recursive" deletes them too, for good`,
+  },
   'sandbox/deleting': {
     fault: 'conflict',
     http: 409,

@@ -109,6 +109,32 @@ test('sandbox apply --no-wait, and its time-out', async () => {
   );
 });
 
+test('sandbox delete: what stands in the way is said at once', async () => {
+  await using api = await apiWithBaseline();
+  await run(api, [...apply, '--no-wait'], { input: sandbox });
+  const own = { name: 'sb-x', parent: 'main', owner: 'sandbox/x' };
+  await api.client.branches.create('default', own);
+  await api.client.branches.create('default', { name: 'fix', parent: 'sb-x' });
+  const refused = await run(api, ['sandbox', 'delete', 'x']);
+  assert.equal(refused.code, 1);
+  assert.equal(
+    refused.stderr,
+    'error: sandbox "x" cannot go while branches grow from its own: fix\nhint: delete them first, or repeat with --recursive, which deletes them too, for good\n',
+  );
+  // One that is on its way already.
+  await api.store.modify('sandbox', 'x', () => ({ deleted: true }));
+  await status(api, { reason: 'SandboxHasChildren', message: 'fix grows from its branch' });
+  const blocked = await run(api, ['sandbox', 'delete', 'x']);
+  assert.equal(blocked.code, 1);
+  assert.match(
+    blocked.stderr,
+    /error: sandbox "x" is to be deleted and still there: fix grows .*\nhint: .*--recursive/,
+  );
+  const taken = await run(api, ['sandbox', 'delete', 'x', '--recursive', '--no-wait']);
+  assert.equal(taken.code, 0, taken.stderr);
+  assert.equal(api.store.get('sandbox', 'x')?.secret.recursive, true);
+});
+
 test('sandbox delete: once, while it goes, and when it is gone', async () => {
   await using api = await apiWithBaseline();
   await run(api, [...apply, '--no-wait'], { input: sandbox });
