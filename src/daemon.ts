@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { ApiContext } from './api/context.ts';
 import { keyring } from './api/keys.ts';
 import { type ApiServer, startApi } from './api/server.ts';
+import { storeBaseline } from './baseline/store-baseline.ts';
 import { type Config, makeHome } from './config.ts';
 import { endProxies, openDataPath, proxyCommand } from './data-path.ts';
 import { labels } from './drivers/labels.ts';
@@ -104,6 +105,7 @@ export async function startDaemon(
   const onNoSpace = async () => room.release() > 0;
   const store = openStore(join(config.home, 'state.db'), { log, onNoSpace });
   opened.defer(() => store.close());
+  const baseline = storeBaseline(store);
   const fresh = store.version() === 0;
   const images = () => Object.fromEntries(store.list('image').map(i => [i.name, i.spec]));
   const drivers = await openDrivers(driverOptions(config, env, log, images), processes);
@@ -121,6 +123,7 @@ export async function startDaemon(
   const loop = createLoop({
     ...drivers,
     store,
+    baseline,
     gateway: () => gateways.postgres,
     site,
     scriptEnv: () => ({
@@ -136,7 +139,10 @@ export async function startDaemon(
     async resumed() {
       const last = rememberedPorts(config.home);
       gateways = await naming(config, () =>
-        dataPath.begin(store, Object.values(internal), { http: last.http, postgres: last.postgres }),
+        dataPath.begin(store, baseline, Object.values(internal), {
+          http: last.http,
+          postgres: last.postgres,
+        }),
       );
       await dataPath.routed();
       const { host, apiPort } = config;
@@ -162,6 +168,7 @@ export async function startDaemon(
 
   const context: ApiContext = {
     store,
+    baseline,
     keys,
     gateway: () => gateways.postgres,
     routed: dataPath.routed,
@@ -195,9 +202,8 @@ export async function startDaemon(
     unclaimed: loop.unclaimed,
     keeps: drivers.processes.keeps,
     doctor: () => drivers.capabilities(),
-    logs({ namespace, workload, sandbox, lines }) {
-      const id =
-        sandbox === undefined ? baselineId(namespace, workload) : forkId(sandbox, namespace, workload);
+    logs({ workload, sandbox, lines }) {
+      const id = sandbox === undefined ? baselineId(workload) : forkId(sandbox, workload);
       return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
     },
     environment: loop.environment,

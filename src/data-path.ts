@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Baseline } from './baseline/contract.ts';
 import type { Config } from './config.ts';
 import { bootId } from './lib/boot.ts';
 import type { Log } from './lib/log.ts';
@@ -48,6 +49,7 @@ export type DataPath = {
    */
   begin(
     store: Store,
+    baseline: Baseline,
     keys: readonly string[],
     last: Gateways,
   ): Promise<{ readonly previews: Address; readonly postgres: Address }>;
@@ -145,9 +147,9 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
   };
 
   return {
-    async begin(store, keys, last) {
+    async begin(store, baseline, keys, last) {
       feed.publish([...fixedItems(config, last), ...keys.map(keyItem)]);
-      routes = followRoutes(store, feed.publish);
+      routes = followRoutes(store, baseline, feed.publish);
       feed.settle();
       const signal = AbortSignal.timeout(START_MS);
       const previews = await untilListening('previews', signal);

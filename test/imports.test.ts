@@ -16,7 +16,8 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   model: [],
   lib: [],
   store: ['model', 'lib'],
-  rules: ['model', 'lib', 'store'],
+  baseline: ['model', 'lib', 'store'],
+  rules: ['model', 'lib', 'store', 'type:baseline/contract.ts'],
   drivers: ['model', 'lib'],
   'drivers/processes': ['model', 'lib', 'drivers'],
   'drivers/branch': ['model', 'lib', 'drivers'],
@@ -42,8 +43,8 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   'proxy/postgres': ['model', 'lib', 'proxy'],
   // The process of its own: it loads nothing else.
   'proxy.ts': ['model', 'lib', 'proxy', 'proxy/stream', 'proxy/http', 'proxy/postgres', 'log-output.ts'],
-  reconcile: ['model', 'lib', 'store', 'rules', 'type:drivers/contract.ts'],
-  api: ['model', 'lib', 'store', 'rules'],
+  reconcile: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts', 'type:drivers/contract.ts'],
+  api: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts'],
   client: ['model', 'lib'],
   // `up` starts the daemon; `down` and `doctor` do without a running one what it would have done.
   cli: ['model', 'lib', 'client', 'config.ts', 'lazy:daemon.ts'],
@@ -53,11 +54,21 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   'log-output.ts': ['lib'],
   'proxy-runner.ts': ['lib', 'drivers/processes', 'proxy', 'proxy/stream'],
   // The daemon's side of the data path.
-  'data-path.ts': ['model', 'lib', 'store', 'proxy', 'proxy/stream', 'reconcile', 'config.ts'],
+  'data-path.ts': [
+    'model',
+    'lib',
+    'store',
+    'proxy',
+    'proxy/stream',
+    'reconcile',
+    'config.ts',
+    'type:baseline/contract.ts',
+  ],
   'daemon.ts': [
     'model',
     'lib',
     'store',
+    'baseline',
     'rules',
     'drivers',
     'proxy',

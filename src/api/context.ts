@@ -1,20 +1,23 @@
 /** What the API's routes may use. It decides nothing: HTTP in, store out. */
+import type { Baseline } from '../baseline/contract.ts';
 import type { KeptLimit } from '../model/document/manifest-warnings.ts';
 import type { Address } from '../model/route.ts';
+import type { WorkloadKey } from '../model/sandbox.ts';
 import type { BranchSize, CheckView, DaemonView, MetricsView, RoomView } from '../model/view.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Keyring } from './keys.ts';
 
 export type LogQuery = {
-  readonly namespace: string;
-  readonly workload: string;
+  readonly workload: WorkloadKey;
+  /** Of the fork in it; absent: the baseline. */
   readonly sandbox?: string;
   readonly lines: number;
 };
 
 export type ApiContext = {
   readonly store: Store;
+  readonly baseline: Baseline;
   readonly keys: Keyring;
   readonly info: () => DaemonView;
   readonly metrics: {

@@ -5,6 +5,7 @@ import { readManifestFiles } from '../model/document/manifest.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
 import { manifestName } from '../model/manifest-name.ts';
+import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import { applyManifests, deleteManifest } from '../rules/manifests.ts';
 import type { ApiContext } from './context.ts';
 import { checked } from './input.ts';
@@ -62,8 +63,8 @@ export function manifestRoutes(app: FastifyInstance, { store, logs, keeps }: Api
   });
 
   app.get<Params>('/manifests/:kind/:namespace/:name/logs', async ({ params, query }) => {
-    find(params);
+    const workload = asWorkload(find(params).spec);
     const { lines } = checked(logQuery, query);
-    return { lines: await logs({ namespace: params.namespace, workload: params.name, lines }) };
+    return { lines: workload === undefined ? [] : await logs({ workload: keyOfWorkload(workload), lines }) };
   });
 }

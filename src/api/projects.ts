@@ -16,7 +16,7 @@ const body = z.strictObject({
 /** `now`: for good, not into the trash. */
 const deleteQuery = z.strictObject({ now: flag });
 
-export function projectRoutes(app: FastifyInstance, { store, trash }: ApiContext): void {
+export function projectRoutes(app: FastifyInstance, { store, baseline, trash }: ApiContext): void {
   app.get('/projects', async () => listedProjects(store).map(p => projectView(store, p)));
 
   app.get<{ Params: { name: string } }>('/projects/:name', async ({ params }) =>
@@ -34,10 +34,10 @@ export function projectRoutes(app: FastifyInstance, { store, trash }: ApiContext
     const { name } = params;
     const { now } = checked(deleteQuery, query);
     if (now || trash.keepMs === 0) {
-      await deleteProject(store, name);
+      await deleteProject(store, baseline, name);
       return reply.status(202).send({ name, trashed: null });
     }
-    const id = await trashProject(store, name, trash.keepMs, new Date());
+    const id = await trashProject(store, baseline, name, trash.keepMs, new Date());
     const { until } = store.get('project', id)!.spec.trashed!;
     return reply.status(202).send({ name, trashed: { id, until } });
   });

@@ -19,7 +19,10 @@ const environmentQuery = z.strictObject({ workload: z.string().optional() });
 
 type Params = { Params: { name: string } };
 
-export function sandboxRoutes(app: FastifyInstance, { store, logs, environment }: ApiContext): void {
+export function sandboxRoutes(
+  app: FastifyInstance,
+  { store, baseline, logs, environment }: ApiContext,
+): void {
   const find = async (name: string) => {
     const found = store.get('sandbox', name);
     if (found !== undefined) return found;
@@ -42,7 +45,7 @@ export function sandboxRoutes(app: FastifyInstance, { store, logs, environment }
         why: `the document is named "${sandbox.name}", the path "${request.params.name}"`,
       });
     }
-    const { object, outcome } = await applySandbox(store, sandbox);
+    const { object, outcome } = await applySandbox(store, baseline, sandbox);
     return reply
       .status(outcome === 'created' ? 201 : 200)
       .send({ ...sandboxView(object), outcome, warnings });
@@ -71,8 +74,7 @@ export function sandboxRoutes(app: FastifyInstance, { store, logs, environment }
       const hint = `its forks are: ${forks.map(f => f.forkOf.name).join(', ') || 'none'}`;
       throw new OffshootError('api/not-found', { kind: 'fork', name: workload ?? '', hint });
     }
-    const { namespace, name } = fork.forkOf;
-    return { lines: await logs({ sandbox: sandbox.name, namespace, workload: name, lines }) };
+    return { lines: await logs({ sandbox: sandbox.name, workload: fork.forkOf, lines }) };
   });
 
   app.get<Params>('/sandboxes/:name/environment', async ({ params, query }) =>

@@ -9,8 +9,9 @@
 import type { Log } from '../lib/log.ts';
 import type { BranchEndpoint, BranchRecord } from '../model/branch.ts';
 import type { ConditionStatus } from '../model/conditions.ts';
+import type { EnvRefs } from '../model/container-env.ts';
 import type { OffshootError } from '../model/errors.ts';
-import type { Deployment } from '../model/kubernetes.ts';
+import type { Workload } from '../model/kubernetes.ts';
 import type { StepInput, StepOutput } from '../model/plugin.ts';
 import type { Room } from '../model/room.ts';
 
@@ -143,11 +144,11 @@ export type WorkloadSpec = {
   /** `baseline` or `sandbox/NAME`. */
   readonly owner: string;
   /** Complete: env of forks already resolved to values or to references into `refs`. */
-  readonly deployment: Deployment;
-  /** What env references point to, by `namespace/name`. A runtime with its own ConfigMaps ignores it. */
-  readonly refs: {
-    readonly configMaps: Readonly<Record<string, Readonly<Record<string, string>>>>;
-    readonly secrets: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly workload: Workload;
+  /** What variables and volumes point to, by `namespace/name`. A runtime with its own ConfigMaps ignores it. */
+  readonly refs: EnvRefs & {
+    /** The same objects' keys whose bytes are no text, in base64: files only. An object without such keys is absent. */
+    readonly binary: EnvRefs;
   };
   /** Where the services of the baseline answer. A runtime with its own service discovery ignores it. */
   readonly network: {

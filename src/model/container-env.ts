@@ -5,7 +5,7 @@ import { type Node, resourceField } from './resource-field.ts';
 
 type Values = Readonly<Record<string, string>>;
 
-/** What env may refer to, by `namespace/name`. */
+/** Text that env may refer to, by `namespace/name`. */
 export type EnvRefs = {
   readonly configMaps: Readonly<Record<string, Values>>;
   readonly secrets: Readonly<Record<string, Values>>;

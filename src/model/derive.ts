@@ -3,21 +3,21 @@ import { createHash } from 'node:crypto';
 import { literal, podMetaField, podMetaValue } from './container-env.ts';
 import { OffshootError } from './errors.ts';
 import { changeEnv, type EnvSources } from './fork-env.ts';
-import { patchDeployment } from './fork-patch.ts';
-import type { Container, Deployment, EnvVar, Meta } from './kubernetes.ts';
+import { patchWorkload } from './fork-patch.ts';
+import type { Container, EnvVar, Meta, Workload } from './kubernetes.ts';
 import { labelOf, similarName } from './names.ts';
 import type { Fork, Labels, WorkloadKey } from './sandbox.ts';
 
 export type ForkInput = EnvSources & {
   /** Checked: it has at least one container. */
-  readonly baseline: Deployment;
+  readonly baseline: Workload;
   readonly fork: Fork;
   readonly sandboxName: string;
   readonly routingKey: string;
 };
 
 /**
- * The Deployment of a fork. Pure and deterministic; nothing of the result is shared with the input.
+ * The workload of a fork. Pure and deterministic; nothing of the result is shared with the input.
  *
  * 1. One replica; no status. `images`, then `env`, in the order of the document. Without `container` they mean the
  *    main container, the first of the baseline.
@@ -31,7 +31,7 @@ export type ForkInput = EnvSources & {
  *
  * @throws OffshootError fork/* naming the customization that cannot be done.
  */
-export function deriveFork(input: ForkInput): Deployment {
+export function deriveFork(input: ForkInput): Workload {
   const { baseline, sandboxName } = input;
   const { forkOf, customizations = {} } = input.fork;
   const at = `fork of ${forkOf.namespace}/${forkOf.name}, customizations`;
@@ -52,7 +52,7 @@ export function deriveFork(input: ForkInput): Deployment {
     }));
   });
   if (customizations.patch !== undefined)
-    derived = patchDeployment(derived, customizations.patch, `${at}.patch`);
+    derived = patchWorkload(derived, customizations.patch, `${at}.patch`);
   derived = withIdentity(withOwnMeta(derived), sandboxName, forkOf);
   return withDownwardApi(derived, main, input);
 }
@@ -79,7 +79,7 @@ const annotationsOfBaseline = [
 ];
 
 /** With labels, even if none, so that a patch can add one. */
-function forkable({ apiVersion, kind, metadata, spec }: Deployment): Deployment {
+function forkable({ apiVersion, kind, metadata, spec }: Workload): Workload {
   const template = { ...spec.template, metadata: { labels: {}, ...spec.template.metadata } };
   return {
     apiVersion,
@@ -90,8 +90,8 @@ function forkable({ apiVersion, kind, metadata, spec }: Deployment): Deployment 
 }
 
 /** Labels and annotations that variables refer to, as values. */
-function withOwnMeta(deployment: Deployment): Deployment {
-  const { template } = deployment.spec;
+function withOwnMeta(workload: Workload): Workload {
+  const { template } = workload.spec;
   const { containers, initContainers } = template.spec;
   const settle = (variable: EnvVar): EnvVar => {
     const field = podMetaField(variable.valueFrom?.fieldRef?.fieldPath ?? '');
@@ -107,10 +107,10 @@ function withOwnMeta(deployment: Deployment): Deployment {
     containers: settled(containers),
     ...(initContainers && { initContainers: settled(initContainers) }),
   };
-  return { ...deployment, spec: { ...deployment.spec, template: { ...template, spec: podSpec } } };
+  return { ...workload, spec: { ...workload.spec, template: { ...template, spec: podSpec } } };
 }
 
-function withIdentity({ metadata, spec }: Deployment, sandboxName: string, forkOf: WorkloadKey): Deployment {
+function withIdentity({ metadata, spec }: Workload, sandboxName: string, forkOf: WorkloadKey): Workload {
   const labels = forkLabels(sandboxName, forkOf);
   return {
     apiVersion: 'apps/v1',
@@ -136,13 +136,13 @@ function annotationsOf(metadata: Partial<Meta> | undefined): Pick<Meta, 'annotat
 }
 
 /** Names are unique over containers and init containers, so both are looked through. */
-function checkContainer({ metadata, spec }: Deployment, name: string, path: string): void {
+function checkContainer({ kind, metadata, spec }: Workload, name: string, path: string): void {
   const { containers, initContainers = [] } = spec.template.spec;
   const names = [...containers, ...initContainers].map(container => container.name);
   if (names.includes(name)) return;
   throw new OffshootError('fork/container-unknown', {
     path,
-    workload: `Deployment "${metadata.name}"`,
+    workload: `${kind} "${metadata.name}"`,
     container: name,
     containers: names.join(', '),
     similar: similarName(name, names),
@@ -150,11 +150,11 @@ function checkContainer({ metadata, spec }: Deployment, name: string, path: stri
 }
 
 function editContainer(
-  deployment: Deployment,
+  workload: Workload,
   name: string,
   edit: (container: Container) => Container,
-): Deployment {
-  const { template } = deployment.spec;
+): Workload {
+  const { template } = workload.spec;
   const { containers, initContainers } = template.spec;
   const edited = (list: readonly Container[]) => list.map(c => (c.name === name ? edit(c) : c));
   const podSpec = {
@@ -162,14 +162,10 @@ function editContainer(
     containers: edited(containers),
     ...(initContainers && { initContainers: edited(initContainers) }),
   };
-  return { ...deployment, spec: { ...deployment.spec, template: { ...template, spec: podSpec } } };
+  return { ...workload, spec: { ...workload.spec, template: { ...template, spec: podSpec } } };
 }
 
-function withDownwardApi(
-  deployment: Deployment,
-  main: string,
-  { sandboxName, routingKey }: ForkInput,
-): Deployment {
+function withDownwardApi(workload: Workload, main: string, { sandboxName, routingKey }: ForkInput): Workload {
   const values = {
     OFFSHOOT_SANDBOX_NAME: sandboxName,
     OFFSHOOT_ROUTING_KEY: routingKey,
@@ -177,10 +173,10 @@ function withDownwardApi(
     SIGNADOT_SANDBOX_ROUTING_KEY: routingKey,
   };
   const ours = Object.entries(values).map(([name, value]): EnvVar => ({ name, value }));
-  const { containers } = deployment.spec.template.spec;
+  const { containers } = workload.spec.template.spec;
   // A patch may have put a container before the main one, or removed it.
   const target = containers.some(c => c.name === main) ? main : containers[0]!.name;
-  return editContainer(deployment, target, container => {
+  return editContainer(workload, target, container => {
     const others = (container.env ?? []).filter(variable => !Object.hasOwn(values, variable.name));
     return { ...container, env: [...ours, ...others] };
   });

@@ -1,8 +1,17 @@
 /** Endpoints of a sandbox: from its three spellings to one list, each with URL and destination. Pure. */
+import type { WorkloadKind } from './kubernetes.ts';
 import { previewLabel } from './names.ts';
 import type { DestinationKey } from './route.ts';
-import type { EndpointProtocol, SandboxSpec } from './sandbox.ts';
-import { parseServiceHost } from './service.ts';
+import type { EndpointProtocol, SandboxSpec, WorkloadKey } from './sandbox.ts';
+import { parseServiceHost, workloadHost } from './service.ts';
+import { workloadPath } from './workload.ts';
+
+/** A Service, or the forked workload itself. */
+export type EndpointTarget = {
+  readonly kind: 'Service' | WorkloadKind;
+  readonly namespace: string;
+  readonly name: string;
+};
 
 export type PreviewSite = {
   /** `localhost` makes `<label>.preview.localhost`. */
@@ -20,17 +29,15 @@ export type Endpoint = {
   readonly routeType: 'host' | 'fork';
   readonly protocol: EndpointProtocol;
   readonly destination: DestinationKey;
-  readonly kind: 'service' | 'deployment';
-  readonly namespace: string;
-  readonly object: string;
+  readonly to: EndpointTarget;
   readonly port: number;
 };
 
 export const serviceDestination = (namespace: string, name: string, port: number): DestinationKey =>
   `svc:${namespace}/${name}:${port}`;
 
-export const deploymentDestination = (namespace: string, name: string, port: number): DestinationKey =>
-  `deploy:${namespace}/${name}:${port}`;
+export const workloadDestination = (key: WorkloadKey, port: number): DestinationKey =>
+  `deploy:${workloadPath(key)}:${port}`;
 
 /** All endpoints of a checked sandbox. Hosts that are not of the cluster were refused when the document was read. */
 export function endpointsOf(spec: SandboxSpec): readonly Endpoint[] {
@@ -66,41 +73,19 @@ export function endpointsOf(spec: SandboxSpec): readonly Endpoint[] {
     });
   });
   const hosts: Endpoint[] = wanted.flatMap(w => {
-    const parsed = parseServiceHost(w.host);
-    if (parsed === undefined || parsed.kind === 'rollout') return [];
-    const { kind, namespace, name: object } = parsed;
-    const key = kind === 'service' ? serviceDestination : deploymentDestination;
+    const to = parseServiceHost(w.host);
+    if (to === undefined) return [];
     const { name, path, target, protocol, port } = w;
-    return [
-      {
-        name,
-        path,
-        target,
-        protocol,
-        port,
-        routeType: 'host',
-        kind,
-        namespace,
-        object,
-        destination: key(namespace, object, port),
-      },
-    ];
+    const destination = destinationOf(to, port);
+    return [{ name, path, target, protocol, port, routeType: 'host', to, destination }];
   });
   const forks: Endpoint[] = (spec.forks ?? []).flatMap((fork, i) =>
     (fork.endpoints ?? []).map(({ name, port, protocol = 'http' }, j): Endpoint => {
-      const { namespace, name: object } = fork.forkOf;
-      return {
-        name,
-        path: `spec.forks[${i}].endpoints[${j}]`,
-        target: `${protocol}://${object}.${namespace}.deploy:${port}`,
-        protocol,
-        port,
-        routeType: 'fork',
-        kind: 'deployment',
-        namespace,
-        object,
-        destination: deploymentDestination(namespace, object, port),
-      };
+      const to = fork.forkOf;
+      const target = `${protocol}://${workloadHost(to)}:${port}`;
+      const path = `spec.forks[${i}].endpoints[${j}]`;
+      const destination = destinationOf(to, port);
+      return { name, path, target, protocol, port, routeType: 'fork', to, destination };
     }),
   );
   return [...hosts, ...forks];
@@ -110,4 +95,11 @@ export function previewUrl(site: PreviewSite, endpoint: string, sandbox: string)
   const standard = site.scheme === 'http' ? 80 : 443;
   const port = site.port === standard ? '' : `:${site.port}`;
   return `${site.scheme}://${previewLabel(endpoint, sandbox)}.preview.${site.domain}${port}`;
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function destinationOf({ kind, namespace, name }: EndpointTarget, port: number): DestinationKey {
+  if (kind === 'Service') return serviceDestination(namespace, name, port);
+  return workloadDestination({ kind, namespace, name }, port);
 }

@@ -1,7 +1,7 @@
-/** The `patch` customization of a fork: after any patch, what we rely on in a Deployment must still be there. */
+/** The `patch` customization of a fork: after any patch, what we rely on in a workload must still be there. */
 import { z } from 'zod';
 import { OffshootError } from './errors.ts';
-import type { Deployment } from './kubernetes.ts';
+import type { Workload } from './kubernetes.ts';
 import { applyPatch } from './patch/apply.ts';
 import type { Json } from './patch/tree.ts';
 import type { Patch } from './sandbox.ts';
@@ -11,13 +11,14 @@ import type { Patch } from './sandbox.ts';
  * @param path where the patch stands, for messages
  * @throws OffshootError fork/patch-failed, fork/patched-invalid
  */
-export function patchDeployment(deployment: Deployment, patch: Patch, path: string): Deployment {
-  const result = attempt(deployment as unknown as Json, patch, path);
+export function patchWorkload(workload: Workload, patch: Patch, path: string): Workload {
+  const result = attempt(workload as unknown as Json, patch, path);
   const checked = patchedSchema.safeParse(result);
-  if (checked.success) return result as unknown as Deployment;
+  if (checked.success) return result as unknown as Workload;
   const [issue] = checked.error.issues;
   throw new OffshootError('fork/patched-invalid', {
     path,
+    kind: workload.kind,
     type: patch.type,
     where: issue!.path.join('.') || 'its top level',
     why: issue!.message,
@@ -77,7 +78,23 @@ const containers = z
   .refine(list => new Set(list.map(c => c.name)).size === list.length, 'two containers have the same name');
 const texts = z.record(z.string(), z.string()).optional();
 const metadata = z.looseObject({ labels: texts, annotations: texts });
-const podSpec = z.looseObject({ containers: containers.min(1), initContainers: containers.optional() });
+const volume = z.looseObject({
+  name: z.string().min(1),
+  configMap: reference.optional(),
+  secret: z.looseObject({ secretName: z.string() }).optional(),
+  projected: z
+    .looseObject({
+      sources: z
+        .array(z.looseObject({ configMap: reference.optional(), secret: reference.optional() }))
+        .optional(),
+    })
+    .optional(),
+});
+const podSpec = z.looseObject({
+  containers: containers.min(1),
+  initContainers: containers.optional(),
+  volumes: z.array(volume).optional(),
+});
 const patchedSchema = z.looseObject({
   metadata,
   spec: z.looseObject({

@@ -68,6 +68,9 @@ export type Container = {
   readonly readinessProbe?: Probe;
   readonly livenessProbe?: Probe;
   readonly startupProbe?: Probe;
+  readonly volumeMounts?: readonly VolumeMount[];
+  /** Of an init container: `Always` makes it run beside the containers (a sidecar). */
+  readonly restartPolicy?: string;
   readonly resources?: {
     readonly limits?: Readonly<Record<string, Quantity>>;
     readonly requests?: Readonly<Record<string, Quantity>>;
@@ -76,29 +79,122 @@ export type Container = {
   readonly [field: string]: unknown;
 };
 
-export type PodTemplate = {
-  readonly metadata?: Partial<Meta>;
+export type VolumeMount = {
+  readonly name: string;
+  readonly mountPath: string;
+  readonly subPath?: string;
+  readonly subPathExpr?: string;
+  readonly readOnly?: boolean;
+  readonly [field: string]: unknown;
+};
+
+/** Which keys of a ConfigMap or Secret become which files; without `items` all do, under their own names. */
+type KeyFiles = {
+  readonly items?: readonly { readonly key: string; readonly path: string; readonly mode?: number }[];
+  readonly optional?: boolean;
+  readonly defaultMode?: number;
+};
+
+/** What the downward API makes files of. */
+type FieldFiles = {
+  readonly items?: readonly {
+    readonly path: string;
+    readonly mode?: number;
+    readonly fieldRef?: { readonly fieldPath: string };
+    readonly resourceFieldRef?: {
+      readonly containerName?: string;
+      readonly resource: string;
+      readonly divisor?: string | number;
+    };
+  }[];
+  readonly defaultMode?: number;
+};
+
+export type VolumeSource = {
+  readonly configMap?: KeyFiles & { readonly name: string };
+  readonly secret?: KeyFiles & { readonly secretName: string };
+  readonly downwardAPI?: FieldFiles;
+  readonly projected?: {
+    readonly sources?: readonly {
+      readonly configMap?: KeyFiles & { readonly name: string };
+      readonly secret?: KeyFiles & { readonly name: string };
+      readonly downwardAPI?: FieldFiles;
+      readonly [source: string]: unknown;
+    }[];
+    readonly defaultMode?: number;
+  };
+  readonly emptyDir?: {
+    readonly medium?: string;
+    readonly sizeLimit?: Quantity;
+    readonly [field: string]: unknown;
+  };
+  readonly hostPath?: { readonly path: string; readonly type?: string };
+  readonly persistentVolumeClaim?: { readonly claimName: string; readonly readOnly?: boolean };
+  readonly [source: string]: unknown;
+};
+
+export type Volume = VolumeSource & { readonly name: string };
+
+export type PodSpec = {
+  readonly containers: readonly Container[];
+  readonly initContainers?: readonly Container[];
+  readonly volumes?: readonly Volume[];
+  readonly terminationGracePeriodSeconds?: number;
+  readonly restartPolicy?: string;
+  readonly [field: string]: unknown;
+};
+
+export type PodTemplate = { readonly metadata?: Partial<Meta>; readonly spec: PodSpec };
+
+export type LabelSelector = {
+  readonly matchLabels?: Readonly<Record<string, string>>;
+  readonly matchExpressions?: readonly {
+    readonly key: string;
+    readonly operator: string;
+    readonly values?: readonly string[];
+  }[];
+  readonly [field: string]: unknown;
+};
+
+/** Kinds that make pods of a template, and bare pods. `Rollout` is that of Argo, which has the same template. */
+export type WorkloadKind =
+  | 'Deployment'
+  | 'StatefulSet'
+  | 'DaemonSet'
+  | 'ReplicaSet'
+  | 'ReplicationController'
+  | 'Rollout'
+  | 'Job'
+  | 'CronJob'
+  | 'Pod';
+
+/** Any of them, seen as what it comes to: pods of one template. A bare Pod is one replica of itself. */
+export type Workload<K extends WorkloadKind = WorkloadKind> = {
+  readonly apiVersion: string;
+  readonly kind: K;
+  readonly metadata: Meta;
   readonly spec: {
-    readonly containers: readonly Container[];
-    readonly initContainers?: readonly Container[];
+    readonly replicas?: number;
+    readonly selector?: LabelSelector;
+    readonly template: PodTemplate;
+    /** StatefulSet: the Service that names its pods. */
+    readonly serviceName?: string;
+    /** StatefulSet: a volume of its own for each pod. */
+    readonly volumeClaimTemplates?: readonly { readonly metadata: Meta; readonly [field: string]: unknown }[];
+    readonly strategy?: { readonly type?: string; readonly [field: string]: unknown };
+    readonly minReadySeconds?: number;
+    /** Job: how many pods have to end well, default 1; how many run at once. */
+    readonly completions?: number;
+    readonly parallelism?: number;
+    readonly backoffLimit?: number;
+    readonly activeDeadlineSeconds?: number;
+    readonly ttlSecondsAfterFinished?: number;
+    readonly suspend?: boolean;
     readonly [field: string]: unknown;
   };
 };
 
-export type Deployment = {
-  readonly apiVersion: string;
-  readonly kind: 'Deployment';
-  readonly metadata: Meta;
-  readonly spec: {
-    readonly replicas?: number;
-    readonly selector: {
-      readonly matchLabels?: Readonly<Record<string, string>>;
-      readonly [field: string]: unknown;
-    };
-    readonly template: PodTemplate;
-    readonly [field: string]: unknown;
-  };
-};
+export type Deployment = Workload<'Deployment'>;
 
 export type Service = {
   readonly apiVersion: string;
@@ -123,16 +219,22 @@ export type ConfigMap = {
   readonly kind: 'ConfigMap';
   readonly metadata: Meta;
   readonly data?: Readonly<Record<string, string>>;
+  /** Base64. */
+  readonly binaryData?: Readonly<Record<string, string>>;
   readonly [field: string]: unknown;
 };
 
-/** After parsing, `data` holds the decoded text (base64 `data` and plain `stringData` are merged). */
+/**
+ * After parsing, `data` holds the decoded text (base64 `data` and plain `stringData` are merged), and `binaryData` what
+ * is no text, in base64.
+ */
 export type Secret = {
   readonly apiVersion: string;
   readonly kind: 'Secret';
   readonly metadata: Meta;
   readonly type?: string;
   readonly data?: Readonly<Record<string, string>>;
+  readonly binaryData?: Readonly<Record<string, string>>;
   readonly [field: string]: unknown;
 };
 

@@ -4,12 +4,15 @@
  * (proxy/book.ts). Plain data throughout, because it travels and is kept on disk.
  */
 
+import type { WorkloadKey } from './sandbox.ts';
+import { workloadPath } from './workload.ts';
+
 export type Address = { readonly host: string; readonly port: number };
 
 /** Where something listens: a unix socket on this machine, or an address. */
 export type Endpoint = { readonly socket: string } | Address;
 
-/** `svc:<namespace>/<name>:<port>` or `deploy:<namespace>/<name>:<containerPort>`. */
+/** `svc:<namespace>/<name>:<port>` or `deploy:<workload>:<containerPort>`. */
 export type DestinationKey = string;
 
 /** Where a baseline or a fork answers. */
@@ -46,9 +49,9 @@ export type RouteSettings = {
 
 /** Every kind of item, by the name under which it is found. */
 export type RouteKinds = {
-  /** `<namespace>/<name>`: a workload of the baseline. */
+  /** A workload of the baseline; see `workloadPath` in model/workload.ts. */
   workload: { readonly label: string; readonly target: Target };
-  /** `<namespace>/<name>/<routing key>`: a sandbox's fork of that workload. While it is here, its key never leads to the baseline. */
+  /** `<workload>/<routing key>`: a sandbox's fork of that workload. While it is here, its key never leads to the baseline. */
   fork: { readonly sandbox: string; readonly target: Target };
   /** `svc:…`: which container ports of which workloads are behind a port of a Service. */
   service: {
@@ -100,10 +103,8 @@ export type RouteChanged = {
   };
 }[RouteKind];
 
-export const workloadRoute = (namespace: string, name: string): string => `${namespace}/${name}`;
-
-export const forkRoute = (namespace: string, name: string, routingKey: string): string =>
-  `${namespace}/${name}/${routingKey}`;
+export const forkRoute = (forkOf: WorkloadKey, routingKey: string): string =>
+  `${workloadPath(forkOf)}/${routingKey}`;
 
 /** `host:port`, with the brackets of an IPv6 host. */
 export const addressKey = ({ host, port }: Address): string =>

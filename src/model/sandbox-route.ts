@@ -5,6 +5,7 @@
  */
 import type { Target } from './route.ts';
 import type { SandboxSpec, SandboxStatus, WorkloadKey } from './sandbox.ts';
+import { sameWorkload } from './workload.ts';
 
 export type SandboxRoute = {
   readonly forkOf: WorkloadKey;
@@ -34,9 +35,7 @@ export const sandboxRoutes = (sandbox: RoutedSandbox): readonly SandboxRoute[] =
 function targetOf({ name, status, deletedAt }: RoutedSandbox, forkOf: WorkloadKey): Target {
   if (deletedAt !== undefined)
     return { ready: false, reason: 'Deleting', message: `sandbox "${name}" is being deleted` };
-  const fork = status?.forks.find(
-    f => f.forkOf.namespace === forkOf.namespace && f.forkOf.name === forkOf.name,
-  );
+  const fork = status?.forks.find(f => sameWorkload(f.forkOf, forkOf));
   if (fork === undefined) return { ready: false, reason: 'Pending', message: 'not started yet' };
   const { ready, ports, reason, message } = fork;
   return ready ? { ready, ports } : { ready, reason, message };

@@ -3,13 +3,14 @@
  * Types only; reading and checking a document is model/document/.
  */
 import type { Condition } from './conditions.ts';
+import type { WorkloadKind } from './kubernetes.ts';
 import type { PortMap } from './workload-status.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
 /** Names a workload of the baseline. */
 export type WorkloadKey = {
-  readonly kind: 'Deployment' | 'Rollout';
+  readonly kind: WorkloadKind;
   readonly namespace: string;
   readonly name: string;
 };

@@ -1,5 +1,6 @@
 /** What a Kubernetes Service means: whom it selects, its names, and the variables that announce it. */
-import type { Deployment, Service } from './kubernetes.ts';
+import type { Service, Workload, WorkloadKind } from './kubernetes.ts';
+import type { WorkloadKey } from './sandbox.ts';
 
 /** Where a Service answers. `ports` in the order of the Service; the first may be the only one without a name. */
 export type ServiceAddress = {
@@ -22,10 +23,10 @@ export function selects(service: Service, podLabels: Readonly<Record<string, str
 }
 
 /** The container port behind a Service's port; undefined when `targetPort` is a name that no container gives to a port. */
-export function containerPortOf(servicePort: ServicePort, deployment: Deployment): number | undefined {
+export function containerPortOf(servicePort: ServicePort, workload: Workload): number | undefined {
   const { port, targetPort = port, protocol = 'TCP' } = servicePort;
   if (typeof targetPort === 'number') return targetPort;
-  return deployment.spec.template.spec.containers
+  return workload.spec.template.spec.containers
     .flatMap(container => container.ports ?? [])
     .find(p => p.name === targetPort && (p.protocol ?? 'TCP') === protocol)?.containerPort;
 }
@@ -38,14 +39,14 @@ export const serviceHostNames = (name: string, namespace: string): readonly stri
 ];
 
 export type ServiceHost = {
-  readonly kind: 'service' | 'deployment' | 'rollout';
+  readonly kind: 'Service' | WorkloadKind;
   readonly namespace: string;
   readonly name: string;
 };
 
 /**
- * Reads the host of an endpoint: `<service>.<namespace>.svc` with or without `.cluster.local`, or
- * `<workload>.<namespace>.deploy` / `.rollout`. @returns undefined for any other host.
+ * Reads the host of an endpoint: `<service>.<namespace>.svc` with or without `.cluster.local`, or a workload:
+ * `<name>.<namespace>.deploy`, `.rollout` and so on. @returns undefined for any other host.
  */
 export function parseServiceHost(host: string): ServiceHost | undefined {
   const match = hostPattern.exec(host.toLowerCase());
@@ -53,6 +54,10 @@ export function parseServiceHost(host: string): ServiceHost | undefined {
   const [, name = '', namespace = '', suffix = ''] = match;
   return { kind: hostKinds[suffix]!, namespace, name };
 }
+
+/** The host that means a workload itself, not a Service. */
+export const workloadHost = ({ kind, namespace, name }: WorkloadKey): string =>
+  `${name}.${namespace}.${kind === 'Deployment' ? 'deploy' : kind.toLowerCase()}`;
 
 /**
  * The variables that announce the Services of a namespace to its containers: Kubernetes' own, then those
@@ -67,16 +72,23 @@ export function serviceEnv(services: readonly ServiceAddress[]): Record<string, 
 
 // --- internal -----------------------------------------------------------------------------------
 
+/** The first two workloads are Signadot's. */
 const hostKinds: Readonly<Record<string, ServiceHost['kind']>> = {
-  svc: 'service',
-  'svc.cluster.local': 'service',
-  deploy: 'deployment',
-  rollout: 'rollout',
+  svc: 'Service',
+  'svc.cluster.local': 'Service',
+  deploy: 'Deployment',
+  rollout: 'Rollout',
+  statefulset: 'StatefulSet',
+  daemonset: 'DaemonSet',
+  replicaset: 'ReplicaSet',
+  replicationcontroller: 'ReplicationController',
+  pod: 'Pod',
 };
 
 /** A workload's name may hold dots, a namespace's may not. A dot at the end marks a name as complete. */
-const hostPattern =
-  /^([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)\.([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)\.(svc|svc\.cluster\.local|deploy|rollout)\.?$/;
+const hostPattern = new RegExp(
+  `^([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)\\.([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)\\.(${Object.keys(hostKinds).join('|')})\\.?$`,
+);
 
 const mangled = (name: string): string => name.toUpperCase().replaceAll('-', '_');
 

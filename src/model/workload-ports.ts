@@ -3,15 +3,16 @@
  * Service sends to any number that it names, and a probe asks any. Here somebody has to know them all before the
  * start, because each becomes a port of this machine.
  */
-import type { Container, Deployment, Service } from './kubernetes.ts';
+import type { Container, Service, Workload } from './kubernetes.ts';
 import { namespaceOf } from './manifest-name.ts';
 import { selects } from './service.ts';
+import { keyOfWorkload, podLabels } from './workload.ts';
 
 /** TCP ports that Services send to by number and no container declares or probes; in the order of the Services. */
-export function servedPorts(deployment: Deployment, services: readonly Service[]): readonly number[] {
-  const own = new Set(ownPorts(deployment));
+export function servedPorts(workload: Workload, services: readonly Service[]): readonly number[] {
+  const own = new Set(ownPorts(workload));
   const served = services
-    .filter(s => namespaceOf(s) === namespaceOf(deployment) && selects(s, labelsOf(deployment)))
+    .filter(s => namespaceOf(s) === keyOfWorkload(workload).namespace && selects(s, podLabels(workload)))
     .flatMap(s => s.spec.ports ?? [])
     .filter(({ protocol = 'TCP' }) => protocol === 'TCP')
     .flatMap(({ port, targetPort = port }) => (typeof targetPort === 'number' ? [targetPort] : []));
@@ -19,9 +20,9 @@ export function servedPorts(deployment: Deployment, services: readonly Service[]
 }
 
 /** All at which the workload may be asked. */
-export const workloadPorts = (deployment: Deployment, services: readonly Service[]): readonly number[] => [
-  ...ownPorts(deployment),
-  ...servedPorts(deployment, services),
+export const workloadPorts = (workload: Workload, services: readonly Service[]): readonly number[] => [
+  ...ownPorts(workload),
+  ...servedPorts(workload, services),
 ];
 
 /** TCP ports that the container declares. */
@@ -49,9 +50,6 @@ export function listenerOf(port: number, containers: readonly Container[]): Cont
 
 // --- internal -----------------------------------------------------------------------------------
 
-const ownPorts = ({ spec }: Deployment): readonly number[] => [
+const ownPorts = ({ spec }: Workload): readonly number[] => [
   ...new Set(spec.template.spec.containers.flatMap(c => [...declaredPorts(c), ...probedPorts(c)])),
 ];
-
-const labelsOf = ({ spec }: Deployment): Readonly<Record<string, string>> =>
-  spec.template.metadata?.labels ?? {};

@@ -1,18 +1,20 @@
-/** Baseline manifests: Deployments become workloads, Services get an address; the rest only waits to be referred to. */
+/** Baseline manifests: workloads run, Services get an address; the rest only waits to be referred to. */
+import type { Baseline } from '../baseline/contract.ts';
 import type { Ctx, WorkloadDriver, WorkloadSeen } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
 import { reasonOf } from '../model/conditions.ts';
 import { toOffshootError } from '../model/errors.ts';
-import type { Deployment, Service } from '../model/kubernetes.ts';
-import { manifestName, namespaceOf } from '../model/manifest-name.ts';
+import type { Service, Workload } from '../model/kubernetes.ts';
 import { type Address, addressKey } from '../model/route.ts';
+import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Result } from './scheduler.ts';
-import { baselineId, baselineOwner, servedBy, wishOf, workloadSpec } from './workload-spec.ts';
+import { baselineId, baselineOwner, servedBy, workloadSpec } from './workload-spec.ts';
 
 export type BaselineDeps = {
   readonly store: Store;
+  readonly baseline: Baseline;
   readonly workloads: WorkloadDriver;
   /** Chooses the address of a Service's port; stays the same while it is free. */
   readonly allocate: (service: string, port: number, taken: (address: Address) => boolean) => Address;
@@ -28,12 +30,12 @@ export type Listening = 'open' | 'opening' | { readonly problem: string };
 export type BaselineReconciler = (name: string, signal: AbortSignal) => Promise<Result>;
 
 export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
-  const { store, workloads } = deps;
+  const { store, baseline, workloads } = deps;
   /** Addresses that are given to a Service just now, and are not in the store yet. */
   const claimed = new Map<string, string>();
 
-  const deployment = async (object: Stored<'manifest'>, spec: Deployment, ctx: Ctx): Promise<Result> => {
-    const id = baselineId(namespaceOf(spec), spec.metadata.name);
+  const workload = async (object: Stored<'manifest'>, spec: Workload, ctx: Ctx): Promise<Result> => {
+    const id = baselineId(keyOfWorkload(spec));
     if (object.deletedAt !== undefined) {
       await deps.routed();
       await workloads.remove(id, ctx);
@@ -41,8 +43,9 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       return;
     }
     try {
-      const more = { ports: servedBy(store, spec), wish: wishOf(object) };
-      const seen = await workloads.ensure(id, workloadSpec(store, baselineOwner, spec, more), ctx);
+      const wish = `${object.generation}.${object.secret?.tries ?? 0}`;
+      const more = { ports: servedBy(baseline, spec), wish };
+      const seen = await workloads.ensure(id, workloadSpec(baseline, baselineOwner, spec, more), ctx);
       await report(object, workloadStatus(seen, object.generation));
     } catch (thrown) {
       ctx.signal.throwIfAborted();
@@ -107,7 +110,8 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     if (object === undefined) return;
     const ctx: Ctx = { signal, log: deps.log.child({ manifest: name }) };
     const { spec } = object;
-    if (spec.kind === 'Deployment') return deployment(object, spec, ctx);
+    const asked = asWorkload(spec);
+    if (asked !== undefined) return workload(object, asked, ctx);
     if (spec.kind === 'Service') return service(object, spec);
     if (object.deletedAt !== undefined) return void (await store.remove('manifest', name));
     await report(object, {
@@ -136,12 +140,3 @@ export function workloadStatus(seen: WorkloadSeen, generation: number): Manifest
     ...(!seen.ready && seen.log.length > 0 && { log: seen.log.slice(-20) }),
   };
 }
-
-export const deploymentManifest = (
-  store: Store,
-  namespace: string,
-  name: string,
-): Stored<'manifest'> | undefined => {
-  const found = store.get('manifest', manifestName('Deployment', namespace, name));
-  return found?.deletedAt === undefined ? found : undefined;
-};

@@ -4,9 +4,10 @@
  */
 import type { BranchNode, Ctx, Driver, StepDriver, WorkloadDriver } from '../drivers/contract.ts';
 import { manifestName } from '../model/manifest-name.ts';
+import { sameWorkload } from '../model/workload.ts';
 import type { Store } from '../store/contract.ts';
 import { unclaimed } from './unclaimed.ts';
-import { baselineId, workloadOf } from './workload-spec.ts';
+import { workloadOf } from './workload-spec.ts';
 
 export type CollectDeps = {
   readonly store: Store;
@@ -84,12 +85,11 @@ export async function collect(
 // --- internal -----------------------------------------------------------------------------------
 
 function workloadIntended(store: Store, id: string): boolean {
-  const { sandbox, namespace, name } = workloadOf(id);
-  if (sandbox === undefined) {
-    const manifest = manifestName('Deployment', namespace, name);
-    return id === baselineId(namespace, name) && store.get('manifest', manifest) !== undefined;
-  }
+  const known = workloadOf(id);
+  if (known === undefined) return false;
+  const { sandbox, kind, namespace, name } = known;
+  if (sandbox === undefined) return store.get('manifest', manifestName(kind, namespace, name)) !== undefined;
   const found = store.get('sandbox', sandbox);
   const asked = [...(found?.spec.forks ?? []), ...(found?.status?.forks ?? [])];
-  return asked.some(({ forkOf }) => forkOf.namespace === namespace && forkOf.name === name);
+  return asked.some(({ forkOf }) => sameWorkload(forkOf, known));
 }

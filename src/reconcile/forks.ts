@@ -1,15 +1,16 @@
 /** The forks of one sandbox: derived from the baseline, asked for from the workload runtime. */
 import { availableParallelism, totalmem } from 'node:os';
+import type { Baseline } from '../baseline/contract.ts';
 import type { Ctx, WorkloadDriver, WorkloadSpec } from '../drivers/contract.ts';
 import { resolveEnv } from '../model/container-env.ts';
 import { deriveFork } from '../model/derive.ts';
 import { endpointsOf } from '../model/endpoint.ts';
 import { OffshootError } from '../model/errors.ts';
-import type { Deployment } from '../model/kubernetes.ts';
+import type { Workload } from '../model/kubernetes.ts';
 import type { Fork, SandboxSpec, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
+import { sameWorkload } from '../model/workload.ts';
 import { workloadPorts } from '../model/workload-ports.ts';
 import type { Store, Stored } from '../store/contract.ts';
-import { deploymentManifest } from './baseline.ts';
 import { forkId, sandboxOwner, servedBy, wishOf, workloadSpec } from './workload-spec.ts';
 
 export type ForkStatus = SandboxStatus['forks'][number];
@@ -36,13 +37,15 @@ export function pendingForks({ spec, status }: Stored<'sandbox'>): readonly Fork
 
 export function forkRunner({
   store,
+  baseline,
   workloads,
 }: {
   readonly store: Store;
+  readonly baseline: Baseline;
   readonly workloads: WorkloadDriver;
 }): ForkRunner {
   const removeAll = async (sandbox: string, forks: readonly WorkloadKey[], ctx: Ctx): Promise<void> => {
-    const ids = new Set(forks.map(key => forkIdOf(sandbox, key)));
+    const ids = new Set(forks.map(key => forkId(sandbox, key)));
     await Promise.all([...ids].map(id => workloads.remove(id, ctx)));
   };
 
@@ -54,14 +57,19 @@ export function forkRunner({
   ): Promise<ForkStatus> => {
     const name = fork.name ?? fork.forkOf.name;
     const awaited = referencesOf(fork)
-      .map(key => others.get(forkIdOf(sandbox.name, key)))
+      .map(key => others.get(forkId(sandbox.name, key)))
       .find(other => other !== undefined && Object.values(other.ports).flat().length === 0);
     if (awaited !== undefined) {
       const message = `waits for the fork of ${awaited.forkOf.namespace}/${awaited.forkOf.name}: ${awaited.message}`;
       return { ...pending(fork), reason: waitingForFork, message };
     }
-    const spec = forkSpec(store, sandbox, fork, key => others.get(forkIdOf(sandbox.name, key))?.ports);
-    const seen = await workloads.ensure(forkIdOf(sandbox.name, fork.forkOf), spec, ctx);
+    const spec = forkSpec(
+      { store, baseline },
+      sandbox,
+      fork,
+      key => others.get(forkId(sandbox.name, key))?.ports,
+    );
+    const seen = await workloads.ensure(forkId(sandbox.name, fork.forkOf), spec, ctx);
     const { ready, reason, message, restarts, ports } = seen;
     const log = !ready && seen.log.length > 0 ? { log: seen.log.slice(-20) } : {};
     return { name, forkOf: fork.forkOf, ready, reason, message, restarts, ports, ...log };
@@ -81,11 +89,11 @@ export function forkRunner({
           throw new OffshootError('sandbox/fork-cycle', { sandbox: sandbox.name, forks });
         }
         for (const fork of open.filter(f => !blocked.includes(f))) {
-          found.set(forkIdOf(sandbox.name, fork.forkOf), await ensureOne(sandbox, fork, found, ctx));
+          found.set(forkId(sandbox.name, fork.forkOf), await ensureOne(sandbox, fork, found, ctx));
         }
         open = blocked;
       }
-      return wanted.map(f => found.get(forkIdOf(sandbox.name, f.forkOf))!);
+      return wanted.map(f => found.get(forkId(sandbox.name, f.forkOf))!);
     },
 
     remove: (sandbox, ctx) =>
@@ -103,20 +111,19 @@ export function forkRunner({
  * @throws OffshootError sandbox/baseline-missing, fork/*
  */
 export function forkSpec(
-  store: Store,
+  { store, baseline }: { readonly store: Store; readonly baseline: Baseline },
   sandbox: Stored<'sandbox'>,
   fork: Fork,
   portsOf: (key: WorkloadKey) => ForkStatus['ports'] | undefined,
 ): WorkloadSpec {
-  const { namespace, name } = fork.forkOf;
-  const baseline = deploymentManifest(store, namespace, name);
-  if (baseline === undefined) {
+  const { kind, namespace, name } = fork.forkOf;
+  const found = baseline.get(kind, namespace, name);
+  if (found === undefined) {
     const path = `the fork of ${namespace}/${name}`;
-    throw new OffshootError('sandbox/baseline-missing', { path, what: 'Deployment', name, namespace });
+    throw new OffshootError('sandbox/baseline-missing', { path, what: kind, name, namespace });
   }
-  const baselineSpec = baseline.spec as Deployment;
-  const deployment = deriveFork({
-    baseline: baselineSpec,
+  const workload = deriveFork({
+    baseline: found.object,
     fork,
     sandboxName: sandbox.name,
     routingKey: sandbox.secret.routingKey,
@@ -129,11 +136,11 @@ export function forkSpec(
   });
   // Services select the baseline, and send to the fork what bears its key; previews may name any port.
   const ports = new Set([
-    ...servedBy(store, baselineSpec),
-    ...endpointPorts(sandbox.spec, fork.forkOf, baselineSpec),
+    ...servedBy(baseline, found.object),
+    ...endpointPorts(sandbox.spec, fork.forkOf, found.object),
   ]);
-  const wish = wishOf(sandbox, baseline);
-  return workloadSpec(store, sandboxOwner(sandbox.name), deployment, { ports: [...ports], wish });
+  const wish = `${wishOf(sandbox)}-${found.revision}`;
+  return workloadSpec(baseline, sandboxOwner(sandbox.name), workload, { ports: [...ports], wish });
 }
 
 /**
@@ -143,7 +150,7 @@ export function forkSpec(
  * @throws OffshootError api/not-found, sandbox/baseline-missing, fork/*
  */
 export function forkEnvironment(
-  store: Store,
+  from: { readonly store: Store; readonly baseline: Baseline },
   sandbox: Stored<'sandbox'>,
   workload: string | undefined,
 ): Readonly<Record<string, string>> {
@@ -156,30 +163,25 @@ export function forkEnvironment(
   }
   const seen = sandbox.status?.forks ?? [];
   const portsOf = (key: WorkloadKey) => seen.find(f => sameWorkload(f.forkOf, key))?.ports;
-  const { deployment, refs, network } = forkSpec(store, sandbox, fork, portsOf);
-  const { template } = deployment.spec;
+  const { workload: derived, refs, network } = forkSpec(from, sandbox, fork, portsOf);
+  const { template } = derived.spec;
   const meta = { ...template.metadata, namespace: fork.forkOf.namespace };
   const node = { name: 'local', cpus: availableParallelism(), memoryBytes: totalmem() };
-  const pod = { name: deployment.metadata.name, ip: '127.0.0.1', node, spec: template.spec };
+  const pod = { name: derived.metadata.name, ip: '127.0.0.1', node, spec: template.spec };
   return resolveEnv(template.spec.containers[0]!, meta, refs, pod, network.env).env;
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
-const forkIdOf = (sandbox: string, { namespace, name }: WorkloadKey): string =>
-  forkId(sandbox, namespace, name);
-
 /** Ports of the workload that endpoints of the sandbox lead to and no container declares. */
-function endpointPorts(spec: SandboxSpec, { namespace, name }: WorkloadKey, baseline: Deployment): number[] {
+function endpointPorts(spec: SandboxSpec, forkOf: WorkloadKey, baseline: Workload): number[] {
   const own = workloadPorts(baseline, []);
   return endpointsOf(spec)
-    .filter(e => e.kind === 'deployment' && e.namespace === namespace && e.object === name)
-    .map(e => e.port)
+    .flatMap(({ to, port }) =>
+      to.kind !== 'Service' && sameWorkload({ ...to, kind: to.kind }, forkOf) ? [port] : [],
+    )
     .filter(port => !own.includes(port));
 }
-
-const sameWorkload = (a: WorkloadKey, b: WorkloadKey): boolean =>
-  a.namespace === b.namespace && a.name === b.name;
 
 const pending = ({ name, forkOf }: Fork): ForkStatus => ({
   name: name ?? forkOf.name,

@@ -1,4 +1,5 @@
 /** The reconcilers together: store changes and driver signals in, keys to the right reconciler. */
+import type { Baseline } from '../baseline/contract.ts';
 import type { BranchNode, StepDriver, WorkloadDriver } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
 import type { PreviewSite } from '../model/endpoint.ts';
@@ -22,6 +23,7 @@ import { keyOf, type ReconciledKind, wake } from './wake.ts';
 
 export type LoopDeps = {
   readonly store: Store;
+  readonly baseline: Baseline;
   readonly branches: BranchNode;
   readonly workloads: WorkloadDriver;
   readonly steps: StepDriver;
@@ -76,7 +78,7 @@ export function createLoop(deps: LoopDeps): Loop {
   const actions = branchActions({ store, gateway: deps.gateway });
   const resources = resourceRunner({ ...deps, actions });
   const sandbox = sandboxReconciler({ ...deps, resources, forks: forkRunner(deps) });
-  const baseline = baselineReconciler(deps);
+  const manifests = baselineReconciler(deps);
 
   const tombstone = async (key: string): Promise<Result> => {
     const found = store.get('tombstone', key);
@@ -93,14 +95,14 @@ export function createLoop(deps: LoopDeps): Loop {
     kinds: {
       project: { reconcile: projectReconciler(deps), concurrency: 16 },
       branch: { reconcile: branches.reconcile, concurrency: 16 },
-      manifest: { reconcile: baseline, concurrency: 16 },
+      manifest: { reconcile: manifests, concurrency: 16 },
       sandbox: { reconcile: sandbox, concurrency: unlimited },
       tombstone: { reconcile: tombstone, concurrency: 16 },
     } satisfies Record<ReconciledKind, KindOptions>,
     pauses: deps.pauses,
     log,
   });
-  const waking = wake(store, scheduler);
+  const waking = wake(store, deps.baseline, scheduler);
 
   const collectNow = async (): Promise<void> => {
     try {
@@ -113,7 +115,7 @@ export function createLoop(deps: LoopDeps): Loop {
   const stopListening: (() => void)[] = [];
   return {
     awake: branches.awake,
-    environment: (sandbox, workload) => forkEnvironment(store, sandbox, workload),
+    environment: (sandbox, workload) => forkEnvironment(deps, sandbox, workload),
     leftovers: () => leftovers,
     async unclaimed() {
       const found = await unclaimed(store, deps.branches, { signal: stop.signal, log });
@@ -128,7 +130,8 @@ export function createLoop(deps: LoopDeps): Loop {
       await resume(deps, { signal: stop.signal, log });
       // Nothing is started at an address to which somebody may still be led.
       await deps.resumed();
-      stopListening.push(store.onChange(waking.change), workloads.onChange(waking.workload));
+      stopListening.push(store.onChange(waking.change), deps.baseline.watch(waking.baseline));
+      stopListening.push(workloads.onChange(waking.workload));
       stopListening.push(deps.branches.onShort(giverUp(store, log)));
       waking.all();
       collector = setInterval(() => void collectNow(), deps.collectEveryMs);

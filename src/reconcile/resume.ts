@@ -3,7 +3,7 @@
  * no longer called ready, so that nobody is told so and no request is sent to a port that somebody else may have.
  */
 import type { BranchNode, Ctx, WorkloadDriver } from '../drivers/contract.ts';
-import { namespaceOf } from '../model/manifest-name.ts';
+import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import type { Store } from '../store/contract.ts';
 import { baselineId, forkId } from './workload-spec.ts';
 
@@ -19,17 +19,17 @@ export async function resume({ store, branches, workloads }: ResumeDeps, ctx: Ct
   const runs = async (id: string): Promise<boolean> => (await workloads.observe(id, ctx))?.ready ?? false;
 
   for (const { name, spec, status } of store.list('manifest')) {
-    if (spec.kind !== 'Deployment' || status === null) continue;
-    if (await runs(baselineId(namespaceOf(spec), spec.metadata.name))) continue;
+    const workload = asWorkload(spec);
+    if (workload === undefined || status === null) continue;
+    if (await runs(baselineId(keyOfWorkload(workload)))) continue;
     await store.modify('manifest', name, () => ({ status: { ...status, ...resuming } }));
   }
   for (const { name, status } of store.list('sandbox')) {
     if (status === null) continue;
     const forks = await Promise.all(
-      status.forks.map(async fork => {
-        const { namespace, name: workload } = fork.forkOf;
-        return (await runs(forkId(name, namespace, workload))) ? fork : { ...fork, ...resuming };
-      }),
+      status.forks.map(async fork =>
+        (await runs(forkId(name, fork.forkOf))) ? fork : { ...fork, ...resuming },
+      ),
     );
     if (forks.every((fork, i) => fork === status.forks[i])) continue;
     const ready = status.ready ? resuming : {};

@@ -2,14 +2,15 @@
  * The items of the data path (model/route.ts) as a function of what the store knows: each object has its own, and
  * only those of objects that changed are computed again, together at the end of the turn in which they did.
  */
+import type { Baseline, BaselineChange, Found, ObjectKind } from '../baseline/contract.ts';
 import { endpointsOf, serviceDestination } from '../model/endpoint.ts';
-import type { Deployment, Service } from '../model/kubernetes.ts';
-import { manifestGroup, namespaceOf } from '../model/manifest-name.ts';
+import type { Workload } from '../model/kubernetes.ts';
 import { previewLabel } from '../model/names.ts';
-import { addressKey, forkRoute, type RouteChange, type Target, workloadRoute } from '../model/route.ts';
+import { addressKey, forkRoute, type RouteChange, type Target } from '../model/route.ts';
 import { sandboxRoutes } from '../model/sandbox-route.ts';
-import { containerPortOf, selects } from '../model/service.ts';
+import { containerPortOf } from '../model/service.ts';
 import { isTrashed } from '../model/trash.ts';
+import { isWorkloadKind, keyOfWorkload, workloadPath } from '../model/workload.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Change, Kind, Store, Stored } from '../store/contract.ts';
 
@@ -21,36 +22,47 @@ export type Routes = {
 };
 
 /** Publishes everything now, and from then on what changes. @param publish gets what is gone first */
-export function followRoutes(store: Store, publish: (changes: readonly RouteChange[]) => void): Routes {
-  /** Objects whose items are out of date. */
-  const stale = new Map<ObjectKey, readonly [Kind, string]>();
+export function followRoutes(
+  store: Store,
+  baseline: Baseline,
+  publish: (changes: readonly RouteChange[]) => void,
+): Routes {
+  /** What computes the items of an object, which are out of date. */
+  const stale = new Map<ObjectKey, () => readonly RouteChange[]>();
   /** What was published for each object. */
   const owned = new Map<ObjectKey, readonly RouteChange[]>();
   let timer: NodeJS.Immediate | undefined;
 
-  const touch = (kind: Kind, name: string): void => {
-    stale.set(`${kind} ${name}`, [kind, name]);
+  const touch = (key: ObjectKey, items: () => readonly RouteChange[]): void => {
+    stale.set(key, items);
     timer ??= setImmediate(flush);
   };
 
-  const onChange = (change: Change): void => {
-    if (change.type === 'event' || !(change.kind in itemsOf)) return;
-    touch(change.kind, change.name);
-    if (change.kind === 'manifest') touchDependents(change);
+  const touchStored = (kind: RoutedKind, name: string): void =>
+    touch(`${kind} ${name}`, () => {
+      const object = store.get(kind, name);
+      return object === undefined ? [] : itemsOf[kind](object as never);
+    });
+
+  const touchFound = (kind: ObjectKind, namespace: string, name: string, found: Found | undefined): void =>
+    touch(`${kind} ${namespace}/${name}`, () =>
+      found === undefined ? [] : itemsOfBaseline(found, baseline),
+    );
+
+  const onBaseline = ({ kind, namespace, name, before, now }: BaselineChange): void => {
+    if (kind !== 'Service' && !isWorkloadKind(kind)) return;
+    touchFound(kind, namespace, name, now);
+    if (kind === 'Service' || before?.object === now?.object) return;
+    // Which workloads a Service selects depends on their labels and ports.
+    for (const one of [before, now]) {
+      if (one === undefined) continue;
+      for (const service of baseline.servicesOf(one.object as Workload))
+        touchFound('Service', service.namespace, service.name, service);
+    }
   };
 
-  /** Which workloads a Service selects depends on their labels and ports. */
-  const generations = new Map<string, string>();
-  const touchDependents = (change: Exclude<Change, { type: 'event' }>): void => {
-    const object = change.type === 'put' ? (change.object as Stored<'manifest'>) : undefined;
-    if (object?.spec.kind === 'Deployment') {
-      const now = `${object.createdAt} ${object.generation}`;
-      if (generations.get(change.name) === now) return;
-      generations.set(change.name, now);
-    } else if (object !== undefined || !generations.delete(change.name)) return;
-    const [, namespace = ''] = change.name.split('/');
-    for (const service of store.by('manifest/group', manifestGroup('Service', namespace)))
-      touch('manifest', service.name);
+  const onChange = (change: Change): void => {
+    if (change.type !== 'event' && isRouted(change.kind)) touchStored(change.kind, change.name);
   };
 
   const flush = (): void => {
@@ -59,9 +71,8 @@ export function followRoutes(store: Store, publish: (changes: readonly RouteChan
     if (stale.size === 0) return;
     const gone: RouteChange[] = [];
     const there: RouteChange[] = [];
-    for (const [key, [kind, name]] of stale) {
-      const object = store.get(kind, name);
-      const items = object === undefined ? [] : itemsOf[kind as RoutedKind]!(object as never, store);
+    for (const [key, compute] of stale) {
+      const items = compute();
       const names = new Set(items.map(nameOf));
       for (const { kind, name } of owned.get(key) ?? [])
         if (!names.has(nameOf({ kind, name }))) gone.push({ kind, name } as RouteChange);
@@ -73,15 +84,18 @@ export function followRoutes(store: Store, publish: (changes: readonly RouteChan
     publish([...gone, ...there]);
   };
 
-  for (const kind of Object.keys(itemsOf) as Kind[]) {
-    for (const { name } of store.list(kind)) touch(kind, name);
+  for (const kind of ['Workload', 'Service'] as const) {
+    for (const found of baseline.list(kind)) touchFound(found.kind, found.namespace, found.name, found);
+  }
+  for (const kind of Object.keys(itemsOf) as RoutedKind[]) {
+    for (const { name } of store.list(kind)) touchStored(kind, name);
   }
   flush();
-  const unsubscribe = store.onChange(onChange);
+  const unsubscribe = [baseline.watch(onBaseline), store.onChange(onChange)];
   return {
     flush,
     stop() {
-      unsubscribe();
+      for (const stopOne of unsubscribe) stopOne();
       if (timer !== undefined) clearImmediate(timer);
     },
   };
@@ -89,22 +103,17 @@ export function followRoutes(store: Store, publish: (changes: readonly RouteChan
 
 // --- internal -----------------------------------------------------------------------------------
 
-type ObjectKey = `${Kind} ${string}`;
+type ObjectKey = `${string} ${string}`;
 type RoutedKind = keyof typeof itemsOf;
+
+const isRouted = (kind: Kind): kind is RoutedKind => kind in itemsOf;
 
 const nameOf = ({ kind, name }: Pick<RouteChange, 'kind' | 'name'>): string => `${kind} ${name}`;
 
 const itemsOf = {
-  manifest(object: Stored<'manifest'>, store: Store): readonly RouteChange[] {
-    const { spec } = object;
-    if (spec.kind === 'Deployment') return workloadItems(object, spec);
-    if (spec.kind === 'Service') return serviceItems(object, spec, store);
-    return [];
-  },
-
   sandbox(sandbox: Stored<'sandbox'>): readonly RouteChange[] {
     const forks = sandboxRoutes(sandbox).map(({ forkOf, routingKey, target }): RouteChange => {
-      const name = forkRoute(forkOf.namespace, forkOf.name, routingKey);
+      const name = forkRoute(forkOf, routingKey);
       return { kind: 'fork', name, value: { sandbox: sandbox.name, target } };
     });
     const previews = endpointsOf(sandbox.spec).map(({ name, destination, protocol }): RouteChange => {
@@ -130,33 +139,35 @@ const itemsOf = {
   ],
 
   key: ({ spec }: Stored<'key'>): readonly RouteChange[] => [{ kind: 'key', name: spec.hash, value: {} }],
-} satisfies { readonly [K in Kind]?: (object: Stored<K>, store: Store) => readonly RouteChange[] };
+} satisfies { readonly [K in Kind]?: (object: Stored<K>) => readonly RouteChange[] };
 
-function workloadItems(object: Stored<'manifest'>, { metadata }: Deployment): readonly RouteChange[] {
-  const namespace = namespaceOf(object.spec);
-  const target = object.deletedAt === undefined ? targetOf(object.status) : deleting;
-  const label = `Deployment ${namespace}/${metadata.name}`;
-  return [{ kind: 'workload', name: workloadRoute(namespace, metadata.name), value: { label, target } }];
+const itemsOfBaseline = (found: Found, baseline: Baseline): readonly RouteChange[] =>
+  found.kind === 'Service'
+    ? serviceItems(found as Found<'Service'>, baseline)
+    : workloadItems(found as Found<'Workload'>);
+
+function workloadItems({ object, status, deleting: isDeleting }: Found<'Workload'>): readonly RouteChange[] {
+  const key = keyOfWorkload(object);
+  const label = `${key.kind} ${key.namespace}/${key.name}`;
+  const target = isDeleting ? deleting : targetOf(status);
+  return [{ kind: 'workload', name: workloadPath(key), value: { label, target } }];
 }
 
-function serviceItems(object: Stored<'manifest'>, service: Service, store: Store): readonly RouteChange[] {
-  const { name } = service.metadata;
-  const namespace = namespaceOf(service);
-  const backing = store
-    .by('manifest/group', manifestGroup('Deployment', namespace))
-    .map(m => m.spec as Deployment)
-    .filter(d => selects(service, d.spec.template.metadata?.labels ?? {}));
+function serviceItems(
+  { object: service, namespace, name, status }: Found<'Service'>,
+  baseline: Baseline,
+): readonly RouteChange[] {
+  const backing = baseline.workloadsBehind(service).map(({ object }) => object);
   return (service.spec.ports ?? []).flatMap((servicePort): RouteChange[] => {
     const key = serviceDestination(namespace, name, servicePort.port);
-    const behind = backing.flatMap(deployment => {
-      const port = containerPortOf(servicePort, deployment);
-      if (port === undefined) return [];
-      return [{ workload: workloadRoute(namespace, deployment.metadata.name), port }];
+    const behind = backing.flatMap(workload => {
+      const port = containerPortOf(servicePort, workload);
+      return port === undefined ? [] : [{ workload: workloadPath(keyOfWorkload(workload)), port }];
     });
     const label = `Service ${namespace}/${name}`;
     const { targetPort } = servicePort;
     const missingPort = behind.length === 0 && backing.length > 0 ? String(targetPort) : undefined;
-    const address = object.status?.addresses?.[servicePort.port];
+    const address = status?.addresses?.[servicePort.port];
     return [
       { kind: 'service', name: key, value: { label, behind, ...(missingPort && { missingPort }) } },
       ...(address === undefined ? [] : [listener(addressKey(address), { ...address, serves: key })]),

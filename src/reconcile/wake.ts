@@ -3,9 +3,13 @@
  * or by index: a change costs what it changes. What we wrote ourselves (status, journal) wakes nobody but those
  * who wait for it.
  */
-import { manifestGroup, manifestName, namespaceOf } from '../model/manifest-name.ts';
+import type { Baseline, BaselineChange, Found } from '../baseline/contract.ts';
+import { manifestName, nameOfManifest } from '../model/manifest-name.ts';
+import type { WorkloadKey } from '../model/sandbox.ts';
+import { keyOfWorkload } from '../model/workload.ts';
 import { usersOfWorkload } from '../rules/manifests.ts';
 import type { Change, Kind, Kinds, Store, Stored } from '../store/contract.ts';
+import { patchedIn, sourceKey } from '../store/indexes.ts';
 import type { Key, Scheduler, Wish } from './scheduler.ts';
 import type { Topic } from './topics.ts';
 import { workloadOf } from './workload-spec.ts';
@@ -31,19 +35,17 @@ export type Wake = {
   all(): void;
   /** The store has changed. */
   change(change: Change): void;
+  /** The baseline has changed, of which forks are made, and its workloads of each other. */
+  baseline(change: BaselineChange): void;
   /** What is seen of a workload may have changed. @param id see reconcile/workload-spec.ts */
   workload(id: string): void;
 };
 
-export function wake(store: Store, scheduler: Pick<Scheduler, 'add' | 'tell'>): Wake {
+export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler, 'add' | 'tell'>): Wake {
   /** Objects as they were when they were last told of. */
   const known = new Map<Key, Stored<Kind>>();
 
   const add = (kind: ReconciledKind, name: string, wish?: Wish) => scheduler.add(keyOf(kind, name), wish);
-  const addAll = (kind: ReconciledKind, objects: readonly Stored<Kind>[], wish: Wish): void => {
-    for (const { name } of objects) add(kind, name, wish);
-  };
-
   const onBranch = (now: Stored<'branch'>, before: Stored<'branch'> | undefined): void => {
     const { state, message } = now.status ?? {};
     // Who waits for the end of a branch wants to know why it does not come.
@@ -57,36 +59,37 @@ export function wake(store: Store, scheduler: Pick<Scheduler, 'add' | 'tell'>): 
     if (spec.parent !== undefined) scheduler.tell(topicOf.children(spec.parent));
   };
 
-  /** @param intent what is asked for has changed; otherwise only where it answers */
-  const onManifest = ({ spec: manifest }: Stored<'manifest'>, intent: boolean): void => {
-    const namespace = namespaceOf(manifest);
-    switch (manifest.kind) {
-      case 'Deployment':
-        for (const user of usersOfWorkload(store, namespace, manifest.metadata.name))
-          add('sandbox', user, { intent });
-        break;
-      // Every workload knows every Service's address: by name everywhere, by variable in its own namespace.
-      case 'Service':
-        addAll('manifest', store.by('manifest/kind', 'Deployment'), { intent });
-        addAll('sandbox', store.list('sandbox'), { intent });
-        break;
-      case 'ConfigMap':
-      case 'Secret':
-        for (const deployment of store.by('manifest/group', manifestGroup('Deployment', namespace))) {
-          add('manifest', deployment.name, { intent });
-          for (const user of usersOfWorkload(store, namespace, deployment.spec.metadata.name))
-            add('sandbox', user, { intent });
-        }
-        break;
-      case 'Namespace':
-        break;
-    }
+  /** A workload of the baseline, and its forks. */
+  const addWorkload = ({ object }: Found<'Workload'>, wish: Wish): void => {
+    add('manifest', nameOfManifest(object), wish);
+    addForksOf(keyOfWorkload(object), wish);
   };
 
-  /** Any workload may be run by it. */
-  const onImage = (): void => {
-    addAll('manifest', store.by('manifest/kind', 'Deployment'), { intent: true });
-    addAll('sandbox', store.list('sandbox'), { intent: true });
+  const addForksOf = (key: WorkloadKey, wish: Wish): void => {
+    for (const user of usersOfWorkload(store, key)) add('sandbox', user, wish);
+  };
+
+  /** Every workload knows every Service's address, and every image: it may be run by it. */
+  const addAllWorkloads = (wish: Wish): void => {
+    for (const { object } of baseline.list('Workload')) add('manifest', nameOfManifest(object), wish);
+    for (const { name, spec } of store.list('sandbox'))
+      if ((spec.forks ?? []).length > 0) add('sandbox', name, wish);
+  };
+
+  const onService = (now: Found<'Service'> | undefined, before: Found<'Service'> | undefined): void => {
+    if (addressesOf(now) !== addressesOf(before)) addAllWorkloads({ intent: false });
+    if (askedFor(now) === askedFor(before)) return;
+    // Where it sends to are ports that no container may declare.
+    const services = [before, now].filter(service => service !== undefined);
+    for (const { object } of services)
+      for (const found of baseline.workloadsBehind(object)) addWorkload(found, { intent: true });
+  };
+
+  /** A ConfigMap or a Secret. */
+  const onSource = (kind: 'ConfigMap' | 'Secret', namespace: string, name: string): void => {
+    for (const found of baseline.usersOf(kind, namespace, name)) addWorkload(found, { intent: true });
+    for (const key of [sourceKey(kind, namespace, name), patchedIn(namespace)])
+      for (const sandbox of store.by('sandbox/source', key)) add('sandbox', sandbox.name, { intent: true });
   };
 
   const put = (now: Stored<Kind>): void => {
@@ -102,11 +105,7 @@ export function wake(store: Store, scheduler: Pick<Scheduler, 'add' | 'tell'>): 
       });
     }
     if (isOf('branch', now)) onBranch(now, before as Stored<'branch'> | undefined);
-    if (isOf('image', now) && intent) onImage();
-    if (isOf('manifest', now)) {
-      const moved = addressesOf(now) !== addressesOf(before as Stored<'manifest'> | undefined);
-      if (intent || moved) onManifest(now, intent);
-    }
+    if (isOf('image', now) && intent) addAllWorkloads({ intent: true });
   };
 
   return {
@@ -131,10 +130,18 @@ export function wake(store: Store, scheduler: Pick<Scheduler, 'add' | 'tell'>): 
       if (before !== undefined && isOf('branch', before)) onBranchGone(before);
     },
 
+    baseline({ kind, namespace, name, before, now }) {
+      if (kind === 'Service') onService(now as Found<'Service'>, before as Found<'Service'>);
+      else if (askedFor(now) === askedFor(before)) return;
+      else if (kind === 'ConfigMap' || kind === 'Secret') onSource(kind, namespace, name);
+      else addForksOf({ kind, namespace, name }, { intent: true });
+    },
+
     workload(id) {
-      const { namespace, name, sandbox } = workloadOf(id);
-      if (sandbox !== undefined) add('sandbox', sandbox);
-      else add('manifest', manifestName('Deployment', namespace, name));
+      const known = workloadOf(id);
+      if (known === undefined) return;
+      if (known.sandbox !== undefined) add('sandbox', known.sandbox);
+      else add('manifest', manifestName(known.kind, known.namespace, known.name));
     },
   };
 }
@@ -158,5 +165,9 @@ function intentOf({ generation, deletedAt, secret }: Stored<Kind>): string {
   return [generation, deletedAt, password, force, recursive, tries].join(' ');
 }
 
-const addressesOf = (manifest: Stored<'manifest'> | undefined): string =>
-  JSON.stringify(manifest?.status?.addresses ?? null);
+/** Differs when something else is asked for, or the same once more. */
+const askedFor = (found: Found | undefined): string => `${found?.revision} ${found?.deleting}`;
+
+/** Where others find it. */
+const addressesOf = (found: Found | undefined): string =>
+  JSON.stringify((found?.deleting ? undefined : found?.status?.addresses) ?? null);

@@ -1,117 +1,137 @@
-/** From the store to what a workload driver is asked for: the Deployment, what its env refers to, and the services around it. */
+/** From the baseline to what a workload driver is asked for: the workload, what its pods refer to, and the services around it. */
+import type { Baseline, Found } from '../baseline/contract.ts';
 import type { WorkloadSpec } from '../drivers/contract.ts';
-import { envSources } from '../model/env-sources.ts';
-import type { ConfigMap, Deployment, Manifest, ManifestKind, Secret, Service } from '../model/kubernetes.ts';
-import { manifestName, namespaceOf } from '../model/manifest-name.ts';
-import { serviceEnv, serviceHostNames } from '../model/service.ts';
+import type { Workload, WorkloadKind } from '../model/kubernetes.ts';
+import { namespaceOf } from '../model/manifest-name.ts';
+import { podSources } from '../model/pod-sources.ts';
+import type { WorkloadKey } from '../model/sandbox.ts';
+import { type ServiceAddress, serviceEnv, serviceHostNames } from '../model/service.ts';
+import { workloadKinds } from '../model/workload.ts';
 import { servedPorts } from '../model/workload-ports.ts';
-import type { Store, Stored } from '../store/contract.ts';
+import type { Stored } from '../store/contract.ts';
 
 export const baselineOwner = 'baseline';
 export const sandboxOwner = (sandbox: string): string => `sandbox/${sandbox}`;
 
-/** Ids sort by owner: `base.<ns>.<name>` and `sb-<sandbox>.<ns>.<name>`; sandbox names hold no dot. */
-export const baselineId = (namespace: string, name: string): string => `base.${namespace}.${name}`;
-export const forkId = (sandbox: string, namespace: string, name: string): string =>
-  `sb-${sandbox}.${namespace}.${name}`;
+/**
+ * Ids sort by owner: `base.<namespace>.<name>` and `sb-<sandbox>.<namespace>.<name>`; the first part also says the kind
+ * of what is no Deployment: `base~statefulset.…`. Names of sandboxes and namespaces hold no dot.
+ */
+export const baselineId = (key: WorkloadKey): string => idOf('base', key);
+export const forkId = (sandbox: string, forkOf: WorkloadKey): string => idOf(`sb-${sandbox}`, forkOf);
 
-/** The way back: what an id means. `sandbox` is absent for the baseline. */
-export function workloadOf(id: string): {
-  readonly sandbox?: string;
-  readonly namespace: string;
-  readonly name: string;
-} {
-  const [owner = '', namespace = '', ...name] = id.split('.');
-  const where = { namespace, name: name.join('.') };
-  return owner.startsWith('sb-') ? { sandbox: owner.slice('sb-'.length), ...where } : where;
-}
-
-/** All manifests of one kind that are to stay. */
-export function manifestsOf<K extends ManifestKind>(
-  store: Store,
-  kind: K,
-): readonly (Stored<'manifest'> & { readonly spec: Extract<Manifest, { kind: K }> })[] {
-  return store.by('manifest/kind', kind).filter(m => m.deletedAt === undefined) as never;
+/** The way back: what an id means; undefined for one that we never make. `sandbox` is absent for the baseline. */
+export function workloadOf(id: string): (WorkloadKey & { readonly sandbox?: string }) | undefined {
+  const [first = '', namespace = '', ...name] = id.split('.');
+  const [owner = '', suffix] = first.split('~');
+  const kind = suffix === undefined ? 'Deployment' : kindBySuffix.get(suffix);
+  if (kind === undefined) return undefined;
+  const key = { kind, namespace, name: name.join('.') };
+  const known = owner.startsWith('sb-') ? { sandbox: owner.slice('sb-'.length), ...key } : key;
+  const again = 'sandbox' in known ? forkId(known.sandbox, key) : baselineId(key);
+  return again === id ? known : undefined;
 }
 
 /**
  * @param ports that are sent to although no container declares them
- * @param wish see `wishOf`
+ * @param wish differs whenever somebody has asked again for one of the objects that the workload is made from
  */
 export function workloadSpec(
-  store: Store,
+  baseline: Baseline,
   owner: string,
-  deployment: Deployment,
+  workload: Workload,
   { ports, wish }: { readonly ports: readonly number[]; readonly wish: string },
 ): WorkloadSpec {
-  const namespace = namespaceOf(deployment);
+  const namespace = namespaceOf(workload);
   return {
     owner,
-    deployment,
-    refs: referenced(store, deployment, namespace),
-    network: { ...network(store, namespace), ports },
+    workload,
+    refs: referenced(baseline, workload, namespace),
+    network: { ...network(baseline, namespace), ports },
     wish,
   };
 }
 
-/** Differs whenever somebody has asked again for one of the objects that a workload is made from. */
-export const wishOf = (...objects: readonly Stored<'manifest' | 'sandbox'>[]): string =>
-  objects.map(({ generation, secret }) => `${generation}.${secret?.tries ?? 0}`).join('-');
+/** Differs whenever somebody has asked again. */
+export const wishOf = ({ generation, secret }: Stored<'sandbox'>): string =>
+  `${generation}.${secret.tries ?? 0}`;
 
 /** What the Services of the baseline send to a workload of it. */
-export const servedBy = (store: Store, deployment: Deployment): readonly number[] =>
+export const servedBy = (baseline: Baseline, workload: Workload): readonly number[] =>
   servedPorts(
-    deployment,
-    manifestsOf(store, 'Service').map(s => s.spec),
+    workload,
+    baseline.servicesOf(workload).map(s => s.object),
   );
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** Only what the containers mention: a change elsewhere must not restart them. */
-function referenced(store: Store, deployment: Deployment, namespace: string): WorkloadSpec['refs'] {
-  const wanted = envSources(deployment.spec.template);
-  const data = (kind: 'ConfigMap' | 'Secret') => {
-    const found: Record<string, Readonly<Record<string, string>>> = {};
+const idOf = (owner: string, { kind, namespace, name }: WorkloadKey): string =>
+  `${kind === 'Deployment' ? owner : `${owner}~${suffixOf(kind)}`}.${namespace}.${name}`;
+
+const suffixOf = (kind: WorkloadKind): string => kind.toLowerCase();
+
+const kindBySuffix = new Map<string, WorkloadKind>(
+  workloadKinds.filter(kind => kind !== 'Deployment').map(kind => [suffixOf(kind), kind]),
+);
+
+type Data = Readonly<Record<string, string>>;
+
+/** Only what the pods mention: a change elsewhere must not restart them. */
+function referenced(baseline: Baseline, workload: Workload, namespace: string): WorkloadSpec['refs'] {
+  const wanted = podSources(workload.spec.template);
+  const read = (kind: 'ConfigMap' | 'Secret') => {
+    const text: Record<string, Data> = {};
+    const binary: Record<string, Data> = {};
     for (const name of [...wanted[kind]].sort()) {
-      const manifest = store.get('manifest', manifestName(kind, namespace, name));
-      if (manifest === undefined || manifest.deletedAt !== undefined) continue;
-      found[`${namespace}/${name}`] = (manifest.spec as ConfigMap | Secret).data ?? {};
+      const found = baseline.get(kind, namespace, name);
+      if (found === undefined) continue;
+      const { data = {}, binaryData } = found.object;
+      text[`${namespace}/${name}`] = data;
+      if (binaryData !== undefined) binary[`${namespace}/${name}`] = binaryData;
     }
-    return found;
+    return { text, binary };
   };
-  return { configMaps: data('ConfigMap'), secrets: data('Secret') };
+  const [configMaps, secrets] = [read('ConfigMap'), read('Secret')];
+  return {
+    configMaps: configMaps.text,
+    secrets: secrets.text,
+    binary: { configMaps: configMaps.binary, secrets: secrets.binary },
+  };
 }
 
-function network(store: Store, namespace: string): Omit<WorkloadSpec['network'], 'ports'> {
-  const services = manifestsOf(store, 'Service');
-  const env = serviceEnv(
-    services
-      .filter(s => namespaceOf(s.spec) === namespace)
-      .flatMap(s => serviceWithAddress(s.spec, s.status?.addresses)),
-  );
-  const hosts = services.flatMap(s => {
-    const [address] = Object.values(s.status?.addresses ?? {});
+type Network = Omit<WorkloadSpec['network'], 'ports'>;
+
+/** By the list of all Services, which is another one as soon as one of them changes; then by namespace. */
+const networks = new WeakMap<readonly Found<'Service'>[], Map<string, Network>>();
+
+/** The same for all workloads of a namespace. */
+function network(baseline: Baseline, namespace: string): Network {
+  const services = baseline.list('Service');
+  const known = networks.get(services) ?? new Map<string, Network>();
+  networks.set(services, known);
+  const before = known.get(namespace);
+  if (before !== undefined) return before;
+  const env = serviceEnv(baseline.list('Service', namespace).flatMap(withAddress));
+  const hosts = services.flatMap(({ namespace: own, name, status }) => {
+    const [address] = Object.values(status?.addresses ?? {});
     if (address === undefined) return [];
-    const { name } = s.spec.metadata;
-    const own = namespaceOf(s.spec);
-    return [
-      { ip: address.host, names: [...serviceHostNames(name, own), ...(own === namespace ? [name] : [])] },
-    ];
+    const names = [...serviceHostNames(name, own), ...(own === namespace ? [name] : [])];
+    return [{ ip: address.host, names }];
   });
-  return { env, hosts };
+  const made = { env, hosts };
+  known.set(namespace, made);
+  return made;
 }
 
-function serviceWithAddress(
-  service: Service,
-  addresses: Readonly<Record<number, { host: string; port: number }>> = {},
-) {
+function withAddress({ name, object, status }: Found<'Service'>): readonly ServiceAddress[] {
+  const addresses = status?.addresses ?? {};
   const [first] = Object.values(addresses);
   if (first === undefined) return [];
-  const ports = (service.spec.ports ?? []).flatMap(p => {
+  const ports = (object.spec.ports ?? []).flatMap(p => {
     const address = addresses[p.port];
     return address === undefined
       ? []
       : [{ ...(p.name !== undefined && { name: p.name }), port: address.port }];
   });
-  return [{ name: service.metadata.name, host: first.host, ports }];
+  return [{ name, host: first.host, ports }];
 }

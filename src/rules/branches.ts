@@ -1,4 +1,5 @@
 /** Intents about projects and branches: the rules that hold whoever asks (API or built-in plugin action). */
+import type { Baseline } from '../baseline/contract.ts';
 import { randomName, randomSecret } from '../lib/random.ts';
 import { scramVerifier } from '../lib/scram.ts';
 import {
@@ -64,11 +65,11 @@ export async function ensureRoot(store: Store, project: string): Promise<void> {
  * Marks the project and all its branches for deletion, also those in the trash.
  * @throws OffshootError project/not-empty, project/in-use, api/not-found
  */
-export async function deleteProject(store: Store, name: string): Promise<void> {
+export async function deleteProject(store: Store, baseline: Baseline, name: string): Promise<void> {
   await finishTakeOver(store, name);
   await holding(store, { alone: [`project/${name}`] }, async () => {
     requireProject(store, name);
-    checkProjectDeletable(store, name);
+    checkProjectDeletable(store, baseline, name);
     // The project first: from then on nothing grows in it, and the loop marks what is not marked yet.
     await store.modify('project', name, () => ({ deleted: true }));
     await deleteBranchesOf(store, name);
@@ -76,13 +77,13 @@ export async function deleteProject(store: Store, name: string): Promise<void> {
 }
 
 /** @throws OffshootError project/not-empty, project/in-use */
-export function checkProjectDeletable(store: Store, name: string): void {
+export function checkProjectDeletable(store: Store, baseline: Baseline, name: string): void {
   const others = branchesOf(store, name)
     .filter(b => b.spec.parent !== undefined)
     .map(b => b.spec.name);
   if (others.length > 0)
     throw new OffshootError('project/not-empty', { project: name, branches: others.join(', ') });
-  checkUnused(store, name, allBranchesOf(store, name));
+  checkUnused(store, baseline, name, allBranchesOf(store, name));
 }
 
 /** Marks all branches of a project that is to go. */

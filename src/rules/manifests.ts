@@ -3,7 +3,9 @@ import { OffshootError } from '../model/errors.ts';
 import type { ImageSpec } from '../model/image.ts';
 import type { Manifest } from '../model/kubernetes.ts';
 import { nameOfManifest } from '../model/manifest-name.ts';
+import type { WorkloadKey } from '../model/sandbox.ts';
 import { hasFailed, triedAgain } from '../model/tries.ts';
+import { isWorkloadKind, workloadPath } from '../model/workload.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { holding } from './locks.ts';
@@ -49,7 +51,7 @@ export function applyManifests(
 export function deleteManifest(store: Store, name: string): Promise<Stored<'manifest'>> {
   return holding(store, { alone: [manifestLock(name)] }, async () => {
     const [kind = '', namespace = '', own = ''] = name.split('/');
-    const users = kind === 'Deployment' ? usersOfWorkload(store, namespace, own) : [];
+    const users = isWorkloadKind(kind) ? usersOfWorkload(store, { kind, namespace, name: own }) : [];
     if (users.length > 0) {
       const params = { kind, namespace, name: own, sandboxes: users.join(', ') };
       throw new OffshootError('manifest/in-use', params);
@@ -61,8 +63,8 @@ export function deleteManifest(store: Store, name: string): Promise<Stored<'mani
 }
 
 /** Names of the sandboxes that fork a workload. */
-export const usersOfWorkload = (store: Store, namespace: string, name: string): readonly string[] =>
-  store.by('sandbox/workload', `${namespace}/${name}`).map(s => s.name);
+export const usersOfWorkload = (store: Store, key: WorkloadKey): readonly string[] =>
+  store.by('sandbox/workload', workloadPath(key)).map(s => s.name);
 
 export const manifestLock = (name: string): string => `manifest/${name}`;
 

@@ -1,16 +1,17 @@
 /** Intents about sandboxes: what can be known to be wrong is refused before anything is kept. */
 
 import { isDeepStrictEqual } from 'node:util';
+import type { Baseline, Found, ObjectKind } from '../baseline/contract.ts';
 import { randomRoutingKey } from '../lib/random.ts';
 import { outputKeys } from '../model/document/plugin.ts';
-import { endpointsOf } from '../model/endpoint.ts';
+import { type EndpointTarget, endpointsOf } from '../model/endpoint.ts';
 import { OffshootError } from '../model/errors.ts';
-import type { Deployment, Service } from '../model/kubernetes.ts';
-import { manifestGroup, manifestName } from '../model/manifest-name.ts';
+import { manifestName } from '../model/manifest-name.ts';
 import { similarName } from '../model/names.ts';
 import { newResourceRecord, type ResourceRecord } from '../model/resource-record.ts';
 import type { Sandbox, SandboxStatus } from '../model/sandbox.ts';
 import { hasFailed, triedAgain } from '../model/tries.ts';
+import { sameWorkload } from '../model/workload.ts';
 import { workloadPorts } from '../model/workload-ports.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { deleteBranch } from './branches.ts';
@@ -29,12 +30,13 @@ export type Applied = {
  * wrong may have been mended elsewhere. All references are checked against what is there now.
  * @throws OffshootError sandbox/*
  */
-export function applySandbox(store: Store, { name, spec }: Sandbox): Promise<Applied> {
+export function applySandbox(store: Store, baseline: Baseline, { name, spec }: Sandbox): Promise<Applied> {
+  const around = { store, baseline };
   const plugins = (spec.resources ?? []).map(r => pluginLock(r.plugin));
   const keys = { alone: [`sandbox/${name}`], shared: [...plugins, ...manifestsOf(spec).map(manifestLock)] };
   return holding(store, keys, async (): Promise<Applied> => {
     if (store.get('sandbox', name) === undefined) {
-      const secret = { routingKey: freshRoutingKey(store), resources: recordsFor(store, spec, undefined) };
+      const secret = { routingKey: freshRoutingKey(store), resources: recordsFor(around, spec, undefined) };
       const object = await store.create('sandbox', name, { spec, status: null, secret });
       return { object, outcome: 'created' };
     }
@@ -43,7 +45,7 @@ export function applySandbox(store: Store, { name, spec }: Sandbox): Promise<App
     const object = (await store.modify('sandbox', name, found => {
       before = found;
       checkChange(found, spec);
-      const resources = recordsFor(store, spec, found);
+      const resources = recordsFor(around, spec, found);
       const { secret, status } = found;
       const again = status !== null && hasFailed(status);
       return {
@@ -162,9 +164,11 @@ const asTriedAgain = (status: SandboxStatus): SandboxStatus => ({
   ),
 });
 
+type Around = { readonly store: Store; readonly baseline: Baseline };
+
 /** The journal that the resources begin with, or go on with. All references of the document are checked. */
 function recordsFor(
-  store: Store,
+  { store, baseline }: Around,
   spec: Sandbox['spec'],
   before: Stored<'sandbox'> | undefined,
 ): Readonly<Record<string, ResourceRecord>> {
@@ -178,16 +182,14 @@ function recordsFor(
     const fresh = !provisioned && (again || kept?.plugin !== plugin);
     records[resource.name] = fresh || kept === undefined ? newResourceRecord(plugin) : kept;
   }
-  checkReferences(store, spec, records);
+  checkReferences({ store, baseline }, spec, records);
   return records;
 }
 
 /** Names of the baseline manifests that a document refers to. */
 const manifestsOf = (spec: Sandbox['spec']): readonly string[] => [
-  ...(spec.forks ?? []).map(({ forkOf }) => manifestName('Deployment', forkOf.namespace, forkOf.name)),
-  ...endpointsOf(spec).map(({ kind, namespace, object }) =>
-    manifestName(kind === 'deployment' ? 'Deployment' : 'Service', namespace, object),
-  ),
+  ...(spec.forks ?? []).map(({ forkOf }) => manifestName(forkOf.kind, forkOf.namespace, forkOf.name)),
+  ...endpointsOf(spec).map(({ to }) => manifestName(to.kind, to.namespace, to.name)),
 ];
 
 function resolvePlugin(
@@ -206,7 +208,7 @@ function resolvePlugin(
 }
 
 function checkReferences(
-  store: Store,
+  { store, baseline }: Around,
   spec: Sandbox['spec'],
   records: Readonly<Record<string, ResourceRecord>>,
 ): void {
@@ -215,8 +217,7 @@ function checkReferences(
     outputs.set(resource, { plugin, keys: outputKeys(store.get('plugin', plugin)!.spec) });
   }
   (spec.forks ?? []).forEach((fork, i) => {
-    const { namespace, name: workload } = fork.forkOf;
-    requireManifest(store, 'Deployment', namespace, workload, `spec.forks[${i}].forkOf`);
+    requireObject(baseline, fork.forkOf, `spec.forks[${i}].forkOf`);
     (fork.customizations?.env ?? []).forEach((env, j) => {
       const from = env.valueFrom;
       if (from === undefined || !('resource' in from)) return;
@@ -231,50 +232,49 @@ function checkReferences(
       });
     });
   });
-  for (const endpoint of endpointsOf(spec)) {
-    const { kind, namespace, object, path, port } = endpoint;
-    if (kind === 'deployment') {
-      const { spec: found } = requireManifest(store, 'Deployment', namespace, object, path);
-      const services = store.by('manifest/group', manifestGroup('Service', namespace));
+  for (const { to, path, port } of endpointsOf(spec)) {
+    if (to.kind === 'Service') {
+      const { object } = requireObject(baseline, { ...to, kind: to.kind }, path);
+      const ports = (object.spec.ports ?? []).map(p => p.port);
+      if (!ports.includes(port)) throw portMissing(path, to, port, ports);
+    } else {
+      const key = { ...to, kind: to.kind };
+      const { object } = requireObject(baseline, key, path);
       const ports = workloadPorts(
-        found as Deployment,
-        services.filter(s => s.deletedAt === undefined).map(s => s.spec as Service),
+        object,
+        baseline.servicesOf(object).map(s => s.object),
       );
       // One that says nothing of ports may have any; its fork learns which.
-      const forked = spec.forks?.some(
-        ({ forkOf }) => forkOf.namespace === namespace && forkOf.name === object,
-      );
-      if (!ports.includes(port) && !(ports.length === 0 && forked))
-        throw portMissing(path, `Deployment "${object}"`, namespace, port, ports);
-    } else {
-      const { spec: found } = requireManifest(store, 'Service', namespace, object, path);
-      const ports = ((found as Service).spec.ports ?? []).map(p => p.port);
-      if (!ports.includes(port)) throw portMissing(path, `Service "${object}"`, namespace, port, ports);
+      const forked = spec.forks?.some(({ forkOf }) => sameWorkload(forkOf, key));
+      if (!ports.includes(port) && !(ports.length === 0 && forked)) throw portMissing(path, to, port, ports);
     }
   }
 }
 
-function requireManifest(
-  store: Store,
-  kind: 'Deployment' | 'Service',
-  namespace: string,
-  name: string,
+function requireObject<K extends ObjectKind>(
+  baseline: Baseline,
+  { kind, namespace, name }: { readonly kind: K; readonly namespace: string; readonly name: string },
   path: string,
-): Stored<'manifest'> {
-  const found = store.get('manifest', manifestName(kind, namespace, name));
-  if (found !== undefined && found.deletedAt === undefined) return found;
-  const known = store.by('manifest/group', manifestGroup(kind, namespace));
+): Found<K> {
+  const found = baseline.get<ObjectKind>(kind, namespace, name);
+  if (found !== undefined) return found as Found<K>;
+  const known = baseline.list(kind, namespace);
   const similar = similarName(
     name,
-    known.map(m => m.spec.metadata.name),
+    known.map(m => m.name),
   );
   throw new OffshootError('sandbox/baseline-missing', { path, what: kind, name, namespace, similar });
 }
 
-const portMissing = (path: string, what: string, namespace: string, port: number, ports: readonly number[]) =>
+const portMissing = (
+  path: string,
+  { kind, namespace, name }: EndpointTarget,
+  port: number,
+  ports: readonly number[],
+) =>
   new OffshootError('sandbox/port-missing', {
     path,
-    what,
+    what: `${kind} "${name}"`,
     namespace,
     port,
     ports: ports.join(', ') || 'none',

@@ -2,6 +2,7 @@
  * The trash. A branch in it is a branch with a mark, found by nobody and without a server; a project in it is a project
  * under a name that nobody can ask for. What something grows from stays, whatever its time: children go first.
  */
+import type { Baseline } from '../baseline/contract.ts';
 import { randomName } from '../lib/random.ts';
 import { OffshootError } from '../model/errors.ts';
 import { isTrashed, trashed, trashedProjectKey } from '../model/trash.ts';
@@ -99,12 +100,18 @@ export async function trashBranch(
  * @returns the id of the entry
  * @throws OffshootError project/not-empty, project/in-use, api/not-found
  */
-export async function trashProject(store: Store, name: string, keepMs: number, now: Date): Promise<string> {
+export async function trashProject(
+  store: Store,
+  baseline: Baseline,
+  name: string,
+  keepMs: number,
+  now: Date,
+): Promise<string> {
   await finishTakeOver(store, name);
   const id = trashedProjectKey(name, randomName(6));
   await holding(store, { alone: [`project/${name}`, `project/${id}`] }, async () => {
     const { database, role } = requireProject(store, name).spec;
-    checkProjectDeletable(store, name);
+    checkProjectDeletable(store, baseline, name);
     await beginTakeOver(store, id, name, {
       ...{ database, role },
       trashed: { name, ...trashed(now, keepMs) },

@@ -1,8 +1,7 @@
 /** Who would miss a project: workloads and sandboxes whose environment names one of its branches. */
-import { envSources } from '../model/env-sources.ts';
+import type { Baseline, Found } from '../baseline/contract.ts';
 import { OffshootError } from '../model/errors.ts';
-import type { ConfigMap, Deployment, Secret } from '../model/kubernetes.ts';
-import { manifestName, namespaceOf } from '../model/manifest-name.ts';
+import { podSources } from '../model/pod-sources.ts';
 import type { Store, Stored } from '../store/contract.ts';
 
 /**
@@ -10,15 +9,20 @@ import type { Store, Stored } from '../store/contract.ts';
  * ConfigMaps and Secrets that they take variables from.
  * @throws OffshootError project/in-use
  */
-export function checkUnused(store: Store, project: string, branches: readonly Stored<'branch'>[]): void {
+export function checkUnused(
+  store: Store,
+  baseline: Baseline,
+  project: string,
+  branches: readonly Stored<'branch'>[],
+): void {
   const mentions = (value: unknown) => {
     const text = JSON.stringify(value);
     return branches.some(b => text.includes(b.name));
   };
-  const workloads = store
-    .by('manifest/kind', 'Deployment')
-    .filter(m => m.deletedAt === undefined && environmentsOf(store, m.spec as Deployment).some(mentions))
-    .map(m => `${namespaceOf(m.spec)}/${m.spec.metadata.name}`);
+  const workloads = baseline
+    .list('Workload')
+    .filter(found => environmentsOf(baseline, found).some(mentions))
+    .map(({ namespace, name }) => `${namespace}/${name}`);
   const sandboxes = store
     .list('sandbox')
     .filter(s => s.deletedAt === undefined && mentions(s.spec))
@@ -30,17 +34,11 @@ export function checkUnused(store: Store, project: string, branches: readonly St
 // --- internal -------------------------------------------------------------------------------------
 
 /** The pod itself, and the data of what it refers to. */
-function environmentsOf(store: Store, deployment: Deployment): readonly unknown[] {
-  const { template } = deployment.spec;
-  const namespace = namespaceOf(deployment);
-  const sources = envSources(template);
+function environmentsOf(baseline: Baseline, { object, namespace }: Found<'Workload'>): readonly unknown[] {
+  const { template } = object.spec;
+  const sources = podSources(template);
   const data = (['ConfigMap', 'Secret'] as const).flatMap(kind =>
-    [...sources[kind]].map(name => store.get('manifest', manifestName(kind, namespace, name))),
+    [...sources[kind]].map(name => baseline.get(kind, namespace, name)?.object.data ?? {}),
   );
-  return [
-    template,
-    ...data.flatMap(m =>
-      m === undefined || m.deletedAt !== undefined ? [] : [(m.spec as ConfigMap | Secret).data ?? {}],
-    ),
-  ];
+  return [template, ...data];
 }

@@ -1,6 +1,9 @@
 /** By which questions objects are found without looking at all of them. */
 import { manifestGroup, namespaceOf } from '../model/manifest-name.ts';
+import { podSources } from '../model/pod-sources.ts';
 import { addressKey } from '../model/route.ts';
+import type { Fork } from '../model/sandbox.ts';
+import { asWorkload, podLabels, workloadPath } from '../model/workload.ts';
 import type { Kind, Stored } from './contract.ts';
 
 /** There is one trash for all. */
@@ -16,24 +19,59 @@ export const indexes = {
   'project/takes-over': (p: Stored<'project'>) => (p.spec.takesOver === undefined ? [] : [p.spec.takesOver]),
   /** Key: `sandbox/NAME`. */
   'branch/owner': (b: Stored<'branch'>) => (b.spec.owner === undefined ? [] : [b.spec.owner]),
-  /** Key: `namespace/name` of what it forks. */
+  /** Key: see `workloadPath`, of what it forks. */
   'sandbox/workload': (s: Stored<'sandbox'>) => [
-    ...new Set((s.spec.forks ?? []).map(({ forkOf }) => `${forkOf.namespace}/${forkOf.name}`)),
+    ...new Set((s.spec.forks ?? []).map(({ forkOf }) => workloadPath(forkOf))),
   ],
+  /** Key: see `sourceKey`, of what its forks may mention and their baselines may not; see `patchedIn` for patches. */
+  'sandbox/source': (s: Stored<'sandbox'>) => [...new Set((s.spec.forks ?? []).flatMap(sourcesOfFork))],
   /** Key: `bare@version`. */
   'sandbox/plugin': (s: Stored<'sandbox'>) => [
     ...new Set(Object.values(s.secret.resources).map(r => r.plugin)),
   ],
   'sandbox/routing-key': (s: Stored<'sandbox'>) => [s.secret.routingKey],
   'plugin/bare-name': (p: Stored<'plugin'>) => [p.name.split('@')[0]!],
-  'manifest/kind': (m: Stored<'manifest'>) => [m.spec.kind],
-  /** Key: see `manifestGroup`. */
-  'manifest/group': (m: Stored<'manifest'>) => [manifestGroup(m.spec.kind, namespaceOf(m.spec))],
+  /** Workloads also stand under `Workload`. */
+  'manifest/kind': (m: Stored<'manifest'>) => kindsOf(m),
+  /** Key: see `manifestGroup`; the same. */
+  'manifest/group': (m: Stored<'manifest'>) =>
+    kindsOf(m).map(kind => manifestGroup(kind, namespaceOf(m.spec))),
+  /** Key: see `labelKey`, for each label of a workload's pods. */
+  'manifest/label': (m: Stored<'manifest'>) => {
+    const workload = asWorkload(m.spec);
+    if (workload === undefined) return [];
+    return Object.entries(podLabels(workload)).map(label => labelKey(namespaceOf(m.spec), label));
+  },
+  /** Key: see `labelKey`, for the first label that a Service asks for. */
+  'manifest/selector': (m: Stored<'manifest'>) => {
+    const [first] = m.spec.kind === 'Service' ? Object.entries(m.spec.spec.selector ?? {}) : [];
+    return first === undefined ? [] : [labelKey(namespaceOf(m.spec), first)];
+  },
+  /** Key: see `sourceKey`, for each ConfigMap and Secret that a workload's pods mention. */
+  'manifest/source': (m: Stored<'manifest'>) => {
+    const template = asWorkload(m.spec)?.spec.template;
+    if (template === undefined) return [];
+    const { ConfigMap, Secret } = podSources(template);
+    const namespace = namespaceOf(m.spec);
+    return [
+      ...[...ConfigMap].map(name => sourceKey('ConfigMap', namespace, name)),
+      ...[...Secret].map(name => sourceKey('Secret', namespace, name)),
+    ];
+  },
   /** Key: `host:port` at which a Service answers. */
   'manifest/address': (m: Stored<'manifest'>) => Object.values(m.status?.addresses ?? {}).map(addressKey),
   'key/hash': (k: Stored<'key'>) => [k.spec.hash],
   'key/label': (k: Stored<'key'>) => [k.spec.label],
 } as const;
+
+export const labelKey = (namespace: string, [label, value]: readonly [string, string]): string =>
+  `${namespace}/${label}=${value}`;
+
+export const sourceKey = (kind: 'ConfigMap' | 'Secret', namespace: string, name: string): string =>
+  `${kind}/${namespace}/${name}`;
+
+/** A patch may mention anything of its namespace. */
+export const patchedIn = (namespace: string): string => `patch/${namespace}`;
 
 export type Index = keyof typeof indexes;
 /** The kind that an index is about. */
@@ -43,6 +81,20 @@ export const indexesOf = (kind: Kind): readonly (readonly [Index, (object: never
   byKind[kind] ?? [];
 
 // --- internal -----------------------------------------------------------------------------------
+
+const kindsOf = ({ spec }: Stored<'manifest'>): readonly string[] =>
+  asWorkload(spec) === undefined ? [spec.kind] : [spec.kind, 'Workload'];
+
+function sourcesOfFork({ forkOf, customizations = {} }: Fork): readonly string[] {
+  const { namespace } = forkOf;
+  const { env = [], patch } = customizations;
+  const sources = env.flatMap(({ valueFrom: from }) => {
+    if (from === undefined) return [];
+    if ('configMap' in from) return [sourceKey('ConfigMap', namespace, from.configMap.name)];
+    return 'secret' in from ? [sourceKey('Secret', namespace, from.secret.name)] : [];
+  });
+  return patch === undefined ? sources : [...sources, patchedIn(namespace)];
+}
 
 const byKind: Partial<Record<Kind, [Index, (object: never) => readonly string[]][]>> = {};
 for (const [index, keysOf] of Object.entries(indexes)) {

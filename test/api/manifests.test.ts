@@ -44,7 +44,9 @@ test('manifests are applied, listed, read and deleted', async () => {
   });
   assert.equal(((await api.request('GET', manifests)).json() as unknown[]).length, 3);
   assert.deepEqual(await api.client.manifests.logs('demo', 'users', { lines: 3 }), { lines: ['one', 'two'] });
-  assert.deepEqual(api.asked.logs, [{ namespace: 'demo', workload: 'users', lines: 3 }]);
+  assert.deepEqual(api.asked.logs, [
+    { workload: { kind: 'Deployment', namespace: 'demo', name: 'users' }, lines: 3 },
+  ]);
   const deleted = await api.request('DELETE', path);
   assert.equal(deleted.status, 202);
   assert.ok((deleted.json() as ManifestView).deletedAt);

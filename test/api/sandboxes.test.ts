@@ -137,7 +137,9 @@ test('logs of a fork, and what a resource printed', async () => {
   await using api = await apiWithBaseline();
   await api.client.sandboxes.apply(document('x') as never);
   assert.deepEqual(await api.client.sandboxes.logs('x', { lines: 7 }), { lines: ['one', 'two'] });
-  assert.deepEqual(api.asked.logs, [{ sandbox: 'x', namespace: 'demo', workload: 'users', lines: 7 }]);
+  assert.deepEqual(api.asked.logs, [
+    { sandbox: 'x', workload: { kind: 'Deployment', namespace: 'demo', name: 'users' }, lines: 7 },
+  ]);
   assert.match(
     await api.refused('GET', `${sandboxes}/x/logs?workload=nix`),
     /^404 .*fork "nix" does not exist; its forks are: users$/,

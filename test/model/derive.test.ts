@@ -3,7 +3,7 @@ import { suite, test } from 'node:test';
 import { resolveEnv } from '../../src/model/container-env.ts';
 import { deriveFork, type ForkInput, forkLabels, forkName } from '../../src/model/derive.ts';
 import { OffshootError } from '../../src/model/errors.ts';
-import type { Container, Deployment, Service } from '../../src/model/kubernetes.ts';
+import type { Container, Deployment, Service, Workload } from '../../src/model/kubernetes.ts';
 import type { Customizations, EnvOperation, Patch, WorkloadKey } from '../../src/model/sandbox.ts';
 import { selects } from '../../src/model/service.ts';
 
@@ -488,7 +488,7 @@ function appEnv() {
   ];
 }
 
-function environmentOf({ metadata, spec }: Deployment): Record<string, string> {
+function environmentOf({ metadata, spec }: Workload): Record<string, string> {
   const app = spec.template.spec.containers.find(c => c.name === 'app')!;
   const node = { name: 'box', cpus: 1, memoryBytes: 1 };
   const fields = { name: metadata.name, ip: '127.0.0.1', node, spec: spec.template.spec };
@@ -540,7 +540,7 @@ suite('what a container reads of its own pod is what the baseline reads', () => 
       },
     };
   };
-  const read = ({ spec }: Deployment) => {
+  const read = ({ spec }: Workload) => {
     const { template } = spec;
     const { containers, initContainers = [] } = template.spec;
     const meta = { namespace: 'demo', ...template.metadata };

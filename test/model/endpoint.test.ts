@@ -20,9 +20,7 @@ it('reads all three spellings into one list', () => {
       protocol: 'http',
       port: 8080,
       routeType: 'host',
-      kind: 'service',
-      namespace: 'demo',
-      object: 'users',
+      to: { kind: 'Service', namespace: 'demo', name: 'users' },
       destination: 'svc:demo/users:8080',
     },
     {
@@ -32,9 +30,7 @@ it('reads all three spellings into one list', () => {
       protocol: 'grpc',
       port: 3000,
       routeType: 'host',
-      kind: 'deployment',
-      namespace: 'demo',
-      object: 'users',
+      to: { kind: 'Deployment', namespace: 'demo', name: 'users' },
       destination: 'deploy:demo/users:3000',
     },
     {
@@ -44,9 +40,7 @@ it('reads all three spellings into one list', () => {
       protocol: 'http',
       port: 3000,
       routeType: 'fork',
-      kind: 'deployment',
-      namespace: 'demo',
-      object: 'users',
+      to: { kind: 'Deployment', namespace: 'demo', name: 'users' },
       destination: 'deploy:demo/users:3000',
     },
   ]);
@@ -65,7 +59,7 @@ const targets: readonly (readonly [target: string, port: number, protocol: strin
 for (const [target, port, protocol] of targets) {
   it(`${target} means port ${port}`, () => {
     const [endpoint] = endpointsOf({ ...local, defaultRouteGroup: { endpoints: [{ name: 'e', target }] } });
-    assert.deepEqual([endpoint?.port, endpoint?.protocol, endpoint?.object], [port, protocol, 'users']);
+    assert.deepEqual([endpoint?.port, endpoint?.protocol, endpoint?.to.name], [port, protocol, 'users']);
     assert.equal(endpoint?.destination, `svc:demo/users:${port}`);
   });
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { Address } from '../../src/model/route.ts';
@@ -21,6 +22,7 @@ async function testBaseline() {
   };
   const reconcile = baselineReconciler({
     store,
+    baseline: storeBaseline(store),
     workloads: world.workloads,
     allocate,
     listening({ port }) {
@@ -90,7 +92,59 @@ describe('a Deployment', () => {
     assert.deepEqual(b.workloadsOf.get('base.demo.users')?.spec.refs, {
       configMaps: { 'demo/one': { a: '1' } },
       secrets: { 'demo/two': { k: 'v' } },
+      binary: { configMaps: {}, secrets: {} },
     });
+  });
+
+  it('gets what its volumes and init containers refer to, bytes that are no text apart', async () => {
+    await using b = await testBaseline();
+    const { spec, ...rest } = deployment('users');
+    const pod = {
+      ...spec.template.spec,
+      initContainers: [{ name: 'i', image: 'i', envFrom: [{ configMapRef: { name: 'one' } }] }],
+      volumes: [{ name: 'v', secret: { secretName: 'certs' } }],
+    };
+    const metadata = { name: 'certs', namespace: 'demo' };
+    const name = await deploy(
+      b.store,
+      configMap('one', { a: '1' }),
+      { apiVersion: 'v1', kind: 'Secret', metadata, data: { a: 'text' }, binaryData: { b: '/w==' } },
+      { ...rest, spec: { ...spec, template: { ...spec.template, spec: pod } } },
+    );
+    await b.look(name);
+    assert.deepEqual(b.workloadsOf.get('base.demo.users')?.spec.refs, {
+      configMaps: { 'demo/one': { a: '1' } },
+      secrets: { 'demo/certs': { a: 'text' } },
+      binary: { configMaps: {}, secrets: { 'demo/certs': { b: '/w==' } } },
+    });
+  });
+
+  it('learns of the services anew only when one of them has changed', async () => {
+    await using b = await testBaseline();
+    const names = [
+      await deploy(b.store, deployment('users')),
+      await deploy(b.store, deployment('orders')),
+      await deploy(b.store, service('users', { port: 80 })),
+    ];
+    const hosts = async () => {
+      for (const name of names) await b.look(name);
+      return ['users', 'orders'].map(name => b.workloadsOf.get(`base.demo.${name}`)!.spec.network.hosts);
+    };
+    await hosts();
+    const [users, orders] = await hosts();
+    assert.equal(users, orders);
+    assert.equal(users!.length, 1);
+    await deploy(b.store, deployment('users', { image: 'users:2' }), configMap('settings', {}));
+    assert.deepEqual(
+      (await hosts()).map(now => now === users),
+      [true, true],
+    );
+    names.push(await deploy(b.store, service('orders', { port: 81 })));
+    await hosts();
+    assert.deepEqual(
+      (await hosts()).map(now => now.length),
+      [2, 2],
+    );
   });
 
   it('knows the services: by variable those of its namespace, by name all', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { until } from '../../src/lib/wait.ts';
 import { errorTable, OffshootError } from '../../src/model/errors.ts';
@@ -118,7 +119,7 @@ describe('a root branch', () => {
   it('goes with its project', async () => {
     await using b = await testBranches();
     await b.look(b.main.name);
-    await deleteProject(b.store, 'default');
+    await deleteProject(b.store, storeBaseline(b.store), 'default');
     await b.look(b.main.name);
     assert.equal(b.store.get('branch', b.main.name), undefined);
     assert.equal(b.disk.size + b.running.size, 0);

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { collect } from '../../src/reconcile/collect.ts';
 import { baselineId, forkId, workloadSpec } from '../../src/reconcile/workload-spec.ts';
-import { applied, defaultProject, deploy, deployment, fork } from '../support/documents.ts';
+import { applied, defaultProject, deploy, deployment, fork, forkOf } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 import { it, testStore } from '../support/stores.ts';
 
@@ -25,12 +26,16 @@ async function testWorld() {
       ctx,
     );
   const run = (id: string, owner: string) =>
-    world.workloads.ensure(id, workloadSpec(store, owner, deployment('users'), { ports: [], wish: '' }), ctx);
+    world.workloads.ensure(
+      id,
+      workloadSpec(storeBaseline(store), owner, deployment('users'), { ports: [], wish: '' }),
+      ctx,
+    );
   const server = async (id: string) =>
     world.servers.ensure(id, { dataDir: (await volume(id)).dataDir, name: id }, ctx);
   await server(main.name);
-  await run(baselineId('demo', 'users'), 'baseline');
-  await run(forkId('sb', 'demo', 'users'), 'sandbox/sb');
+  await run(baselineId(forkOf('users')), 'baseline');
+  await run(forkId('sb', forkOf('users')), 'sandbox/sb');
   world.stepsRunning.add('sb.db.create.make');
   return {
     ...world,
@@ -59,8 +64,8 @@ it('removes what nothing in the store asks for', async () => {
   await using w = await testWorld();
   await w.server('br-lost');
   w.disk.get('br-lost')!.complete = false;
-  await w.run(baselineId('demo', 'gone'), 'baseline');
-  await w.run(forkId('sb2', 'demo', 'users'), 'sandbox/sb2');
+  await w.run(baselineId(forkOf('gone')), 'baseline');
+  await w.run(forkId('sb2', forkOf('users')), 'sandbox/sb2');
   w.stepsRunning.add('s.db.create.make');
   const { removed, orphans } = await w.collect();
   assert.deepEqual(removed, [
@@ -88,7 +93,7 @@ it('goes on with the rest when one thing cannot be removed', async () => {
   await using w = await testWorld();
   await w.server('br-lost');
   w.disk.get('br-lost')!.complete = false;
-  await w.run(forkId('gone', 'demo', 'users'), 'sandbox/gone');
+  await w.run(forkId('gone', forkOf('users')), 'sandbox/gone');
   w.trouble.fail('volumes.remove', new Error('it is in use'));
   assert.deepEqual((await w.collect()).removed, ['workload sb-gone.demo.users']);
   w.trouble.mend('volumes.remove');
@@ -98,7 +103,7 @@ it('goes on with the rest when one thing cannot be removed', async () => {
 it('stops when it is told to', async () => {
   await using w = await testWorld();
   await w.server('br-lost');
-  await w.run(forkId('gone', 'demo', 'users'), 'sandbox/gone');
+  await w.run(forkId('gone', forkOf('users')), 'sandbox/gone');
   const removing = w.trouble.hang('servers.stop');
   const collecting = w.collect();
   await removing.reached;

@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { until } from '../../src/lib/wait.ts';
 import { createProject, deleteProject, findBranch } from '../../src/rules/branches.ts';
 import { deleteManifest } from '../../src/rules/manifests.ts';
@@ -62,7 +63,7 @@ const life: readonly Act[] = [
   },
   {
     what: 'a sandbox',
-    ask: store => applySandbox(store, sandbox),
+    ask: store => applySandbox(store, storeBaseline(store), sandbox),
     done: store => store.get('sandbox', 'sb')?.status?.ready === true && isBranch(store, 'sb-sb'),
   },
   {
@@ -80,7 +81,7 @@ const life: readonly Act[] = [
   },
   {
     what: 'the end of the project',
-    ask: store => deleteProject(store, 'default'),
+    ask: store => deleteProject(store, storeBaseline(store), 'default'),
     done: store => store.list('project').length + store.list('branch').length === 0,
   },
 ];

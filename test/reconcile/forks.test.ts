@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { forkEnvironment, forkRunner } from '../../src/reconcile/forks.ts';
 import { forkId } from '../../src/reconcile/workload-spec.ts';
@@ -76,7 +77,8 @@ async function testSandbox() {
   return {
     store,
     sandbox,
-    environment: (workload?: string) => forkEnvironment(store, sandbox(), workload),
+    environment: (workload?: string) =>
+      forkEnvironment({ store, baseline: storeBaseline(store) }, sandbox(), workload),
     [Symbol.asyncDispose]: () => store.close(),
   };
 }
@@ -121,12 +123,12 @@ it('waits for the address of a fork that it names, and says for which', async ()
   const expression = '{{.Service.Host}}:{{.Service.Port}}';
   const named = fork('web', { USERS: { fork: { forkOf: forkOf('users'), expression } } });
   const sandbox = await applied(store, 'sb', { forks: [named, fork('users')] });
-  const forks = forkRunner({ store, workloads: world.workloads });
+  const forks = forkRunner({ store, baseline: storeBaseline(store), workloads: world.workloads });
   const ctx = { signal: AbortSignal.timeout(10_000), log: silentLog };
   const reasons = async () => (await forks.ensure(sandbox, ctx)).map(f => f.reason);
   assert.deepEqual(await reasons(), ['Running', 'Running']);
 
-  const id = forkId('sb', 'demo', 'users');
+  const id = forkId('sb', forkOf('users'));
   const { ports } = world.workloadsOf.get(id)!.seen;
   world.become(id, { ports: { 3000: [] }, ready: false, reason: 'ImageUnknown', message: 'no such image' });
   const [waiting] = await forks.ensure(sandbox, ctx);

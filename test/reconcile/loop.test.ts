@@ -1,6 +1,7 @@
 /** The reconcilers together, as the daemon runs them, on drivers in memory. Longer than most: all meet here. */
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { until } from '../../src/lib/wait.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import {
@@ -79,7 +80,7 @@ async function testLoop(baseMs = 1, options: LoopOptions = {}) {
     env: (id: string, name: string) =>
       world.workloadsOf
         .get(id)
-        ?.spec.deployment.spec.template.spec.containers[0]?.env?.find(e => e.name === name)?.value,
+        ?.spec.workload.spec.template.spec.containers[0]?.env?.find(e => e.name === name)?.value,
     async [Symbol.asyncDispose]() {
       await loop.close();
       await store.close();
@@ -106,7 +107,7 @@ describe('a change in the store', () => {
     await l.gone('sandbox', 'sb');
     await l.store.modify('manifest', name, () => ({ deleted: true }));
     await l.gone('manifest', name);
-    await deleteProject(l.store, 'default');
+    await deleteProject(l.store, storeBaseline(l.store), 'default');
     await l.gone('project', 'default');
     assert.deepEqual(
       [l.workloadsOf.size, l.things.size, l.disk.size, l.running.size, l.store.list('branch').length],
@@ -569,7 +570,7 @@ describe('the trash', () => {
     const child = await l.grow('child');
     await l.branchReady(child.name);
     await trashBranch(l.store, child, 50, new Date());
-    const id = await trashProject(l.store, 'default', 86_400_000, new Date());
+    const id = await trashProject(l.store, storeBaseline(l.store), 'default', 86_400_000, new Date());
     await l.branchSays(l.main.name, 'Trashed');
     await l.gone('branch', child.name);
     assert.deepEqual([[...l.disk.keys()], l.running.size], [[l.main.name], 0]);
@@ -585,7 +586,7 @@ describe('the trash', () => {
     );
     assert.equal(l.store.list('branch').length, 1);
 
-    await trashProject(l.store, 'again', 50, new Date());
+    await trashProject(l.store, storeBaseline(l.store), 'again', 50, new Date());
     await l.gone('branch', l.main.name);
     await l.eventually('the project has gone', () => l.store.list('project').length === 0);
     assert.equal(l.disk.size, 0);

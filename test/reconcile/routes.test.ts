@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import type { BranchStatus } from '../../src/model/branch.ts';
 import type { Manifest } from '../../src/model/kubernetes.ts';
 import type { RouteChange } from '../../src/model/route.ts';
@@ -19,7 +20,7 @@ async function testRoutes() {
   const store = testStore();
   const book = createBook();
   const published: (readonly RouteChange[])[] = [];
-  const routes = followRoutes(store, changes => {
+  const routes = followRoutes(store, storeBaseline(store), changes => {
     published.push(changes);
     book.apply(changes);
   });

@@ -1,6 +1,7 @@
 /** All that can become of one sandbox, looked at by hand. Longer than most: it is one small world with many ends. */
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import { resourceStatuses } from '../../src/model/resource-status.ts';
@@ -56,7 +57,7 @@ async function testSandbox() {
   });
   const reconcile = sandboxReconciler({
     store,
-    forks: forkRunner({ store, workloads: world.workloads }),
+    forks: forkRunner({ store, baseline: storeBaseline(store), workloads: world.workloads }),
     resources,
     site: () => ({ domain: 'localhost', scheme: 'http', port: 7480 }),
     routed: async () => {},
@@ -86,14 +87,14 @@ async function testSandbox() {
     /** The value of an environment variable of a fork's first container. */
     env: (name: string, variable: string) =>
       world.workloadsOf
-        .get(forkId('sb', 'demo', name))
-        ?.spec.deployment.spec.template.spec.containers[0]?.env?.find(e => e.name === variable)?.value,
+        .get(forkId('sb', forkOf(name)))
+        ?.spec.workload.spec.template.spec.containers[0]?.env?.find(e => e.name === variable)?.value,
     [Symbol.asyncDispose]: () => store.close(),
   };
 }
 
-const users = forkId('sb', 'demo', 'users');
-const orders = forkId('sb', 'demo', 'orders');
+const users = forkId('sb', forkOf('users'));
+const orders = forkId('sb', forkOf('orders'));
 const db = { name: 'db', plugin: 'table' };
 const addressOf = (name: string) => ({
   fork: { forkOf: forkOf(name), expression: 'http://{{.Service.Host}}:{{.Service.Port}}' },
@@ -291,7 +292,7 @@ describe('forks', () => {
     await using s = await testSandbox();
     await s.apply({ forks: [fork('users')] });
     await s.look();
-    const other = forkId('sb-2', 'demo', 'users');
+    const other = forkId('sb-2', forkOf('users'));
     s.workloadsOf.set(other, s.workloadsOf.get(users)!);
     await s.apply();
     await s.look();
@@ -354,6 +355,7 @@ describe('forks', () => {
     assert.deepEqual(s.workloadsOf.get(users)?.spec.refs, {
       configMaps: { 'demo/settings': { colour: 'red' } },
       secrets: {},
+      binary: { configMaps: {}, secrets: {} },
     });
   });
 

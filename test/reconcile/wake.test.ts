@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import type { BranchState } from '../../src/model/branch.ts';
 import { wake } from '../../src/reconcile/wake.ts';
 import { createBranch, deleteBranch } from '../../src/rules/branches.ts';
@@ -19,13 +20,15 @@ import { it, testStore } from '../support/stores.ts';
 async function testWake() {
   const store = testStore();
   let said: string[] = [];
+  const baseline = storeBaseline(store);
   const main = await defaultProject(store);
-  const waking = wake(store, {
+  const waking = wake(store, baseline, {
     add: (key, { intent, interrupt, lane } = {}) =>
       void said.push([key, intent && 'intent', interrupt && 'interrupt', lane].filter(Boolean).join(' ')),
     tell: topic => void said.push(`tell ${topic}`),
   });
   store.onChange(waking.change);
+  baseline.watch(waking.baseline);
   const read = () => {
     const all = said;
     said = [];
@@ -96,13 +99,41 @@ describe('a change of', () => {
     w.read();
     await deploy(w.store, deployment('users', { env: [{ name: 'A', value: 'b' }] }));
     assert.deepEqual(w.read(), ['manifest Deployment/demo/users intent', 'sandbox one intent']);
+  });
+
+  it('a ConfigMap wakes what mentions it, forks of which only their document says so, and forks with a patch', async () => {
+    await using w = await testWake();
+    const envFrom = [{ configMapRef: { name: 'settings' } }];
+    await deploy(w.store, deployment('users', { envFrom }), deployment('orders'));
+    await applied(w.store, 'users', { forks: [fork('users')] });
+    await applied(w.store, 'orders', { forks: [fork('orders')] });
+    const configMapOf = (name: string) => ({ configMap: { name, key: 'a' } });
+    await applied(w.store, 'says', { forks: [fork('orders', { A: configMapOf('settings') })] });
+    await applied(w.store, 'says-other', { forks: [fork('orders', { A: configMapOf('other') })] });
+    const customizations = { patch: { type: 'merge', value: '{}' } } as const;
+    await applied(w.store, 'patched', { forks: [{ ...fork('orders'), customizations }] });
+    w.read();
     await deploy(w.store, configMap('settings', {}));
     assert.deepEqual(w.read(), [
       'manifest ConfigMap/demo/settings intent',
-      'manifest Deployment/demo/orders intent',
       'manifest Deployment/demo/users intent',
+      'sandbox patched intent',
+      'sandbox says intent',
+      'sandbox users intent',
+    ]);
+  });
+
+  it('a Service wakes the workloads that it sends to', async () => {
+    await using w = await testWake();
+    await deploy(w.store, deployment('users'), deployment('orders'));
+    await applied(w.store, 'one', { forks: [fork('users')] });
+    await applied(w.store, 'two', { forks: [fork('orders')] });
+    w.read();
+    await deploy(w.store, service('users', { port: 80 }));
+    assert.deepEqual(w.read(), [
+      'manifest Deployment/demo/users intent',
+      'manifest Service/demo/users intent',
       'sandbox one intent',
-      'sandbox two intent',
     ]);
   });
 

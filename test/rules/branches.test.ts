@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { connectionString } from '../../src/model/branch.ts';
 import {
   branchAddress,
@@ -86,23 +87,27 @@ describe('projects', () => {
   it('go with their root, but not while there is another branch', async () => {
     await using p = await projectStore();
     const child = await p.grow('a');
-    await assert.rejects(deleteProject(p.store, 'p'), {
+    await assert.rejects(deleteProject(p.store, storeBaseline(p.store), 'p'), {
       code: 'project/not-empty',
       params: { project: 'p', branches: 'a' },
     });
     assert.equal(p.store.get('project', 'p')?.deletedAt, undefined);
     await deleteBranch(p.store, child);
-    await assert.rejects(deleteProject(p.store, 'p'), { code: 'project/not-empty' }, 'it is still there');
+    await assert.rejects(
+      deleteProject(p.store, storeBaseline(p.store), 'p'),
+      { code: 'project/not-empty' },
+      'it is still there',
+    );
     await p.store.remove('branch', child.name);
-    await deleteProject(p.store, 'p');
+    await deleteProject(p.store, storeBaseline(p.store), 'p');
     assert.ok(p.store.get('project', 'p')?.deletedAt);
     assert.ok(branchesOf(p.store, 'p').every(b => b.deletedAt !== undefined));
-    await assert.rejects(deleteProject(p.store, 'p'), { code: 'api/not-found' });
+    await assert.rejects(deleteProject(p.store, storeBaseline(p.store), 'p'), { code: 'api/not-found' });
   });
 
   it('that are to go are not there any more for anyone who asks', async () => {
     await using p = await projectStore();
-    await deleteProject(p.store, 'p');
+    await deleteProject(p.store, storeBaseline(p.store), 'p');
     assert.throws(() => requireProject(p.store, 'p'), { code: 'api/not-found' });
     await assert.rejects(p.grow('a'), { code: 'api/not-found' });
     assert.throws(() => requireProject(p.store, 'never'), { code: 'api/not-found' });
@@ -113,7 +118,7 @@ describe('projects', () => {
     assert.equal(await defaultProject(p.store), 'p');
     await createProject(p.store, 'q', spec);
     assert.equal(await defaultProject(p.store), 'default');
-    await deleteProject(p.store, 'p');
+    await deleteProject(p.store, storeBaseline(p.store), 'p');
     assert.equal(await defaultProject(p.store), 'q');
     await createProject(p.store, 'default', spec);
     assert.equal(await defaultProject(p.store), 'default');

@@ -1,6 +1,7 @@
 /** Two requests at once: whichever comes first, the rules hold afterwards. */
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import {
   createBranch,
   createProject,
@@ -55,7 +56,7 @@ describe('of two requests at once', () => {
     assert.deepEqual(await refusals(keys), ['key/exists']);
 
     const sandboxes = await Promise.all(
-      [1, 2].map(() => applySandbox(store, { name: 'sb', spec: { cluster: 'l' } })),
+      [1, 2].map(() => applySandbox(store, storeBaseline(store), { name: 'sb', spec: { cluster: 'l' } })),
     );
     assert.deepEqual(sandboxes.map(s => s.outcome).sort(), ['created', 'unchanged']);
   });
@@ -79,7 +80,7 @@ describe('of two requests at once', () => {
     for (const first of ['delete', 'create']) {
       const store = testStore();
       await defaultProject(store);
-      const requests = [() => deleteProject(store, 'default'), () => child(store, 'a')];
+      const requests = [() => deleteProject(store, storeBaseline(store), 'default'), () => child(store, 'a')];
       const [code] = await refusals(
         (first === 'delete' ? requests : requests.toReversed()).map(request => request()),
       );

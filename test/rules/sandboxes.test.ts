@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import type { ResourcePhase } from '../../src/model/resource-record.ts';
 import type { SandboxSpec } from '../../src/model/sandbox.ts';
 import { createBranch } from '../../src/rules/branches.ts';
@@ -11,6 +12,7 @@ import {
   deploy,
   deployment,
   fork,
+  forkOf,
   install,
   service,
   step,
@@ -24,7 +26,7 @@ async function baselineStore() {
   await deploy(store, deployment('users'), service('users', { port: 80, targetPort: 'http' }));
   await install(store, 'table@1.0.0', tablePlugin);
   const apply = (name: string, spec: Omit<SandboxSpec, 'cluster'> & { cluster?: string } = {}) =>
-    applySandbox(store, { name, spec: { cluster: 'local', ...spec } });
+    applySandbox(store, storeBaseline(store), { name, spec: { cluster: 'local', ...spec } });
   /** What the reconciler writes when a resource has come that far. */
   const reach = (name: string, phases: Readonly<Record<string, ResourcePhase>>) =>
     store.modify('sandbox', name, ({ secret }) => ({
@@ -82,8 +84,8 @@ describe('applying a sandbox', () => {
     assert.equal(updated.object.secret.routingKey, routingKey);
     const again = await s.apply('one', { resources: [db], forks: [fork('users')] });
     assert.deepEqual([again.outcome, again.object.version], ['unchanged', updated.object.version]);
-    assert.deepEqual(usersOfWorkload(s.store, 'demo', 'users'), ['one']);
-    assert.deepEqual(usersOfWorkload(s.store, 'other', 'users'), []);
+    assert.deepEqual(usersOfWorkload(s.store, forkOf('users')), ['one']);
+    assert.deepEqual(usersOfWorkload(s.store, { ...forkOf('users'), namespace: 'other' }), []);
   });
 
   it('is refused while the old one of that name is being deleted', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import type { Deployment } from '../../src/model/kubernetes.ts';
 import {
   allBranchesOf,
@@ -209,7 +210,7 @@ describe('emptying', () => {
     await t.drop('parent', 3);
     await t.grow('young');
     await t.drop('young', 4);
-    await trashProject(t.store, 'q', day, at(1));
+    await trashProject(t.store, storeBaseline(t.store), 'q', day, at(1));
     const given: (string | undefined)[] = [];
     for (let i = 0; i < 4; i++) {
       given.push(await giveUpOldest(t.store));
@@ -233,7 +234,7 @@ describe('a project that a person deletes', () => {
     await t.grow('fix');
     await t.drop('fix');
     const ids = allBranchesOf(t.store, 'p').map(b => b.name);
-    const id = await trashProject(t.store, 'p', day, at(1));
+    const id = await trashProject(t.store, storeBaseline(t.store), 'p', day, at(1));
     assert.match(id, /^p~[a-z0-9]{6}$/);
     assert.deepEqual(projects(t.store), ['q']);
     assert.deepEqual(t.held(), ['fix', 'p']);
@@ -262,8 +263,8 @@ describe('a project that a person deletes', () => {
     await using t = await trashStore();
     await t.grow('fix');
     const refused = async (code: string, message: RegExp) => {
-      await assert.rejects(trashProject(t.store, 'p', day, at(0)), { code, message });
-      await assert.rejects(deleteProject(t.store, 'p'), { code, message });
+      await assert.rejects(trashProject(t.store, storeBaseline(t.store), 'p', day, at(0)), { code, message });
+      await assert.rejects(deleteProject(t.store, storeBaseline(t.store), 'p'), { code, message });
     };
     await refused('project/not-empty', /still has branches: fix$/);
     await t.drop('fix');
@@ -280,7 +281,7 @@ describe('a project that a person deletes', () => {
         await t.store.modify('manifest', name, () => ({ deleted: true }));
     await refused('project/in-use', /is used by sandbox s$/);
     await t.store.modify('sandbox', 's', () => ({ deleted: true }));
-    await deleteProject(t.store, 'p');
+    await deleteProject(t.store, storeBaseline(t.store), 'p');
     assert.deepEqual(t.going(), ['main', 'fix'], 'what the trash holds of it goes, too');
   });
 
@@ -288,7 +289,7 @@ describe('a project that a person deletes', () => {
     await using t = await trashStore();
     await t.grow('fix');
     await t.drop('fix');
-    const id = await trashProject(t.store, 'p', day, at(0));
+    const id = await trashProject(t.store, storeBaseline(t.store), 'p', day, at(0));
     const main = allBranchesOf(t.store, id).find(b => b.spec.parent === undefined)!;
     assert.equal(await expire(t.store, main, at(2 * day)), undefined, 'its root is a part of it');
     assert.equal(await expire(t.store, findInTrash(t.store, id), at(0)), day);
@@ -329,7 +330,13 @@ describe('a crash', () => {
           ids,
         );
 
-      const deleted = await trashProject(dyingAfter(t.store, writes), 'p', day, at(0)).catch(() => undefined);
+      const deleted = await trashProject(
+        dyingAfter(t.store, writes),
+        storeBaseline(t.store),
+        'p',
+        day,
+        at(0),
+      ).catch(() => undefined);
       await resume(t.store);
       const [id] = t.store.list('project').flatMap(p => (p.spec.trashed === undefined ? [] : [p.name]));
       if (writes === 0) {
@@ -350,7 +357,7 @@ describe('a crash', () => {
   it('in the middle of a delete or restore keeps everybody else from the project', async () => {
     await using t = await trashStore();
     const main = t.find('main');
-    await trashProject(dyingAfter(t.store, 1), 'p', day, at(0)).catch(() => {});
+    await trashProject(dyingAfter(t.store, 1), storeBaseline(t.store), 'p', day, at(0)).catch(() => {});
     assert.deepEqual(projects(t.store), ['q']);
     await assert.rejects(t.grow('late'), { code: 'api/not-found' });
     await assert.rejects(createProject(t.store, 'p', spec), { code: 'project/exists' });

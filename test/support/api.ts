@@ -5,6 +5,7 @@ import { type Answer, http } from '../../scripts/demo/http.ts';
 import type { ApiContext, LogQuery } from '../../src/api/context.ts';
 import { keyring, newKey } from '../../src/api/keys.ts';
 import { startApi } from '../../src/api/server.ts';
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { type Client, createClient } from '../../src/client/index.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import type { ErrorBody } from '../../src/model/errors.ts';
@@ -54,6 +55,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
   const gateway = { host: '127.0.0.1', port: 7432 };
   const context: ApiContext = {
     store,
+    baseline: storeBaseline(store),
     keys: keyring(store, [apiKey]),
     space: async () => ({
       room: { where: '/', totalBytes: 2 ** 40, freeBytes: 2 ** 39, reserveBytes: 2 ** 29, low: false },

@@ -1,4 +1,5 @@
 /** Small documents for tests of the control plane, put into a store as the API does. */
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import type { Deployment, Manifest, Service } from '../../src/model/kubernetes.ts';
 import type { PluginSpec, PluginStep } from '../../src/model/plugin.ts';
 import type { Fork, SandboxSpec, WorkloadKey } from '../../src/model/sandbox.ts';
@@ -86,7 +87,7 @@ export const applied = async (
   name: string,
   spec: Omit<SandboxSpec, 'cluster'> = {},
 ): Promise<Stored<'sandbox'>> =>
-  (await applySandbox(store, { name, spec: { cluster: 'local', ...spec } })).object;
+  (await applySandbox(store, storeBaseline(store), { name, spec: { cluster: 'local', ...spec } })).object;
 
 export const input = (name: string, step?: string, output = 'id') =>
   step === undefined ? { name, valueFromSandbox: true } : { name, valueFromStep: { name: step, output } };

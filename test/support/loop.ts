@@ -1,4 +1,5 @@
 /** The reconcilers together, as the daemon runs them, on drivers in memory. */
+import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import type { Address } from '../../src/model/route.ts';
 import { createLoop, type Loop, type LoopDeps } from '../../src/reconcile/loop.ts';
@@ -19,6 +20,7 @@ export function loopOn(
   return createLoop({
     ...world,
     store,
+    baseline: storeBaseline(store),
     gateway: () => ({ host: '127.0.0.1', port: 7432 }),
     site: () => ({ domain: 'localhost', scheme: 'http', port: 7480 }),
     scriptEnv: () => ({}),

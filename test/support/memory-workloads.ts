@@ -26,7 +26,7 @@ export function memoryWorkloads(trouble: Trouble): MemoryWorkloads {
   let port = 20_000;
 
   const start = (id: string, spec: WorkloadSpec): WorkloadSeen => {
-    const { containers } = spec.deployment.spec.template.spec;
+    const { containers } = spec.workload.spec.template.spec;
     const unknown = containers.map(c => c.image).filter(image => unknownImages.has(image));
     const { wish, ...rest } = spec;
     const specHash = JSON.stringify({ spec: rest, unknown });

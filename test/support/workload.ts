@@ -78,7 +78,7 @@ export function specOf(container: Partial<Container> = {}, parts: SpecParts = {}
   const { replicas, refs, network } = parts;
   return {
     owner: 'baseline',
-    deployment: {
+    workload: {
       apiVersion: 'apps/v1',
       kind: 'Deployment',
       metadata: { name: 'web', namespace: 'demo' },
@@ -100,7 +100,7 @@ export function specOf(container: Partial<Container> = {}, parts: SpecParts = {}
         },
       },
     },
-    refs: { configMaps: {}, secrets: {}, ...refs },
+    refs: { configMaps: {}, secrets: {}, binary: { configMaps: {}, secrets: {} }, ...refs },
     network: { env: {}, hosts: [], ports: [], ...network },
   };
 }

@@ -1,4 +1,4 @@
-/** From a Deployment to processes: what runs where, with which environment and probes. Pure. */
+/** From a workload to processes: what runs where, with which environment and probes. Pure. */
 import { createHash } from 'node:crypto';
 import { isAbsolute, resolve } from 'node:path';
 import type { Limits } from '../../lib/cgroups.ts';
@@ -45,7 +45,7 @@ export function planWorkload(spec: WorkloadSpec, images: ImageMap, node: Node): 
   const { hosts } = spec.network;
   const processes: ProcessPlan[] = [];
   const problems: Problem[] = [];
-  const { replicas = 1, template } = spec.deployment.spec;
+  const { replicas = 1, template } = spec.workload.spec;
   for (let replica = 0; replica < replicas; replica++) {
     for (const container of template.spec.containers) {
       const planned = planProcess(spec, container, replica, images, node);
@@ -136,11 +136,11 @@ function limitsOf({ resources }: Container): Limits | undefined | string {
 
 /** The first becomes `$PORT`: one that is declared, else the one that a Service sends to. */
 function portsOf(
-  { deployment, network }: WorkloadSpec,
+  { workload, network }: WorkloadSpec,
   container: Container,
   probed: readonly number[],
 ): readonly number[] {
-  const { containers } = deployment.spec.template.spec;
+  const { containers } = workload.spec.template.spec;
   const served = network.ports.filter(port => listenerOf(port, containers)?.name === container.name);
   return [...new Set([...declaredPorts(container), ...served, ...probed])];
 }
@@ -160,11 +160,11 @@ const workingDir = ({ workingDir = '.' }: Container, { dir }: ImageSpec): string
  * because a port that is fixed in a manifest cannot be listened on twice on one machine.
  */
 function environment(
-  { deployment, refs, network }: WorkloadSpec,
+  { workload, refs, network }: WorkloadSpec,
   container: Container,
   { replica, node, image, containerPorts }: Setting,
 ): { readonly env: Readonly<Record<string, string>>; readonly missing: readonly string[] } {
-  const { metadata, spec } = deployment;
+  const { metadata, spec } = workload;
   const { namespace = 'default', name } = metadata;
   const ports = portVariables(container, containerPorts);
   const own = (container.env ?? []).filter(({ name }) => ports.every(port => port.name !== name));

@@ -51,12 +51,17 @@ function serviceSpec(spec: Service['spec']): Service['spec'] {
   return { ...spec, ports: spec.ports.map(port => ({ targetPort: port.port, ...port })) };
 }
 
-/** `stringData` wins over `data`, and is gone afterwards, as in Kubernetes. Bytes that are no text are left out. */
+/** `stringData` wins over `data`, and is gone afterwards, as in Kubernetes. */
 function secretText({ stringData, data = {}, ...rest }: Secret): Secret {
-  const decoded = Object.entries(data).flatMap(([key, value]) => {
-    const text = decodeSecret(value);
-    return text === undefined ? [] : [[key, text] as const];
-  });
-  const plain = stringData as Readonly<Record<string, string>> | undefined;
-  return { ...rest, data: { ...Object.fromEntries(decoded), ...plain } };
+  const plain = (stringData ?? {}) as Readonly<Record<string, string>>;
+  const text: Record<string, string> = {};
+  const binary: Record<string, string> = {};
+  for (const [key, value] of Object.entries(data)) {
+    if (Object.hasOwn(plain, key)) continue;
+    const decoded = decodeSecret(value);
+    if (decoded === undefined) binary[key] = value;
+    else text[key] = decoded;
+  }
+  const binaryData = Object.keys(binary).length === 0 ? {} : { binaryData: binary };
+  return { ...rest, data: { ...text, ...plain }, ...binaryData };
 }

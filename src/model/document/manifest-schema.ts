@@ -2,6 +2,7 @@
  * The shapes of the Kubernetes objects that we read. Fields that we do not know stay as they are: there are
  * many, and patches and other runtimes may understand them.
  */
+import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { type Quantity, readQuantity } from '../quantity.ts';
 import { dnsName, envName, label, port, text, textMap } from './fields.ts';
@@ -29,6 +30,13 @@ const wholeNumber = z.int().min(0, 'must not be negative');
 
 const keyRef = z.looseObject({ name: text, key: text, optional: z.boolean().optional() });
 
+const fieldRef = z.looseObject({ fieldPath: text });
+const resourceFieldRef = z.looseObject({
+  containerName: text.optional(),
+  resource: text,
+  divisor: z.union([z.string(), z.number()]).optional(),
+});
+
 const env = z
   .looseObject({
     name: envName,
@@ -37,14 +45,8 @@ const env = z
       .looseObject({
         configMapKeyRef: keyRef.optional(),
         secretKeyRef: keyRef.optional(),
-        fieldRef: z.looseObject({ fieldPath: text }).optional(),
-        resourceFieldRef: z
-          .looseObject({
-            containerName: text.optional(),
-            resource: text,
-            divisor: z.union([z.string(), z.number()]).optional(),
-          })
-          .optional(),
+        fieldRef: fieldRef.optional(),
+        resourceFieldRef: resourceFieldRef.optional(),
       })
       .refine(value => Object.keys(value).length === 1, 'needs exactly one source')
       .optional(),
@@ -106,6 +108,14 @@ const quantity = z.custom<Quantity>(
   'must be a quantity such as 500m or 256Mi',
 );
 
+const volumeMount = z.looseObject({
+  name: text,
+  mountPath: text,
+  subPath: z.string().optional(),
+  subPathExpr: z.string().optional(),
+  readOnly: z.boolean().optional(),
+});
+
 const container = z.looseObject({
   name: label,
   image: text,
@@ -120,6 +130,8 @@ const container = z.looseObject({
   readinessProbe: probe.optional(),
   livenessProbe: probe.optional(),
   startupProbe: probe.optional(),
+  volumeMounts: z.array(volumeMount).optional(),
+  restartPolicy: z.string().optional(),
   resources: z
     .looseObject({
       limits: z.record(z.string(), quantity).optional(),
@@ -127,6 +139,63 @@ const container = z.looseObject({
     })
     .optional(),
 });
+
+const mode = z.int().min(0).max(0o777, 'must be at most 0777');
+
+/** Of a file in a volume; it stays inside (API reference, KeyToPath). */
+const filePath = text.refine(
+  value => !value.startsWith('/') && !value.split('/').includes('..'),
+  'must be a relative path without ".."',
+);
+
+const keyFiles = {
+  items: z.array(z.looseObject({ key: text, path: filePath, mode: mode.optional() })).optional(),
+  optional: z.boolean().optional(),
+  defaultMode: mode.optional(),
+};
+
+const downwardAPI = z.looseObject({
+  items: z
+    .array(
+      z.looseObject({
+        path: filePath,
+        mode: mode.optional(),
+        fieldRef: fieldRef.optional(),
+        resourceFieldRef: resourceFieldRef.optional(),
+      }),
+    )
+    .optional(),
+  defaultMode: mode.optional(),
+});
+
+/** Other sources stay as they are: what runs the pod says what it makes of them. */
+const volume = z.looseObject({
+  name: label,
+  configMap: z.looseObject({ name: text, ...keyFiles }).optional(),
+  secret: z.looseObject({ secretName: text, ...keyFiles }).optional(),
+  downwardAPI: downwardAPI.optional(),
+  projected: z
+    .looseObject({
+      sources: z
+        .array(
+          z.looseObject({
+            configMap: z.looseObject({ name: text, ...keyFiles }).optional(),
+            secret: z.looseObject({ name: text, ...keyFiles }).optional(),
+            downwardAPI: downwardAPI.optional(),
+          }),
+        )
+        .optional(),
+      defaultMode: mode.optional(),
+    })
+    .optional(),
+  emptyDir: z.looseObject({ medium: z.string().optional(), sizeLimit: quantity.optional() }).optional(),
+  hostPath: z
+    .looseObject({ path: text.refine(isAbsolute, 'must be absolute'), type: z.string().optional() })
+    .optional(),
+  persistentVolumeClaim: z.looseObject({ claimName: text, readOnly: z.boolean().optional() }).optional(),
+});
+
+const containers = z.array(container).max(100, 'must have at most 100 items');
 
 const deployment = z.looseObject({
   apiVersion: z.literal('apps/v1'),
@@ -138,8 +207,9 @@ const deployment = z.looseObject({
     template: z.looseObject({
       metadata: z.looseObject({ labels: textMap.optional(), annotations: textMap.optional() }).optional(),
       spec: z.looseObject({
-        containers: z.array(container).min(1, 'must not be empty').max(100, 'must have at most 100 items'),
-        initContainers: z.array(z.looseObject({})).optional(),
+        containers: containers.min(1, 'must not be empty'),
+        initContainers: containers.optional(),
+        volumes: z.array(volume).optional(),
       }),
     }),
   }),
@@ -170,6 +240,7 @@ const configMap = z.looseObject({
   kind: z.literal('ConfigMap'),
   metadata: metadata(dnsName),
   data: z.record(dataKey, z.string()).optional(),
+  binaryData: z.record(dataKey, base64).optional(),
 });
 
 const secret = z.looseObject({

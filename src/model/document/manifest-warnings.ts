@@ -47,7 +47,7 @@ function deploymentWarnings({ spec }: Deployment, keeps: readonly KeptLimit[]): 
   const pod = spec.template.spec;
   const podPath: Path = ['spec', 'template', 'spec'];
   return [
-    ...(spec.selector.matchExpressions === undefined
+    ...(spec.selector?.matchExpressions === undefined
       ? []
       : [warning(['spec', 'selector', 'matchExpressions'], 'only matchLabels are looked at')]),
     ...pick(pod, podPath, partsWithoutEffect.pod),

@@ -57,6 +57,6 @@ const protocolParts = (protocol: string | undefined, path: Path): Finding[] =>
   protocol === undefined || protocol === 'http' ? [] : [notYet(path, `the protocol "${protocol}"`)];
 
 const hostParts = (host: string | undefined, path: Path): Finding[] =>
-  host !== undefined && parseServiceHost(host)?.kind === 'rollout' ? [notYet(path, 'kind "Rollout"')] : [];
+  host !== undefined && parseServiceHost(host)?.kind === 'Rollout' ? [notYet(path, 'kind "Rollout"')] : [];
 
 const notYet = (path: Path, what: string): Finding => ({ path, message: `${what} is not supported yet` });

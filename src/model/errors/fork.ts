@@ -49,6 +49,6 @@ export const forkErrors = {
     http: 422,
     exit: 1,
     retry: false,
-    say: p => `${p.path}: after the ${p.type} patch the Deployment is not valid: ${p.where}: ${p.why}`,
+    say: p => `${p.path}: after the ${p.type} patch the ${p.kind} is not valid: ${p.where}: ${p.why}`,
   },
 } as const satisfies Record<string, ErrorRow>;

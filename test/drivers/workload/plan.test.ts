@@ -100,13 +100,13 @@ it('listens where Services send to, also when nothing is declared; the first is 
 
 it('plans nothing when one container cannot run', () => {
   const spec = specOf();
-  const { template } = spec.deployment.spec;
+  const { template } = spec.workload.spec;
   const containers = [...template.spec.containers, { name: 'sidecar', image: 'unknown' }];
-  const deployment = {
-    ...spec.deployment,
-    spec: { ...spec.deployment.spec, template: { ...template, spec: { containers } } },
+  const workload = {
+    ...spec.workload,
+    spec: { ...spec.workload.spec, template: { ...template, spec: { containers } } },
   };
-  const { processes, problem } = planWorkload({ ...spec, deployment }, images, testNode);
+  const { processes, problem } = planWorkload({ ...spec, workload }, images, testNode);
   assert.deepEqual(processes, []);
   assert.equal(problem!.reason, 'ImageUnknown');
 });

@@ -62,6 +62,6 @@ for (const [what, manifest] of Object.entries(manifests))
     const read = readManifests({ text: JSON.stringify(manifest), file: 'k8s.json' });
     assert.notDeepEqual(read.warnings, []);
     await using r = await testRuntime();
-    await r.driver.ensure('web', { ...specOf(), deployment: read.manifests[0] as Deployment }, ctx());
+    await r.driver.ensure('web', { ...specOf(), workload: read.manifests[0] as Deployment }, ctx());
     await untilReady(r.driver, 'web');
   });
