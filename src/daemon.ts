@@ -27,6 +27,7 @@ import { type Address, addressKey } from './model/route.ts';
 import type { DaemonView } from './model/view.ts';
 import { proxyRunner } from './proxy-runner.ts';
 import { createLoop, type Loop } from './reconcile/loop.ts';
+import { noteFound } from './reconcile/speech.ts';
 import { baselineId, forkId } from './reconcile/workload-spec.ts';
 import { freePort, rememberedPorts, rememberPorts } from './remembered-ports.ts';
 import { createProject } from './rules/branches.ts';
@@ -94,6 +95,10 @@ export async function startDaemon(
       return { endpoint, sessions: store.get('branch', id)?.secret.sessions ?? 0 };
     },
     onListening: address => void started.promise.then(({ lookAt }) => lookAt(address)),
+    onFound: found =>
+      void started.promise
+        .then(() => noteFound(store, found))
+        .catch(err => log.error({ err }, 'what ports speak cannot be noted')),
   });
   let dataPathOpen = true;
   const stopDataPath = async () => {

@@ -17,7 +17,7 @@ import { type Address, addressKey, type BranchRoute, type RouteChange } from './
 import type { ProxyView } from './model/view.ts';
 import { type Keeper, keepProxy, type Runner } from './proxy/keeper.ts';
 import { feedSocket, tableFile } from './proxy/places.ts';
-import { type Feed, type ListenerReport, openFeed } from './proxy/stream/feed.ts';
+import { type Feed, type FeedOptions, type ListenerReport, openFeed } from './proxy/stream/feed.ts';
 import type { Command } from './proxy/stream/messages.ts';
 import { readTable } from './proxy/stream/table-file.ts';
 import type { Listening } from './reconcile/baseline.ts';
@@ -34,6 +34,8 @@ export type DataPathOptions = {
   readonly awake: (branch: string, signal: AbortSignal) => Promise<BranchRoute>;
   /** Whether the router answers at an address has changed. */
   readonly onListening: (address: Address) => void;
+  /** See proxy/stream/feed.ts. */
+  readonly onFound: FeedOptions['onFound'];
   readonly log: Log;
 };
 
@@ -81,6 +83,7 @@ export async function endProxies({ home, runtimeDir }: Config, runner: Runner, l
     ...{ socket: feedSocket(runtimeDir), version: '', log },
     awake: () => Promise.reject(new Error('nobody is here for long')),
     onListeners() {},
+    onFound() {},
     onProxies() {},
     isAlive,
   });
@@ -120,6 +123,7 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
   const feed: Feed = await openFeed({
     ...{ socket: feedSocket(config.runtimeDir), version: o.version, awake: o.awake, log },
     onListeners,
+    onFound: o.onFound,
     onProxies: () => keeper?.look(),
     isAlive,
   });
@@ -166,8 +170,8 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
       return state.error === undefined ? 'open' : { problem: state.error.message };
     },
     proxies: () =>
-      feed.proxies().map(({ version, pid, startedAt, counts: { http, sql, drainingSince } }) => ({
-        ...{ version, pid, startedAt, connections: { http, sql } },
+      feed.proxies().map(({ version, pid, startedAt, counts: { http, sql, tcp = 0, drainingSince } }) => ({
+        ...{ version, pid, startedAt, connections: { http, sql, tcp } },
         ...(drainingSince !== undefined && { drainingSince }),
       })),
     async stop(graceMs) {

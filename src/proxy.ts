@@ -25,6 +25,7 @@ import { createGateway } from './proxy/postgres/gateway.ts';
 import { type Follower, follow } from './proxy/stream/follower.ts';
 import type { Command } from './proxy/stream/messages.ts';
 import { keepTable, readTable, type TableFile } from './proxy/stream/table-file.ts';
+import { createPassThrough } from './proxy/tcp/pass-through.ts';
 
 export type ProxyOptions = {
   readonly home: string;
@@ -137,7 +138,7 @@ function identity() {
 
 type Front = {
   readonly listeners: Listeners;
-  counts(): { readonly http: number; readonly sql: number };
+  counts(): { readonly http: number; readonly sql: number; readonly tcp: number };
   close(graceMs: number): Promise<void>;
 };
 
@@ -153,19 +154,33 @@ function openFront(o: {
   const router = createRouter({ book, log });
   const previews = createPreviews({ book, log });
   const gateway = createGateway({ book, awake: follower.ask, cancelKeys: o.cancelKeys, log });
+  const passThrough = createPassThrough({
+    book,
+    log,
+    onFound: () => follower.tellFound(passThrough.found()),
+  });
   const listeners = createListeners({
     ...{ book, inherited: o.inherited, drainMs: defaultLimits.drainMs },
     open(where, listener) {
       const { serves } = listener();
       if (serves === 'postgres') return gateway.open(where);
-      const handler = serves === 'previews' ? previews.handler : router.handlerFor(() => listener().serves);
-      return openServer(where, { what: serves, limits: defaultLimits, handler });
+      const options = { what: serves, limits: defaultLimits };
+      if (serves === 'previews') return openServer(where, { ...options, handler: previews.handler });
+      const destination = () => listener().serves;
+      return openServer(where, {
+        ...options,
+        handler: router.handlerFor(destination),
+        intercept: passThrough.interceptFor(destination),
+      });
     },
     onState: () => follower.tellListeners(listeners.states()),
   });
   return {
     listeners,
-    counts: () => ({ http: listeners.connections() - gateway.size(), sql: gateway.size() }),
+    counts() {
+      const [sql, tcp] = [gateway.size(), passThrough.connections()];
+      return { http: listeners.connections() - sql - tcp, sql, tcp };
+    },
     async close(graceMs) {
       await listeners.close(graceMs);
       gateway.close();

@@ -2,6 +2,7 @@
 
 import { resourceStatuses } from '../model/resource-status.ts';
 import { limitOf } from '../model/room.ts';
+import { speechOfPorts } from '../model/speaks.ts';
 import type {
   BranchView,
   ManifestView,
@@ -143,6 +144,7 @@ export function manifestView({ spec, status, generation, deletedAt }: Stored<'ma
     message: status?.message ?? 'not looked at yet',
     ...(status?.restarts !== undefined && { restarts: status.restarts }),
     ...(status?.addresses !== undefined && { addresses: status.addresses }),
+    ...(spec.kind === 'Service' && { speaks: speechOfPorts(spec, status?.found) }),
     ...(status?.log !== undefined && { log: status.log }),
     generation,
     observedGeneration: status?.observedGeneration ?? 0,

@@ -47,6 +47,15 @@ export type RouteSettings = {
   readonly drainMs: number;
 };
 
+/**
+ * What a port of a Service speaks: `http` of any version, gRPC included, is routed by key; the others pass through to
+ * the baseline.
+ */
+export type Speaks = 'http' | 'tcp' | 'udp';
+
+/** What was found at a port that nobody had said to speak anything. */
+export type Found = Exclude<Speaks, 'udp'>;
+
 /** Every kind of item, by the name under which it is found. */
 export type RouteKinds = {
   /** A workload of the baseline; see `workloadPath` in model/workload.ts. */
@@ -57,6 +66,8 @@ export type RouteKinds = {
   service: {
     readonly label: string;
     readonly behind: readonly { readonly workload: string; readonly port: number }[];
+    /** Absent: its first bytes say it. */
+    readonly speaks?: Speaks;
     /** Name of a port that none of the containers has which the Service selects. */
     readonly missingPort?: string;
   };

@@ -4,7 +4,7 @@ import type { Condition } from './conditions.ts';
 import type { PreviewSite } from './endpoint.ts';
 import type { PluginSpec } from './plugin.ts';
 import type { Room } from './room.ts';
-import type { Address } from './route.ts';
+import type { Address, Speaks } from './route.ts';
 import type { ResourceStatus, SandboxSpec, SandboxStatus } from './sandbox.ts';
 import type { Trashed, TrashedProject } from './trash.ts';
 
@@ -106,6 +106,8 @@ export type ManifestView = {
   readonly restarts?: number;
   /** Services: where the baseline answers. */
   readonly addresses?: Readonly<Record<number, Address>>;
+  /** Services: what each port speaks. HTTP is routed by key, the rest passes through; `unknown`: its first bytes say it. */
+  readonly speaks?: Readonly<Record<number, Speaks | 'unknown'>>;
   readonly log?: readonly string[];
   readonly generation: number;
   readonly observedGeneration: number;
@@ -135,8 +137,8 @@ export type ProxyView = {
   readonly version: string;
   readonly pid: number;
   readonly startedAt: string;
-  /** HTTP connections, those of WebSockets included, and SQL sessions. */
-  readonly connections: { readonly http: number; readonly sql: number };
+  /** HTTP connections, those of WebSockets included, SQL sessions, and what passes through. */
+  readonly connections: { readonly http: number; readonly sql: number; readonly tcp: number };
   /** Another one has taken over. */
   readonly drainingSince?: string;
 };

@@ -1,5 +1,5 @@
 /** Status of baseline manifests. */
-import type { Address } from './route.ts';
+import type { Address, Found } from './route.ts';
 
 /** containerPort → where it answers. */
 export type PortMap = Readonly<Record<number, readonly Address[]>>;
@@ -16,4 +16,6 @@ export type ManifestStatus = {
   readonly log?: readonly string[];
   /** Services: where the router answers for it; service port → address. */
   readonly addresses?: Readonly<Record<number, Address>>;
+  /** Services: what was found at ports of which the manifest does not say what they speak; by service port. */
+  readonly found?: Readonly<Record<number, Found>>;
 };

@@ -6,6 +6,7 @@ import { reasonOf } from '../model/conditions.ts';
 import { toOffshootError } from '../model/errors.ts';
 import type { Service, Workload } from '../model/kubernetes.ts';
 import { type Address, addressKey } from '../model/route.ts';
+import { speechOfPorts } from '../model/speaks.ts';
 import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -94,15 +95,16 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     const all = Object.values(addresses).map(deps.listening);
     const failed = all.find(one => typeof one !== 'string');
     const how =
-      failed !== undefined ? portTaken(failed.problem) : all.includes('opening') ? opening : answers;
+      failed !== undefined ? portTaken(failed.problem) : all.includes('opening') ? opening : answers(object);
     await report(object, { ...how, observedGeneration: object.generation, addresses });
   };
 
   const report = async (object: Stored<'manifest'>, status: ManifestStatus): Promise<void> => {
     // Once it is deployed again, nothing is said any more of the try before.
-    await store.modify('manifest', object.name, ({ secret }) =>
-      secret?.tries === object.secret?.tries ? { status } : undefined,
-    );
+    await store.modify('manifest', object.name, ({ secret, status: before }) => {
+      if (secret?.tries !== object.secret?.tries) return undefined;
+      return { status: { ...status, ...(before?.found && { found: before.found }) } };
+    });
   };
 
   return async (name, signal) => {
@@ -124,7 +126,13 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
   };
 }
 
-const answers = { ready: true, reason: 'Listening', message: 'the router answers for it' } as const;
+function answers({ spec, status }: Stored<'manifest'>) {
+  const passing = Object.entries(speechOfPorts(spec as Service, status?.found)).flatMap(([port, speaks]) =>
+    speaks === 'http' || speaks === 'unknown' ? [] : [`${port} (${speaks.toUpperCase()})`],
+  );
+  const more = passing.length === 0 ? '' : `; passes through to the baseline: ${passing.join(', ')}`;
+  return { ready: true, reason: 'Listening', message: `the router answers for it${more}` };
+}
 /** The router tells when it does. */
 const opening = { ready: false, reason: 'Opening', message: 'the router opens its address' } as const;
 const portTaken = (message: string) => ({ ready: false, reason: 'PortTaken', message });

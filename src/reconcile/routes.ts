@@ -9,6 +9,7 @@ import { previewLabel } from '../model/names.ts';
 import { addressKey, forkRoute, type RouteChange, type Target } from '../model/route.ts';
 import { sandboxRoutes } from '../model/sandbox-route.ts';
 import { containerPortOf } from '../model/service.ts';
+import { declaredSpeech } from '../model/speaks.ts';
 import { isTrashed } from '../model/trash.ts';
 import { isWorkloadKind, keyOfWorkload, workloadPath } from '../model/workload.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
@@ -168,8 +169,10 @@ function serviceItems(
     const { targetPort } = servicePort;
     const missingPort = behind.length === 0 && backing.length > 0 ? String(targetPort) : undefined;
     const address = status?.addresses?.[servicePort.port];
+    const speaks = declaredSpeech(servicePort);
+    const more = { ...(speaks && { speaks }), ...(missingPort && { missingPort }) };
     return [
-      { kind: 'service', name: key, value: { label, behind, ...(missingPort && { missingPort }) } },
+      { kind: 'service', name: key, value: { label, behind, ...more } },
       ...(address === undefined ? [] : [listener(addressKey(address), { ...address, serves: key })]),
     ];
   });

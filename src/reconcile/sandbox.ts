@@ -1,4 +1,5 @@
 /** A sandbox: resources, then forks, then endpoints; backwards to delete. */
+import type { Baseline } from '../baseline/contract.ts';
 import type { Ctx } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
 import { type Condition, reasonOf, setCondition } from '../model/conditions.ts';
@@ -13,12 +14,14 @@ import { deleteOwned } from './branch-action.ts';
 import { type ForkRunner, type ForkStatus, pendingForks, waitingForFork } from './forks.ts';
 import type { ResourceRunner } from './resource.ts';
 import type { Result } from './scheduler.ts';
+import { routedCondition } from './speech.ts';
 import { type Outcome, together, type Waits, type Walk, walk } from './steps.ts';
 import { topicOf } from './wake.ts';
 import { sandboxOwner } from './workload-spec.ts';
 
 export type SandboxDeps = {
   readonly store: Store;
+  readonly baseline: Baseline;
   readonly forks: ForkRunner;
   readonly resources: ResourceRunner;
   readonly site: () => PreviewSite;
@@ -68,7 +71,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
     const walked = await walk(steps, conditions, { now, signal, report });
     const { stopped } = walked;
     await setStatus(sandbox, {
-      conditions: walked.conditions,
+      conditions: stopped === undefined ? withRouted(sandbox, walked.conditions) : walked.conditions,
       forks,
       ready: stopped === undefined,
       failed: stopped !== undefined && isFinal(walked, forks),
@@ -159,6 +162,13 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       reason: 'RoutesPublished',
       message: count === 0 ? 'none asked for' : `${count} published`,
     };
+  };
+
+  /** Not a step: a fork that nobody is led to runs all the same, but nobody should have to find out. */
+  const withRouted = (sandbox: Stored<'sandbox'>, conditions: SandboxStatus['conditions']) => {
+    const routed = routedCondition(deps.baseline, sandbox);
+    if (routed === undefined) return conditions.filter(c => c.type !== 'Routed');
+    return setCondition(conditions, routed, now().toISOString());
   };
 
   // --- the way back -----------------------------------------------------------------------------

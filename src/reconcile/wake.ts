@@ -78,6 +78,12 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
 
   const onService = (now: Found<'Service'> | undefined, before: Found<'Service'> | undefined): void => {
     if (addressesOf(now) !== addressesOf(before)) addAllWorkloads({ intent: false });
+    // Its message says what it speaks, and so do the conditions of the sandboxes behind it.
+    if (now !== undefined && foundAt(now) !== foundAt(before)) {
+      add('manifest', nameOfManifest(now.object), { intent: false });
+      for (const { object } of baseline.workloadsBehind(now.object))
+        addForksOf(keyOfWorkload(object), { intent: false });
+    }
     if (askedFor(now) === askedFor(before)) return;
     // Where it sends to are ports that no container may declare.
     const services = [before, now].filter(service => service !== undefined);
@@ -171,3 +177,6 @@ const askedFor = (found: Found | undefined): string => `${found?.revision} ${fou
 /** Where others find it. */
 const addressesOf = (found: Found | undefined): string =>
   JSON.stringify((found?.deleting ? undefined : found?.status?.addresses) ?? null);
+
+/** What its ports were found to speak. */
+const foundAt = (found: Found | undefined): string => JSON.stringify(found?.status?.found ?? null);

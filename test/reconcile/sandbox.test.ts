@@ -57,6 +57,7 @@ async function testSandbox() {
   });
   const reconcile = sandboxReconciler({
     store,
+    baseline: storeBaseline(store),
     forks: forkRunner({ store, baseline: storeBaseline(store), workloads: world.workloads }),
     resources,
     site: () => ({ domain: 'localhost', scheme: 'http', port: 7480 }),
@@ -118,6 +119,7 @@ describe('a sandbox', () => {
       'ResourcesReady=True/ResourcesCreated',
       'ForksReady=True/ForksRunning',
       'EndpointsReady=True/RoutesPublished',
+      'Routed=True/ByKey',
     ]);
     const { ready, failed, reason, observedGeneration, forks, endpoints } = s.status();
     assert.deepEqual(

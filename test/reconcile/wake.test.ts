@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe } from 'node:test';
 import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import type { BranchState } from '../../src/model/branch.ts';
+import { noteFound } from '../../src/reconcile/speech.ts';
 import { wake } from '../../src/reconcile/wake.ts';
 import { createBranch, deleteBranch } from '../../src/rules/branches.ts';
 import { deleteSandbox } from '../../src/rules/sandboxes.ts';
@@ -149,6 +150,21 @@ describe('a change of', () => {
     const addresses = { 80: { host: '127.0.0.1', port: 80 } };
     await w.store.modify('manifest', name, () => ({ status: { ...status, addresses } }));
     assert.deepEqual(w.read(), ['manifest Deployment/demo/users', 'sandbox one']);
+  });
+
+  it('what a port is found to speak wakes its Service, and the sandboxes behind it', async () => {
+    await using w = await testWake();
+    const name = await deploy(w.store, deployment('cache'), service('cache', { port: 6379 }));
+    await applied(w.store, 'one', { forks: [fork('cache')] });
+    const status = { ready: true, reason: 'Listening', message: '', observedGeneration: 1 };
+    await w.store.modify('manifest', name, () => ({ status }));
+    w.read();
+    await noteFound(w.store, { 'svc:demo/cache:6379': 'tcp', 'svc:demo/gone:1': 'tcp', nonsense: 'tcp' });
+    assert.deepEqual(w.read(), [`manifest ${name}`, 'sandbox one']);
+    await noteFound(w.store, { 'svc:demo/cache:6379': 'http' });
+    assert.deepEqual(w.read(), [`manifest ${name}`, 'sandbox one']);
+    await noteFound(w.store, { 'svc:demo/cache:6379': 'tcp' });
+    assert.deepEqual(w.read(), [], 'HTTP stays');
   });
 
   it('a workload wakes whose it is', async () => {

@@ -75,7 +75,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       proxies: [
         {
           ...{ version: '0.0.0', pid: 7, startedAt: '2026-01-01T00:00:00.000Z' },
-          connections: { http: 2, sql: 1 },
+          connections: { http: 2, sql: 1, tcp: 0 },
         },
       ],
       log: '/nowhere/daemon.log',

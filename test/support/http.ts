@@ -27,6 +27,7 @@ import {
   type RouteChange,
   type RouteKinds,
   type RouteSettings,
+  type Speaks,
   type Target,
 } from '../../src/model/route.ts';
 import { type Book, createBook } from '../../src/proxy/book.ts';
@@ -35,6 +36,8 @@ import { hashOf } from '../../src/proxy/http/preview-key.ts';
 import { createRouter, type Router } from '../../src/proxy/http/router.ts';
 import { openServer } from '../../src/proxy/http/server.ts';
 import { createListeners, type ListenerState, type Listeners } from '../../src/proxy/listeners.ts';
+import type { PassLimits } from '../../src/proxy/tcp/limits.ts';
+import { createPassThrough, type PassThrough } from '../../src/proxy/tcp/pass-through.ts';
 
 /** An HTTP server on a free port until the end of the test. */
 export async function serveHttp(
@@ -114,6 +117,8 @@ export type TestDestination = {
   readonly baseline: TestTarget;
   /** By routing key. */
   readonly forks: Readonly<Record<string, TestTarget>>;
+  /** Default: http. `unknown`: nobody says it. */
+  readonly speaks?: Speaks | 'unknown';
 };
 
 export type TestTable = {
@@ -159,10 +164,14 @@ function itemsOf(table: TestTable): RouteChange[] {
   const targetOf = (target: TestTarget): Target =>
     target.ready ? { ready: true, ports: { [PORT]: target.addresses } } : target;
   return [
-    ...Object.entries(table.destinations).flatMap(([key, { label, baseline, forks }]): RouteChange[] => [
-      { kind: 'service', name: key, value: { label, behind: [{ workload: key, port: PORT }] } },
-      { kind: 'workload', name: key, value: { label, target: targetOf(baseline) } },
-      ...Object.entries(forks).map(([routingKey, fork]): RouteChange => {
+    ...Object.entries(table.destinations).flatMap(([key, destination]): RouteChange[] => [
+      { kind: 'service', name: key, value: serviceOf(key, destination) },
+      {
+        kind: 'workload',
+        name: key,
+        value: { label: destination.label, target: targetOf(destination.baseline) },
+      },
+      ...Object.entries(destination.forks).map(([routingKey, fork]): RouteChange => {
         const value = { sandbox: fork.sandbox ?? routingKey, target: targetOf(fork) };
         return { kind: 'fork', name: `${key}/${routingKey}`, value };
       }),
@@ -178,6 +187,11 @@ function itemsOf(table: TestTable): RouteChange[] {
     { kind: 'setting', name: 'proxy', value: { ...defaultSettings, ...table.settings } },
   ];
 }
+
+const serviceOf = (key: string, { label, speaks = 'http' }: TestDestination): RouteKinds['service'] => ({
+  ...{ label, behind: [{ workload: key, port: PORT }] },
+  ...(speaks !== 'unknown' && { speaks }),
+});
 
 export const ready = (...addresses: Address[]): TestTarget => ({ ready: true, addresses });
 export const readyFork = (sandbox: string, ...addresses: Address[]): TestTarget => ({
@@ -199,6 +213,7 @@ export const usersService = (
 
 export type ListeningRouter = {
   readonly counters: Router['counters'];
+  readonly passThrough: PassThrough;
   readonly states: readonly ListenerState[];
   readonly listeners: Listeners;
   close(graceMs: number): Promise<void>;
@@ -210,8 +225,10 @@ export function routeFor(
   { book }: TestRoutes,
   limits: Partial<Limits> = {},
   log: Log = silentLog,
+  passLimits: Partial<PassLimits> = {},
 ): ListeningRouter {
   const router = createRouter({ book, log, limits });
+  const passThrough = createPassThrough({ book, log, limits: passLimits });
   const states: ListenerState[] = [];
   const listeners = createListeners({
     book,
@@ -222,6 +239,7 @@ export function routeFor(
         what: listener().serves,
         limits: { ...defaultLimits, ...limits },
         handler: router.handlerFor(() => listener().serves),
+        intercept: passThrough.interceptFor(() => listener().serves),
       }),
   });
   const close = async (graceMs: number) => {
@@ -229,7 +247,7 @@ export function routeFor(
     await router.close();
   };
   t.after(() => close(0));
-  return { counters: router.counters, states, listeners, close };
+  return { counters: router.counters, passThrough, states, listeners, close };
 }
 
 export type TestRouter = ListeningRouter & { readonly address: Address; readonly routes: TestRoutes };
@@ -241,10 +259,12 @@ export async function startRouter(
   {
     customHeaders = [],
     limits,
+    passLimits,
     log,
   }: {
     readonly customHeaders?: readonly string[];
     readonly limits?: Partial<Limits>;
+    readonly passLimits?: Partial<PassLimits>;
     readonly log?: Log;
   } = {},
 ): Promise<TestRouter> {
@@ -254,7 +274,7 @@ export async function startRouter(
     listeners: [{ ...address, destination: DESTINATION }],
     settings: { headers: customHeaders },
   });
-  const router = routeFor(t, routes, limits, log);
+  const router = routeFor(t, routes, limits, log, passLimits);
   await until(() => router.states[0], { what: 'the router listens', deadlineMs: 5_000 });
   return { ...router, address, routes };
 }

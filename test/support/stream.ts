@@ -32,6 +32,7 @@ export async function startFeed(
       throw new OffshootError('gateway/branch-unknown', { branch });
     },
     onListeners: states => void reports.push(states),
+    onFound() {},
     onProxies() {},
     isAlive: () => true,
     ...options,

@@ -51,6 +51,8 @@ export function register(program: Command, cli: Cli): void {
       if (wait !== false) {
         view = await waitReady(cli, applied, waitTimeout);
         say(cli, `ready in ${took(performance.now() - started)}`);
+        for (const { status, type, message } of view.status.conditions)
+          if (type === 'Routed' && status === 'False') say(cli, `warning: ${message}`);
       }
       await print(cli, output, view, endpointTable);
     });

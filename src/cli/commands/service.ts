@@ -17,13 +17,14 @@ export function register(program: Command, cli: Cli): void {
       const services = (await cli.client().manifests.list()).filter(m => m.kind === 'Service');
       await print(cli, output, services, list =>
         table(
-          ['NAMESPACE', 'NAME', 'PORT', 'ADDRESS'],
+          ['NAMESPACE', 'NAME', 'PORT', 'ADDRESS', 'SPEAKS'],
           list.flatMap(s =>
             Object.entries(s.addresses ?? {}).map(([port, a]) => [
               s.namespace,
               s.name,
               port,
               `${a.host}:${a.port}`,
+              s.speaks?.[Number(port)] ?? 'unknown',
             ]),
           ),
         ),
@@ -42,7 +43,9 @@ export function register(program: Command, cli: Cli): void {
         m => m.kind === 'Service' && m.name === name && m.namespace === namespace,
       );
       const addresses = found?.addresses ?? {};
-      const address = port === undefined ? Object.values(addresses)[0] : addresses[Number(port)];
+      const [first] = Object.keys(addresses);
+      const wanted = Number(port ?? first);
+      const address = addresses[wanted];
       if (address === undefined) {
         const hint = 'see "offshoot service list"';
         throw new OffshootError('api/not-found', {
@@ -51,7 +54,9 @@ export function register(program: Command, cli: Cli): void {
           hint,
         });
       }
-      const url = `http://${address.host}:${address.port}`;
+      const speaks = found?.speaks?.[wanted] ?? 'unknown';
+      const scheme = speaks === 'tcp' || speaks === 'udp' ? speaks : 'http';
+      const url = `${scheme}://${address.host}:${address.port}`;
       await print(cli, output, { name, namespace, url }, s => s.url);
     });
 }

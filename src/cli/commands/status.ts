@@ -47,10 +47,10 @@ export function register(program: Command, cli: Cli): void {
 
 // --- internal -----------------------------------------------------------------------------------
 
-function proxyLine({ version, pid, connections: { http, sql }, drainingSince }: ProxyView): string {
+function proxyLine({ version, pid, connections: { http, sql, tcp }, drainingSince }: ProxyView): string {
   const draining =
     drainingSince === undefined ? '' : `, replaced ${age(drainingSince)} ago: serves what it has`;
-  return `proxy      pid ${pid}, version ${version}, connections: ${http} HTTP, ${sql} SQL${draining}`;
+  return `proxy      pid ${pid}, version ${version}, connections: ${http} HTTP, ${sql} SQL, ${tcp} passing through${draining}`;
 }
 
 function trashLine(entries: readonly TrashView[]): string {

@@ -73,6 +73,14 @@ export const proxyErrors = {
     say: p => `${p.upstream} did not answer within ${p.limit} ms`,
     hint: () => 'see the log of the workload',
   },
+  'proxy/too-many-connections': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p => `${p.limit} connections pass through already`,
+    hint: () => 'see which clients open them: "ss -tn"',
+  },
   'proxy/listen-failed': {
     fault: 'system',
     http: 500,

@@ -3,8 +3,8 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import type { Socket } from 'node:net';
 import { PassThrough, type Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { splice } from '../splice.ts';
 import { endToEnd, responseHead, valuesOf } from './headers.ts';
-import { splice } from './splice.ts';
 
 export type Forward = {
   readonly request: IncomingMessage;

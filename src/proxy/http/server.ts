@@ -13,6 +13,9 @@ import type { Limits } from './limits.ts';
  */
 export type Handler = (request: IncomingMessage, response: ServerResponse, head?: Buffer) => void;
 
+/** Sees each connection before anything of it is read by us; it is ours from `serve` on. */
+export type Intercept = (socket: Socket, serve: () => void) => void;
+
 export type HttpServer = Address & {
   /** Of the listening socket, for who takes it over. */
   readonly fd: number;
@@ -34,9 +37,16 @@ export type HttpServer = Address & {
  */
 export async function openServer(
   where: Address & { readonly fd?: number | undefined },
-  { what, limits, handler }: { what: string; limits: Limits; handler: Handler },
+  {
+    what,
+    limits,
+    handler,
+    intercept = (_, serve) => serve(),
+  }: { what: string; limits: Limits; handler: Handler; intercept?: Intercept },
 ): Promise<HttpServer> {
   const server = createServer({
+    keepAlive: true, // a client that is gone without a word is found out
+    keepAliveInitialDelay: KEEP_ALIVE_MS,
     insecureHTTPParser: false,
     requireHostHeader: false, // strictness.ts asks for it, with a sentence
     maxHeaderSize: limits.headerBytes,
@@ -53,11 +63,27 @@ export async function openServer(
   let draining = false;
   /** Every connection with its newest response; those before it are done when it is. */
   const connections = new Map<Socket, ServerResponse | undefined>();
-  const isBusy = (socket: Socket) => connections.get(socket)?.writableFinished === false;
+  /** Those that are not ours, or not yet. */
+  const others = new Set<Socket>();
+  const isBusy = (socket: Socket) =>
+    others.has(socket) || connections.get(socket)?.writableFinished === false;
 
+  // Node's own listener, which reads requests, has its turn when it is clear that there are any.
+  const [readRequests] = server.listeners('connection') as ((this: NetServer, socket: Socket) => void)[];
+  server.removeAllListeners('connection');
   server.on('connection', socket => {
     connections.set(socket, undefined);
-    socket.once('close', () => connections.delete(socket));
+    others.add(socket);
+    socket.once('close', () => {
+      connections.delete(socket);
+      others.delete(socket);
+    });
+    intercept(socket, () => {
+      if (!others.delete(socket)) return; // it is gone
+      if (closing) return void socket.destroy();
+      readRequests!.call(server, socket);
+      socket.resume();
+    });
   });
   const handle: Handler = (request, response, head) => {
     const { socket } = request;
@@ -127,6 +153,8 @@ export async function openServer(
 }
 
 // --- internal ---
+
+const KEEP_ALIVE_MS = 60_000;
 
 /**
  * Upgrades that we pass on. A request with a body cannot become a tunnel before its end, and h2c (which

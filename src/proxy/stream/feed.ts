@@ -10,7 +10,7 @@ import { dirname } from 'node:path';
 import { readJsonLines, writeJsonLine } from '../../lib/json-lines.ts';
 import type { Log } from '../../lib/log.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
-import type { Address, BranchRoute, RouteChange } from '../../model/route.ts';
+import type { Address, BranchRoute, DestinationKey, Found, RouteChange } from '../../model/route.ts';
 import { createBook } from '../book.ts';
 import {
   type Command,
@@ -41,6 +41,8 @@ export type FeedOptions = {
   readonly awake: (branch: string, signal: AbortSignal) => Promise<BranchRoute>;
   /** All listeners of a proxy that is not being replaced, whenever one of them changed. */
   readonly onListeners: (states: readonly ListenerReport[]) => void;
+  /** What a proxy has found at ports that nobody had said to speak anything: all of it, whenever some of it is new. */
+  readonly onFound: (found: Readonly<Record<DestinationKey, Found>>) => void;
   /** Some proxy came, went, or told something new of itself; also when a successor could not take over, and why. */
   readonly onProxies: (replaceFailed?: string) => void;
   /** Does the process of a proxy that is away still run? */
@@ -161,6 +163,7 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
       member.counts = counts;
       options.onProxies();
     },
+    found: ({ found }) => options.onFound(found),
     ask: ({ id, branch }, connection) => void answer(connection, id, branch),
     forget: ({ id }, { asked }) => asked.get(id)?.abort(new Error('nobody waits for the answer')),
     'replace-failed'({ why }, { member: { proxy } }) {

@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net';
 import { readJsonLines, writeJsonLine } from '../../lib/json-lines.ts';
 import type { Log } from '../../lib/log.ts';
 import { isErrorCode, OffshootError } from '../../model/errors.ts';
-import type { BranchRoute, Endpoint, RouteChange } from '../../model/route.ts';
+import type { BranchRoute, DestinationKey, Endpoint, Found, RouteChange } from '../../model/route.ts';
 import type { Book } from '../book.ts';
 import type { ListenerState } from '../listeners.ts';
 import {
@@ -46,6 +46,7 @@ export type Follower = {
   /** Told now, and to every daemon to come. */
   tellListeners(states: readonly ListenerState[]): void;
   tellCounts(counts: Counts): void;
+  tellFound(found: ReadonlyMap<DestinationKey, Found>): void;
   tellReplaceFailed(why: string): void;
   close(): void;
 };
@@ -64,6 +65,7 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
   let current: Socket | undefined;
   let listeners: Extract<FromProxy, { type: 'listeners' }> | undefined;
   let counts: Extract<FromProxy, { type: 'counts' }> | undefined;
+  let found: Extract<FromProxy, { type: 'found' }> | undefined;
   let pauseMs = MIN_PAUSE_MS;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
@@ -104,6 +106,7 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
       if (!settled) first.resolve('undecided');
       if (listeners !== undefined) say(listeners);
       if (counts !== undefined) say(counts);
+      if (found !== undefined) say(found);
     },
     refused({ why }, socket) {
       log.warn({ why }, 'the daemon and this proxy do not understand each other');
@@ -189,6 +192,10 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
       if (JSON.stringify(now) === JSON.stringify(counts?.counts)) return;
       counts = { type: 'counts', counts: now };
       say(counts);
+    },
+    tellFound(all) {
+      found = { type: 'found', found: Object.fromEntries(all) };
+      say(found);
     },
     tellReplaceFailed: why => say({ type: 'replace-failed', why }),
     close() {

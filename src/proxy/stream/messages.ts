@@ -4,7 +4,7 @@
  * new one needs no new protocol; what means something else than before does.
  */
 import type { ErrorBody, ErrorParams } from '../../model/errors.ts';
-import type { Address, BranchRoute, RouteChange } from '../../model/route.ts';
+import type { Address, BranchRoute, DestinationKey, Found, RouteChange } from '../../model/route.ts';
 
 /** Newest first. The one before stays until no proxy that speaks only it can be running any more: for one release. */
 export const protocols: readonly number[] = [1];
@@ -34,6 +34,8 @@ export type Counts = {
   /** Connections of HTTP clients, those in a tunnel (WebSocket) included. */
   readonly http: number;
   readonly sql: number;
+  /** That pass through; absent from a proxy of an earlier version. */
+  readonly tcp?: number;
   /** Since when it only serves the connections that it has: an ISO time. */
   readonly drainingSince?: string;
 };
@@ -51,6 +53,8 @@ export type FromProxy =
   | { readonly type: 'ack'; readonly place: Place }
   | { readonly type: 'listeners'; readonly states: readonly WireListener[] }
   | { readonly type: 'counts'; readonly counts: Counts }
+  /** What was found at ports that nobody had said to speak anything; all of it, each time. */
+  | { readonly type: 'found'; readonly found: Readonly<Record<DestinationKey, Found>> }
   | { readonly type: 'ask'; readonly id: number; readonly branch: string }
   /** Nobody waits for the answer any more. */
   | { readonly type: 'forget'; readonly id: number }

@@ -226,7 +226,7 @@ test('service url: the first port, or the one that is asked for', async () => {
     (await run(['svc', 'url', 'users', '-n', 'demo', '--port', '81'])).stdout,
     'http://127.77.0.1:81\n',
   );
-  assert.match((await run(['service', 'list'])).stdout, /^demo +users +81 +127\.77\.0\.1:81$/m);
+  assert.match((await run(['service', 'list'])).stdout, /^demo +users +81 +127\.77\.0\.1:81 +unknown$/m);
   const missing = await runCli(['service', 'url', 'users', '-n', 'demo', '--port', '82'], envOf(api));
   assert.deepEqual(
     [missing.code, missing.stderr],

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { until } from '../../../src/lib/wait.ts';
-import { splice } from '../../../src/proxy/http/splice.ts';
-import { serveTcp } from '../../support/http.ts';
+import { until } from '../../src/lib/wait.ts';
+import { splice } from '../../src/proxy/splice.ts';
+import { serveTcp } from '../support/http.ts';
 
 /** Both ends of one connection. */
 async function connection(t: TestContext): Promise<{ near: Socket; far: Socket }> {
