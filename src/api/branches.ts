@@ -91,7 +91,7 @@ export function branchRoutes(app: FastifyInstance, { store, gateway, space, tras
     return reply.status(202).send(branchView(store, store.get('branch', branch.name) ?? branch));
   });
 
-  app.get<Params>(`${path}/:branch/credentials`, async ({ params }) => {
+  app.get<Params>(`${path}/:branch/credentials`, { config: { tellsSecrets: true } }, async ({ params }) => {
     const branch = find(params);
     const address = branchAddress(store, branch, gateway());
     return { ...address, connectionString: connectionString(address) };

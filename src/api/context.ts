@@ -1,3 +1,9 @@
+/** What the routes get of the server that they are part of. */
+export type RouteContext = ApiContext & {
+  /** For what does not leave as an answer's JSON, see masking.ts. */
+  readonly mask: <T>(view: T) => T;
+};
+
 /** What the API's routes may use. It decides nothing: HTTP in, store out. */
 import type { Baseline } from '../baseline/contract.ts';
 import type { KeptLimit } from '../model/document/manifest-warnings.ts';

@@ -77,7 +77,10 @@ export function sandboxRoutes(
     return { lines: await logs({ sandbox: sandbox.name, workload: fork.forkOf, lines }) };
   });
 
-  app.get<Params>('/sandboxes/:name/environment', async ({ params, query }) =>
-    environment(await find(params.name), checked(environmentQuery, query).workload),
+  app.get<Params>(
+    '/sandboxes/:name/environment',
+    { config: { tellsSecrets: true } },
+    async ({ params, query }) =>
+      environment(await find(params.name), checked(environmentQuery, query).workload),
   );
 }

@@ -13,6 +13,7 @@ import type { ApiContext } from './context.ts';
 import { keyOf } from './key-of.ts';
 import { keyRoutes } from './key-routes.ts';
 import { manifestRoutes } from './manifests.ts';
+import { masking } from './masking.ts';
 import { pluginRoutes } from './plugins.ts';
 import { projectRoutes } from './projects.ts';
 import { repairRoutes } from './repair.ts';
@@ -34,6 +35,13 @@ export type ApiOptions = {
   readonly port: number;
   readonly log: Log;
 };
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Its answer holds the secrets that it is there to tell; those of all others are masked. */
+    readonly tellsSecrets?: true;
+  }
+}
 
 /** Largest request body in bytes; a whole directory of manifests fits. */
 const bodyLimit = 4 * 1024 * 1024;
@@ -59,6 +67,11 @@ export async function startApi(context: ApiContext, { host, port, log }: ApiOpti
       throw new OffshootError('api/unauthorized', { why: 'this one is not known' });
   });
   app.addHook('onSend', () => context.routed());
+  const { mask, close: endMasking } = masking(context.store);
+  app.addHook('preSerialization', async (request, _reply, view) =>
+    request.routeOptions.config.tellsSecrets ? view : mask(view),
+  );
+  app.addHook('onClose', async () => endMasking());
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
     const error = fromFastify(thrown);
     if (error.row.http >= 500) log.error({ err: error.cause ?? error, url: request.url }, 'request failed');
@@ -82,11 +95,14 @@ export async function startApi(context: ApiContext, { host, port, log }: ApiOpti
     watchRoutes,
   ];
   for (const routes of [...all, routingRuleRoutes]) {
-    await app.register(async (scope: FastifyInstance) => routes(scope, context), { prefix: '/api/v1' });
+    await app.register(async (scope: FastifyInstance) => routes(scope, { ...context, mask }), {
+      prefix: '/api/v1',
+    });
   }
   try {
     await app.listen({ host, port });
   } catch (cause) {
+    await app.close();
     if ((cause as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw cause;
     throw new OffshootError('host/port-taken', { host, port, what: 'the API' }, { cause });
   }

@@ -7,7 +7,7 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { Change, Kind, Stored } from '../store/contract.ts';
-import type { ApiContext } from './context.ts';
+import type { RouteContext } from './context.ts';
 import { checked } from './input.ts';
 import { keyOf } from './key-of.ts';
 import { branchView, manifestView, pluginView, projectView, sandboxView } from './views.ts';
@@ -21,7 +21,10 @@ const watchQuery = z.strictObject({ kind: z.enum(watchable).optional(), name: z.
 const maxBuffered = 1024 * 1024;
 const heartbeatMs = 15_000;
 
-export function watchRoutes(app: FastifyInstance, { store, keys, routed, keepRevoked }: ApiContext): void {
+export function watchRoutes(
+  app: FastifyInstance,
+  { store, keys, routed, keepRevoked, mask }: RouteContext,
+): void {
   const view = (object: Stored<Kind>): unknown => {
     switch (object.kind) {
       case 'project':
@@ -55,7 +58,9 @@ export function watchRoutes(app: FastifyInstance, { store, keys, routed, keepRev
     out.on('error', () => {});
     out.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
     const send = (event: string, data: unknown, id?: number) =>
-      out.write(`event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`);
+      out.write(
+        `event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(mask(data))}\n\n`,
+      );
     const sendObject = (object: Stored<Kind>, id?: number) =>
       send('put', { kind: object.kind, name: object.name, object: view(object) }, id);
     const sendChange = (change: Change) => {

@@ -133,7 +133,7 @@ test('a taken port', async () => {
   await using api = await testApi();
   const port = Number(new URL(api.url).port);
   await assert.rejects(
-    startApi({} as never, { host: '127.0.0.1', port, log: silentLog }),
+    startApi({ store: api.store } as never, { host: '127.0.0.1', port, log: silentLog }),
     (error: unknown) =>
       error instanceof OffshootError &&
       error.code === 'host/port-taken' &&

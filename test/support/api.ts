@@ -45,6 +45,8 @@ export type TestApiOptions = {
   readonly keepRevoked?: boolean;
   /** Default: a day. */
   readonly trashMs?: number;
+  /** Lines of every log. */
+  readonly log?: readonly string[];
 };
 
 export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
@@ -95,7 +97,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     doctor: async () => [{ area: 'volumes', name: 'copy', ok: true, detail: 'always' }],
     async logs(query) {
       asked.logs.push(query);
-      return ['one', 'two'];
+      return options.log ?? ['one', 'two'];
     },
     environment: (sandbox, workload) => ({
       OF: `${sandbox.name} ${workload ?? 'first'}`,

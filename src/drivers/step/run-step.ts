@@ -5,12 +5,13 @@ import { dirname } from 'node:path';
 import { findProgram, pathWith } from '../../lib/find-program.ts';
 import { HeldVariableError } from '../../lib/held.ts';
 import { rotate, tail } from '../../lib/log-file.ts';
+import { maskIn, maskUrls } from '../../lib/mask.ts';
 import { OffshootError } from '../../model/errors.ts';
+import { secretsIn } from '../../model/secret-values.ts';
 import type { Ctx, StepDone, StepSpec } from '../contract.ts';
 import { labels } from '../labels.ts';
 import type { Processes, Running } from '../processes/contract.ts';
 import { interpreterOf, missingCommand } from './interpreter.ts';
-import { isSecretName, maskSecrets } from './mask.ts';
 import { readOutputs } from './outputs.ts';
 import type { StepFolder } from './step-folder.ts';
 
@@ -40,7 +41,8 @@ export async function runStep(
     throw new OffshootError('step/command-not-found', { step, command: interpreter });
   const argv = folder.enter([program, ...argument, folder.script]);
   const exit = await runToEnd(argv, folder, env, surroundings, ctx.signal);
-  if (exit.code !== 0 || exit.stopped) throw await failureOf(step, exit, folder, secretsOf(spec));
+  if (exit.code !== 0 || exit.stopped)
+    throw await failureOf(step, exit, folder, await secretsOf(step, spec, folder));
   return { outputs: await readOutputs(step, spec.outputs, folder.locate) };
 }
 
@@ -134,7 +136,8 @@ async function failureOf(
   secrets: readonly string[],
 ): Promise<OffshootError> {
   // Masked as a whole, because a secret may have several lines, and cut afterwards.
-  const lines = maskSecrets((await tail(folder.output, 10 * LINES_KEPT)).join('\n'), secrets).split('\n');
+  const all = (await tail(folder.output, 10 * LINES_KEPT)).join('\n');
+  const lines = maskUrls(maskIn(all, secrets)).split('\n');
   const output = lines.slice(-LINES_KEPT).join('\n');
   if (exit.stopped) return new OffshootError('step/timeout', { step }, { output });
   if (exit.code === 126 || exit.code === 127)
@@ -142,9 +145,15 @@ async function failureOf(
   return new OffshootError('step/failed', { step, how: exit.how }, { output });
 }
 
-const secretsOf = (spec: StepSpec): readonly string[] => [
-  ...spec.inputs.filter(input => isSecretName(input.name)).map(input => input.value),
-  ...Object.entries(spec.env)
-    .filter(([name]) => isSecretName(name))
-    .map(([, value]) => value),
-];
+/** Also of the outputs that it made before it failed. */
+async function secretsOf(step: string, spec: StepSpec, folder: StepFolder): Promise<readonly string[]> {
+  const made = await Promise.all(
+    spec.outputs.map(output => readOutputs(step, [output], folder.locate).catch(() => ({}))),
+  );
+  const values = [
+    ...spec.inputs.map(({ name, value }) => [name, value] as const),
+    ...Object.entries(spec.env),
+    ...made.flatMap(outputs => Object.entries<string>(outputs)),
+  ];
+  return values.flatMap(([name, value]) => secretsIn(name, value));
+}
