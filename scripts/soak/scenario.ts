@@ -8,9 +8,10 @@ export type Scenario = {
   /**
    * Sets up a world of its own, and leaves nothing of it.
    * @param share of the full size: 1, or 0.1 as a test
+   * @param seed of what it does by chance; the same seed does the same
    * @throws when it cannot go on; what was found wrong is a finding
    */
-  run(share: number, signal: AbortSignal): Promise<readonly Finding[]>;
+  run(share: number, signal: AbortSignal, seed: number): Promise<readonly Finding[]>;
 };
 
 export type Finding = {

@@ -1,0 +1,4 @@
+import { kill } from '../../scripts/soak/kill.ts';
+import { tenth } from './tenth.ts';
+
+tenth(kill);
