@@ -85,6 +85,7 @@ export async function endProxies({ home, runtimeDir }: Config, runner: Runner, l
     onListeners() {},
     onFound() {},
     onProxies() {},
+    async dropTable() {},
     isAlive,
   });
   if (readTable(tableFile(home), bootId()) !== undefined) {
@@ -125,6 +126,7 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
     onListeners,
     onFound: o.onFound,
     onProxies: () => keeper?.look(),
+    dropTable: () => rm(tableFile(config.home), { force: true }),
     isAlive,
   });
   keeper = keepProxy({

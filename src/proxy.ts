@@ -52,18 +52,19 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
   const predecessor = meetPredecessor(o.inherited, cancelKeys);
   const end = Promise.withResolvers<End>();
   o.signal.addEventListener('abort', () => end.resolve({ graceMs: TERM_GRACE_MS, table: 'keep' }));
-  let table: TableFile | undefined;
+  const keeping = Promise.withResolvers<TableFile>();
   let replace = (_: Command): void => {};
 
   const follower = follow({
     ...{ socket: feedSocket(runtimeDir), proxy: identity(), book, log },
-    kept: async () => table?.written(),
+    kept: async () => (await keeping.promise).written(),
     onReplace: command => replace(command),
     // Everything stops: at the addresses of the table there will soon be nobody, or somebody else.
     onStop: graceMs => end.resolve({ graceMs, table: 'remove' }),
   });
   await Promise.race([untilKnown(), end.promise]);
-  table = keepTable(file, life, book, log);
+  const table = keepTable(file, life, book, log);
+  keeping.resolve(table);
   const front = openFront({ book, follower, cancelKeys, inherited: predecessor.sockets, log });
   await front.listeners.tried();
   predecessor.ready();
@@ -100,17 +101,17 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
   }
 
   async function handOver(command: Command): Promise<void> {
-    table!.onlyAppend(true);
+    table.onlyAppend(true);
     try {
       await startSuccessor(command, front.listeners.freeze(), cancelKeys, outFile(home));
     } catch (error) {
       front.listeners.thaw();
-      table!.onlyAppend(false);
+      table.onlyAppend(false);
       throw error;
     }
     drainingSince = new Date().toISOString();
     log.info({}, 'a new proxy has taken over');
-    await table!.close();
+    await table.close();
     tell();
     const limitMs = book.get('setting', 'proxy')?.drainMs ?? DRAIN_MS;
     const drained = Promise.all([front.listeners.drain(), delay(Math.min(limitMs, LEAST_DRAIN_MS))]);
@@ -121,8 +122,8 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** For a daemon that is there to say something. */
-const PATIENCE_MS = 500;
+/** For a daemon that is there to say something: it may know what the table on disk does not. */
+const PATIENCE_MS = 5_000;
 const COUNT_EVERY_MS = 250;
 const TERM_GRACE_MS = 1_000;
 const DRAIN_MS = 3_600_000;

@@ -24,7 +24,7 @@ export const kill: Scenario = {
     const kills = Math.max(8, Math.round(50 * share));
     const dice = chance(seed);
     await using daemon = await testDaemon();
-    const there = await residents(daemon, 3);
+    const there = await residents(daemon, share < 1 ? 2 : 3);
     const before = await whatRuns(daemon);
     const down = outage();
     // Whatever stops the scenario ends them, too: they would go on for ever.
@@ -32,14 +32,14 @@ export const kill: Scenario = {
     const held = traffic(down);
     crowd.defer(held.end);
     there.hold(held);
-    const coming = newcomers(() => daemon.client, chance(seed + 1), 2);
+    const coming = newcomers(() => daemon.client, chance(seed + 1), share < 1 ? 1 : 2);
     crowd.defer(coming.stop);
     const passing = passers({
       ...{ url: there.echoUrl, outage: down, chance: chance(seed + 2), atOnce: 2 },
       subjects: () => [...there.subjects, ...coming.subjects()],
     });
     crowd.defer(passing.end);
-    await until(() => kinds.every(kind => held.open()[kind] >= 4) || undefined, {
+    await until(() => kinds.every(kind => held.open()[kind] >= there.subjects.length + 1) || undefined, {
       ...{ what: 'connections of every kind are open', deadlineMs: 30_000, signal },
     });
 

@@ -1,15 +1,17 @@
 /** The data path as a process: it outlives daemons, and one of them takes the place of another without a gap. */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { suite, type TestContext, test } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
+import { bootId } from '../../src/lib/boot.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { Address, RouteChange } from '../../src/model/route.ts';
 import { keepProxy } from '../../src/proxy/keeper.ts';
 import { tableFile } from '../../src/proxy/places.ts';
+import { readTable } from '../../src/proxy/stream/table-file.ts';
 import { echo, fakePostgres } from '../support/fake-postgres.ts';
 import { ask, defaultSettings, dial as dialHttp, serveHttp } from '../support/http.ts';
 import * as frames from '../support/pg-frames.ts';
@@ -149,6 +151,55 @@ suite('without a daemon', () => {
     await until(() => ask(shop).catch(() => undefined), soon('another proxy'));
     assert.equal((await ask(shop, keyed)).body, 'fork');
     assert.equal((await ask(shop)).body, 'baseline');
+  });
+
+  test('what was told while no proxy was there is not forgotten by the next one, also when it has nobody to ask', async t => {
+    const home = await proxyHome(t);
+    const { items } = await world(t);
+    const feed = await home.feed();
+    feed.publish(items.filter(({ kind }) => kind !== 'fork'));
+    feed.settle();
+    const proxy = await home.start();
+    const shop = await untilOpen(feed, 'shop');
+    feed.publish([{ kind: 'listener', name: 'shop', value: { ...shop, serves: 'svc:demo/shop:80' } }]);
+    assert.equal(await feed.delivered(), true);
+    proxy.kill('SIGKILL');
+    await until(() => feed.proxies().length === 0 || undefined, soon('its end'));
+    assert.ok(existsSync(tableFile(home.home)), 'nothing has changed since');
+    feed.publish(items.filter(({ kind }) => kind === 'fork'));
+    await feed.delivered();
+    await feed.close();
+    assert.equal(existsSync(tableFile(home.home)), false, 'it leads the key of the fork to the baseline');
+
+    await home.start();
+    const next = await home.feed();
+    next.publish(
+      items.map(i =>
+        i.name === 'shop' ? { ...i, value: { ...shop, serves: 'svc:demo/shop:80' } } : i,
+      ) as RouteChange[],
+    );
+    next.settle();
+    await untilOpen(next, 'shop');
+    assert.equal((await ask(shop, keyed)).body, 'fork');
+  });
+
+  test('a table that was removed is written again with the next step', async t => {
+    const home = await proxyHome(t);
+    const { items } = await world(t);
+    const feed = await home.feed();
+    feed.publish(items);
+    feed.settle();
+    await home.start();
+    await untilOpen(feed, 'shop');
+    assert.equal(await feed.delivered(), true);
+    rmSync(tableFile(home.home));
+    feed.publish([{ kind: 'key', name: 'k', value: {} }]);
+    assert.equal(await feed.delivered(), true);
+    const table = readTable(tableFile(home.home), bootId())!;
+    assert.ok(
+      table.some(({ kind }) => kind === 'fork'),
+      'all of it',
+    );
   });
 
   test('without a table it serves nobody before it has heard a daemon', async t => {

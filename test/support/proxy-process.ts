@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, openSync, readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +10,7 @@ import { identify, isAlive } from '../../src/lib/process.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { Address } from '../../src/model/route.ts';
 import type { Runner, Running } from '../../src/proxy/keeper.ts';
-import { feedSocket } from '../../src/proxy/places.ts';
+import { feedSocket, tableFile } from '../../src/proxy/places.ts';
 import type { FeedOptions } from '../../src/proxy/stream/feed.ts';
 import type { Command } from '../../src/proxy/stream/messages.ts';
 import { startFeed, type TestFeed } from './stream.ts';
@@ -72,6 +73,7 @@ export async function proxyHome(t: TestContext): Promise<ProxyHome> {
     feed: options =>
       startFeed(t, feedSocket(runtimeDir), {
         isAlive: ({ pid }) => identify(pid) !== undefined,
+        dropTable: () => rm(tableFile(home), { force: true }),
         ...options,
       }),
     runner: {

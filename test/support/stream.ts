@@ -35,6 +35,7 @@ export async function startFeed(
     onFound() {},
     onProxies() {},
     isAlive: () => true,
+    async dropTable() {},
     ...options,
   });
   t.after(() => feed.close());

@@ -47,6 +47,8 @@ export type FeedOptions = {
   readonly onProxies: (replaceFailed?: string) => void;
   /** Does the process of a proxy that is away still run? */
   readonly isAlive: (proxy: ProxyIdentity) => boolean;
+  /** Removes the table on disk: it lacks what somebody is about to rely on. */
+  readonly dropTable: () => Promise<void>;
   readonly log: Log;
 };
 
@@ -56,7 +58,8 @@ export type Feed = {
   /** Until now what was published was only a beginning: from here on it is all there is, and proxies are told. */
   settle(): void;
   /**
-   * Waits until every proxy follows what was published so far, and will do so again when it is killed.
+   * Waits until every proxy follows what was published so far, and will do so again when it is killed. When there is
+   * none, or one that hangs, the next one will not serve a table from before either.
    * @returns false when the time was up: a proxy hangs, or is away
    */
   delivered(deadlineMs?: number): Promise<boolean>;
@@ -81,6 +84,8 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
   /** The newest steps, for those who only missed some. */
   let history: { readonly version: number; readonly lines: readonly FromDaemon[] }[] = [];
   let waiting: (() => void)[] = [];
+  /** Up to here the table on disk knows everything, or there is none. */
+  let onDisk = 0;
 
   const place = () => ({ epoch, version });
   const wake = () => {
@@ -148,6 +153,8 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
   const hears: Hears = {
     ack({ place: { epoch: theirs, version: followed } }, { member }) {
       if (theirs === epoch) member.acked = followed;
+      // One that is being replaced writes no table any more.
+      if (member.counts.drainingSince === undefined) onDisk = Math.max(onDisk, member.acked);
       if (member.acked === version) member.stuck = false;
       wake();
     },
@@ -220,6 +227,12 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
     });
   };
 
+  const keepNoneBefore = async (wanted: number): Promise<void> => {
+    if (onDisk >= wanted) return;
+    await options.dropTable();
+    onDisk = Math.max(onDisk, wanted);
+  };
+
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   chmodSync(dirname(path), 0o700);
   rmSync(path, { force: true }); // of a daemon that was killed
@@ -245,6 +258,7 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
           // Not again for each thing that is told from now on.
           for (const member of members.values()) member.stuck ||= member.acked < wanted;
           log.warn({ wanted }, 'a proxy does not follow');
+          await keepNoneBefore(wanted);
           return false;
         }
         const { promise, resolve } = Promise.withResolvers<void>();
@@ -253,6 +267,7 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
         await promise;
         clearTimeout(timer);
       }
+      await keepNoneBefore(wanted);
       return true;
     },
     proxies: () =>

@@ -71,7 +71,9 @@ export function keepTable(file: string, life: string, book: Book, log: Log): Tab
         pending = []; // the next try writes everything
         return;
       }
-      if (handle === undefined || (!appendOnly && bytes > 4 * shortBytes + SLACK)) return await rewrite();
+      const isLong = bytes > 4 * shortBytes + SLACK;
+      if (handle === undefined || (!appendOnly && (isLong || (await isRemoved(handle)))))
+        return await rewrite();
       const line = `${JSON.stringify(pending)}\n`;
       pending = [];
       await handle.appendFile(line);
@@ -119,5 +121,8 @@ const FORMAT = 1;
 const RETRY_MS = 1_000;
 /** Bytes that a file may have more than four times its shortest. */
 const SLACK = 256 * 1024;
+
+/** By a daemon that had something to tell and nobody to hear it. */
+const isRemoved = async (handle: FileHandle): Promise<boolean> => (await handle.stat()).nlink === 0;
 
 type Head = { readonly format: number; readonly life: string };
