@@ -169,13 +169,18 @@ export type WorkloadSeen = {
   readonly owner: string;
   /** Equal hashes mean equal specs. */
   readonly specHash: string;
+  /** All is as asked for: every pod is of the newest kind and ready, and nobody is led to an older one. */
   readonly ready: boolean;
+  /** At least one pod is ready, be it an older one: `ports` lead to it. */
+  readonly serving: boolean;
   /** e.g. Running, Starting, CrashLoopBackOff, OOMKilled, ProbeFailing, CommandNotFound, ConfigError. */
   readonly reason: string;
   readonly message: string;
   readonly restarts: number;
-  /** containerPort → where it answers, one entry per replica. */
+  /** containerPort → where it answers, one entry per pod that is ready; while none is, where they will. */
   readonly ports: Readonly<Record<number, readonly { readonly host: string; readonly port: number }[]>>;
+  /** Pods that are in `ports` no more, and end when nobody is led to them any more: see `release`. */
+  readonly leaving: readonly string[];
   /** Last lines of the log, for status. */
   readonly log: readonly string[];
 };
@@ -183,6 +188,8 @@ export type WorkloadSeen = {
 export type WorkloadDriver = Driver<WorkloadSpec, WorkloadSeen> & {
   /** Calls `listener` whenever what `observe` would say may have changed. @returns the way to stop that. */
   onChange(listener: (id: string) => void): () => void;
+  /** Says that nobody is led to these pods, of `WorkloadSeen.leaving`, any more. Without it they end after a while. */
+  release(id: string, pods: readonly string[]): void;
   /** The newest `lines` lines of a workload's log, oldest first. */
   logs(id: string, lines: number, ctx: Ctx): Promise<readonly string[]>;
   /** Stops all workloads. */

@@ -1,6 +1,6 @@
 /** Names of what we start, as people see them: two variables in the environment of all of it. Nothing is decided by them. */
 
-/** `part` is `workload/ID/CONTAINER/REPLICA`, `step/ID` or `postgres/ID`, with ids and names as `pathName` writes them. */
+/** `part` is `workload/ID/POD/CONTAINER`, `step/ID` or `postgres/ID`, with ids and names as `pathName` writes them. */
 export const labels = (instance: string, part: string): Readonly<Record<string, string>> => ({
   OFFSHOOT_INSTANCE: instance,
   OFFSHOOT_PART: part,

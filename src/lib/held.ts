@@ -3,6 +3,9 @@
  * nothing of its own until it is let go; when whoever should let it go is gone, it ends.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { exec } from './exec.ts';
 import type { Bind, PrivateMounts } from './namespaces.ts';
 import { identify, type ProcessId } from './process.ts';
@@ -32,6 +35,11 @@ export type HeldProgram = {
   /** Descriptors that it inherits as 3, 4, … */
   readonly inherit?: readonly number[];
   readonly mounts?: { readonly how: PrivateMounts; readonly binds: readonly Bind[] };
+  /**
+   * Where its exit code is written, as a line, for whoever did not see it end. The shell then stays, as its parent and
+   * as the leader of its group.
+   */
+  readonly exitFile?: string;
 };
 
 export type Held = {
@@ -69,16 +77,18 @@ export async function findShells(path: string): Promise<Shells> {
  * @throws HeldVariableError; the system's error (with `code`, e.g. ENOENT) when nothing can be started
  */
 export async function hold(program: HeldProgram, shells: Shells): Promise<Held> {
+  const { env, cwd, uid, gid, stdout, stderr, inherit = [], mounts } = program;
   const [file, ...args] = wrapped(program, shells);
-  const { env, cwd, uid, gid, stdout, stderr, inherit = [] } = program;
+  const table = mounts && mounts.binds.length > 0 ? [openTable(mounts.binds)] : [];
   const child = spawn(file!, args, {
     cwd,
     env,
     detached: true,
-    stdio: ['pipe', stdout, stderr, ...inherit],
+    stdio: ['pipe', stdout, stderr, ...inherit, ...table],
     ...(uid !== undefined && { uid }),
     ...(gid !== undefined && { gid }),
   });
+  for (const fd of table) closeSync(fd);
   const gate = child.stdin!;
   if (child.pid === undefined) throw await new Promise<Error>(resolve => child.once('error', resolve));
   child.on('error', () => {}); // can only be about a signal, and none is sent this way
@@ -103,17 +113,38 @@ export async function hold(program: HeldProgram, shells: Shells): Promise<Held> 
  * nothing is ever parsed as shell text. It ends in `exec`, and unshare(1) does not fork, so the pid that was spawned
  * is in the end the program itself.
  */
-function wrapped({ argv, env, mounts }: HeldProgram, shells: Shells): readonly string[] {
+function wrapped(
+  { argv, env, mounts, inherit = [], exitFile = '' }: HeldProgram,
+  shells: Shells,
+): readonly string[] {
   const odd = Object.keys(env).find(name => !USABLE.test(name));
   if (odd !== undefined && shells.bash === undefined) throw new HeldVariableError(odd);
   const [shell, added] =
     odd === undefined ? [[shells.sh], shells.added.sh] : [[shells.bash!, ...BASH_OPTIONS], shells.added.bash];
   const { enter = [], mount = '', umount = '', hide = '' } = mounts?.how ?? {};
-  const pairs = mounts?.binds.flatMap(({ source, target }) => [source, target]) ?? [];
+  const table = mounts && mounts.binds.length > 0 ? String(FIRST_INHERITED + inherit.length) : '';
   const put = putRight(env, added);
   const repair = put.length === 0 || shells.env === undefined ? [] : [shells.env, ...put];
-  return [...enter, ...shell, '-c', SCRIPT, 'sh', mount, umount, hide, ...pairs, '--', ...repair, ...argv];
+  return [...enter, ...shell, '-c', SCRIPT, 'sh', mount, umount, hide, table, exitFile, ...repair, ...argv];
 }
+
+/** A file for mount(8), which takes nothing but a regular one; without a name, so that nothing is left of it. */
+function openTable(binds: readonly Bind[]): number {
+  const path = join('/tmp', `offshoot-mounts-${randomUUID()}`);
+  const file = openSync(path, 'wx+', 0o600);
+  unlinkSync(path);
+  writeSync(file, binds.map(tableLine).join(''));
+  return file;
+}
+
+const FIRST_INHERITED = 3;
+
+/** As in fstab(5), where space, tab, newline and backslash are three octal digits. */
+const tableLine = ({ source, target, readOnly }: Bind): string =>
+  `${escaped(source)} ${escaped(target)} none rbind${readOnly ? ',ro' : ''} 0 0\n`;
+
+const escaped = (path: string): string =>
+  path.replace(/[ \t\n\\#]/g, letter => `\\${letter.charCodeAt(0).toString(8).padStart(3, '0')}`);
 
 /** Names that every shell passes on. */
 const USABLE = /^[A-Za-z_]\w*$/;
@@ -134,23 +165,32 @@ const FORGET = 'unset PWD OLDPWD _';
 // A namespace begins as a copy of the machine's mounts, and where the machine's are private its unmounting does
 // not reach the copy: a file system would stay busy for as long as the program runs. Hence the unmounting first,
 // which an ordinary user may not do.
-// Binds are recursive, because in a user namespace a mount cannot be separated from the mounts below it.
-const SCRIPT = `mount=$1 umount=$2 hide=$3
-shift 3
-if [ -n "$hide" ]; then
-  while read -r _ target _; do
-    case $target in "$hide"/*) "$umount" -l "$target" 2>/dev/null;; esac
+// Binds are recursive, because in a user namespace a mount cannot be separated from the mounts below it; all are made
+// by one process, because each one more costs more than all mounts. A variable of the script that the program has too
+// would be changed for the program, hence the odd names.
+// A signal to the group reaches the program; the shell that waits for it lives on, to write how it ended.
+const SCRIPT = `_held_mount=$1 _held_umount=$2 _held_hide=$3 _held_table=$4 _held_exit=$5
+shift 5
+if [ -n "$_held_hide" ]; then
+  while read -r _ _held_target _; do
+    case $_held_target in "$_held_hide"/*) "$_held_umount" -l "$_held_target" 2>/dev/null;; esac
   done < /proc/self/mounts
 fi
-while [ "$1" != -- ]; do
-  "$mount" --rbind "$1" "$2" || exit 125
-  shift 2
-done
-shift
-while IFS= read -r line; do
-  case $line in
-    +*) set -- "$@" "\${line#+}";;
-    go) ${FORGET}; exec "$@" </dev/null;;
+if [ -n "$_held_table" ]; then
+  "$_held_mount" -a -T "/proc/self/fd/$_held_table" || exit 125
+  eval "exec $_held_table<&-"
+fi
+while IFS= read -r _held_line; do
+  case $_held_line in
+    +*) set -- "$@" "\${_held_line#+}";;
+    go)
+      ${FORGET}
+      [ -n "$_held_exit" ] || exec "$@" </dev/null
+      trap : TERM INT HUP
+      "$@" </dev/null
+      _held_code=$?
+      echo "$_held_code" >"$_held_exit"
+      exit "$_held_code";;
   esac
 done
 exit 125`;

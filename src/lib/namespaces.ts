@@ -15,7 +15,7 @@ export type PrivateMounts = {
   readonly hide: string;
 };
 
-export type Bind = { readonly source: string; readonly target: string };
+export type Bind = { readonly source: string; readonly target: string; readonly readOnly?: boolean };
 
 /**
  * Finds out, by doing it once, whether this machine lets us have private mounts.
@@ -41,7 +41,7 @@ export async function findPrivateMounts(
     // Slave: what the machine unmounts goes here too, and nothing of ours gets out.
     const enter = [unshare, '--mount', '--propagation', 'slave', ...asRoot];
     const how = { enter, mount, umount, hide };
-    await tryOnce({ how, binds: [{ source: '/tmp', target: '/tmp' }] }, shells, env);
+    await tryOnce({ how, binds: [{ source: '/etc', target: '/tmp' }] }, shells, env);
     return how;
   } catch (error) {
     return { why: `unshare or mount failed: ${(error as Error).message}` };

@@ -17,6 +17,8 @@ export type PodMeta = Pick<Meta, 'namespace' | 'labels' | 'annotations'>;
 /** What `fieldRef` and `resourceFieldRef` can ask of a running pod. */
 export type PodFields = {
   readonly name: string;
+  /** Default: derived from its name. */
+  readonly uid?: string;
   readonly ip: string;
   readonly node: Node;
   readonly spec: PodTemplate['spec'];
@@ -80,6 +82,13 @@ export const podMetaValue = (
   { map, key }: NonNullable<ReturnType<typeof podMetaField>>,
 ): string => own(meta[map] ?? {}, key) ?? '';
 
+/** As long as the pod has its name, which is as long as it lives. */
+export const podUid = (namespace: string, name: string): string =>
+  createHash('sha256')
+    .update(`${namespace}/${name}`)
+    .digest('hex')
+    .replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, '$1-$2-$3-$4-$5');
+
 // --- internal -----------------------------------------------------------------------------------
 
 type ValueSource = NonNullable<EnvVar['valueFrom']>;
@@ -104,7 +113,7 @@ class Lookup {
   readonly #container: Container;
 
   constructor({ configMaps, secrets }: EnvRefs, meta: PodMeta, pod: PodFields, container: Container) {
-    const { name, ip, node, spec } = pod;
+    const { name, ip, node, spec, uid } = pod;
     this.#pod = pod;
     this.#container = container;
     this.#refs = { ConfigMap: configMaps, Secret: secrets };
@@ -114,7 +123,7 @@ class Lookup {
     this.#fields = {
       'metadata.name': name,
       'metadata.namespace': this.#namespace,
-      'metadata.uid': uidOf(`${this.#namespace}/${name}`),
+      'metadata.uid': uid ?? podUid(this.#namespace, name),
       'spec.nodeName': node.name,
       'spec.serviceAccountName': String(spec.serviceAccountName ?? spec.serviceAccount ?? 'default'),
       'status.hostIP': ip,
@@ -181,13 +190,6 @@ class Lookup {
     return inMeta === undefined ? own(this.#fields, path) : podMetaValue(this.#meta, inMeta);
   }
 }
-
-/** As long as the pod has its name, which is as long as it lives. */
-const uidOf = (pod: string): string =>
-  createHash('sha256')
-    .update(pod)
-    .digest('hex')
-    .replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, '$1-$2-$3-$4-$5');
 
 /** Names come from documents, and every object has a `constructor` that is not its own. */
 const own = <T>(record: Readonly<Record<string, T>>, key: string): T | undefined =>

@@ -37,6 +37,6 @@ function targetOf({ name, status, deletedAt }: RoutedSandbox, forkOf: WorkloadKe
     return { ready: false, reason: 'Deleting', message: `sandbox "${name}" is being deleted` };
   const fork = status?.forks.find(f => sameWorkload(f.forkOf, forkOf));
   if (fork === undefined) return { ready: false, reason: 'Pending', message: 'not started yet' };
-  const { ready, ports, reason, message } = fork;
-  return ready ? { ready, ports } : { ready, reason, message };
+  const { ready, serving = ready, ports, reason, message } = fork;
+  return serving ? { ready: true, ports } : { ready: false, reason, message };
 }

@@ -105,6 +105,8 @@ export type SandboxStatus = {
     readonly name: string;
     readonly forkOf: WorkloadKey;
     readonly ready: boolean;
+    /** Somebody answers at `ports`, be it an older version that a newer one is about to replace. */
+    readonly serving?: boolean;
     readonly reason: string;
     readonly message: string;
     readonly restarts: number;

@@ -9,7 +9,9 @@ export type ManifestStatus = {
   readonly reason: string;
   readonly message: string;
   readonly observedGeneration: number;
-  /** Deployments: where its containers answer. */
+  /** Workloads: somebody answers at `ports`, be it an older version that a newer one is about to replace. */
+  readonly serving?: boolean;
+  /** Workloads: where its containers answer. */
   readonly ports?: PortMap;
   readonly restarts?: number;
   /** Last lines of the log while not ready. */

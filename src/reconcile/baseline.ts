@@ -47,7 +47,10 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       const wish = `${object.generation}.${object.secret?.tries ?? 0}`;
       const more = { ports: servedBy(baseline, spec), wish };
       const seen = await workloads.ensure(id, workloadSpec(baseline, baselineOwner, spec, more), ctx);
-      await report(object, workloadStatus(seen, object.generation));
+      const reported = await report(object, workloadStatus(seen, object.generation));
+      if (!reported || seen.leaving.length === 0) return;
+      await deps.routed();
+      workloads.release(id, seen.leaving);
     } catch (thrown) {
       ctx.signal.throwIfAborted();
       const { code, message } = toOffshootError(thrown);
@@ -99,12 +102,14 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     await report(object, { ...how, observedGeneration: object.generation, addresses });
   };
 
-  const report = async (object: Stored<'manifest'>, status: ManifestStatus): Promise<void> => {
-    // Once it is deployed again, nothing is said any more of the try before.
+  /** @returns false: once it is deployed again, nothing is said any more of the try before */
+  const report = async (object: Stored<'manifest'>, status: ManifestStatus): Promise<boolean> => {
+    let isNewest = false;
     await store.modify('manifest', object.name, ({ secret, status: before }) => {
-      if (secret?.tries !== object.secret?.tries) return undefined;
-      return { status: { ...status, ...(before?.found && { found: before.found }) } };
+      isNewest = secret?.tries === object.secret?.tries;
+      return isNewest ? { status: { ...status, ...(before?.found && { found: before.found }) } } : undefined;
     });
+    return isNewest;
   };
 
   return async (name, signal) => {
@@ -140,6 +145,7 @@ const portTaken = (message: string) => ({ ready: false, reason: 'PortTaken', mes
 export function workloadStatus(seen: WorkloadSeen, generation: number): ManifestStatus {
   return {
     ready: seen.ready,
+    serving: seen.serving,
     reason: seen.reason,
     message: seen.message,
     observedGeneration: generation,

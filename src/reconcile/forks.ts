@@ -24,6 +24,10 @@ export type ForkRunner = {
    * status must know them (`pendingForks`) before they are asked for. @returns one status per fork, in order
    */
   ensure(sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<readonly ForkStatus[]>;
+  /** To be called when nobody is led any more to what the last `ensure` did not name: that can end now. */
+  release(sandbox: string): void;
+  /** Whether there is something to release. */
+  leaving(sandbox: string): boolean;
   /** Removes all forks that document and status know. */
   remove(sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<void>;
 };
@@ -44,6 +48,9 @@ export function forkRunner({
   readonly baseline: Baseline;
   readonly workloads: WorkloadDriver;
 }): ForkRunner {
+  /** sandbox → id of a fork → pods that end when nobody is led to them any more. */
+  const leaving = new Map<string, Readonly<Record<string, readonly string[]>>>();
+
   const removeAll = async (sandbox: string, forks: readonly WorkloadKey[], ctx: Ctx): Promise<void> => {
     const ids = new Set(forks.map(key => forkId(sandbox, key)));
     await Promise.all([...ids].map(id => workloads.remove(id, ctx)));
@@ -63,20 +70,26 @@ export function forkRunner({
       const message = `waits for the fork of ${awaited.forkOf.namespace}/${awaited.forkOf.name}: ${awaited.message}`;
       return { ...pending(fork), reason: waitingForFork, message };
     }
-    const spec = forkSpec(
-      { store, baseline },
-      sandbox,
-      fork,
-      key => others.get(forkId(sandbox.name, key))?.ports,
-    );
-    const seen = await workloads.ensure(forkId(sandbox.name, fork.forkOf), spec, ctx);
-    const { ready, reason, message, restarts, ports } = seen;
+    const id = forkId(sandbox.name, fork.forkOf);
+    const portsOf = (key: WorkloadKey) => others.get(forkId(sandbox.name, key))?.ports;
+    const seen = await workloads.ensure(id, forkSpec({ store, baseline }, sandbox, fork, portsOf), ctx);
+    const { ready, serving, reason, message, restarts, ports } = seen;
+    if (seen.leaving.length > 0)
+      leaving.set(sandbox.name, { ...leaving.get(sandbox.name), [id]: seen.leaving });
     const log = !ready && seen.log.length > 0 ? { log: seen.log.slice(-20) } : {};
-    return { name, forkOf: fork.forkOf, ready, reason, message, restarts, ports, ...log };
+    return { name, forkOf: fork.forkOf, ready, serving, reason, message, restarts, ports, ...log };
   };
 
   return {
+    leaving: sandbox => leaving.has(sandbox),
+
+    release(sandbox) {
+      for (const [id, pods] of Object.entries(leaving.get(sandbox) ?? {})) workloads.release(id, pods);
+      leaving.delete(sandbox);
+    },
+
     async ensure(sandbox, ctx) {
+      leaving.delete(sandbox.name);
       const wanted = sandbox.spec.forks ?? [];
       const surplus = forksKnown(store, sandbox).filter(k => !wanted.some(f => sameWorkload(f.forkOf, k)));
       await removeAll(sandbox.name, surplus, ctx);

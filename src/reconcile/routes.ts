@@ -185,7 +185,7 @@ const listener = (name: string, value: Extract<RouteChange, { kind: 'listener' }
 const deleting: Target = { ready: false, reason: 'Deleting', message: 'it is being deleted' };
 
 function targetOf(status: ManifestStatus | null): Target {
-  if (status?.ready) return { ready: true, ports: status.ports ?? {} };
+  if (status?.serving ?? status?.ready) return { ready: true, ports: status.ports ?? {} };
   const { reason = 'Pending', message = 'not started yet' } = status ?? {};
   return { ready: false, reason, message };
 }

@@ -67,10 +67,12 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       },
       { condition: 'EndpointsReady', run: async () => endpointsOutcome(sandbox) },
     ];
-    const report = (conditions: SandboxStatus['conditions']) => setStatus(sandbox, { conditions, forks });
+    const report = async (conditions: SandboxStatus['conditions']) => {
+      await setStatus(sandbox, { conditions, forks });
+    };
     const walked = await walk(steps, conditions, { now, signal, report });
     const { stopped } = walked;
-    await setStatus(sandbox, {
+    const told = await setStatus(sandbox, {
       conditions: stopped === undefined ? withRouted(sandbox, walked.conditions) : walked.conditions,
       forks,
       ready: stopped === undefined,
@@ -79,6 +81,10 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       message: stopped?.outcome.message ?? 'All desired workloads are available.',
       ...(endsAt !== undefined && { scheduledDeleteTime: endsAt }),
     });
+    if (told && deps.forks.leaving(name)) {
+      await deps.routed();
+      deps.forks.release(name);
+    }
     const { waits, failed = walked.error } = stopped?.outcome.done === false ? stopped.outcome : {};
     const again = [waits?.again, leftMs].filter(ms => ms !== undefined && ms > 0) as number[];
     const until = [...(waits?.until ?? []), ...(inTheWay.length > 0 ? childrenOfOwned(name) : [])];
@@ -175,8 +181,9 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 
   const remove = async (sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<Result> => {
     const { name } = sandbox;
-    const say = (reason: string, message: string) =>
-      setStatus(sandbox, { ready: false, failed: false, reason, message });
+    const say = async (reason: string, message: string) => {
+      await setStatus(sandbox, { ready: false, failed: false, reason, message });
+    };
     try {
       if (sandbox.status?.reason !== 'Deleting') await say('Deleting', 'its forks are being stopped');
       // Routes follow the intent, which is to go. Only then may its addresses be somebody else's.
@@ -226,7 +233,8 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 
   // --- status -----------------------------------------------------------------------------------
 
-  const setStatus = async (sandbox: Stored<'sandbox'>, change: Partial<SandboxStatus>): Promise<void> => {
+  /** @returns false when something newer is asked for */
+  const setStatus = async (sandbox: Stored<'sandbox'>, change: Partial<SandboxStatus>): Promise<boolean> => {
     let before: SandboxStatus | null = null;
     const written = await store.modify('sandbox', sandbox.name, object => {
       const was = object.status;
@@ -257,6 +265,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       return { status };
     });
     if (written !== undefined) await tell(before, written);
+    return written !== undefined;
   };
 
   /** History: only what a person would want to have been told. */
@@ -285,6 +294,11 @@ const hopelessRestarts = 3;
 
 function isFinal({ stopped, error }: Walk, forks: readonly ForkStatus[]): boolean {
   if (error !== undefined) return !toOffshootError(error).row.retry;
-  if (stopped !== undefined && finalReasons.has(stopped.outcome.reason)) return true;
-  return forks.some(f => !f.ready && f.reason === 'CrashLoopBackOff' && f.restarts >= hopelessRestarts);
+  if (stopped !== undefined && finalReasons.has(ownReason(stopped.outcome.reason))) return true;
+  return forks.some(
+    f => !f.ready && ownReason(f.reason) === 'CrashLoopBackOff' && f.restarts >= hopelessRestarts,
+  );
 }
+
+/** Of an init container that fails, as of any other. */
+const ownReason = (reason: string): string => reason.replace(/^Init:/, '');

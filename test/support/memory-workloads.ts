@@ -48,7 +48,18 @@ export function memoryWorkloads(trouble: Trouble): MemoryWorkloads {
     const log = containers.flatMap(({ command: [program, ...words] = [] }) =>
       program === 'echo' ? [words.join(' ')] : [],
     );
-    const seen = { owner: spec.owner, specHash, ...state, restarts: 0, ports, log };
+    const seen = {
+      ...{
+        owner: spec.owner,
+        specHash,
+        ...state,
+        serving: state.ready,
+        restarts: 0,
+        ports,
+        leaving: [],
+        log,
+      },
+    };
     workloadsOf.set(id, { spec, seen, starts: (there?.starts ?? 0) + 1 });
     changes.tell(id);
     return seen;
@@ -58,6 +69,7 @@ export function memoryWorkloads(trouble: Trouble): MemoryWorkloads {
     name: 'memory',
     capabilities: async () => [],
     onChange: changes.add,
+    release() {},
     close: async () => workloadsOf.clear(),
     async logs(id, lines) {
       const { log = [] } = workloadsOf.get(id)?.seen ?? {};
@@ -86,7 +98,11 @@ export function memoryWorkloads(trouble: Trouble): MemoryWorkloads {
     unknownImages,
     become(id, change) {
       const workload = workloadsOf.get(id)!;
-      workload.seen = { ...workload.seen, ...change };
+      workload.seen = {
+        ...workload.seen,
+        ...(change.ready !== undefined && { serving: change.ready }),
+        ...change,
+      };
       changes.tell(id);
     },
     startAs(seen) {

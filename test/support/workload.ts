@@ -7,7 +7,7 @@ import { openProcessRuntime } from '../../src/drivers/workload/process-runtime.t
 import { silentLog } from '../../src/lib/log.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { ImageMap } from '../../src/model/image.ts';
-import type { Container } from '../../src/model/kubernetes.ts';
+import type { Container, PodTemplate } from '../../src/model/kubernetes.ts';
 import { testProcesses } from './processes.ts';
 import { tempDir } from './temp.ts';
 
@@ -43,7 +43,13 @@ export async function openTestRuntime(
     node: testNode,
     log: silentLog,
   });
+  // What the loop does, when no proxy leads anybody anywhere.
+  const stopReleasing = driver.onChange(async id => {
+    const { leaving = [] } = (await driver.observe(id, ctx())) ?? {};
+    if (leaving.length > 0) driver.release(id, leaving);
+  });
   const close = async () => {
+    stopReleasing();
     await driver.close();
     await processes.close();
   };
@@ -102,6 +108,17 @@ export function specOf(container: Partial<Container> = {}, parts: SpecParts = {}
     },
     refs: { configMaps: {}, secrets: {}, binary: { configMaps: {}, secrets: {} }, ...refs },
     network: { env: {}, hosts: [], ports: [], ...network },
+  };
+}
+
+/** The same with other fields of the pod. */
+export function podSpecOf(pod: Partial<PodTemplate['spec']>, parts: SpecParts = {}): WorkloadSpec {
+  const spec = specOf({}, parts);
+  const { template } = spec.workload.spec;
+  const changed = { ...template, spec: { ...template.spec, ...pod } };
+  return {
+    ...spec,
+    workload: { ...spec.workload, spec: { ...spec.workload.spec, template: changed } },
   };
 }
 

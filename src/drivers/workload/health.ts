@@ -16,18 +16,25 @@ type Watch = {
   /** @returns undefined when well, otherwise what is wrong */
   readonly check: (probe: ProbePlan) => Promise<string | undefined>;
   readonly report: (health: Health) => void;
+  /** Its startup probe, if it has one, has succeeded. */
+  readonly started: () => void;
   readonly signal: AbortSignal;
 };
 
 /**
  * Reports readiness for as long as the process lives.
- * @returns why the process must be started anew; otherwise never, it rejects when the signal aborts
+ * @returns why the process must be started anew, and the grace that the probe gives it, in milliseconds; otherwise
+ *   never, it rejects when the signal aborts
  */
-export async function watchHealth(probes: Probes, watch: Watch): Promise<string> {
+export async function watchHealth(
+  probes: Probes,
+  watch: Watch,
+): Promise<{ why: string; grace?: number | undefined }> {
   if (probes.startup !== undefined) {
     const wrong = await firstSuccess(probes.startup, watch);
-    if (wrong !== undefined) return `startup probe failed: ${wrong}`;
+    if (wrong !== undefined) return { why: `startup probe failed: ${wrong}`, grace: probes.startup.graceMs };
   }
+  watch.started();
   return await Promise.race([
     watchReadiness(probes.readiness, watch),
     ...(probes.liveness === undefined ? [] : [watchLiveness(probes.liveness, watch)]),
@@ -36,8 +43,9 @@ export async function watchHealth(probes: Probes, watch: Watch): Promise<string>
 
 // --- internal -----------------------------------------------------------------------------------
 
-// Readiness is on the path of whoever waits for the sandbox.
+// Readiness is on the path of whoever waits for the sandbox. A command costs more than a question.
 const FIRST_CHECKS_EVERY_MS = 10;
+const FIRST_COMMANDS_EVERY_MS = 25;
 const READY_WITHOUT_PORTS_AFTER_MS = 50;
 
 async function watchReadiness(probe: ProbePlan | undefined, watch: Watch): Promise<never> {
@@ -49,9 +57,10 @@ async function watchReadiness(probe: ProbePlan | undefined, watch: Watch): Promi
     throw signal.reason;
   }
   let wrong = await firstSuccess(probe, watch);
-  let ready = wrong === undefined;
-  report(ready ? running : failing(wrong));
-  let against = 0; // checks in a row that contradict what we last reported
+  // One success is enough for most; where more are asked for, the others are waited for below.
+  let ready = wrong === undefined && probe.successThreshold === 1;
+  let against = ready || wrong !== undefined ? 0 : 1; // checks in a row that contradict what we last reported
+  if (against === 0) report(ready ? running : failing(wrong));
   for (;;) {
     await delay(probe.periodMs, signal);
     wrong = await check(probe);
@@ -63,13 +72,17 @@ async function watchReadiness(probe: ProbePlan | undefined, watch: Watch): Promi
   }
 }
 
-async function watchLiveness(probe: ProbePlan, { check, signal }: Watch): Promise<string> {
+async function watchLiveness(
+  probe: ProbePlan,
+  { check, signal }: Watch,
+): Promise<{ why: string; grace: number | undefined }> {
   let failures = 0;
   await delay(Math.max(probe.initialDelayMs, probe.periodMs), signal);
   for (;;) {
     const wrong = await check(probe);
     failures = wrong === undefined ? 0 : failures + 1;
-    if (failures >= probe.failureThreshold) return `liveness probe failed: ${wrong}`;
+    if (failures >= probe.failureThreshold)
+      return { why: `liveness probe failed: ${wrong}`, grace: probe.graceMs };
     await delay(probe.periodMs, signal);
   }
 }
@@ -85,7 +98,7 @@ async function firstSuccess(probe: ProbePlan, { check, signal }: Watch): Promise
     const wrong = await check(probe);
     signal.throwIfAborted();
     if (wrong === undefined || performance.now() >= end) return wrong;
-    await delay(FIRST_CHECKS_EVERY_MS, signal);
+    await delay(probe.check.kind === 'exec' ? FIRST_COMMANDS_EVERY_MS : FIRST_CHECKS_EVERY_MS, signal);
   }
 }
 

@@ -6,14 +6,17 @@ import { findProgram, pathWith } from '../../lib/find-program.ts';
 import { HeldVariableError } from '../../lib/held.ts';
 import { labels } from '../labels.ts';
 import type { Exit, Running } from '../processes/contract.ts';
+import type { ContainerPlan } from './container-plan.ts';
 import type { House } from './house.ts';
-import type { Problem, ProcessPlan } from './plan.ts';
+import type { Problem } from './plan.ts';
 
 export type Place = {
   readonly part: string;
   readonly logFile: string;
   /** Becomes /etc/hosts where the machine allows. */
   readonly hostsFile: string;
+  /** Says how it ended, when it runs to its end. */
+  readonly exitFile: string;
 };
 
 /** Why a process could not be started. */
@@ -27,23 +30,25 @@ export class StartProblem extends Error {
   }
 }
 
-/** The environment of a process and of its exec probes. @param plan with its ports */
-export function environmentOf(plan: ProcessPlan, part: string, house: House): Record<string, string> {
+/** The environment of a container and of its exec probes. @param plan with everything filled in */
+export function environmentOf(plan: ContainerPlan, part: string, house: House): Record<string, string> {
   const env = { ...house.baseEnv, ...plan.network, ...plan.env };
   const path = pathWith(dirname(house.nodePath), env.PATH);
   return { ...env, PATH: path, ...labels(house.instance, part) };
 }
 
 /**
- * @param plan with its ports
+ * @param plan with everything filled in
+ * @param toItsEnd it is to end by itself, which is to be known also when no daemon is there
  * @throws StartProblem when folder or program are not there, or the system refuses; the signal's reason, and then
  *   nothing was started
  */
 export async function launch(
-  plan: ProcessPlan,
+  plan: ContainerPlan,
   place: Place,
   house: House,
   signal: AbortSignal,
+  toItsEnd: boolean,
 ): Promise<Running> {
   const env = environmentOf(plan, place.part, house);
   const program = await findIn(plan, env.PATH!);
@@ -58,6 +63,7 @@ export async function launch(
       stdout: output,
       stderr: output,
       ...(plan.limits && { limits: plan.limits }),
+      ...(toItsEnd && { exitFile: place.exitFile }),
       ...(house.mounts && {
         mounts: { how: house.mounts, binds: [{ source: place.hostsFile, target: '/etc/hosts' }] },
       }),
@@ -73,12 +79,12 @@ export async function launch(
 }
 
 /** How a process ended, in the words of `WorkloadSeen`. */
-export function problemOf({ container, limits }: ProcessPlan, exit: Exit): Problem {
+export function problemOf({ name, limits }: ContainerPlan, exit: Exit): Problem {
   if (exit.outOfMemory) {
     const limit = limits?.memoryBytes === undefined ? '' : ` of ${inMebibytes(limits.memoryBytes)}`;
     return {
       reason: 'OOMKilled',
-      message: `container "${container}" was killed: it needed more memory than its limit${limit}`,
+      message: `container "${name}" was killed: it needed more memory than its limit${limit}`,
     };
   }
   const how =
@@ -89,32 +95,32 @@ export function problemOf({ container, limits }: ProcessPlan, exit: Exit): Probl
         : 'how is unknown, because an earlier daemon had started it';
   return {
     reason: exit.code === 0 ? 'Completed' : 'CrashLoopBackOff',
-    message: `container "${container}" ended: ${how}`,
+    message: `container "${name}" ended: ${how}`,
   };
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
-async function findIn(plan: ProcessPlan, path: string): Promise<string> {
+async function findIn(plan: ContainerPlan, path: string): Promise<string> {
   const folder = await stat(plan.cwd).catch(() => undefined);
   if (!folder?.isDirectory())
     throw new StartProblem(
       'ConfigError',
-      `the folder ${plan.cwd} of container "${plan.container}" does not exist`,
+      `the folder ${plan.cwd} of container "${plan.name}" does not exist`,
     );
   const name = plan.argv[0]!;
   const program = await findProgram(name, path, plan.cwd);
   if (program === undefined)
     throw new StartProblem(
       'CommandNotFound',
-      `the command "${name}" of container "${plan.container}" was not found or is not executable`,
+      `the command "${name}" of container "${plan.name}" was not found or is not executable`,
     );
   return program;
 }
 
-function startProblem(plan: ProcessPlan, error: unknown): StartProblem {
+function startProblem(plan: ContainerPlan, error: unknown): StartProblem {
   if (error instanceof HeldVariableError)
-    return new StartProblem('ConfigError', `container "${plan.container}": ${error.message}`);
+    return new StartProblem('ConfigError', `container "${plan.name}": ${error.message}`);
   // Only the code: the sentence may quote arguments or variables.
   const { code } = error as NodeJS.ErrnoException;
   return new StartProblem('StartFailed', `the command "${plan.argv[0]}" cannot be started: ${code}`);

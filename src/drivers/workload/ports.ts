@@ -5,6 +5,8 @@ import { createServer } from 'node:net';
 export type PortChooser = {
   /** The port of an earlier life when nobody took it meanwhile, otherwise one that is free now. */
   choose(earlier: number | undefined): Promise<number>;
+  /** It belongs to somebody who may be listening on it. */
+  keep(port: number): void;
   release(port: number): void;
 };
 
@@ -33,6 +35,9 @@ export function portChooser(): PortChooser {
         given.add(port);
         return port;
       }
+    },
+    keep(port) {
+      given.add(port);
     },
     release(port) {
       given.delete(port);

@@ -25,6 +25,7 @@ export function planProbes(
       timeoutMs: 1000 * Math.max(1, probe.timeoutSeconds ?? 1),
       successThreshold: Math.max(1, probe.successThreshold ?? 1),
       failureThreshold: Math.max(1, probe.failureThreshold ?? 3),
+      ...graceOf(probe),
     };
   }
   return { probes, ports };
@@ -40,11 +41,10 @@ export const connects = (port: number): ProbePlan => ({
   failureThreshold: 3,
 });
 
-// --- internal -----------------------------------------------------------------------------------
-
-function planCheck(
+/** @returns a sentence when it cannot be checked here */
+export function planCheck(
   container: Container,
-  { httpGet, tcpSocket, exec, grpc }: Probe,
+  { httpGet, tcpSocket, exec, grpc }: Pick<Probe, 'httpGet' | 'tcpSocket' | 'exec' | 'grpc'>,
 ): ProbePlan['check'] | string {
   if (exec !== undefined)
     return exec.command.length > 0 ? { kind: 'exec', command: exec.command } : 'has an empty command';
@@ -63,8 +63,14 @@ function planCheck(
   };
 }
 
+// --- internal -----------------------------------------------------------------------------------
+
 /** A number in quotes is a number too, as YAML tools like to quote. */
 function portByName(container: Container, name: string): number | undefined {
   if (/^\d+$/.test(name)) return Number(name);
   return container.ports?.find(p => p.name === name)?.containerPort;
 }
+
+/** What a probe says about the end of a container that it finds ill goes before what the pod says. */
+const graceOf = ({ terminationGracePeriodSeconds: seconds }: Probe): { graceMs?: number } =>
+  typeof seconds === 'number' && seconds >= 0 ? { graceMs: 1000 * seconds } : {};

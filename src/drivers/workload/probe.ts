@@ -22,6 +22,8 @@ export type ProbePlan = {
   readonly timeoutMs: number;
   readonly successThreshold: number;
   readonly failureThreshold: number;
+  /** For a container that it finds ill, from the request to end until the kill. */
+  readonly graceMs?: number;
 };
 
 export type ProbeTarget = {
@@ -33,7 +35,7 @@ export type ProbeTarget = {
 
 /** @returns undefined when the process is well, otherwise what is wrong */
 export function checkProbe(
-  { check, timeoutMs }: ProbePlan,
+  { check, timeoutMs }: Pick<ProbePlan, 'check' | 'timeoutMs'>,
   target: ProbeTarget,
   signal: AbortSignal,
 ): Promise<string | undefined> {

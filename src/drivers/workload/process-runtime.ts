@@ -1,6 +1,6 @@
 /**
- * Runs Deployments as local processes: every container of every replica is one process group with a log
- * file and ports of its own on the loopback interface. Processes outlive a daemon that dies; the next one on the same home
+ * Runs workloads as local processes: every container of every pod is one process group with a log file, and every pod
+ * has ports of its own on the loopback interface. Processes outlive a daemon that dies; the next one on the same home
  * takes them over.
  */
 import { access, readdir, rm } from 'node:fs/promises';
@@ -15,9 +15,17 @@ import { pathId, pathName } from '../labels.ts';
 import type { Processes } from '../processes/contract.ts';
 import type { House } from './house.ts';
 import { planWorkload } from './plan.ts';
+import { containerPart } from './pod.ts';
 import { portChooser } from './ports.ts';
-import { type ProcessRecord, readState, type WorkloadState } from './state-file.ts';
-import { ALL_WORKLOADS, openWorkload, processPart, type Workload, workloadPart } from './workload.ts';
+import { type PodRecord, readState, type WorkloadState } from './state-file.ts';
+import {
+  ALL_WORKLOADS,
+  type Before,
+  openWorkload,
+  podPart,
+  type Workload,
+  workloadPart,
+} from './workload.ts';
 
 export type ProcessRuntimeOptions = {
   /** The data directory; ours is `workloads` in it. */
@@ -84,6 +92,10 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       return await workload.seen();
     },
 
+    release(id, pods) {
+      workloads.get(id)?.release(pods);
+    },
+
     async remove(id) {
       await workloads.get(id)?.stop();
       await killAll(workloadPart(id));
@@ -117,25 +129,25 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     for (const name of await folders()) {
       const [id, state] = [pathId(name), readState(join(root, name))];
       if (id === undefined || !state?.wanted) continue;
-      const planned = new Set(state.plan.processes.map(process => processPart(id, process)));
+      const planned = new Set(partsOf(id, state.pods));
       for (const part of processes.list(workloadPart(id))) if (!planned.has(part)) await processes.kill(part);
-      start(id, state.processes).apply(state.owner, state.plan);
+      start(id, { pods: state.pods, ports: {} }).apply(state.owner, state.plan);
     }
   }
 
   /** A workload whose folder may hold something half made or half removed: of that only the ports are kept. */
   async function open(id: string): Promise<Workload> {
-    const records: Record<string, ProcessRecord> = {};
+    const ports: Record<number, PodRecord['ports']> = {};
     if (await exists(folderOf(id))) {
       await killAll(workloadPart(id));
-      for (const [key, { ports }] of Object.entries(readState(folderOf(id))?.processes ?? {}))
-        records[key] = { ports, restarts: 0 };
+      for (const [index, pod] of Object.entries(readState(folderOf(id))?.pods ?? {}))
+        ports[Number(index)] = pod.ports;
     }
-    return start(id, records);
+    return start(id, { pods: {}, ports });
   }
 
-  function start(id: string, records: Readonly<Record<string, ProcessRecord>>): Workload {
-    const workload = openWorkload(id, folderOf(id), records, house);
+  function start(id: string, before: Before): Workload {
+    const workload = openWorkload(id, folderOf(id), before, house);
     workloads.set(id, workload);
     return workload;
   }
@@ -155,6 +167,11 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
 /** Of the logs of all workloads together. */
 const MAX_LOGS_BYTES = 512 * 2 ** 20;
 
+const partsOf = (id: string, pods: Readonly<Record<number, PodRecord>>): readonly string[] =>
+  Object.entries(pods).flatMap(([index, { plan }]) =>
+    plan.containers.map(({ name }) => containerPart(podPart(id, Number(index)), name)),
+  );
+
 /** What is seen of a folder that no workload lives in any more, or not yet again. */
 function leftover(state: WorkloadState | undefined): WorkloadSeen {
   return {
@@ -164,7 +181,9 @@ function leftover(state: WorkloadState | undefined): WorkloadSeen {
     reason: 'Stopped',
     message: 'it was left behind by an earlier daemon',
     restarts: 0,
+    serving: false,
     ports: {},
+    leaving: [],
     log: [],
   };
 }

@@ -1,16 +1,31 @@
 /** What one workload's folder says about it, so that the next daemon can go on. Holds secrets: mode 0600. */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { WorkloadPlan } from './plan.ts';
+import type { PodPlan, WorkloadPlan } from './plan.ts';
 
-export type ProcessRecord = {
+export type ContainerRecord = {
+  restarts: number;
+  /** Size of the log when it was started, in bytes: what comes later is its own. */
+  logStart?: number;
+  /** It has run to its end and does not start again. */
+  done?: 'succeeded' | 'failed';
+};
+
+export type PodRecord = {
+  /** By which it was started, or may go on. */
+  plan: PodPlan;
+  readonly name: string;
+  /** Differs from all other pods, also those that had its name before. */
+  readonly uid: string;
   /** containerPort → local port; kept over restarts. */
   ports: Record<number, number>;
-  restarts: number;
-  /** `processHash` of the plan that the process was started by, or may go on under. */
-  fits?: string;
-  /** Size of the log when the process was started, in bytes: what comes later is its own. */
-  logStart?: number;
+  readonly containers: Record<string, ContainerRecord>;
+  /** Its init containers have run through, and the others were started. */
+  initialised?: boolean;
+  /** It was ready once. */
+  served?: boolean;
+  /** Nobody is to be led to it any more; it ends as soon as nobody is. */
+  leaving?: boolean;
 };
 
 export type WorkloadState = {
@@ -19,20 +34,23 @@ export type WorkloadState = {
   /** false while it is being stopped or removed: nothing starts again by itself. */
   readonly wanted: boolean;
   readonly plan: WorkloadPlan;
-  /** By `processKey`. */
-  readonly processes: Readonly<Record<string, ProcessRecord>>;
+  /** By number. */
+  readonly pods: Readonly<Record<number, PodRecord>>;
 };
 
 /** Raised whenever the shape changes: an older daemon's state is then not read, and its processes are replaced. */
-const STATE_VERSION = 2;
-
-export const processKey = (process: { readonly container: string; readonly replica: number }): string =>
-  `${process.container}.${process.replica}`;
+const STATE_VERSION = 3;
 
 /** Synchronous and by rename: a reader, or the next daemon, finds the old content or the new one. */
 export function writeState(folder: string, state: Omit<WorkloadState, 'version'>): void {
   const file = join(folder, FILE);
-  writeFileSync(`${file}.new`, JSON.stringify({ version: STATE_VERSION, ...state }), { mode: 0o600 });
+  // Most pods are as the workload is planned now; that is written once.
+  const pods = Object.entries(state.pods).map(([index, { plan, ...pod }]) => [
+    index,
+    plan === state.plan.pod ? pod : { ...pod, plan },
+  ]);
+  const text = JSON.stringify({ version: STATE_VERSION, ...state, pods: Object.fromEntries(pods) });
+  writeFileSync(`${file}.new`, text, { mode: 0o600 });
   renameSync(`${file}.new`, file);
 }
 
@@ -40,7 +58,9 @@ export function writeState(folder: string, state: Omit<WorkloadState, 'version'>
 export function readState(folder: string): WorkloadState | undefined {
   try {
     const state = JSON.parse(readFileSync(join(folder, FILE), 'utf8')) as WorkloadState;
-    return state.version === STATE_VERSION ? state : undefined;
+    if (state.version !== STATE_VERSION) return undefined;
+    for (const pod of Object.values(state.pods)) pod.plan ??= state.plan.pod!;
+    return state;
   } catch {
     return undefined;
   }

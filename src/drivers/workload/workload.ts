@@ -1,164 +1,407 @@
-/** One workload: its processes, its folder, and what is seen of it. */
-import { closeSync, constants, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+/** One workload: its pods, its folder, and what is seen of it. */
+import {
+  closeSync,
+  constants,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { tail } from '../../lib/log-file.ts';
 import type { WorkloadSeen } from '../contract.ts';
 import { pathName } from '../labels.ts';
+import { untilIdle } from './connections.ts';
 import type { Health } from './health.ts';
 import type { House } from './house.ts';
-import type { Place } from './launch.ts';
-import { type ProcessPlan, type WorkloadPlan, workloadHash } from './plan.ts';
-import { type ProcessRecord, processKey, writeState } from './state-file.ts';
-import { type Supervised, supervise } from './supervise.ts';
+import { samePod, type WorkloadPlan, workloadHash } from './plan.ts';
+import { keepPod, newPodRecord, type Pod } from './pod.ts';
+import { nextSteps, type PodState } from './rollout.ts';
+import { rolloutOf } from './rollout-plan.ts';
+import { type PodRecord, writeState } from './state-file.ts';
 
 export type Workload = {
-  /** Starts, replaces and ends processes until they are as planned. Waits for none of it. @param wish see WorkloadSpec */
+  /** Starts, replaces and ends pods until they are as planned. Waits for none of it. @param wish see WorkloadSpec */
   apply(owner: string, plan: WorkloadPlan, wish?: string): void;
   seen(): Promise<WorkloadSeen>;
+  /** Nobody is led to these pods any more, named as in `WorkloadSeen.leaving`. */
+  release(pods: readonly string[]): void;
   logs(lines: number): Promise<string[]>;
   /** Returns when no process is left. The folder stays. */
   stop(): Promise<void>;
 };
 
-/** @param before what an earlier daemon knew of its processes, by `processKey`; one that still runs is taken over */
-export function openWorkload(
-  id: string,
-  folder: string,
-  before: Readonly<Record<string, ProcessRecord>>,
-  house: House,
-): Workload {
-  const records = new Map(Object.entries(before));
-  const processes = new Map<string, Supervised>();
-  const places = new Map<string, Place>();
-  const hostsFile = join(folder, 'hosts');
+export type Before = {
+  /** Pods of an earlier daemon; what still runs of them is taken over. */
+  readonly pods: Readonly<Record<number, PodRecord>>;
+  /** Ports of pods that are no more, by their number. */
+  readonly ports: Readonly<Record<number, PodRecord['ports']>>;
+};
+
+export function openWorkload(id: string, folder: string, before: Before, house: House): Workload {
+  const pods = new Map<number, Member>();
   let owner = '';
   let wanted = true;
   let lastWish: string | undefined;
-  let plan: WorkloadPlan = { processes: [], hosts: [] };
+  let plan: WorkloadPlan = nothing;
   let lastTold = '';
+  /** Since when nothing has come of what was asked for last; undefined: it is done. */
+  let waitingSince: number | undefined = performance.now();
+  let alarm: NodeJS.Timeout | undefined;
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  return { apply, seen, logs: lines => tails(lines), stop };
+  return { apply, seen, release, logs: lines => tails(lines), stop };
 
   function apply(nextOwner: string, next: WorkloadPlan, wish?: string): void {
     const again = wish !== undefined && lastWish !== undefined && wish !== lastWish;
+    if (again || workloadHash(next) !== workloadHash(plan)) waitingSince = performance.now();
+    const isFirst = plan === nothing;
     owner = nextOwner;
     lastWish = wish;
     plan = next;
-    if (house.mounts !== undefined) writeHosts(hostsFile, next.hosts);
-    const planned = new Map(next.processes.map(p => [processKey(p), p]));
-    for (const [key, process] of processes) {
-      process.change(planned.get(key));
-      if (again) process.tryNow();
+    if (isFirst) for (const [index, record] of Object.entries(before.pods)) takeOver(Number(index), record);
+    for (const member of pods.values()) {
+      const { record, hostsFile } = member.pod;
+      if (isCurrent(member) && next.pod !== undefined) record.plan = next.pod; // it goes on under the newer one
+      if (house.mounts !== undefined) writeHosts(hostsFile, record.name, next.hosts);
+      if (again) member.pod.tryNow();
     }
-    for (const [key, process] of planned) if (!processes.has(key)) begin(key, process);
+    step();
     trySave();
     tell();
   }
 
-  function begin(key: string, process: ProcessPlan): void {
-    const record = records.get(key) ?? { ports: {}, restarts: 0 };
-    records.set(key, record);
-    const place = { part: processPart(id, process), logFile: logFile(key), hostsFile };
-    places.set(key, place);
-    house.rotation.add(place.logFile, MAX_LOG_BYTES);
-    processes.set(key, supervise(process, record, { place, house, save, changed: tell }));
+  function takeOver(index: number, record: PodRecord): void {
+    const member = keep(index, record);
+    if (record.leaving) leave(member, true);
+  }
+
+  function startPod(index: number): void {
+    keep(index, newPodRecord(plan.pod!, plan.namespace, `${plan.name}-${index}`));
+  }
+
+  function keep(index: number, record: PodRecord): Member {
+    const pod = keepPod(index, record, {
+      house,
+      part: podPart(id, index),
+      folder: podFolder(index),
+      lastPorts: before.ports[index] ?? {},
+      logFile: container => logFile(index, container),
+      save: trySaveOrThrow,
+      changed: () => podChanged(member),
+    });
+    const member: Member = { pod };
+    pods.set(index, member);
+    if (house.mounts !== undefined) writeHosts(pod.hostsFile, record.name, plan.hosts);
+    for (const { name } of record.plan.containers) house.rotation.add(logFile(index, name), MAX_LOG_BYTES);
+    return member;
+  }
+
+  /** What is to be done now. */
+  function step(): void {
+    if (!wanted || plan.pod === undefined) return;
+    const { start, retire } = nextSteps([...pods.values()].map(stateOf), plan.replicas, plan.rollout);
+    for (const index of retire) retirePod(pods.get(index)!);
+    for (const index of start) startPod(index);
+    if (start.length + retire.length > 0) progress();
+    wakeAgain();
+  }
+
+  function podChanged(member: Member): void {
+    if (pods.get(member.pod.index) !== member) return;
+    const { ready } = member.pod.health();
+    if (ready && member.readySince === undefined) {
+      member.readySince = performance.now();
+      progress();
+    }
+    if (!ready) delete member.readySince;
+    if (ready && !member.pod.record.served) {
+      member.pod.record.served = true;
+      trySave();
+    }
+    step();
+    tell();
+  }
+
+  /** Whom nobody is led to can end at once; the others when the proxies have let go. */
+  function retirePod(member: Member): void {
+    member.pod.record.leaving = true;
+    leave(member, member.pod.health().ready);
+  }
+
+  function leave(member: Member, isServing: boolean): void {
+    if (!isServing) return void endPod(member);
+    // Without anybody who says so, after a while.
+    member.release = setTimeout(() => endPod(member), RELEASE_MS).unref();
+  }
+
+  function release(names: readonly string[]): void {
+    for (const member of pods.values())
+      if (member.release !== undefined && names.includes(member.pod.record.uid)) endPod(member);
+  }
+
+  function endPod(member: Member): void {
+    const { pod } = member;
+    const idle =
+      member.release === undefined ? Promise.resolve() : untilIdle(leadersOf(pod), portsOf(pod), IDLE_MS);
+    clearTimeout(member.release);
+    delete member.release;
+    member.ending ??= idle
+      .then(() => pod.stop())
+      .then(() => {
+        rmSync(podFolder(pod.index), { recursive: true, force: true });
+        for (const { name } of pod.record.plan.containers) house.rotation.remove(logFile(pod.index, name));
+        pods.delete(pod.index);
+        progress();
+        step();
+        trySave();
+        tell();
+      })
+      .catch(err => {
+        delete member.ending;
+        house.log.error({ id, pod: pod.record.name, err }, 'cannot end a pod');
+      });
+  }
+
+  function stateOf(member: Member): PodState {
+    const { pod, readySince } = member;
+    const { ready } = pod.health();
+    const readyMs = readySince === undefined ? -1 : performance.now() - readySince;
+    return {
+      index: pod.index,
+      current: isCurrent(member),
+      ready,
+      available: ready && readyMs >= plan.rollout.minReadyMs,
+      served: pod.record.served === true,
+      leaving: pod.record.leaving === true,
+    };
+  }
+
+  function isCurrent({ pod }: Member): boolean {
+    return plan.pod !== undefined && (pod.record.plan === plan.pod || samePod(pod.record.plan, plan.pod));
+  }
+
+  function progress(): void {
+    if (waitingSince !== undefined) waitingSince = performance.now();
+  }
+
+  /** Looks again when time alone changes something: a pod has been ready long enough, nothing has come for too long. */
+  function wakeAgain(): void {
+    clearTimeout(alarm);
+    const now = performance.now();
+    const { minReadyMs, progressMs } = plan.rollout;
+    const times = [...pods.values()].flatMap(({ readySince }) =>
+      readySince !== undefined && readySince + minReadyMs > now ? [readySince + minReadyMs] : [],
+    );
+    if (waitingSince !== undefined && waitingSince + progressMs > now) times.push(waitingSince + progressMs);
+    if (times.length === 0) return;
+    const look = () => {
+      step();
+      tell();
+    };
+    alarm = setTimeout(look, Math.min(...times) - now + 1).unref();
   }
 
   async function seen(): Promise<WorkloadSeen> {
+    const { log: logOf, ...health } = summary();
     // Nothing of an earlier life: what a process said before its cause was mended would mislead.
-    const log = await tails(LINES_IN_STATUS, key => records.get(key)?.logStart ?? 0);
-    return { owner, specHash: workloadHash(plan), ...summary(), ports: ports(), log };
+    const log = await tails(LINES_IN_STATUS, logOf);
+    const serving = staying().filter(({ pod }) => pod.health().ready);
+    return {
+      owner,
+      specHash: workloadHash(plan),
+      ...health,
+      serving: serving.length > 0,
+      ports: ports(),
+      leaving: [...pods.values()].filter(({ release }) => release).map(({ pod }) => pod.record.uid),
+      log,
+    };
   }
 
+  function staying(): Member[] {
+    return [...pods.values()]
+      .filter(({ pod }) => !pod.record.leaving)
+      .sort((a, b) => a.pod.index - b.pod.index);
+  }
+
+  /** Of those that are ready; while none is, where they will answer. */
   function ports(): WorkloadSeen['ports'] {
+    const ready = staying().filter(({ pod }) => pod.health().ready);
     const ports: Record<number, { host: string; port: number }[]> = {};
-    for (const process of plan.processes) {
-      const chosen = records.get(processKey(process))!.ports;
-      for (const port of process.containerPorts) {
-        ports[port] ??= [];
-        if (chosen[port] !== undefined) ports[port].push({ host: '127.0.0.1', port: chosen[port] });
+    for (const { containerPorts } of plan.pod?.containers ?? [])
+      for (const port of containerPorts) ports[port] = [];
+    for (const { pod } of ready.length > 0 ? ready : staying()) {
+      for (const [port, chosen] of Object.entries(pod.record.ports)) {
+        ports[Number(port)] ??= [];
+        ports[Number(port)]!.push({ host: '127.0.0.1', port: chosen });
       }
     }
     return ports;
   }
 
-  function summary(): Health & { restarts: number } {
-    const restarts = [...records.values()].reduce((sum, record) => sum + record.restarts, 0);
-    if (plan.problem !== undefined) return { ready: false, ...plan.problem, restarts };
-    if (plan.processes.length === 0)
-      return { ready: true, reason: 'ScaledToZero', message: 'it has no replicas', restarts };
-    const all = plan.processes.map(process => healthOf(processKey(process)));
-    return { ...(all.find(health => !health.ready) ?? all[0]!), restarts };
+  type Summary = Health & { readonly restarts: number; readonly log?: LogOf };
+
+  function summary(): Summary {
+    const all = staying();
+    const current = all.filter(isCurrent);
+    const restarts = current
+      .flatMap(({ pod }) => Object.values(pod.record.containers))
+      .reduce((sum, record) => sum + record.restarts, 0);
+    const found = shortcoming(current, all.length - current.length);
+    if (found === undefined) {
+      waitingSince = undefined;
+      if (plan.replicas === 0)
+        return { ready: true, reason: 'ScaledToZero', message: 'it has no replicas', restarts };
+      return { ...current[0]!.pod.health(), restarts };
+    }
+    const older = all.some(member => !current.includes(member) && member.pod.health().ready);
+    const goesOn = older ? '; the version before goes on serving' : '';
+    const { progressMs } = plan.rollout;
+    const late = waitingSince !== undefined && performance.now() - waitingSince >= progressMs;
+    const message = late ? `no progress for ${progressMs / 1000} s: ${found.message}` : found.message;
+    return {
+      ...found,
+      ready: false,
+      ...(late && plan.problem === undefined && { reason: 'ProgressDeadlineExceeded' }),
+      message: `${message}${goesOn}`,
+      restarts,
+    };
   }
 
-  function healthOf(key: string): Health {
-    const health = processes.get(key)!.health();
-    if (!health.ready || house.processes.find(places.get(key)!.part) !== undefined) return health;
-    return { ready: false, reason: 'CrashLoopBackOff', message: 'it has just ended' };
+  /** Why it is not yet as asked for. */
+  function shortcoming(current: readonly Member[], old: number): (Health & { log?: LogOf }) | undefined {
+    if (plan.problem !== undefined) return { ready: false, ...plan.problem };
+    for (const { pod } of current) {
+      const culprit = pod.culprit();
+      const health = pod.health();
+      if (!health.ready)
+        return { ...health, ...(culprit !== undefined && { log: { index: pod.index, container: culprit } }) };
+    }
+    const missing = plan.replicas - current.length;
+    if (missing > 0 || old > 0)
+      return {
+        ready: false,
+        reason: 'Starting',
+        message: 'replaced by a changed specification, one pod after the other',
+      };
+    if (current.some(member => !stateOf(member).available))
+      return { ready: false, reason: 'Starting', message: 'ready, but not yet for minReadySeconds' };
+    return undefined;
   }
 
-  async function tails(lines: number, from?: (key: string) => number): Promise<string[]> {
-    const keys = plan.processes.map(processKey);
-    if (keys.length === 1) return await tail(logFile(keys[0]!), lines, from?.(keys[0]!));
+  async function tails(lines: number, only?: LogOf): Promise<string[]> {
+    const all = [...pods.values()]
+      .sort((a, b) => a.pod.index - b.pod.index)
+      .flatMap(({ pod }) => pod.record.plan.containers.map(({ name }) => ({ pod, name })));
+    const keys = only
+      ? all.filter(({ pod, name }) => pod.index === only.index && name === only.container)
+      : all;
+    const from = ({ pod, name }: (typeof all)[number]) =>
+      lines === LINES_IN_STATUS ? (pod.record.containers[name]?.logStart ?? 0) : undefined;
+    if (keys.length === 1)
+      return await tail(logFile(keys[0]!.pod.index, keys[0]!.name), lines, from(keys[0]!));
     const each = Math.ceil(lines / keys.length);
-    const all = keys.map(async key =>
-      (await tail(logFile(key), each, from?.(key))).map(line => `[${key}] ${line}`),
+    const found = keys.map(async key =>
+      (await tail(logFile(key.pod.index, key.name), each, from(key))).map(
+        line => `[${key.name}.${key.pod.index}] ${line}`,
+      ),
     );
-    return (await Promise.all(all)).flat();
+    return (await Promise.all(found)).flat();
   }
 
   async function stop(): Promise<void> {
     wanted = false;
+    clearTimeout(alarm);
     trySave(); // first, so that a daemon that finds us half stopped starts nothing again
-    await Promise.all([...processes.values()].map(process => process.stop()));
-    for (const { logFile } of places.values()) house.rotation.remove(logFile);
+    const all = [...pods.values()];
+    for (const { release } of all) clearTimeout(release);
+    await Promise.all(all.map(({ pod, ending }) => ending ?? pod.stop()));
+    for (const { pod } of all)
+      for (const { name } of pod.record.plan.containers) house.rotation.remove(logFile(pod.index, name));
     trySave();
   }
 
-  function logFile(key: string): string {
-    return join(folder, `${pathName(key)}.log`);
+  function podFolder(index: number): string {
+    return join(folder, `pod.${index}`);
   }
 
-  function save(): void {
-    writeState(folder, { owner, wanted, plan, processes: Object.fromEntries(records) });
+  function logFile(index: number, container: string): string {
+    return join(folder, `${pathName(container)}.${index}.log`);
+  }
+
+  function leadersOf(pod: Pod): readonly number[] {
+    const parts = house.processes.list(podPart(id, pod.index));
+    return parts.flatMap(part => house.processes.find(part)?.leader.pid ?? []);
+  }
+
+  function trySaveOrThrow(): void {
+    const records = Object.fromEntries([...pods].map(([index, { pod }]) => [index, pod.record]));
+    writeState(folder, { owner, wanted, plan, pods: records });
   }
 
   /** For when processes come first: a full disk must not keep them from ending, nor others from being taken over. */
   function trySave(): void {
     try {
-      save();
+      trySaveOrThrow();
     } catch (err) {
       house.log.warn({ id, err }, 'cannot write the state of a workload');
     }
   }
 
   function tell(): void {
-    const now = JSON.stringify([summary(), ports()]);
+    const leaving = [...pods.values()].map(({ release }) => release !== undefined);
+    const { log, ...health } = summary();
+    const now = JSON.stringify([health, ports(), leaving]);
     if (now === lastTold) return;
     lastTold = now;
     house.changed(id);
   }
 }
 
-/** Names of parts: where those of all workloads begin, those of one workload, and one process of it. */
+/** Names of parts: where those of all workloads begin, those of one workload, and those of one pod of it. */
 export const ALL_WORKLOADS = 'workload';
 export const workloadPart = (id: string): string => `${ALL_WORKLOADS}/${pathName(id)}`;
-export const processPart = (id: string, { container, replica }: ProcessPlan): string =>
-  `${workloadPart(id)}/${pathName(container)}/${replica}`;
+export const podPart = (id: string, index: number): string => `${workloadPart(id)}/${index}`;
 
 // --- internal -----------------------------------------------------------------------------------
 
+type Member = {
+  readonly pod: Pod;
+  /** Milliseconds, of this daemon's clock. */
+  readySince?: number;
+  /** It waits until nobody is led to it; then it ends, at the latest when this timer is over. */
+  release?: NodeJS.Timeout;
+  ending?: Promise<void>;
+};
+
+type LogOf = { readonly index: number; readonly container: string };
+
+const nothing: WorkloadPlan = {
+  name: '',
+  namespace: '',
+  replicas: 0,
+  rollout: rolloutOf({ kind: '', spec: {} }),
+  hosts: [],
+};
+
 const LINES_IN_STATUS = 20;
 const MAX_LOG_BYTES = 5 * 1024 * 1024;
+/** Longer than proxies need to learn of it, and the loop to ask them. */
+const RELEASE_MS = 15_000;
+/** For what is in flight to a pod that nobody is led to any more; tunnels may be open for ever. */
+const IDLE_MS = 5_000;
+
+const portsOf = ({ record }: Pod): readonly number[] => Object.values(record.ports);
 
 /**
  * In place, because processes see the file through a mount of exactly this inode: new names reach them at
  * once. Never cut to nothing first, because somebody may be reading it.
  */
-function writeHosts(path: string, hosts: WorkloadPlan['hosts']): void {
+function writeHosts(path: string, name: string, hosts: WorkloadPlan['hosts']): void {
   const own = hosts.map(({ ip, names }) => `${ip} ${names.join(' ')}\n`).join('');
-  const text = Buffer.from(`${readFileSync('/etc/hosts', 'utf8').trimEnd()}\n${own}`);
+  const text = Buffer.from(`${readFileSync('/etc/hosts', 'utf8').trimEnd()}\n127.0.0.1 ${name}\n${own}`);
   const file = openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o644);
   try {
     writeSync(file, text, 0, text.length, 0);

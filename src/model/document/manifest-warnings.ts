@@ -7,14 +7,12 @@ import type { Finding, Path } from './problem.ts';
 export const partsWithoutEffect = {
   pod: {
     volumes: 'volumes are not mounted',
-    initContainers: 'init containers are not run',
     securityContext: 'the security context is not applied',
     hostNetwork: 'the host network is used anyway',
   },
   container: {
     volumeMounts: 'volumes are not mounted',
     securityContext: 'the security context is not applied',
-    lifecycle: 'lifecycle hooks are not run',
   },
 } as const;
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { type ProcessPlan, planWorkload, withPorts } from '../../../src/drivers/workload/plan.ts';
+import type { ContainerPlan } from '../../../src/drivers/workload/container-plan.ts';
+import { planWorkload } from '../../../src/drivers/workload/plan.ts';
+import { fillIn } from '../../../src/drivers/workload/stand-in.ts';
 import type { Container } from '../../../src/model/kubernetes.ts';
 import { type SpecParts, specOf, testNode } from '../../support/workload.ts';
 
@@ -13,11 +15,11 @@ const images = {
   },
 };
 
-/** The only process of a Deployment with one container, port 3000 at 4100 and port 9090 at 4101. */
-function planOf(container: Partial<Container>, parts?: SpecParts): ProcessPlan {
-  const { processes, problem } = planWorkload(specOf(container, parts), images, testNode);
+/** The only container of pod 0 of a Deployment, port 3000 at 4100 and port 9090 at 4101. */
+function planOf(container: Partial<Container>, parts?: SpecParts): ContainerPlan {
+  const { pod, problem } = planWorkload(specOf(container, parts), images, testNode);
   assert.equal(problem, undefined);
-  return withPorts(processes[0]!, { 3000: 4100, 9090: 4101 });
+  return fillIn(pod!.containers[0]!, { 3000: '4100', 9090: '4101', name: 'web-0' });
 }
 
 it('lets command and args replace what the image has, as Kubernetes does', () => {
@@ -64,6 +66,7 @@ it('orders variables: services, image, envFrom, env, ports', () => {
     POD: 'web-0',
     PORT: '4100',
     PORT_3000: '4100',
+    HOSTNAME: 'web-0',
   });
   assert.deepEqual(network, { USERS_SERVICE_HOST: '127.0.0.9' });
 });
@@ -106,8 +109,8 @@ it('plans nothing when one container cannot run', () => {
     ...spec.workload,
     spec: { ...spec.workload.spec, template: { ...template, spec: { containers } } },
   };
-  const { processes, problem } = planWorkload({ ...spec, workload }, images, testNode);
-  assert.deepEqual(processes, []);
+  const { pod, problem } = planWorkload({ ...spec, workload }, images, testNode);
+  assert.equal(pod, undefined);
   assert.equal(problem!.reason, 'ImageUnknown');
 });
 

@@ -4,7 +4,7 @@ import { rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { restartPause } from '../../../src/drivers/workload/supervise.ts';
+import { restartPause } from '../../../src/drivers/workload/container.ts';
 import { until } from '../../../src/lib/wait.ts';
 import {
   ask,
@@ -78,7 +78,7 @@ describe('restart', { concurrency: true }, () => {
     const asked = await r.driver.ensure('web', { ...spec, wish: '1.1' }, ctx());
     assert.deepEqual([asked.reason, asked.restarts, asked.log], ['Starting', 0, []]);
     const start = performance.now();
-    const seen = await untilSeen(r.driver, 'web', 'it runs', s => s.ready);
+    const seen = await untilSeen(r.driver, 'web', 'it runs', s => s.ready && s.log.length > 0);
     assert.ok(performance.now() - start < 1_900, 'it did not wait for the end of the pause');
     assert.deepEqual([seen.restarts, seen.log], [0, ['mended']]);
   });

@@ -83,7 +83,7 @@ describe('take-over', { concurrency: true }, () => {
   it('ends a process that runs under no plan any more', async () => {
     await using o = await orphan();
     const state = JSON.parse(await readFile(o.stateFile, 'utf8'));
-    state.plan.processes = [];
+    state.plan.replicas = 0;
     await writeFile(o.stateFile, JSON.stringify(state));
     const driver = await o.open();
     assert.equal((await driver.observe('web', ctx()))!.reason, 'ScaledToZero');
@@ -113,11 +113,12 @@ describe('take-over', { concurrency: true }, () => {
   it('replaces a process whose daemon died between writing a new plan and ending the old process', async () => {
     await using o = await orphan();
     const state = JSON.parse(await readFile(o.stateFile, 'utf8'));
-    state.plan.processes[0].argv.push('new');
+    state.pods[0].plan = structuredClone(state.plan.pod);
+    state.plan.pod.containers[0].argv.push('new');
     await writeFile(o.stateFile, JSON.stringify(state));
     const seen = await untilReady(await o.open(), 'web');
     assert.deepEqual(await ask(portOf(seen), '/argv'), ['new']);
-    assert.ok(!isAlive(o.process));
+    await until(() => !isAlive(o.process) || undefined, { what: 'the old one ends', deadlineMs: 10_000 });
   });
 
   it('finishes a removal that was interrupted, and starts nothing meanwhile', async () => {

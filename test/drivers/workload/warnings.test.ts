@@ -15,14 +15,12 @@ const examples: {
       { name: 'data', persistentVolumeClaim: { claimName: 'data' } },
       { name: 'settings', configMap: { name: 'nobody-has-it' } },
     ],
-    initContainers: [{ name: 'migrate', image: 'nobody-knows-it', command: ['false'] }],
     securityContext: { runAsUser: 1_000, runAsNonRoot: true },
     hostNetwork: true,
   },
   container: {
     volumeMounts: [{ name: 'data', mountPath: '/data', readOnly: true }],
     securityContext: { readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
-    lifecycle: { postStart: { exec: { command: ['false'] } } },
   },
 };
 

@@ -207,7 +207,6 @@ describe('warnings', () => {
       ),
       [
         `k8s.yaml:11:7: ${at}.volumes: volumes are not mounted ${where}`,
-        `k8s.yaml:12:7: ${at}.initContainers: init containers are not run ${where}`,
         `k8s.yaml:13:7: ${at}.securityContext: the security context is not applied ${where}`,
         `k8s.yaml:14:7: ${at}.hostNetwork: the host network is used anyway ${where}`,
       ],
@@ -220,7 +219,6 @@ describe('warnings', () => {
       [
         `k8s.yaml:13:9: ${at}.containers[0].volumeMounts: volumes are not mounted ${where}`,
         `k8s.yaml:15:9: ${at}.containers[0].securityContext: the security context is not applied ${where}`,
-        `k8s.yaml:16:9: ${at}.containers[0].lifecycle: lifecycle hooks are not run ${where}`,
         `k8s.yaml:14:32: ${at}.containers[0].resources.limits.hugepages-2Mi: this limit is not kept here, see "offshoot doctor"`,
       ],
     ],

@@ -1,0 +1,172 @@
+/** From a container of a manifest to a process: what runs, with which environment, probes and hooks. Pure. */
+import { isAbsolute, resolve } from 'node:path';
+import type { Limits } from '../../lib/cgroups.ts';
+import { expandCommand, resolveEnv } from '../../model/container-env.ts';
+import type { ImageMap, ImageSpec } from '../../model/image.ts';
+import type { Container } from '../../model/kubernetes.ts';
+import { findImage, imageKeyFor } from '../../model/offshoot-config.ts';
+import { readQuantity } from '../../model/quantity.ts';
+import type { Node } from '../../model/resource-field.ts';
+import { declaredPorts, listenerOf } from '../../model/workload-ports.ts';
+import type { WorkloadSpec } from '../contract.ts';
+import type { Probes } from './health.ts';
+import { type Hooks, planHooks } from './hook.ts';
+import type { Problem } from './plan.ts';
+import { connects, planProbes } from './probe-plan.ts';
+import { standIn } from './stand-in.ts';
+
+/** An init container runs to its end before the next one starts; a sidecar starts in the same order, and stays. */
+export type Role = 'init' | 'sidecar' | 'main';
+
+/** One container of a pod. Complete but for what is chosen when the pod starts: see stand-in.ts. */
+export type ContainerPlan = {
+  readonly name: string;
+  readonly role: Role;
+  /** Program first. */
+  readonly argv: readonly string[];
+  readonly cwd: string;
+  /** Of image and manifest; goes over `network`. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Variables that name services of the baseline. */
+  readonly network: Readonly<Record<string, string>>;
+  readonly containerPorts: readonly number[];
+  readonly probes: Probes;
+  readonly hooks: Hooks;
+  readonly limits?: Limits;
+};
+
+export function planContainer(
+  spec: WorkloadSpec,
+  container: Container,
+  role: Role,
+  images: ImageMap,
+  node: Node,
+): ContainerPlan | Problem {
+  const image = findImage(images, container.image);
+  if (image === undefined) return imageUnknown(container);
+  // The API refuses probes and hooks of init containers that are no sidecars; they could have no effect.
+  const asked = role === 'init' ? withoutProbes(container) : container;
+  const planned = planProbes(asked);
+  if ('wrong' in planned) return configError(container, planned.wrong);
+  const hooks = planHooks(asked);
+  if (typeof hooks === 'string') return configError(container, hooks);
+  const containerPorts = portsOf(spec, asked, role, planned.ports);
+  const [firstPort] = containerPorts;
+  const { env, missing } = environment(spec, container, { node, image, containerPorts });
+  if (missing.length > 0) return configError(container, `its environment lacks ${missing.join(', ')}`);
+  const limits = limitsOf(container);
+  if (typeof limits === 'string') return configError(container, limits);
+  // What is asked by Services is a main container, so only that is waited for until it listens.
+  const listens = role === 'main' && firstPort !== undefined;
+  return {
+    name: container.name,
+    role,
+    argv: [...expandCommand(commandOf(container, image), { ...spec.network.env, ...env })],
+    cwd: workingDir(container, image),
+    env,
+    network: spec.network.env,
+    containerPorts,
+    probes: listens ? { readiness: connects(firstPort), ...planned.probes } : planned.probes,
+    hooks,
+    ...(limits && { limits }),
+  };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+type Setting = {
+  readonly node: Node;
+  readonly image: ImageSpec;
+  readonly containerPorts: readonly number[];
+};
+
+function withoutProbes(container: Container): Container {
+  const { readinessProbe, livenessProbe, startupProbe, lifecycle, ...rest } = container;
+  return rest as Container;
+}
+
+/**
+ * Requests are for schedulers; where everything runs on one machine there is nothing to schedule. A limit of zero is none.
+ * @returns a string when one is no quantity: patches of sandboxes may say anything
+ */
+function limitsOf({ resources }: Container): Limits | undefined | string {
+  const { memory = 0, cpu = 0 } = resources?.limits ?? {};
+  const [memoryBytes, cpus] = [readQuantity(memory), readQuantity(cpu)];
+  if (memoryBytes === undefined) return `its limit of memory "${memory}" is no quantity`;
+  if (cpus === undefined) return `its limit of CPU "${cpu}" is no quantity`;
+  if (memoryBytes === 0 && cpus === 0) return undefined;
+  return { ...(memoryBytes > 0 && { memoryBytes: Math.ceil(memoryBytes) }), ...(cpus > 0 && { cpus }) };
+}
+
+/** The first becomes `$PORT`: one that is declared, else the one that a Service sends to. */
+function portsOf(
+  { workload, network }: WorkloadSpec,
+  container: Container,
+  role: Role,
+  probed: readonly number[],
+): readonly number[] {
+  const { containers } = workload.spec.template.spec;
+  const served =
+    role === 'main'
+      ? network.ports.filter(port => listenerOf(port, containers)?.name === container.name)
+      : [];
+  return [...new Set([...declaredPorts(container), ...served, ...probed])];
+}
+
+/** As in Kubernetes, `command` replaces the entry point of the image and with it the arguments of the image. */
+function commandOf(container: Container, image: ImageSpec): readonly string[] {
+  if (container.command !== undefined) return [...container.command, ...(container.args ?? [])];
+  return [...image.command, ...(container.args ?? image.args ?? [])];
+}
+
+/** An absolute `workingDir` is a path inside the image, and `dir` stands for the image's working directory. */
+const workingDir = ({ workingDir = '.' }: Container, { dir }: ImageSpec): string =>
+  isAbsolute(workingDir) ? dir : resolve(dir, workingDir);
+
+/**
+ * From weak to strong: the services' variables, the pod's name, the image's, `envFrom`, `env`, our ports. The ports win
+ * because a port that is fixed in a manifest cannot be listened on twice on one machine.
+ */
+function environment(
+  { workload, refs, network }: WorkloadSpec,
+  container: Container,
+  { node, image, containerPorts }: Setting,
+): { readonly env: Readonly<Record<string, string>>; readonly missing: readonly string[] } {
+  const { metadata, spec } = workload;
+  const { namespace = 'default' } = metadata;
+  const ports = portVariables(container, containerPorts);
+  const own = (container.env ?? []).filter(({ name }) => ports.every(port => port.name !== name));
+  const given = { HOSTNAME: standIn('name'), ...image.env };
+  const { env, missing } = resolveEnv(
+    { ...container, env: [...ports, ...own] },
+    { ...spec.template.metadata, namespace },
+    refs,
+    { name: standIn('name'), uid: standIn('uid'), ip: standIn('ip'), node, spec: spec.template.spec },
+    { ...network.env, ...given },
+  );
+  return { env: { ...given, ...env }, missing };
+}
+
+/** First, because what comes later may refer to them. */
+function portVariables(container: Container, ports: readonly number[]): { name: string; value: string }[] {
+  const variables = ports.slice(0, 1).map(port => ({ name: 'PORT', value: standIn(port) }));
+  for (const port of ports) {
+    variables.push({ name: `PORT_${port}`, value: standIn(port) });
+    const name = container.ports?.find(p => p.containerPort === port)?.name;
+    if (name !== undefined)
+      variables.push({ name: `PORT_${name.toUpperCase().replaceAll('-', '_')}`, value: standIn(port) });
+  }
+  return variables;
+}
+
+const imageUnknown = ({ name, image }: Container): Problem => ({
+  reason: 'ImageUnknown',
+  message:
+    `container "${name}": offshoot.yaml does not say how the image "${image}" runs here; ` +
+    `add  images: {"${imageKeyFor(image)}": {dir: FOLDER, command: [PROGRAM, ARGUMENT]}}`,
+});
+
+const configError = ({ name }: Container, what: string): Problem => ({
+  reason: 'ConfigError',
+  message: `container "${name}": ${what}`,
+});

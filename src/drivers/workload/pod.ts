@@ -1,0 +1,222 @@
+/**
+ * One pod of a workload: init containers and sidecars in order, then the others together; what has run through does not
+ * run again, whoever dies. Its plan is what it was started by; another plan is another pod.
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { podUid } from '../../model/container-env.ts';
+import { pathName } from '../labels.ts';
+import { type Container, keepContainer, starting } from './container.ts';
+import type { ContainerPlan } from './container-plan.ts';
+import type { Health } from './health.ts';
+import type { House } from './house.ts';
+import type { Place } from './launch.ts';
+import type { PodPlan } from './plan.ts';
+import { fillIn, type Known } from './stand-in.ts';
+import type { PodRecord } from './state-file.ts';
+
+export type Pod = {
+  readonly index: number;
+  readonly record: PodRecord;
+  readonly hostsFile: string;
+  health(): Health;
+  /** The container whose log says why it is not ready. */
+  culprit(): string | undefined;
+  /** How it has ended, when all that was to run in it has run to its end. */
+  end(): 'succeeded' | 'failed' | undefined;
+  /** Ends pauses after failures; what was seen of those is forgotten. */
+  tryNow(): void;
+  /** Returns when no process is left. */
+  stop(): Promise<void>;
+};
+
+export type PodKeeper = {
+  readonly house: House;
+  readonly part: string;
+  /** Of this pod alone. */
+  readonly folder: string;
+  /** Ports of an earlier life that it gets again when nobody has them. */
+  readonly lastPorts: Readonly<Record<number, number>>;
+  logFile(container: string): string;
+  save(): void;
+  changed(): void;
+};
+
+export function newPodRecord(plan: PodPlan, namespace: string, name: string): PodRecord {
+  return {
+    plan,
+    name,
+    uid: podUid(namespace, `${name} ${Date.now()} ${Math.random()}`),
+    ports: {},
+    containers: {},
+  };
+}
+
+/** @param record of a pod of an earlier daemon, or a new one; changed as the pod lives */
+export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Pod {
+  const { house, part, folder } = keeper;
+  const containers = new Map<string, Container>();
+  const hostsFile = join(folder, 'hosts');
+  let stopping = false;
+  let end: 'succeeded' | 'failed' | undefined;
+
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  for (const port of Object.values(record.ports)) house.ports.keep(port);
+  const life = Promise.resolve()
+    .then(live)
+    .catch(err => {
+      if (!stopping) house.log.error({ part, err }, 'cannot keep a pod');
+    });
+
+  return { index, record, hostsFile, health, culprit, end: () => end, tryNow, stop };
+
+  async function live(): Promise<void> {
+    const { containers: plans, restartPolicy } = record.plan;
+    await choosePorts(plans.flatMap(plan => plan.containerPorts).filter(port => !(port in record.ports)));
+    for (const { name, role } of plans) {
+      if (role === 'main') continue;
+      const container = begin(name);
+      if (record.initialised) continue;
+      if (role === 'sidecar') await container.started;
+      else if ((await container.done) === 'failed') return ended('failed');
+    }
+    if (stopping) return;
+    record.initialised = true;
+    const mains = plans.filter(({ role }) => role === 'main').map(({ name }) => begin(name));
+    keeper.changed();
+    if (restartPolicy === 'Always') return;
+    const ends = await Promise.all(mains.map(container => container.done));
+    await stopSidecars(record.plan.graceMs);
+    ended(ends.includes('failed') ? 'failed' : 'succeeded');
+  }
+
+  function begin(name: string): Container {
+    if (stopping) throw new Error('it is stopped');
+    record.containers[name] ??= { restarts: 0 };
+    let lives = 0;
+    const container = keepContainer(record.containers[name], {
+      place: placeOf(name),
+      house,
+      restartPolicy: record.plan.restartPolicy,
+      graceMs: record.plan.graceMs,
+      current: () => ({ plan: filledIn(name), ports: record.ports }),
+      async prepare() {
+        // Somebody may have taken its ports while it was down.
+        if (lives++ > 0) await choosePorts(ownPorts(name));
+        return { plan: filledIn(name), ports: record.ports };
+      },
+      save: keeper.save,
+      changed: keeper.changed,
+    });
+    containers.set(name, container);
+    return container;
+  }
+
+  function ended(how: 'succeeded' | 'failed'): void {
+    end = how;
+    keeper.changed();
+  }
+
+  async function choosePorts(ports: readonly number[]): Promise<void> {
+    const before = { ...record.ports };
+    for (const port of new Set(ports))
+      record.ports[port] = await house.ports.choose(before[port] ?? keeper.lastPorts[port]);
+    const now = Object.values(record.ports);
+    for (const port of Object.values(before)) if (!now.includes(port)) house.ports.release(port);
+  }
+
+  /** A pod has each port once: it is the container's that names it first. */
+  function ownPorts(name: string): readonly number[] {
+    const owner = (port: number) => record.plan.containers.find(plan => plan.containerPorts.includes(port));
+    return planOf(name).containerPorts.filter(port => owner(port)?.name === name);
+  }
+
+  function planOf(name: string): ContainerPlan {
+    return record.plan.containers.find(plan => plan.name === name)!;
+  }
+
+  function filledIn(name: string): ContainerPlan {
+    return fillIn(planOf(name), { ...record.ports, ...knownOf(index, record) });
+  }
+
+  function placeOf(name: string): Place {
+    return {
+      part: containerPart(part, name),
+      logFile: keeper.logFile(name),
+      hostsFile,
+      exitFile: join(folder, `${pathName(name)}.exit`),
+    };
+  }
+
+  function health(): Health {
+    const inits = record.plan.containers.filter(({ role }) => role === 'init').length;
+    let ran = 0;
+    for (const { name, role } of record.plan.containers) {
+      const { ready, reason, message } = healthOf(name);
+      if (role === 'init') {
+        ran++;
+        if (record.containers[name]?.done === 'succeeded' || record.initialised) continue;
+        if (reason === starting.reason)
+          return {
+            ready,
+            reason: 'PodInitializing',
+            message: `init container "${name}" runs (${ran} of ${inits})`,
+          };
+        return { ready, reason: `Init:${reason}`, message: `init ${message}` };
+      }
+      if (!ready) return { ready, reason, message };
+    }
+    return { ready: true, reason: 'Running', message: 'ready' };
+  }
+
+  function healthOf(name: string): Health {
+    const health = containers.get(name)?.health() ?? starting;
+    if (!health.ready || house.processes.find(containerPart(part, name)) !== undefined) return health;
+    return { ready: false, reason: 'CrashLoopBackOff', message: 'it has just ended' };
+  }
+
+  function culprit(): string | undefined {
+    return record.plan.containers.find(
+      ({ name, role }) => !(role === 'init' && record.containers[name]?.done) && !healthOf(name).ready,
+    )?.name;
+  }
+
+  function tryNow(): void {
+    for (const container of containers.values()) container.tryNow();
+  }
+
+  async function stop(): Promise<void> {
+    stopping = true;
+    const { graceMs, containers: plans } = record.plan;
+    const until = performance.now() + graceMs;
+    const others = plans.filter(({ role }) => role !== 'sidecar');
+    await Promise.all(others.map(({ name }) => containers.get(name)?.stop(graceMs)));
+    await stopSidecars(Math.max(Math.min(graceMs, SIDECAR_MS), until - performance.now()));
+    await life;
+    // What began in the meantime, or what nobody keeps.
+    await Promise.all([...containers.values()].map(container => container.stop(0)));
+    await Promise.all(house.processes.list(part).map(house.processes.kill));
+    for (const port of Object.values(record.ports)) house.ports.release(port);
+  }
+
+  /** After the others, and backwards, because those before may be needed by those behind. */
+  async function stopSidecars(graceMs: number): Promise<void> {
+    const sidecars = record.plan.containers.filter(({ role }) => role === 'sidecar');
+    for (const { name } of sidecars.reverse()) await containers.get(name)?.stop(graceMs);
+  }
+}
+
+/** Name of the part that a container is. @param part of its pod */
+export const containerPart = (part: string, container: string): string => `${part}/${pathName(container)}`;
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** What is left for each sidecar when the other containers have taken all of the grace. */
+const SIDECAR_MS = 2_000;
+
+const knownOf = (index: number, { name, uid }: PodRecord): Known => ({
+  name,
+  uid,
+  ip: '127.0.0.1',
+  index: String(index),
+});

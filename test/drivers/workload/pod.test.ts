@@ -1,0 +1,185 @@
+/** The life of a pod, on real processes: init containers, sidecars, hooks, and what a daemon that is killed leaves. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { describe, it } from 'node:test';
+import type { WorkloadSpec } from '../../../src/drivers/contract.ts';
+import type { Container } from '../../../src/model/kubernetes.ts';
+import { tempDir } from '../../support/temp.ts';
+import {
+  ask,
+  ctx,
+  openTestRuntime,
+  podSpecOf,
+  portOf,
+  shell,
+  testRuntime,
+  untilReady,
+  untilSeen,
+} from '../../support/workload.ts';
+
+const named = (name: string, script: string, more: object = {}): Container =>
+  ({ name, ...shell(script), ...more }) as Container;
+
+/** Lines that the containers of a pod have written to one file. */
+const lines = async (file: string): Promise<readonly string[]> =>
+  (await readFile(file, 'utf8').catch(() => '')).split('\n').filter(Boolean);
+
+describe('a pod', { concurrency: true }, () => {
+  it('runs init containers in order, each to its end, before the others start', async () => {
+    await using r = await testRuntime();
+    const out = join(r.home, 'out');
+    const main = {
+      ...podSpecOf({}).workload.spec.template.spec.containers[0]!,
+      env: [{ name: 'A', value: 'b' }],
+    };
+    await r.driver.ensure(
+      'web',
+      podSpecOf({
+        initContainers: [
+          named('first', `sleep 0.2; echo first >>${out}`),
+          named('second', `echo second >>${out}`),
+        ],
+        containers: [main, named('beside', `echo main >>${out}; exec sleep 600`)],
+      }),
+      ctx(),
+    );
+    await untilReady(r.driver, 'web');
+    assert.deepEqual(await lines(out), ['first', 'second', 'main']);
+  });
+
+  it('says which init container fails, how, and its last lines; and goes on when it succeeds', async () => {
+    await using r = await testRuntime();
+    const spec = podSpecOf({
+      initContainers: [named('migrate', `echo no table; test -e ${r.home}/table`)],
+    });
+    const first = await r.driver.ensure('web', spec, ctx());
+    assert.equal(first.reason, 'PodInitializing');
+    const seen = await untilSeen(r.driver, 'web', 'it fails', s => s.reason === 'Init:CrashLoopBackOff');
+    assert.match(seen.message, /^init container "migrate" ended: exit code 1; starts again after 0.5 s$/);
+    assert.deepEqual([seen.ready, seen.serving, seen.log], [false, false, ['no table']]);
+    await writeFile(join(r.home, 'table'), '');
+    await untilReady(r.driver, 'web');
+  });
+
+  it('does not try again where the pod says so', async () => {
+    await using r = await testRuntime();
+    const spec = podSpecOf({ restartPolicy: 'Never', initContainers: [named('once', 'echo no; exit 3')] });
+    await r.driver.ensure('web', spec, ctx());
+    const seen = await untilSeen(r.driver, 'web', 'it has failed', s => s.reason !== 'PodInitializing');
+    assert.match(seen.message, /"once" ended: exit code 3$/);
+  });
+
+  it('starts sidecars in order, awaits their startup probes, and ends them after the others', async () => {
+    await using r = await testRuntime();
+    const out = join(r.home, 'out');
+    const stays = (name: string) =>
+      `trap 'echo ${name} ends >>${out}; exit' TERM; echo ${name} starts >>${out}; while :; do sleep 0.05; done`;
+    const startupProbe = { exec: { command: ['/bin/sh', '-c', `grep -q ready ${out}`] } };
+    const slow = `${stays('mesh').replace('while', `sleep 0.2; echo ready >>${out}; while`)}`;
+    await r.driver.ensure(
+      'web',
+      podSpecOf({
+        initContainers: [
+          named('mesh', slow, { restartPolicy: 'Always', startupProbe }),
+          named('migrate', `echo migrate >>${out}`),
+        ],
+        containers: [named('main', stays('main'))],
+      }),
+      ctx(),
+    );
+    await untilReady(r.driver, 'web');
+    await untilSeen(r.driver, 'web', 'main is there', s => s.ready);
+    await r.driver.remove('web', ctx());
+    assert.deepEqual(await lines(out), [
+      'mesh starts',
+      'ready',
+      'migrate',
+      'main starts',
+      'main ends',
+      'mesh ends',
+    ]);
+  });
+
+  it('starts a container again without touching the others', async () => {
+    await using r = await testRuntime();
+    const [main] = podSpecOf({}).workload.spec.template.spec.containers;
+    await r.driver.ensure(
+      'web',
+      podSpecOf({
+        containers: [main!, named('loop', `test -e ${r.home}/ok && exec sleep 600; touch ${r.home}/ok`)],
+      }),
+      ctx(),
+    );
+    const pid = await ask(portOf(await untilReady(r.driver, 'web')), '/pid');
+    const seen = await untilSeen(r.driver, 'web', 'it was started again', s => s.restarts === 1 && s.ready);
+    assert.equal(await ask(portOf(seen), '/pid'), pid);
+  });
+
+  it('runs its hooks: postStart before it is ready, preStop before it is asked to end, within the grace', async () => {
+    await using r = await testRuntime();
+    const out = join(r.home, 'out');
+    const tell = (word: string) => ({
+      exec: { command: ['/bin/sh', '-c', `sleep 0.1; echo ${word} >>${out}`] },
+    });
+    const main = named('main', `trap 'echo asked >>${out}; exit' TERM; while :; do sleep 0.05; done`, {
+      lifecycle: { postStart: tell('started'), preStop: tell('stopping') },
+    });
+    await r.driver.ensure('web', podSpecOf({ containers: [main] }), ctx());
+    await untilReady(r.driver, 'web');
+    assert.deepEqual(await lines(out), ['started']);
+    await r.driver.remove('web', ctx());
+    assert.deepEqual(await lines(out), ['started', 'stopping', 'asked']);
+  });
+
+  it('says so when a postStart hook fails', async () => {
+    await using r = await testRuntime();
+    const main = named('main', 'exec sleep 600', {
+      lifecycle: { postStart: { exec: { command: ['false'] } } },
+    });
+    await r.driver.ensure('web', podSpecOf({ containers: [main] }), ctx());
+    const seen = await untilSeen(r.driver, 'web', 'it fails', s => s.reason === 'PostStartHookError');
+    assert.match(seen.message, /^container "main": its postStart hook failed: false: exit code 1/);
+  });
+});
+
+/** The runtime of a daemon that was killed as soon as `web`, with a spec of our own, was in the state asked for. */
+async function killedAt(home: string, spec: WorkloadSpec, state: string): Promise<void> {
+  const fixture = join(import.meta.dirname, '../../support/fixtures/daemon.ts');
+  const args = [fixture, home, JSON.stringify(spec), state];
+  const daemon = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  daemon.on('error', () => {});
+  const exited = once(daemon, 'exit');
+  await once(createInterface(daemon.stdout), 'line');
+  daemon.kill('SIGKILL');
+  await exited;
+}
+
+describe('a pod whose daemon is killed', { concurrency: true }, () => {
+  it('goes on where it was: no init container that has run through runs again, and no other starts twice', async () => {
+    for (const state of ['PodInitializing', 'Running']) {
+      await using dir = await tempDir();
+      const out = join(dir.path, 'out');
+      const [main] = podSpecOf({}).workload.spec.template.spec.containers;
+      const spec = podSpecOf({
+        initContainers: [
+          named('first', `echo first >>${out}`),
+          named('second', `sleep 1; echo second >>${out}`),
+        ],
+        containers: [main!, named('beside', `echo main >>${out}; exec sleep 600`)],
+      });
+      await killedAt(dir.path, spec, state);
+      const driver = await openTestRuntime(dir.path);
+      try {
+        await driver.ensure('web', spec, ctx());
+        await untilReady(driver, 'web');
+        assert.deepEqual(await lines(out), ['first', 'second', 'main'], state);
+      } finally {
+        await driver.close();
+      }
+    }
+  });
+});
