@@ -62,6 +62,7 @@ describe('a Deployment', () => {
         observedGeneration: 1,
         ports: undefined,
         restarts: 1,
+        serving: false,
         log: ['one', 'two'],
       },
     );

@@ -4,7 +4,7 @@
  */
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { isAlive } from '../../lib/process.ts';
-import { delay } from '../../lib/wait.ts';
+import { delay, orAborted } from '../../lib/wait.ts';
 import type { Running } from '../processes/contract.ts';
 import type { ContainerPlan } from './container-plan.ts';
 import { type Health, watchHealth } from './health.ts';
@@ -149,6 +149,8 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
 
   async function untilEnd(signal: AbortSignal): Promise<End> {
     const running = await startOrAdopt(signal);
+    // An init container is never ready: it ends.
+    if (keeper.current().plan.role === 'init') return await orAborted(ownEnd(running), signal);
     return await Promise.race([ownEnd(running), badHealth(running, signal)]);
   }
 

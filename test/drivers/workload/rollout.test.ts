@@ -24,13 +24,15 @@ function play(before: readonly PodState[], replicas: number, plan = rollout('Dep
   let [least, most] = [Number.POSITIVE_INFINITY, 0];
   for (let turn = 0; turn < 100; turn++) {
     const { start, retire } = nextSteps(pods, replicas, plan);
-    if (start.length + retire.length === 0) return { pods, least, most };
+    if (start.length + retire.length === 0) {
+      if (pods.every(pod => pod.available)) return { pods, least, most };
+      pods = pods.map(pod => ({ ...pod, ...well }));
+    }
     pods = pods.filter(pod => !retire.includes(pod.index));
     least = Math.min(least, pods.filter(pod => pod.available).length);
     pods.push(...start.map(index => now(index, young)));
     most = Math.max(most, pods.length);
     assert.equal(new Set(pods.map(pod => pod.index)).size, pods.length, 'each number once');
-    if (retire.length === 0) pods = pods.map(pod => (pod.available ? pod : { ...pod, ...well }));
   }
   return assert.fail('it has no end');
 }
