@@ -87,7 +87,8 @@ describe('take-over', { concurrency: true }, () => {
     await writeFile(o.stateFile, JSON.stringify(state));
     const driver = await o.open();
     assert.equal((await driver.observe('web', ctx()))!.reason, 'ScaledToZero');
-    assert.deepEqual(await o.copies(), []);
+    const gone = async () => ((await o.copies()).length === 0 ? true : undefined);
+    await until(gone, { what: 'it ends', deadlineMs: 10_000 });
   });
 
   it('starts anew what died while no daemon was there', async () => {
