@@ -212,6 +212,7 @@ export async function startDaemon(
       return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
     },
     environment: loop.environment,
+    warnings: loop.warnings,
     stepPathProblem: path => drivers.steps.pathProblem(path),
     shutdown: stopping.resolve,
   };

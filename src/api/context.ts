@@ -47,6 +47,8 @@ export type ApiContext = {
   };
   readonly doctor: () => Promise<readonly CheckView[]>;
   readonly logs: (query: LogQuery) => Promise<readonly string[]>;
+  /** What to tell whoever applies a sandbox. @throws OffshootError fork/*, when a fork of it cannot be derived */
+  readonly warnings: (sandbox: Stored<'sandbox'>) => readonly string[];
   /** What a fork's main container has in its environment, secrets included. */
   readonly environment: (
     sandbox: Stored<'sandbox'>,

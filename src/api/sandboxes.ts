@@ -4,6 +4,7 @@ import { checkSandbox } from '../model/document/sandbox.ts';
 import { OffshootError } from '../model/errors.ts';
 import { resourceStatuses } from '../model/resource-status.ts';
 import { applySandbox, deleteSandbox } from '../rules/sandboxes.ts';
+import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
 import { sandboxView } from './views.ts';
@@ -21,7 +22,7 @@ type Params = { Params: { name: string } };
 
 export function sandboxRoutes(
   app: FastifyInstance,
-  { store, baseline, logs, environment }: ApiContext,
+  { store, baseline, logs, environment, warnings: tell }: ApiContext,
 ): void {
   const find = async (name: string) => {
     const found = store.get('sandbox', name);
@@ -31,6 +32,15 @@ export function sandboxRoutes(
     const deleted = events.findLast(e => e.reason === 'Deleted');
     if (deleted !== undefined) throw new OffshootError('sandbox/gone', { name, at: deleted.at });
     throw new OffshootError('api/not-found', { kind: 'sandbox', name });
+  };
+
+  /** It was taken: what cannot be derived says so in its status. */
+  const warningsFor = (object: Stored<'sandbox'>) => {
+    try {
+      return tell(object);
+    } catch {
+      return [];
+    }
   };
 
   app.get('/sandboxes', async () => store.list('sandbox').map(sandboxView));
@@ -48,7 +58,7 @@ export function sandboxRoutes(
     const { object, outcome } = await applySandbox(store, baseline, sandbox);
     return reply
       .status(outcome === 'created' ? 201 : 200)
-      .send({ ...sandboxView(object), outcome, warnings });
+      .send({ ...sandboxView(object), outcome, warnings: [...warnings, ...warningsFor(object)] });
   });
 
   app.delete<Params>('/sandboxes/:name', async ({ params, query }, reply) => {

@@ -91,6 +91,9 @@ export type Sandbox = { readonly name: string; readonly spec: SandboxSpec };
 
 export type StepState = 'pending' | 'running' | 'succeeded' | 'failed';
 
+/** What leads there, a variable's name for example, and the project whose root it is. */
+export type RootUse = { readonly what: string; readonly project: string };
+
 export type SandboxStatus = {
   readonly ready: boolean;
   /** CamelCase, e.g. AllDesiredWorkloadsReady, ResourceFailed. */
@@ -111,6 +114,8 @@ export type SandboxStatus = {
     readonly message: string;
     readonly restarts: number;
     readonly ports: PortMap;
+    /** What of it leads to the root of a project, as it does in the baseline; absent: nothing. */
+    readonly sharesData?: readonly RootUse[];
     /** Last lines of the log while the fork is not ready. */
     readonly log?: readonly string[];
   }[];

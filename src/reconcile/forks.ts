@@ -11,6 +11,7 @@ import type { Fork, SandboxSpec, SandboxStatus, WorkloadKey } from '../model/san
 import { sameWorkload } from '../model/workload.ts';
 import { workloadPorts } from '../model/workload-ports.ts';
 import type { Store, Stored } from '../store/contract.ts';
+import { rootUseSentences, rootUses, withoutOutputs } from './root-uses.ts';
 import { forkId, sandboxOwner, servedBy, wishOf, workloadSpec } from './workload-spec.ts';
 
 export type ForkStatus = SandboxStatus['forks'][number];
@@ -72,12 +73,15 @@ export function forkRunner({
     }
     const id = forkId(sandbox.name, fork.forkOf);
     const portsOf = (key: WorkloadKey) => others.get(forkId(sandbox.name, key))?.ports;
-    const seen = await workloads.ensure(id, forkSpec({ store, baseline }, sandbox, fork, portsOf), ctx);
+    const spec = forkSpec({ store, baseline }, sandbox, fork, portsOf);
+    const seen = await workloads.ensure(id, spec, ctx);
     const { ready, serving, reason, message, restarts, ports } = seen;
     if (seen.leaving.length > 0)
       leaving.set(sandbox.name, { ...leaving.get(sandbox.name), [id]: seen.leaving });
     const log = !ready && seen.log.length > 0 ? { log: seen.log.slice(-20) } : {};
-    return { name, forkOf: fork.forkOf, ready, serving, reason, message, restarts, ports, ...log };
+    const uses = rootUses(store, spec);
+    const shares = uses.length > 0 ? { sharesData: uses } : {};
+    return { name, forkOf: fork.forkOf, ready, serving, reason, message, restarts, ports, ...shares, ...log };
   };
 
   return {
@@ -154,6 +158,18 @@ export function forkSpec(
   ]);
   const wish = `${wishOf(sandbox)}-${found.revision}`;
   return workloadSpec(baseline, sandboxOwner(sandbox.name), workload, { ports: [...ports], wish });
+}
+
+/** What of a sandbox's forks leads to a root, in sentences, before anything of it is there. */
+export function rootUsesOf(
+  from: { readonly store: Store; readonly baseline: Baseline },
+  sandbox: Stored<'sandbox'>,
+): readonly string[] {
+  const forks = (sandbox.spec.forks ?? []).map(fork => {
+    const spec = forkSpec(from, sandbox, withoutOutputs(fork), () => undefined);
+    return { ...pending(fork), sharesData: rootUses(from.store, spec) };
+  });
+  return rootUseSentences(forks);
 }
 
 /**

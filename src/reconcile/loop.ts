@@ -10,7 +10,7 @@ import { type BaselineDeps, baselineReconciler } from './baseline.ts';
 import { type BranchReconciler, branchReconciler } from './branch.ts';
 import { branchActions } from './branch-action.ts';
 import { collect, type Leftovers } from './collect.ts';
-import { forkEnvironment, forkRunner } from './forks.ts';
+import { forkEnvironment, forkRunner, rootUsesOf } from './forks.ts';
 import { giverUp } from './give-up.ts';
 import type { Pauses } from './patience.ts';
 import { projectReconciler } from './project.ts';
@@ -53,6 +53,8 @@ export type Loop = {
   readonly awake: BranchReconciler['awake'];
   /** See reconcile/forks.ts. */
   environment(sandbox: Stored<'sandbox'>, workload: string | undefined): Readonly<Record<string, string>>;
+  /** What to tell whoever applies a sandbox. @throws OffshootError fork/*, when it cannot be derived */
+  warnings(sandbox: Stored<'sandbox'>): readonly string[];
   /** Result of the newest collection. */
   leftovers(): Leftovers;
   /** Complete volumes that no branch claims; see rules/repair.ts. */
@@ -116,6 +118,7 @@ export function createLoop(deps: LoopDeps): Loop {
   return {
     awake: branches.awake,
     environment: (sandbox, workload) => forkEnvironment(deps, sandbox, workload),
+    warnings: sandbox => rootUsesOf(deps, sandbox),
     leftovers: () => leftovers,
     async unclaimed() {
       const found = await unclaimed(store, deps.branches, { signal: stop.signal, log });

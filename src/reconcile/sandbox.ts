@@ -13,6 +13,7 @@ import type { Store, Stored } from '../store/contract.ts';
 import { deleteOwned } from './branch-action.ts';
 import { type ForkRunner, type ForkStatus, pendingForks, waitingForFork } from './forks.ts';
 import type { ResourceRunner } from './resource.ts';
+import { dataCondition } from './root-uses.ts';
 import type { Result } from './scheduler.ts';
 import { routedCondition } from './speech.ts';
 import { type Outcome, together, type Waits, type Walk, walk } from './steps.ts';
@@ -72,8 +73,9 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
     };
     const walked = await walk(steps, conditions, { now, signal, report });
     const { stopped } = walked;
+    const data = withData(walked.conditions, forks);
     const told = await setStatus(sandbox, {
-      conditions: stopped === undefined ? withRouted(sandbox, walked.conditions) : walked.conditions,
+      conditions: stopped === undefined ? withRouted(sandbox, data) : data,
       forks,
       ready: stopped === undefined,
       failed: stopped !== undefined && isFinal(walked, forks),
@@ -175,6 +177,12 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
     const routed = routedCondition(deps.baseline, sandbox);
     if (routed === undefined) return conditions.filter(c => c.type !== 'Routed');
     return setCondition(conditions, routed, now().toISOString());
+  };
+
+  const withData = (conditions: readonly Condition[], forks: readonly ForkStatus[]) => {
+    const data = dataCondition(forks);
+    if (data === undefined) return conditions.filter(c => c.type !== 'DataIsolated');
+    return setCondition(conditions, data, now().toISOString());
   };
 
   // --- the way back -----------------------------------------------------------------------------

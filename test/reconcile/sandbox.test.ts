@@ -444,6 +444,23 @@ describe('time to live', () => {
   });
 });
 
+describe('a sandbox whose fork leads to main', () => {
+  it('says so until an override replaces that', async () => {
+    await using s = await testSandbox();
+    const main = await defaultProject(s.store);
+    const url = `postgresql://app.${main.name}:x@127.0.0.1:7432/app`;
+    await deploy(s.store, deployment('users', { env: [{ name: 'DATABASE_URL', value: url }] }));
+    const condition = () => s.status().conditions.find(c => c.type === 'DataIsolated');
+    await s.apply({ forks: [fork('users')] });
+    await s.look();
+    assert.match(condition()?.message ?? '', /DATABASE_URL leads to main of project default/);
+    assert.equal(s.status().ready, true);
+    await s.apply({ forks: [fork('users', { DATABASE_URL: 'elsewhere' })] });
+    await s.look();
+    assert.equal(condition(), undefined);
+  });
+});
+
 describe('time to live of a sandbox from whose branch others grow', () => {
   it('goes on until they are gone, and an event and a condition say so', async () => {
     await using s = await testSandbox();

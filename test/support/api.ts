@@ -99,6 +99,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       asked.logs.push(query);
       return options.log ?? ['one', 'two'];
     },
+    warnings: sandbox => (sandbox.spec.description === 'shares' ? ['it shares'] : []),
     environment: (sandbox, workload) => ({
       OF: `${sandbox.name} ${workload ?? 'first'}`,
       QUOTED: "it's \x1b[1m",

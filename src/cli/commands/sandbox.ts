@@ -47,6 +47,8 @@ export function register(program: Command, cli: Cli): void {
       if (dryRun) return print(cli, output === 'text' ? 'yaml' : output, document, () => '');
       const applied = await cli.client().sandboxes.apply(document);
       say(cli, `sandbox ${applied.name} ${applied.outcome} (routing key ${applied.routingKey})`);
+      for (const warning of applied.warnings)
+        if (!warnings.includes(warning)) say(cli, `warning: ${warning}`);
       let view: SandboxView = applied;
       if (wait !== false) {
         view = await waitReady(cli, applied, waitTimeout);

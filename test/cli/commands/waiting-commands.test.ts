@@ -98,6 +98,13 @@ test('sandbox apply: somebody deletes it meanwhile', async () => {
   assert.match(stderr, /error: sandbox "x" does not exist\nhint: somebody deleted it meanwhile\n$/);
 });
 
+test('sandbox apply warns of what leads to main', async () => {
+  await using api = await apiWithBaseline();
+  const input = sandbox.replace('"local"', '"local","description":"shares"');
+  const { stderr } = await run(api, [...apply, '--no-wait'], { input });
+  assert.match(stderr, /\nwarning: it shares\n/);
+});
+
 test('sandbox apply --no-wait, and its time-out', async () => {
   await using api = await apiWithBaseline();
   assert.equal((await run(api, [...apply, '--no-wait'], { input: sandbox })).code, 0);
