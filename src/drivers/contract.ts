@@ -177,6 +177,8 @@ export type WorkloadSeen = {
   readonly reason: string;
   readonly message: string;
   readonly restarts: number;
+  /** Of what runs to its end (Jobs, bare Pods that are not started again): how it ended. Nothing of it runs any more, or ever again. */
+  readonly ended?: 'succeeded' | 'failed';
   /** containerPort → where it answers, one entry per pod that is ready; while none is, where they will. */
   readonly ports: Readonly<Record<number, readonly { readonly host: string; readonly port: number }[]>>;
   /** Pods that are in `ports` no more, and end when nobody is led to them any more: see `release`. */

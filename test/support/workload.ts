@@ -1,6 +1,9 @@
 /** Workloads of the process runtime: where they live, what they are made of, how to wait for them. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { request } from 'node:http';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { Ctx, WorkloadDriver, WorkloadSeen, WorkloadSpec } from '../../src/drivers/contract.ts';
 import type { Processes } from '../../src/drivers/processes/contract.ts';
 import { openProcessRuntime } from '../../src/drivers/workload/process-runtime.ts';
@@ -124,6 +127,18 @@ export function podSpecOf(pod: Partial<PodTemplate['spec']>, parts: SpecParts = 
 
 /** A container without ports that runs a shell script. */
 export const shell = (script: string): Partial<Container> => ({ image: 'shell', args: [script], ports: [] });
+
+/** The runtime of a daemon that was killed as soon as `web`, with a spec of our own, was in the state asked for. */
+export async function killedAt(home: string, spec: WorkloadSpec, state: string): Promise<void> {
+  const fixture = join(import.meta.dirname, 'fixtures/daemon.ts');
+  const args = [fixture, home, JSON.stringify(spec), state];
+  const daemon = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  daemon.on('error', () => {});
+  const exited = once(daemon, 'exit');
+  await once(createInterface(daemon.stdout), 'line');
+  daemon.kill('SIGKILL');
+  await exited;
+}
 
 /** Waits until what is seen of a workload is as wanted. */
 export const untilSeen = (

@@ -136,7 +136,11 @@ function environment(
   const { namespace = 'default' } = metadata;
   const ports = portVariables(container, containerPorts);
   const own = (container.env ?? []).filter(({ name }) => ports.every(port => port.name !== name));
-  const given = { HOSTNAME: standIn('name'), ...image.env };
+  const given = {
+    HOSTNAME: standIn('name'),
+    ...(workload.spec.completionMode === 'Indexed' && { JOB_COMPLETION_INDEX: standIn('index') }),
+    ...image.env,
+  };
   const { env, missing } = resolveEnv(
     { ...container, env: [...ports, ...own] },
     { ...spec.template.metadata, namespace },

@@ -87,8 +87,9 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
         const how = endOf(problem);
         if (how !== undefined) {
           record.done = how;
+          record.why = { reason: problem.reason, message: problem.message };
           keeper.save();
-          report({ ready: false, ...problem });
+          report({ ready: false, ...record.why });
           break;
         }
         pauseMs = restartPause(pauseMs, performance.now() - since);
@@ -108,7 +109,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
       started.reject(stopped.signal.reason);
       done.reject(stopped.signal.reason);
     } else {
-      if (health === starting) report(record.done === 'succeeded' ? completed : failed);
+      if (record.why !== undefined) report({ ready: false, ...record.why });
       started.resolve();
       done.resolve(record.done);
     }
@@ -138,7 +139,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
       signal.throwIfAborted();
       const problem = unseenEnd() ?? (await untilEnd(signal));
       graceMs = problem.graceMs ?? graceMs;
-      if (endOf(problem) !== 'succeeded') record.restarts++;
+      if (endOf(problem) === undefined) record.restarts++;
       report({ ready: false, reason: problem.reason, message: problem.message });
       return problem;
     } finally {
@@ -298,7 +299,5 @@ const AFTER_HOOK_MS = 2_000;
 const NOT_STARTED: readonly string[] = ['ConfigError', 'CommandNotFound', 'StartFailed'];
 
 export const starting: Health = { ready: false, reason: 'Starting', message: 'started' };
-const completed: Health = { ready: false, reason: 'Completed', message: 'it has run to its end' };
-const failed: Health = { ready: false, reason: 'Failed', message: 'it has failed' };
 
 const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;

@@ -6,6 +6,7 @@ import type { Node } from '../../model/resource-field.ts';
 import type { WorkloadSpec } from '../contract.ts';
 import { type ContainerPlan, planContainer } from './container-plan.ts';
 import { type Rollout, rolloutOf } from './rollout-plan.ts';
+import { type RunPlan, runOf } from './run.ts';
 
 /** What every pod of a workload is like. Complete but for what is chosen when a pod starts: see stand-in.ts. */
 export type PodPlan = {
@@ -29,6 +30,8 @@ export type WorkloadPlan = {
   readonly namespace: string;
   readonly replicas: number;
   readonly rollout: Rollout;
+  /** Of what runs to its end. */
+  readonly run?: RunPlan;
   readonly hosts: WorkloadSpec['network']['hosts'];
   readonly problem?: Problem;
 };
@@ -45,7 +48,9 @@ export function planWorkload(spec: WorkloadSpec, images: ImageMap, node: Node): 
   const problem = planned.find(one => 'reason' in one);
   if (problem !== undefined) return { ...plan, problem };
   const containers = planned.filter(one => 'argv' in one);
-  return { ...plan, pod: { containers, ...endsOf(template) } };
+  const pod = { containers, ...endsOf(template) };
+  const run = runOf(workload, pod.restartPolicy);
+  return { ...plan, pod, ...(run && { run }) };
 }
 
 /**
@@ -63,9 +68,9 @@ export function samePod(before: PodPlan, after: PodPlan): boolean {
 }
 
 /** Of everything that makes a difference to the pods; not of hosts and service variables, which come and go. */
-export const workloadHash = ({ pod, replicas, rollout, problem }: WorkloadPlan): string =>
+export const workloadHash = ({ pod, replicas, rollout, run, problem }: WorkloadPlan): string =>
   createHash('sha256')
-    .update(JSON.stringify({ pod: pod && withoutNetwork(pod), replicas, rollout, problem }))
+    .update(JSON.stringify({ pod: pod && withoutNetwork(pod), replicas, rollout, run, problem }))
     .digest('hex');
 
 // --- internal -----------------------------------------------------------------------------------

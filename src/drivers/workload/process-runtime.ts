@@ -131,7 +131,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       if (id === undefined || !state?.wanted) continue;
       const planned = new Set(partsOf(id, state.pods));
       for (const part of processes.list(workloadPart(id))) if (!planned.has(part)) await processes.kill(part);
-      start(id, { pods: state.pods, ports: {} }).apply(state.owner, state.plan);
+      start(id, { pods: state.pods, ports: {}, run: state.run }).apply(state.owner, state.plan);
     }
   }
 

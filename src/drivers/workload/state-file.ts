@@ -1,7 +1,8 @@
 /** What one workload's folder says about it, so that the next daemon can go on. Holds secrets: mode 0600. */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PodPlan, WorkloadPlan } from './plan.ts';
+import type { PodPlan, Problem, WorkloadPlan } from './plan.ts';
+import type { RunRecord } from './run.ts';
 
 export type ContainerRecord = {
   restarts: number;
@@ -9,6 +10,8 @@ export type ContainerRecord = {
   logStart?: number;
   /** It has run to its end and does not start again. */
   done?: 'succeeded' | 'failed';
+  /** How that came. */
+  why?: Problem;
 };
 
 export type PodRecord = {
@@ -34,6 +37,8 @@ export type WorkloadState = {
   /** false while it is being stopped or removed: nothing starts again by itself. */
   readonly wanted: boolean;
   readonly plan: WorkloadPlan;
+  /** Of what runs to its end. */
+  readonly run?: RunRecord;
   /** By number. */
   readonly pods: Readonly<Record<number, PodRecord>>;
 };

@@ -14,12 +14,14 @@ import { tail } from '../../lib/log-file.ts';
 import type { WorkloadSeen } from '../contract.ts';
 import { pathName } from '../labels.ts';
 import { untilIdle } from './connections.ts';
+import { restartPause } from './container.ts';
 import type { Health } from './health.ts';
 import type { House } from './house.ts';
 import { samePod, type WorkloadPlan, workloadHash } from './plan.ts';
 import { keepPod, newPodRecord, type Pod } from './pod.ts';
 import { nextSteps, type PodState } from './rollout.ts';
 import { rolloutOf } from './rollout-plan.ts';
+import { nextRunSteps, type RunPlan, type RunPod, type RunRecord } from './run.ts';
 import { type PodRecord, writeState } from './state-file.ts';
 
 export type Workload = {
@@ -38,6 +40,7 @@ export type Before = {
   readonly pods: Readonly<Record<number, PodRecord>>;
   /** Ports of pods that are no more, by their number. */
   readonly ports: Readonly<Record<number, PodRecord['ports']>>;
+  readonly run?: RunRecord | undefined;
 };
 
 export function openWorkload(id: string, folder: string, before: Before, house: House): Workload {
@@ -49,6 +52,10 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   let lastTold = '';
   /** Since when nothing has come of what was asked for last; undefined: it is done. */
   let waitingSince: number | undefined = performance.now();
+  let run: RunRecord | undefined = before.run;
+  /** After a failed pod the next one waits; milliseconds, of this daemon's clock. */
+  let pauseMs: number | undefined;
+  let pauseUntil = 0;
   let alarm: NodeJS.Timeout | undefined;
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -102,11 +109,52 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   /** What is to be done now. */
   function step(): void {
     if (!wanted || plan.pod === undefined) return;
+    if (plan.run !== undefined) {
+      stepRun(plan.run);
+      return;
+    }
     const { start, retire } = nextSteps([...pods.values()].map(stateOf), plan.replicas, plan.rollout);
     for (const index of retire) retirePod(pods.get(index)!);
     for (const index of start) startPod(index);
     if (start.length + retire.length > 0) progress();
     wakeAgain();
+  }
+
+  /** What runs to its end: pods that have ended stay, without processes, for what they have said. */
+  function stepRun(of: RunPlan): void {
+    const hash = workloadHash(plan);
+    if (run !== undefined && run.of !== hash && pods.size > 0) {
+      for (const member of pods.values()) endPod(member);
+      return;
+    }
+    if (run?.of !== hash) run = { startedAt: Date.now(), of: hash };
+    if (run.ended !== undefined) return;
+    const ranMs = Date.now() - run.startedAt;
+    const all = [...pods.values()].filter(({ ending }) => ending === undefined);
+    const { start, retire, ended } = nextRunSteps(all.map(runPodOf), of, run.failures ?? 0, ranMs);
+    if (ended !== undefined) {
+      run.ended = ended;
+      trySave(); // first, so that nothing of it begins again
+      for (const { pod } of pods.values()) void pod.stop();
+      return;
+    }
+    for (const index of retire) {
+      const member = pods.get(index)!;
+      run.failures = (run.failures ?? 0) + restartsOf(member.pod) + 1;
+      endPod(member);
+    }
+    const failures = (run.failures ?? 0) + all.filter(({ pod }) => pod.end() === 'failed').length;
+    const free = start.filter(index => !pods.has(index));
+    if (free.length > 0 && (failures === 0 || performance.now() >= pauseUntil)) {
+      for (const index of free) startPod(index);
+      if (failures > 0) pauseMs = restartPause(pauseMs, 0);
+      pauseUntil = performance.now() + (pauseMs ?? restartPause(undefined, 0));
+    }
+    wakeAgain();
+  }
+
+  function runPodOf({ pod }: Member): RunPod {
+    return { index: pod.index, end: pod.end(), restarts: restartsOf(pod), problem: pod.health() };
   }
 
   function podChanged(member: Member): void {
@@ -195,7 +243,11 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     const times = [...pods.values()].flatMap(({ readySince }) =>
       readySince !== undefined && readySince + minReadyMs > now ? [readySince + minReadyMs] : [],
     );
-    if (waitingSince !== undefined && waitingSince + progressMs > now) times.push(waitingSince + progressMs);
+    if (pauseUntil > now) times.push(pauseUntil);
+    if (plan.run?.deadlineMs !== undefined && run !== undefined && run.ended === undefined)
+      times.push(now + Math.max(0, run.startedAt + plan.run.deadlineMs - Date.now()));
+    if (plan.run === undefined && waitingSince !== undefined && waitingSince + progressMs > now)
+      times.push(waitingSince + progressMs);
     if (times.length === 0) return;
     const look = () => {
       step();
@@ -206,18 +258,17 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
 
   async function seen(): Promise<WorkloadSeen> {
     const { log: logOf, ...health } = summary();
-    // Nothing of an earlier life: what a process said before its cause was mended would mislead.
-    const log = await tails(LINES_IN_STATUS, logOf);
-    const serving = staying().filter(({ pod }) => pod.health().ready);
-    return {
+    const now = {
       owner,
       specHash: workloadHash(plan),
       ...health,
-      serving: serving.length > 0,
+      ...(run?.ended && { ended: run.ended.how }),
+      serving: staying().some(({ pod }) => pod.health().ready),
       ports: ports(),
       leaving: [...pods.values()].filter(({ release }) => release).map(({ pod }) => pod.record.uid),
-      log,
     };
+    // Nothing of an earlier life: what a process said before its cause was mended would mislead.
+    return { ...now, log: await tails(LINES_IN_STATUS, logOf) };
   }
 
   function staying(): Member[] {
@@ -246,14 +297,17 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   function summary(): Summary {
     const all = staying();
     const current = all.filter(isCurrent);
-    const restarts = current
-      .flatMap(({ pod }) => Object.values(pod.record.containers))
-      .reduce((sum, record) => sum + record.restarts, 0);
+    const restarts = current.reduce((sum, { pod }) => sum + restartsOf(pod), 0);
+    if (run?.ended !== undefined) {
+      const { how, reason, message } = run.ended;
+      return { ready: how === 'succeeded', reason, message, restarts };
+    }
     const found = shortcoming(current, all.length - current.length);
     if (found === undefined) {
       waitingSince = undefined;
       if (plan.replicas === 0)
         return { ready: true, reason: 'ScaledToZero', message: 'it has no replicas', restarts };
+      if (plan.run !== undefined) return { ready: true, reason: 'Running', message: 'it runs', restarts };
       return { ...current[0]!.pod.health(), restarts };
     }
     const older = all.some(member => !current.includes(member) && member.pod.health().ready);
@@ -274,12 +328,13 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   function shortcoming(current: readonly Member[], old: number): (Health & { log?: LogOf }) | undefined {
     if (plan.problem !== undefined) return { ready: false, ...plan.problem };
     for (const { pod } of current) {
+      if (plan.run !== undefined && pod.end() !== undefined) continue;
       const culprit = pod.culprit();
       const health = pod.health();
       if (!health.ready)
         return { ...health, ...(culprit !== undefined && { log: { index: pod.index, container: culprit } }) };
     }
-    const missing = plan.replicas - current.length;
+    const missing = plan.run === undefined ? plan.replicas - current.length : 0;
     if (missing > 0 || old > 0)
       return {
         ready: false,
@@ -338,7 +393,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
 
   function trySaveOrThrow(): void {
     const records = Object.fromEntries([...pods].map(([index, { pod }]) => [index, pod.record]));
-    writeState(folder, { owner, wanted, plan, pods: records });
+    writeState(folder, { owner, wanted, plan, ...(run && { run }), pods: records });
   }
 
   /** For when processes come first: a full disk must not keep them from ending, nor others from being taken over. */
@@ -392,6 +447,9 @@ const MAX_LOG_BYTES = 5 * 1024 * 1024;
 const RELEASE_MS = 15_000;
 /** For what is in flight to a pod that nobody is led to any more; tunnels may be open for ever. */
 const IDLE_MS = 5_000;
+
+const restartsOf = ({ record }: Pod): number =>
+  Object.values(record.containers).reduce((sum, { restarts }) => sum + restarts, 0);
 
 const portsOf = ({ record }: Pod): readonly number[] => Object.values(record.ports);
 

@@ -1,17 +1,14 @@
 /** The life of a pod, on real processes: init containers, sidecars, hooks, and what a daemon that is killed leaves. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
-import type { WorkloadSpec } from '../../../src/drivers/contract.ts';
 import type { Container } from '../../../src/model/kubernetes.ts';
 import { tempDir } from '../../support/temp.ts';
 import {
   ask,
   ctx,
+  killedAt,
   openTestRuntime,
   podSpecOf,
   portOf,
@@ -145,18 +142,6 @@ describe('a pod', { concurrency: true }, () => {
     assert.match(seen.message, /^container "main": its postStart hook failed: false: exit code 1/);
   });
 });
-
-/** The runtime of a daemon that was killed as soon as `web`, with a spec of our own, was in the state asked for. */
-async function killedAt(home: string, spec: WorkloadSpec, state: string): Promise<void> {
-  const fixture = join(import.meta.dirname, '../../support/fixtures/daemon.ts');
-  const args = [fixture, home, JSON.stringify(spec), state];
-  const daemon = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  daemon.on('error', () => {});
-  const exited = once(daemon, 'exit');
-  await once(createInterface(daemon.stdout), 'line');
-  daemon.kill('SIGKILL');
-  await exited;
-}
 
 describe('a pod whose daemon is killed', { concurrency: true }, () => {
   it('goes on where it was: no init container that has run through runs again, and no other starts twice', async () => {
