@@ -2,7 +2,6 @@
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
-import type { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ApiContext } from './api/context.ts';
@@ -14,14 +13,12 @@ import { endProxies, openDataPath, proxyCommand } from './data-path.ts';
 import { labels } from './drivers/labels.ts';
 import { type DriverOptions, makeEnterable, openDrivers } from './drivers/open.ts';
 import { openProcesses } from './drivers/processes/registry.ts';
-import { type Encryption, openEncryption } from './encryption.ts';
 import { internalKeys } from './internal-keys.ts';
 import { ballast } from './lib/ballast.ts';
 import { tryExclusive } from './lib/exclusive.ts';
 import type { Log } from './lib/log.ts';
 import { measureLoopDelay } from './lib/loop-delay.ts';
 import { loopbackFor } from './lib/loopback.ts';
-import { isLoopback, isOnThisMachine } from './lib/peer.ts';
 import { orAborted } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
 import { type ErrorParams, OffshootError } from './model/errors.ts';
@@ -76,8 +73,6 @@ export async function startDaemon(
   const logFile = join(config.home, 'logs', 'daemon.log');
   const log = openLog(logFile, config.logLevel);
 
-  const encryption = openEncryption(config, log);
-  opened.defer(() => encryption.close());
   const processes = await openProcesses({ ...config, path: env.PATH ?? '', log });
   opened.defer(() => processes.close());
   // First of all, because the proxy takes its time to start, too.
@@ -91,7 +86,7 @@ export async function startDaemon(
     readonly lookAt: (address: Address) => void;
   }>();
   const dataPath = await openDataPath({
-    ...{ config, version, command, log, replace: replaceProxy, tls: encryption.files },
+    ...{ config, version, command, log, replace: replaceProxy },
     runner: proxyRunner(processes, config.home, command),
     // Proxies that were here before us ask before we can answer.
     async awake(id, signal) {
@@ -117,8 +112,7 @@ export async function startDaemon(
   opened.defer(() => store.close());
   const baseline = storeBaseline(store);
   const fresh = store.version() === 0;
-  const images = () => Object.fromEntries(store.list('image').map(i => [i.name, i.spec]));
-  const drivers = await openDrivers(driverOptions(config, env, log, images), processes);
+  const drivers = await openDrivers(driverOptions(config, env, log), processes);
   opened.defer(() => drivers.close());
   // Before the servers of its sessions.
   opened.defer(stopDataPath);
@@ -128,24 +122,17 @@ export async function startDaemon(
   const keys = keyring(store, [internal.cli, internal.step]);
   let api: ApiServer | undefined;
   let gateways = { previews: nowhere(config), postgres: nowhere(config) };
-  const { scheme } = encryption;
-  const site = () => ({ domain: config.domain, scheme, port: gateways.previews.port });
-  const advertise = ({ port }: Address): Address => ({ host: config.advertised, port });
-  const mustEncrypt = !isLoopback(config.advertised) && !config.cleartext;
-  const postgres = () => ({
-    ...advertise(gateways.postgres),
-    ...(mustEncrypt && { sslmode: 'require' as const }),
-  });
+  const site = () => ({ domain: config.domain, scheme: 'http' as const, port: gateways.previews.port });
 
   const loop = createLoop({
     ...drivers,
     store,
     baseline,
-    gateway: () => advertise(gateways.postgres),
+    gateway: () => gateways.postgres,
     site,
     scriptEnv: () => ({
       OFFSHOOT_BIN: join(root, 'offshoot'),
-      OFFSHOOT_API_URL: nearUrl(config, api!),
+      OFFSHOOT_API_URL: `http://${api!.host}:${api!.port}`,
       OFFSHOOT_API_KEY: internal.step,
     }),
     keep: [root, config.home, config.runtimeDir],
@@ -164,9 +151,7 @@ export async function startDaemon(
       await dataPath.routed();
       const { host, apiPort } = config;
       const port = await freePort(host, apiPort, last.api);
-      api = await naming(config, () =>
-        startApi(context, { ...{ host, port, log }, ...door(config, encryption) }),
-      );
+      api = await naming(config, () => startApi(context, { host, port, log }));
       opened.defer(() => api?.close());
       rememberPorts(config.home, {
         ...{ api: api.port, http: gateways.previews.port, postgres: gateways.postgres.port },
@@ -189,8 +174,7 @@ export async function startDaemon(
     store,
     baseline,
     keys,
-    gateway: postgres,
-    authority: () => encryption.authority?.certificate(),
+    gateway: () => gateways.postgres,
     routed: dataPath.routed,
     keepRevoked: config.keepRevoked,
     async space() {
@@ -208,10 +192,9 @@ export async function startDaemon(
         copyOnWrite: drivers.branches.copyOnWrite,
         why: drivers.why.volumes,
       },
-      listen: config.host,
-      api: { ...advertise(api!), scheme },
+      api: { host: api!.host, port: api!.port },
       preview: site(),
-      postgres: postgres(),
+      postgres: gateways.postgres,
       proxies: dataPath.proxies(),
       log: logFile,
       leftovers: loop
@@ -222,7 +205,7 @@ export async function startDaemon(
     metrics,
     unclaimed: loop.unclaimed,
     keeps: drivers.processes.keeps,
-    doctor: async () => [...encryption.checks(), ...(await drivers.capabilities())],
+    doctor: () => drivers.capabilities(),
     logs({ workload, sandbox, lines }) {
       const id = sandbox === undefined ? baselineId(workload) : forkId(sandbox, workload);
       return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
@@ -249,7 +232,7 @@ export async function startDaemon(
   void keepRoom();
 
   const file = join(config.home, 'client.json');
-  const url = nearUrl(config, api!);
+  const url = `http://${api!.host}:${api!.port}`;
   writeFileSync(file, `${JSON.stringify({ url, apiKey: internal.cli, pid: process.pid })}\n`, {
     mode: 0o600,
   });
@@ -288,7 +271,7 @@ export async function cleanUp(
   await using opened = new AsyncDisposableStack();
   await lockHome(config, opened);
   const log = openLog(join(config.home, 'logs', 'daemon.log'), config.logLevel);
-  const drivers = await openDrivers(driverOptions(config, env, log, () => ({})));
+  const drivers = await openDrivers(driverOptions(config, env, log));
   opened.defer(() => drivers.close());
   await endProxies(config, proxyRunner(drivers.processes, config.home, proxyCommand(config, {})), log);
   const ctx = { signal: AbortSignal.timeout(60_000), log };
@@ -304,25 +287,12 @@ export async function probeDrivers(
 ) {
   await using opened = new AsyncDisposableStack();
   opened.defer(() => removeRuntimeDir(config));
-  const drivers = await openDrivers(driverOptions(config, env, log, () => ({})));
+  const drivers = await openDrivers(driverOptions(config, env, log));
   opened.defer(() => drivers.close());
   return await drivers.capabilities();
 }
 
 // --- internal -----------------------------------------------------------------------------------
-
-/**
- * For programs of this machine. To them the API speaks clear text also where it asks TLS of others, so nobody has to
- * trust a certificate in order to talk to himself.
- */
-const nearUrl = ({ host }: Config, { port }: Address): string =>
-  `http://${/^0+(\.0+)*$/.test(host) ? '127.0.0.1' : host}:${port}`;
-
-const door = ({ host, advertised, cleartext }: Config, { api }: Encryption) => ({
-  names: [host, advertised],
-  ...(api !== undefined && { certificate: () => api.current() }),
-  clear: (peer: Socket) => cleartext || isOnThisMachine(peer),
-});
 
 const nowhere = ({ host }: Config): Address => ({ host, port: 0 });
 
@@ -403,9 +373,8 @@ function driverOptions(
   config: Config,
   env: Readonly<Record<string, string | undefined>>,
   log: Log,
-  images: DriverOptions['images'],
 ): DriverOptions {
-  return { ...config, baseEnv: passedOnFrom(env), nodePath: process.execPath, log, images };
+  return { ...config, baseEnv: passedOnFrom(env), nodePath: process.execPath, log };
 }
 
 /** Every Service gets a loopback IP of its own and keeps its port, as far as the machine allows. */

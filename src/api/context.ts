@@ -31,10 +31,7 @@ export type ApiContext = {
     /** Lets them count from now on. */
     reset(): void;
   };
-  /** Where clients reach the Postgres gateway, and how they have to. */
-  readonly gateway: () => Address & { readonly sslmode?: 'require' };
-  /** Certificate of our own authority, PEM; undefined where certificates were given. */
-  readonly authority: () => string | undefined;
+  readonly gateway: () => Address;
   /** Complete volumes that no branch claims. */
   readonly unclaimed: () => Promise<readonly UnclaimedVolume[]>;
   /** What there is for branches, and what each takes. */

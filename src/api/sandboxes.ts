@@ -2,10 +2,12 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { checkSandbox } from '../model/document/sandbox.ts';
 import { OffshootError } from '../model/errors.ts';
+import type { ImageMap } from '../model/image.ts';
 import { resourceStatuses } from '../model/resource-status.ts';
 import { applySandbox, deleteSandbox } from '../rules/sandboxes.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
+import { imageMap } from './image-map.ts';
 import { checked, flag } from './input.ts';
 import { sandboxView } from './views.ts';
 
@@ -49,13 +51,14 @@ export function sandboxRoutes(
 
   /** 201 created, 200 updated or unchanged; `outcome` says which. */
   app.put<Params>('/sandboxes/:name', async (request, reply) => {
-    const { sandbox, warnings } = checkSandbox(request.body ?? null);
+    const { document, images } = withoutImages(request.body ?? null);
+    const { sandbox, warnings } = checkSandbox(document);
     if (sandbox.name !== request.params.name) {
       throw new OffshootError('api/bad-request', {
         why: `the document is named "${sandbox.name}", the path "${request.params.name}"`,
       });
     }
-    const { object, outcome } = await applySandbox(store, baseline, sandbox);
+    const { object, outcome } = await applySandbox(store, baseline, sandbox, images);
     return reply
       .status(outcome === 'created' ? 201 : 200)
       .send({ ...sandboxView(object), outcome, warnings: [...warnings, ...warningsFor(object)] });
@@ -93,4 +96,13 @@ export function sandboxRoutes(
     async ({ params, query }) =>
       environment(await find(params.name), checked(environmentQuery, query).workload),
   );
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** The images of the project file that stands above a document come beside `name` and `spec`. */
+function withoutImages(body: unknown): { readonly document: unknown; readonly images?: ImageMap } {
+  if (typeof body !== 'object' || body === null || !('images' in body)) return { document: body };
+  const { images, ...document } = body;
+  return { document, images: checked(imageMap, images) as ImageMap };
 }

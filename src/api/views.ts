@@ -5,13 +5,17 @@ import { limitOf } from '../model/room.ts';
 import { speechOfPorts } from '../model/speaks.ts';
 import type {
   BranchView,
+  ImageView,
   ManifestView,
   PluginView,
   ProjectView,
   SandboxView,
   TrashView,
 } from '../model/view.ts';
+import type { ManifestStatus } from '../model/workload-status.ts';
 import { allBranchesOf, branchesOf } from '../rules/branches.ts';
+import type { ImageEntry } from '../rules/images.ts';
+import { isCurrent } from '../rules/inputs.ts';
 import { nameOfEntry, projectOfEntry, type TrashEntry } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
@@ -99,7 +103,8 @@ export function sizedBranchView(
 }
 
 export function sandboxView(object: Stored<'sandbox'>): SandboxView {
-  const { name, spec, status, secret, generation, createdAt, updatedAt, deletedAt } = object;
+  const { name, status, secret, generation, createdAt, updatedAt, deletedAt } = object;
+  const { images: _, ...spec } = object.spec;
   const { endpoints = [], ...rest } = status ?? {};
   return {
     name,
@@ -134,7 +139,14 @@ export function pluginView(store: Store, { name, spec, createdAt, updatedAt }: S
   return { name, spec, status: { resources }, createdAt, updatedAt };
 }
 
-export function manifestView({ spec, status, generation, deletedAt }: Stored<'manifest'>): ManifestView {
+export function imageView(store: Store, { folder, image, users }: ImageEntry): ImageView {
+  const { dir, command, args } = store.get('folder', folder)!.spec.images[image]!;
+  return { image, folder, dir, command, ...(args && { args }), users };
+}
+
+export function manifestView(around: Around, object: Stored<'manifest'>): ManifestView {
+  const { spec, secret, generation, deletedAt } = object;
+  const status = isCurrent(around, object) ? object.status : outdatedStatus(object.status);
   return {
     kind: spec.kind,
     namespace: spec.kind === 'Namespace' ? '' : (spec.metadata.namespace ?? 'default'),
@@ -148,6 +160,20 @@ export function manifestView({ spec, status, generation, deletedAt }: Stored<'ma
     ...(status?.log !== undefined && { log: status.log }),
     generation,
     observedGeneration: status?.observedGeneration ?? 0,
+    ...(secret?.from && { folder: secret.from.folder, file: secret.from.file }),
     ...(deletedAt !== undefined && { deletedAt }),
   };
 }
+
+// --- internal -----------------------------------------------------------------------------------
+
+type Around = Parameters<typeof isCurrent>[0];
+
+/** It was seen when it was made from something else: nothing of that is said any more. */
+const outdatedStatus = (status: ManifestStatus | null): ManifestStatus | null =>
+  status && {
+    ready: false,
+    reason: 'InProgress',
+    message: 'what it is made from has changed',
+    observedGeneration: status.observedGeneration,
+  };

@@ -23,7 +23,7 @@ const heartbeatMs = 15_000;
 
 export function watchRoutes(
   app: FastifyInstance,
-  { store, keys, routed, keepRevoked, mask }: RouteContext,
+  { store, baseline, keys, routed, keepRevoked, mask }: RouteContext,
 ): void {
   const view = (object: Stored<Kind>): unknown => {
     switch (object.kind) {
@@ -36,7 +36,7 @@ export function watchRoutes(
       case 'plugin':
         return pluginView(store, object as Stored<'plugin'>);
       case 'manifest':
-        return manifestView(object as Stored<'manifest'>);
+        return manifestView({ store, baseline }, object as Stored<'manifest'>);
       default:
         return undefined;
     }

@@ -1,15 +1,20 @@
 /** Documents that commands are given: a file, a folder of YAML files, or `-` for standard input. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Cli } from './context.ts';
 import { UsageError } from './output.ts';
 
 /** `file` is how messages name it; `dir` is what paths inside it are relative to. */
-export type SourceFile = { readonly file: string; readonly text: string };
+export type SourceFile = {
+  readonly file: string;
+  readonly text: string;
+  /** The real path, absolute; `-` for standard input. */
+  readonly path: string;
+};
 
 export async function readSource(cli: Cli, file: string): Promise<SourceFile> {
-  if (file === '-') return { file: '<stdin>', text: await readAll(cli.stdin) };
-  return { file, text: readText(resolve(cli.cwd, file), file) };
+  if (file === '-') return { file: '<stdin>', text: await readAll(cli.stdin), path: '-' };
+  return readAs(file, resolve(cli.cwd, file));
 }
 
 /** All `.yaml`, `.yml` and `.json` files of a folder in order of their names, or the one file. */
@@ -19,9 +24,7 @@ export async function readSources(cli: Cli, path: string): Promise<readonly Sour
   if (!statSync(full, { throwIfNoEntry: false })?.isDirectory()) return [await readSource(cli, path)];
   const names = readdirSync(full).filter(name => /\.(ya?ml|json)$/.test(name));
   if (names.length === 0) throw new UsageError(`${path} holds no .yaml, .yml or .json file`);
-  return names
-    .sort()
-    .map(name => ({ file: join(path, name), text: readText(join(full, name), join(path, name)) }));
+  return names.sort().map(name => readAs(join(path, name), join(full, name)));
 }
 
 export function readText(full: string, shown: string): string {
@@ -35,6 +38,10 @@ export function readText(full: string, shown: string): string {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+const readAs = (shown: string, full: string): SourceFile => ({
+  ...{ file: shown, text: readText(full, shown), path: realpathSync(full) },
+});
 
 const maxInput = 4 * 1024 * 1024;
 

@@ -5,11 +5,11 @@ import type { ImageMap } from '../model/image.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
 import type { Sandbox } from '../model/sandbox.ts';
 import type {
-  AuthorityView,
   BranchView,
   CheckView,
   DeletedView,
   EventView,
+  ImageView,
   KeyView,
   ManifestView,
   MetricsView,
@@ -47,7 +47,6 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       read: () => call<MetricsView>('GET', '/metrics'),
       reset: () => call<MetricsView>('DELETE', '/metrics'),
     },
-    authority: () => call<AuthorityView>('GET', '/ca'),
     doctor: () => call<readonly CheckView[]>('GET', '/doctor'),
     repair: {
       plan: () => call<readonly RepairView[]>('GET', '/repair'),
@@ -104,13 +103,14 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
     sandboxes: {
       list: () => call<readonly SandboxView[]>('GET', '/sandboxes'),
       get: (name: string) => call<SandboxView>('GET', `/sandboxes/${part(name)}`),
-      apply: (body: Sandbox) =>
+      /** @param images of the project file above the document */
+      apply: ({ name, spec }: Sandbox, images: ImageMap = {}) =>
         call<
           SandboxView & {
             readonly outcome: 'created' | 'updated' | 'unchanged';
             readonly warnings: readonly string[];
           }
-        >('PUT', `/sandboxes/${part(body.name)}`, { body }),
+        >('PUT', `/sandboxes/${part(name)}`, { body: { name, spec, images } }),
       delete: (name: string, query: { force?: boolean; recursive?: boolean } = {}) =>
         call<SandboxView & { readonly already: boolean }>('DELETE', `/sandboxes/${part(name)}`, { query }),
       environment: (name: string, query: { workload?: string | undefined } = {}) =>
@@ -132,14 +132,18 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
     manifests: {
       list: () => call<readonly ManifestView[]>('GET', '/manifests'),
       apply: (body: {
-        files: readonly { file: string; text: string }[];
+        files: readonly { file: string; text: string; path?: string }[];
+        folder?: string;
         images?: ImageMap;
         strict?: boolean;
+        takeOver?: boolean;
       }) =>
         call<{
           readonly applied: readonly (ManifestView & {
             readonly outcome: 'created' | 'configured' | 'unchanged';
           })[];
+          /** Workloads that are not among them, and are made anew because of them. */
+          readonly affected: readonly ManifestView[];
           readonly warnings: readonly string[];
           readonly leftOut: readonly LeftOut[];
         }>('PUT', '/manifests', { body }),
@@ -151,6 +155,10 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
           `${manifest('Deployment', namespace, name)}/logs`,
           { query },
         ),
+    },
+    images: {
+      list: () => call<readonly ImageView[]>('GET', '/images'),
+      remove: (query: { folder: string; image: string }) => call<unknown>('DELETE', '/images', { query }),
     },
     keys: {
       list: () => call<readonly KeyView[]>('GET', '/keys'),

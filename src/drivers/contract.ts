@@ -11,6 +11,7 @@ import type { BranchEndpoint, BranchRecord } from '../model/branch.ts';
 import type { ConditionStatus } from '../model/conditions.ts';
 import type { EnvRefs } from '../model/container-env.ts';
 import type { OffshootError } from '../model/errors.ts';
+import type { ImageMap } from '../model/image.ts';
 import type { Workload } from '../model/kubernetes.ts';
 import type { StepInput, StepOutput } from '../model/plugin.ts';
 import type { Room } from '../model/room.ts';
@@ -150,6 +151,8 @@ export type WorkloadSpec = {
     /** The same objects' keys whose bytes are no text, in base64: files only. An object without such keys is absent. */
     readonly binary: EnvRefs;
   };
+  /** How the images of its containers run here, as far as anybody has said. A runtime with a registry ignores it. */
+  readonly images: ImageMap;
   /** Where the services of the baseline answer. A runtime with its own service discovery ignores it. */
   readonly network: {
     /** `<SVC>_SERVICE_HOST`, `<SVC>_SERVICE_PORT`, … */

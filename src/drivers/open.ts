@@ -4,7 +4,6 @@ import { availableParallelism, hostname, totalmem } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import type { Log } from '../lib/log.ts';
 import { randomSecret } from '../lib/random.ts';
-import type { ImageMap } from '../model/image.ts';
 import { openBranchNode } from './branch/node.ts';
 import type { BranchNode, Capability, StepDriver, WorkloadDriver } from './contract.ts';
 import { guard } from './guarded.ts';
@@ -26,7 +25,6 @@ export type DriverOptions = {
   readonly minFreeBytes: number;
   readonly reserveBytes: number | undefined;
   readonly postgresBin: string | undefined;
-  readonly images: () => ImageMap;
   /** What processes get of our environment. */
   readonly baseEnv: Readonly<Record<string, string>>;
   readonly nodePath: string;
@@ -100,7 +98,6 @@ export async function openDrivers(options: DriverOptions, registry?: Processes):
   const processOptions = { home, instance, processes, hide, baseEnv, nodePath, log };
   const workloads = await openProcessRuntime({
     ...processOptions,
-    images: options.images,
     node: { name: hostname(), cpus: availableParallelism(), memoryBytes: totalmem() },
   });
   opened.defer(() => workloads.close());

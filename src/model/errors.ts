@@ -5,6 +5,7 @@
  */
 import { apiErrors } from './errors/api.ts';
 import { branchErrors } from './errors/branch.ts';
+import { deployErrors } from './errors/deploy.ts';
 import { documentErrors } from './errors/document.ts';
 import { forkErrors } from './errors/fork.ts';
 import { gatewayErrors } from './errors/gateway.ts';
@@ -19,6 +20,7 @@ import { workloadErrors } from './errors/workload.ts';
 export const errorTable = {
   ...apiErrors,
   ...branchErrors,
+  ...deployErrors,
   ...documentErrors,
   ...forkErrors,
   ...gatewayErrors,

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { OffshootError } from './errors.ts';
 import type { ImageMap, ImageSpec } from './image.ts';
+import type { PodTemplate } from './kubernetes.ts';
 
 export type OffshootConfig = { readonly images: ImageMap };
 
@@ -36,10 +37,17 @@ export function parseOffshootConfig(document: unknown, file: string): OffshootCo
  * spelled out, then the one with a placeholder.
  * @returns the entry with the placeholder of its key filled in; undefined when none fits
  */
-export function findImage(images: ImageMap, image: string): ImageSpec | undefined {
+export const findImage = (images: ImageMap, image: string): ImageSpec | undefined =>
+  findEntry(images, image)?.spec;
+
+/** The same with the key of the entry. */
+export function findEntry(
+  images: ImageMap,
+  image: string,
+): { readonly key: string; readonly spec: ImageSpec } | undefined {
   const wanted = parseReference(image);
   const tag = wanted.tag ?? 'latest';
-  let best: { rank: number; spec: ImageSpec } | undefined;
+  let best: { rank: number; key: string; spec: ImageSpec } | undefined;
   for (const [key, spec] of Object.entries(images)) {
     const { segments, tag: keyTag } = parseReference(key);
     if (segments.some((s, i) => s !== wanted.segments.at(i - segments.length))) continue;
@@ -48,9 +56,19 @@ export function findImage(images: ImageMap, image: string): ImageSpec | undefine
     if (placeholder ? !TAG.test(tag) : keyTag !== undefined && keyTag !== tag) continue;
     const rank = segments.length * 3 + (placeholder ? 1 : keyTag ? 2 : 0);
     if (best !== undefined && best.rank >= rank) continue;
-    best = { rank, spec: placeholder ? fill(spec, `{${placeholder}}`, tag) : spec };
+    best = { rank, key, spec: placeholder ? fill(spec, `{${placeholder}}`, tag) : spec };
   }
-  return best?.spec;
+  return best;
+}
+
+/** What `tables` say of the images that a pod names, by those names; of several tables the first that has an entry counts. */
+export function imagesOfPod({ spec }: PodTemplate, tables: readonly ImageMap[]): ImageMap {
+  const names = new Set([...spec.containers, ...(spec.initContainers ?? [])].map(({ image }) => image));
+  const found = [...names].sort().flatMap(name => {
+    const entry = tables.map(table => findImage(table, name)).find(entry => entry !== undefined);
+    return entry === undefined ? [] : [[name, entry] as const];
+  });
+  return Object.fromEntries(found);
 }
 
 /** The key to propose for an image that has no entry: the last part of its repository. */

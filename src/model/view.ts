@@ -111,7 +111,22 @@ export type ManifestView = {
   readonly log?: readonly string[];
   readonly generation: number;
   readonly observedGeneration: number;
+  /** Where it came from, if that was said. */
+  readonly folder?: string;
+  readonly file?: string;
   readonly deletedAt?: string;
+};
+
+/** How one image of a folder runs. Its variables are not shown: they may hold secrets. */
+export type ImageView = {
+  readonly image: string;
+  /** `-`: of what was deployed without a word of where it came from. */
+  readonly folder: string;
+  readonly dir: string;
+  readonly command: readonly string[];
+  readonly args?: readonly string[];
+  /** `namespace/name` of workloads, `sandbox NAME`. */
+  readonly users: readonly string[];
 };
 
 export type EventView = {
@@ -143,24 +158,15 @@ export type ProxyView = {
   readonly drainingSince?: string;
 };
 
-/** Whom clients have to trust. */
-export type AuthorityView = {
-  /** PEM. */
-  readonly certificate: string;
-};
-
 export type DaemonView = {
   readonly version: string;
   readonly pid: number;
   readonly home: string;
   readonly startedAt: string;
   readonly volumes: { readonly driver: string; readonly copyOnWrite: boolean; readonly why: string };
-  /** Address on which everything listens; the others are those under which clients come. */
-  readonly listen: string;
-  readonly api: Address & { readonly scheme: 'http' | 'https' };
+  readonly api: Address;
   readonly preview: PreviewSite;
-  /** `sslmode`: what clients on other machines have to ask for. */
-  readonly postgres: Address & { readonly sslmode?: 'require' };
+  readonly postgres: Address;
   /** The processes of the data path: the one that listens, and those that only serve what they have. */
   readonly proxies: readonly ProxyView[];
   readonly log: string;

@@ -9,6 +9,8 @@ export type ManifestStatus = {
   readonly reason: string;
   readonly message: string;
   readonly observedGeneration: number;
+  /** Workloads: with which inputs it was seen like this; see `rules/inputs.ts`. */
+  readonly inputs?: string;
   /** Workloads: somebody answers at `ports`, be it an older version that a newer one is about to replace. */
   readonly serving?: boolean;
   /** Workloads: where its containers answer. */

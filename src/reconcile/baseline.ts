@@ -9,6 +9,8 @@ import { type Address, addressKey } from '../model/route.ts';
 import { speechOfPorts } from '../model/speaks.ts';
 import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
+import { forgetUnused, imagesOf } from '../rules/folders.ts';
+import { inputsOf } from '../rules/inputs.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Result } from './scheduler.ts';
 import { baselineId, baselineOwner, servedBy, workloadSpec } from './workload-spec.ts';
@@ -36,18 +38,18 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
   const claimed = new Map<string, string>();
 
   const workload = async (object: Stored<'manifest'>, spec: Workload, ctx: Ctx): Promise<Result> => {
+    const inputs = inputsOf(deps, object);
     const id = baselineId(keyOfWorkload(spec));
     if (object.deletedAt !== undefined) {
       await deps.routed();
       await workloads.remove(id, ctx);
-      await store.remove('manifest', object.name);
-      return;
+      return gone(object);
     }
     try {
-      const wish = `${object.generation}.${object.secret?.tries ?? 0}`;
-      const more = { ports: servedBy(baseline, spec), wish };
+      const images = [imagesOf(store, object.name)];
+      const more = { ports: servedBy(baseline, spec), wish: inputs, images };
       const seen = await workloads.ensure(id, workloadSpec(baseline, baselineOwner, spec, more), ctx);
-      const reported = await report(object, workloadStatus(seen, object.generation));
+      const reported = await report(object, { ...workloadStatus(seen, object.generation), inputs });
       if (!reported || seen.leaving.length === 0) return;
       await deps.routed();
       workloads.release(id, seen.leaving);
@@ -59,6 +61,7 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
         reason: reasonOf(code),
         message,
         observedGeneration: object.generation,
+        inputs,
       });
       throw thrown;
     }
@@ -66,7 +69,7 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
   };
 
   const service = async (object: Stored<'manifest'>, spec: Service): Promise<Result> => {
-    if (object.deletedAt !== undefined) return void (await store.remove('manifest', object.name));
+    if (object.deletedAt !== undefined) return gone(object);
     const addresses: Record<number, Address> = {};
     const own = () => Object.values(addresses).map(addressKey);
     for (const { port } of spec.spec.ports ?? []) {
@@ -85,6 +88,11 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       for (const key of own()) claimed.delete(key);
     }
     return;
+  };
+
+  const gone = async (object: Stored<'manifest'>): Promise<undefined> => {
+    await store.remove('manifest', object.name);
+    await forgetUnused(store, object);
   };
 
   const isTaken = (key: string, service: string): boolean =>
@@ -120,7 +128,7 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     const asked = asWorkload(spec);
     if (asked !== undefined) return workload(object, asked, ctx);
     if (spec.kind === 'Service') return service(object, spec);
-    if (object.deletedAt !== undefined) return void (await store.remove('manifest', name));
+    if (object.deletedAt !== undefined) return gone(object);
     await report(object, {
       ready: true,
       reason: 'Stored',

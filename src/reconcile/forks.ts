@@ -7,9 +7,11 @@ import { deriveFork } from '../model/derive.ts';
 import { endpointsOf } from '../model/endpoint.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { Workload } from '../model/kubernetes.ts';
+import { nameOfManifest } from '../model/manifest-name.ts';
 import type { Fork, SandboxSpec, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
 import { sameWorkload } from '../model/workload.ts';
 import { workloadPorts } from '../model/workload-ports.ts';
+import { imagesOf } from '../rules/folders.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { rootUseSentences, rootUses, withoutOutputs } from './root-uses.ts';
 import { forkId, sandboxOwner, servedBy, wishOf, workloadSpec } from './workload-spec.ts';
@@ -157,7 +159,9 @@ export function forkSpec(
     ...endpointPorts(sandbox.spec, fork.forkOf, found.object),
   ]);
   const wish = `${wishOf(sandbox)}-${found.revision}`;
-  return workloadSpec(baseline, sandboxOwner(sandbox.name), workload, { ports: [...ports], wish });
+  const images = [sandbox.spec.images ?? {}, imagesOf(store, nameOfManifest(found.object))];
+  const more = { ports: [...ports], wish, images };
+  return workloadSpec(baseline, sandboxOwner(sandbox.name), workload, more);
 }
 
 /** What of a sandbox's forks leads to a root, in sentences, before anything of it is there. */

@@ -6,7 +6,7 @@
 import type { Baseline, BaselineChange, Found } from '../baseline/contract.ts';
 import { manifestName, nameOfManifest } from '../model/manifest-name.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
-import { keyOfWorkload } from '../model/workload.ts';
+import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import { usersOfWorkload } from '../rules/manifests.ts';
 import type { Change, Kind, Kinds, Store, Stored } from '../store/contract.ts';
 import { patchedIn, sourceKey } from '../store/indexes.ts';
@@ -69,7 +69,7 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
     for (const user of usersOfWorkload(store, key)) add('sandbox', user, wish);
   };
 
-  /** Every workload knows every Service's address, and every image: it may be run by it. */
+  /** Every workload knows every Service's address. */
   const addAllWorkloads = (wish: Wish): void => {
     for (const { object } of baseline.list('Workload')) add('manifest', nameOfManifest(object), wish);
     for (const { name, spec } of store.list('sandbox'))
@@ -98,6 +98,16 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
       for (const sandbox of store.by('sandbox/source', key)) add('sandbox', sandbox.name, { intent: true });
   };
 
+  /** How the images of its workloads run may have changed. */
+  const onFolder = ({ name }: Stored<'folder'>): void => {
+    for (const manifest of store.by('manifest/folder', name)) {
+      const workload = asWorkload(manifest.spec);
+      if (workload === undefined) continue;
+      add('manifest', manifest.name, { intent: true });
+      addForksOf(keyOfWorkload(workload), { intent: true });
+    }
+  };
+
   const put = (now: Stored<Kind>): void => {
     const key: Key = `${now.kind} ${now.name}`;
     const before = known.get(key);
@@ -111,7 +121,7 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
       });
     }
     if (isOf('branch', now)) onBranch(now, before as Stored<'branch'> | undefined);
-    if (isOf('image', now) && intent) addAllWorkloads({ intent: true });
+    if (isOf('folder', now) && intent) onFolder(now);
   };
 
   return {
@@ -165,10 +175,10 @@ const isOf = <K extends Kind>(kind: K, object: Stored<Kind>): object is Stored<K
 
 /** Differs when what is asked for differs; a reconciler's own writes (status, journal) leave it as it is. */
 function intentOf({ generation, deletedAt, secret }: Stored<Kind>): string {
-  const { password, force, recursive, tries } = (secret ?? {}) as Partial<
-    Kinds['branch']['secret'] & Kinds['sandbox']['secret']
+  const { password, force, recursive, tries, from } = (secret ?? {}) as Partial<
+    Kinds['branch']['secret'] & Kinds['sandbox']['secret'] & NonNullable<Kinds['manifest']['secret']>
   >;
-  return [generation, deletedAt, password, force, recursive, tries].join(' ');
+  return [generation, deletedAt, password, force, recursive, tries, from?.folder].join(' ');
 }
 
 /** Differs when something else is asked for, or the same once more. */

@@ -1,8 +1,10 @@
 /** From the baseline to what a workload driver is asked for: the workload, what its pods refer to, and the services around it. */
 import type { Baseline, Found } from '../baseline/contract.ts';
 import type { WorkloadSpec } from '../drivers/contract.ts';
+import type { ImageMap } from '../model/image.ts';
 import type { Workload, WorkloadKind } from '../model/kubernetes.ts';
 import { namespaceOf } from '../model/manifest-name.ts';
+import { imagesOfPod } from '../model/offshoot-config.ts';
 import { podSources } from '../model/pod-sources.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
 import { type ServiceAddress, serviceEnv, serviceHostNames } from '../model/service.ts';
@@ -35,24 +37,30 @@ export function workloadOf(id: string): (WorkloadKey & { readonly sandbox?: stri
 /**
  * @param ports that are sent to although no container declares them
  * @param wish differs whenever somebody has asked again for one of the objects that the workload is made from
+ * @param images tables of images, the first counts most
  */
 export function workloadSpec(
   baseline: Baseline,
   owner: string,
   workload: Workload,
-  { ports, wish }: { readonly ports: readonly number[]; readonly wish: string },
+  {
+    ports,
+    wish,
+    images,
+  }: { readonly ports: readonly number[]; readonly wish: string; readonly images: readonly ImageMap[] },
 ): WorkloadSpec {
   const namespace = namespaceOf(workload);
   return {
     owner,
     workload,
     refs: referenced(baseline, workload, namespace),
+    images: imagesOfPod(workload.spec.template, images),
     network: { ...network(baseline, namespace), ports },
     wish,
   };
 }
 
-/** Differs whenever somebody has asked again. */
+/** Differs whenever somebody has asked again for a sandbox; for a workload of the baseline see `rules/inputs.ts`. */
 export const wishOf = ({ generation, secret }: Stored<'sandbox'>): string =>
   `${generation}.${secret.tries ?? 0}`;
 

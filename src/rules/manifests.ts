@@ -1,13 +1,15 @@
 /** Intents about the baseline: what may be deployed, and what may go. */
 import { OffshootError } from '../model/errors.ts';
-import type { ImageSpec } from '../model/image.ts';
+import { nowhere, type Origin } from '../model/folder.ts';
+import type { ImageMap } from '../model/image.ts';
 import type { Manifest } from '../model/kubernetes.ts';
-import { nameOfManifest } from '../model/manifest-name.ts';
+import { nameOfManifest, namespaceOf } from '../model/manifest-name.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
 import { hasFailed, triedAgain } from '../model/tries.ts';
 import { isWorkloadKind, workloadPath } from '../model/workload.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Store, Stored } from '../store/contract.ts';
+import { checkOwners, claim, folderLock, namespaceLock } from './folders.ts';
 import { holding } from './locks.ts';
 
 export type AppliedManifest = {
@@ -15,29 +17,44 @@ export type AppliedManifest = {
   readonly outcome: 'created' | 'configured' | 'unchanged';
 };
 
+export type ApplyOptions = {
+  /** Whose they are, by absolute path; default: nobody's. */
+  readonly folder?: string;
+  /** The file of each manifest, as in `Origin`. */
+  readonly files?: readonly string[];
+  /** How the images of the folder run; what it said before and says no more is forgotten. */
+  readonly images?: ImageMap;
+  /** Namespaces of other folders become its own. */
+  readonly takeOver?: boolean;
+};
+
 /**
- * Creates or updates manifests and images. Everything is checked before anything is written; what an interruption
- * leaves half done, applying again completes.
- * @throws OffshootError manifest/deleting
+ * Creates or updates manifests of one folder, and its images. Everything is checked before anything is written; what an
+ * interruption leaves half done, applying again completes.
+ * @throws OffshootError manifest/deleting, namespace/taken
  */
 export function applyManifests(
   store: Store,
   manifests: readonly Manifest[],
-  images: Readonly<Record<string, ImageSpec>>,
+  { folder = nowhere, files = [], images = {}, takeOver = false }: ApplyOptions = {},
 ): Promise<readonly AppliedManifest[]> {
   const names = manifests.map(nameOfManifest);
-  const alone = [...names.map(manifestLock), ...Object.keys(images).map(key => `image/${key}`)];
+  const namespaces = new Set(manifests.map(namespaceOf));
+  const alone = [...names.map(manifestLock), folderLock(folder), ...[...namespaces].map(namespaceLock)];
   return holding(store, { alone }, async () => {
+    if (!takeOver) checkOwners(store, namespaces, folder);
     const before = names.map(name => store.get('manifest', name));
     for (const [i, object] of before.entries()) {
       const { kind, metadata } = manifests[i]!;
       if (object?.deletedAt !== undefined)
         throw new OffshootError('manifest/deleting', { kind, name: metadata.name });
     }
-    // All at once, so that they share a batch; the images first, which workloads are started with.
+    // In one turn, so that they share a batch; first whose they are and what workloads are started with.
+    const claimed = claim(store, folder, { images, namespaces });
+    const origin = (i: number) => (folder === nowhere ? undefined : { folder, file: files[i] ?? '' });
     const [written] = await Promise.all([
-      Promise.all(manifests.map((spec, i) => putManifest(store, names[i]!, spec))),
-      ...Object.entries(images).map(([key, spec]) => putImage(store, key, spec)),
+      Promise.all(manifests.map((spec, i) => putManifest(store, names[i]!, spec, origin(i)))),
+      claimed,
     ]);
     return written.map((object, i) => {
       const generation = before[i]?.generation ?? 0;
@@ -71,20 +88,24 @@ export const manifestLock = (name: string): string => `manifest/${name}`;
 // --- internal -----------------------------------------------------------------------------------
 
 /** One that has failed is tried again, also with the same text: what was wrong may have been mended elsewhere. */
-async function putManifest(store: Store, name: string, spec: Manifest): Promise<Stored<'manifest'>> {
+async function putManifest(
+  store: Store,
+  name: string,
+  spec: Manifest,
+  from: Origin | undefined,
+): Promise<Stored<'manifest'>> {
   const changed = await store.modify('manifest', name, ({ status, secret }) => {
     const again = status !== null && hasFailed(status);
+    const { from: _, ...rest } = secret ?? {};
+    const tries = again ? { tries: (rest.tries ?? 0) + 1 } : {};
+    const next = { ...rest, ...tries, ...(from && { from }) };
     return {
       spec,
-      ...(again && { secret: { tries: (secret?.tries ?? 0) + 1 }, status: asTriedAgain(status) }),
+      secret: Object.keys(next).length === 0 ? null : next,
+      ...(again && { status: asTriedAgain(status) }),
     };
   });
-  return changed ?? store.create('manifest', name, { spec, status: null, secret: null });
-}
-
-async function putImage(store: Store, name: string, spec: ImageSpec): Promise<Stored<'image'>> {
-  const changed = await store.modify('image', name, () => ({ spec }));
-  return changed ?? store.create('image', name, { spec, status: null, secret: null });
+  return changed ?? store.create('manifest', name, { spec, status: null, secret: from ? { from } : null });
 }
 
 /** Nothing of what the try before has said. */

@@ -6,6 +6,7 @@ import { randomRoutingKey } from '../lib/random.ts';
 import { outputKeys } from '../model/document/plugin.ts';
 import { type EndpointTarget, endpointsOf } from '../model/endpoint.ts';
 import { OffshootError } from '../model/errors.ts';
+import type { ImageMap } from '../model/image.ts';
 import { manifestName } from '../model/manifest-name.ts';
 import { similarName } from '../model/names.ts';
 import { newResourceRecord, type ResourceRecord } from '../model/resource-record.ts';
@@ -28,10 +29,17 @@ export type Applied = {
 /**
  * Creates or updates a sandbox. One that has failed is tried again, also with the same document: what was
  * wrong may have been mended elsewhere. All references are checked against what is there now.
+ * @param images of the project file that stands above the document; they come before those of the baseline's folder
  * @throws OffshootError sandbox/*
  */
-export function applySandbox(store: Store, baseline: Baseline, { name, spec }: Sandbox): Promise<Applied> {
+export function applySandbox(
+  store: Store,
+  baseline: Baseline,
+  { name, spec: document }: Sandbox,
+  images: ImageMap = {},
+): Promise<Applied> {
   const around = { store, baseline };
+  const spec = { ...document, ...(Object.keys(images).length > 0 && { images }) };
   const plugins = (spec.resources ?? []).map(r => pluginLock(r.plugin));
   const keys = { alone: [`sandbox/${name}`], shared: [...plugins, ...manifestsOf(spec).map(manifestLock)] };
   return holding(store, keys, async (): Promise<Applied> => {

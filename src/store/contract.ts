@@ -11,7 +11,8 @@
  * something newer.
  */
 import type { BranchSecret, BranchSpec, BranchStatus, ProjectSpec } from '../model/branch.ts';
-import type { ImageSpec } from '../model/image.ts';
+import type { FolderSpec, FolderStatus, Origin } from '../model/folder.ts';
+import type { ImageMap } from '../model/image.ts';
 import type { Manifest } from '../model/kubernetes.ts';
 import type { PluginSpec } from '../model/plugin.ts';
 import type { ResourceRecord } from '../model/resource-record.ts';
@@ -25,7 +26,8 @@ export type Kinds = {
   /** Name: the branch id. */
   branch: { spec: BranchSpec; status: BranchStatus | null; secret: BranchSecret };
   sandbox: {
-    spec: SandboxSpec;
+    /** `images`: of the project file beside the document, which come before those of the baseline's folder. */
+    spec: SandboxSpec & { readonly images?: ImageMap };
     status: SandboxStatus | null;
     secret: {
       readonly routingKey: string;
@@ -51,11 +53,17 @@ export type Kinds = {
   manifest: {
     spec: Manifest;
     status: ManifestStatus | null;
-    /** How often one that had failed was deployed again. */
-    secret: { readonly tries: number } | null;
+    secret: {
+      /** How often one that had failed was deployed again. */
+      readonly tries?: number;
+      /** Absent: nobody said where it came from. */
+      readonly from?: Origin;
+    } | null;
   };
-  /** How an image runs on this machine. Name: the key in offshoot.yaml. */
-  image: { spec: ImageSpec; status: null; secret: null };
+  /** A folder of which manifests were deployed. Name: its absolute path, or `nowhere`. */
+  folder: { spec: FolderSpec; status: FolderStatus | null; secret: null };
+  /** Whose a namespace of the baseline is, as long as there are manifests in it. Name: the namespace. */
+  namespace: { spec: { readonly folder: string }; status: null; secret: null };
   /** API keys. Name: a short id; the key itself is only known as a hash. */
   key: {
     spec: { readonly label: string; readonly hash: string; readonly preview: string };

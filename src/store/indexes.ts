@@ -1,4 +1,5 @@
 /** By which questions objects are found without looking at all of them. */
+import { nowhere } from '../model/folder.ts';
 import { manifestGroup, namespaceOf } from '../model/manifest-name.ts';
 import { podSources } from '../model/pod-sources.ts';
 import { addressKey } from '../model/route.ts';
@@ -58,6 +59,9 @@ export const indexes = {
       ...[...Secret].map(name => sourceKey('Secret', namespace, name)),
     ];
   },
+  'manifest/namespace': (m: Stored<'manifest'>) => [namespaceOf(m.spec)],
+  /** Key: the folder that it came from, or `nowhere`. */
+  'manifest/folder': (m: Stored<'manifest'>) => [m.secret?.from?.folder ?? nowhere],
   /** Key: `host:port` at which a Service answers. */
   'manifest/address': (m: Stored<'manifest'>) => Object.values(m.status?.addresses ?? {}).map(addressKey),
   'key/hash': (k: Stored<'key'>) => [k.spec.hash],

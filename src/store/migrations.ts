@@ -22,6 +22,12 @@ export const migrations: readonly string[] = [
    ) STRICT;`,
   // Questions are answered from memory: an index would only be written.
   'DROP INDEX objects_version;',
+  // How images run was one table for all; now each folder has its own, and what is there already is of none.
+  `INSERT INTO objects (kind, name, generation, version, spec, status, secret, created_at, updated_at)
+     SELECT 'folder', '-', 1, max(version), json_object('images', json_group_object(name, json(spec))),
+       'null', 'null', min(created_at), max(updated_at)
+     FROM objects WHERE kind = 'image' HAVING count(*) > 0;
+   DELETE FROM objects WHERE kind = 'image';`,
 ];
 
 /** The version that a file has; 0: it is empty. */

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ErrorBody } from '../../src/model/errors.ts';
+import { nowhere } from '../../src/model/folder.ts';
 import type { ManifestView } from '../../src/model/view.ts';
 import { testApi } from '../support/api.ts';
 import { applied, configMap, deployment, fork, service } from '../support/documents.ts';
@@ -26,7 +27,7 @@ test('manifests are applied, listed, read and deleted', async () => {
     'Deployment demo/users created',
     'Service demo/users created',
   ]);
-  assert.deepEqual(api.store.get('image', 'users')!.spec, images.users);
+  assert.deepEqual(api.store.get('folder', nowhere)!.spec, { images });
   assert.deepEqual(await outcomes(deployment('users', { args: ['x'] }), all[2]!), [
     'Deployment demo/users configured',
     'Service demo/users unchanged',

@@ -41,8 +41,8 @@ test('keys and images are not told', async () => {
   await using watch = await open(api);
   await watch.next(4);
   await api.client.keys.create('laptop');
-  await api.store.create('image', 'users', {
-    spec: { dir: '/x', command: ['x'] },
+  await api.store.create('folder', '/shop', {
+    spec: { images: { users: { dir: '/x', command: ['x'] } } },
     status: null,
     secret: null,
   });

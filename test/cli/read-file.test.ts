@@ -13,8 +13,9 @@ test('a file, standard input, and a folder in order of its names', async () => {
   for (const name of ['b.yml', 'a.yaml', 'c.json', 'README.md'])
     await writeFile(join(dir.path, 'k8s', name), name);
   const { cli } = fakeCli({ cwd: dir.path, input: 'typed' });
-  assert.deepEqual(await readSource(cli, 'k8s/a.yaml'), { file: 'k8s/a.yaml', text: 'a.yaml' });
-  assert.deepEqual(await readSources(cli, 'k8s/a.yaml'), [{ file: 'k8s/a.yaml', text: 'a.yaml' }]);
+  const first = { file: 'k8s/a.yaml', text: 'a.yaml', path: join(dir.path, 'k8s/a.yaml') };
+  assert.deepEqual(await readSource(cli, 'k8s/a.yaml'), first);
+  assert.deepEqual(await readSources(cli, 'k8s/a.yaml'), [first]);
   assert.deepEqual(
     (await readSources(cli, 'k8s')).map(s => [s.file, s.text]),
     [
@@ -23,7 +24,7 @@ test('a file, standard input, and a folder in order of its names', async () => {
       [join('k8s', 'c.json'), 'c.json'],
     ],
   );
-  assert.deepEqual(await readSources(cli, '-'), [{ file: '<stdin>', text: 'typed' }]);
+  assert.deepEqual(await readSources(cli, '-'), [{ file: '<stdin>', text: 'typed', path: '-' }]);
 });
 
 test('what cannot be read is named as it was given', async () => {

@@ -19,7 +19,6 @@ const pages = [
   'docs/branches.md',
   'docs/routing.md',
   'docs/operating.md',
-  'docs/encryption.md',
 ];
 
 type Block = {

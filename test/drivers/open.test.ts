@@ -25,7 +25,6 @@ it('lets the user of the servers reach their sockets, whatever the umask is', as
     reserveBytes: undefined,
     postgresBin: undefined,
     cgroup: undefined,
-    images: () => ({}),
     baseEnv: testBaseEnv,
     nodePath: process.execPath,
     log: silentLog,

@@ -5,6 +5,7 @@ import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { Address } from '../../src/model/route.ts';
 import { baselineReconciler } from '../../src/reconcile/baseline.ts';
+import { inputsOf } from '../../src/rules/inputs.ts';
 import { configMap, deploy, deployment, service } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 import { it, testStore } from '../support/stores.ts';
@@ -39,6 +40,8 @@ async function testBaseline() {
     problems,
     closed,
     look: (name: string) => reconcile(name, new AbortController().signal),
+    inputs: (name: string) =>
+      inputsOf({ store, baseline: storeBaseline(store) }, store.get('manifest', name)!),
     status: (name: string) => store.get('manifest', name)?.status,
     remove: (name: string) => store.modify('manifest', name, () => ({ deleted: true })),
     [Symbol.asyncDispose]: () => store.close(),
@@ -60,6 +63,7 @@ describe('a Deployment', () => {
         reason: 'Starting',
         message: 'wait',
         observedGeneration: 1,
+        inputs: b.inputs(name),
         ports: undefined,
         restarts: 1,
         serving: false,

@@ -28,7 +28,7 @@ async function testWorld() {
   const run = (id: string, owner: string) =>
     world.workloads.ensure(
       id,
-      workloadSpec(storeBaseline(store), owner, deployment('users'), { ports: [], wish: '' }),
+      workloadSpec(storeBaseline(store), owner, deployment('users'), { ports: [], wish: '', images: [] }),
       ctx,
     );
   const server = async (id: string) =>

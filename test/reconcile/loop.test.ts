@@ -4,6 +4,7 @@ import { describe } from 'node:test';
 import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { until } from '../../src/lib/wait.ts';
 import { OffshootError } from '../../src/model/errors.ts';
+import { nowhere } from '../../src/model/folder.ts';
 import {
   branchSecret,
   createBranch,
@@ -196,8 +197,8 @@ describe('a change in the store', () => {
     await l.manifestSays('Deployment/demo/users', 'ImageUnknown');
     assert.equal((await l.sandboxSays('sb', 'ImageUnknown')).failed, true);
     l.unknownImages.clear();
-    await l.store.create('image', 'users', {
-      spec: { dir: '/', command: ['true'] },
+    await l.store.create('folder', nowhere, {
+      spec: { images: { users: { dir: '/', command: ['true'] } } },
       status: null,
       secret: null,
     });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
 import { storeBaseline } from '../../src/baseline/store-baseline.ts';
+import { nowhere } from '../../src/model/folder.ts';
 import {
   createBranch,
   createProject,
@@ -153,19 +154,19 @@ describe('manifests', () => {
     const version = store.version();
     const image = { dir: '/x', command: ['x'] };
     await assert.rejects(
-      applyManifests(store, [configMap('one', {}), deployment('users')], { 'users:1': image }),
+      applyManifests(store, [configMap('one', {}), deployment('users')], { images: { 'users:1': image } }),
       { code: 'manifest/deleting' },
     );
     assert.equal(store.version(), version);
     const outcomes = async (colour: string) =>
       (
         await applyManifests(store, [configMap('one', { colour }), configMap('two', {})], {
-          'users:1': image,
+          images: { 'users:1': image },
         })
       ).map(m => m.outcome);
     assert.deepEqual(await outcomes('red'), ['created', 'created']);
     assert.deepEqual(await outcomes('blue'), ['configured', 'unchanged']);
-    assert.deepEqual(store.get('image', 'users:1')?.spec, image);
-    assert.deepEqual(await applyManifests(store, [], { 'users:1': { ...image, dir: '/y' } }), []);
+    assert.deepEqual(store.get('folder', nowhere)?.spec, { images: { 'users:1': image } });
+    assert.deepEqual(await applyManifests(store, [], { images: { 'users:1': { ...image, dir: '/y' } } }), []);
   });
 });

@@ -5,6 +5,7 @@ import { chmod, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, describe, it } from 'node:test';
+import { nowhere } from '../../src/model/folder.ts';
 import { migrations } from '../../src/store/migrations.ts';
 import { openStore } from '../../src/store/sqlite.ts';
 import { storeConformance } from '../conformance/store.ts';
@@ -188,6 +189,30 @@ describe('the schema', () => {
     assert.equal(copy.prepare('SELECT count(*) AS n FROM objects').get()?.n, 1);
     copy.close();
     assert.ok(!existsSync(`${file}.v1.partial`));
+  });
+
+  it('with one table of images for all keeps it as that of what came from no folder', async () => {
+    const file = newFile();
+    firstRelease(file);
+    const db = new DatabaseSync(file);
+    db.exec(`
+      INSERT INTO objects VALUES
+        ('image', 'a', 3, 4, '{"dir":"/a","command":["x"]}', 'null', 'null', 'then', 'later', NULL),
+        ('image', 'b:{ref}', 1, 5, '{"dir":"/b","command":["y"]}', 'null', 'null', 'now', 'now', NULL);
+      UPDATE counter SET version = 5`);
+    db.close();
+    const store = openStore(file);
+    const [folder, ...others] = store.list('folder');
+    assert.deepEqual([folder?.name, folder?.version, others], [nowhere, 5, []]);
+    assert.deepEqual(folder?.spec.images, {
+      a: { dir: '/a', command: ['x'] },
+      'b:{ref}': { dir: '/b', command: ['y'] },
+    });
+    assert.equal((await store.create('project', 'q', project)).version, 6);
+    await store.close();
+    const after = new DatabaseSync(file);
+    assert.equal(after.prepare("SELECT count(*) AS n FROM objects WHERE kind = 'image'").get()?.n, 0);
+    after.close();
   });
 
   it('of a newer release is refused, and the file left alone', async () => {

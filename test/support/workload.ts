@@ -32,7 +32,6 @@ export const ctx = (): Ctx => ({ signal: AbortSignal.timeout(30_000), log: silen
 /** A runtime on `home`, with a registry of processes that is closed with it. Its instance is the home. */
 export async function openTestRuntime(
   home: string,
-  images: ImageMap = testImages,
 ): Promise<WorkloadDriver & { readonly processes: Processes }> {
   const processes = await testProcesses(home);
   const driver = await openProcessRuntime({
@@ -40,7 +39,6 @@ export async function openTestRuntime(
     instance: home,
     processes,
     hide: home,
-    images: () => images,
     baseEnv: testBaseEnv,
     nodePath: process.execPath,
     node: testNode,
@@ -66,10 +64,10 @@ export type TestRuntime = AsyncDisposable & {
 };
 
 /** A runtime in a temporary home; all it started is gone at the end of the scope. */
-export async function testRuntime(images?: ImageMap): Promise<TestRuntime> {
+export async function testRuntime(): Promise<TestRuntime> {
   await using stack = new AsyncDisposableStack();
   const { path: home } = stack.use(await tempDir());
-  const driver = await openTestRuntime(home, images);
+  const driver = await openTestRuntime(home);
   stack.defer(() => driver.close());
   const owned = stack.move();
   const { processes } = driver;
@@ -79,12 +77,14 @@ export async function testRuntime(images?: ImageMap): Promise<TestRuntime> {
 export type SpecParts = {
   readonly replicas?: number;
   readonly refs?: Partial<WorkloadSpec['refs']>;
+  /** Default: `testImages`. */
+  readonly images?: ImageMap;
   readonly network?: Partial<WorkloadSpec['network']>;
 };
 
 /** A Deployment `demo/web` with one container, of image `server` with port 3000 unless `container` says otherwise. */
 export function specOf(container: Partial<Container> = {}, parts: SpecParts = {}): WorkloadSpec {
-  const { replicas, refs, network } = parts;
+  const { replicas, refs, images = testImages, network } = parts;
   return {
     owner: 'baseline',
     workload: {
@@ -110,6 +110,7 @@ export function specOf(container: Partial<Container> = {}, parts: SpecParts = {}
       },
     },
     refs: { configMaps: {}, secrets: {}, binary: { configMaps: {}, secrets: {} }, ...refs },
+    images,
     network: { env: {}, hosts: [], ports: [], ...network },
   };
 }

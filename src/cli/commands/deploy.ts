@@ -1,16 +1,16 @@
-import { existsSync } from 'node:fs';
+import { realpathSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { leftOutLine, leftOutLines } from '../../model/document/manifest-kinds.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { ImageMap } from '../../model/image.ts';
 import { nameOfManifest, namespaceOf } from '../../model/manifest-name.ts';
 import type { ManifestView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
 import { timeoutOption, withExamples } from '../options.ts';
 import { print, say, took, withOutput } from '../output.ts';
 import { createProgress } from '../progress.ts';
-import { readSources, readText } from '../read-file.ts';
+import { type ProjectFile, readProjectFile } from '../project-file.ts';
+import { readSources } from '../read-file.ts';
 import { waitFor } from '../wait.ts';
 
 export function register(program: Command, cli: Cli): void {
@@ -28,23 +28,26 @@ export function register(program: Command, cli: Cli): void {
       '--config <file>',
       'offshoot.yaml that says how images run here (default: searched upwards from -f)',
     )
+    .option('--take-over', 'deploy into namespaces of another folder, which are of this one then')
     .option('-v, --verbose', 'list what is left out')
     .option('--strict', 'refuse what would be left out')
     .option('--no-wait', 'return before the workloads are ready')
     .option('--wait', 'wait until all is ready (the default)')
     .addOption(timeoutOption('3m'))
-    .action(async ({ output, filename, config, verbose, strict, wait, waitTimeout }) => {
+    .action(async ({ output, filename, config, takeOver, verbose, strict, wait, waitTimeout }) => {
       const started = performance.now();
       const files = await readSources(cli, filename);
-      const images = await readImages(cli, filename, config);
-      const apply = { files, images, ...(strict && { strict }) };
-      const { applied, warnings, leftOut } = await cli.client().manifests.apply(apply);
+      const project = await readProjectFile(cli, filename, config);
+      const folder = folderOf(cli, filename, project);
+      const images = project?.images ?? {};
+      const apply = { files, folder, images, ...(strict && { strict }), ...(takeOver && { takeOver }) };
+      const { applied, affected, warnings, leftOut } = await cli.client().manifests.apply(apply);
       for (const warning of warnings) say(cli, `warning: ${warning}`);
       for (const line of leftOutLines(leftOut))
         say(cli, `warning: ${line}${verbose ? '' : ' (-v lists them)'}`);
       if (verbose) for (const object of leftOut) say(cli, `  ${leftOutLine(object)}`);
       for (const m of applied) say(cli, `${m.kind.toLowerCase()}/${m.name} ${m.outcome}`);
-      const seen = wait === false ? undefined : await waitReady(cli, applied, waitTimeout);
+      const seen = wait === false ? undefined : await waitReady(cli, [...applied, ...affected], waitTimeout);
       say(cli, `applied ${applied.length} in ${took(performance.now() - started)}`);
       const now = applied.map(m => ({ ...m, ...seen?.get(storeName(m)) }));
       await print(cli, output, now, () => '');
@@ -80,23 +83,12 @@ export function register(program: Command, cli: Cli): void {
 
 // --- internal -----------------------------------------------------------------------------------
 
-async function readImages(cli: Cli, path: string, config: string | undefined): Promise<ImageMap> {
-  const file =
-    config === undefined
-      ? searchUpwards(path === '-' ? cli.cwd : resolve(cli.cwd, path))
-      : resolve(cli.cwd, config);
-  if (file === undefined) return {};
-  const { readDocument } = await import('../../model/document/yaml.ts');
-  const { parseOffshootConfig } = await import('../../model/offshoot-config.ts');
-  return parseOffshootConfig(readDocument({ file, text: readText(file, file) }).value, file).images;
-}
-
-function searchUpwards(start: string): string | undefined {
-  for (let dir = start; ; dir = dirname(dir)) {
-    const file = resolve(dir, 'offshoot.yaml');
-    if (existsSync(file)) return file;
-    if (dirname(dir) === dir) return undefined;
-  }
+/** Whose the manifests are: the folder of the project file, else the one that holds them. */
+function folderOf({ cwd }: Cli, path: string, project: ProjectFile | undefined): string {
+  if (project !== undefined) return project.folder;
+  if (path === '-') return realpathSync(cwd);
+  const full = realpathSync(resolve(cwd, path));
+  return statSync(full).isDirectory() ? full : dirname(full);
 }
 
 /** Reasons that waiting does not mend; the same words as the workload runtime uses. */

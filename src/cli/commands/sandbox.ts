@@ -5,6 +5,7 @@ import type { Cli } from '../context.ts';
 import { parseCount, timeoutOption, withExamples } from '../options.ts';
 import { age, print, say, table, took, UsageError, withOutput, write } from '../output.ts';
 import { createProgress } from '../progress.ts';
+import { readProjectFile } from '../project-file.ts';
 import { readSource } from '../read-file.ts';
 import { applySteps, deleteSteps } from '../sandbox-progress.ts';
 import { templateOptions, withDocument } from '../template-options.ts';
@@ -34,18 +35,23 @@ export function register(program: Command, cli: Cli): void {
     ),
   )
     .description('create or change a sandbox; ready when this returns')
+    .option(
+      '--config <file>',
+      'offshoot.yaml that says how images of its forks run (default: searched upwards from -f)',
+    )
     .option('--no-wait', 'return before it is ready')
     .option('--wait', 'wait until it is ready (the default)')
     .addOption(timeoutOption('3m'))
     .option('--dry-run', 'only check and print the document')
-    .action(async ({ output, filename, set, wait, waitTimeout, dryRun }) => {
+    .action(async ({ output, filename, set, config, wait, waitTimeout, dryRun }) => {
       const started = performance.now();
       const source = await readSource(cli, filename);
       const { readSandbox } = await import('../../model/document/sandbox.ts');
       const { sandbox: document, warnings } = readSandbox(source, templateOptions(cli, filename, set));
       for (const warning of warnings) say(cli, `warning: ${warning}`);
       if (dryRun) return print(cli, output === 'text' ? 'yaml' : output, document, () => '');
-      const applied = await cli.client().sandboxes.apply(document);
+      const project = await readProjectFile(cli, filename, config);
+      const applied = await cli.client().sandboxes.apply(document, project?.images);
       say(cli, `sandbox ${applied.name} ${applied.outcome} (routing key ${applied.routingKey})`);
       for (const warning of applied.warnings)
         if (!warnings.includes(warning)) say(cli, `warning: ${warning}`);

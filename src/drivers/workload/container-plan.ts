@@ -2,7 +2,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import type { Limits } from '../../lib/cgroups.ts';
 import { expandCommand, resolveEnv } from '../../model/container-env.ts';
-import type { ImageMap, ImageSpec } from '../../model/image.ts';
+import type { ImageSpec } from '../../model/image.ts';
 import type { Container } from '../../model/kubernetes.ts';
 import { findImage, imageKeyFor } from '../../model/offshoot-config.ts';
 import { readQuantity } from '../../model/quantity.ts';
@@ -39,10 +39,9 @@ export function planContainer(
   spec: WorkloadSpec,
   container: Container,
   role: Role,
-  images: ImageMap,
   node: Node,
 ): ContainerPlan | Problem {
-  const image = findImage(images, container.image);
+  const image = findImage(spec.images, container.image);
   if (image === undefined) return imageUnknown(container);
   // The API refuses probes and hooks of init containers that are no sidecars; they could have no effect.
   const asked = role === 'init' ? withoutProbes(container) : container;

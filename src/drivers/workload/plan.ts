@@ -1,6 +1,5 @@
 /** From a workload to pods: how many there are of what, and how they are replaced. Pure. */
 import { createHash } from 'node:crypto';
-import type { ImageMap } from '../../model/image.ts';
 import type { PodTemplate } from '../../model/kubernetes.ts';
 import type { Node } from '../../model/resource-field.ts';
 import type { WorkloadSpec } from '../contract.ts';
@@ -37,13 +36,13 @@ export type WorkloadPlan = {
 };
 
 /** @param node seen by the containers as what they run on */
-export function planWorkload(spec: WorkloadSpec, images: ImageMap, node: Node): WorkloadPlan {
+export function planWorkload(spec: WorkloadSpec, node: Node): WorkloadPlan {
   const { workload } = spec;
   const { name, namespace = 'default' } = workload.metadata;
   const { replicas = 1, template } = workload.spec;
   const plan = { name, namespace, replicas, rollout: rolloutOf(workload), hosts: spec.network.hosts };
   const planned = allContainers(template).map(([container, role]) =>
-    planContainer(spec, container, role, images, node),
+    planContainer(spec, container, role, node),
   );
   const problem = planned.find(one => 'reason' in one);
   if (problem !== undefined) return { ...plan, problem };

@@ -8,7 +8,6 @@ import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
 import { logRotation } from '../../lib/log-rotation.ts';
 import { findPrivateMounts } from '../../lib/namespaces.ts';
-import type { ImageMap } from '../../model/image.ts';
 import type { Node } from '../../model/resource-field.ts';
 import type { Capability, WorkloadDriver, WorkloadSeen } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
@@ -35,8 +34,6 @@ export type ProcessRuntimeOptions = {
   readonly processes: Processes;
   /** Our mounts are below this directory; processes have no business there. */
   readonly hide: string;
-  /** Asked at every `ensure`: deployments bring new images along. */
-  readonly images: () => ImageMap;
   /** All that processes get of our environment, e.g. PATH, HOME, LANG, TMPDIR, TZ. */
   readonly baseEnv: Readonly<Record<string, string>>;
   /** Absolute path of the node that `node` means. */
@@ -48,7 +45,7 @@ export type ProcessRuntimeOptions = {
 
 /** Opens the runtime and takes over what an earlier daemon left running; starts again what it left and has died. */
 export async function openProcessRuntime(options: ProcessRuntimeOptions): Promise<WorkloadDriver> {
-  const { instance, processes, images, baseEnv, nodePath, node, log } = options;
+  const { instance, processes, baseEnv, nodePath, node, log } = options;
   const root = join(options.home, 'workloads');
   const mounts = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, {
     userNamespaces: false,
@@ -88,7 +85,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
 
     async ensure(id, spec) {
       const workload = workloads.get(id) ?? (await open(id));
-      workload.apply(spec.owner, planWorkload(spec, images(), node), spec.wish);
+      workload.apply(spec.owner, planWorkload(spec, node), spec.wish);
       return await workload.seen();
     },
 

@@ -26,6 +26,8 @@ import { parseYaml, type Source, syntaxProblems } from './yaml.ts';
 export type Manifests = {
   /** Deeply frozen, with namespace and defaults filled in, in the order of the text. */
   readonly manifests: readonly Manifest[];
+  /** In which file each of them stands. */
+  readonly files: readonly string[];
   /** Sentences about parts that a process runtime does not honour. */
   readonly warnings: readonly string[];
   readonly leftOut: readonly LeftOut[];
@@ -69,6 +71,7 @@ export function readManifestFiles(
   if (strict && leftOut.length > 0) throw errorOf('document/not-supported', leftOut.map(problemOf));
   return {
     manifests: deepFreeze(read.flatMap(r => r.manifest ?? [])),
+    files: read.flatMap(r => (r.manifest === undefined ? [] : [r.entry.file])),
     warnings: read.flatMap(r => r.warnings),
     leftOut,
   };

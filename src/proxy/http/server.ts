@@ -1,7 +1,6 @@
 /** One strict HTTP/1.1 server: bounded headers and times, broken requests answered, an end that ends. */
 import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
-import { type Pending, type TlsFront, takeTls } from '../../lib/tls-front.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Address } from '../../model/route.ts';
 import { fdOf, listen } from '../listen.ts';
@@ -34,7 +33,6 @@ export type HttpServer = Address & {
 /**
  * @param where an address, or a socket that listens already
  * @param what who listens, for the error
- * @param front TLS at the same port; absent: clear text for everybody
  * @throws OffshootError host/port-taken, proxy/listen-failed
  */
 export async function openServer(
@@ -44,8 +42,7 @@ export async function openServer(
     limits,
     handler,
     intercept = (_, serve) => serve(),
-    front,
-  }: { what: string; limits: Limits; handler: Handler; intercept?: Intercept; front?: TlsFront },
+  }: { what: string; limits: Limits; handler: Handler; intercept?: Intercept },
 ): Promise<HttpServer> {
   const server = createServer({
     keepAlive: true, // a client that is gone without a word is found out
@@ -125,7 +122,6 @@ export async function openServer(
     else answerBroken(socket, brokenRequest(error, limits));
   });
 
-  const pending: Pending | undefined = front && takeTls(server, front);
   await listen(server, where, what);
   server.on('error', () => {}); // e.g. EMFILE while accepting: that client is lost, the others are not
   const closed = new Promise<void>(resolve => {
@@ -136,7 +132,7 @@ export async function openServer(
     host: where.host,
     port: (server.address() as AddressInfo).port,
     fd: fdOf(server),
-    connections: () => connections.size + (pending?.size ?? 0),
+    connections: () => connections.size,
     drain() {
       draining = true;
       // Not http's own close, which ends idle connections and stops looking after the times of the others.
@@ -146,7 +142,6 @@ export async function openServer(
     async close(graceMs) {
       closing = true;
       server.close();
-      pending?.end();
       for (const socket of connections.keys()) if (!isBusy(socket)) socket.destroy();
       const timer = setTimeout(() => {
         for (const socket of connections.keys()) socket.destroy();

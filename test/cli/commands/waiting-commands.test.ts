@@ -1,8 +1,10 @@
 /** Commands that wait for what a daemon does, which is played here by changing the store. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { storeBaseline } from '../../../src/baseline/store-baseline.ts';
 import { type ErrorBody, OffshootError } from '../../../src/model/errors.ts';
 import type { SandboxView } from '../../../src/model/view.ts';
+import { inputsOf } from '../../../src/rules/inputs.ts';
 import type { Kind } from '../../../src/store/contract.ts';
 import { type TestApi, testApi } from '../../support/api.ts';
 import { type FakeCliOptions, runCli } from '../../support/cli.ts';
@@ -193,12 +195,13 @@ test('deploy ends as soon as waiting does not help, with the last lines of the l
   await using api = await testApi();
   const failing = () =>
     next(api, 'manifest', name =>
-      api.store.modify('manifest', name, () => ({
+      api.store.modify('manifest', name, object => ({
         status: {
           ready: false,
           reason: 'CommandNotFound',
           message: 'nix was not found',
           observedGeneration: 1,
+          inputs: inputsOf({ store: api.store, baseline: storeBaseline(api.store) }, object),
           log: ['sh: nix'],
         },
       })),

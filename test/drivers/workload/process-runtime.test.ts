@@ -22,9 +22,7 @@ import {
 } from '../../support/workload.ts';
 
 workloadDriverConformance('process', async () => ({
-  ...(await testRuntime({
-    server: { dir: join(import.meta.dirname, '../../support/fixtures'), command: ['node', 'server.mjs'] },
-  })),
+  ...(await testRuntime()),
   spec: word => specOf({ command: ['/bin/sh', '-c', `echo ${word}; exec node server.mjs`] }),
   answers: ({ host, port }) =>
     new Promise(resolve => {
@@ -141,8 +139,9 @@ it('replaces a process for a changed spec or a moved service, but not for a new 
 });
 
 it('says what offshoot.yaml lacks when an image is unknown', async () => {
-  await using r = await testRuntime({});
-  const seen = await r.driver.ensure('web', specOf({ image: 'ghcr.io/acme/users-service:7' }), ctx());
+  await using r = await testRuntime();
+  const spec = specOf({ image: 'ghcr.io/acme/users-service:7' }, { images: {} });
+  const seen = await r.driver.ensure('web', spec, ctx());
   assert.equal(seen.ready, false);
   assert.equal(seen.reason, 'ImageUnknown');
   assert.equal(
@@ -153,15 +152,16 @@ it('says what offshoot.yaml lacks when an image is unknown', async () => {
 });
 
 it('names a folder or a command that is missing', async () => {
-  await using r = await testRuntime({
+  await using r = await testRuntime();
+  const images = {
     nowhere: { dir: '/nonexistent/app', command: ['node', 'app.ts'] },
     nothing: { dir: '/', command: ['no-such-program'] },
-  });
-  await r.driver.ensure('a', specOf({ image: 'nowhere' }), ctx());
+  };
+  await r.driver.ensure('a', specOf({ image: 'nowhere' }, { images }), ctx());
   const folder = await untilSeen(r.driver, 'a', 'a fails', seen => seen.reason !== 'Starting');
   assert.equal(folder.reason, 'ConfigError');
   assert.match(folder.message, /^the folder \/nonexistent\/app of container "main" does not exist/);
-  await r.driver.ensure('b', specOf({ image: 'nothing' }), ctx());
+  await r.driver.ensure('b', specOf({ image: 'nothing' }, { images }), ctx());
   const command = await untilSeen(r.driver, 'b', 'b fails', seen => seen.reason !== 'Starting');
   assert.equal(command.reason, 'CommandNotFound');
   assert.match(command.message, /^the command "no-such-program" of container "main" was not found/);

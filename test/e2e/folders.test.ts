@@ -1,0 +1,138 @@
+/** Two folders on one machine: whose namespaces are whose, and whose program runs. */
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { stringify } from 'yaml';
+import { http } from '../../scripts/demo/http.ts';
+import type { SandboxView } from '../../src/model/view.ts';
+import { type TestDaemon, testDaemon } from '../support/daemon.ts';
+import { tempDir } from '../support/temp.ts';
+
+const program = (says: string) => `
+  require('node:http').createServer((_, answer) => answer.end('${says} ' + (process.env.COLOUR ?? '')))
+    .listen(process.env.PORT, '127.0.0.1');`;
+
+const manifests = (namespace: string) =>
+  [
+    { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'paint', namespace }, data: { COLOUR: 'red' } },
+    {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: 'web', namespace },
+      spec: {
+        selector: { matchLabels: { app: 'web' } },
+        template: {
+          metadata: { labels: { app: 'web' } },
+          spec: {
+            containers: [
+              {
+                name: 'main',
+                image: 'acme/web:1',
+                ports: [{ containerPort: 3000 }],
+                envFrom: [{ configMapRef: { name: 'paint' } }],
+              },
+            ],
+          },
+        },
+      },
+    },
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'web', namespace },
+      spec: { selector: { app: 'web' }, ports: [{ port: 3000 }] },
+    },
+  ]
+    .map(object => stringify(object))
+    .join('---\n');
+
+/** A checkout with a program that says its name, and manifests for `namespace`. */
+function checkout(root: string, name: string, namespace: string): string {
+  const folder = join(root, name);
+  mkdirSync(join(folder, 'k8s'), { recursive: true });
+  writeFileSync(join(folder, 'server.cjs'), program(name));
+  writeFileSync(join(folder, 'k8s', 'all.yaml'), manifests(namespace));
+  const images = { 'acme/web': { dir: '.', command: ['node', 'server.cjs'] } };
+  writeFileSync(join(folder, 'offshoot.yaml'), stringify({ images }));
+  return folder;
+}
+
+async function answerOf({ cli }: TestDaemon, namespace: string): Promise<string> {
+  const { stdout } = await cli(['service', 'url', 'web', '-n', namespace]);
+  const { status, body } = await http(stdout.trim());
+  return `${status} ${body}`;
+}
+
+test('folders with images of the same name do not meet', async () => {
+  await using daemon = await testDaemon({ env: { OFFSHOOT_VOLUMES: 'copy' } });
+  await using dir = await tempDir();
+  const { cli } = daemon;
+  const [one, two] = [checkout(dir.path, 'one', 'one'), checkout(dir.path, 'two', 'two')];
+  const ok = async (args: readonly string[], cwd: string, input?: string) => {
+    const { code, stderr, stdout } = await cli(args, { cwd, ...(input !== undefined && { input }) });
+    assert.equal(code, 0, stderr);
+    return stdout;
+  };
+  await ok(['deploy', '-f', 'k8s'], one);
+  await ok(['deploy', '-f', 'k8s'], two);
+  assert.equal(await answerOf(daemon, 'one'), '200 one red');
+  assert.equal(await answerOf(daemon, 'two'), '200 two red');
+
+  // A namespace of somebody else's.
+  writeFileSync(join(two, 'k8s', 'all.yaml'), manifests('one'));
+  const refused = await cli(['deploy', '-f', 'k8s'], { cwd: two });
+  assert.equal(refused.code, 1);
+  assert.match(
+    refused.stderr,
+    /error: namespace "one" belongs to the folder .*\/one, and this is .*\/two\nhint: .*--take-over/,
+  );
+  assert.equal(await answerOf(daemon, 'one'), '200 one red');
+  await ok(['deploy', '-f', 'k8s', '--take-over'], two);
+  assert.equal(await answerOf(daemon, 'one'), '200 two red');
+
+  // A document of another checkout brings its own program along.
+  const document = {
+    name: 'mine',
+    spec: {
+      cluster: 'local',
+      forks: [{ forkOf: { kind: 'Deployment', namespace: 'two', name: 'web' } }],
+      defaultRouteGroup: { endpoints: [{ name: 'web', target: 'http://web.two.svc:3000' }] },
+    },
+  };
+  const three = checkout(dir.path, 'three', 'three');
+  const preview = async (cwd: string) => {
+    const made = JSON.parse(
+      await ok(['sandbox', 'apply', '-f', '-', '-o', 'json'], cwd, JSON.stringify(document)),
+    );
+    const key = (await ok(['key', 'create', `test-${cwd.length}`], cwd)).trim();
+    const { url } = (made as SandboxView).endpoints[0]!;
+    return (await http(url, { headers: { 'signadot-api-key': key } })).body;
+  };
+  assert.equal(await preview(three), 'three red');
+  assert.equal(await preview(dir.path), 'two red', 'without a project file, that of the baseline');
+  assert.equal(await answerOf(daemon, 'two'), '200 two red');
+
+  const images = await ok(['image', 'list'], two);
+  assert.match(images, /acme\/web +\S+\/two +\S+\/two +node server.cjs +one\/web, two\/web, sandbox mine\n/);
+});
+
+test('a deploy of a ConfigMap returns when what uses it answers with it', async () => {
+  await using daemon = await testDaemon({ env: { OFFSHOOT_VOLUMES: 'copy' } });
+  await using dir = await tempDir();
+  const folder = checkout(dir.path, 'one', 'demo');
+  const deploy = async (args: readonly string[], input?: string) => {
+    const result = await daemon.cli(['deploy', ...args], {
+      cwd: folder,
+      ...(input !== undefined && { input }),
+    });
+    assert.equal(result.code, 0, result.stderr);
+  };
+  await deploy(['-f', 'k8s']);
+  for (let round = 0; round < 5; round++) {
+    const data = { COLOUR: `colour-${round}` };
+    const metadata = { name: 'paint', namespace: 'demo' };
+    await deploy(['-f', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata, data }));
+    assert.equal(await answerOf(daemon, 'demo'), `200 one ${data.COLOUR}`);
+  }
+});
