@@ -1,9 +1,11 @@
 /** Configuration: from the environment to one frozen object. Nothing else reads the environment for the daemon. */
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
-import { isIPv6 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import type { CertificateFiles } from './lib/certificate.ts';
+import { isLoopback } from './lib/peer.ts';
 import { parseBytes } from './model/bytes.ts';
 import { OffshootError } from './model/errors.ts';
 
@@ -14,7 +16,14 @@ export type Config = {
   readonly runtimeDir: string;
   /** Marks our processes, so that two homes on one machine never touch each other's. */
   readonly instance: string;
+  /** Where everything listens. */
   readonly host: string;
+  /** The name or address under which clients reach us; what addresses that are given out say. */
+  readonly advertised: string;
+  /** Files of a certificate; `generated`: one of our own authority; undefined: clear text is wanted, or stays on this machine. */
+  readonly tls: CertificateFiles | 'generated' | undefined;
+  /** Clear text is served to everybody, also beyond this machine. */
+  readonly cleartext: boolean;
   /** 0 = any free port. */
   readonly apiPort: number;
   readonly httpPort: number;
@@ -50,11 +59,16 @@ export const defaultPorts = { api: 7400, http: 7480, postgres: 7432 } as const;
 /** Variables that readConfig understands, with what they mean; printed by `offshoot up --help`. */
 export const variables = {
   OFFSHOOT_HOME: 'data directory (root: /var/lib/offshoot, others: ~/.local/share/offshoot)',
-  OFFSHOOT_HOST: 'address to listen on (127.0.0.1)',
+  OFFSHOOT_HOST: 'address to listen on (127.0.0.1); beyond this machine it takes one of the TLS settings',
+  OFFSHOOT_ADVERTISE: 'name or address under which clients reach this machine (OFFSHOOT_HOST)',
+  OFFSHOOT_TLS_CERT: 'certificate for API, previews and Postgres gateway, with its chain, PEM',
+  OFFSHOOT_TLS_KEY: 'its key, PEM, mode 0600',
+  OFFSHOOT_TLS: 'generated: API and previews by TLS with a certificate of "offshoot ca"',
+  OFFSHOOT_CLEARTEXT: 'allow: clear text also beyond this machine, API keys and data included',
   OFFSHOOT_API_PORT: 'port of the API (7400; 0 = any free one)',
   OFFSHOOT_HTTP_PORT: 'port of the preview gateway (7480)',
   OFFSHOOT_POSTGRES_PORT: 'port of the Postgres gateway (7432)',
-  OFFSHOOT_DOMAIN: 'previews live below preview.<domain> (localhost)',
+  OFFSHOOT_DOMAIN: 'previews live below preview.<domain> (OFFSHOOT_ADVERTISE if it is a name, or localhost)',
   OFFSHOOT_VOLUMES: 'btrfs, pool or copy instead of the best that works here',
   OFFSHOOT_POOL_SIZE: 'size of the pool image, e.g. 20G (80 % of the free space)',
   OFFSHOOT_MIN_FREE: 'keep at least this much space free (256M)',
@@ -79,7 +93,7 @@ export function readConfig(env: Env, uid: number): Config {
     home,
     instance,
     runtimeDir: runtimeDir(env, uid, instance),
-    host: host(env),
+    ...listening(env),
     apiPort: port(env, 'OFFSHOOT_API_PORT', defaultPorts.api),
     httpPort: port(env, 'OFFSHOOT_HTTP_PORT', defaultPorts.http),
     postgresPort: port(env, 'OFFSHOOT_POSTGRES_PORT', defaultPorts.postgres),
@@ -134,16 +148,45 @@ function port(env: Env, name: string, otherwise: number): number {
   throw invalid(name, text, 'it must be a port number, 0 to 65535');
 }
 
-function host(env: Env): string {
-  const text = env.OFFSHOOT_HOST || '127.0.0.1';
-  if (isIPv6(text)) throw invalid('OFFSHOOT_HOST', text, 'IPv6 addresses are not supported yet');
+function host(env: Env, name: 'OFFSHOOT_HOST' | 'OFFSHOOT_ADVERTISE'): string | undefined {
+  const text = env[name];
+  if (!text) return undefined;
+  if (isIPv6(text)) throw invalid(name, text, 'IPv6 addresses are not supported yet');
   if (/^[A-Za-z0-9.-]+$/.test(text)) return text;
-  throw invalid('OFFSHOOT_HOST', text, 'it must be an IPv4 address or a host name');
+  throw invalid(name, text, 'it must be an IPv4 address or a host name');
 }
 
+function listening(env: Env): Pick<Config, 'host' | 'advertised' | 'tls' | 'cleartext'> {
+  const listen = host(env, 'OFFSHOOT_HOST') ?? '127.0.0.1';
+  const advertised = host(env, 'OFFSHOOT_ADVERTISE') ?? listen;
+  const files = certificateFiles(env);
+  const generated = oneOf(env, 'OFFSHOOT_TLS', ['generated'] as const);
+  if (files !== undefined && generated !== undefined)
+    throw invalid('OFFSHOOT_TLS', generated, 'there is a certificate in OFFSHOOT_TLS_CERT');
+  const cleartext = oneOf(env, 'OFFSHOOT_CLEARTEXT', ['allow'] as const) === 'allow';
+  const tls = files ?? generated;
+  if (!isLoopback(listen) && tls === undefined && !cleartext)
+    throw new OffshootError('host/clear-text', { host: listen });
+  if (/^0+(\.0+)*$/.test(advertised)) throw new OffshootError('host/nameless', { host: listen });
+  return { host: listen, advertised, tls, cleartext };
+}
+
+function certificateFiles(env: Env): CertificateFiles | undefined {
+  const { OFFSHOOT_TLS_CERT: cert, OFFSHOOT_TLS_KEY: key } = env;
+  if (!cert && !key) return undefined;
+  const why = 'a certificate and its key go together: give the other one, too';
+  if (!key) throw invalid('OFFSHOOT_TLS_CERT', cert!, why);
+  if (!cert) throw invalid('OFFSHOOT_TLS_KEY', key, why);
+  return { cert: resolve(cert), key: resolve(key) };
+}
+
+const domainPattern = /^([a-z0-9]([a-z0-9-]*[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
+
 function domain(env: Env): string {
-  const text = env.OFFSHOOT_DOMAIN || 'localhost';
-  if (/^([a-z0-9]([a-z0-9-]*[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(text)) return text;
+  const name = env.OFFSHOOT_ADVERTISE?.toLowerCase();
+  const text =
+    env.OFFSHOOT_DOMAIN || (name && !isIPv4(name) && domainPattern.test(name) ? name : 'localhost');
+  if (domainPattern.test(text)) return text;
   throw invalid('OFFSHOOT_DOMAIN', text, 'it must be a domain name in lowercase');
 }
 

@@ -2,6 +2,7 @@
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
+import type { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ApiContext } from './api/context.ts';
@@ -13,12 +14,14 @@ import { endProxies, openDataPath, proxyCommand } from './data-path.ts';
 import { labels } from './drivers/labels.ts';
 import { type DriverOptions, makeEnterable, openDrivers } from './drivers/open.ts';
 import { openProcesses } from './drivers/processes/registry.ts';
+import { type Encryption, openEncryption } from './encryption.ts';
 import { internalKeys } from './internal-keys.ts';
 import { ballast } from './lib/ballast.ts';
 import { tryExclusive } from './lib/exclusive.ts';
 import type { Log } from './lib/log.ts';
 import { measureLoopDelay } from './lib/loop-delay.ts';
 import { loopbackFor } from './lib/loopback.ts';
+import { isLoopback, isOnThisMachine } from './lib/peer.ts';
 import { orAborted } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
 import { type ErrorParams, OffshootError } from './model/errors.ts';
@@ -73,6 +76,8 @@ export async function startDaemon(
   const logFile = join(config.home, 'logs', 'daemon.log');
   const log = openLog(logFile, config.logLevel);
 
+  const encryption = openEncryption(config, log);
+  opened.defer(() => encryption.close());
   const processes = await openProcesses({ ...config, path: env.PATH ?? '', log });
   opened.defer(() => processes.close());
   // First of all, because the proxy takes its time to start, too.
@@ -86,7 +91,7 @@ export async function startDaemon(
     readonly lookAt: (address: Address) => void;
   }>();
   const dataPath = await openDataPath({
-    ...{ config, version, command, log, replace: replaceProxy },
+    ...{ config, version, command, log, replace: replaceProxy, tls: encryption.files },
     runner: proxyRunner(processes, config.home, command),
     // Proxies that were here before us ask before we can answer.
     async awake(id, signal) {
@@ -122,17 +127,24 @@ export async function startDaemon(
   const keys = keyring(store, [internal.cli, internal.step]);
   let api: ApiServer | undefined;
   let gateways = { previews: nowhere(config), postgres: nowhere(config) };
-  const site = () => ({ domain: config.domain, scheme: 'http' as const, port: gateways.previews.port });
+  const { scheme } = encryption;
+  const site = () => ({ domain: config.domain, scheme, port: gateways.previews.port });
+  const advertise = ({ port }: Address): Address => ({ host: config.advertised, port });
+  const mustEncrypt = !isLoopback(config.advertised) && !config.cleartext;
+  const postgres = () => ({
+    ...advertise(gateways.postgres),
+    ...(mustEncrypt && { sslmode: 'require' as const }),
+  });
 
   const loop = createLoop({
     ...drivers,
     store,
     baseline,
-    gateway: () => gateways.postgres,
+    gateway: () => advertise(gateways.postgres),
     site,
     scriptEnv: () => ({
       OFFSHOOT_BIN: join(root, 'offshoot'),
-      OFFSHOOT_API_URL: `http://${api!.host}:${api!.port}`,
+      OFFSHOOT_API_URL: nearUrl(config, api!),
       OFFSHOOT_API_KEY: internal.step,
     }),
     keep: [root, config.home, config.runtimeDir],
@@ -151,7 +163,9 @@ export async function startDaemon(
       await dataPath.routed();
       const { host, apiPort } = config;
       const port = await freePort(host, apiPort, last.api);
-      api = await naming(config, () => startApi(context, { host, port, log }));
+      api = await naming(config, () =>
+        startApi(context, { ...{ host, port, log }, ...door(config, encryption) }),
+      );
       opened.defer(() => api?.close());
       rememberPorts(config.home, {
         ...{ api: api.port, http: gateways.previews.port, postgres: gateways.postgres.port },
@@ -174,7 +188,8 @@ export async function startDaemon(
     store,
     baseline,
     keys,
-    gateway: () => gateways.postgres,
+    gateway: postgres,
+    authority: () => encryption.authority?.certificate(),
     routed: dataPath.routed,
     keepRevoked: config.keepRevoked,
     async space() {
@@ -192,9 +207,10 @@ export async function startDaemon(
         copyOnWrite: drivers.branches.copyOnWrite,
         why: drivers.why.volumes,
       },
-      api: { host: api!.host, port: api!.port },
+      listen: config.host,
+      api: { ...advertise(api!), scheme },
       preview: site(),
-      postgres: gateways.postgres,
+      postgres: postgres(),
       proxies: dataPath.proxies(),
       log: logFile,
       leftovers: loop
@@ -205,7 +221,7 @@ export async function startDaemon(
     metrics,
     unclaimed: loop.unclaimed,
     keeps: drivers.processes.keeps,
-    doctor: () => drivers.capabilities(),
+    doctor: async () => [...encryption.checks(), ...(await drivers.capabilities())],
     logs({ workload, sandbox, lines }) {
       const id = sandbox === undefined ? baselineId(workload) : forkId(sandbox, workload);
       return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
@@ -232,7 +248,7 @@ export async function startDaemon(
   void keepRoom();
 
   const file = join(config.home, 'client.json');
-  const url = `http://${api!.host}:${api!.port}`;
+  const url = nearUrl(config, api!);
   writeFileSync(file, `${JSON.stringify({ url, apiKey: internal.cli, pid: process.pid })}\n`, {
     mode: 0o600,
   });
@@ -293,6 +309,19 @@ export async function probeDrivers(
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/**
+ * For programs of this machine. To them the API speaks clear text also where it asks TLS of others, so nobody has to
+ * trust a certificate in order to talk to himself.
+ */
+const nearUrl = ({ host }: Config, { port }: Address): string =>
+  `http://${/^0+(\.0+)*$/.test(host) ? '127.0.0.1' : host}:${port}`;
+
+const door = ({ host, advertised, cleartext }: Config, { api }: Encryption) => ({
+  names: [host, advertised],
+  ...(api !== undefined && { certificate: () => api.current() }),
+  clear: (peer: Socket) => cleartext || isOnThisMachine(peer),
+});
 
 const nowhere = ({ host }: Config): Address => ({ host, port: 0 });
 

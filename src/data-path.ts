@@ -13,7 +13,13 @@ import type { Log } from './lib/log.ts';
 import { isAlive } from './lib/process.ts';
 import { until } from './lib/wait.ts';
 import { OffshootError } from './model/errors.ts';
-import { type Address, addressKey, type BranchRoute, type RouteChange } from './model/route.ts';
+import {
+  type Address,
+  addressKey,
+  type BranchRoute,
+  type RouteChange,
+  type RouteSettings,
+} from './model/route.ts';
 import type { ProxyView } from './model/view.ts';
 import { type Keeper, keepProxy, type Runner } from './proxy/keeper.ts';
 import { feedSocket, tableFile } from './proxy/places.ts';
@@ -27,6 +33,8 @@ import type { Store } from './store/contract.ts';
 export type DataPathOptions = {
   readonly config: Config;
   readonly version: string;
+  /** What TLS is served with. */
+  readonly tls: NonNullable<RouteSettings['tls']>;
   readonly runner: Runner;
   readonly command: Command;
   /** A proxy of an earlier daemon is replaced, also when it is of our version. */
@@ -154,7 +162,7 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
 
   return {
     async begin(store, baseline, keys, last) {
-      feed.publish([...fixedItems(config, last), ...keys.map(keyItem)]);
+      feed.publish([...fixedItems(config, o.tls, last), ...keys.map(keyItem)]);
       routes = followRoutes(store, baseline, feed.publish);
       feed.settle();
       const signal = AbortSignal.timeout(START_MS);
@@ -199,14 +207,25 @@ const START_MS = 30_000;
 const COME_MS = 300;
 const END_MS = 3_000;
 
-function fixedItems(config: Config, last: Gateways): readonly RouteChange[] {
-  const { host, domain, customHeaders, keepRevoked, drainMs } = config;
+function fixedItems(
+  config: Config,
+  tls: NonNullable<RouteSettings['tls']>,
+  last: Gateways,
+): readonly RouteChange[] {
+  const { host, advertised, domain, customHeaders, keepRevoked, drainMs, cleartext } = config;
   const gateway = (name: 'previews' | 'postgres', port: number, prefer: number | undefined): RouteChange => ({
     ...{ kind: 'listener', name },
-    value: { host, port, serves: name, ...(port === 0 && prefer !== undefined && { prefer }) },
+    value: {
+      ...{ host, port, serves: name },
+      ...(port === 0 && prefer !== undefined && { prefer }),
+      ...(!cleartext && { encrypted: true }),
+    },
   });
   return [
-    { kind: 'setting', name: 'proxy', value: { domain, headers: customHeaders, keepRevoked, drainMs } },
+    {
+      ...{ kind: 'setting', name: 'proxy' },
+      value: { domain, advertised, headers: customHeaders, keepRevoked, drainMs, tls },
+    },
     gateway('previews', config.httpPort, last.http),
     gateway('postgres', config.postgresPort, last.postgres),
   ];

@@ -5,14 +5,18 @@
 import { readFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bootId } from './lib/boot.ts';
 import type { Log } from './lib/log.ts';
+import { isOnThisMachine } from './lib/peer.ts';
 import { identify } from './lib/process.ts';
 import { delay } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
+import { tlsOnly } from './model/tls-refusal.ts';
 import { type Book, createBook } from './proxy/book.ts';
+import { followCertificates } from './proxy/certificates.ts';
 import { inheritedVariable, meetPredecessor, startSuccessor } from './proxy/hand-over.ts';
 import { defaultLimits } from './proxy/http/limits.ts';
 import { createPreviews } from './proxy/http/previews.ts';
@@ -154,7 +158,11 @@ function openFront(o: {
   const { book, follower, log } = o;
   const router = createRouter({ book, log });
   const previews = createPreviews({ book, log });
-  const gateway = createGateway({ book, awake: follower.ask, cancelKeys: o.cancelKeys, log });
+  const certificates = followCertificates(book, log);
+  const gateway = createGateway({
+    ...{ book, awake: follower.ask, cancelKeys: o.cancelKeys, log },
+    certificate: () => certificates.current('postgres'),
+  });
   const passThrough = createPassThrough({
     book,
     log,
@@ -164,9 +172,14 @@ function openFront(o: {
     ...{ book, inherited: o.inherited, drainMs: defaultLimits.drainMs },
     open(where, listener) {
       const { serves } = listener();
-      if (serves === 'postgres') return gateway.open(where);
+      const clear = (peer: Socket) => listener().encrypted !== true || isOnThisMachine(peer);
+      if (serves === 'postgres') return gateway.open(where, { clear });
       const options = { what: serves, limits: defaultLimits };
-      if (serves === 'previews') return openServer(where, { ...options, handler: previews.handler });
+      if (serves === 'previews') {
+        const context = () => certificates.current('previews')?.context;
+        const front = { context, clear, refusal: tlsOnly, deadlineMs: defaultLimits.headerMs };
+        return openServer(where, { ...options, handler: previews.handler, front });
+      }
       const destination = () => listener().serves;
       return openServer(where, {
         ...options,
@@ -185,6 +198,7 @@ function openFront(o: {
     async close(graceMs) {
       await listeners.close(graceMs);
       gateway.close();
+      certificates.close();
       await Promise.all([router.close(), previews.close()]);
     },
   };

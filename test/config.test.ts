@@ -15,6 +15,9 @@ test('defaults', () => {
   assert.deepEqual(rest, {
     home: '/data',
     host: '127.0.0.1',
+    advertised: '127.0.0.1',
+    tls: undefined,
+    cleartext: false,
     apiPort: 7400,
     httpPort: 7480,
     postgresPort: 7432,
@@ -68,6 +71,9 @@ test('unix sockets fit below the runtime directory', {
 test('values', () => {
   const config = read({
     OFFSHOOT_HOST: '0.0.0.0',
+    OFFSHOOT_ADVERTISE: 'Dev-Box.example.com',
+    OFFSHOOT_TLS_CERT: '/etc/tls/cert.pem',
+    OFFSHOOT_TLS_KEY: '/etc/tls/key.pem',
     OFFSHOOT_API_PORT: '0',
     OFFSHOOT_HTTP_PORT: '65535',
     OFFSHOOT_POSTGRES_PORT: '',
@@ -80,7 +86,8 @@ test('values', () => {
     OFFSHOOT_HEADERS: ' X-Key, x-other ,',
     OFFSHOOT_LOG: 'debug',
   });
-  assert.equal(config.host, '0.0.0.0');
+  assert.deepEqual([config.host, config.advertised], ['0.0.0.0', 'Dev-Box.example.com']);
+  assert.deepEqual(config.tls, { cert: '/etc/tls/cert.pem', key: '/etc/tls/key.pem' });
   assert.deepEqual([config.apiPort, config.httpPort, config.postgresPort], [0, 65_535, 7432]);
   assert.equal(config.domain, 'dev.example.com');
   assert.equal(config.volumes, 'copy');
@@ -102,9 +109,49 @@ test('the data path', () => {
   assert.equal(read({ OFFSHOOT_DRAIN: '999d' }).drainMs, 2 ** 31 - 1, 'no timer is longer');
 });
 
+test('beyond this machine nothing is served in clear text without a word', () => {
+  const refusal = (env: Record<string, string>): string => {
+    try {
+      read(env);
+      return 'none';
+    } catch (error) {
+      assert.equal((error as OffshootError).row.exit, 2);
+      return (error as OffshootError).code;
+    }
+  };
+  for (const host of ['127.0.0.1', '127.9.9.9', 'localhost', ''])
+    assert.equal(refusal({ OFFSHOOT_HOST: host }), 'none');
+  const generated = { OFFSHOOT_TLS: 'generated' };
+  const files = { OFFSHOOT_TLS_CERT: '/c', OFFSHOOT_TLS_KEY: '/k' };
+  const cleartext = { OFFSHOOT_CLEARTEXT: 'allow' };
+  for (const host of ['10.0.0.1', 'dev.example.com', '128.0.0.1', '127.0.0.1.example.com']) {
+    assert.equal(refusal({ OFFSHOOT_HOST: host }), 'host/clear-text', host);
+    for (const how of [generated, files, cleartext])
+      assert.equal(refusal({ OFFSHOOT_HOST: host, ...how }), 'none');
+  }
+  for (const host of ['0.0.0.0', '0']) {
+    assert.equal(refusal({ OFFSHOOT_HOST: host }), 'host/clear-text');
+    assert.equal(refusal({ OFFSHOOT_HOST: host, ...generated }), 'host/nameless', 'nobody connects to it');
+    assert.equal(refusal({ OFFSHOOT_HOST: host, ...generated, OFFSHOOT_ADVERTISE: '10.0.0.1' }), 'none');
+  }
+  assert.equal(refusal({ ...generated, ...files }), 'config/invalid', 'one or the other');
+  assert.equal(refusal({ OFFSHOOT_TLS_CERT: '/c' }), 'config/invalid', 'a certificate without its key');
+  assert.equal(refusal({ OFFSHOOT_TLS_KEY: '/k' }), 'config/invalid');
+});
+
+test('previews live below the name that is advertised, if it is one', () => {
+  const domainOf = (env: Record<string, string>) => read(env).domain;
+  assert.equal(domainOf({ OFFSHOOT_ADVERTISE: 'Dev.example.com' }), 'dev.example.com');
+  assert.equal(domainOf({ OFFSHOOT_ADVERTISE: '10.0.0.1' }), 'localhost');
+  assert.equal(domainOf({ OFFSHOOT_ADVERTISE: 'a.example', OFFSHOOT_DOMAIN: 'b.example' }), 'b.example');
+});
+
 test('what is not valid is named with its value', () => {
   const bad: Readonly<Record<string, readonly string[]>> = {
     OFFSHOOT_HOST: ['a b', 'http://x', '::1'],
+    OFFSHOOT_ADVERTISE: ['a b', 'http://x', '::1', 'x:80'],
+    OFFSHOOT_TLS: ['yes', 'none'],
+    OFFSHOOT_CLEARTEXT: ['yes', '1'],
     OFFSHOOT_API_PORT: ['x', '-1', '65536', '80.5', '1e3', '0x50', ' '],
     OFFSHOOT_HTTP_PORT: ['http'],
     OFFSHOOT_POSTGRES_PORT: ['99999'],

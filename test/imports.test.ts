@@ -62,6 +62,8 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   'remembered-ports.ts': ['lib'],
   'internal-keys.ts': ['api'],
   'log-output.ts': ['lib'],
+  'authority.ts': ['lib'],
+  'encryption.ts': ['model', 'lib', 'config.ts', 'authority.ts'],
   'proxy-runner.ts': ['lib', 'drivers/processes', 'proxy', 'proxy/stream'],
   // The daemon's side of the data path.
   'data-path.ts': [
@@ -86,6 +88,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'api',
     'config.ts',
     'data-path.ts',
+    'encryption.ts',
     'internal-keys.ts',
     'log-output.ts',
     'proxy-runner.ts',

@@ -31,7 +31,10 @@ export type ApiContext = {
     /** Lets them count from now on. */
     reset(): void;
   };
-  readonly gateway: () => Address;
+  /** Where clients reach the Postgres gateway, and how they have to. */
+  readonly gateway: () => Address & { readonly sslmode?: 'require' };
+  /** Certificate of our own authority, PEM; undefined where certificates were given. */
+  readonly authority: () => string | undefined;
   /** Complete volumes that no branch claims. */
   readonly unclaimed: () => Promise<readonly UnclaimedVolume[]>;
   /** What there is for branches, and what each takes. */

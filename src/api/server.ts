@@ -1,13 +1,17 @@
-/** The door: one HTTP server on loopback. Every request needs a key; `Host` is checked against DNS rebinding. */
-import { isIP } from 'node:net';
+/** The door: one HTTP server. Every request needs a key; `Host` is checked against DNS rebinding. */
+import { createServer } from 'node:http';
+import { isIP, type Socket } from 'node:net';
 import fastify, {
   type FastifyError,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
 } from 'fastify';
+import type { Certificate } from '../lib/certificate.ts';
 import type { Log } from '../lib/log.ts';
+import { type Pending, takeTls } from '../lib/tls-front.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
+import { tlsOnly } from '../model/tls-refusal.ts';
 import { branchRoutes } from './branches.ts';
 import type { ApiContext } from './context.ts';
 import { imageRoutes } from './images.ts';
@@ -34,6 +38,12 @@ export type ApiOptions = {
   readonly host: string;
   /** 0 = any free port. */
   readonly port: number;
+  /** Hosts that requests may name, besides `localhost` and addresses. Default: where it listens. */
+  readonly names?: readonly string[];
+  /** TLS is served with; absent: it is not. */
+  readonly certificate?: () => Certificate | undefined;
+  /** Whether a peer may speak clear text; default: each. */
+  readonly clear?: (peer: Socket) => boolean;
   readonly log: Log;
 };
 
@@ -44,15 +54,29 @@ declare module 'fastify' {
   }
 }
 
+/** Milliseconds for the first byte of a connection, and for its handshake. */
+const handshakeMs = 30_000;
+
+/** Milliseconds for a whole request, and between two of them. */
+const [requestTimeout, keepAliveTimeout] = [30_000, 72_000];
+
 /** Largest request body in bytes; a whole directory of manifests fits. */
 const bodyLimit = 4 * 1024 * 1024;
 
 /** @throws OffshootError host/port-taken */
-export async function startApi(context: ApiContext, { host, port, log }: ApiOptions): Promise<ApiServer> {
+export async function startApi(context: ApiContext, options: ApiOptions): Promise<ApiServer> {
+  const { host, port, names = [host], certificate, clear = () => true, log } = options;
+  const pending: Pending[] = [];
   const app = fastify({
+    // Fastify sets times only for a server that it makes itself.
+    serverFactory(handler) {
+      const server = createServer({ requestTimeout, keepAliveTimeout }, handler);
+      const context = () => certificate?.()?.context;
+      pending.push(takeTls(server, { context, clear, refusal: tlsOnly, deadlineMs: handshakeMs }));
+      return server;
+    },
     bodyLimit,
     forceCloseConnections: true,
-    requestTimeout: 30_000,
     logger: false,
     exposeHeadRoutes: false, // a watch has no end that an answer to HEAD could wait for
     routerOptions: { maxParamLength: 1_000 },
@@ -60,7 +84,7 @@ export async function startApi(context: ApiContext, { host, port, log }: ApiOpti
     frameworkErrors: (thrown, _request, reply) => refuse(fromFastify(thrown), reply as FastifyReply),
   });
   app.addHook('onRequest', async request => {
-    checkHost(request, host);
+    checkHost(request, names);
     if (request.url === '/healthz') return;
     const key = keyOf(request);
     if (key === undefined) throw new OffshootError('api/unauthorized', { why: 'none was sent' });
@@ -109,7 +133,13 @@ export async function startApi(context: ApiContext, { host, port, log }: ApiOpti
     throw new OffshootError('host/port-taken', { host, port, what: 'the API' }, { cause });
   }
   const address = app.server.address() as { port: number };
-  return { host, port: address.port, close: () => app.close() };
+  return {
+    ...{ host, port: address.port },
+    close() {
+      for (const one of pending) one.end();
+      return app.close();
+    },
+  };
 }
 
 // --- internal -----------------------------------------------------------------------------------
@@ -118,10 +148,10 @@ export async function startApi(context: ApiContext, { host, port, log }: ApiOpti
  * A page that a browser loaded from elsewhere may resolve its own name to our address: only our own names are
  * served. An address was not resolved from any name.
  */
-function checkHost(request: FastifyRequest, own: string): void {
+function checkHost(request: FastifyRequest, own: readonly string[]): void {
   const host = (request.headers.host ?? '').toLowerCase();
   const name = host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
-  if (name !== 'localhost' && name !== own.toLowerCase() && isIP(name) === 0)
+  if (name !== 'localhost' && !own.some(known => known.toLowerCase() === name) && isIP(name) === 0)
     throw new OffshootError('api/host-refused', { host: name.slice(0, 255) });
 }
 

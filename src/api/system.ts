@@ -1,5 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import { OffshootError } from '../model/errors.ts';
+import type { AuthorityView } from '../model/view.ts';
 import type { Kind } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
@@ -15,7 +17,7 @@ const shutdownQuery = z.strictObject({ leave: flag });
 
 export function systemRoutes(
   app: FastifyInstance,
-  { store, info, space, metrics, doctor, shutdown }: ApiContext,
+  { store, info, space, metrics, authority, doctor, shutdown }: ApiContext,
 ): void {
   app.get('/status', async () => ({ ...info(), room: (await space()).room }));
 
@@ -26,6 +28,11 @@ export function systemRoutes(
     return metrics.read();
   });
 
+  app.get('/ca', async (): Promise<AuthorityView> => {
+    const certificate = authority();
+    if (certificate === undefined) throw new OffshootError('api/no-authority');
+    return { certificate };
+  });
   app.get('/doctor', async () => doctor());
 
   app.get('/events', async ({ query }) => {

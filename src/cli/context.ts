@@ -85,5 +85,14 @@ function connectionOf({ env, config }: Cli): Connection {
     throw new OffshootError('api/unauthorized', { why: 'OFFSHOOT_API_KEY is not set' });
   if (!/^[\x21-\x7e]+$/.test(apiKey))
     throw new OffshootError('api/unauthorized', { why: 'OFFSHOOT_API_KEY holds characters that no key has' });
-  return { url, apiKey };
+  return { url, apiKey, ...(env.OFFSHOOT_API_CA && { ca: readAuthority(env.OFFSHOOT_API_CA) }) };
+}
+
+function readAuthority(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const why = `it cannot be read (${(cause as NodeJS.ErrnoException).code})`;
+    throw new OffshootError('config/invalid', { name: 'OFFSHOOT_API_CA', value: file, why }, { cause });
+  }
 }

@@ -5,6 +5,8 @@ export type Connection = {
   /** e.g. http://127.0.0.1:7400 */
   readonly url: string;
   readonly apiKey: string;
+  /** Authorities to trust besides those that are known, PEM; for https. */
+  readonly ca?: string;
 };
 
 export type RequestOptions = {
@@ -34,11 +36,11 @@ export class ReportedError extends OffshootError {
 }
 
 /**
- * @throws OffshootError api/unreachable when nobody answers, or something that is not offshoot; ReportedError for
- * every answer of ours that is not 2xx; the signal's reason
+ * @throws OffshootError api/unreachable when nobody answers, or something that is not offshoot; api/untrusted when its
+ * certificate proves nothing to us; ReportedError for every answer of ours that is not 2xx; the signal's reason
  */
 export async function send(
-  { url, apiKey }: Connection,
+  { url, apiKey, ca }: Connection,
   method: string,
   path: string,
   { query = {}, body, headers, signal }: RequestOptions = {},
@@ -48,7 +50,7 @@ export async function send(
     if (value !== undefined) target.searchParams.set(name, String(value));
   let response: Response;
   try {
-    response = await fetch(target, {
+    response = await fetchTrusting(ca, target, {
       method,
       redirect: 'error', // the key is for this server only
       headers: {
@@ -61,6 +63,8 @@ export async function send(
     });
   } catch (cause) {
     signal?.throwIfAborted();
+    const why = distrust((cause as { readonly cause?: unknown }).cause);
+    if (why !== undefined) throw new OffshootError('api/untrusted', { url, why }, { cause });
     throw new OffshootError('api/unreachable', { url }, { cause });
   }
   if (!response.ok) throw await toError(response, url);
@@ -84,6 +88,31 @@ export async function sendForJson<T>(
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** One for each set of authorities: it keeps connections. */
+const dispatchers = new Map<string, Promise<{ readonly fetch: typeof fetch; readonly dispatcher: object }>>();
+
+async function fetchTrusting(ca: string | undefined, target: URL, init: RequestInit): Promise<Response> {
+  if (ca === undefined) return fetch(target, init);
+  const made = dispatchers.get(ca) ?? trusting(ca);
+  dispatchers.set(ca, made);
+  const { fetch: fetchWith, dispatcher } = await made;
+  return fetchWith(target, { ...init, dispatcher } as RequestInit);
+}
+
+/** Loaded for this only: node's own fetch takes no authorities. */
+async function trusting(ca: string) {
+  const [{ Agent, fetch }, { getCACertificates }] = await Promise.all([import('undici'), import('node:tls')]);
+  const dispatcher = new Agent({ connect: { ca: [...getCACertificates('default'), ca] } });
+  return { fetch: fetch as unknown as typeof globalThis.fetch, dispatcher };
+}
+
+/** Why a certificate was refused, in words; undefined when something else went wrong. */
+function distrust(cause: unknown): string | undefined {
+  const { code = '', message = '' } = (cause ?? {}) as { readonly code?: string; readonly message?: string };
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'it is not for that host';
+  return /CERT|SIGNATURE|ISSUER/.test(code) ? message : undefined;
+}
 
 async function toError(response: Response, url: string): Promise<OffshootError> {
   const text = await response.text().catch(() => '');

@@ -5,6 +5,7 @@ import type { ImageMap } from '../model/image.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
 import type { Sandbox } from '../model/sandbox.ts';
 import type {
+  AuthorityView,
   BranchView,
   CheckView,
   DeletedView,
@@ -47,6 +48,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       read: () => call<MetricsView>('GET', '/metrics'),
       reset: () => call<MetricsView>('DELETE', '/metrics'),
     },
+    authority: () => call<AuthorityView>('GET', '/ca'),
     doctor: () => call<readonly CheckView[]>('GET', '/doctor'),
     repair: {
       plan: () => call<readonly RepairView[]>('GET', '/repair'),

@@ -88,6 +88,9 @@ export type BranchRecord = {
 /** Where a branch's server accepts sessions, for the gateway: a unix socket on the same node, or an address. */
 export type BranchEndpoint = Endpoint;
 
+/** As libpq has them; weaker ones than these ask for nothing. */
+export type SslMode = 'require' | 'verify-ca' | 'verify-full';
+
 /** What identifies a client's way in; the password is never part of a status. */
 export type BranchAddress = {
   readonly host: string;
@@ -96,10 +99,16 @@ export type BranchAddress = {
   readonly user: string;
   readonly password: string;
   readonly database: string;
+  /** What libpq and others have to ask for, where clear text is not served. */
+  readonly sslmode?: SslMode;
+  /** File with the authorities that the client trusts. */
+  readonly sslrootcert?: string;
 };
 
 /** libpq URL of a branch. Every part is percent-encoded. */
 export function connectionString(a: BranchAddress): string {
   const e = encodeURIComponent;
-  return `postgresql://${e(a.user)}:${e(a.password)}@${a.host}:${a.port}/${e(a.database)}`;
+  const settings = Object.entries({ sslmode: a.sslmode, sslrootcert: a.sslrootcert });
+  const query = settings.flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${e(value)}`]));
+  return `postgresql://${e(a.user)}:${e(a.password)}@${a.host}:${a.port}/${e(a.database)}${query.length === 0 ? '' : `?${query.join('&')}`}`;
 }

@@ -36,6 +36,9 @@ export type BranchRoute = {
   readonly sessions: number;
 };
 
+/** Paths on this machine; of PEM files. */
+export type CertificateFiles = { readonly cert: string; readonly key: string };
+
 export type RouteSettings = {
   /** Previews are at `*.preview.<domain>`. */
   readonly domain: string;
@@ -43,6 +46,10 @@ export type RouteSettings = {
   readonly headers: readonly string[];
   /** Connections whose API key was revoked go on. */
   readonly keepRevoked: boolean;
+  /** The name under which clients reach this machine. */
+  readonly advertised?: string;
+  /** Files of the certificate for previews, and of the one for PostgreSQL; absent: there is no TLS. */
+  readonly tls?: { readonly previews?: CertificateFiles; readonly postgres?: CertificateFiles };
   /** Milliseconds that a proxy which was replaced goes on serving its connections. */
   readonly drainMs: number;
 };
@@ -77,6 +84,8 @@ export type RouteKinds = {
   listener: Address & {
     readonly serves: DestinationKey | 'previews' | 'postgres';
     readonly prefer?: number;
+    /** Clear text only for peers on this machine. */
+    readonly encrypted?: true;
   };
   /** `<endpoint>--<sandbox>`, the first label of its host. */
   preview: {

@@ -158,15 +158,24 @@ export type ProxyView = {
   readonly drainingSince?: string;
 };
 
+/** Whom clients have to trust. */
+export type AuthorityView = {
+  /** PEM. */
+  readonly certificate: string;
+};
+
 export type DaemonView = {
   readonly version: string;
   readonly pid: number;
   readonly home: string;
   readonly startedAt: string;
   readonly volumes: { readonly driver: string; readonly copyOnWrite: boolean; readonly why: string };
-  readonly api: Address;
+  /** Address on which everything listens; the others are those under which clients come. */
+  readonly listen: string;
+  readonly api: Address & { readonly scheme: 'http' | 'https' };
   readonly preview: PreviewSite;
-  readonly postgres: Address;
+  /** `sslmode`: what clients on other machines have to ask for. */
+  readonly postgres: Address & { readonly sslmode?: 'require' };
   /** The processes of the data path: the one that listens, and those that only serve what they have. */
   readonly proxies: readonly ProxyView[];
   readonly log: string;

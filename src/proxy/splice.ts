@@ -1,5 +1,6 @@
 /** Two connections become one: bytes go both ways, half-closing included, until both ends are closed. */
 import type { Socket } from 'node:net';
+import { cut } from '../lib/tls-socket.ts';
 
 /**
  * @param idleMs without a byte in either direction, both are closed; undefined: they may be silent for as long as both
@@ -18,7 +19,7 @@ export function splice(one: Socket, other: Socket, idleMs: number | undefined): 
         to.destroy();
       });
     from.once('close', hadError => {
-      if (hadError) return to.resetAndDestroy(); // not to be taken for an end
+      if (hadError) return void cut(to); // not to be taken for an end
       // Nobody is left to read what comes, but it must be read for its end to be seen.
       to.end();
       to.resume();

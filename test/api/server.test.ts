@@ -2,10 +2,14 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { test } from 'node:test';
+import { Agent, request } from 'undici';
 import { startApi } from '../../src/api/server.ts';
+import { loadCertificate } from '../../src/lib/certificate.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import { testApi } from '../support/api.ts';
+import { authority, writeServer } from '../support/certificates.ts';
+import { tempDir } from '../support/temp.ts';
 
 test('a request needs a key that is known', async () => {
   await using api = await testApi();
@@ -161,4 +165,26 @@ test('closing ends open connections', async () => {
   const closed = new Promise(resolve => socket.once('close', resolve));
   await api[Symbol.asyncDispose]();
   await closed;
+});
+
+test('clear text is refused to those who may not speak it, and other names than ours to all', async () => {
+  await using dir = await tempDir();
+  const certificate = loadCertificate(writeServer(dir.path, ['dev.example.com', '127.0.0.1']), Date.now());
+  await using api = await testApi({ certificate, clear: () => false, names: ['Dev.example.com'] });
+  const answer = await fetch(`${api.url}/healthz`);
+  assert.deepEqual([answer.status, ((await answer.json()) as { code: string }).code], [400, 'host/tls-only']);
+  const agent = new Agent({ connect: { rejectUnauthorized: false } }); // it is about hosts
+  const statusFor = async (host: string) =>
+    (await request(`${api.url.replace('http', 'https')}/healthz`, { dispatcher: agent, headers: { host } }))
+      .statusCode;
+  assert.equal(await statusFor('dev.example.com:1'), 200);
+  assert.equal(await statusFor('evil.example.com'), 403);
+  await agent.destroy();
+});
+
+test('the authority is told to who asks, unless there is none', async () => {
+  await using api = await testApi({ authority: authority.certificate });
+  assert.deepEqual(await api.client.authority(), { certificate: authority.certificate });
+  await using other = await testApi();
+  await assert.rejects(other.client.authority(), { code: 'api/no-authority' });
 });

@@ -135,8 +135,12 @@ test('a configuration that is not valid', async () => {
       `error: OFFSHOOT_HOME=/dev/null is not valid: the folder cannot be made (ENOTDIR)\n${hint}`,
     );
   }
-  assert.equal(
+  assert.match(
     await refused('OFFSHOOT_HOST', '192.0.2.1', ['up', '--detach']),
+    /^error: listening on 192\.0\.2\.1 would let API keys and data pass over the network in clear text\n/,
+  );
+  assert.equal(
+    await refused('OFFSHOOT_HOST', '192.0.2.1', ['up', '--detach', '--allow-cleartext']),
     `error: OFFSHOOT_HOST=192.0.2.1 is not valid: this machine has no such address\n${hint}`,
   );
 });

@@ -5,8 +5,11 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { ReportedError } from '../../src/client/http.ts';
 import { createClient } from '../../src/client/index.ts';
+import { loadCertificate } from '../../src/lib/certificate.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import { testApi } from '../support/api.ts';
+import { authority, writeServer } from '../support/certificates.ts';
+import { tempDir } from '../support/temp.ts';
 
 const caught = async (promise: Promise<unknown>): Promise<OffshootError> => {
   const error = await promise.then(
@@ -97,3 +100,18 @@ async function foreign(answer: RequestListener) {
     },
   };
 }
+
+test('an authority that was not named is not trusted; one that was is, beside those that are known', async () => {
+  await using dir = await tempDir();
+  const certificate = loadCertificate(writeServer(dir.path, ['127.0.0.1']), Date.now());
+  await using api = await testApi({ certificate });
+  const { port } = new URL(api.url);
+  const status = (host: string, ca?: string) =>
+    createClient({ url: `https://${host}:${port}`, apiKey: api.apiKey, ...(ca && { ca }) }).status();
+  assert.equal((await status('127.0.0.1', authority.certificate)).version, '0.0.0');
+  const unknown = await caught(status('127.0.0.1'));
+  assert.deepEqual([unknown.code, unknown.row.exit], ['api/untrusted', 1]);
+  assert.match(unknown.message, /^the certificate of https:.* is not trusted: unable to verify/);
+  const elsewhere = await caught(status('localhost', authority.certificate));
+  assert.match(elsewhere.message, /is not trusted: it is not for that host$/);
+});

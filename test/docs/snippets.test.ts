@@ -19,6 +19,7 @@ const pages = [
   'docs/branches.md',
   'docs/routing.md',
   'docs/operating.md',
+  'docs/encryption.md',
 ];
 
 type Block = {

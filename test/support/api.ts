@@ -7,6 +7,7 @@ import { keyring, newKey } from '../../src/api/keys.ts';
 import { startApi } from '../../src/api/server.ts';
 import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { type Client, createClient } from '../../src/client/index.ts';
+import type { Certificate } from '../../src/lib/certificate.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import type { ErrorBody } from '../../src/model/errors.ts';
 import { createProject } from '../../src/rules/branches.ts';
@@ -47,6 +48,11 @@ export type TestApiOptions = {
   readonly trashMs?: number;
   /** Lines of every log. */
   readonly log?: readonly string[];
+  /** Certificate of the authority. */
+  readonly authority?: string;
+  readonly certificate?: Certificate;
+  readonly clear?: () => boolean;
+  readonly names?: readonly string[];
 };
 
 export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
@@ -64,6 +70,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       sizes,
     }),
     gateway: () => gateway,
+    authority: () => options.authority,
     trash: { keepMs: options.trashMs ?? 86_400_000 },
     info: () => ({
       version: '0.0.0',
@@ -71,7 +78,8 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       home: '/nowhere',
       startedAt: '2026-01-01T00:00:00.000Z',
       volumes: { driver: 'copy', copyOnWrite: false, why: 'a test' },
-      api: { host: '127.0.0.1', port: api.port },
+      listen: '127.0.0.1',
+      api: { host: '127.0.0.1', port: api.port, scheme: 'http' },
       preview: { domain: 'localhost', scheme: 'http', port: 7480 },
       postgres: gateway,
       proxies: [
@@ -109,7 +117,13 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     keepRevoked: options.keepRevoked ?? false,
     shutdown: end => void asked.shutdowns.push(end),
   };
-  const api = await startApi(context, { host: '127.0.0.1', port: options.port ?? 0, log: silentLog });
+  const { certificate, clear, names } = options;
+  const api = await startApi(context, {
+    ...{ host: '127.0.0.1', port: options.port ?? 0, log: silentLog },
+    ...(certificate && { certificate: () => certificate }),
+    ...(clear && { clear }),
+    ...(names && { names }),
+  });
   const url = `http://127.0.0.1:${api.port}`;
   const request: TestApi['request'] = (
     method,

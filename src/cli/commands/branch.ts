@@ -1,4 +1,6 @@
-import type { Command } from 'commander';
+import { resolve } from 'node:path';
+import { type Command, Option } from 'commander';
+import { connectionString } from '../../model/branch.ts';
 import { bytesText, parseBytes } from '../../model/bytes.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { BranchSize, BranchView } from '../../model/view.ts';
@@ -135,10 +137,28 @@ export function register(program: Command, cli: Cli): void {
 
   withOutput(define('url [branch]', 'psql "$(offshoot branch url fix-42)"'))
     .description('the connection string; it holds the password')
-    .action(async (name: string | undefined, { output, project: flag }) => {
+    .addOption(
+      new Option('--sslmode <mode>', 'how the client encrypts').choices([
+        'require',
+        'verify-ca',
+        'verify-full',
+      ]),
+    )
+    .option('--sslrootcert <file>', 'whom the client trusts, see "offshoot ca"')
+    .action(async (name: string | undefined, { output, project: flag, sslmode, sslrootcert }) => {
       const project = await chooseProject(cli, flag);
-      const credentials = await cli.client().branches.credentials(project, chooseBranch(cli, project, name));
-      await print(cli, output, credentials, c => c.connectionString);
+      const found = await cli.client().branches.credentials(project, chooseBranch(cli, project, name));
+      const address = {
+        ...found,
+        ...(sslmode !== undefined && { sslmode }),
+        ...(sslrootcert !== undefined && { sslrootcert: resolve(cli.cwd, sslrootcert) }),
+      };
+      await print(
+        cli,
+        output,
+        { ...address, connectionString: connectionString(address) },
+        c => c.connectionString,
+      );
     });
 
   withOutput(define('wait [branch]', 'offshoot branch wait fix-42 --wait-timeout 30s'))

@@ -21,6 +21,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   project: { names: ['project'], load: () => import('./project.ts') },
   branch: { names: ['branch'], load: () => import('./branch.ts') },
   trash: { names: ['trash'], load: () => import('./trash.ts') },
+  ca: { names: ['ca'], load: () => import('./ca.ts') },
   sql: { names: ['sql'], load: () => import('./sql.ts') },
   sandbox: { names: ['sandbox', 'sb'], load: () => import('./sandbox.ts') },
   resourceplugin: { names: ['resourceplugin', 'rp'], load: () => import('./resourceplugin.ts') },

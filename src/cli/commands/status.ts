@@ -21,9 +21,10 @@ export function register(program: Command, cli: Cli): void {
       await print(cli, output, { daemon, manifests, sandboxes, projects, trash }, () =>
         [
           `daemon     pid ${daemon.pid}, version ${daemon.version}, data in ${daemon.home}`,
-          `API        http://${daemon.api.host}:${daemon.api.port}`,
+          `API        ${daemon.api.scheme}://${daemon.api.host}:${daemon.api.port}`,
           `previews   ${daemon.preview.scheme}://<endpoint>--<sandbox>.preview.${daemon.preview.domain}:${daemon.preview.port}`,
-          `PostgreSQL ${daemon.postgres.host}:${daemon.postgres.port}, volumes: ${daemon.volumes.driver} (${daemon.volumes.why})`,
+          `PostgreSQL ${daemon.postgres.host}:${daemon.postgres.port}${daemon.postgres.sslmode ? ', TLS required' : ', with or without TLS'}, volumes: ${daemon.volumes.driver} (${daemon.volumes.why})`,
+          ...(daemon.listen === daemon.api.host ? [] : [`listens    on ${daemon.listen}`]),
           `room       ${roomText(daemon.room)}`,
           ...daemon.proxies.map(proxyLine),
           `log        ${daemon.log}`,

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { makeHome, variables } from '../../config.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { DaemonView } from '../../model/view.ts';
-import { type Cli, localDaemon, type OutputFormat, readClientFile } from '../context.ts';
+import { type Cli, createCli, localDaemon, type OutputFormat, readClientFile } from '../context.ts';
 import { withExamples } from '../options.ts';
 import { ExitCode, print, say, withOutput } from '../output.ts';
 import { untilGone } from '../until-gone.ts';
@@ -19,6 +19,7 @@ export function register(program: Command, cli: Cli): void {
     withOutput(program.command('up')),
     'offshoot up --detach',
     'offshoot up --detach --replace',
+    'offshoot up --host 0.0.0.0 --advertise dev.example.com --tls-generated',
     'OFFSHOOT_HOME=/tmp/try OFFSHOOT_API_PORT=0 offshoot up',
   )
     .summary('start the daemon; in the foreground until Ctrl-C')
@@ -29,17 +30,45 @@ export function register(program: Command, cli: Cli): void {
       '--replace',
       'end the daemon that is up, but nothing that it runs, and take over; no connection is cut',
     )
+    .option('--host <address>', 'where to listen; for OFFSHOOT_HOST')
+    .option('--advertise <name>', 'how clients reach this machine; for OFFSHOOT_ADVERTISE')
+    .option('--tls-cert <file>', 'certificate for API, previews and PostgreSQL; for OFFSHOOT_TLS_CERT')
+    .option('--tls-key <file>', 'its key; for OFFSHOOT_TLS_KEY')
+    .option('--tls-generated', 'use a certificate of "offshoot ca" instead; for OFFSHOOT_TLS=generated')
+    .option('--allow-cleartext', 'no TLS, also beyond this machine; for OFFSHOOT_CLEARTEXT=allow')
     .option('-d, --detach', 'return as soon as it answers, and leave it running')
     .addHelpText('after', ['', 'Variables:', ...variableLines()].join('\n'))
-    .action(async ({ detach, replace = false, output }) =>
-      detach ? upDetached(cli, output, replace) : upHere(cli, output, replace),
-    );
+    .action(async ({ detach, replace = false, output, ...listening }) => {
+      const chosen = createCli({ ...cli, env: { ...cli.env, ...variablesOf(cli, listening) } });
+      await (detach ? upDetached(chosen, output, replace) : upHere(chosen, output, replace));
+    });
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
 const variableLines = (): readonly string[] =>
   Object.entries(variables).map(([name, meaning]) => `  ${name.padEnd(24)}${meaning}`);
+
+type Listening = {
+  readonly host?: string;
+  readonly advertise?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsGenerated?: true;
+  readonly allowCleartext?: true;
+};
+
+/** Options of the command, as the variables that they stand for. */
+function variablesOf({ cwd }: Cli, o: Listening): Readonly<Record<string, string>> {
+  return {
+    ...(o.host !== undefined && { OFFSHOOT_HOST: o.host }),
+    ...(o.advertise !== undefined && { OFFSHOOT_ADVERTISE: o.advertise }),
+    ...(o.tlsCert !== undefined && { OFFSHOOT_TLS_CERT: resolve(cwd, o.tlsCert) }),
+    ...(o.tlsKey !== undefined && { OFFSHOOT_TLS_KEY: resolve(cwd, o.tlsKey) }),
+    ...(o.tlsGenerated && { OFFSHOOT_TLS: 'generated' }),
+    ...(o.allowCleartext && { OFFSHOOT_CLEARTEXT: 'allow' }),
+  };
+}
 
 /** The daemon itself; everything else of it is loaded only here. */
 async function upHere(cli: Cli, output: OutputFormat, replace: boolean): Promise<void> {
@@ -50,7 +79,7 @@ async function upHere(cli: Cli, output: OutputFormat, replace: boolean): Promise
   cli.signal.addEventListener('abort', daemon.stop, { once: true });
   if (cli.signal.aborted) daemon.stop();
   const { api, home } = daemon.info();
-  say(cli, `offshoot is up: API http://${api.host}:${api.port}, data in ${home}; Ctrl-C stops it`);
+  say(cli, `offshoot is up: API ${api.scheme}://${api.host}:${api.port}, data in ${home}; Ctrl-C stops it`);
   await print(cli, output, daemon.info(), () => '');
   if ((await daemon.stopping) === 'leave') {
     await daemon.leave();
@@ -87,7 +116,7 @@ function isOlder(one: string, other: string): boolean {
 }
 
 async function startDetached(cli: Cli, replace: boolean): Promise<DaemonView> {
-  const { home } = cli.config();
+  const { home, tls } = cli.config();
   makeHome(home);
   const outFile = join(home, 'logs', 'daemon.out');
   const out = openSync(outFile, 'w', 0o600);
@@ -97,7 +126,11 @@ async function startDetached(cli: Cli, replace: boolean): Promise<DaemonView> {
     cwd: '/',
     detached: true,
     stdio: ['ignore', out, out],
-    env: { ...cli.env, OFFSHOOT_HOME: home },
+    env: {
+      ...{ ...cli.env, OFFSHOOT_HOME: home },
+      // Not relative to the daemon's directory.
+      ...(typeof tls === 'object' && { OFFSHOOT_TLS_CERT: tls.cert, OFFSHOOT_TLS_KEY: tls.key }),
+    },
   });
   closeSync(out);
   let exit: number | undefined;

@@ -51,6 +51,23 @@ export const apiErrors = {
     say: p => `there is an API key named "${p.name}" already`,
     hint: p => `revoke it with "offshoot key revoke ${p.name}", or choose another name`,
   },
+  'api/no-authority': {
+    fault: 'user',
+    http: 404,
+    exit: 3,
+    retry: false,
+    say: () => 'there is no authority of our own: TLS is served with the certificate in OFFSHOOT_TLS_CERT',
+    hint: () => 'clients have to trust whoever issued that one',
+  },
+  'api/untrusted': {
+    fault: 'user',
+    http: 502,
+    exit: 1,
+    retry: false,
+    say: p => `the certificate of ${p.url} is not trusted: ${p.why}`,
+    hint: () =>
+      'OFFSHOOT_API_CA names a file with the authority to trust; "offshoot ca" prints it on the server',
+  },
   'api/host-refused': {
     fault: 'user',
     http: 403,

@@ -23,6 +23,17 @@ export const gatewayErrors = {
     say: p => `unsupported frontend protocol ${p.version}: the server supports 3.x`,
     hint: () => 'use a client library made for PostgreSQL 7.4 or later',
   },
+  'gateway/tls-required': {
+    fault: 'user',
+    http: 400,
+    // As PostgreSQL has it for "no pg_hba.conf entry …, no encryption".
+    sqlstate: '28000',
+    exit: 1,
+    retry: false,
+    say: () => 'clear text is served to programs of its own machine only',
+    hint: () =>
+      'connect with TLS: sslmode=require, or verify-full with the certificate that "offshoot ca" prints',
+  },
   'gateway/no-branch': {
     fault: 'user',
     http: 400,
@@ -31,7 +42,7 @@ export const gatewayErrors = {
     retry: false,
     say: () => 'the login does not name a branch',
     hint: () =>
-      'use ROLE.BRANCHID as the user name, or options=-c offshoot.branch=BRANCHID; "offshoot branch url" prints a complete address',
+      'use ROLE.BRANCHID as the user name, DATABASE@BRANCHID as the database, or options=-c offshoot.branch=BRANCHID; "offshoot branch url" prints a complete address',
   },
   'gateway/branch-conflict': {
     fault: 'user',
@@ -40,7 +51,7 @@ export const gatewayErrors = {
     exit: 1,
     retry: false,
     say: () => 'the login names two different branches',
-    hint: () => 'name the branch once: in the user name or in offshoot.branch',
+    hint: () => 'name the branch once: in the user name, the database, the host or offshoot.branch',
   },
   'gateway/reserved-role': {
     fault: 'user',

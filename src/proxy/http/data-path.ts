@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Log } from '../../lib/log.ts';
+import { cut } from '../../lib/tls-socket.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import { addressKey } from '../../model/route.ts';
 import type { Book, Destination } from '../book.ts';
@@ -114,7 +115,7 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log }): Dat
         'request failed',
       );
     // The middle of a response has no room for an error: only a reset cannot be taken for its end.
-    if (response.headersSent) request.socket.resetAndDestroy();
+    if (response.headersSent) cut(request.socket);
     else answerError(request, response, error);
     if (notReady) return 'notReady';
     return error.row.fault === 'system' ? 'failed' : 'refused';

@@ -7,6 +7,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Log } from '../../lib/log.ts';
+import { cut } from '../../lib/tls-socket.ts';
 import { injectKey } from '../../model/carriers.ts';
 import { OffshootError } from '../../model/errors.ts';
 import { similarName } from '../../model/names.ts';
@@ -41,7 +42,7 @@ export function createPreviews({ book, log, ...o }: PreviewOptions): Previews {
     if (book.get('setting', 'proxy')?.keepRevoked) return;
     for (const { kind, name, value } of changed) {
       if (kind !== 'key' || value !== undefined) continue;
-      for (const socket of opened.get(name) ?? []) socket.resetAndDestroy();
+      for (const socket of opened.get(name) ?? []) cut(socket);
     }
   });
   return {

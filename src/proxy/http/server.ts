@@ -1,6 +1,7 @@
 /** One strict HTTP/1.1 server: bounded headers and times, broken requests answered, an end that ends. */
 import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
+import { type Pending, type TlsFront, takeTls } from '../../lib/tls-front.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Address } from '../../model/route.ts';
 import { fdOf, listen } from '../listen.ts';
@@ -33,6 +34,7 @@ export type HttpServer = Address & {
 /**
  * @param where an address, or a socket that listens already
  * @param what who listens, for the error
+ * @param front TLS at the same port; absent: clear text for everybody
  * @throws OffshootError host/port-taken, proxy/listen-failed
  */
 export async function openServer(
@@ -42,7 +44,8 @@ export async function openServer(
     limits,
     handler,
     intercept = (_, serve) => serve(),
-  }: { what: string; limits: Limits; handler: Handler; intercept?: Intercept },
+    front,
+  }: { what: string; limits: Limits; handler: Handler; intercept?: Intercept; front?: TlsFront },
 ): Promise<HttpServer> {
   const server = createServer({
     keepAlive: true, // a client that is gone without a word is found out
@@ -122,6 +125,7 @@ export async function openServer(
     else answerBroken(socket, brokenRequest(error, limits));
   });
 
+  const pending: Pending | undefined = front && takeTls(server, front);
   await listen(server, where, what);
   server.on('error', () => {}); // e.g. EMFILE while accepting: that client is lost, the others are not
   const closed = new Promise<void>(resolve => {
@@ -132,7 +136,7 @@ export async function openServer(
     host: where.host,
     port: (server.address() as AddressInfo).port,
     fd: fdOf(server),
-    connections: () => connections.size,
+    connections: () => connections.size + (pending?.size ?? 0),
     drain() {
       draining = true;
       // Not http's own close, which ends idle connections and stops looking after the times of the others.
@@ -142,6 +146,7 @@ export async function openServer(
     async close(graceMs) {
       closing = true;
       server.close();
+      pending?.end();
       for (const socket of connections.keys()) if (!isBusy(socket)) socket.destroy();
       const timer = setTimeout(() => {
         for (const socket of connections.keys()) socket.destroy();

@@ -1,5 +1,6 @@
 /** What a request asks for: the forms of a request's target that servers must accept (RFC 9112 §3.2), as one. */
 import type { IncomingMessage } from 'node:http';
+import { TLSSocket } from 'node:tls';
 import { valuesOf, without } from './headers.ts';
 
 export type RequestTarget = {
@@ -20,7 +21,7 @@ export function targetOf(request: IncomingMessage): RequestTarget | string {
   if (!HOST.test(host)) return 'its Host is not a host';
   if (url.startsWith('/')) return { path: url, host };
   if (url === '*') return method === 'OPTIONS' ? { path: url, host } : `its target is * with ${method}`;
-  return absolute(url, method);
+  return absolute(url, method, socket instanceof TLSSocket ? 'https' : 'http');
 }
 
 /** Headers with `host` as the only Host. As they are when they say so already. */
@@ -36,10 +37,11 @@ export function withHost(headers: readonly string[], host: string): readonly str
 const HOST = /^[A-Za-z0-9._~!$&'()*+,;=%:[\]-]+$/;
 
 /** RFC 9112 §3.2.2: what the target says counts, and Host is ignored. */
-function absolute(url: string, method: string | undefined): RequestTarget | string {
+function absolute(url: string, method: string | undefined, spoken: 'http' | 'https'): RequestTarget | string {
   const [, scheme, host = '', path = ''] = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(.*)$/is.exec(url) ?? [];
   if (scheme === undefined) return 'its target is neither a path nor a URL';
-  if (scheme.toLowerCase() !== 'http') return `its target is a URL of ${scheme.toLowerCase()}, not of http`;
+  if (scheme.toLowerCase() !== spoken)
+    return `its target is a URL of ${scheme.toLowerCase()}, not of ${spoken}`;
   if (host.startsWith(':') || !HOST.test(host)) return 'the URL that is its target has no host';
   // RFC 9112 §3.2.4: without a path it is about the whole server.
   if (path === '') return { path: method === 'OPTIONS' ? '*' : '/', host };

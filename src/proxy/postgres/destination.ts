@@ -7,49 +7,61 @@ import { takeBranchOption } from './startup-options.ts';
 export type Destination = { readonly branch: string; readonly startup: Startup };
 
 /**
- * The branch is named by the user `role.branchId` (the role may contain dots) or by the setting
- * `offshoot.branch` in `options`; both are taken out of the startup message.
+ * The branch is named by the user `role.branchId` (the role may contain dots), by the database `name@branchId`, by the
+ * setting `offshoot.branch` in `options`, or by the host that the client went to; what names it is taken out of the
+ * startup message.
+ * @param fromHost see branchOfHost
  * @throws OffshootError gateway/no-branch, gateway/branch-conflict, gateway/branch-unknown (not even an id), gateway/reserved-role.
  */
-export function findDestination(startup: Startup): Destination {
-  const user = startup.params.get('user') ?? '';
-  const fromUser = splitUser(user);
-  if (fromUser.role === adminRole) throw new OffshootError('gateway/reserved-role', { role: adminRole });
-  const fromOptions = takeBranchOption(startup.params.get('options') ?? '');
-  const named = new Set([
-    ...fromOptions.branches,
-    ...(fromUser.branch === undefined ? [] : [fromUser.branch]),
-  ]);
+export function findDestination(startup: Startup, fromHost?: string): Destination {
+  const { params } = startup;
+  const fromUser = splitAt('.', params.get('user') ?? '');
+  if (fromUser.name === adminRole) throw new OffshootError('gateway/reserved-role', { role: adminRole });
+  const fromDatabase = splitAt('@', params.get('database') ?? '');
+  const fromOptions = takeBranchOption(params.get('options') ?? '');
+  const named = new Set(
+    [...fromOptions.branches, fromUser.branch, fromDatabase.branch, fromHost].filter(id => id !== undefined),
+  );
   if (named.size > 1) throw new OffshootError('gateway/branch-conflict');
   const [branch] = named;
   if (branch === undefined) throw new OffshootError('gateway/no-branch');
   if (!branchIdPattern.test(branch)) throw new OffshootError('gateway/branch-unknown', { branch });
-  return {
-    branch,
-    startup: { ...startup, params: withoutBranch(startup.params, fromUser.role, fromOptions.rest) },
-  };
+  const rest = { role: fromUser.name, database: fromDatabase.name, options: fromOptions.rest };
+  return { branch, startup: { ...startup, params: withoutBranch(params, rest) } };
+}
+
+/** The id in a host `<branchId>.<domain>`, where the domain is the previews' or our own name. */
+export function branchOfHost(
+  host: string | undefined,
+  site: { readonly domain: string; readonly advertised?: string } | undefined,
+): string | undefined {
+  const [, branch, domain] = /^([^.]+)\.(.+?)\.?$/.exec(host?.toLowerCase() ?? '') ?? [];
+  if (branch === undefined || site === undefined || !branchIdPattern.test(branch)) return undefined;
+  const own = [site.domain, site.advertised?.toLowerCase()];
+  // Our own name may look like one: "devbox" of "devbox.example.com".
+  return own.includes(domain) && !own.includes(`${branch}.${domain}`) ? branch : undefined;
 }
 
 // --- internal ------------------------------------------------------------------------------------
 
-function splitUser(user: string): { readonly role: string; readonly branch?: string } {
-  const dot = user.lastIndexOf('.');
-  const branch = user.slice(dot + 1);
-  // A role with a dot of its own, whose branch is named in the options.
-  if (dot < 1 || !branchIdPattern.test(branch)) return { role: user };
-  return { role: user.slice(0, dot), branch };
+/** A name that has such a character of its own stays whole, unless a branch is behind it. */
+function splitAt(mark: '.' | '@', text: string): { readonly name: string; readonly branch?: string } {
+  const at = text.lastIndexOf(mark);
+  const branch = text.slice(at + 1);
+  if (at < 1 || !branchIdPattern.test(branch)) return { name: text };
+  return { name: text.slice(0, at), branch };
 }
 
 function withoutBranch(
   params: Startup['params'],
-  role: string,
-  options: string,
+  { role, database, options }: { readonly role: string; readonly database: string; readonly options: string },
 ): ReadonlyMap<string, string> {
   const rewritten = new Map(params);
   const user = params.get('user');
   if (user !== undefined) rewritten.set('user', role);
   // libpq sends the user name as database when none is given; the server's default would be the role.
   if (params.get('database') === user) rewritten.delete('database');
+  else if (database !== '') rewritten.set('database', database);
   if (options === '') rewritten.delete('options');
   else rewritten.set('options', options);
   return rewritten;

@@ -3,6 +3,7 @@
  * reads and rewrites only what comes before the session; authentication is between client and server.
  */
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import type { Certificate } from '../../lib/certificate.ts';
 import type { Log } from '../../lib/log.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Address, RouteChanged } from '../../model/route.ts';
@@ -29,13 +30,21 @@ export type GatewayOptions = {
   /** Asked when the book does not say where a branch is, or nobody is there. */
   readonly awake: Awake;
   readonly log: Log;
+  /** What TLS begins with, asked for each client; default: there is none. */
+  readonly certificate?: () => Certificate | undefined;
   readonly limits?: Partial<GatewayLimits>;
   readonly cancelKeys?: CancelKeys;
 };
 
 export type Gateway = {
-  /** @throws OffshootError host/port-taken, proxy/listen-failed */
-  open(where: Address & { readonly fd?: number | undefined }): Promise<Server>;
+  /**
+   * @param clear whether a peer may speak clear text; default: each
+   * @throws OffshootError host/port-taken, proxy/listen-failed
+   */
+  open(
+    where: Address & { readonly fd?: number | undefined },
+    options?: { readonly clear?: (peer: Socket) => boolean },
+  ): Promise<Server>;
   /** Clients by branch, from the moment that they have named it until both sockets are closed. */
   connections(): ReadonlyMap<string, number>;
   /** All clients. */
@@ -44,14 +53,15 @@ export type Gateway = {
   close(): void;
 };
 
-export function createGateway({ book, awake, log, limits, cancelKeys }: GatewayOptions): Gateway {
+export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions): Gateway {
   const { maxLogins, startupMs, loginMs } = { ...DEFAULT_LIMITS, ...limits };
   const deps: SessionDeps = {
-    ...{ book, awake, log, startupMs, loginMs, cancelKeys: cancelKeys ?? createCancelKeys() },
+    ...{ book, awake, log, startupMs, loginMs, cancelKeys: o.cancelKeys ?? createCancelKeys() },
+    certificate: o.certificate ?? (() => undefined),
   };
   const sessions = new Map<Session, Promise<void>>();
 
-  const accept = (client: Socket, own: Set<Session>) => {
+  const accept = (client: Socket, clear: boolean, own: Set<Session>) => {
     const logins = [...sessions.keys()].filter(s => !s.loggedIn).length;
     if (logins >= maxLogins)
       return turnAway(client, new OffshootError('gateway/too-many-logins', { max: maxLogins }));
@@ -59,7 +69,7 @@ export function createGateway({ book, awake, log, limits, cancelKeys }: GatewayO
       ...{ branch: undefined, number: undefined, loggedIn: false, stop: new AbortController() },
     };
     own.add(session);
-    const end = serve(client, session, deps).finally(() => {
+    const end = serve(client, clear, session, deps).finally(() => {
       sessions.delete(session);
       own.delete(session);
     });
@@ -80,12 +90,12 @@ export function createGateway({ book, awake, log, limits, cancelKeys }: GatewayO
   };
 
   return {
-    async open(where) {
+    async open(where, { clear = () => true } = {}) {
       const own = new Set<Session>();
       // Half-open, because the server may still have to answer a client that has said its last word.
       const server = createServer(
         { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
-        client => accept(client, own),
+        client => accept(client, clear(client), own),
       );
       await listen(server, where, 'the Postgres gateway');
       server.on('error', err => log.error({ err }, 'the Postgres gateway cannot accept clients'));

@@ -1,5 +1,6 @@
 /** One client of the gateway, from its first byte to its last. */
 import type { Socket } from 'node:net';
+import type { Certificate } from '../../lib/certificate.ts';
 import type { Log } from '../../lib/log.ts';
 import { orAborted } from '../../lib/wait.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
@@ -7,7 +8,7 @@ import type { BranchRoute, Endpoint } from '../../model/route.ts';
 import type { Book } from '../book.ts';
 import type { CancelKeys } from './cancel-keys.ts';
 import { encodeCancel, encodeFatal, encodeStartup, type Startup } from './codec.ts';
-import { findDestination } from './destination.ts';
+import { branchOfHost, findDestination } from './destination.ts';
 import { relayLogin } from './login.ts';
 import { readOpening } from './opening.ts';
 import { closed, closeSoon, connectTo, ignore } from './socket.ts';
@@ -39,30 +40,45 @@ export type SessionDeps = {
   readonly awake: Awake;
   readonly cancelKeys: CancelKeys;
   readonly log: Log;
+  /** What TLS begins with; undefined: there is none. */
+  readonly certificate: () => Certificate | undefined;
   /** Milliseconds until the startup message must be complete. */
   readonly startupMs: number;
   /** Milliseconds from there until the session must have begun. */
   readonly loginMs: number;
 };
 
-/** Serves `client`, which must allow half-open connections; resolves when all its sockets are closed. Never rejects. */
-export async function serve(client: Socket, session: Session, deps: SessionDeps): Promise<void> {
+/**
+ * Serves a client, whose socket must allow half-open connections; resolves when all its sockets are closed. Never rejects.
+ * @param clear whether it may speak clear text
+ */
+export async function serve(raw: Socket, clear: boolean, session: Session, deps: SessionDeps): Promise<void> {
   const { signal } = session.stop;
   const leave = () => session.stop.abort(CLIENT_LEFT);
-  client.on('error', ignore);
-  client.once('close', leave);
-  client.once('end', leave); // during login a client that has said its last word has left
+  let client = raw;
+  const attend = (socket: Socket) => {
+    client = socket;
+    socket.on('error', ignore);
+    socket.once('close', leave);
+    socket.once('end', leave); // during login a client that has said its last word has left
+  };
+  attend(raw);
   let timer = expireAfter(deps.startupMs, session);
   try {
-    const opening = await readOpening(client, signal);
-    if (opening.kind === 'tls') return;
+    const opened = await readOpening(raw, deps.certificate(), attend, signal);
+    if (opened === undefined) return;
+    const { opening } = opened;
+    // Also before a cancel request, which carries a key.
+    if (opened.certificate === undefined && !clear) throw new OffshootError('gateway/tls-required');
     if (opening.kind === 'cancel') return await deps.cancelKeys.forward(opening.packet);
     clearTimeout(timer);
     timer = expireAfter(deps.loginMs, session);
-    const { branch, startup } = findDestination(opening.startup);
+    const site = deps.book.get('setting', 'proxy');
+    const { branch, startup } = findDestination(opening.startup, branchOfHost(opened.serverName, site));
     session.branch = branch;
     await relay(client, startup, session, deps, () => {
       clearTimeout(timer);
+      raw.off('end', leave);
       client.off('end', leave);
     });
   } catch (error) {
@@ -71,6 +87,8 @@ export async function serve(client: Socket, session: Session, deps: SessionDeps)
     clearTimeout(timer);
     closeSoon(client);
     await closed(client);
+    raw.destroy();
+    await closed(raw);
   }
 }
 

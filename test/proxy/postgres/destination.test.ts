@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { OffshootError } from '../../../src/model/errors.ts';
-import { findDestination } from '../../../src/proxy/postgres/destination.ts';
+import { branchOfHost, findDestination } from '../../../src/proxy/postgres/destination.ts';
 
 const find = (params: Record<string, string>) => {
   const { branch, startup } = findDestination({ version: 0x3_0000, params: new Map(Object.entries(params)) });
@@ -25,6 +25,43 @@ test('the branch stands in the options, which go on without it', () => {
   assert.equal(
     find({ user: 'app', options: '--offshoot.branch=abcd1234 -c jit=off' }).params.options,
     '-c jit=off',
+  );
+});
+
+test('the branch stands behind the last @ of the database', () => {
+  assert.deepEqual(find({ user: 'app', database: 'shop@abcd1234' }), {
+    branch: 'abcd1234',
+    params: { user: 'app', database: 'shop' },
+  });
+  assert.equal(find({ user: 'app', database: 'a@b@abcd1234' }).params.database, 'a@b');
+  assert.equal(find({ user: 'app.abcd1234', database: 'a@B' }).params.database, 'a@B');
+  assert.throws(
+    () => find({ user: 'app.abcd9999', database: 'shop@abcd1234' }),
+    refusedWith('gateway/branch-conflict'),
+  );
+});
+
+test('the branch stands in the host, below the domain or the name of this machine', () => {
+  const site = { domain: 'example.com', advertised: 'DevBox.example.com' };
+  assert.equal(branchOfHost('abcd1234.example.com', site), 'abcd1234');
+  assert.equal(branchOfHost('ABCD1234.devbox.example.com.', site), 'abcd1234');
+  for (const host of [
+    'devbox.example.com',
+    'example.com',
+    'abcd1234.other.com',
+    'a.b.example.com',
+    'abcd1234',
+    '',
+  ])
+    assert.equal(branchOfHost(host, site), undefined, host);
+  assert.equal(branchOfHost('abcd1234.localhost', { domain: 'localhost' }), 'abcd1234');
+  assert.equal(branchOfHost(undefined, site), undefined);
+  const params = new Map([['user', 'app']]);
+  assert.equal(findDestination({ version: 0x3_0000, params }, 'abcd1234').branch, 'abcd1234');
+  const other = new Map([['user', 'app.abcd9999']]);
+  assert.throws(
+    () => findDestination({ version: 0x3_0000, params: other }, 'abcd1234'),
+    refusedWith('gateway/branch-conflict'),
   );
 });
 
