@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isNoSpace } from '../../lib/no-space.ts';
 import type { BranchUsage } from '../contract.ts';
 import { type BtrfsCalls, type QuotaState, qgroupId } from './btrfs-calls.ts';
 import type { Sizes } from './sizes.ts';
@@ -35,7 +36,16 @@ export function quotaSizes(root: string, calls: BtrfsCalls, children: readonly s
     },
 
     async made(path, child) {
-      if (child) calls.joinQgroup(root, calls.subvolume(path).id, CHILDREN);
+      if (!child) return;
+      const { id } = calls.subvolume(path);
+      try {
+        calls.joinQgroup(root, id, CHILDREN);
+      } catch (error) {
+        if (!isNoSpace(error)) throw error;
+        // What was deleted from a full file system is free for its own tables with the next transaction only.
+        await calls.commit(root);
+        calls.joinQgroup(root, id, CHILDREN);
+      }
     },
 
     removed: path => void known.delete(path),
