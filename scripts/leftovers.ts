@@ -1,4 +1,4 @@
-/** What tests may leave on a machine: labelled processes, control groups, mounts, loop devices and temporary folders. */
+/** What tests may leave on a machine: labelled processes, control groups, networks, mounts, loop devices and temporary folders. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +13,14 @@ export type Trace = {
 
 /** All that is there now, ours or not. */
 export async function traces(): Promise<readonly Trace[]> {
-  return [...processes(), ...(await controlGroups()), ...mounts(), ...loopDevices(), ...folders()];
+  return [
+    ...processes(),
+    ...(await controlGroups()),
+    ...interfaces(),
+    ...mounts(),
+    ...loopDevices(),
+    ...folders(),
+  ];
 }
 
 /**
@@ -67,6 +74,15 @@ async function controlGroups(): Promise<Trace[]> {
     }
   }
   return found;
+}
+
+/** Of bridges, and of pairs that lead to pods. */
+function interfaces(): Trace[] {
+  return text('/proc/net/dev')
+    .split('\n')
+    .map(line => line.trim().split(':')[0] ?? '')
+    .filter(name => /^(offshoot|ofs)-/.test(name))
+    .map(name => ({ text: `interface ${name}` }));
 }
 
 function mounts(): Trace[] {

@@ -11,6 +11,16 @@ export type Libc = {
   ioctlAside(fd: number, request: number, arg: Buffer): Promise<void>;
   /** fallocate(2) without a change of the file's size, in a thread: gives `bytes` from `offset` on room of their own. */
   allocate(fd: number, offset: number, bytes: number): Promise<void>;
+  /** socket(2) for netlink(7), of the network that this thread is in. @returns its descriptor */
+  netlink(protocol: number): number;
+  /** send(2) */
+  send(fd: number, message: Buffer): void;
+  /** recv(2) of what is there already. @returns the number of bytes; undefined when nothing is there */
+  receive(fd: number, into: Buffer): number | undefined;
+  /** setns(2): this thread alone goes into another network namespace. */
+  enterNetwork(fd: number): void;
+  /** unshare(2): this thread alone goes into a new network namespace. */
+  newNetwork(): void;
 };
 
 /** Direction of an ioctl's argument, as the kernel sees it (asm-generic/ioctl.h). */
@@ -32,6 +42,12 @@ export function libc(): Promise<Libc> {
 // --- internal ------------------------------------------------------------------------------------
 
 const FALLOC_FL_KEEP_SIZE = 1;
+// bits/socket.h, linux/sched.h
+const AF_NETLINK = 16;
+const SOCK_RAW = 3;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_DONTWAIT = 0x40;
+const CLONE_NEWNET = 0x40000000;
 
 async function load(): Promise<Libc> {
   if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch))
@@ -43,10 +59,16 @@ async function load(): Promise<Libc> {
   const library = koffi.load(null);
   const ioctl = library.func('int ioctl(int fd, ulong request, void *arg)');
   const fallocate = library.func('int fallocate64(int fd, int mode, int64_t offset, int64_t bytes)');
+  const socket = library.func('int socket(int domain, int type, int protocol)');
+  const send = library.func('long send(int fd, void *message, ulong bytes, int flags)');
+  const recv = library.func('long recv(int fd, void *into, ulong bytes, int flags)');
+  const setns = library.func('int setns(int fd, int kind)');
+  const unshare = library.func('int unshare(int flags)');
 
-  function now(syscall: string, call: Call, args: readonly unknown[]): void {
+  function now(syscall: string, call: Call, args: readonly unknown[]): number {
     for (;;) {
-      if (call(...args) >= 0) return; // some requests answer 1
+      const result = call(...args);
+      if (result >= 0) return result; // some requests answer 1
       const errno = koffi.errno();
       if (errno !== constants.errno.EINTR) throw systemError(syscall, errno);
     }
@@ -61,9 +83,20 @@ async function load(): Promise<Libc> {
   }
 
   return {
-    ioctl: (fd, request, arg) => now('ioctl', ioctl, [fd, request, arg]),
+    ioctl: (fd, request, arg) => void now('ioctl', ioctl, [fd, request, arg]),
     ioctlAside: (fd, request, arg) => aside('ioctl', ioctl, [fd, request, arg]),
     allocate: (fd, offset, bytes) => aside('fallocate', fallocate, [fd, FALLOC_FL_KEEP_SIZE, offset, bytes]),
+    netlink: protocol => now('socket', socket, [AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol]),
+    send: (fd, message) => void now('send', send, [fd, message, message.length, 0]),
+    receive(fd, into) {
+      const length: number = recv(fd, into, into.length, MSG_DONTWAIT);
+      if (length >= 0) return length;
+      const errno = koffi.errno();
+      if (errno === constants.errno.EAGAIN) return undefined;
+      throw systemError('recv', errno);
+    },
+    enterNetwork: fd => void now('setns', setns, [fd, CLONE_NEWNET]),
+    newNetwork: () => void now('unshare', unshare, [CLONE_NEWNET]),
   };
 }
 

@@ -1,0 +1,38 @@
+/** Networks of pods, as drivers see them. Types only. */
+import type { NetNamespace } from '../../lib/net-namespace.ts';
+import type { Capability } from '../contract.ts';
+
+/** A pod is named by the part of its workload and its place in it, e.g. `workload/base.demo.users/0`. */
+export type Networks = {
+  /** Where it is said in `doctor`. */
+  capabilities(): readonly Capability[];
+  /** What pods see of this machine: it is their way out. */
+  gateway(): string;
+  /** The address of a pod, which it keeps until `remove`. */
+  address(pod: string): string;
+  /**
+   * The network of a pod: the one that it has, or a new one when nothing lives in it any more.
+   * @param members pids of processes that an earlier daemon may have started in it
+   */
+  ensure(pod: string, members: readonly number[]): Promise<PodNetwork>;
+  /** Its processes must have ended. One that is not there is a success. */
+  remove(pod: string): void;
+  /** All pods that have an address. */
+  list(): readonly string[];
+  /** The `attempt`-th address of a Service; pods and this machine reach it, nobody else. */
+  serviceAddress(key: string, attempt: number): string;
+  /** Whether `serviceAddress` could have given it. */
+  isServiceAddress(ip: string): boolean;
+  /** Pods find what listens at these ports of this machine's 127.0.0.1 at their own, too; until told otherwise. */
+  share(ports: readonly number[]): void;
+  /** Lets go of everything: what runs goes on, for the next daemon. */
+  leave(): void;
+  /** Removes all but what is on disk. Nothing may run in any of them. */
+  close(): Promise<void>;
+};
+
+export type PodNetwork = Pick<NetNamespace, 'within'> & {
+  readonly ip: string;
+  /** TCP ports at which something in the pod listens at 127.0.0.1 alone; others have no way to it but through us. */
+  reach(ports: readonly number[]): void;
+};

@@ -1,0 +1,241 @@
+/**
+ * Tables of nftables for IPv4, told to the kernel directly: there need not be a program for it. A table is always
+ * replaced as a whole, in one transaction. Numbers from linux/netfilter/nf_tables.h and nfnetlink.h.
+ */
+import {
+  type Attribute,
+  attributesOf,
+  be16,
+  be32,
+  flags,
+  type Message,
+  type Netlink,
+  textOf,
+} from '../../lib/netlink.ts';
+import { ipBytes, ipText, type Range } from './range.ts';
+
+export type Chain = {
+  readonly name: string;
+  readonly hook: 'prerouting' | 'output' | 'postrouting';
+  readonly type: 'filter' | 'nat';
+  readonly rules: readonly Rule[];
+};
+
+/** Matches, all of which must be true, and at the end what is done then. */
+export type Rule = readonly (readonly Expression[])[];
+
+/** @throws EOPNOTSUPP and its like on a kernel without nf_tables; EPERM */
+export function replaceTable(netlink: Netlink, table: string, chains: readonly Chain[]): void {
+  const own = change(NEW_TABLE, flags.create, [[1, table]]);
+  netlink.ask(
+    BEGIN,
+    own, // so that there is one to delete
+    change(DEL_TABLE, 0, [[1, table]]),
+    own,
+    ...chains.flatMap(({ name, hook, type, rules }) => [
+      change(NEW_CHAIN, flags.create, [
+        [1, table],
+        [3, name],
+        [
+          4,
+          [
+            [1, be32(HOOKS[hook])],
+            [2, be32(PRIORITIES[`${type} ${hook}`]!)],
+          ],
+        ],
+        [7, type],
+      ]),
+      ...rules.map(rule =>
+        change(NEW_RULE, flags.create | flags.append, [
+          [1, table],
+          [2, name],
+          [
+            4,
+            rule.flat().map(
+              ([kind, data]): Attribute => [
+                1,
+                [
+                  [1, kind],
+                  [2, data],
+                ],
+              ],
+            ),
+          ],
+        ]),
+      ),
+    ]),
+    END,
+  );
+}
+
+/** One that is not there is a success. */
+export function removeTable(netlink: Netlink, table: string): void {
+  netlink.ask(BEGIN, change(NEW_TABLE, flags.create, [[1, table]]), change(DEL_TABLE, 0, [[1, table]]), END);
+}
+
+/** Names of all tables of the family. */
+export function tables(netlink: Netlink): readonly string[] {
+  return netlink
+    .ask({ type: GET_TABLE, flags: flags.dump, header: FAMILY })
+    .map(({ body }) => textOf(attributesOf(body.subarray(FAMILY.length)).get(1)));
+}
+
+// --- what rules are made of ----------------------------------------------------------------------
+
+export const from = {
+  interface: (name: string) => interfaceIs(META_IN, EQUAL, name),
+  notInterface: (name: string) => interfaceIs(META_IN, UNEQUAL, name),
+};
+export const to = {
+  interface: (name: string) => interfaceIs(META_OUT, EQUAL, name),
+  notInterface: (name: string) => interfaceIs(META_OUT, UNEQUAL, name),
+};
+
+export const source = {
+  in: (range: Range) => addressIn(SOURCE_OFFSET, EQUAL, range),
+  notIn: (range: Range) => addressIn(SOURCE_OFFSET, UNEQUAL, range),
+};
+export const destination = { in: (range: Range) => addressIn(DESTINATION_OFFSET, EQUAL, range) };
+
+export const tcpPort = (port: number): readonly Expression[] => [
+  ...is(
+    [
+      'meta',
+      [
+        [1, be32(REGISTER)],
+        [2, be32(META_PROTOCOL)],
+      ],
+    ],
+    EQUAL,
+    Buffer.from([TCP]),
+  ),
+  ...is(payload(TRANSPORT, DESTINATION_PORT_OFFSET, 2), EQUAL, be16(port)),
+];
+
+export const drop = (): readonly Expression[] => [
+  [
+    'immediate',
+    [
+      [1, be32(VERDICT_REGISTER)],
+      [2, [[2, [[1, be32(NF_DROP)]]]]],
+    ],
+  ],
+];
+
+/** The connection goes to `ip` instead, to the same port. */
+export const sendTo = (ip: string): readonly Expression[] => [
+  [
+    'immediate',
+    [
+      [1, be32(REGISTER)],
+      [2, [[1, ipBytes(ip)]]],
+    ],
+  ],
+  [
+    'nat',
+    [
+      [1, be32(NAT_DESTINATION)],
+      [2, be32(NFPROTO_IPV4)],
+      [3, be32(REGISTER)],
+    ],
+  ],
+];
+
+/** The connection seems to come from the interface that it leaves by. */
+export const masquerade = (): readonly Expression[] => [['masq', []]];
+
+// --- internal -----------------------------------------------------------------------------------
+
+type Expression = readonly [kind: string, data: readonly Attribute[]];
+
+const SUBSYSTEM = 10 << 8;
+const [NEW_TABLE, GET_TABLE, DEL_TABLE, NEW_CHAIN, NEW_RULE] = [0, 1, 2, 3, 6].map(n => SUBSYSTEM | n) as [
+  number,
+  number,
+  number,
+  number,
+  number,
+];
+const NFPROTO_IPV4 = 2;
+/** struct nfgenmsg */
+const FAMILY = Buffer.from([NFPROTO_IPV4, 0, 0, 0]);
+const BATCH = Buffer.from([0, 0, 0, 10]);
+const BEGIN: Message = { type: 0x10, header: BATCH };
+const END: Message = { type: 0x11, header: BATCH };
+
+// linux/netfilter.h and netfilter_ipv4.h (the order of hooks; what the names dstnat, srcnat and raw mean)
+const HOOKS = { prerouting: 0, output: 3, postrouting: 4 } as const;
+const PRIORITIES: Readonly<Record<string, number>> = {
+  'filter prerouting': -300,
+  'nat prerouting': -100,
+  'nat output': -100,
+  'nat postrouting': 100,
+};
+
+const [VERDICT_REGISTER, REGISTER] = [0, 1];
+const [EQUAL, UNEQUAL] = [0, 1];
+const NF_DROP = 0;
+const [META_IN, META_OUT, META_PROTOCOL] = [6, 7, 16];
+const [NETWORK, TRANSPORT] = [1, 2];
+const [SOURCE_OFFSET, DESTINATION_OFFSET, DESTINATION_PORT_OFFSET] = [12, 16, 2];
+const TCP = 6;
+const NAT_DESTINATION = 1;
+const INTERFACE_BYTES = 16;
+
+const change = (type: number, more: number, attributes: readonly Attribute[]): Message => ({
+  ...{ type, flags: flags.acknowledge | more, header: FAMILY, attributes },
+});
+
+const is = (load: Expression, how: number, value: Buffer): readonly Expression[] => [
+  load,
+  [
+    'cmp',
+    [
+      [1, be32(REGISTER)],
+      [2, be32(how)],
+      [3, [[1, value]]],
+    ],
+  ],
+];
+
+const payload = (base: number, offset: number, bytes: number): Expression => [
+  'payload',
+  [
+    [1, be32(REGISTER)],
+    [2, be32(base)],
+    [3, be32(offset)],
+    [4, be32(bytes)],
+  ],
+];
+
+function interfaceIs(which: number, how: number, name: string): readonly Expression[] {
+  const padded = Buffer.alloc(INTERFACE_BYTES);
+  padded.write(name);
+  return is(
+    [
+      'meta',
+      [
+        [1, be32(REGISTER)],
+        [2, be32(which)],
+      ],
+    ],
+    how,
+    padded,
+  );
+}
+
+function addressIn(offset: number, how: number, { first, bits }: Range): readonly Expression[] {
+  const mask = be32(bits === 0 ? 0 : -1 << (32 - bits));
+  const [load, compare] = is(payload(NETWORK, offset, 4), how, ipBytes(ipText(first)));
+  const cut: Expression = [
+    'bitwise',
+    [
+      [1, be32(REGISTER)],
+      [2, be32(REGISTER)],
+      [3, be32(4)],
+      [4, [[1, mask]]],
+      [5, [[1, be32(0)]]],
+    ],
+  ];
+  return [load!, cut, compare!];
+}

@@ -1,0 +1,228 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import {
+  addAddress,
+  addRoute,
+  linkNamed,
+  links,
+  routes,
+  setting,
+  settings,
+} from '../../../src/drivers/network/links.ts';
+import { readRange } from '../../../src/drivers/network/range.ts';
+import { tables } from '../../../src/drivers/network/rules.ts';
+import { libc } from '../../../src/lib/libc.ts';
+import { families, openNetlink } from '../../../src/lib/netlink.ts';
+import { ask, neighbour, noNetworks, own, type Place, serve, testMachine } from '../../support/networks.ts';
+import { tempDir } from '../../support/temp.ts';
+
+const missing = await noNetworks();
+const calls = await libc();
+
+describe('networks of pods', { skip: missing ?? false, concurrency: true }, () => {
+  it('give each pod an address of its own: programs with one port run side by side, for each other and for the machine', async () => {
+    await using machine = await testMachine();
+    await using home = await tempDir();
+    const networks = await machine.open(home.path);
+    const [a, b] = [await networks.ensure('workload/a/0', []), await networks.ensure('workload/b/0', [])];
+    {
+      await using _a = await serve(a, '0.0.0.0', 8080, 'a');
+      await using _b = await serve(b, '::', 8080, 'b');
+      const gateway = networks.gateway();
+      assert.equal(await ask(a, b.ip, 8080), `b ${a.ip}`);
+      assert.equal(await ask(b, a.ip, 8080), `a ${b.ip}`);
+      assert.equal(await ask(a, '127.0.0.1', 8080), 'a 127.0.0.1');
+      assert.equal(await ask(machine.inside, a.ip, 8080), `a ${gateway}`);
+      assert.equal(await ask(machine.inside, b.ip, 8080), `b ${gateway}`);
+      assert.equal(await ask(machine.inside, '127.0.0.1', 8080), 'refused');
+    }
+    await networks.close();
+  });
+
+  it('lead out, where pods seem to be the machine, and let nothing in but answers', async () => {
+    await using machine = await testMachine();
+    await using home = await tempDir();
+    const networks = await machine.open(home.path);
+    const pod = await networks.ensure('workload/a/0', []);
+    const service = networks.serviceAddress('users', 0);
+    {
+      await using _pod = await serve(pod, '0.0.0.0', 8080, 'pod');
+      await using _service = await serve(machine.inside, service, 3000, 'service');
+      await using _machine = await serve(machine.inside, '0.0.0.0', 9000, 'machine');
+      await using _outside = await serve(machine.outside, '0.0.0.0', 80, 'outside');
+      assert.equal(await ask(pod, neighbour, 80), `outside ${own}`);
+      assert.equal(await ask(pod, service, 3000), `service ${pod.ip}`);
+      assert.equal(await ask(machine.inside, service, 3000), `service ${service}`);
+
+      // A neighbour who knows the way, first as himself, then as one of us.
+      await neighbourKnows('10.208.0.0/12', machine.outside);
+      assert.equal(await ask(machine.outside, own, 9000), `machine ${neighbour}`);
+      for (const [ip, port] of [
+        [pod.ip, 8080],
+        [service, 3000],
+        [networks.gateway(), 9000],
+      ] as const)
+        assert.equal(await ask(machine.outside, ip, port), 'silence', `${ip}:${port}`);
+      const claimed = networks.address('workload/other/0');
+      await neighbourClaims(claimed, machine.outside);
+      for (const [ip, port] of [
+        [pod.ip, 8080],
+        [service, 3000],
+        [own, 9000],
+      ] as const)
+        assert.equal(await ask(machine.outside, ip, port, claimed), 'silence', `${ip}:${port} as ${claimed}`);
+    }
+    await networks.close();
+  });
+
+  it('of two data directories on one machine have different addresses and nothing to do with each other', async () => {
+    await using machine = await testMachine();
+    await using homeA = await tempDir();
+    await using homeB = await tempDir();
+    const [a, b] = [await machine.open(homeA.path), await machine.open(homeB.path)];
+    const [podA, podB] = [await a.ensure('workload/x/0', []), await b.ensure('workload/x/0', [])];
+    assert.notEqual(a.gateway(), b.gateway());
+    {
+      await using _a = await serve(podA, '0.0.0.0', 8080, 'a');
+      await using _service = await serve(machine.inside, a.serviceAddress('users', 0), 3000, 'service');
+      assert.equal(await ask(podB, podA.ip, 8080), 'silence');
+      assert.equal(await ask(podB, a.serviceAddress('users', 0), 3000), 'silence');
+      await b.close();
+      assert.equal(await ask(machine.inside, podA.ip, 8080), `a ${a.gateway()}`);
+    }
+    await a.close();
+  });
+
+  it('share chosen ports of the machine: what listens at its 127.0.0.1 is found at that of a pod', async () => {
+    await using machine = await testMachine();
+    await using home = await tempDir();
+    const networks = await machine.open(home.path, { shared: [7432] });
+    const pod = await networks.ensure('workload/a/0', []);
+    {
+      await using _gateway = await serve(machine.inside, '127.0.0.1', 7432, 'gateway');
+      await using _redis = await serve(machine.inside, '127.0.0.1', 6379, 'redis');
+      assert.equal(await ask(pod, '127.0.0.1', 7432), `gateway ${pod.ip}`);
+      assert.equal(await ask(pod, networks.gateway(), 7432), `gateway ${pod.ip}`);
+      assert.equal(await ask(pod, '127.0.0.1', 6379), 'refused');
+      assert.equal(await ask(pod, networks.gateway(), 6379), 'refused');
+      networks.share([7432, 6379]);
+      assert.equal(await ask(pod, '127.0.0.1', 6379), `redis ${pod.ip}`);
+      networks.share([6379]);
+      assert.equal(await ask(pod, '127.0.0.1', 7432), 'refused');
+    }
+    await networks.close();
+  });
+
+  it('reach what listens at 127.0.0.1 of a pod only', async () => {
+    await using machine = await testMachine();
+    await using home = await tempDir();
+    const networks = await machine.open(home.path);
+    const [pod, other] = [
+      await networks.ensure('workload/a/0', []),
+      await networks.ensure('workload/b/0', []),
+    ];
+    {
+      await using _local = await serve(pod, '127.0.0.1', 3000, 'local');
+      assert.equal(await ask(machine.inside, pod.ip, 3000), 'refused');
+      pod.reach([3000]);
+      assert.equal(await ask(machine.inside, pod.ip, 3000), `local ${networks.gateway()}`);
+      assert.equal(await ask(other, pod.ip, 3000), `local ${other.ip}`);
+      assert.equal(await ask(machine.inside, pod.ip, 3001), 'refused');
+    }
+    await networks.close();
+  });
+
+  it('are taken over with what runs in them, and have their address again when nothing does', async () => {
+    await using machine = await testMachine();
+    await using home = await tempDir();
+    const first = await machine.open(home.path, { shared: [7432] });
+    const before = await first.ensure('workload/a/0', []);
+    const running = await serve(before, '0.0.0.0', 8080, 'a');
+    first.leave();
+    const second = await machine.open(home.path, { shared: [7432] });
+    assert.deepEqual(second.list(), ['workload/a/0']);
+    const after = await second.ensure('workload/a/0', [999_999_999, process.pid, running.pid]);
+    assert.equal(after.ip, before.ip);
+    assert.equal(await ask(machine.inside, after.ip, 8080), `a ${second.gateway()}`);
+    await running[Symbol.asyncDispose]();
+    second.leave();
+    const third = await machine.open(home.path);
+    const anew = await third.ensure('workload/a/0', [running.pid]);
+    assert.equal(anew.ip, before.ip);
+    {
+      await using _again = await serve(anew, '0.0.0.0', 8080, 'again');
+      assert.equal(await ask(machine.inside, anew.ip, 8080), `again ${third.gateway()}`);
+    }
+    third.remove('workload/a/0');
+    assert.deepEqual(third.list(), []);
+    await third.close();
+  });
+
+  it('leave nothing: no interface, no rule, no forwarding', async () => {
+    await using machine = await testMachine();
+    await using home = await tempDir();
+    const before = await stateOf(machine.inside);
+    const networks = await machine.open(home.path);
+    assert.deepEqual(await stateOf(machine.inside), before, 'nothing is made before it is needed');
+    const pods = await Promise.all([0, 1, 2].map(i => networks.ensure(`workload/a/${i}`, [])));
+    const during = await stateOf(machine.inside);
+    assert.equal(during.links.length, before.links.length + 4);
+    assert.equal(during.tables.length, before.tables.length + 1);
+    assert.equal(during.forwarding, 1);
+    networks.remove('workload/a/0');
+    assert.equal(pods.length, 3);
+    networks.leave(); // a daemon that dies
+    const next = await machine.open(home.path);
+    await next.close();
+    assert.deepEqual(await stateOf(machine.inside), before);
+  });
+
+  it('take no addresses that the machine has a route to', async () => {
+    await using machine = await testMachine();
+    await using home = await tempDir();
+    const small = { pool: '198.51.100.0/23' };
+    const networks = await machine.open(home.path, small);
+    assert.throws(
+      () => networks.gateway(),
+      /every part of 198\.51\.100\.0\/23 is used by a route of this machine/,
+    );
+    await networks.close();
+    const elsewhere = await machine.open(home.path, { pool: '198.51.102.0/23' });
+    assert.equal(elsewhere.gateway(), '198.51.102.1');
+    assert.match(elsewhere.serviceAddress('x', 0), /^198\.51\.103\.\d+$/);
+    assert.ok(elsewhere.isServiceAddress(elsewhere.serviceAddress('x', 0)));
+    assert.ok(!elsewhere.isServiceAddress('127.77.0.1'));
+    await elsewhere.close();
+  });
+});
+
+/** From now on the neighbour sends packets for `range` to the machine. */
+async function neighbourKnows(range: string, { within }: Place): Promise<void> {
+  const netlink = within(() => openNetlink(calls, families.route));
+  netlink.ask(addRoute(readRange(range)!, own));
+  netlink.close();
+}
+
+/** From now on the neighbour has the address `ip`, too. */
+async function neighbourClaims(ip: string, { within }: Place): Promise<void> {
+  const netlink = within(() => openNetlink(calls, families.route));
+  netlink.ask(addAddress(linkNamed(netlink, 'eth0')!.index, ip, 32));
+  netlink.close();
+}
+
+async function stateOf({ within }: Place) {
+  const [route, netfilter] = within(() => [
+    openNetlink(calls, families.route),
+    openNetlink(calls, families.netfilter),
+  ]);
+  const up = linkNamed(route!, 'up0')!.index;
+  const state = {
+    links: links(route!).map(({ name }) => name),
+    tables: tables(netfilter!),
+    routes: routes(route!).map(({ to }) => to.text),
+    forwarding: setting(route!, up, settings.forwarding),
+  };
+  route!.close();
+  netfilter!.close();
+  return state;
+}
