@@ -41,6 +41,10 @@ export type Config = {
   readonly postgresBin: string | undefined;
   /** Directory of a control group that processes may go into; default: found. */
   readonly cgroup: string | undefined;
+  /** Addresses for pods and Services, of which a part is taken; `host`: pods have no network of their own. */
+  readonly network: string;
+  /** Ports of this machine's 127.0.0.1 that pods find at their own. */
+  readonly hostPorts: readonly number[];
   /** Further headers that carry the bare routing key. */
   readonly customHeaders: readonly string[];
   /** Milliseconds for which the routing key of a deleted sandbox leads nowhere; 0: to the baseline at once. */
@@ -77,6 +81,9 @@ export const variables = {
     'how long deleted projects and branches can be restored, e.g. 90m, 24h, 7d; 0 = not at all (24h)',
   OFFSHOOT_POSTGRES_BIN: 'bin directory of a PostgreSQL 18 to use instead of the bundled one',
   OFFSHOOT_CGROUP: 'directory of a delegated control group for what is started (root: found by itself)',
+  OFFSHOOT_NETWORK:
+    'addresses for pods and Services (10.208.0.0/12, of which a /20 is taken); or host: pods share the network of this machine',
+  OFFSHOOT_HOST_PORTS: 'ports of 127.0.0.1 of this machine that pods find at their own, e.g. 6379,9200',
   OFFSHOOT_HEADERS: 'further request headers that carry the routing key, comma separated',
   OFFSHOOT_DELETED_KEYS:
     'how long the routing key of a deleted sandbox answers 410, e.g. 1d (the default); or baseline: it leads there at once',
@@ -105,6 +112,8 @@ export function readConfig(env: Env, uid: number): Config {
     trashMs: env.OFFSHOOT_TRASH === '0' ? 0 : duration(env, 'OFFSHOOT_TRASH', '24h'),
     postgresBin: env.OFFSHOOT_POSTGRES_BIN || undefined,
     cgroup: env.OFFSHOOT_CGROUP || undefined,
+    network: network(env),
+    hostPorts: hostPorts(env),
     customHeaders: headers(env),
     deletedKeysMs:
       env.OFFSHOOT_DELETED_KEYS === 'baseline' ? 0 : duration(env, 'OFFSHOOT_DELETED_KEYS', '1d'),
@@ -188,6 +197,27 @@ function domain(env: Env): string {
     env.OFFSHOOT_DOMAIN || (name && !isIPv4(name) && domainPattern.test(name) ? name : 'localhost');
   if (domainPattern.test(text)) return text;
   throw invalid('OFFSHOOT_DOMAIN', text, 'it must be a domain name in lowercase');
+}
+
+function network(env: Env): string {
+  const text = env.OFFSHOOT_NETWORK || '10.208.0.0/12';
+  if (text === 'host') return text;
+  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(text);
+  const [a = 256, b = 256, c = 256, d = 256, bits = 33] = match?.slice(1).map(Number) ?? [];
+  const address = ((a * 256 + b) * 256 + c) * 256 + d;
+  if (Math.max(a, b, c, d) < 256 && bits >= 8 && bits <= 26 && address % 2 ** (32 - bits) === 0) return text;
+  throw invalid('OFFSHOOT_NETWORK', text, 'it must be a range such as 10.208.0.0/12, /8 to /26, or host');
+}
+
+function hostPorts(env: Env): readonly number[] {
+  const text = env.OFFSHOOT_HOST_PORTS ?? '';
+  const ports = text
+    .split(',')
+    .map(port => port.trim())
+    .filter(Boolean);
+  if (ports.every(port => /^\d{1,5}$/.test(port) && Number(port) > 0 && Number(port) < 65_536))
+    return ports.map(Number);
+  throw invalid('OFFSHOOT_HOST_PORTS', text, 'it must be port numbers, separated by commas');
 }
 
 /** Names as RFC 9110 §5.1 has them, in lowercase. */

@@ -12,6 +12,7 @@ import { storeBaseline } from './baseline/store-baseline.ts';
 import { type Config, makeHome } from './config.ts';
 import { endProxies, openDataPath, proxyCommand } from './data-path.ts';
 import { labels } from './drivers/labels.ts';
+import { openNetworks } from './drivers/network/networks.ts';
 import { type DriverOptions, makeEnterable, openDrivers } from './drivers/open.ts';
 import { openProcesses } from './drivers/processes/registry.ts';
 import { type Encryption, openEncryption } from './encryption.ts';
@@ -20,7 +21,6 @@ import { ballast } from './lib/ballast.ts';
 import { tryExclusive } from './lib/exclusive.ts';
 import type { Log } from './lib/log.ts';
 import { measureLoopDelay } from './lib/loop-delay.ts';
-import { loopbackFor } from './lib/loopback.ts';
 import { isLoopback, isOnThisMachine } from './lib/peer.ts';
 import { orAborted } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
@@ -34,6 +34,7 @@ import { noteFound } from './reconcile/speech.ts';
 import { baselineId, forkId } from './reconcile/workload-spec.ts';
 import { freePort, rememberedPorts, rememberPorts } from './remembered-ports.ts';
 import { createProject } from './rules/branches.ts';
+import { serviceAddresses } from './service-addresses.ts';
 import { openStore } from './store/sqlite.ts';
 
 export type Daemon = {
@@ -80,6 +81,9 @@ export async function startDaemon(
   opened.defer(() => encryption.close());
   const processes = await openProcesses({ ...config, path: env.PATH ?? '', log });
   opened.defer(() => processes.close());
+  // The proxy listens there.
+  const networks = await openNetworks({ ...config, shared: sharedPorts(config), log });
+  if (!('why' in networks)) opened.defer(() => networks.close());
   // First of all, because the proxy takes its time to start, too.
   const command = proxyCommand(config, {
     ...passedOnFrom(env),
@@ -117,7 +121,7 @@ export async function startDaemon(
   opened.defer(() => store.close());
   const baseline = storeBaseline(store);
   const fresh = store.version() === 0;
-  const drivers = await openDrivers(driverOptions(config, env, log), processes);
+  const drivers = await openDrivers(driverOptions(config, env, log), { processes, networks });
   opened.defer(() => drivers.close());
   // Before the servers of its sessions.
   opened.defer(stopDataPath);
@@ -149,7 +153,7 @@ export async function startDaemon(
     }),
     keep: [root, config.home, config.runtimeDir],
     stepMs: 15 * 60_000,
-    allocate: allocator(config.instance),
+    addresses: serviceAddresses(config.instance, drivers.networks),
     listening: dataPath.listening,
     routed: dataPath.routed,
     async resumed() {
@@ -170,6 +174,7 @@ export async function startDaemon(
       rememberPorts(config.home, {
         ...{ api: api.port, http: gateways.previews.port, postgres: gateways.postgres.port },
       });
+      drivers.networks?.share(sharedPorts(config));
     },
     deletedKeysMs: config.deletedKeysMs,
     pauses: { baseMs: 500, maxMs: 60_000, soundMs: 60_000 },
@@ -272,6 +277,7 @@ export async function startDaemon(
       await api!.close();
       await loop.close();
       await dataPath.leave();
+      drivers.networks?.leave();
       processes.leave();
       await store.close();
       log.info({}, 'daemon left; what it started goes on');
@@ -403,22 +409,14 @@ function driverOptions(
   env: Readonly<Record<string, string | undefined>>,
   log: Log,
 ): DriverOptions {
-  return { ...config, baseEnv: passedOnFrom(env), nodePath: process.execPath, log };
+  const shared = sharedPorts(config);
+  return { ...config, shared, baseEnv: passedOnFrom(env), nodePath: process.execPath, log };
 }
 
-/** Every Service gets a loopback IP of its own and keeps its port, as far as the machine allows. */
-function allocator(instance: string) {
-  const privileged = process.getuid?.() === 0;
-  return (service: string, port: number, taken: (address: Address) => boolean): Address => {
-    // Ports below 1024 are not for ordinary users: 80 becomes 8080, 443 becomes 8443.
-    const own = port < 1024 && !privileged ? port + 8_000 : port;
-    for (let attempt = 0; ; attempt++) {
-      const host =
-        process.platform === 'linux' ? loopbackFor(`${instance}/${service}`, attempt) : '127.0.0.1';
-      const candidate = { host, port: process.platform === 'linux' ? own : own + attempt };
-      if (!taken(candidate)) return candidate;
-    }
-  };
+/** What addresses that we give out lead to, as of now, and what was asked for. */
+function sharedPorts({ home, hostPorts }: Config): readonly number[] {
+  const { api, http, postgres } = rememberedPorts(home);
+  return [...new Set([api, http, postgres, ...hostPorts].filter(port => port !== undefined))];
 }
 
 function measure(scheduler: Loop['counts']): ApiContext['metrics'] & { close(): void } {

@@ -29,6 +29,8 @@ test('defaults', () => {
     trashMs: 24 * 3_600_000,
     postgresBin: undefined,
     cgroup: undefined,
+    network: '10.208.0.0/12',
+    hostPorts: [],
     customHeaders: [],
     deletedKeysMs: 86_400_000,
     keepRevoked: false,
@@ -37,6 +39,20 @@ test('defaults', () => {
   });
   assert.match(instance, /^[0-9a-f]{10}$/);
   assert.ok(runtimeDir.endsWith(instance));
+});
+
+test('networks of pods', () => {
+  assert.equal(read({ OFFSHOOT_NETWORK: 'host' }).network, 'host');
+  assert.equal(read({ OFFSHOOT_NETWORK: '172.30.0.0/16' }).network, '172.30.0.0/16');
+  for (const wrong of ['10.208.0.1/12', '10.208.0.0', '300.0.0.0/8', '10.0.0.0/30', '0.0.0.0/0', 'none'])
+    assert.throws(
+      () => read({ OFFSHOOT_NETWORK: wrong }),
+      /it must be a range such as 10\.208\.0\.0\/12/,
+      wrong,
+    );
+  assert.deepEqual(read({ OFFSHOOT_HOST_PORTS: '6379, 9200' }).hostPorts, [6379, 9200]);
+  for (const wrong of ['redis', '0', '70000', '1-2'])
+    assert.throws(() => read({ OFFSHOOT_HOST_PORTS: wrong }), /it must be port numbers/, wrong);
 });
 
 test('the data directory', () => {

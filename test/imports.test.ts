@@ -23,7 +23,14 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   'drivers/branch': ['model', 'lib', 'drivers'],
   'drivers/volume': ['model', 'lib', 'drivers'],
   'drivers/postgres': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
-  'drivers/workload': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
+  'drivers/network': ['model', 'lib', 'drivers'],
+  'drivers/workload': [
+    'model',
+    'lib',
+    'drivers',
+    'type:drivers/processes/contract.ts',
+    'type:drivers/network/contract.ts',
+  ],
   'drivers/step': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
   // Opens them all; only the composition root uses it.
   'drivers/open.ts': [
@@ -34,6 +41,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'drivers/branch',
     'drivers/volume',
     'drivers/postgres',
+    'drivers/network',
     'drivers/workload',
     'drivers/step',
   ],
@@ -60,6 +68,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   cli: ['model', 'lib', 'client', 'config.ts', 'lazy:daemon.ts'],
   'config.ts': ['model', 'lib'],
   'remembered-ports.ts': ['lib'],
+  'service-addresses.ts': ['model', 'lib', 'type:drivers/network/contract.ts', 'type:reconcile/baseline.ts'],
   'internal-keys.ts': ['api'],
   'log-output.ts': ['lib'],
   'authority.ts': ['lib'],
@@ -93,6 +102,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'log-output.ts',
     'proxy-runner.ts',
     'remembered-ports.ts',
+    'service-addresses.ts',
   ],
   'index.ts': ['model', 'client', 'daemon.ts'],
 };

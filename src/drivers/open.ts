@@ -7,6 +7,8 @@ import { randomSecret } from '../lib/random.ts';
 import { openBranchNode } from './branch/node.ts';
 import type { BranchNode, Capability, StepDriver, WorkloadDriver } from './contract.ts';
 import { guard } from './guarded.ts';
+import type { Networks } from './network/contract.ts';
+import { openNetworks } from './network/networks.ts';
 import { findPostgres } from './postgres/binaries.ts';
 import { openServers } from './postgres/server.ts';
 import { chooseServerUser } from './postgres/user.ts';
@@ -30,6 +32,9 @@ export type DriverOptions = {
   readonly nodePath: string;
   /** Directory of a control group that we may use. */
   readonly cgroup: string | undefined;
+  /** See `NetworksOptions`. */
+  readonly network: string;
+  readonly shared: readonly number[];
   readonly log: Log;
 };
 
@@ -37,6 +42,8 @@ export type Drivers = {
   readonly branches: BranchNode;
   readonly workloads: WorkloadDriver;
   readonly steps: StepDriver;
+  /** Absent where pods cannot have networks of their own. */
+  readonly networks: Networks | undefined;
   /** All that the others have started, and for what else is to outlive us. */
   readonly processes: Processes;
   readonly why: { readonly volumes: string; readonly user: string; readonly postgres: string };
@@ -47,8 +54,10 @@ export type Drivers = {
 
 const minute = 60_000;
 
-/** @param registry of processes, where somebody needs it before; then it is his to close */
-export async function openDrivers(options: DriverOptions, registry?: Processes): Promise<Drivers> {
+/** What somebody needs before; it is his to close. */
+export type Early = { readonly processes: Processes; readonly networks: Networks | { readonly why: string } };
+
+export async function openDrivers(options: DriverOptions, early?: Early): Promise<Drivers> {
   const { home, runtimeDir, instance, baseEnv, nodePath, log } = options;
   await using opened = new AsyncDisposableStack();
   await mkdir(home, { recursive: true });
@@ -56,8 +65,8 @@ export async function openDrivers(options: DriverOptions, registry?: Processes):
 
   const { cgroup } = options;
   const processes =
-    registry ?? (await openProcesses({ home, instance, path: baseEnv.PATH ?? '', cgroup, log }));
-  if (registry === undefined) opened.defer(() => processes.close());
+    early?.processes ?? (await openProcesses({ home, instance, path: baseEnv.PATH ?? '', cgroup, log }));
+  if (early === undefined) opened.defer(() => processes.close());
   const user = await chooseServerUser();
   const postgres = await findPostgres({
     searchFrom: import.meta.url,
@@ -95,6 +104,8 @@ export async function openDrivers(options: DriverOptions, registry?: Processes):
   opened.defer(() => servers.close());
   // As root all instances have their mounts in one directory; see decision 6.
   const hide = basename(dirname(runtimeDir)) === 'offshoot' ? dirname(runtimeDir) : runtimeDir;
+  const networks = early?.networks ?? (await openNetworks(options));
+  if (early === undefined && !('why' in networks)) opened.defer(() => networks.close());
   const processOptions = { home, instance, processes, hide, baseEnv, nodePath, log };
   const workloads = await openProcessRuntime({
     ...processOptions,
@@ -118,6 +129,7 @@ export async function openDrivers(options: DriverOptions, registry?: Processes):
     }),
     workloads: guard(workloads, { log, deadlines: { ...quick, ensure: minute, remove: minute } }),
     steps,
+    networks: 'why' in networks ? undefined : networks,
     processes,
     why: { volumes: found.why, user: user.name, postgres: `PostgreSQL ${version}, run as ${user.name}` },
     async capabilities() {
@@ -127,7 +139,7 @@ export async function openDrivers(options: DriverOptions, registry?: Processes):
           (await driver.capabilities()).map(capability => ({ area, ...capability })),
         ),
       );
-      return all.flat();
+      return [...all.flat(), ...networkCapabilities(networks)];
     },
     close: () => closing.disposeAsync(),
   };
@@ -136,6 +148,16 @@ export async function openDrivers(options: DriverOptions, registry?: Processes):
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+function networkCapabilities(networks: Networks | { readonly why: string }) {
+  const detail = (why: string) =>
+    `pods share the network of this machine (${why}): programs must listen at the port that $PORT says`;
+  const found =
+    'why' in networks
+      ? [{ name: 'network/pods', ok: false, detail: detail(networks.why) }]
+      : networks.capabilities();
+  return found.map(capability => ({ area: 'networks', ...capability }));
+}
 
 /** Makes a directory that the servers' user can reach, and what it needs above it: our umask may forbid that. */
 export async function makeEnterable(path: string): Promise<void> {

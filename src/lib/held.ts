@@ -8,6 +8,7 @@ import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { exec } from './exec.ts';
 import type { Bind, PrivateMounts } from './namespaces.ts';
+import type { NetNamespace } from './net-namespace.ts';
 import { identify, type ProcessId } from './process.ts';
 
 /** What the wrapper needs of the machine. Absolute paths. */
@@ -35,6 +36,8 @@ export type HeldProgram = {
   /** Descriptors that it inherits as 3, 4, … */
   readonly inherit?: readonly number[];
   readonly mounts?: { readonly how: PrivateMounts; readonly binds: readonly Bind[] };
+  /** Where it starts and stays; default: in our network. */
+  readonly network?: Pick<NetNamespace, 'within'>;
   /**
    * Where its exit code is written, as a line, for whoever did not see it end. The shell then stays, as its parent and
    * as the leader of its group.
@@ -77,17 +80,19 @@ export async function findShells(path: string): Promise<Shells> {
  * @throws HeldVariableError; the system's error (with `code`, e.g. ENOENT) when nothing can be started
  */
 export async function hold(program: HeldProgram, shells: Shells): Promise<Held> {
-  const { env, cwd, uid, gid, stdout, stderr, inherit = [], mounts } = program;
+  const { env, cwd, uid, gid, stdout, stderr, inherit = [], mounts, network = ours } = program;
   const [file, ...args] = wrapped(program, shells);
   const table = mounts && mounts.binds.length > 0 ? [openTable(mounts.binds)] : [];
-  const child = spawn(file!, args, {
-    cwd,
-    env,
-    detached: true,
-    stdio: ['pipe', stdout, stderr, ...inherit, ...table],
-    ...(uid !== undefined && { uid }),
-    ...(gid !== undefined && { gid }),
-  });
+  const child = network.within(() =>
+    spawn(file!, args, {
+      cwd,
+      env,
+      detached: true,
+      stdio: ['pipe', stdout, stderr, ...inherit, ...table],
+      ...(uid !== undefined && { uid }),
+      ...(gid !== undefined && { gid }),
+    }),
+  );
   for (const fd of table) closeSync(fd);
   const gate = child.stdin!;
   if (child.pid === undefined) throw await new Promise<Error>(resolve => child.once('error', resolve));
@@ -127,6 +132,8 @@ function wrapped(
   const repair = put.length === 0 || shells.env === undefined ? [] : [shells.env, ...put];
   return [...enter, ...shell, '-c', SCRIPT, 'sh', mount, umount, hide, table, exitFile, ...repair, ...argv];
 }
+
+const ours: NonNullable<HeldProgram['network']> = { within: work => work() };
 
 /** A file for mount(8), which takes nothing but a regular one; without a name, so that nothing is left of it. */
 function openTable(binds: readonly Bind[]): number {

@@ -19,13 +19,19 @@ export type BaselineDeps = {
   readonly store: Store;
   readonly baseline: Baseline;
   readonly workloads: WorkloadDriver;
-  /** Chooses the address of a Service's port; stays the same while it is free. */
-  readonly allocate: (service: string, port: number, taken: (address: Address) => boolean) => Address;
+  readonly addresses: ServiceAddresses;
   /** Whether the router answers at an address: `open`, `opening`, or why it cannot. */
   readonly listening: (address: Address) => Listening;
   /** Waits until the data path does what the store says now. */
   readonly routed: () => Promise<void>;
   readonly log: Log;
+};
+
+export type ServiceAddresses = {
+  /** Chooses the address of a Service's port; stays the same while it is free. */
+  choose(service: string, port: number, taken: (address: Address) => boolean): Address;
+  /** Whether it could be chosen now: what was may belong to another network. */
+  fits(address: Address): boolean;
 };
 
 export type Listening = 'open' | 'opening' | { readonly problem: string };
@@ -75,11 +81,12 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     for (const { port } of spec.spec.ports ?? []) {
       const kept = object.status?.addresses?.[port];
       // An address that somebody else holds is replaced by the next one.
-      const usable = kept !== undefined && typeof deps.listening(kept) === 'string';
+      const usable =
+        kept !== undefined && deps.addresses.fits(kept) && typeof deps.listening(kept) === 'string';
       const others = [...own(), ...(kept === undefined ? [] : [addressKey(kept)])];
       const taken = (address: Address) =>
         others.includes(addressKey(address)) || isTaken(addressKey(address), object.name);
-      addresses[port] = usable ? kept : deps.allocate(object.name, port, taken);
+      addresses[port] = usable ? kept : deps.addresses.choose(object.name, port, taken);
     }
     for (const key of own()) claimed.set(key, object.name);
     try {

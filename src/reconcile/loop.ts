@@ -37,7 +37,7 @@ export type LoopDeps = {
   readonly keep: readonly string[];
   /** Milliseconds that a plugin's step may take. */
   readonly stepMs: number;
-  readonly allocate: BaselineDeps['allocate'];
+  readonly addresses: BaselineDeps['addresses'];
   readonly listening: BaselineDeps['listening'];
   /** Milliseconds for which the key of a deleted sandbox leads nowhere. */
   readonly deletedKeysMs: number;

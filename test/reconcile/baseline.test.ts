@@ -25,7 +25,7 @@ async function testBaseline() {
     store,
     baseline: storeBaseline(store),
     workloads: world.workloads,
-    allocate,
+    addresses: { choose: allocate, fits: ({ host }) => host.startsWith('127.77.') },
     listening({ port }) {
       const problem = problems.get(port);
       if (problem !== undefined) return { problem };

@@ -26,7 +26,10 @@ export function loopOn(
     scriptEnv: () => ({}),
     keep: [],
     stepMs: 60_000,
-    allocate: (_service: string, port: number): Address => ({ host: '127.77.0.1', port }),
+    addresses: {
+      choose: (_service: string, port: number): Address => ({ host: '127.77.0.1', port }),
+      fits: () => true,
+    },
     listening({ port }) {
       const problem = problems?.get(port);
       return problem === undefined ? 'open' : { problem };

@@ -21,7 +21,7 @@ import { tempDir } from './temp.ts';
 /** Why this machine has no networks for pods; undefined where it has. */
 export async function noNetworks(): Promise<string | undefined> {
   await using home = await tempDir();
-  const options = { home: home.path, instance: home.path, pool: defaultPool, shared: [], log: silent };
+  const options = { home: home.path, instance: home.path, network: defaultPool, shared: [], log: silent };
   const found = await openNetworks(options);
   if ('why' in found) return found.why;
   found.leave();
@@ -38,7 +38,7 @@ export type TestMachine = AsyncDisposable & {
   /** Networks of the data directory `home` on it. */
   open(
     home: string,
-    more?: { readonly pool?: string; readonly shared?: readonly number[] },
+    more?: { readonly network?: string; readonly shared?: readonly number[] },
   ): Promise<Networks>;
 };
 
@@ -60,9 +60,9 @@ export async function testMachine(): Promise<TestMachine> {
   return {
     inside,
     outside,
-    async open(home, { pool = defaultPool, shared = [] } = {}) {
+    async open(home, { network = defaultPool, shared = [] } = {}) {
       const machine = inside.within(() => ownNetNamespace(calls));
-      const found = await openNetworks({ home, instance: home, pool, shared, machine, log: silent });
+      const found = await openNetworks({ home, instance: home, network, shared, machine, log: silent });
       if ('why' in found) throw new Error(found.why);
       return found;
     },

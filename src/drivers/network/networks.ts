@@ -51,8 +51,8 @@ export type NetworksOptions = {
   readonly home: string;
   /** Differs between data directories, is the same for all daemons on one. */
   readonly instance: string;
-  /** Addresses of which we take a part. */
-  readonly pool: string;
+  /** Addresses of which we take a part; `host`: pods are to have no network of their own. */
+  readonly network: string;
   /** See `share`. */
   readonly shared: readonly number[];
   /** Where the bridge is made; default: where this process is. Closed with us. */
@@ -62,13 +62,14 @@ export type NetworksOptions = {
 
 export const defaultPool = '10.208.0.0/12';
 
-/** Makes nothing on the machine until somebody needs it. @returns why pods cannot have networks of their own here */
+/** Makes nothing on the machine until somebody needs it, or did in an earlier life. @returns why pods cannot have networks of their own here */
 export async function openNetworks(options: NetworksOptions): Promise<Networks | { readonly why: string }> {
+  if (options.network === 'host') return { why: 'OFFSHOOT_NETWORK says so' };
   if (process.platform !== 'linux') return { why: `not on ${process.platform}` };
   if (process.getuid?.() !== 0) return { why: 'only as root' };
-  const pool = readRange(options.pool);
+  const pool = readRange(options.network);
   if (pool === undefined || pool.bits > SMALLEST_POOL)
-    return { why: `"${options.pool}" is no range of addresses` };
+    return { why: `"${options.network}" is no range of addresses` };
   let calls: Libc;
   try {
     calls = await libc();
@@ -76,7 +77,12 @@ export async function openNetworks(options: NetworksOptions): Promise<Networks |
   } catch (error) {
     return { why: (error as Error).message };
   }
-  return new BridgedNetworks(calls, pool, options);
+  const networks = new BridgedNetworks(calls, pool, options);
+  if (networks.free() !== undefined) return networks.begin();
+  networks.leave();
+  return {
+    why: `every part of ${options.network} is used by a route of this machine; OFFSHOOT_NETWORK names another`,
+  };
 }
 
 // --- internal -----------------------------------------------------------------------------------
@@ -207,6 +213,17 @@ class BridgedNetworks implements Networks {
     }
     closeSockets(this.#sockets);
     this.#machine.close();
+  }
+
+  /** Whoever has listened on the bridge wants to again. */
+  begin(): this {
+    if (this.#state.range !== undefined) this.#use();
+    return this;
+  }
+
+  free(): Range | undefined {
+    const last = readRange(this.#state.range ?? '');
+    return freeRange(this.#sockets, { instance: this.#options.instance, pool: this.#pool, last });
   }
 
   /** The bridge, which is made when it is used for the first time. */
