@@ -106,9 +106,11 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
   const hide = basename(dirname(runtimeDir)) === 'offshoot' ? dirname(runtimeDir) : runtimeDir;
   const networks = early?.networks ?? (await openNetworks(options));
   if (early === undefined && !('why' in networks)) opened.defer(() => networks.close());
+  const networksOrNot = 'why' in networks ? undefined : networks;
   const processOptions = { home, instance, processes, hide, baseEnv, nodePath, log };
   const workloads = await openProcessRuntime({
     ...processOptions,
+      networks: networksOrNot,
     node: { name: hostname(), cpus: availableParallelism(), memoryBytes: totalmem() },
   });
   opened.defer(() => workloads.close());
@@ -129,7 +131,7 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
     }),
     workloads: guard(workloads, { log, deadlines: { ...quick, ensure: minute, remove: minute } }),
     steps,
-    networks: 'why' in networks ? undefined : networks,
+    networks: networksOrNot,
     processes,
     why: { volumes: found.why, user: user.name, postgres: `PostgreSQL ${version}, run as ${user.name}` },
     async capabilities() {

@@ -5,6 +5,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Ctx, WorkloadDriver, WorkloadSeen, WorkloadSpec } from '../../src/drivers/contract.ts';
+import type { Networks } from '../../src/drivers/network/contract.ts';
 import type { Processes } from '../../src/drivers/processes/contract.ts';
 import { openProcessRuntime } from '../../src/drivers/workload/process-runtime.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -29,9 +30,13 @@ export const testBaseEnv = { PATH: process.env.PATH ?? '', HOME: '/nonexistent',
 
 export const ctx = (): Ctx => ({ signal: AbortSignal.timeout(30_000), log: silentLog });
 
-/** A runtime on `home`, with a registry of processes that is closed with it. Its instance is the home. */
+/**
+ * A runtime on `home`, with a registry of processes that is closed with it. Its instance is the home.
+ * @param networks absent: pods share the network of this machine
+ */
 export async function openTestRuntime(
   home: string,
+  networks?: Networks,
 ): Promise<WorkloadDriver & { readonly processes: Processes }> {
   const processes = await testProcesses(home);
   const driver = await openProcessRuntime({
@@ -42,6 +47,7 @@ export async function openTestRuntime(
     baseEnv: testBaseEnv,
     nodePath: process.execPath,
     node: testNode,
+    networks,
     log: silentLog,
   });
   // What the loop does, when no proxy leads anybody anywhere.

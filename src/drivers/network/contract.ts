@@ -12,9 +12,9 @@ export type Networks = {
   address(pod: string): string;
   /**
    * The network of a pod: the one that it has, or a new one when nothing lives in it any more.
-   * @param members pids of processes that an earlier daemon may have started in it
+   * @param before pids of processes that an earlier daemon may have started in it, and what it had let `reach`
    */
-  ensure(pod: string, members: readonly number[]): Promise<PodNetwork>;
+  ensure(pod: string, before?: Before): Promise<PodNetwork>;
   /** Its processes must have ended. One that is not there is a success. */
   remove(pod: string): void;
   /** All pods that have an address. */
@@ -31,8 +31,12 @@ export type Networks = {
   close(): Promise<void>;
 };
 
+export type Before = { readonly members: readonly number[]; readonly reached: readonly number[] };
+
 export type PodNetwork = Pick<NetNamespace, 'within'> & {
   readonly ip: string;
+  /** Nothing has lived in it yet. */
+  readonly isNew: boolean;
   /** TCP ports at which something in the pod listens at 127.0.0.1 alone; others have no way to it but through us. */
   reach(ports: readonly number[]): void;
 };

@@ -28,7 +28,7 @@ import {
   type Sockets,
   setRules,
 } from './bridge.ts';
-import type { Networks, PodNetwork } from './contract.ts';
+import type { Before, Networks, PodNetwork } from './contract.ts';
 import {
   addAddress,
   addPair,
@@ -141,13 +141,15 @@ class BridgedNetworks implements Networks {
     return ip;
   }
 
-  async ensure(pod: string, members: readonly number[]): Promise<PodNetwork> {
+  async ensure(pod: string, before: Before = { members: [], reached: [] }): Promise<PodNetwork> {
     const ip = this.address(pod);
-    const known = this.#pods.get(pod) ?? this.#find(ip, members) ?? (await this.#make(ip));
+    const found = this.#pods.get(pod) ?? this.#find(ip, before);
+    const known = found ?? (await this.#make(ip));
     this.#pods.set(pod, known);
     this.#setPodRules(known);
     return {
       ip,
+      isNew: found === undefined,
       within: known.namespace.within,
       reach: ports => {
         known.reached = ports;
@@ -247,7 +249,7 @@ class BridgedNetworks implements Networks {
   }
 
   /** A pod that an earlier daemon has started, if something of it lives. */
-  #find(ip: string, members: readonly number[]): Pod | undefined {
+  #find(ip: string, { members, reached }: Before): Pod | undefined {
     for (const pid of members) {
       let namespace: NetNamespace;
       try {
@@ -259,7 +261,7 @@ class BridgedNetworks implements Networks {
         const inside = namespace.within(() => openSockets(this.#calls));
         const eth = linkNamed(inside.route, inPod);
         if (eth !== undefined && addresses(inside.route, eth.index).includes(ip))
-          return { ip, namespace, inside, reached: [], rules: '' };
+          return { ip, namespace, inside, reached, rules: '' };
         closeSockets(inside);
       }
       namespace.close();

@@ -11,7 +11,7 @@ import { declaredPorts, listenerOf } from '../../model/workload-ports.ts';
 import type { WorkloadSpec } from '../contract.ts';
 import type { Probes } from './health.ts';
 import { type Hooks, planHooks } from './hook.ts';
-import type { Problem } from './plan.ts';
+import type { Problem, Where } from './plan.ts';
 import { connects, planProbes } from './probe-plan.ts';
 import { standIn } from './stand-in.ts';
 
@@ -39,7 +39,7 @@ export function planContainer(
   spec: WorkloadSpec,
   container: Container,
   role: Role,
-  node: Node,
+  { node, networks }: Where,
 ): ContainerPlan | Problem {
   const image = findImage(spec.images, container.image);
   if (image === undefined) return imageUnknown(container);
@@ -51,7 +51,7 @@ export function planContainer(
   if (typeof hooks === 'string') return configError(container, hooks);
   const containerPorts = portsOf(spec, asked, role, planned.ports);
   const [firstPort] = containerPorts;
-  const { env, missing } = environment(spec, container, { node, image, containerPorts });
+  const { env, missing } = environment(spec, container, { node, networks, image, containerPorts });
   if (missing.length > 0) return configError(container, `its environment lacks ${missing.join(', ')}`);
   const limits = limitsOf(container);
   if (typeof limits === 'string') return configError(container, limits);
@@ -75,6 +75,7 @@ export function planContainer(
 
 type Setting = {
   readonly node: Node;
+  readonly networks: boolean;
   readonly image: ImageSpec;
   readonly containerPorts: readonly number[];
 };
@@ -123,25 +124,28 @@ const workingDir = ({ workingDir = '.' }: Container, { dir }: ImageSpec): string
   isAbsolute(workingDir) ? dir : resolve(dir, workingDir);
 
 /**
- * From weak to strong: the services' variables, the pod's name, the image's, `envFrom`, `env`, our ports. The ports win
- * because a port that is fixed in a manifest cannot be listened on twice on one machine.
+ * From weak to strong: the services' variables, the pod's name, the image's, `envFrom`, `env`. Our ports are weak
+ * where a pod has a network of its own, and win elsewhere: a port that is fixed in a manifest cannot be listened on
+ * twice on one machine.
  */
 function environment(
   { workload, refs, network }: WorkloadSpec,
   container: Container,
-  { node, image, containerPorts }: Setting,
+  { node, networks, image, containerPorts }: Setting,
 ): { readonly env: Readonly<Record<string, string>>; readonly missing: readonly string[] } {
   const { metadata, spec } = workload;
   const { namespace = 'default' } = metadata;
   const ports = portVariables(container, containerPorts);
-  const own = (container.env ?? []).filter(({ name }) => ports.every(port => port.name !== name));
+  const own = (container.env ?? []).filter(({ name }) => networks || ports.every(port => port.name !== name));
+  const weak = networks ? Object.fromEntries(ports.map(({ name, value }) => [name, value])) : {};
   const given = {
+    ...weak,
     HOSTNAME: standIn('name'),
     ...(workload.spec.completionMode === 'Indexed' && { JOB_COMPLETION_INDEX: standIn('index') }),
     ...image.env,
   };
   const { env, missing } = resolveEnv(
-    { ...container, env: [...ports, ...own] },
+    { ...container, env: [...(networks ? [] : ports), ...own] },
     { ...spec.template.metadata, namespace },
     refs,
     { name: standIn('name'), uid: standIn('uid'), ip: standIn('ip'), node, spec: spec.template.spec },

@@ -36,6 +36,10 @@ export type Keeper = {
   prepare(): Promise<{ plan: ContainerPlan; ports: Readonly<Record<number, number>> }>;
   /** The same of a process that runs already. */
   current(): { plan: ContainerPlan; ports: Readonly<Record<number, number>> };
+  /** What is to be reached cannot be. @returns whether there is a way now that was not there */
+  unreached(leader: number): Promise<boolean>;
+  /** It is ready: what is to be said of how it listens? */
+  listens(leader: number): Promise<void>;
   /** The record changed and must be on disk before we go on. */
   save(): void;
   /** Health or the number of restarts changed. */
@@ -209,12 +213,17 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
       signal,
       started: started.resolve,
       report: now => {
-        if (!signal.aborted) report(now);
+        if (signal.aborted) return;
+        report(now);
+        if (now.ready) void keeper.listens(leader.pid);
       },
       // An answer counts only while the process lives: somebody else may have taken its port.
-      check: async probe =>
-        (await checkProbe(probe, targetOf(), signal)) ??
-        (isAlive(leader) ? undefined : 'the process is gone'),
+      check: async probe => {
+        let wrong = await checkProbe(probe, targetOf(), signal);
+        if (wrong !== undefined && (await keeper.unreached(leader.pid)))
+          wrong = await checkProbe(probe, targetOf(), signal);
+        return wrong ?? (isAlive(leader) ? undefined : 'the process is gone');
+      },
     });
     return {
       reason: 'CrashLoopBackOff',
@@ -226,10 +235,16 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
   function targetOf(): ProbeTarget {
     const { plan, ports } = fits ?? keeper.current();
     const env = environmentOf(plan, place.part, house);
+    const { network } = place;
     return {
+      host: network?.ip ?? '127.0.0.1',
       ports,
       run: (argv, deadlineMs, ended) =>
-        house.processes.runIn(place.part, { argv, cwd: plan.cwd, env }, { deadlineMs, signal: ended }),
+        house.processes.runIn(
+          place.part,
+          { argv, cwd: plan.cwd, env, ...(network && { network }) },
+          { deadlineMs, signal: ended },
+        ),
     };
   }
 

@@ -2,6 +2,7 @@
 import type { Log } from '../../lib/log.ts';
 import type { LogRotation } from '../../lib/log-rotation.ts';
 import type { PrivateMounts } from '../../lib/namespaces.ts';
+import type { Networks } from '../network/contract.ts';
 import type { Processes } from '../processes/contract.ts';
 import type { PortChooser } from './ports.ts';
 
@@ -15,6 +16,8 @@ export type House = {
   readonly nodePath: string;
   /** Absent where the machine does not allow private mounts; then services have no names, only variables. */
   readonly mounts: PrivateMounts | undefined;
+  /** Absent where pods share the network of this machine; then their ports are chosen. */
+  readonly networks: Networks | undefined;
   readonly ports: PortChooser;
   /** Of all logs of all workloads. */
   readonly rotation: LogRotation;

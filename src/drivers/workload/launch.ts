@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import { findProgram, pathWith } from '../../lib/find-program.ts';
 import { HeldVariableError } from '../../lib/held.ts';
 import { labels } from '../labels.ts';
+import type { PodNetwork } from '../network/contract.ts';
 import type { Exit, Running } from '../processes/contract.ts';
 import type { ContainerPlan } from './container-plan.ts';
 import type { House } from './house.ts';
@@ -15,6 +16,8 @@ export type Place = {
   readonly logFile: string;
   /** Becomes /etc/hosts where the machine allows. */
   readonly hostsFile: string;
+  /** Absent: it shares the network of this machine. */
+  readonly network?: PodNetwork;
   /** Says how it ended, when it runs to its end. */
   readonly exitFile: string;
 };
@@ -63,6 +66,7 @@ export async function launch(
       stdout: output,
       stderr: output,
       ...(plan.limits && { limits: plan.limits }),
+      ...(place.network && { network: place.network }),
       ...(toItsEnd && { exitFile: place.exitFile }),
       ...(house.mounts && {
         mounts: { how: house.mounts, binds: [{ source: place.hostsFile, target: '/etc/hosts' }] },

@@ -11,6 +11,8 @@ import { type RunPlan, runOf } from './run.ts';
 export type PodPlan = {
   /** In the order in which they start: init containers and sidecars one after the other, then the others together. */
   readonly containers: readonly ContainerPlan[];
+  /** Wants to share the network of this machine, whatever is possible. */
+  readonly hostNetwork: boolean;
   readonly restartPolicy: RestartPolicy;
   /** From the request to end until the kill, preStop hooks included. */
   readonly graceMs: number;
@@ -35,19 +37,26 @@ export type WorkloadPlan = {
   readonly problem?: Problem;
 };
 
-/** @param node seen by the containers as what they run on */
-export function planWorkload(spec: WorkloadSpec, node: Node): WorkloadPlan {
+export type Where = {
+  /** Seen by the containers as what they run on. */
+  readonly node: Node;
+  /** Pods can have networks of their own. */
+  readonly networks: boolean;
+};
+
+export function planWorkload(spec: WorkloadSpec, where: Where): WorkloadPlan {
   const { workload } = spec;
   const { name, namespace = 'default' } = workload.metadata;
   const { replicas = 1, template } = workload.spec;
   const plan = { name, namespace, replicas, rollout: rolloutOf(workload), hosts: spec.network.hosts };
+  const hostNetwork = template.spec.hostNetwork === true;
   const planned = allContainers(template).map(([container, role]) =>
-    planContainer(spec, container, role, node),
+    planContainer(spec, container, role, { ...where, networks: where.networks && !hostNetwork }),
   );
   const problem = planned.find(one => 'reason' in one);
   if (problem !== undefined) return { ...plan, problem };
   const containers = planned.filter(one => 'argv' in one);
-  const pod = { containers, ...endsOf(template) };
+  const pod = { containers, hostNetwork, ...endsOf(template) };
   const run = runOf(workload, pod.restartPolicy);
   return { ...plan, pod, ...(run && { run }) };
 }

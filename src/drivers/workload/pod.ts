@@ -4,13 +4,16 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { backoffMs, delay } from '../../lib/wait.ts';
 import { podUid } from '../../model/container-env.ts';
 import { pathName } from '../labels.ts';
+import type { Networks, PodNetwork } from '../network/contract.ts';
 import { type Container, keepContainer, starting } from './container.ts';
 import type { ContainerPlan } from './container-plan.ts';
 import type { Health } from './health.ts';
 import type { House } from './house.ts';
 import type { Place } from './launch.ts';
+import { localOnly, localOnlyWarning } from './listeners.ts';
 import type { PodPlan } from './plan.ts';
 import { fillIn, type Known } from './stand-in.ts';
 import type { PodRecord } from './state-file.ts';
@@ -57,11 +60,17 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
   const { house, part, folder } = keeper;
   const containers = new Map<string, Container>();
   const hostsFile = join(folder, 'hosts');
+  const networks = record.plan.hostNetwork ? undefined : house.networks;
+  let network: PodNetwork | undefined;
+  let looked = 0; // when, of this daemon's clock in milliseconds
+  const stopped = new AbortController();
+  let problem: Health | undefined;
   let stopping = false;
   let end: 'succeeded' | 'failed' | undefined;
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  for (const port of Object.values(record.ports)) house.ports.keep(port);
+  if (networks === undefined) for (const port of Object.values(record.ports)) house.ports.keep(port);
+  else record.ip = addressOf(networks, part);
   const life = Promise.resolve()
     .then(live)
     .catch(err => {
@@ -72,6 +81,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
 
   async function live(): Promise<void> {
     const { containers: plans, restartPolicy } = record.plan;
+    await enterNetwork();
     await choosePorts(plans.flatMap(plan => plan.containerPorts).filter(port => !(port in record.ports)));
     for (const { name, role } of plans) {
       if (role === 'main') continue;
@@ -90,6 +100,53 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     ended(ends.includes('failed') ? 'failed' : 'succeeded');
   }
 
+  /** What runs elsewhere than it is to, of an earlier daemon, cannot be led there. */
+  async function enterNetwork(): Promise<void> {
+    if (networks !== undefined) network = await ensureNetwork(networks);
+    const livesThere = network === undefined ? record.ip === undefined : !network.isNew;
+    if (livesThere) return;
+    await Promise.all(house.processes.list(part).map(house.processes.kill));
+    record.ports = {};
+    delete record.localOnly;
+    if (network === undefined) delete record.ip;
+    else record.ip = network.ip;
+  }
+
+  async function ensureNetwork(from: Networks): Promise<PodNetwork> {
+    const members = house.processes.list(part).flatMap(one => house.processes.find(one)?.leader.pid ?? []);
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const found = await from.ensure(part, { members, reached: record.localOnly?.v4 ?? [] });
+        problem = undefined;
+        return found;
+      } catch (err) {
+        house.log.warn({ part, err }, 'a pod gets no network');
+        problem = { ready: false, reason: 'NetworkFailed', message: `no network: ${(err as Error).message}` };
+        keeper.changed();
+        await delay(backoffMs(attempt, ...NETWORK_PAUSES), stopped.signal);
+      }
+    }
+  }
+
+  /** Not all the time: a program that starts is asked often. */
+  async function unreached(leader: number): Promise<boolean> {
+    if (network === undefined || performance.now() - looked < LOOK_EVERY_MS) return false;
+    return await lookAtListeners(leader);
+  }
+
+  async function lookAtListeners(leader: number): Promise<boolean> {
+    if (network === undefined) return false;
+    looked = performance.now();
+    const before = record.localOnly;
+    const found = await localOnly(leader, Object.keys(record.ports).map(Number));
+    if (JSON.stringify(found) === JSON.stringify(before ?? { v4: [], v6: [] }) || stopping) return false;
+    record.localOnly = found;
+    network.reach(found.v4);
+    keeper.save();
+    keeper.changed();
+    return true;
+  }
+
   function begin(name: string): Container {
     if (stopping) throw new Error('it is stopped');
     record.containers[name] ??= { restarts: 0 };
@@ -105,6 +162,8 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
         if (lives++ > 0) await choosePorts(ownPorts(name));
         return { plan: filledIn(name), ports: record.ports };
       },
+      unreached,
+      listens: async leader => void (await lookAtListeners(leader)),
       save: keeper.save,
       changed: keeper.changed,
     });
@@ -118,6 +177,10 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
   }
 
   async function choosePorts(ports: readonly number[]): Promise<void> {
+    if (network !== undefined) {
+      for (const port of ports) record.ports[port] = port;
+      return;
+    }
     const before = { ...record.ports };
     for (const port of new Set(ports))
       record.ports[port] = await house.ports.choose(before[port] ?? keeper.lastPorts[port]);
@@ -144,11 +207,13 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
       part: containerPart(part, name),
       logFile: keeper.logFile(name),
       hostsFile,
+      ...(network && { network }),
       exitFile: join(folder, `${pathName(name)}.exit`),
     };
   }
 
   function health(): Health {
+    if (problem !== undefined) return problem;
     const inits = record.plan.containers.filter(({ role }) => role === 'init').length;
     let ran = 0;
     for (const { name, role } of record.plan.containers) {
@@ -166,7 +231,8 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
       }
       if (!ready) return { ready, reason, message };
     }
-    return { ready: true, reason: 'Running', message: 'ready' };
+    const warning = record.localOnly && localOnlyWarning(record.localOnly);
+    return { ready: true, reason: 'Running', message: warning === undefined ? 'ready' : `ready; ${warning}` };
   }
 
   function healthOf(name: string): Health {
@@ -187,6 +253,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
 
   async function stop(): Promise<void> {
     stopping = true;
+    stopped.abort(new Error('it is stopped'));
     const { graceMs, containers: plans } = record.plan;
     const until = performance.now() + graceMs;
     const others = plans.filter(({ role }) => role !== 'sidecar');
@@ -196,7 +263,8 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     // What began in the meantime, or what nobody keeps.
     await Promise.all([...containers.values()].map(container => container.stop(0)));
     await Promise.all(house.processes.list(part).map(house.processes.kill));
-    for (const port of Object.values(record.ports)) house.ports.release(port);
+    if (networks === undefined) for (const port of Object.values(record.ports)) house.ports.release(port);
+    networks?.remove(part);
   }
 
   /** After the others, and backwards, because those before may be needed by those behind. */
@@ -214,9 +282,22 @@ export const containerPart = (part: string, container: string): string => `${par
 /** What is left for each sidecar when the other containers have taken all of the grace. */
 const SIDECAR_MS = 2_000;
 
-const knownOf = (index: number, { name, uid }: PodRecord): Known => ({
+/** At once, for its /etc/hosts. @returns undefined when there is none left, which is told when it is to be used */
+function addressOf(networks: Networks, part: string): string | undefined {
+  try {
+    return networks.address(part);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Milliseconds. */
+const NETWORK_PAUSES = [100, 5_000] as const;
+const LOOK_EVERY_MS = 100;
+
+const knownOf = (index: number, { name, uid, ip = '127.0.0.1' }: PodRecord): Known => ({
   name,
   uid,
-  ip: '127.0.0.1',
+  ip,
   index: String(index),
 });

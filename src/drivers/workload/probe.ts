@@ -27,7 +27,8 @@ export type ProbePlan = {
 };
 
 export type ProbeTarget = {
-  /** containerPort → port on 127.0.0.1 */
+  readonly host: string;
+  /** containerPort → port on it */
   readonly ports: Readonly<Record<number, number>>;
   /** Runs a command inside the container. @throws Error unless it ends well in time */
   run(command: readonly string[], deadlineMs: number, signal: AbortSignal): Promise<unknown>;
@@ -41,11 +42,14 @@ export function checkProbe(
 ): Promise<string | undefined> {
   switch (check.kind) {
     case 'http':
-      return checkHttp({ ...check, port: target.ports[check.port]! }, timeoutMs, signal);
+      return checkHttp({ ...check, host: target.host, port: target.ports[check.port]! }, timeoutMs, signal);
     case 'tcp':
-      return checkTcp(target.ports[check.port]!, timeoutMs, signal);
+      return checkTcp(target.host, target.ports[check.port]!, timeoutMs, signal);
     case 'grpc':
-      return checkGrpcHealth({ ...check, host: HOST, port: target.ports[check.port]!, timeoutMs }, signal);
+      return checkGrpcHealth(
+        { ...check, host: target.host, port: target.ports[check.port]!, timeoutMs },
+        signal,
+      );
     case 'exec':
       return checkExec(check.command, target, timeoutMs, signal);
   }
@@ -53,17 +57,21 @@ export function checkProbe(
 
 // --- internal -----------------------------------------------------------------------------------
 
-const HOST = '127.0.0.1';
-
 function checkHttp(
-  probe: { port: number; path: string; tls: boolean; headers: Readonly<Record<string, string>> },
+  probe: {
+    host: string;
+    port: number;
+    path: string;
+    tls: boolean;
+    headers: Readonly<Record<string, string>>;
+  },
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const { port, path, tls, headers } = probe;
+  const { host, port, path, tls, headers } = probe;
   return new Promise(resolve => {
     const options = {
-      host: HOST,
+      host,
       port,
       path,
       headers,
@@ -83,10 +91,15 @@ function checkHttp(
   });
 }
 
-function checkTcp(port: number, timeoutMs: number, signal: AbortSignal): Promise<string | undefined> {
+function checkTcp(
+  host: string,
+  port: number,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   return new Promise(resolve => {
     const socket = connect({
-      host: HOST,
+      host,
       port,
       signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
     });

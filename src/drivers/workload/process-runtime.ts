@@ -11,6 +11,7 @@ import { findPrivateMounts } from '../../lib/namespaces.ts';
 import type { Node } from '../../model/resource-field.ts';
 import type { Capability, WorkloadDriver, WorkloadSeen } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
+import type { Networks } from '../network/contract.ts';
 import type { Processes } from '../processes/contract.ts';
 import type { House } from './house.ts';
 import { planWorkload } from './plan.ts';
@@ -40,12 +41,14 @@ export type ProcessRuntimeOptions = {
   readonly nodePath: string;
   /** This machine, as containers see it. */
   readonly node: Node;
+  /** Absent: pods share the network of this machine. */
+  readonly networks: Networks | undefined;
   readonly log: Log;
 };
 
 /** Opens the runtime and takes over what an earlier daemon left running; starts again what it left and has died. */
 export async function openProcessRuntime(options: ProcessRuntimeOptions): Promise<WorkloadDriver> {
-  const { instance, processes, baseEnv, nodePath, node, log } = options;
+  const { instance, processes, networks, baseEnv, nodePath, node, log } = options;
   const root = join(options.home, 'workloads');
   const mounts = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, {
     userNamespaces: false,
@@ -59,6 +62,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     baseEnv,
     nodePath,
     mounts: 'why' in mounts ? undefined : mounts,
+    networks,
     ports: portChooser(),
     rotation: logRotation(MAX_LOGS_BYTES, err => log.warn({ err }, 'cannot rotate logs')),
     log,
@@ -85,7 +89,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
 
     async ensure(id, spec) {
       const workload = workloads.get(id) ?? (await open(id));
-      workload.apply(spec.owner, planWorkload(spec, node), spec.wish);
+      workload.apply(spec.owner, planWorkload(spec, { node, networks: networks !== undefined }), spec.wish);
       return await workload.seen();
     },
 

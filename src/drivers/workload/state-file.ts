@@ -1,6 +1,7 @@
 /** What one workload's folder says about it, so that the next daemon can go on. Holds secrets: mode 0600. */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { LocalOnly } from './listeners.ts';
 import type { PodPlan, Problem, WorkloadPlan } from './plan.ts';
 import type { RunRecord } from './run.ts';
 
@@ -20,7 +21,11 @@ export type PodRecord = {
   readonly name: string;
   /** Differs from all other pods, also those that had its name before. */
   readonly uid: string;
-  /** containerPort → local port; kept over restarts. */
+  /** Of its own network; absent: it shares the one of this machine. */
+  ip?: string | undefined;
+  /** Ports at which it listens at 127.0.0.1 alone, or at ::1 alone, as was seen last. */
+  localOnly?: LocalOnly;
+  /** containerPort → local port, the same in a network of its own; kept over restarts. */
   ports: Record<number, number>;
   readonly containers: Record<string, ContainerRecord>;
   /** Its init containers have run through, and the others were started. */

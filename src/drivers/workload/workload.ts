@@ -72,7 +72,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     for (const member of pods.values()) {
       const { record, hostsFile } = member.pod;
       if (isCurrent(member) && next.pod !== undefined) record.plan = next.pod; // it goes on under the newer one
-      if (house.mounts !== undefined) writeHosts(hostsFile, record.name, next.hosts);
+      if (house.mounts !== undefined) writeHosts(hostsFile, record, next.hosts);
       if (again) member.pod.tryNow();
     }
     step();
@@ -101,7 +101,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     });
     const member: Member = { pod };
     pods.set(index, member);
-    if (house.mounts !== undefined) writeHosts(pod.hostsFile, record.name, plan.hosts);
+    if (house.mounts !== undefined) writeHosts(pod.hostsFile, record, plan.hosts);
     for (const { name } of record.plan.containers) house.rotation.add(logFile(index, name), MAX_LOG_BYTES);
     return member;
   }
@@ -286,7 +286,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     for (const { pod } of ready.length > 0 ? ready : staying()) {
       for (const [port, chosen] of Object.entries(pod.record.ports)) {
         ports[Number(port)] ??= [];
-        ports[Number(port)]!.push({ host: '127.0.0.1', port: chosen });
+        ports[Number(port)]!.push({ host: pod.record.ip ?? '127.0.0.1', port: chosen });
       }
     }
     return ports;
@@ -457,9 +457,9 @@ const portsOf = ({ record }: Pod): readonly number[] => Object.values(record.por
  * In place, because processes see the file through a mount of exactly this inode: new names reach them at
  * once. Never cut to nothing first, because somebody may be reading it.
  */
-function writeHosts(path: string, name: string, hosts: WorkloadPlan['hosts']): void {
+function writeHosts(path: string, { name, ip = '127.0.0.1' }: PodRecord, hosts: WorkloadPlan['hosts']): void {
   const own = hosts.map(({ ip, names }) => `${ip} ${names.join(' ')}\n`).join('');
-  const text = Buffer.from(`${readFileSync('/etc/hosts', 'utf8').trimEnd()}\n127.0.0.1 ${name}\n${own}`);
+  const text = Buffer.from(`${readFileSync('/etc/hosts', 'utf8').trimEnd()}\n${ip} ${name}\n${own}`);
   const file = openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o644);
   try {
     writeSync(file, text, 0, text.length, 0);

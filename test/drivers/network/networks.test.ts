@@ -24,7 +24,7 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
     await using machine = await testMachine();
     await using home = await tempDir();
     const networks = await machine.open(home.path);
-    const [a, b] = [await networks.ensure('workload/a/0', []), await networks.ensure('workload/b/0', [])];
+    const [a, b] = [await networks.ensure('workload/a/0'), await networks.ensure('workload/b/0')];
     {
       await using _a = await serve(a, '0.0.0.0', 8080, 'a');
       await using _b = await serve(b, '::', 8080, 'b');
@@ -43,7 +43,7 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
     await using machine = await testMachine();
     await using home = await tempDir();
     const networks = await machine.open(home.path);
-    const pod = await networks.ensure('workload/a/0', []);
+    const pod = await networks.ensure('workload/a/0');
     const service = networks.serviceAddress('users', 0);
     {
       await using _pod = await serve(pod, '0.0.0.0', 8080, 'pod');
@@ -80,7 +80,7 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
     await using homeA = await tempDir();
     await using homeB = await tempDir();
     const [a, b] = [await machine.open(homeA.path), await machine.open(homeB.path)];
-    const [podA, podB] = [await a.ensure('workload/x/0', []), await b.ensure('workload/x/0', [])];
+    const [podA, podB] = [await a.ensure('workload/x/0'), await b.ensure('workload/x/0')];
     assert.notEqual(a.gateway(), b.gateway());
     {
       await using _a = await serve(podA, '0.0.0.0', 8080, 'a');
@@ -97,7 +97,7 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
     await using machine = await testMachine();
     await using home = await tempDir();
     const networks = await machine.open(home.path, { shared: [7432] });
-    const pod = await networks.ensure('workload/a/0', []);
+    const pod = await networks.ensure('workload/a/0');
     {
       await using _gateway = await serve(machine.inside, '127.0.0.1', 7432, 'gateway');
       await using _redis = await serve(machine.inside, '127.0.0.1', 6379, 'redis');
@@ -117,10 +117,7 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
     await using machine = await testMachine();
     await using home = await tempDir();
     const networks = await machine.open(home.path);
-    const [pod, other] = [
-      await networks.ensure('workload/a/0', []),
-      await networks.ensure('workload/b/0', []),
-    ];
+    const [pod, other] = [await networks.ensure('workload/a/0'), await networks.ensure('workload/b/0')];
     {
       await using _local = await serve(pod, '127.0.0.1', 3000, 'local');
       assert.equal(await ask(machine.inside, pod.ip, 3000), 'refused');
@@ -136,18 +133,22 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
     await using machine = await testMachine();
     await using home = await tempDir();
     const first = await machine.open(home.path, { shared: [7432] });
-    const before = await first.ensure('workload/a/0', []);
+    const before = await first.ensure('workload/a/0');
     const running = await serve(before, '0.0.0.0', 8080, 'a');
     first.leave();
     const second = await machine.open(home.path, { shared: [7432] });
     assert.deepEqual(second.list(), ['workload/a/0']);
-    const after = await second.ensure('workload/a/0', [999_999_999, process.pid, running.pid]);
+    const after = await second.ensure('workload/a/0', {
+      members: [999_999_999, process.pid, running.pid],
+      reached: [],
+    });
     assert.equal(after.ip, before.ip);
+    assert.deepEqual([before.isNew, after.isNew], [true, false]);
     assert.equal(await ask(machine.inside, after.ip, 8080), `a ${second.gateway()}`);
     await running[Symbol.asyncDispose]();
     second.leave();
     const third = await machine.open(home.path);
-    const anew = await third.ensure('workload/a/0', [running.pid]);
+    const anew = await third.ensure('workload/a/0', { members: [running.pid], reached: [] });
     assert.equal(anew.ip, before.ip);
     {
       await using _again = await serve(anew, '0.0.0.0', 8080, 'again');
@@ -164,7 +165,7 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
     const before = await stateOf(machine.inside);
     const networks = await machine.open(home.path);
     assert.deepEqual(await stateOf(machine.inside), before, 'nothing is made before it is needed');
-    const pods = await Promise.all([0, 1, 2].map(i => networks.ensure(`workload/a/${i}`, [])));
+    const pods = await Promise.all([0, 1, 2].map(i => networks.ensure(`workload/a/${i}`)));
     const during = await stateOf(machine.inside);
     assert.equal(during.links.length, before.links.length + 4);
     assert.equal(during.tables.length, before.tables.length + 1);

@@ -15,9 +15,11 @@ const images = {
   },
 };
 
+const where = { node: testNode, networks: false };
+
 /** The only container of pod 0 of a Deployment, port 3000 at 4100 and port 9090 at 4101. */
 function planOf(container: Partial<Container>, parts?: SpecParts): ContainerPlan {
-  const { pod, problem } = planWorkload(specOf(container, { ...parts, images }), testNode);
+  const { pod, problem } = planWorkload(specOf(container, { ...parts, images }), where);
   assert.equal(problem, undefined);
   return fillIn(pod!.containers[0]!, { 3000: '4100', 9090: '4101', name: 'web-0' });
 }
@@ -109,7 +111,7 @@ it('plans nothing when one container cannot run', () => {
     ...spec.workload,
     spec: { ...spec.workload.spec, template: { ...template, spec: { containers } } },
   };
-  const { pod, problem } = planWorkload({ ...spec, workload }, testNode);
+  const { pod, problem } = planWorkload({ ...spec, workload }, where);
   assert.equal(pod, undefined);
   assert.equal(problem!.reason, 'ImageUnknown');
 });
@@ -123,7 +125,7 @@ it('takes the limits of memory and CPU, rounded up to bytes, and none of zero', 
   assert.deepEqual([limits({ memory: '1.5' }), limits({ cpu: 2 })], [{ memoryBytes: 2 }, { cpus: 2 }]);
   assert.deepEqual([limits({ memory: 0, cpu: '0' }), limits({})], [undefined, undefined]);
   assert.deepEqual(planOf({ resources: { requests: { memory: '1Gi' } } }).limits, undefined);
-  const patched = planWorkload(specOf({ resources: { limits: { memory: 'much' } } }, { images }), testNode);
+  const patched = planWorkload(specOf({ resources: { limits: { memory: 'much' } } }, { images }), where);
   assert.deepEqual(patched.problem, {
     reason: 'ConfigError',
     message: 'container "main": its limit of memory "much" is no quantity',
