@@ -13,7 +13,7 @@ import {
 import { defaultPool, openNetworks } from '../../src/drivers/network/networks.ts';
 import { ExecError, resultOf } from '../../src/lib/exec.ts';
 import { libc } from '../../src/lib/libc.ts';
-import type { Log } from '../../src/lib/log.ts';
+import { silentLog } from '../../src/lib/log.ts';
 import { type NetNamespace, newNetNamespace, ownNetNamespace } from '../../src/lib/net-namespace.ts';
 import { families, openNetlink } from '../../src/lib/netlink.ts';
 import { tempDir } from './temp.ts';
@@ -21,11 +21,19 @@ import { tempDir } from './temp.ts';
 /** Why this machine has no networks for pods; undefined where it has. */
 export async function noNetworks(): Promise<string | undefined> {
   await using home = await tempDir();
-  const options = { home: home.path, instance: home.path, network: defaultPool, shared: [], log: silent };
+  const options = { home: home.path, instance: home.path, network: defaultPool, shared: [], log: silentLog };
   const found = await openNetworks(options);
   if ('why' in found) return found.why;
   found.leave();
   return undefined;
+}
+
+/** Networks of the data directory `home` on this machine itself. */
+export async function openTestNetworks(home: string): Promise<Networks> {
+  const options = { home, instance: home, network: defaultPool, shared: [], log: silentLog };
+  const found = await openNetworks(options);
+  if ('why' in found) throw new Error(found.why);
+  return found;
 }
 
 export type Place = Pick<NetNamespace, 'within'>;
@@ -62,7 +70,7 @@ export async function testMachine(): Promise<TestMachine> {
     outside,
     async open(home, { network = defaultPool, shared = [] } = {}) {
       const machine = inside.within(() => ownNetNamespace(calls));
-      const found = await openNetworks({ home, instance: home, network, shared, machine, log: silent });
+      const found = await openNetworks({ home, instance: home, network, shared, machine, log: silentLog });
       if ('why' in found) throw new Error(found.why);
       return found;
     },
@@ -111,8 +119,6 @@ export async function ask(place: Place, host: string, port: number, from?: strin
 }
 
 // --- internal ------------------------------------------------------------------------------------
-
-const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent } as unknown as Log;
 
 /** A packet that is dropped is never heard of. */
 const PATIENCE_MS = 1_000;

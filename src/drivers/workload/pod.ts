@@ -229,10 +229,14 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
           };
         return { ready, reason: `Init:${reason}`, message: `init ${message}` };
       }
-      if (!ready) return { ready, reason, message };
+      if (!ready) return { ready, reason, message: warned(message) };
     }
+    return { ready: true, reason: 'Running', message: warned('ready') };
+  }
+
+  function warned(message: string): string {
     const warning = record.localOnly && localOnlyWarning(record.localOnly);
-    return { ready: true, reason: 'Running', message: warning === undefined ? 'ready' : `ready; ${warning}` };
+    return warning === undefined ? message : `${message}; ${warning}`;
   }
 
   function healthOf(name: string): Health {
@@ -293,7 +297,7 @@ function addressOf(networks: Networks, part: string): string | undefined {
 
 /** Milliseconds. */
 const NETWORK_PAUSES = [100, 5_000] as const;
-const LOOK_EVERY_MS = 100;
+const LOOK_EVERY_MS = 10;
 
 const knownOf = (index: number, { name, uid, ip = '127.0.0.1' }: PodRecord): Known => ({
   name,
