@@ -110,7 +110,7 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
   const processOptions = { home, instance, processes, hide, baseEnv, nodePath, log };
   const workloads = await openProcessRuntime({
     ...processOptions,
-      networks: networksOrNot,
+    networks: networksOrNot,
     node: { name: hostname(), cpus: availableParallelism(), memoryBytes: totalmem() },
   });
   opened.defer(() => workloads.close());

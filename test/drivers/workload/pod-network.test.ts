@@ -9,15 +9,7 @@ import type { WorkloadSeen, WorkloadSpec } from '../../../src/drivers/contract.t
 import type { Container } from '../../../src/model/kubernetes.ts';
 import { noNetworks, openTestNetworks } from '../../support/networks.ts';
 import { tempDir } from '../../support/temp.ts';
-import {
-  ctx,
-  openTestRuntime,
-  podSpecOf,
-  specOf,
-  testImages,
-  untilReady,
-  untilSeen,
-} from '../../support/workload.ts';
+import { ctx, openTestRuntime, podSpecOf, specOf, untilReady, untilSeen } from '../../support/workload.ts';
 
 const missing = await noNetworks();
 
@@ -35,7 +27,7 @@ async function runtime() {
   const home = stack.use(await tempDir()).path;
   const networks = await openTestNetworks(home);
   stack.defer(() => networks.close());
-  const driver = await openTestRuntime(home, testImages, networks);
+  const driver = await openTestRuntime(home, networks);
   stack.defer(() => driver.close());
   const owned = stack.move();
   return { driver, networks, home, [Symbol.asyncDispose]: () => owned.disposeAsync() };
@@ -120,14 +112,14 @@ describe('pods with networks of their own', { skip: missing ?? false, concurrenc
     // Whatever the test did: a daemon on this home takes its workloads with it when it closes.
     stack.defer(async () => {
       const networks = await openTestNetworks(home);
-      const last = await openTestRuntime(home, testImages, networks);
+      const last = await openTestRuntime(home, networks);
       await last.close();
       await networks.close();
     });
     const before = await killedDaemon(home, { NETWORKS: '1' }, specOf(fixed('127.0.0.1')));
     {
       const networks = await openTestNetworks(home);
-      const second = await openTestRuntime(home, testImages, networks);
+      const second = await openTestRuntime(home, networks);
       const after = await untilReady(second, 'web');
       assert.deepEqual([after.ports, after.restarts], [before.ports, 0]);
       assert.equal((await environment(urlOf(after))).PORT, '3000');
@@ -138,7 +130,7 @@ describe('pods with networks of their own', { skip: missing ?? false, concurrenc
     assert.equal(shared.ports[3000]![0]!.host, '127.0.0.1');
     {
       const networks = await openTestNetworks(home);
-      const third = await openTestRuntime(home, testImages, networks);
+      const third = await openTestRuntime(home, networks);
       const anew = await untilSeen(
         third,
         'web',
