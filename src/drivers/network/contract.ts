@@ -17,6 +17,8 @@ export type Networks = {
   ensure(pod: string, before?: Before): Promise<PodNetwork>;
   /** Its processes must have ended. One that is not there is a success. */
   remove(pod: string): void;
+  /** A file that pods are to see as /etc/resolv.conf, as of now; undefined: the machine's own will do. */
+  resolvConf(): string | undefined;
   /** All pods that have an address. */
   list(): readonly string[];
   /** The `attempt`-th address of a Service; pods and this machine reach it, nobody else. */

@@ -43,6 +43,7 @@ import {
   setUp,
 } from './links.ts';
 import { ipText, type Layout, type Range, readIp, readRange, serviceAddress } from './range.ts';
+import { machineFiles, podResolvConf, writeResolvConf } from './resolv-conf.ts';
 import { destination, from, masquerade, replaceTable, sendTo, source, tcpPort, to } from './rules.ts';
 import { type NetworkState, readNetworkState, writeNetworkState } from './state-file.ts';
 
@@ -123,8 +124,16 @@ class BridgedNetworks implements Networks {
 
   capabilities() {
     const name = bridgeName(this.#options.instance);
+    const reached = podResolvConf(machineFiles) !== undefined;
     return [
       { name: 'network/pods', ok: true, detail: `each pod has an address of its own, on the bridge ${name}` },
+      {
+        name: 'network/names',
+        ok: reached,
+        detail: reached
+          ? 'pods ask the name servers of this machine'
+          : 'no name server of this machine but such as listen at loopback: names from outside do not resolve in pods',
+      },
     ];
   }
 
@@ -164,6 +173,14 @@ class BridgedNetworks implements Networks {
     if (known !== undefined) letGo(known);
     const { [pod]: gone, ...pods } = this.#state.pods;
     if (gone !== undefined) this.#save({ pods });
+  }
+
+  resolvConf(): string | undefined {
+    const found = podResolvConf(machineFiles);
+    if (found === undefined || found.same) return undefined;
+    const file = join(this.#options.home, 'resolv.conf');
+    writeResolvConf(file, found.text);
+    return file;
   }
 
   list(): readonly string[] {

@@ -4,6 +4,7 @@ import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { findProgram, pathWith } from '../../lib/find-program.ts';
 import { HeldVariableError } from '../../lib/held.ts';
+import type { Bind } from '../../lib/namespaces.ts';
 import { labels } from '../labels.ts';
 import type { PodNetwork } from '../network/contract.ts';
 import type { Exit, Running } from '../processes/contract.ts';
@@ -69,7 +70,7 @@ export async function launch(
       ...(place.network && { network: place.network }),
       ...(toItsEnd && { exitFile: place.exitFile }),
       ...(house.mounts && {
-        mounts: { how: house.mounts, binds: [{ source: place.hostsFile, target: '/etc/hosts' }] },
+        mounts: { how: house.mounts, binds: bindsOf(place, house) },
       }),
     });
     if (!signal.aborted) return held.go();
@@ -104,6 +105,14 @@ export function problemOf({ name, limits }: ContainerPlan, exit: Exit): Problem 
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+function bindsOf({ hostsFile, network }: Place, { networks }: House): readonly Bind[] {
+  const resolvConf = network && networks?.resolvConf();
+  return [
+    { source: hostsFile, target: '/etc/hosts' },
+    ...(resolvConf === undefined ? [] : [{ source: resolvConf, target: '/etc/resolv.conf' }]),
+  ];
+}
 
 async function findIn(plan: ContainerPlan, path: string): Promise<string> {
   const folder = await stat(plan.cwd).catch(() => undefined);
