@@ -97,10 +97,10 @@ async function startRouter(workload: Address) {
     { kind: 'fork', name: 'demo/users/k', value: { sandbox: 'mine', target } },
   ]);
   const router = createRouter({ book, log: silentLog });
-  const handler = router.handlerFor(() => SERVICE);
+  const handlers = router.handlersFor(() => SERVICE);
   const server = await openServer(
     { host: '127.0.0.1', port: 0 },
-    { what: 'the benchmark', limits: defaultLimits, handler },
+    { what: 'the benchmark', limits: defaultLimits, handlers },
   );
   return {
     address: { host: server.host, port: server.port },

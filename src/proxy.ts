@@ -177,13 +177,16 @@ function openFront(o: {
       const options = { what: serves, limits: defaultLimits };
       if (serves === 'previews') {
         const context = () => certificates.current('previews')?.context;
-        const front = { context, clear, refusal: tlsOnly, deadlineMs: defaultLimits.headerMs };
-        return openServer(where, { ...options, handler: previews.handler, front });
+        const front = {
+          ...{ context, clear, refusal: tlsOnly, deadlineMs: defaultLimits.headerMs },
+          protocol: previews.protocol,
+        };
+        return openServer(where, { ...options, handlers: previews.handlers, front });
       }
       const destination = () => listener().serves;
       return openServer(where, {
         ...options,
-        handler: router.handlerFor(destination),
+        handlers: router.handlersFor(destination),
         intercept: passThrough.interceptFor(destination),
       });
     },

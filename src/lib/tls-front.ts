@@ -10,6 +10,11 @@ export type TlsFront = {
   readonly clear: (socket: Socket) => boolean;
   /** What others are told in clear text before they are let go, in the server's own protocol. */
   readonly refusal: string;
+  /** Chooses a protocol of those that a client names (ALPN, RFC 7301); undefined: none of them. Absent: nothing is said. */
+  readonly protocol?: (asked: {
+    readonly servername: string;
+    readonly protocols: string[];
+  }) => string | undefined;
   /** Milliseconds for the first byte, and then for the handshake. */
   readonly deadlineMs: number;
 };
@@ -43,7 +48,8 @@ export function takeTls(server: Server, front: TlsFront): Pending {
       if (byte === handshakeRecord) {
         const secureContext = front.context();
         if (secureContext === undefined) return socket.destroy();
-        return acceptTls(socket, { secureContext }, begin);
+        const alpn = front.protocol && { ALPNCallback: front.protocol };
+        return acceptTls(socket, { secureContext, ...alpn }, begin);
       }
       if (front.clear(socket)) return begin(socket);
       socket.end(front.refusal);

@@ -19,7 +19,11 @@ export function acceptTls(
   const secure = new TLSSocket(raw, { ...options, isServer: true });
   below.set(secure, raw);
   secure.on('error', () => raw.destroy()); // a peer that speaks something else, or does not like our certificate
-  secure.once('secure', () => then(secure));
+  secure.once('secure', () => {
+    // As node's own server does; sessions of HTTP/2 wait for it.
+    Object.assign(secure, { secureConnecting: false });
+    then(secure);
+  });
   return secure;
 }
 

@@ -238,7 +238,7 @@ export function routeFor(
       openServer(where, {
         what: listener().serves,
         limits: { ...defaultLimits, ...limits },
-        handler: router.handlerFor(() => listener().serves),
+        handlers: router.handlersFor(() => listener().serves),
         intercept: passThrough.interceptFor(() => listener().serves),
       }),
   });

@@ -7,7 +7,7 @@ export const proxyErrors = {
     http: 400,
     exit: 1,
     retry: false,
-    say: p => `the request is not unambiguous HTTP/1.1: ${p.why}`,
+    say: p => `the request is not unambiguous HTTP: ${p.why}`,
   },
   'proxy/headers-too-large': {
     fault: 'user',
@@ -115,6 +115,6 @@ export const proxyErrors = {
     retry: false,
     say: p =>
       `endpoint "${p.endpoint}" of sandbox "${p.sandbox}" speaks ${p.protocol}, which previews do not yet`,
-    hint: () => 'previews speak HTTP/1.1 and WebSocket: give the endpoint an http:// target',
+    hint: () => 'workloads are asked without TLS: give the endpoint an http:// or grpc:// target',
   },
 } as const satisfies Record<string, ErrorRow>;

@@ -4,26 +4,35 @@
  * exchange itself; and the count of how it went.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { constants } from 'node:http2';
 import type { Log } from '../../lib/log.ts';
-import { cut } from '../../lib/tls-socket.ts';
+import { cut as cutConnection } from '../../lib/tls-socket.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
-import { addressKey } from '../../model/route.ts';
+import { type Address, addressKey } from '../../model/route.ts';
 import type { Book, Destination } from '../book.ts';
 import { answerError } from './answer.ts';
 import { chooseTarget } from './choose-target.ts';
 import { forward } from './forward.ts';
 import { forwardAsterisk } from './forward-asterisk.ts';
+import { type Client, clientOf } from './forwarded.ts';
 import { endToEnd } from './headers.ts';
+import { answerStreamError } from './http2-answer.ts';
+import { forwardStream } from './http2-forward.ts';
+import { regularHeaders, streamTargetOf } from './http2-headers.ts';
 import type { Limits } from './limits.ts';
-import type { Handler } from './server.ts';
+import type { Handlers, StreamRequest } from './server.ts';
 import { ambiguity } from './strictness.ts';
 import { targetOf, withHost } from './target.ts';
 import { upstreamError } from './upstream-error.ts';
 import { createUpstreams } from './upstreams.ts';
 
-/** One request on its way. Passes fill in what is not readonly. */
+/** One request on its way, of whichever version. Passes fill in what is not readonly. */
 export type Exchange = {
-  readonly request: IncomingMessage;
+  /** Headers as they came: the routing keys are in there, whatever a client says of them. */
+  readonly received: readonly string[];
+  readonly client: Client;
+  /** Breaks it off, so that nobody takes it for complete. */
+  readonly cut: () => void;
   /** What the client asks for, and of whom. */
   path: string;
   host: string;
@@ -58,8 +67,8 @@ export type Counters = {
 
 export type DataPath = {
   readonly counters: Readonly<Counters>;
-  /** A handler that finds the destination by `passes`. */
-  serve(passes: readonly Pass[]): Handler;
+  /** Finds the destination by `passes`: the same ones for every version. */
+  serve(passes: readonly Pass[]): Handlers;
   /** Ends all connections to workloads; to be called when there are no clients any more. */
   close(): Promise<void>;
 };
@@ -72,17 +81,27 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log }): Dat
   const counters = { inFlight: 0, baseline: 0, fork: 0, refused: 0, notReady: 0, failed: 0, aborted: 0 };
   let turn = 0;
 
-  async function exchangeOnce(
-    passes: readonly Pass[],
-    exchange: Exchange,
-    response: ServerResponse,
-    head: Buffer | undefined,
-  ): Promise<keyof Counters> {
-    const { request } = exchange;
+  /** The rule, once for every version. */
+  function route(passes: readonly Pass[], exchange: Exchange): Routed {
     for (const pass of passes) pass(exchange);
     const destination = exchange.destination!;
     const target = chooseTarget(destination, exchange.routingKeys, book.tombstone);
     const address = target.addresses[turn++ % target.addresses.length]!;
+    const owner = target.sandbox === undefined ? '' : ` of sandbox "${target.sandbox}"`;
+    return {
+      address,
+      by: target.sandbox === undefined ? 'baseline' : 'fork',
+      label: `${destination.label}${owner} at ${addressKey(address)}`,
+    };
+  }
+
+  async function exchangeOnce(
+    passes: readonly Pass[],
+    exchange: Exchange,
+    { request, response, head }: Http1,
+  ): Promise<keyof Counters> {
+    exchangeTarget(request, exchange);
+    const { address, by, label } = route(passes, exchange);
     const { headers, path } = exchange;
     try {
       const answered = await (path === '*'
@@ -92,20 +111,38 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log }): Dat
             upstream: upstreams.to(address),
             idleMs: limits.idleMs,
           }));
-      if (!answered) return 'aborted';
-      return target.sandbox === undefined ? 'baseline' : 'fork';
+      return answered ? by : 'aborted';
     } catch (thrown) {
-      const owner = target.sandbox === undefined ? '' : ` of sandbox "${target.sandbox}"`;
-      throw upstreamError(thrown, `${destination.label}${owner} at ${addressKey(address)}`, limits);
+      throw upstreamError(thrown, label, limits);
     }
   }
 
+  async function exchangeStream(
+    passes: readonly Pass[],
+    exchange: Exchange,
+    request: StreamRequest,
+  ): Promise<keyof Counters> {
+    const { method, endStream } = readStreamTarget(request, exchange, limits.headerBytes);
+    const { address, by, label } = route(passes, exchange);
+    try {
+      const answered = await forwardStream(
+        request.stream,
+        { ...exchange, method, endStream, sensitive: request.sensitive },
+        upstreams.sessionsTo(address),
+      );
+      return answered ? by : 'aborted';
+    } catch (thrown) {
+      throw upstreamError(thrown, label, limits);
+    }
+  }
+
+  /** @param client gone: whatever it was waiting for failed because of that. @param answer not begun yet */
   function answerFailure(
-    request: IncomingMessage,
-    response: ServerResponse,
     thrown: unknown,
+    client: { readonly gone: boolean; readonly answered: boolean; cut(): void },
+    answer: (error: OffshootError) => void,
   ): keyof Counters {
-    if (request.socket.destroyed) return 'aborted'; // and so did what it was waiting for
+    if (client.gone) return 'aborted';
     const error = toOffshootError(thrown);
     const notReady = error.row.http === 503;
     if (error.row.fault === 'system' && !notReady)
@@ -115,30 +152,44 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log }): Dat
         'request failed',
       );
     // The middle of a response has no room for an error: only a reset cannot be taken for its end.
-    if (response.headersSent) cut(request.socket);
-    else answerError(request, response, error);
+    if (client.answered) client.cut();
+    else answer(error);
     if (notReady) return 'notReady';
     return error.row.fault === 'system' ? 'failed' : 'refused';
   }
 
+  async function count(exchange: Exchange, ended: Promise<keyof Counters>): Promise<void> {
+    counters.inFlight++;
+    const how = await ended;
+    exchange.onEnd?.();
+    counters.inFlight--;
+    counters[how]++;
+  }
+
   return {
     counters,
-    serve: passes => async (request, response, head) => {
-      counters.inFlight++;
-      const exchange: Exchange = {
-        ...{ request, path: '', host: '', headers: request.rawHeaders },
-        ...{ destination: undefined, routingKeys: [], onEnd: undefined },
-      };
-      const ended = await exchangeOnce(
-        [requireUnambiguous, readTarget, dropHopByHop, ...passes],
-        exchange,
-        response,
-        head,
-      ).catch(thrown => answerFailure(request, response, thrown));
-      exchange.onEnd?.();
-      counters.inFlight--;
-      counters[ended]++;
-    },
+    serve: passes => ({
+      http1(request, response, head) {
+        const { socket, rawHeaders } = request;
+        const cut = () => void cutConnection(socket);
+        const exchange = newExchange(rawHeaders, rawHeaders, clientOf(socket), cut);
+        const failed = (thrown: unknown) =>
+          answerFailure(thrown, { gone: socket.destroyed, answered: response.headersSent, cut }, error =>
+            answerError(request, response, error),
+          );
+        void count(exchange, exchangeOnce(passes, exchange, { request, response, head }).catch(failed));
+      },
+      http2(request) {
+        const { stream, rawHeaders, client } = request;
+        const cut = () => stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+        const exchange = newExchange(rawHeaders, regularHeaders(rawHeaders), client, cut);
+        const failed = (thrown: unknown) =>
+          answerFailure(thrown, { gone: stream.destroyed, answered: stream.headersSent, cut }, error =>
+            answerStreamError(stream, rawHeaders, error),
+          );
+        void count(exchange, exchangeStream(passes, exchange, request).catch(failed));
+      },
+    }),
     async close() {
       unsubscribe();
       await upstreams.destroy();
@@ -148,23 +199,48 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log }): Dat
 
 // --- internal ---
 
-const requireUnambiguous: Pass = ({ request }) => {
-  const why = ambiguity(request);
-  if (why !== undefined) throw new OffshootError('proxy/bad-request', { why });
+type Routed = {
+  readonly address: Address;
+  readonly by: 'baseline' | 'fork';
+  /** For errors: who it is, and where. */
+  readonly label: string;
 };
 
-const readTarget: Pass = exchange => {
-  const target = targetOf(exchange.request);
+type Http1 = {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly head: Buffer | undefined;
+};
+
+const newExchange = (
+  received: readonly string[],
+  headers: readonly string[],
+  client: Client,
+  cut: () => void,
+): Exchange => ({
+  ...{ received, headers, client, cut, path: '', host: '' },
+  ...{ destination: undefined, routingKeys: [], onEnd: undefined },
+});
+
+/** What belongs to HTTP/1 alone, before anything else looks at it. */
+function exchangeTarget(request: IncomingMessage, exchange: Exchange): void {
+  const why = ambiguity(request);
+  if (why !== undefined) throw new OffshootError('proxy/bad-request', { why });
+  const target = targetOf(request);
   if (typeof target === 'string') throw new OffshootError('proxy/bad-request', { why: target });
   exchange.path = target.path;
   exchange.host = target.host;
-  exchange.headers = withHost(exchange.headers, target.host);
-};
+  // Before the passes, so that a `Connection` header of the client cannot name what they add. undici sends no
+  // trailers with a request, so they are not announced either; `Expect` is answered by us.
+  exchange.headers = endToEnd(withHost(exchange.headers, target.host), 'expect', 'trailer');
+}
 
-/**
- * First of all, so that a `Connection` header of the client cannot name what later passes add. undici sends
- * no trailers with a request, so they are not announced either; `Expect` is answered by us.
- */
-const dropHopByHop: Pass = exchange => {
-  exchange.headers = endToEnd(exchange.headers, 'expect', 'trailer');
-};
+function readStreamTarget(request: StreamRequest, exchange: Exchange, headerBytes: number) {
+  const bytes = request.rawHeaders.reduce((sum, text) => sum + text.length, 0);
+  if (bytes > headerBytes) throw new OffshootError('proxy/headers-too-large', { limit: headerBytes });
+  const target = streamTargetOf(request.rawHeaders);
+  if (typeof target === 'string') throw new OffshootError('proxy/bad-request', { why: target });
+  exchange.path = target.path;
+  exchange.host = target.host;
+  return { method: target.method, endStream: request.endStream };
+}

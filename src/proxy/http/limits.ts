@@ -16,6 +16,13 @@ export type Limits = {
   readonly lingerMs: number;
   /** What is in flight when its listener goes away. */
   readonly drainMs: number;
+  /** Streams of one client's connection at once. */
+  readonly streams: number;
+  /** Bytes that are on their way before somebody has read them, per stream and per session of HTTP/2. */
+  readonly streamWindowBytes: number;
+  readonly sessionWindowBytes: number;
+  /** What node may keep for one session of HTTP/2: 10^6 bytes. */
+  readonly sessionMegabytes: number;
 };
 
 export const defaultLimits: Limits = {
@@ -27,4 +34,8 @@ export const defaultLimits: Limits = {
   connectMs: 5_000,
   lingerMs: 2_000,
   drainMs: 300_000,
+  streams: 250,
+  streamWindowBytes: 256 * 1024,
+  sessionWindowBytes: 4 * 1024 * 1024,
+  sessionMegabytes: 64,
 };

@@ -5,19 +5,17 @@
  * The workload gets the `Host` that the client used, as from most ingresses: links, redirects, cookies and
  * checks of `Origin` against `Host` then fit the URL in the browser.
  */
-import type { Socket } from 'node:net';
 import type { Log } from '../../lib/log.ts';
-import { cut } from '../../lib/tls-socket.ts';
 import { injectKey } from '../../model/carriers.ts';
 import { OffshootError } from '../../model/errors.ts';
 import { similarName } from '../../model/names.ts';
 import type { Book } from '../book.ts';
-import { type Counters, createDataPath, type Pass } from './data-path.ts';
+import { type Counters, createDataPath, type Exchange, type Pass } from './data-path.ts';
 import { withForwarded } from './forwarded.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 import { previewLabelOf } from './preview-host.ts';
 import { apiKeyOf, hashOf, withoutApiKeys } from './preview-key.ts';
-import type { Handler } from './server.ts';
+import type { Handlers } from './server.ts';
 
 export type PreviewOptions = {
   readonly book: Book;
@@ -27,7 +25,15 @@ export type PreviewOptions = {
 
 export type Previews = {
   readonly counters: Readonly<Counters>;
-  readonly handler: Handler;
+  readonly handlers: Handlers;
+  /**
+   * Which of the versions that a client names by ALPN is spoken. Browsers name both and would take HTTP/2, which most
+   * workloads do not speak; so it has to be the preview's own, or the client's only one.
+   */
+  protocol(asked: {
+    readonly servername: string;
+    readonly protocols: string[];
+  }): 'h2' | 'http/1.1' | undefined;
   /** Ends all connections to workloads; to be called when there are no clients any more. */
   close(): Promise<void>;
 };
@@ -36,18 +42,24 @@ export type Previews = {
 export function createPreviews({ book, log, ...o }: PreviewOptions): Previews {
   const limits = { ...defaultLimits, ...o.limits };
   const path = createDataPath({ book, limits, log });
-  /** Connections with a request or a tunnel under way, by the hash of the key that opened it. */
-  const opened = new Map<string, Set<Socket>>();
+  /** Requests and tunnels under way, by the hash of the key that opened them. */
+  const opened: Opened = new Map();
   const unsubscribe = book.onChange(changed => {
     if (book.get('setting', 'proxy')?.keepRevoked) return;
     for (const { kind, name, value } of changed) {
       if (kind !== 'key' || value !== undefined) continue;
-      for (const socket of opened.get(name) ?? []) cut(socket);
+      for (const { cut } of opened.get(name) ?? []) cut();
     }
   });
   return {
     counters: path.counters,
-    handler: path.serve([requirePreviewHost(book), requireApiKey(book, opened), leadTo(book), tellClient]),
+    handlers: path.serve([requirePreviewHost(book), requireApiKey(book, opened), leadTo(book), tellClient]),
+    protocol({ servername, protocols }) {
+      const label = previewLabelOf(servername, domainOf(book));
+      const isGrpc = label !== undefined && book.get('preview', label)?.protocol === 'grpc';
+      const order = isGrpc ? (['h2', 'http/1.1'] as const) : (['http/1.1', 'h2'] as const);
+      return order.find(one => protocols.includes(one));
+    },
     async close() {
       unsubscribe();
       await path.close();
@@ -56,6 +68,8 @@ export function createPreviews({ book, log, ...o }: PreviewOptions): Previews {
 }
 
 // --- internal ---
+
+type Opened = Map<string, Set<Exchange>>;
 
 const domainOf = (book: Book): string => book.get('setting', 'proxy')?.domain ?? '';
 
@@ -69,20 +83,19 @@ const requirePreviewHost =
 
 /** Before the preview is looked up: without a key nobody learns which previews exist. */
 const requireApiKey =
-  (book: Book, opened: Map<string, Set<Socket>>): Pass =>
+  (book: Book, opened: Opened): Pass =>
   exchange => {
-    const { rawHeaders, socket } = exchange.request;
-    const apiKey = apiKeyOf(rawHeaders);
+    const apiKey = apiKeyOf(exchange.received);
     exchange.headers = withoutApiKeys(exchange.headers);
     if (apiKey === undefined) throw new OffshootError('preview/unauthorized', { why: 'none was sent' });
     const hash = hashOf(apiKey);
     if (book.get('key', hash) === undefined)
       throw new OffshootError('preview/unauthorized', { why: 'the one that was sent is not valid' });
-    const sockets = opened.get(hash) ?? new Set();
-    opened.set(hash, sockets.add(socket));
+    const all = opened.get(hash) ?? new Set();
+    opened.set(hash, all.add(exchange));
     exchange.onEnd = () => {
-      sockets.delete(socket);
-      if (sockets.size === 0 && opened.get(hash) === sockets) opened.delete(hash);
+      all.delete(exchange);
+      if (all.size === 0 && opened.get(hash) === all) opened.delete(hash);
     };
   };
 
@@ -95,7 +108,7 @@ const leadTo =
     const preview = book.get('preview', label);
     if (preview === undefined) throw unknownPreview(book, host, label);
     const { sandbox, endpoint, protocol, destination, routingKey } = preview;
-    if (protocol !== 'http') throw new OffshootError('preview/protocol', { sandbox, endpoint, protocol });
+    if (protocol === 'https') throw new OffshootError('preview/protocol', { sandbox, endpoint, protocol });
     exchange.destination = book.destination(destination);
     if (exchange.destination === undefined) throw new OffshootError('proxy/no-destination', { destination });
     exchange.routingKeys = [routingKey];
@@ -112,5 +125,5 @@ function unknownPreview(book: Book, host: string, label: string): OffshootError 
 }
 
 const tellClient: Pass = exchange => {
-  exchange.headers = withForwarded(exchange.headers, exchange.request, exchange.host);
+  exchange.headers = withForwarded(exchange.headers, exchange.client, exchange.host);
 };

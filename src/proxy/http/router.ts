@@ -6,7 +6,7 @@ import type { DestinationKey } from '../../model/route.ts';
 import type { Book } from '../book.ts';
 import { type Counters, createDataPath, type Pass } from './data-path.ts';
 import { defaultLimits, type Limits } from './limits.ts';
-import type { Handler } from './server.ts';
+import type { Handlers } from './server.ts';
 
 export type RouterOptions = {
   readonly book: Book;
@@ -17,7 +17,7 @@ export type RouterOptions = {
 export type Router = {
   readonly counters: Readonly<Counters>;
   /** @param destination where a listener leads, asked for with every request */
-  handlerFor(destination: () => DestinationKey): Handler;
+  handlersFor(destination: () => DestinationKey): Handlers;
   /** Ends all connections to workloads; to be called when there are no clients any more. */
   close(): Promise<void>;
 };
@@ -28,7 +28,7 @@ export function createRouter({ book, log, ...options }: RouterOptions): Router {
   const path = createDataPath({ book, limits, log });
   return {
     counters: path.counters,
-    handlerFor: destination => path.serve([leadTo(book, destination), readRoutingKeys(book)]),
+    handlersFor: destination => path.serve([leadTo(book, destination), readRoutingKeys(book)]),
     close: path.close,
   };
 }
@@ -48,6 +48,6 @@ const readRoutingKeys =
   (book: Book): Pass =>
   exchange => {
     const customHeaders = book.get('setting', 'proxy')?.headers;
-    exchange.routingKeys = routingKeysOf(exchange.request.rawHeaders, customHeaders);
+    exchange.routingKeys = routingKeysOf(exchange.received, customHeaders);
     exchange.headers = keepKeys(exchange.headers, exchange.routingKeys, customHeaders);
   };

@@ -1,4 +1,4 @@
-/** One strict HTTP/1.1 server: bounded headers and times, broken requests answered, an end that ends. */
+/** One strict server of HTTP/1.1 and HTTP/2 (prior knowledge, RFC 9113 §3.3): bounded headers and times, broken requests answered, an end that ends. */
 import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import { type Pending, type TlsFront, takeTls } from '../../lib/tls-front.ts';
@@ -6,6 +6,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { Address } from '../../model/route.ts';
 import { fdOf, listen } from '../listen.ts';
 import { answerBroken } from './answer.ts';
+import { createStreamServer, type StreamHandler, type StreamRequest } from './http2-server.ts';
 import type { Limits } from './limits.ts';
 
 /**
@@ -13,6 +14,9 @@ import type { Limits } from './limits.ts';
  * response of an upgrade request is an ordinary one, unless the handler detaches the socket from it.
  */
 export type Handler = (request: IncomingMessage, response: ServerResponse, head?: Buffer) => void;
+
+export type { StreamRequest };
+export type Handlers = { readonly http1: Handler; readonly http2: StreamHandler };
 
 /** Sees each connection before anything of it is read by us; it is ours from `serve` on. */
 export type Intercept = (socket: Socket, serve: () => void) => void;
@@ -42,10 +46,10 @@ export async function openServer(
   {
     what,
     limits,
-    handler,
+    handlers,
     intercept = (_, serve) => serve(),
     front,
-  }: { what: string; limits: Limits; handler: Handler; intercept?: Intercept; front?: TlsFront },
+  }: { what: string; limits: Limits; handlers: Handlers; intercept?: Intercept; front?: TlsFront },
 ): Promise<HttpServer> {
   const server = createServer({
     keepAlive: true, // a client that is gone without a word is found out
@@ -69,7 +73,8 @@ export async function openServer(
   /** Those that are not ours, or not yet. */
   const others = new Set<Socket>();
   const isBusy = (socket: Socket) =>
-    others.has(socket) || connections.get(socket)?.writableFinished === false;
+    others.has(socket) || (streams.isBusy(socket) ?? connections.get(socket)?.writableFinished === false);
+  const streams = createStreamServer(limits, handlers.http2);
 
   // Node's own listener, which reads requests, has its turn when it is clear that there are any.
   const [readRequests] = server.listeners('connection') as ((this: NetServer, socket: Socket) => void)[];
@@ -84,8 +89,11 @@ export async function openServer(
     intercept(socket, () => {
       if (!others.delete(socket)) return; // it is gone
       if (closing) return void socket.destroy();
-      readRequests!.call(server, socket);
-      socket.resume();
+      readVersion(socket, limits, version => {
+        if (version === 'http2') return streams.accept(socket);
+        readRequests!.call(server, socket);
+        socket.resume();
+      });
     });
   });
   const handle: Handler = (request, response, head) => {
@@ -98,7 +106,7 @@ export async function openServer(
     response.once('close', () => {
       if (closing && !isBusy(socket)) socket.destroySoon();
     });
-    handler(request, response, head);
+    handlers.http1(request, response, head);
   };
   server.on('request', handle);
   server.on('checkContinue', handle);
@@ -139,6 +147,7 @@ export async function openServer(
     connections: () => connections.size + (pending?.size ?? 0),
     drain() {
       draining = true;
+      streams.drain();
       // Not http's own close, which ends idle connections and stops looking after the times of the others.
       NetServer.prototype.close.call(server);
       return closed;
@@ -148,6 +157,7 @@ export async function openServer(
       server.close();
       pending?.end();
       for (const socket of connections.keys()) if (!isBusy(socket)) socket.destroy();
+      streams.drain(); // those that are busy
       const timer = setTimeout(() => {
         for (const socket of connections.keys()) socket.destroy();
       }, graceMs);
@@ -160,6 +170,40 @@ export async function openServer(
 // --- internal ---
 
 const KEEP_ALIVE_MS = 60_000;
+
+/** With which a client of HTTP/2 begins (RFC 9113 §3.4). */
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+
+/** Reads as much as it takes to know the version, and leaves it to be read. A client that says nothing is answered. */
+function readVersion(socket: Socket, limits: Limits, then: (version: 'http1' | 'http2') => void): void {
+  let bytes: Buffer = Buffer.alloc(0);
+  const ignore = () => {};
+  const onData = (chunk: Buffer) => {
+    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
+    const length = Math.min(bytes.length, PREFACE.length);
+    const isPreface = bytes.compare(PREFACE, 0, length, 0, length) === 0;
+    if (isPreface && length < PREFACE.length) return;
+    stop();
+    socket.pause();
+    socket.unshift(bytes);
+    // A session reads what is there when it begins, which nothing else may be doing just then.
+    if (isPreface) setImmediate(() => !socket.destroyed && then('http2'));
+    else then('http1');
+  };
+  const timer = setTimeout(() => {
+    stop();
+    answerBroken(socket, new OffshootError('proxy/request-timeout', { limit: limits.headerMs }));
+  }, limits.headerMs);
+  const onEnd = () => {
+    stop();
+    socket.end();
+  };
+  const stop = () => {
+    clearTimeout(timer);
+    socket.off('data', onData).off('end', onEnd).off('close', stop).off('error', ignore);
+  };
+  socket.on('data', onData).on('end', onEnd).on('close', stop).on('error', ignore).resume();
+}
 
 /**
  * Upgrades that we pass on. A request with a body cannot become a tunnel before its end, and h2c (which

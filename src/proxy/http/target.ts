@@ -31,10 +31,10 @@ export function withHost(headers: readonly string[], host: string): readonly str
   return ['Host', host, ...without(headers, name => name === 'host')];
 }
 
-// --- internal ---
-
 /** RFC 3986 §3.2.2 and §3.2.3, without user information. */
-const HOST = /^[A-Za-z0-9._~!$&'()*+,;=%:[\]-]+$/;
+export const HOST = /^[A-Za-z0-9._~!$&'()*+,;=%:[\]-]+$/;
+
+// --- internal ---
 
 /** RFC 9112 §3.2.2: what the target says counts, and Host is ignored. */
 function absolute(url: string, method: string | undefined, spoken: 'http' | 'https'): RequestTarget | string {

@@ -6,6 +6,9 @@ import type { Limits } from './limits.ts';
 /** Code of the error when a workload resets a connection; upstreams.ts says why it has a name of our own. */
 export const RESET = 'ERR_UPSTREAM_RESET';
 
+/** Code of the error when a workload is asked in HTTP/2 and answers in something else. */
+export const NO_HTTP2 = 'ERR_UPSTREAM_NO_HTTP2';
+
 const REASONS: Readonly<Record<string, string>> = {
   ECONNRESET: 'it closed the connection',
   ECONNREFUSED: 'it refused the connection',
@@ -18,6 +21,9 @@ const REASONS: Readonly<Record<string, string>> = {
   UND_ERR_HEADERS_OVERFLOW: 'its header block is too large',
   UND_ERR_BODY_TIMEOUT: 'it stopped in the middle of its body',
   [RESET]: 'it reset the connection',
+  [NO_HTTP2]: 'it was asked in HTTP/2, as the client asks, and does not speak it',
+  ERR_HTTP2_SESSION_ERROR: 'it broke off the session',
+  ERR_HTTP2_STREAM_ERROR: 'it broke off the session',
 };
 
 /** @param upstream who it was, e.g. `Deployment demo/users at 127.0.0.1:4001` */

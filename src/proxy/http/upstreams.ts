@@ -1,12 +1,15 @@
 /** Connections to workloads: one pool per address, as long as the route book has the address. */
 import { buildConnector, Pool } from 'undici';
 import { type Address, addressKey, type RouteChanged } from '../../model/route.ts';
+import { createSessions, type Sessions } from './http2-sessions.ts';
 import type { Limits } from './limits.ts';
 import { readOnAfterFailedWrite } from './read-on.ts';
 import { RESET } from './upstream-error.ts';
 
 export type Upstreams = {
   to(address: Address): Pool;
+  /** The same for HTTP/2. */
+  sessionsTo(address: Address): Sessions;
   /** Lets go of the addresses that are in nothing of the book any more; what is in flight there goes on to its end. */
   follow(changed: readonly RouteChanged[]): void;
   /** Ends everything, also what is in flight. */
@@ -15,6 +18,7 @@ export type Upstreams = {
 
 export function createUpstreams(limits: Limits): Upstreams {
   const pools = new Map<string, Pool>();
+  const sessions = new Map<string, Sessions>();
   const ending = new Set<Pool>();
   /** How many workloads and forks of the book have an address. */
   const uses = new Map<string, number>();
@@ -41,13 +45,25 @@ export function createUpstreams(limits: Limits): Upstreams {
       }
       return pool;
     },
+    sessionsTo(address) {
+      const origin = originOf(address);
+      let found = sessions.get(origin);
+      if (found === undefined) {
+        found = createSessions(address, limits);
+        sessions.set(origin, found);
+      }
+      return found;
+    },
     follow(changed) {
       const lost = changed.flatMap(change => addressesOf(change, 'before'));
       for (const change of changed) for (const address of addressesOf(change, 'value')) count(address, 1);
       for (const address of lost) count(address, -1);
       for (const origin of lost.map(originOf)) {
+        if (uses.has(origin)) continue;
+        sessions.get(origin)?.close();
+        sessions.delete(origin);
         const pool = pools.get(origin);
-        if (pool === undefined || uses.has(origin)) continue;
+        if (pool === undefined) continue;
         pools.delete(origin);
         ending.add(pool);
         const gone = () => ending.delete(pool);
@@ -55,6 +71,7 @@ export function createUpstreams(limits: Limits): Upstreams {
       }
     },
     async destroy() {
+      for (const one of sessions.values()) one.destroy();
       await Promise.all([...pools.values(), ...ending].map(pool => pool.destroy()));
     },
   };

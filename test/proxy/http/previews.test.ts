@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { connect as connectHttp2, constants } from 'node:http2';
 import { suite, type TestContext, test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
 import { WebSocket, WebSocketServer } from 'ws';
+import { loadCertificate } from '../../../src/lib/certificate.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { until } from '../../../src/lib/wait.ts';
 import type { RouteKinds } from '../../../src/model/route.ts';
 import { defaultLimits } from '../../../src/proxy/http/limits.ts';
 import { createPreviews } from '../../../src/proxy/http/previews.ts';
 import { openServer } from '../../../src/proxy/http/server.ts';
+import { writeServer } from '../../support/certificates.ts';
 import {
   type Ask,
   ask,
@@ -24,6 +28,8 @@ import {
   testRoutes,
   usersService,
 } from '../../support/http.ts';
+import { askHttp2, openHttp2, serveHttp2 } from '../../support/http2.ts';
+import { tempDir } from '../../support/temp.ts';
 
 const HOST = 'users-api--xata-test.preview.localhost';
 const PREVIEW: RouteKinds['preview'] = {
@@ -46,10 +52,13 @@ async function startPreviews(t: TestContext, { fork = notReady('xata-test'), ...
     settings: { headers: ['x-team-key'] },
     ...table,
   });
-  const { handler, counters, close } = createPreviews({ book: routes.book, log: silentLog });
+  const { handlers, counters, protocol, close } = createPreviews({ book: routes.book, log: silentLog });
+  await using dir = await tempDir();
+  const { context } = loadCertificate(writeServer(dir.path), Date.now());
+  const front = { context: () => context, clear: () => true, refusal: '', deadlineMs: 5_000, protocol };
   const server = await openServer(
     { host: '127.0.0.1', port: 0 },
-    { what: 'previews', limits: defaultLimits, handler },
+    { what: 'previews', limits: defaultLimits, handlers, front },
   );
   t.after(async () => {
     await server.close(0);
@@ -272,10 +281,76 @@ suite('where it leads', () => {
 
   test('a protocol that is not served yet says so', async t => {
     const { get } = await startPreviews(t, {
-      previews: { 'users-api--xata-test': { ...PREVIEW, protocol: 'grpc' } },
+      previews: { 'users-api--xata-test': { ...PREVIEW, protocol: 'https' } },
     });
     const { status, body } = await get();
     assert.deepEqual([status, JSON.parse(body).code], [501, 'preview/protocol']);
+  });
+
+  test('HTTP/2 is led there as HTTP/1 is: the key comes off, the routing key is set, and a revoked key ends the stream', async t => {
+    let held = false;
+    const fork = await serveHttp2(t, (stream, headers, rawHeaders) => {
+      stream.respond({}, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({}));
+      if (headers[':path'] === '/held') held = true;
+      else stream.end(JSON.stringify(rawHeaders));
+    });
+    const { routes, ...server } = await startPreviews(t, {
+      fork: readyFork('xata-test', fork),
+      previews: { 'users-api--xata-test': { ...PREVIEW, protocol: 'grpc' } },
+    });
+    const client = openHttp2(t, server);
+    const to = { ':authority': HOST };
+    assert.equal((await askHttp2(client, to)).status, 401);
+    const grpc = await askHttp2(client, { ...to, 'content-type': 'application/grpc' });
+    assert.deepEqual([grpc.status, grpc.headers['grpc-status']], [200, '16']);
+    const { status, body } = await askHttp2(client, {
+      ...to,
+      'signadot-api-key': 'ofs_good',
+      baggage: 'a=b',
+    });
+    assert.equal(status, 200);
+    const received = new Map(
+      (JSON.parse(body) as string[]).flatMap((name, i, all) =>
+        i % 2 === 0 ? [[name, all[i + 1]]] : [],
+      ) as never,
+    );
+    assert.equal(received.get('baggage'), 'sd-routing-key=wtmb8kfswrrtb,a=b');
+    assert.equal(received.get('x-forwarded-host'), HOST);
+    assert.equal(received.get('x-forwarded-for'), '127.0.0.1');
+    assert.ok(!received.has('signadot-api-key'));
+    const open = askHttp2(client, { ...to, ':path': '/held', 'signadot-api-key': 'ofs_good' });
+    await until(() => held || undefined, soon('the stream'));
+    routes.swap({ apiKeys: [] });
+    assert.equal((await open).code, constants.NGHTTP2_INTERNAL_ERROR);
+    assert.equal((await askHttp2(client, { ...to, 'signadot-api-key': 'ofs_good' })).status, 401);
+  });
+
+  test('by TLS a preview of gRPC is offered HTTP/2, any other one HTTP/1.1 to those who can', async t => {
+    const fork = await serveHttp2(t, stream => {
+      stream.respond();
+      stream.end('by HTTP/2');
+    });
+    const { host, port } = await startPreviews(t, {
+      fork: readyFork('xata-test', fork),
+      previews: {
+        'users-api--xata-test': { ...PREVIEW, protocol: 'grpc' },
+        'web--xata-test': { ...PREVIEW, endpoint: 'web' },
+      },
+    });
+    const chosen = async (servername: string, ...ALPNProtocols: string[]) => {
+      const socket = connectTls({ host, port, servername, ALPNProtocols, rejectUnauthorized: false });
+      t.after(() => socket.destroy());
+      await once(socket, 'secureConnect');
+      return socket;
+    };
+    assert.equal((await chosen(HOST.replace('users-api', 'web'), 'h2', 'http/1.1')).alpnProtocol, 'http/1.1');
+    assert.equal((await chosen(HOST.replace('users-api', 'web'), 'h2')).alpnProtocol, 'h2');
+    const socket = await chosen(HOST, 'h2', 'http/1.1');
+    assert.equal(socket.alpnProtocol, 'h2');
+    const client = connectHttp2(`https://${HOST}`, { createConnection: () => socket });
+    t.after(() => client.destroy());
+    assert.equal((await askHttp2(client, { 'signadot-api-key': 'ofs_good' })).body, 'by HTTP/2');
   });
 
   test('a preview of a service that is gone: 503', async t => {

@@ -47,7 +47,8 @@ suite('broken and ambiguous requests', () => {
     'a Host with a path': 'GET / HTTP/1.1\r\nHost: a/b\r\n\r\n',
     'a Host with user information': 'GET / HTTP/1.1\r\nHost: x@a\r\n\r\n',
     'HTTP/0.9': 'GET /\r\n\r\n',
-    'HTTP/2': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+    'HTTP/2 without its preface': 'GET / HTTP/2.0\r\nHost: a\r\n\r\n',
+    'almost the preface of HTTP/2': 'PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n',
     'no HTTP at all': '\x16\x03\x01\x02\x00\x01\x00',
   };
   for (const [name, bytes] of Object.entries(refused))
