@@ -225,7 +225,7 @@ export async function startDaemon(
     }),
     metrics,
     unclaimed: loop.unclaimed,
-    keeps: drivers.processes.keeps,
+    keeps: [...drivers.processes.keeps, ...(drivers.networks === undefined ? [] : (['ports'] as const))],
     doctor: async () => [...encryption.checks(), ...(await drivers.capabilities())],
     logs({ workload, sandbox, lines }) {
       const id = sandbox === undefined ? baselineId(workload) : forkId(sandbox, workload);

@@ -6,7 +6,7 @@ export type RouteContext = ApiContext & {
 
 /** What the API's routes may use. It decides nothing: HTTP in, store out. */
 import type { Baseline } from '../baseline/contract.ts';
-import type { KeptLimit } from '../model/document/manifest-warnings.ts';
+import type { Kept } from '../model/document/manifest-warnings.ts';
 import type { Address } from '../model/route.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
 import type { BranchSize, CheckView, DaemonView, MetricsView, RoomView } from '../model/view.ts';
@@ -42,8 +42,8 @@ export type ApiContext = {
     readonly room: RoomView;
     readonly sizes: ReadonlyMap<string, Pick<BranchSize, 'bytes' | 'exact'>>;
   }>;
-  /** Limits of containers that are kept on this machine. */
-  readonly keeps: readonly KeptLimit[];
+  /** What of containers is kept on this machine. */
+  readonly keeps: readonly Kept[];
   readonly trash: {
     /** Milliseconds that what was deleted by hand can be had back; 0 = there is no trash. */
     readonly keepMs: number;

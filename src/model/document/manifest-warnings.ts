@@ -8,7 +8,6 @@ export const partsWithoutEffect = {
   pod: {
     volumes: 'volumes are not mounted',
     securityContext: 'the security context is not applied',
-    hostNetwork: 'the host network is used anyway',
   },
   container: {
     volumeMounts: 'volumes are not mounted',
@@ -16,18 +15,18 @@ export const partsWithoutEffect = {
   },
 } as const;
 
-/** Limits of containers that a machine can keep. */
-export type KeptLimit = 'memory' | 'cpu';
+/** What a machine can keep: limits of containers, and their ports, for which pods must have networks of their own. */
+export type Kept = 'memory' | 'cpu' | 'ports';
 
 /**
  * One finding for each part; they are no reason to refuse the manifest.
  * @param value the manifest as it stands in the file
- * @param keeps limits that are kept
+ * @param keeps what is kept here
  */
 export function manifestWarnings(
   manifest: Manifest,
   value: unknown,
-  keeps: readonly KeptLimit[],
+  keeps: readonly Kept[],
 ): readonly Finding[] {
   if (manifest.kind === 'Deployment') return deploymentWarnings(manifest, keeps);
   return manifest.kind === 'Secret' ? secretWarnings(value as Secret) : [];
@@ -41,7 +40,7 @@ function secretWarnings({ data = {} }: Secret): readonly Finding[] {
     .map(([key]) => warning(['data', key], 'the value is binary, so no variable can have it'));
 }
 
-function deploymentWarnings({ spec }: Deployment, keeps: readonly KeptLimit[]): readonly Finding[] {
+function deploymentWarnings({ spec }: Deployment, keeps: readonly Kept[]): readonly Finding[] {
   const pod = spec.template.spec;
   const podPath: Path = ['spec', 'template', 'spec'];
   return [
@@ -54,17 +53,24 @@ function deploymentWarnings({ spec }: Deployment, keeps: readonly KeptLimit[]): 
       return [
         ...pick(container, path, partsWithoutEffect.container),
         ...limitsWarnings(container, path, keeps),
+        ...portsWarnings(container, path, keeps),
       ];
     }),
   ];
 }
 
-function limitsWarnings({ resources }: Container, path: Path, keeps: readonly KeptLimit[]): Finding[] {
+function limitsWarnings({ resources }: Container, path: Path, keeps: readonly Kept[]): Finding[] {
   return Object.keys(resources?.limits ?? {})
     .filter(limit => !keeps.some(kept => kept === limit))
     .map(limit =>
       warning([...path, 'resources', 'limits', limit], 'this limit is not kept here, see "offshoot doctor"'),
     );
+}
+
+function portsWarnings({ ports = [] }: Container, path: Path, keeps: readonly Kept[]): Finding[] {
+  if (ports.length === 0 || keeps.includes('ports')) return [];
+  const what = 'pods share the network of this machine, so the program must listen at $PORT';
+  return [warning([...path, 'ports'], `${what}, see "offshoot doctor"`)];
 }
 
 /** Warnings for those fields of `object` that say something. */

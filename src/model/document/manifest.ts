@@ -10,7 +10,7 @@ import { completeManifest } from './manifest-defaults.ts';
 import { type Effect, effectOf, type LeftOut, leftOutLine } from './manifest-kinds.ts';
 import { manifestRules } from './manifest-rules.ts';
 import { type ManifestDocument, manifestSchemas } from './manifest-schema.ts';
-import { type KeptLimit, manifestWarnings } from './manifest-warnings.ts';
+import { type Kept, manifestWarnings } from './manifest-warnings.ts';
 import {
   documentError,
   type Finding,
@@ -37,7 +37,7 @@ export type ReadOptions = {
   /** Objects that would be left out are problems. */
   readonly strict?: boolean;
   /** Limits of containers that are kept where they will run; default: all that can be. */
-  readonly keeps?: readonly KeptLimit[];
+  readonly keeps?: readonly Kept[];
 };
 
 /**
@@ -52,7 +52,7 @@ export const readManifests = (source: Source): Manifests => readManifestFiles([s
  */
 export function readManifestFiles(
   sources: readonly Source[],
-  { strict = false, keeps = ['memory', 'cpu'] }: ReadOptions = {},
+  { strict = false, keeps = ['memory', 'cpu', 'ports'] }: ReadOptions = {},
 ): Manifests {
   const texts = sources.map(({ text, file }) => ({ file, ...parseYaml(text) }));
   const all = texts
@@ -118,7 +118,7 @@ function entriesOf(entry: Entry, depth: number): readonly Entry[] {
   );
 }
 
-function readEntry(entry: Entry, keeps: readonly KeptLimit[]): EntryRead {
+function readEntry(entry: Entry, keeps: readonly Kept[]): EntryRead {
   const place = (finding: Finding) =>
     toProblem(entry.file, { ...finding, path: [...entry.path, ...finding.path] }, entry.locate);
   const value = withoutNulls(entry.value, USER_MAPS);

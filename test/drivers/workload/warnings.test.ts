@@ -16,7 +16,6 @@ const examples: {
       { name: 'settings', configMap: { name: 'nobody-has-it' } },
     ],
     securityContext: { runAsUser: 1_000, runAsNonRoot: true },
-    hostNetwork: true,
   },
   container: {
     volumeMounts: [{ name: 'data', mountPath: '/data', readOnly: true }],

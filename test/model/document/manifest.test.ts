@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { readManifestFiles, readManifests } from '../../../src/model/document/manifest.ts';
 import { leftOutLine, leftOutLines } from '../../../src/model/document/manifest-kinds.ts';
+import type { Kept } from '../../../src/model/document/manifest-warnings.ts';
 import type { Deployment, Secret, Service } from '../../../src/model/kubernetes.ts';
 import { problemsOf } from './problems-of.ts';
 
@@ -208,7 +209,6 @@ describe('warnings', () => {
       [
         `k8s.yaml:11:7: ${at}.volumes: volumes are not mounted ${where}`,
         `k8s.yaml:13:7: ${at}.securityContext: the security context is not applied ${where}`,
-        `k8s.yaml:14:7: ${at}.hostNetwork: the host network is used anyway ${where}`,
       ],
     ],
     [
@@ -234,6 +234,15 @@ describe('warnings', () => {
   for (const [what, text, warnings] of cases) {
     test(what, () => assert.deepEqual(read(text).warnings, warnings));
   }
+});
+
+test('warns that a port is chosen where pods share the network of the machine', () => {
+  const text = container('ports: [{ containerPort: 80 }]');
+  const warnings = (keeps: Kept[]) => readManifestFiles([{ text, file: 'k8s.yaml' }], { keeps }).warnings;
+  assert.deepEqual(warnings(['ports']), []);
+  assert.deepEqual(warnings([]), [
+    `k8s.yaml:13:9: spec.template.spec.containers[0].ports: pods share the network of this machine, so the program must listen at $PORT, see "offshoot doctor"`,
+  ]);
 });
 
 test('warns about limits that the machine does not keep', () => {
