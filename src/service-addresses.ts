@@ -17,7 +17,7 @@ export function serviceAddresses(instance: string, networks: Networks | undefine
       const own = port < 1024 && !privileged ? port + 8_000 : port;
       for (let attempt = 0; ; attempt++) {
         const candidate = { host: host(service, attempt), port: isLinux ? own : own + attempt };
-        if (!taken(candidate)) return candidate;
+        if (!taken(candidate, { anyPort: networks !== undefined })) return candidate;
       }
     },
     fits: address =>

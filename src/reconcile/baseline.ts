@@ -28,8 +28,15 @@ export type BaselineDeps = {
 };
 
 export type ServiceAddresses = {
-  /** Chooses the address of a Service's port; stays the same while it is free. */
-  choose(service: string, port: number, taken: (address: Address) => boolean): Address;
+  /**
+   * Chooses the address of a Service's port; stays the same while it is free.
+   * @param taken whether another Service has an address; with `anyPort`, whether one has its host
+   */
+  choose(
+    service: string,
+    port: number,
+    taken: (address: Address, how?: { readonly anyPort: boolean }) => boolean,
+  ): Address;
   /** Whether it could be chosen now: what was may belong to another network. */
   fits(address: Address): boolean;
 };
@@ -84,8 +91,8 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       const usable =
         kept !== undefined && deps.addresses.fits(kept) && typeof deps.listening(kept) === 'string';
       const others = [...own(), ...(kept === undefined ? [] : [addressKey(kept)])];
-      const taken = (address: Address) =>
-        others.includes(addressKey(address)) || isTaken(addressKey(address), object.name);
+      const taken = (address: Address, { anyPort } = { anyPort: false }) =>
+        others.includes(addressKey(address)) || isTaken(address, anyPort, object.name);
       addresses[port] = usable ? kept : deps.addresses.choose(object.name, port, taken);
     }
     for (const key of own()) claimed.set(key, object.name);
@@ -102,9 +109,14 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     await forgetUnused(store, object);
   };
 
-  const isTaken = (key: string, service: string): boolean =>
-    (claimed.get(key) ?? service) !== service ||
-    store.by('manifest/address', key).some(m => m.name !== service);
+  const isTaken = (address: Address, anyPort: boolean, service: string): boolean => {
+    const isMeant = (key: string) =>
+      anyPort ? key.startsWith(`${address.host}:`) : key === addressKey(address);
+    return (
+      [...claimed].some(([key, whose]) => whose !== service && isMeant(key)) ||
+      store.by('manifest/address', anyPort ? address.host : addressKey(address)).some(m => m.name !== service)
+    );
+  };
 
   const reportService = async (
     object: Stored<'manifest'>,

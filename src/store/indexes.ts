@@ -62,8 +62,11 @@ export const indexes = {
   'manifest/namespace': (m: Stored<'manifest'>) => [namespaceOf(m.spec)],
   /** Key: the folder that it came from, or `nowhere`. */
   'manifest/folder': (m: Stored<'manifest'>) => [m.secret?.from?.folder ?? nowhere],
-  /** Key: `host:port` at which a Service answers. */
-  'manifest/address': (m: Stored<'manifest'>) => Object.values(m.status?.addresses ?? {}).map(addressKey),
+  /** Keys: `host:port` at which a Service answers, and the host alone. */
+  'manifest/address': (m: Stored<'manifest'>) => {
+    const all = Object.values(m.status?.addresses ?? {});
+    return [...new Set(all.flatMap(address => [addressKey(address), address.host]))];
+  },
   'key/hash': (k: Stored<'key'>) => [k.spec.hash],
   'key/label': (k: Stored<'key'>) => [k.spec.label],
 } as const;
