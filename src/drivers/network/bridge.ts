@@ -51,7 +51,7 @@ export const hardwareAddress = (ip: string): Buffer => Buffer.from([2, 0x0f, ...
 
 /**
  * A part of `pool` that no route of this machine knows.
- * @param last the one that we had, which is taken again if possible
+ * @param last the one that we had, which is taken again if possible; as long as the bridge is there, it is
  * @returns undefined when there is none
  */
 export function freeRange(
@@ -65,6 +65,7 @@ export function freeRange(
   const own = linkNamed(route, bridgeName(instance))?.index;
   const known = routes(route).filter(r => r.to.bits > 0 && r.interface !== own);
   const mine = last !== undefined && overlap(last, pool) ? [last] : [];
+  if (own !== undefined && mine.length > 0) return last;
   return [...mine, ...candidates(pool, instance)].find(range => !known.some(r => overlap(r.to, range)));
 }
 

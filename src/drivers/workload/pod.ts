@@ -137,12 +137,16 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
   async function lookAtListeners(leader: number): Promise<boolean> {
     if (network === undefined) return false;
     looked = performance.now();
-    const before = record.localOnly;
+    const before = record.localOnly ?? { v4: [], v6: [] };
     const found = await localOnly(leader, Object.keys(record.ports).map(Number));
-    if (JSON.stringify(found) === JSON.stringify(before ?? { v4: [], v6: [] }) || stopping) return false;
-    record.localOnly = found;
-    network.reach(found.v4);
-    keeper.save();
+    if (JSON.stringify(found) === JSON.stringify(before) || stopping) return false;
+    try {
+      network.reach(found.v4);
+      record.localOnly = found;
+      keeper.save();
+    } catch (err) {
+      house.log.warn({ part, err }, 'how a pod listens cannot be noted');
+    }
     keeper.changed();
     return true;
   }

@@ -55,7 +55,7 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
       assert.equal(await ask(machine.inside, service, 3000), `service ${service}`);
 
       // A neighbour who knows the way, first as himself, then as one of us.
-      await neighbourKnows('10.208.0.0/12', machine.outside);
+      route(machine.outside, '10.208.0.0/12', own);
       assert.equal(await ask(machine.outside, own, 9000), `machine ${neighbour}`);
       for (const [ip, port] of [
         [pod.ip, 8080],
@@ -136,6 +136,7 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
     const before = await first.ensure('workload/a/0');
     const running = await serve(before, '0.0.0.0', 8080, 'a');
     first.leave();
+    route(machine.inside, '10.0.0.0/8', neighbour); // a VPN that comes later ends nothing
     const second = await machine.open(home.path, { shared: [7432] });
     assert.deepEqual(second.list(), ['workload/a/0']);
     const after = await second.ensure('workload/a/0', {
@@ -192,10 +193,10 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
   });
 });
 
-/** From now on the neighbour sends packets for `range` to the machine. */
-async function neighbourKnows(range: string, { within }: Place): Promise<void> {
+/** From now on `place` sends packets for `range` to `via`. */
+function route({ within }: Place, range: string, via: string): void {
   const netlink = within(() => openNetlink(calls, families.route));
-  netlink.ask(addRoute(readRange(range)!, own));
+  netlink.ask(addRoute(readRange(range)!, via));
   netlink.close();
 }
 
