@@ -1,7 +1,7 @@
 /**
  * Runs workloads as local processes: every container of every pod is one process group with a log file, and every pod
- * has ports of its own on the loopback interface. Processes outlive a daemon that dies; the next one on the same home
- * takes them over.
+ * has a network of its own, or, where the machine does not allow that, ports of its own on the loopback interface.
+ * Processes outlive a daemon that dies; the next one on the same home takes them over.
  */
 import { access, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
