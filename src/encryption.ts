@@ -96,7 +96,7 @@ function namesOf({ advertised, host, domain }: Config): readonly string[] {
 }
 
 function certificateCheck({ advertised, domain, tls }: Config, served: FollowedCertificate) {
-  const [area, name] = ['network', 'certificate'];
+  const [area, name] = ['tls', 'certificate'];
   const problem = served.problem();
   const leaf = served.current()?.leaf;
   if (problem !== undefined || leaf === undefined)
@@ -124,7 +124,7 @@ function listeningCheck({ host, advertised, tls, cleartext }: Config) {
         ? 'clear text for all, as was asked for'
         : 'this machine only';
   return {
-    area: 'network',
+    area: 'tls',
     name: 'listen',
     ok: tls !== undefined || !cleartext,
     detail: `${host}, known as ${advertised}: ${how}`,

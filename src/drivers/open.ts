@@ -158,7 +158,7 @@ function networkCapabilities(networks: Networks | { readonly why: string }) {
     'why' in networks
       ? [{ name: 'network/pods', ok: false, detail: detail(networks.why) }]
       : networks.capabilities();
-  return found.map(capability => ({ area: 'networks', ...capability }));
+  return found.map(capability => ({ area: 'network', ...capability }));
 }
 
 /** Makes a directory that the servers' user can reach, and what it needs above it: our umask may forbid that. */
