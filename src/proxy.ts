@@ -26,6 +26,7 @@ import { createListeners, type Inherited, type Listeners } from './proxy/listene
 import { feedSocket, outFile, tableFile } from './proxy/places.ts';
 import { type CancelKeys, createCancelKeys } from './proxy/postgres/cancel-keys.ts';
 import { createGateway } from './proxy/postgres/gateway.ts';
+import { askForVerifiers } from './proxy/postgres/verifiers.ts';
 import { type Follower, follow } from './proxy/stream/follower.ts';
 import type { Command } from './proxy/stream/messages.ts';
 import { keepTable, readTable, type TableFile } from './proxy/stream/table-file.ts';
@@ -69,7 +70,10 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
   await Promise.race([untilKnown(), end.promise]);
   const table = keepTable(file, life, book, log);
   keeping.resolve(table);
-  const front = openFront({ book, follower, cancelKeys, inherited: predecessor.sockets, log });
+  const front = openFront({
+    ...{ book, follower, cancelKeys, inherited: predecessor.sockets, log },
+    adminSecret: join(home, 'admin-secret'),
+  });
   await front.listeners.tried();
   predecessor.ready();
   flushCompileCache();
@@ -153,6 +157,8 @@ function openFront(o: {
   readonly follower: Follower;
   readonly cancelKeys: CancelKeys;
   readonly inherited: readonly Inherited[];
+  /** File with the superuser's password. */
+  readonly adminSecret: string;
   readonly log: Log;
 }): Front {
   const { book, follower, log } = o;
@@ -162,6 +168,7 @@ function openFront(o: {
   const gateway = createGateway({
     ...{ book, awake: follower.ask, cancelKeys: o.cancelKeys, log },
     certificate: () => certificates.current('postgres'),
+    verifiers: askForVerifiers(() => readFileSync(o.adminSecret, 'utf8').trim()),
   });
   const passThrough = createPassThrough({
     book,

@@ -62,6 +62,16 @@ export const gatewayErrors = {
     say: p => `role "${p.role}" cannot log in here`,
     hint: () => 'use the role of the project; "offshoot branch url" prints a complete address',
   },
+  'gateway/login-failed': {
+    fault: 'user',
+    http: 401,
+    sqlstate: '28P01',
+    exit: 4,
+    retry: false,
+    say: p => `password authentication failed for user "${p.user}"`,
+    hint: () =>
+      'the password is wrong, or there is no such role or branch; "offshoot branch url" prints a complete address',
+  },
   'gateway/branch-unknown': {
     fault: 'user',
     http: 404,
@@ -129,7 +139,8 @@ export const gatewayErrors = {
     sqlstate: '53300',
     exit: 1,
     retry: true,
-    say: p => `${p.max} clients are logging in already`,
+    say: p =>
+      `${p.max} clients are logging in${p.branch === undefined ? '' : ` to branch "${p.branch}"`} already`,
     hint: () => 'try again in a moment',
   },
   'gateway/shutting-down': {

@@ -80,6 +80,8 @@ export type LoginScan = {
   readonly cancelKey: Buffer | undefined;
   /** ready: the session begins. refused: the server said no and hangs up. */
   readonly outcome: 'ready' | 'refused' | undefined;
+  /** Where the message begins by which the server said no. */
+  readonly refusalAt: number | undefined;
 };
 
 /**
@@ -90,6 +92,7 @@ export function scanLogin(bytes: Buffer): LoginScan {
   let size = 0;
   let cancelKey: Buffer | undefined;
   let outcome: LoginScan['outcome'];
+  let refusalAt: number | undefined;
   while (outcome !== 'ready' && bytes.length >= size + 5) {
     const type = String.fromCharCode(bytes[size]!);
     const length = bytes.readInt32BE(size + 1);
@@ -98,12 +101,16 @@ export function scanLogin(bytes: Buffer): LoginScan {
     const end = size + 1 + length;
     if (bytes.length < end) break;
     if (type === 'K') cancelKey = backendKey(bytes.subarray(size + 5, end));
-    if (type === 'E') outcome = 'refused';
+    if (type === 'E') [outcome, refusalAt] = ['refused', refusalAt ?? size];
     if (type === 'Z') outcome = 'ready';
     size = end;
   }
-  return { size, cancelKey, outcome };
+  return { size, cancelKey, outcome, refusalAt };
 }
+
+/** SQLSTATE of a whole ErrorResponse ("Error and Notice Message Fields"). */
+export const refusalCode = (message: Buffer): string | undefined =>
+  /(?:^|\0)C(\w{5})\0/.exec(message.toString('latin1', 5, message.readInt32BE(1) + 1))?.[1];
 
 /** "CancelRequest (F)". @param key as `keyOfCancel` has it */
 export function encodeCancel(key: Buffer): Buffer {

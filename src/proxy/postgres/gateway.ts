@@ -14,14 +14,17 @@ import { type CancelKeys, createCancelKeys } from './cancel-keys.ts';
 import { encodeFatal } from './codec.ts';
 import { type Awake, type Session, type SessionDeps, serve } from './session.ts';
 import { closeSoon, ignore } from './socket.ts';
+import type { Verifiers } from './verifiers.ts';
 
 export type GatewayLimits = {
   /** Milliseconds a client has for its startup message, default 10 000. */
   readonly startupMs: number;
   /** Milliseconds from there to the end of the login, waking the branch included; default 60 000. */
   readonly loginMs: number;
-  /** Clients whose login is not complete, all together; default 500. */
+  /** Clients whose login is not complete: all together, of one address, to one branch; default 1000, 500, 250. */
   readonly maxLogins: number;
+  readonly maxPeerLogins: number;
+  readonly maxBranchLogins: number;
 };
 
 export type GatewayOptions = {
@@ -32,6 +35,8 @@ export type GatewayOptions = {
   readonly log: Log;
   /** What TLS begins with, asked for each client; default: there is none. */
   readonly certificate?: () => Certificate | undefined;
+  /** Lets clients bind their login to TLS; see SessionDeps. */
+  readonly verifiers?: Verifiers;
   readonly limits?: Partial<GatewayLimits>;
   readonly cancelKeys?: CancelKeys;
 };
@@ -54,19 +59,31 @@ export type Gateway = {
 };
 
 export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions): Gateway {
-  const { maxLogins, startupMs, loginMs } = { ...DEFAULT_LIMITS, ...limits };
+  const { startupMs, loginMs, ...most } = { ...DEFAULT_LIMITS, ...limits };
   const deps: SessionDeps = {
     ...{ book, awake, log, startupMs, loginMs, cancelKeys: o.cancelKeys ?? createCancelKeys() },
     certificate: o.certificate ?? (() => undefined),
+    verifiers: o.verifiers,
+    admit: branch => admit(branch),
   };
   const sessions = new Map<Session, Promise<void>>();
 
   const accept = (client: Socket, clear: boolean, own: Set<Session>) => {
-    const logins = [...sessions.keys()].filter(s => !s.loggedIn).length;
-    if (logins >= maxLogins)
-      return turnAway(client, new OffshootError('gateway/too-many-logins', { max: maxLogins }));
+    const peer = client.remoteAddress ?? '';
+    const logins = [...sessions.keys()].filter(s => !s.loggedIn && !s.stop.signal.aborted);
+    const ofPeer = logins.filter(s => s.peer === peer);
+    const [among, max] =
+      ofPeer.length >= most.maxPeerLogins ? [ofPeer, most.maxPeerLogins] : [logins, most.maxLogins];
+    if (among.length >= max) {
+      const error = new OffshootError('gateway/too-many-logins', { max });
+      // Who has said nothing for longest makes room: silence must not keep out who has something to say.
+      const silent = among.find(s => s.branch === undefined);
+      if (silent === undefined) return turnAway(client, error);
+      silent.stop.abort(error);
+    }
     const session: Session = {
-      ...{ branch: undefined, number: undefined, loggedIn: false, stop: new AbortController() },
+      ...{ peer, branch: undefined, user: undefined, number: undefined },
+      ...{ loggedIn: false, stop: new AbortController() },
     };
     own.add(session);
     const end = serve(client, clear, session, deps).finally(() => {
@@ -74,6 +91,11 @@ export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions
       own.delete(session);
     });
     sessions.set(session, end);
+  };
+  const admit = (branch: string): void => {
+    const max = most.maxBranchLogins;
+    const logins = [...sessions.keys()].filter(s => !s.loggedIn && s.branch === branch);
+    if (logins.length >= max) throw new OffshootError('gateway/too-many-logins', { max, branch });
   };
   const end = (error: OffshootError, which: (session: Session) => boolean) => {
     for (const session of sessions.keys()) if (which(session)) session.stop.abort(error);
@@ -135,7 +157,10 @@ export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions
 
 // --- internal ------------------------------------------------------------------------------------
 
-const DEFAULT_LIMITS: GatewayLimits = { startupMs: 10_000, loginMs: 60_000, maxLogins: 500 };
+const DEFAULT_LIMITS: GatewayLimits = {
+  ...{ startupMs: 10_000, loginMs: 60_000 },
+  ...{ maxLogins: 1_000, maxPeerLogins: 500, maxBranchLogins: 250 },
+};
 const KEEP_ALIVE_MS = 60_000;
 
 function turnAway(client: Socket, error: OffshootError): void {

@@ -3,20 +3,21 @@
  * along on the server's side until the session begins.
  */
 import type { Socket } from 'node:net';
-import { scanLogin } from './codec.ts';
+import { refusalCode, scanLogin } from './codec.ts';
 
 /**
  * Passes the server's messages to the client up to ReadyForQuery, whole messages only, so that the gateway may
  * put in an error of its own at any time.
  * @param onCancelKey gets the body of BackendKeyData.
- * @returns ready, with `server` paused, or refused when the server has said no and has hung up.
+ * @returns ready, with `server` paused; refused when the server has said no and has hung up; wrong-password when it
+ * says so, which the client has not heard: it must not sound other than for a branch that is not there.
  * @throws RangeError on bytes that are no login; Error when the server hangs up without a word.
  */
 export function relayLogin(
   server: Socket,
   client: Socket,
   onCancelKey: (key: Buffer) => void,
-): Promise<'ready' | 'refused'> {
+): Promise<'ready' | 'refused' | 'wrong-password'> {
   return new Promise((resolve, reject) => {
     let held: Buffer = Buffer.alloc(0);
     let refused = false;
@@ -27,7 +28,12 @@ export function relayLogin(
     const onData = (chunk: Buffer) => {
       try {
         held = Buffer.concat([held, chunk]);
-        const { size, cancelKey, outcome } = scanLogin(held);
+        const { size, cancelKey, outcome, refusalAt } = scanLogin(held);
+        if (refusalAt !== undefined && refusalCode(held.subarray(refusalAt)) === INVALID_PASSWORD) {
+          client.write(held.subarray(0, refusalAt));
+          stop();
+          return resolve('wrong-password');
+        }
         if (cancelKey !== undefined) onCancelKey(cancelKey);
         const ready = outcome === 'ready';
         // What follows ReadyForQuery belongs to the session, where messages are not told apart any more.
@@ -55,3 +61,8 @@ export function relayLogin(
     server.on('close', onClose);
   });
 }
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** invalid_password (appendix "PostgreSQL Error Codes"). */
+const INVALID_PASSWORD = '28P01';

@@ -7,16 +7,22 @@ import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import type { BranchRoute, Endpoint } from '../../model/route.ts';
 import type { Book } from '../book.ts';
 import type { CancelKeys } from './cancel-keys.ts';
-import { encodeCancel, encodeFatal, encodeStartup, type Startup } from './codec.ts';
+import { encodeCancel, encodeFatal, encodeStartup } from './codec.ts';
 import { branchOfHost, findDestination } from './destination.ts';
 import { relayLogin } from './login.ts';
+import { type Login, logInFor } from './login-by-proof.ts';
 import { readOpening } from './opening.ts';
+import { challenge } from './sasl.ts';
 import { closed, closeSoon, connectTo, ignore } from './socket.ts';
+import type { Verifiers } from './verifiers.ts';
 
 /** What the gateway knows of a client; written by `serve` only. */
 export type Session = {
+  /** Address of the client. */
+  readonly peer: string;
   /** Known once the startup message is read. */
   branch: string | undefined;
+  user: string | undefined;
   /** `sessions` of the branch's route, as it was when the login was led to its server. */
   number: number | undefined;
   /** From ReadyForQuery on the two sockets are joined, and the gateway says nothing more. */
@@ -42,6 +48,10 @@ export type SessionDeps = {
   readonly log: Log;
   /** What TLS begins with; undefined: there is none. */
   readonly certificate: () => Certificate | undefined;
+  /** What servers have stored of passwords; undefined: servers alone check them, and connections are bound to nothing. */
+  readonly verifiers: Verifiers | undefined;
+  /** @throws OffshootError gateway/too-many-logins when a branch can take no further login now */
+  readonly admit: (branch: string) => void;
   /** Milliseconds until the startup message must be complete. */
   readonly startupMs: number;
   /** Milliseconds from there until the session must have begun. */
@@ -75,8 +85,11 @@ export async function serve(raw: Socket, clear: boolean, session: Session, deps:
     timer = expireAfter(deps.loginMs, session);
     const site = deps.book.get('setting', 'proxy');
     const { branch, startup } = findDestination(opening.startup, branchOfHost(opened.serverName, site));
+    deps.admit(branch);
     session.branch = branch;
-    await relay(client, startup, session, deps, () => {
+    session.user = startup.params.get('user');
+    const endPoint = opened.certificate?.endPoint;
+    await relay(client, { startup, endPoint }, session, deps, () => {
       clearTimeout(timer);
       raw.off('end', leave);
       client.off('end', leave);
@@ -104,22 +117,31 @@ function expireAfter(ms: number, session: Session): NodeJS.Timeout {
 /** Joins the client and the server of its branch. The server's socket lives no longer than the signal. */
 async function relay(
   client: Socket,
-  startup: Startup,
+  login: Login,
   session: Session,
   deps: SessionDeps,
   onLogin: () => void,
 ): Promise<void> {
   const { signal } = session.stop;
-  const { server, endpoint } = await reach(session, deps);
+  const { user = '' } = session;
+  const { server, endpoint } = await reach(session, deps).catch(async (error: unknown) => {
+    if (!(error instanceof OffshootError) || error.code !== 'gateway/branch-unknown') throw error;
+    // Who does not know a password of it must not learn that there is no such branch.
+    await challenge(client, { verifier: undefined, endPoint: login.endPoint, user, signal });
+    throw error;
+  });
   let forgetKey = () => {};
   let cancelKey: Buffer | undefined;
   try {
-    server.write(encodeStartup(startup));
+    server.write(encodeStartup(login.startup));
+    if (login.endPoint !== undefined && deps.verifiers !== undefined)
+      if (!(await logInFor(client, server, endpoint, login, deps.verifiers, signal))) return;
     client.pipe(server);
     const outcome = await relayLogin(server, client, key => {
       forgetKey = deps.cancelKeys.remember(key, endpoint);
       cancelKey = key;
     });
+    if (outcome === 'wrong-password') throw new OffshootError('gateway/login-failed', { user });
     if (outcome === 'refused') return;
     session.loggedIn = true;
     onLogin();
@@ -180,16 +202,20 @@ async function reach(session: Session, { book, awake }: SessionDeps) {
 }
 
 /** Says why, where a message can still be said, and writes the whole reason to the log. */
-function refuse(client: Socket, thrown: unknown, { branch, loggedIn }: Session, log: Log): void {
+function refuse(client: Socket, thrown: unknown, session: Session, log: Log): void {
+  const { branch, loggedIn } = session;
   if (thrown === CLIENT_LEFT) return;
-  const error = presentable(thrown, branch);
+  const error = presentable(thrown, session);
   const level = error.row.fault === 'user' ? 'debug' : 'warn';
   log[level]({ branch, code: error.code, err: error.cause }, 'client refused');
   if (!loggedIn && client.writable) client.write(encodeFatal(error));
 }
 
 /** Errors made for PostgreSQL clients have a SQLSTATE; all others may say too much to somebody who has not logged in. */
-function presentable(thrown: unknown, branch: string | undefined): OffshootError {
+function presentable(thrown: unknown, { branch, user = '' }: Session): OffshootError {
+  // That it is deleted, too, is for those to know who have logged in.
+  if (thrown instanceof OffshootError && thrown.code === 'gateway/branch-unknown' && branch !== undefined)
+    return new OffshootError('gateway/login-failed', { user });
   if (thrown instanceof OffshootError && thrown.row.sqlstate !== undefined) return thrown;
   if (branch === undefined) return toOffshootError(thrown);
   return new OffshootError('gateway/branch-not-ready', { branch }, { cause: thrown });

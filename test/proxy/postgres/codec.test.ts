@@ -134,7 +134,12 @@ test('a login is scanned up to ReadyForQuery, and not beyond', () => {
   ]);
   const key = Buffer.concat([frames.int32(7), Buffer.from('secret')]);
   const all = Buffer.concat([login, Buffer.from('Znot a message')]);
-  assert.deepEqual(scanLogin(all), { size: login.length, cancelKey: key, outcome: 'ready' });
+  assert.deepEqual(scanLogin(all), {
+    size: login.length,
+    cancelKey: key,
+    outcome: 'ready',
+    refusalAt: undefined,
+  });
   for (let size = 0; size < login.length; size++) {
     const scan = scanLogin(login.subarray(0, size));
     assert.ok(scan.size <= size);
@@ -144,7 +149,12 @@ test('a login is scanned up to ReadyForQuery, and not beyond', () => {
 
 test('a refusal by the server is seen', () => {
   const frame = frames.fatal('28P01', 'password authentication failed');
-  assert.deepEqual(scanLogin(frame), { size: frame.length, cancelKey: undefined, outcome: 'refused' });
+  assert.deepEqual(scanLogin(frame), {
+    size: frame.length,
+    cancelKey: undefined,
+    outcome: 'refused',
+    refusalAt: 0,
+  });
 });
 
 const notLogins: Record<string, Buffer> = {

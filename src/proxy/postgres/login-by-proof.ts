@@ -1,0 +1,62 @@
+/** Logins that are checked here, because they may be bound to a connection that ends here. */
+import type { Socket } from 'node:net';
+import { OffshootError } from '../../model/errors.ts';
+import type { Endpoint } from '../../model/route.ts';
+import type { Startup } from './codec.ts';
+import { readMessage } from './messages.ts';
+import { challenge, prove } from './sasl.ts';
+import { ignore } from './socket.ts';
+import type { Verifiers } from './verifiers.ts';
+
+export type Login = {
+  readonly startup: Startup;
+  /** To which a client may bind its login; undefined: there is no TLS. */
+  readonly endPoint: Buffer | undefined;
+};
+
+/**
+ * The connection to the server is not the client's, so a login that is bound to the client's has to end here: it is
+ * checked as the server would, and what the client has proved to know opens the session there.
+ * @returns whether the server has taken it; its refusal has been passed on. Its next message is AuthenticationOk.
+ */
+export async function logInFor(
+  client: Socket,
+  server: Socket,
+  endpoint: Endpoint,
+  { startup, endPoint }: Login,
+  verifiers: Verifiers,
+  stop: AbortSignal,
+): Promise<boolean> {
+  const gone = new AbortController();
+  const onGone = () => gone.abort(new Error('the server closed the connection during login'));
+  server.once('close', onGone);
+  const signal = AbortSignal.any([stop, gone.signal]);
+  try {
+    const user = startup.params.get('user') ?? '';
+    const stored = verifiers(endpoint, user, signal);
+    stored.catch(ignore); // the server may refuse before it is asked for
+    let request = await readMessage(server, signal);
+    for (; request.type !== 'R'; request = await readMessage(server, signal)) {
+      client.write(request.whole);
+      if (request.type === 'E') return false;
+    }
+    const { clientKey, verifier, final } = await challenge(client, {
+      verifier: await stored,
+      endPoint,
+      user,
+      signal,
+    });
+    const refusal = await prove(
+      server,
+      request,
+      () => ({ clientKey, serverKey: verifier.serverKey }),
+      signal,
+    );
+    // Its password was changed in this moment.
+    if (refusal !== undefined) throw new OffshootError('gateway/login-failed', { user });
+    client.write(final);
+    return true;
+  } finally {
+    server.off('close', onGone);
+  }
+}

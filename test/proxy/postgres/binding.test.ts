@@ -1,0 +1,147 @@
+/** Logins by TLS that the gateway checks by what the server has stored, bound to the connection or not: real servers. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import pg from 'pg';
+import postgres from 'postgres';
+import { type Certificate, loadCertificate } from '../../../src/lib/certificate.ts';
+import { type ExecError, exec } from '../../../src/lib/exec.ts';
+import { findProgram } from '../../../src/lib/find-program.ts';
+import { silentLog } from '../../../src/lib/log.ts';
+import type { Endpoint } from '../../../src/model/route.ts';
+import { createBook } from '../../../src/proxy/book.ts';
+import type { Server } from '../../../src/proxy/listeners.ts';
+import { createGateway, type Gateway } from '../../../src/proxy/postgres/gateway.ts';
+import { askForVerifiers, type Verifiers } from '../../../src/proxy/postgres/verifiers.ts';
+import { authority, writeServer } from '../../support/certificates.ts';
+import { type TestBranches, testBranches, testCtx } from '../../support/postgres.ts';
+import { tempDir } from '../../support/temp.ts';
+
+const ONE = 'branchone';
+const password = 'correct horse';
+
+describe('logins by TLS', () => {
+  let branches: TestBranches;
+  let gateway: Gateway;
+  let server: Server;
+  let verifiers: Verifiers;
+  let endpoint: Endpoint;
+
+  before(async () => {
+    branches = await testBranches('copy');
+    await branches.branch(ONE);
+    await branches.sql(ONE, `create role app login password '${password}'`);
+    await branches.sql(ONE, `create role "Ünïcode.x" login password '${password}'`);
+    await branches.sql(ONE, 'create role nologin password $$x$$');
+    await branches.sql(ONE, 'create role empty login');
+    await branches.sql(ONE, 'create database shop owner app');
+    endpoint = { socket: (await branches.servers.observe(ONE, testCtx()))!.socket };
+    await using dir = await tempDir();
+    const certificate: Certificate = loadCertificate(writeServer(dir.path), Date.now());
+    const book = createBook([{ kind: 'branch', name: ONE, value: { endpoint, sessions: 1 } }]);
+    verifiers = askForVerifiers(() => branches.options.adminSecret);
+    const awake = () => Promise.reject(new Error('nobody is asked'));
+    gateway = createGateway({
+      ...{ book, awake, log: silentLog, verifiers },
+      certificate: () => certificate,
+    });
+    server = await gateway.open({ host: '127.0.0.1', port: 0 });
+  });
+  after(async () => {
+    await server.close(0);
+    gateway.close();
+    await branches[Symbol.asyncDispose]();
+  });
+
+  const me = async (config: pg.ClientConfig = {}) => {
+    const client = new pg.Client({
+      ...{ host: '127.0.0.1', port: server.port, user: `app.${ONE}`, database: 'shop', password },
+      ...{ ssl: { ca: authority.certificate }, enableChannelBinding: true },
+      ...config,
+    });
+    client.on('error', () => {});
+    await client.connect();
+    try {
+      const { mechanism } = (client as unknown as { saslSession?: { mechanism: string } }).saslSession ?? {};
+      return [(await client.query('select current_user as me')).rows[0].me, mechanism];
+    } finally {
+      await client.end();
+    }
+  };
+  const refusal = (config: pg.ClientConfig) =>
+    me(config).then(
+      () => assert.fail('the login succeeded'),
+      ({ code, message, hint }: pg.DatabaseError) => [code, message, hint],
+    );
+
+  test('a client that can bind its login does, one that cannot does without', async () => {
+    assert.equal((await me())[0], 'app');
+    assert.equal((await me({ enableChannelBinding: false }))[0], 'app');
+    assert.equal((await me({ user: `Ünïcode.x.${ONE}` }))[0], 'Ünïcode.x');
+    const sql = postgres({
+      ...{ host: '127.0.0.1', port: server.port, username: `app.${ONE}`, password, database: 'shop', max: 1 },
+      ssl: { ca: authority.certificate },
+    });
+    assert.equal((await sql`select 1 as one`)[0]!.one, 1);
+    await sql.end();
+  });
+
+  test('psql may require it', async t => {
+    const psql = await findProgram('psql', process.env.PATH ?? '', '/');
+    if (psql === undefined) return t.skip('psql is not installed here');
+    const login = `host=127.0.0.1 port=${server.port} user=app.${ONE} dbname=shop password='${password}'`;
+    for (const more of ['channel_binding=require', 'channel_binding=prefer', 'channel_binding=disable']) {
+      const { stdout } = await exec(psql, [
+        '-XAtc',
+        'select current_user',
+        `${login} sslmode=require ${more}`,
+      ]);
+      assert.equal(stdout.trim(), 'app', more);
+    }
+    await assert.rejects(
+      exec(psql, ['-XAtc', 'select 1', `${login} sslmode=disable channel_binding=require`]),
+      ({ stderr }: ExecError) => /channel binding/.test(stderr),
+    );
+  });
+
+  test('whatever does not open it sounds the same', async () => {
+    const wrong = await refusal({ password: 'wrong' });
+    assert.equal(wrong[0], '28P01');
+    assert.match(String(wrong[1]), /^password authentication failed for user "app"$/);
+    const named = (role: string) => [wrong[0], `password authentication failed for user "${role}"`, wrong[2]];
+    assert.deepEqual(await refusal({ user: `nobody.${ONE}` }), named('nobody'));
+    assert.deepEqual(await refusal({ user: `empty.${ONE}` }), named('empty'));
+    assert.deepEqual(await refusal({ password: 'wrong', enableChannelBinding: false }), wrong);
+  });
+
+  test('what the server has to say goes through', async () => {
+    assert.equal((await refusal({ database: 'missing' }))[0], '3D000');
+    assert.deepEqual([(await refusal({ user: `nologin.${ONE}`, password: 'x' }))[0]], ['28000']);
+    await branches.sql(ONE, `alter role app valid until '2001-01-01'`);
+    assert.equal((await refusal({}))[0], '28P01');
+    await branches.sql(ONE, `alter role app valid until 'infinity'`);
+  });
+
+  test('another password counts at once', async () => {
+    await branches.sql(ONE, `alter role app password 'another'`);
+    assert.equal((await refusal({}))[0], '28P01');
+    assert.equal((await me({ password: 'another' }))[0], 'app');
+    await branches.sql(ONE, `alter role app password '${password}'`);
+    assert.equal((await me())[0], 'app');
+  });
+
+  test('what is stored is asked for by name, and no name is taken for more', async () => {
+    const signal = AbortSignal.timeout(10_000);
+    assert.ok((await verifiers(endpoint, 'app', signal))!.iterations >= 4096);
+    for (const role of [`app' or '1'='1`, 'APP', '', 'x'.repeat(10_000), '\xff\xfe', 'empty'])
+      assert.equal(await verifiers(endpoint, role, signal), undefined, role.slice(0, 20));
+    await assert.rejects(askForVerifiers(() => 'wrong')(endpoint, 'app', signal), /refuses offshoot/);
+    await assert.rejects(verifiers({ socket: '/nowhere' }, 'app', signal), { code: 'ENOENT' });
+  });
+
+  test('nothing is left of what the gateway has asked', async () => {
+    await me();
+    const rows = () =>
+      branches.sql(ONE, `select 1 from pg_stat_activity where application_name = 'offshoot gateway'`);
+    for (let tries = 0; (await rows()).length > 0; tries++) assert.ok(tries < 200, 'a session is left');
+  });
+});
