@@ -28,6 +28,7 @@ process.exitCode = await main();
 
 async function main(): Promise<number> {
   const home = chooseHome();
+  const wasThere = existsSync(home) && home === process.env.OFFSHOOT_HOME;
   const env = {
     ...process.env,
     OFFSHOOT_HOME: home,
@@ -80,7 +81,7 @@ async function main(): Promise<number> {
       ok = false;
       console.error(down.stderr);
     } else {
-      rmSync(home, { recursive: true, force: true });
+      removeHome(home, wasThere);
       const result = 'processes, mounts and files are gone';
       onStep({ name: 'everything removed', ms: performance.now() - started, ok: true, result });
     }
@@ -96,6 +97,12 @@ function chooseHome(): string {
   if (wanted && (!existsSync(wanted) || readdirSync(wanted).length === 0)) return wanted;
   if (wanted) say(`OFFSHOOT_HOME (${wanted}) holds data, so the demo takes a folder of its own\n`);
   return mkdtempSync(join(tmpdir(), 'offshoot-demo-'));
+}
+
+/** A folder that the demo was given stays, as empty as it was. */
+function removeHome(home: string, wasThere: boolean): void {
+  const made = wasThere ? readdirSync(home).map(entry => join(home, entry)) : [home];
+  for (const path of made) rmSync(path, { recursive: true, force: true });
 }
 
 function stayingUp(

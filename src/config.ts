@@ -1,6 +1,5 @@
 /** Configuration: from the environment to one frozen object. Nothing else reads the environment for the daemon. */
 import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { isIPv4, isIPv6 } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -121,16 +120,6 @@ export function readConfig(env: Env, uid: number): Config {
     drainMs: duration(env, 'OFFSHOOT_DRAIN', '1h'),
     logLevel: oneOf(env, 'OFFSHOOT_LOG', ['debug', 'info', 'warn', 'error'] as const) ?? 'info',
   });
-}
-
-/** Makes the data directory. @throws OffshootError config/invalid when the machine does not allow it */
-export function makeHome(home: string): void {
-  try {
-    mkdirSync(join(home, 'logs'), { recursive: true });
-  } catch (cause) {
-    const why = `the folder cannot be made (${(cause as NodeJS.ErrnoException).code})`;
-    throw new OffshootError('config/invalid', { name: 'OFFSHOOT_HOME', value: home, why }, { cause });
-  }
 }
 
 // --- internal -----------------------------------------------------------------------------------

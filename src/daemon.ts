@@ -9,13 +9,14 @@ import type { ApiContext } from './api/context.ts';
 import { keyring } from './api/keys.ts';
 import { type ApiServer, startApi } from './api/server.ts';
 import { storeBaseline } from './baseline/store-baseline.ts';
-import { type Config, makeHome } from './config.ts';
+import type { Config } from './config.ts';
 import { endProxies, openDataPath, proxyCommand } from './data-path.ts';
 import { labels } from './drivers/labels.ts';
 import { openNetworks } from './drivers/network/networks.ts';
 import { type DriverOptions, makeEnterable, openDrivers } from './drivers/open.ts';
 import { openProcesses } from './drivers/processes/registry.ts';
 import { type Encryption, openEncryption } from './encryption.ts';
+import { type Home, makeHome } from './home.ts';
 import { internalKeys } from './internal-keys.ts';
 import { ballast } from './lib/ballast.ts';
 import { tryExclusive } from './lib/exclusive.ts';
@@ -54,6 +55,8 @@ export type End = 'stop' | 'leave';
 export type DaemonOptions = {
   /** The proxy that runs is replaced, also when it is of our version. */
   readonly replaceProxy?: boolean;
+  /** Ends the start; what has been made for it is taken back. */
+  readonly signal?: AbortSignal;
 };
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -65,15 +68,22 @@ const graceMs = 1_000;
 /** Room on the disk for writes of intent (deletes, for example) when there is none any more. */
 const keptForState = { bytes: 8 * 1024 * 1024, spareBytes: 64 * 1024 * 1024, everyMs: 60_000 };
 
-/** @throws OffshootError host/already-running, host/port-taken, and whatever the machine lacks */
+/**
+ * @throws OffshootError host/already-running, host/port-taken, and whatever the machine lacks; the signal's reason. Then
+ * nothing runs or is mounted that did not before, and a data directory that was new is gone.
+ */
 export async function startDaemon(
   config: Config,
   env: Readonly<Record<string, string | undefined>>,
-  { replaceProxy = false }: DaemonOptions = {},
+  { replaceProxy = false, signal = new AbortController().signal }: DaemonOptions = {},
 ): Promise<Daemon> {
   const startedAt = new Date().toISOString();
   await using opened = new AsyncDisposableStack();
-  await lockHome(config, opened);
+  const home = await lockHome(config, opened);
+  let isUp = false;
+  opened.defer(async () => {
+    if (!isUp) await home.takeBack();
+  });
   const logFile = join(config.home, 'logs', 'daemon.log');
   const log = openLog(logFile, config.logLevel);
 
@@ -84,6 +94,7 @@ export async function startDaemon(
   // The proxy listens there.
   const networks = await openNetworks({ ...config, shared: sharedPorts(config), log });
   if (!('why' in networks)) opened.defer(() => networks.close());
+  signal.throwIfAborted();
   // First of all, because the proxy takes its time to start, too.
   const command = proxyCommand(config, {
     ...passedOnFrom(env),
@@ -123,6 +134,7 @@ export async function startDaemon(
   const fresh = store.version() === 0;
   const drivers = await openDrivers(driverOptions(config, env, log), { processes, networks });
   opened.defer(() => drivers.close());
+  signal.throwIfAborted();
   // Before the servers of its sessions.
   opened.defer(stopDataPath);
 
@@ -252,6 +264,7 @@ export async function startDaemon(
   opened.defer(() => clearInterval(keeping));
   void keepRoom();
 
+  signal.throwIfAborted();
   const file = join(config.home, 'client.json');
   const url = nearUrl(config, api!);
   writeFileSync(file, `${JSON.stringify({ url, apiKey: internal.cli, pid: process.pid })}\n`, {
@@ -263,6 +276,7 @@ export async function startDaemon(
   flushCompileCache();
   log.info({ version, url, home: config.home, volumes: drivers.branches.name }, 'daemon started');
 
+  isUp = true;
   const closing = opened.move();
   return {
     info: context.info,
@@ -361,8 +375,8 @@ const hostProblems: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'this machine has no such address',
 };
 
-async function lockHome(config: Config, opened: AsyncDisposableStack): Promise<void> {
-  makeHome(config.home);
+async function lockHome(config: Config, opened: AsyncDisposableStack): Promise<Home> {
+  const home = makeHome(config.home);
   // Before anything else is made in it: the servers' user must get through.
   await makeEnterable(config.runtimeDir);
   const release = tryExclusive(join(config.home, 'lock'));
@@ -374,6 +388,7 @@ async function lockHome(config: Config, opened: AsyncDisposableStack): Promise<v
   }
   opened.defer(release);
   opened.defer(() => removeRuntimeDir(config));
+  return home;
 }
 
 function pidOf(home: string): number | undefined {

@@ -1,10 +1,8 @@
 /** From the environment to the configuration. */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { makeHome, readConfig, variables } from '../src/config.ts';
+import { readConfig, variables } from '../src/config.ts';
 import { OffshootError } from '../src/model/errors.ts';
 
 const home = { OFFSHOOT_HOME: '/data' };
@@ -196,16 +194,4 @@ test('what is not valid is named with its value', () => {
       );
     }
   }
-});
-
-test('a data directory that cannot be made', async t => {
-  const dir = await mkdtemp(join(tmpdir(), 'offshoot-test-'));
-  t.after(() => rm(dir, { recursive: true }));
-  makeHome(join(dir, 'deep', 'home'));
-  makeHome(join(dir, 'deep', 'home'));
-  await writeFile(join(dir, 'file'), '');
-  assert.throws(
-    () => makeHome(join(dir, 'file')),
-    /^OffshootError: OFFSHOOT_HOME=.*file is not valid: the folder cannot be made \(ENOTDIR\)/,
-  );
 });

@@ -65,8 +65,9 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   api: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts'],
   client: ['model', 'lib'],
   // `up` starts the daemon; `down` and `doctor` do without a running one what it would have done.
-  cli: ['model', 'lib', 'client', 'config.ts', 'lazy:daemon.ts'],
+  cli: ['model', 'lib', 'client', 'config.ts', 'home.ts', 'lazy:daemon.ts'],
   'config.ts': ['model', 'lib'],
+  'home.ts': ['model', 'lib'],
   'remembered-ports.ts': ['lib'],
   'service-addresses.ts': ['model', 'lib', 'type:drivers/network/contract.ts', 'type:reconcile/baseline.ts'],
   'internal-keys.ts': ['api'],
@@ -98,6 +99,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'config.ts',
     'data-path.ts',
     'encryption.ts',
+    'home.ts',
     'internal-keys.ts',
     'log-output.ts',
     'proxy-runner.ts',

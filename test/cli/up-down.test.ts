@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
@@ -111,11 +112,60 @@ test('a port that is taken: which one, and the variable that chooses another', a
           `hint: stop what listens there, or choose another port with ${variable}\n`,
       );
       assert.deepEqual([await daemon.labelled(''), daemon.mounts()], [[], []], variable);
+      assert.deepEqual(await readdir(daemon.home), [], variable);
     }
   } finally {
     server.close();
   }
 });
+
+const failing: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  'no pool': { OFFSHOOT_VOLUMES: 'btrfs' },
+  'no PostgreSQL': { OFFSHOOT_POSTGRES_BIN: '/nowhere' },
+};
+for (const [how, env] of Object.entries(failing)) {
+  for (const args of [['up'], ['up', '--detach']]) {
+    test(`a start that fails, with ${how}, leaves nothing (${args.join(' ')})`, async () => {
+      await using daemon = await testDaemon({ start: false });
+      const home = join(daemon.home, 'deep', 'home');
+      const { code, stderr } = await cliRunner(root, { ...daemon.env, ...env, OFFSHOOT_HOME: home })(args);
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, /^error: /);
+      assert.deepEqual(await readdir(daemon.home), []);
+      assert.deepEqual(daemon.mounts(), []);
+    });
+  }
+}
+
+test('a start that fails takes nothing of the data that is there', async () => {
+  await using daemon = await testDaemon({ env: { OFFSHOOT_VOLUMES: 'copy' } });
+  await daemon.down();
+  const before = (await readdir(daemon.home)).toSorted();
+  const { code } = await cliRunner(root, { ...daemon.env, OFFSHOOT_POSTGRES_BIN: '/nowhere' })(['up', '-d']);
+  assert.equal(code, 1);
+  assert.deepEqual((await readdir(daemon.home)).toSorted(), before);
+});
+
+for (const args of [['up'], ['up', '--detach']]) {
+  test(`a start that is interrupted leaves nothing (${args.join(' ')})`, async () => {
+    await using daemon = await testDaemon({ start: false });
+    const home = join(daemon.home, 'home');
+    const child = spawn(process.execPath, [join(root, 'src', 'cli', 'main.ts'), ...args], {
+      env: { ...daemon.env, OFFSHOOT_HOME: home },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', chunk => (stderr += chunk));
+    const closed = once(child, 'close');
+    const begun = () => (existsSync(join(home, 'processes')) ? true : undefined);
+    await until(begun, { what: 'it has begun', deadlineMs: 60_000, intervalMs: 1 });
+    child.kill('SIGINT');
+    assert.deepEqual(await closed, [130, null], stderr);
+    assert.match(stderr, /interrupted before it was up; nothing was left running\n$/);
+    assert.deepEqual(await readdir(daemon.home), []);
+    assert.deepEqual(daemon.mounts(), []);
+  });
+}
 
 test('a configuration that is not valid', async () => {
   await using daemon = await testDaemon({ start: false, env: { OFFSHOOT_VOLUMES: 'copy' } });

@@ -3,6 +3,9 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { root } from '../support/daemon.ts';
 
@@ -45,10 +48,12 @@ test('npm run demo -- --once --json prints every step with its time', async () =
   assert.match(results['everything removed']!, /gone/);
 });
 
-test('the demo stays up with URLs and key until Ctrl-C, then removes everything', async () => {
+test('the demo stays up with URLs and key until Ctrl-C, then removes everything', async t => {
+  const given = await mkdtemp(join(tmpdir(), 'offshoot-test-'));
+  t.after(() => rm(given, { recursive: true }));
   const child = spawn(process.execPath, ['scripts/demo.ts'], {
     cwd: root,
-    env: { ...env, OFFSHOOT_HOME: '' },
+    env: { ...env, OFFSHOOT_HOME: given },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
@@ -69,5 +74,27 @@ test('the demo stays up with URLs and key until Ctrl-C, then removes everything'
   assert.equal(code, 0, output);
   assert.match(output, /✓ branch list after +\d+ ms +main/);
   assert.match(output, /✓ everything removed/);
-  assert.ok(!existsSync(home));
+  assert.equal(home, given);
+  assert.deepEqual(await readdir(given), [], 'the folder that it was given stays');
+});
+
+test('the demo takes no folder that holds data', async t => {
+  const given = await mkdtemp(join(tmpdir(), 'offshoot-test-'));
+  t.after(() => rm(given, { recursive: true }));
+  await writeFile(join(given, 'precious'), 'data');
+  const child = spawn(process.execPath, ['scripts/demo.ts'], {
+    cwd: root,
+    env: { ...env, OFFSHOOT_HOME: given },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.on('data', chunk => {
+    output += String(chunk);
+    if (/^Playing/m.test(output)) child.kill('SIGINT');
+  });
+  await once(child, 'close');
+  const [, home = ''] = /^Playing \S+ in (\S+)$/m.exec(output) ?? [];
+  assert.match(home, /offshoot-demo-/);
+  assert.equal(existsSync(home), false);
+  assert.deepEqual(await readdir(given), ['precious']);
 });

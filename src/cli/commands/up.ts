@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { makeHome, variables } from '../../config.ts';
+import { variables } from '../../config.ts';
+import { makeHome } from '../../home.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { DaemonView } from '../../model/view.ts';
 import { type Cli, createCli, localDaemon, type OutputFormat, readClientFile } from '../context.ts';
@@ -13,6 +14,8 @@ import { untilGone } from '../until-gone.ts';
 import { version } from '../version.ts';
 
 const startDeadlineMs = 120_000;
+/** For taking back what a start that was given up has made. */
+const stopDeadlineMs = 60_000;
 
 export function register(program: Command, cli: Cli): void {
   withExamples(
@@ -75,7 +78,12 @@ async function upHere(cli: Cli, output: OutputFormat, replace: boolean): Promise
   const running = replace ? await localDaemon(cli) : undefined;
   if (running !== undefined) await takeOverFrom(cli, running);
   const { startDaemon } = await import('../../daemon.ts');
-  const daemon = await startDaemon(cli.config(), cli.env, { replaceProxy: replace });
+  const options = { replaceProxy: replace, signal: cli.signal };
+  const daemon = await startDaemon(cli.config(), cli.env, options).catch((error: unknown) => {
+    if (!cli.signal.aborted || error !== cli.signal.reason) throw error;
+    say(cli, 'interrupted before it was up; nothing was left running');
+    throw new ExitCode(130);
+  });
   cli.signal.addEventListener('abort', daemon.stop, { once: true });
   if (cli.signal.aborted) daemon.stop();
   const { api, home } = daemon.info();
@@ -117,9 +125,8 @@ function isOlder(one: string, other: string): boolean {
 
 async function startDetached(cli: Cli, replace: boolean): Promise<DaemonView> {
   const { home, tls } = cli.config();
-  makeHome(home);
-  const outFile = join(home, 'logs', 'daemon.out');
-  const out = openSync(outFile, 'w', 0o600);
+  const made = makeHome(home);
+  const out = openSync(made.outFile, 'w+', 0o600);
   const main = fileURLToPath(new URL('../main.ts', import.meta.url));
   // The working directory is nobody's business: a daemon must not keep a folder from being removed.
   const child = spawn(process.execPath, [main, 'up', ...(replace ? ['--replace'] : [])], {
@@ -132,28 +139,40 @@ async function startDetached(cli: Cli, replace: boolean): Promise<DaemonView> {
       ...(typeof tls === 'object' && { OFFSHOOT_TLS_CERT: tls.cert, OFFSHOOT_TLS_KEY: tls.key }),
     },
   });
-  closeSync(out);
   let exit: number | undefined;
   child.on('error', () => (exit = 1));
   child.on('exit', code => (exit = code ?? 1));
   const end = performance.now() + startDeadlineMs;
+  let given: OffshootError | undefined;
   while (exit === undefined) {
-    if (readClientFile(home)?.pid === child.pid) {
+    if (given === undefined && readClientFile(home)?.pid === child.pid) {
       const running = await localDaemon(cli);
       if (running !== undefined) {
         child.unref();
+        closeSync(out);
         return running.status;
       }
     }
-    if (cli.signal.aborted || performance.now() > end) {
-      child.kill('SIGTERM');
-      cli.signal.throwIfAborted();
-      const hint = `see ${outFile}`;
-      throw new OffshootError('api/timeout', { after: '2 minutes', what: 'the daemon to start', hint });
+    const now = performance.now();
+    if (given === undefined && (cli.signal.aborted || now > end)) {
+      const hint = 'what it has said stands above';
+      given = new OffshootError('api/timeout', { after: '2 minutes', what: 'the daemon to start', hint });
+      child.kill('SIGTERM'); // it takes back what it has made
     }
+    if (given !== undefined && now > end + stopDeadlineMs) child.kill('SIGKILL');
     await new Promise(resolve => setTimeout(resolve, 10));
   }
   // The child has explained itself in the same words that we would use.
-  cli.stderr.write(readFileSync(outFile, 'utf8'));
+  cli.stderr.write(allOf(out));
+  closeSync(out);
+  await made.takeBack();
+  if (given !== undefined && !cli.signal.aborted) throw given;
   throw new ExitCode(exit === 0 ? 1 : exit);
+}
+
+/** The daemon may have taken the file back. */
+function allOf(file: number): Buffer {
+  const bytes = Buffer.alloc(fstatSync(file).size);
+  readSync(file, bytes, 0, bytes.length, 0);
+  return bytes;
 }
