@@ -4,7 +4,7 @@
  * those of version 1. All of this waits for a lock of the kernel for some milliseconds at times: never synchronously.
  */
 import { constants, existsSync, type FSWatcher, watch } from 'node:fs';
-import { access, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { until } from './wait.ts';
 
@@ -133,7 +133,45 @@ export async function placesForGroups(): Promise<readonly string[]> {
   return [...new Set([...own.values()].flatMap(({ dir, top }) => [dir, top]))];
 }
 
+/**
+ * Removes what is left of groups in `place` whose owner was killed: named `prefix…`, of our user, without a process in
+ * all of it, and older than an hour. Whoever uses a group has processes in it within moments, and the kernel removes none
+ * that has some.
+ * @returns their names
+ */
+export async function removeAbandoned(
+  place: string,
+  prefix: string,
+  { olderThanMs = 3_600_000 } = {},
+): Promise<readonly string[]> {
+  const removed: string[] = [];
+  for (const name of await groupsOf(place)) {
+    if (!name.startsWith(prefix)) continue;
+    const dir = join(place, name);
+    const { uid, mtimeMs } = await stat(dir).catch(() => ({ uid: -1, mtimeMs: 0 }));
+    if (uid !== process.getuid?.() || Date.now() - mtimeMs < olderThanMs) continue;
+    if (await hasProcesses(dir)) continue;
+    try {
+      for (const inner of await groupsOf(dir)) await rmdir(join(dir, inner));
+      await rmdir(dir);
+      removed.push(name);
+    } catch {
+      // It is used after all, or somebody else was quicker.
+    }
+  }
+  return removed;
+}
+
 // --- internal -----------------------------------------------------------------------------------
+
+/** Also in the groups below it. Only the unified hierarchy knows at once; what cannot be read counts as used. */
+async function hasProcesses(dir: string): Promise<boolean> {
+  const events = await readFile(join(dir, 'cgroup.events'), 'utf8').catch(() => undefined);
+  if (events !== undefined) return !/^populated 0$/m.test(events);
+  const dirs = [dir, ...(await groupsOf(dir)).map(inner => join(dir, inner))];
+  const procs = await Promise.all(dirs.map(d => readFile(join(d, 'cgroup.procs'), 'utf8').catch(() => '?')));
+  return procs.some(text => text !== '');
+}
 
 type Own = {
   /** Directory of our own group. */

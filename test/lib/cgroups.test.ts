@@ -14,6 +14,7 @@ import {
   killMembers,
   membersOf,
   memoryKills,
+  removeAbandoned,
   removeGroup,
   watchGroup,
 } from '../../src/lib/cgroups.ts';
@@ -141,4 +142,24 @@ it('says why there is no place for groups, and makes none', async () => {
     /has no cgroup.kill, which the unified hierarchy has since Linux 5\.14$/,
   );
   assert.ok(!existsSync(join(dir.path, 'mine')));
+});
+
+it('removes what killed owners have left: old, ours by name, and without a process', async t => {
+  await using test = await testGroups(t);
+  if (test === undefined) return;
+  const place = join(test.groups.homes[0]!);
+  for (const name of ['offshoot-dead', 'offshoot-used', 'other-dead'])
+    await mkdir(join(place, name, 'part'), { recursive: true });
+  const child = sleeper();
+  await enter({ dirs: [join(place, 'offshoot-used', 'part')] }, child.pid);
+  try {
+    assert.deepEqual(await removeAbandoned(place, 'offshoot-'), [], 'none is an hour old');
+    assert.deepEqual(await removeAbandoned(place, 'offshoot-', { olderThanMs: 0 }), ['offshoot-dead']);
+    assert.deepEqual((await groupsOf(place)).toSorted(), ['offshoot-used', 'other-dead']);
+  } finally {
+    await killMembers({ dirs: [join(place, 'offshoot-used')] });
+    await child.exited;
+    for (const name of ['offshoot-used', 'other-dead'])
+      await removeGroup({ dirs: [join(place, name), join(place, name, 'part')] });
+  }
 });

@@ -22,7 +22,7 @@ import { readLockFile } from './lock-file.ts';
 import { endOrphans, isHeld, SERVERS, serverPart } from './parts.ts';
 import { withSession } from './session.ts';
 import { HBA, PORT } from './settings.ts';
-import { freeSharedMemory, type SharedMemory, sharedMemoryOf } from './shared-memory.ts';
+import { freeSharedMemory, pidNamespace, type SharedMemory, sharedMemoryOf } from './shared-memory.ts';
 import { type HeldServer, holdServer, untilReady } from './start.ts';
 import { putBack, setAside } from './unlogged.ts';
 import type { ServerUser } from './user.ts';
@@ -57,6 +57,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   await killOrphans(processes, async pids => void orphaned.push(await sharedMemoryOf(pids)));
   for (const memory of orphaned) await freeMemory(memory);
   const exits = watchExits();
+  const pidSpace = await pidNamespace();
   const prepared = new Map<string, Prepared>();
   const checkpoints = new WeakMap<Running, Flushed>();
 
@@ -254,15 +255,16 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   async function noteMemory(id: string, { leader }: Running): Promise<void> {
     const { lists } = await sharedMemoryOf([leader.pid]);
     try {
-      if (lists.length > 0) processes.note(serverPart(id), { memory: lists.join(' ') });
+      if (lists.length > 0) processes.note(serverPart(id), { memory: lists.join(' '), pidSpace });
     } catch (error) {
       log.warn({ id, error }, 'the shared memory of a server is not on record');
     }
   }
 
   function memoryOf(id: string): SharedMemory {
-    const { memory = '' } = processes.notes(serverPart(id));
-    return { pids: [], lists: memory.split(' ').filter(Boolean) };
+    const { memory = '', pidSpace: where } = processes.notes(serverPart(id));
+    // A server whose processes we cannot see may be alive, whatever its record says.
+    return { pids: [], lists: where === pidSpace ? memory.split(' ').filter(Boolean) : [] };
   }
 
   async function freeMemory(memory: SharedMemory): Promise<void> {

@@ -2,7 +2,7 @@
  * What a killed server leaves in shared memory: Linux keeps it until the machine restarts. PostgreSQL itself finds it
  * again only by luck, because snapshots have the inode numbers from which it makes its keys (PGSharedMemoryCreate).
  */
-import { readFile, rm, stat } from 'node:fs/promises';
+import { readFile, readlink, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { system } from '../../lib/mounts.ts';
 import type { UserIds } from '../../lib/reach.ts';
@@ -24,6 +24,9 @@ export async function sharedMemoryOf(pids: readonly number[]): Promise<SharedMem
   }
   return { pids, lists: [...lists] };
 }
+
+/** Whose processes we see, e.g. `pid:[4026531836]` (pid_namespaces(7)): what is dead there is dead. */
+export const pidNamespace = (): Promise<string> => readlink('/proc/self/ns/pid').catch(() => '');
 
 /** Frees what killed servers of this user have left. All of them must be dead. */
 export async function freeSharedMemory({ pids, lists }: SharedMemory, user: UserIds): Promise<void> {

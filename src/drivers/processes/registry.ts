@@ -13,6 +13,7 @@ import {
   isPopulated,
   killMembers,
   memoryKills,
+  removeAbandoned,
   removeGroup,
 } from '../../lib/cgroups.ts';
 import { ExecError, type ExecResult, resultOf } from '../../lib/exec.ts';
@@ -59,6 +60,12 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
   const parts = new Map<string, Part>();
   const ends = watchEnds();
   const homes = await takeOver();
+
+  const abandoned = Promise.all((groups?.homes ?? []).map(dir => removeAbandoned(dirname(dir), GROUPS)));
+  void abandoned.then(
+    names => names.some(n => n.length > 0) && log.info({ names }, 'removed control groups of killed daemons'),
+    err => log.warn({ err }, 'control groups of killed daemons are left'),
+  );
 
   return {
     shells,
@@ -287,7 +294,9 @@ type Part = Running & {
 };
 
 /** As a file name. Instances are short letters and digits; in tests they are paths. */
-const groupName = (instance: string): string => `offshoot-${instance.replace(/[^A-Za-z0-9.-]+/g, '-')}`;
+const GROUPS = 'offshoot-';
+
+const groupName = (instance: string): string => `${GROUPS}${instance.replace(/[^A-Za-z0-9.-]+/g, '-')}`;
 
 async function exitOf(group: Group | undefined, how: Omit<Exit, 'outOfMemory'>): Promise<Exit> {
   return { ...how, outOfMemory: group !== undefined && (await memoryKills(group)) > 0 };
