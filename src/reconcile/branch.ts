@@ -163,7 +163,9 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     if (full !== undefined && status?.reason !== reason)
       await record(branch, 'warning', reason, error.message);
     logins.refuse(id, full ?? notReady(id, reason));
-    return { failed: error };
+    // An earlier process may have counted, too.
+    const times = seen.exits.count - UNSTEADY;
+    return { failed: error, ...(error.code === 'postgres/ends' && times > 0 && { times }) };
   };
 
   /** In the trash: its volume stays, its server does not, until its time is over or it is wanted back. */

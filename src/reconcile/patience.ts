@@ -24,9 +24,13 @@ export class Patience {
     this.#clock = clock;
   }
 
-  /** @returns milliseconds of the pause that begins */
-  failed(): number {
+  /**
+   * @param times how often it has failed before, when somebody counted who was there before us
+   * @returns milliseconds of the pause that begins
+   */
+  failed(times = 0): number {
     this.#stop();
+    this.failures = Math.max(this.failures, times);
     const ms = backoffMs(this.failures, this.#pauses.baseMs, this.#pauses.maxMs);
     this.failures += 1;
     this.notBefore = this.#clock.now() + ms;

@@ -26,6 +26,8 @@ export type Result =
       readonly until?: readonly Topic[];
       /** Why it failed; the same as to throw it. */
       readonly failed?: unknown;
+      /** How often it has failed before, when that is known from elsewhere. */
+      readonly times?: number;
     };
 
 /**
@@ -198,7 +200,7 @@ export function createScheduler({ kinds, pauses, log, clock = realClock }: Sched
       const result = await entry.kind.options.reconcile(entry.name, signal);
       until = result?.until ?? [];
       if (result?.again !== undefined) wakeAt(entry, clock.now() + result.again);
-      if (result?.failed !== undefined) failed(entry, result.failed);
+      if (result?.failed !== undefined) failed(entry, result.failed, result.times);
       else if (until.length === 0) succeeded(entry, result?.again !== undefined);
     } catch (thrown) {
       // Who was interrupted is looked at again; it has not failed.
@@ -219,7 +221,7 @@ export function createScheduler({ kinds, pauses, log, clock = realClock }: Sched
     entry.patience.succeeded(() => forget(entry));
   };
 
-  const failed = (entry: Entry, thrown: unknown): void => {
+  const failed = (entry: Entry, thrown: unknown, times?: number): void => {
     const error = toOffshootError(thrown);
     const { patience, kind } = entry;
     const fields = {
@@ -233,7 +235,7 @@ export function createScheduler({ kinds, pauses, log, clock = realClock }: Sched
       log.warn(fields, 'look failed, but something else is asked for by now');
       return;
     }
-    const againMs = patience.failed();
+    const againMs = patience.failed(times);
     if (error.row.retry || entry.lane === 'delete') {
       entry.wanted = true;
       log.warn({ ...fields, againMs }, 'look failed, will try again');

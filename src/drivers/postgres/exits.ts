@@ -3,7 +3,10 @@ import type { ServerExits } from '../contract.ts';
 import type { Running } from '../processes/contract.ts';
 
 export type Exits = {
-  watch(id: string, server: Running): void;
+  /** @param before what an earlier process has noted of it, see `notes` */
+  watch(id: string, server: Running, before?: Notes): void;
+  /** To be kept with a server that starts now, so that the next process goes on counting. */
+  notes(id: string): Notes;
   /** Whether this very process is watched. */
   watches(id: string, server: Running): boolean;
   /** To be called before a server is ended on purpose. */
@@ -13,6 +16,8 @@ export type Exits = {
   /** @returns the way to stop that */
   onExit(listener: (id: string) => void): () => void;
 };
+
+type Notes = { readonly startedAt?: string; readonly exits?: string };
 
 export function watchExits(): Exits {
   const watched = new Map<string, { readonly server: Running; readonly since: number }>();
@@ -25,14 +30,17 @@ export function watchExits(): Exits {
     for (const listener of listeners) listener(id);
   };
   return {
-    watch(id, server) {
+    watch(id, server, { startedAt, exits: noted } = {}) {
       if (watched.get(id)?.server === server) return;
-      const watch = { server, since: Date.now() };
+      const watch = { server, since: Number(startedAt) || Date.now() };
+      const count = Number(noted) || 0;
+      if (count > 0 && !exits.has(id)) exits.set(id, { count });
       watched.set(id, watch);
       void server.ended.then(() => {
         if (watched.get(id) === watch) ended(id, Date.now() - watch.since);
       });
     },
+    notes: id => ({ startedAt: String(Date.now()), exits: String(exits.get(id)?.count ?? 0) }),
     watches: (id, server) => watched.get(id)?.server === server,
     forget(id) {
       watched.delete(id);

@@ -181,7 +181,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
   async function start(id: string, { dataDir, name }: ServerSpec, ctx: Ctx): Promise<ServerSeen> {
     const { part, logStart } = await heldFor(id, name);
-    const running = part.go([dataDir], { dataDir });
+    const running = part.go([dataDir], { dataDir, ...exits.notes(id) });
     await untilReady({ id, dataDir, logFile: logFileOf(id), logStart }, running.leader, ctx);
     await putBack(dataDir);
     void noteMemory(id, running);
@@ -213,7 +213,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   }
 
   function watched(id: string, running: Running): Promise<ServerSeen> {
-    exits.watch(id, running);
+    exits.watch(id, running, processes.notes(serverPart(id)));
     rotation.add(logFileOf(id), MAX_LOG_BYTES); // one that was taken over, too
     return seen(id, running);
   }
