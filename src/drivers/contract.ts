@@ -15,6 +15,7 @@ import type { ImageMap } from '../model/image.ts';
 import type { Workload } from '../model/kubernetes.ts';
 import type { StepInput, StepOutput } from '../model/plugin.ts';
 import type { Room } from '../model/room.ts';
+import type { Trashed } from '../model/trash.ts';
 
 export type Ctx = {
   /** Aborts at the deadline or when the daemon stops. */
@@ -58,6 +59,8 @@ export type BranchWish = {
   readonly verifier: string;
   /** The most bytes of its own that it may take; see model/room.ts for who has none. */
   readonly limitBytes?: number;
+  /** In the trash: its volume stays, and nothing else is made of it. */
+  readonly trashed?: Trashed;
 };
 
 /** One of the three things that make a branch, in the order in which they are made; see model/conditions.ts. */
@@ -124,6 +127,8 @@ export type BranchNode = Driver<BranchWish, BranchSeen> & {
   readonly copyOnWrite: boolean;
   /** Stops the server and keeps the data; absent is success. */
   stop(id: string, ctx: Ctx): Promise<void>;
+  /** Writes down beside the data what is asked for, so that it can be known without us; absent is success. */
+  note(id: string, wish: BranchWish, ctx: Ctx): Promise<void>;
   /** Calls `listener` with the id of a branch whose server has ended by itself. @returns the way to stop that */
   onChange(listener: (id: string) => void): () => void;
   /** Calls `listener` with the id of a branch of which `room` or what follows from it has changed. @returns the way to stop that */

@@ -81,6 +81,8 @@ export type BranchRecord = {
   readonly createdAt: string;
   readonly role?: string;
   readonly database?: string;
+  /** It was put into the trash. */
+  readonly trashed?: Trashed;
   /** Unlogged tables that it has without their rows, as `database: schema.table`: the copy could not hold them. */
   readonly emptied?: readonly string[];
 };

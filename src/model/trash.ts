@@ -11,6 +11,9 @@ export type TrashedProject = Trashed & { readonly name: string };
 
 export const trashedProjectKey = (name: string, unique: string): string => `${name}~${unique}`;
 
+/** The name that a project in the trash had; undefined when this is none's key. */
+export const nameBeforeTrash = (key: string): string | undefined => /^([^~]+)~/.exec(key)?.[1];
+
 /** @param keepMs how long it can be had back, in milliseconds */
 export const trashed = (now: Date, keepMs: number): Trashed => ({
   at: now.toISOString(),

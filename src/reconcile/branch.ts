@@ -175,6 +175,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     ended.delete(id);
     logins.refuse(id, unknown(id));
     await node.stop(id, ctx);
+    if (store.get('project', branch.spec.project) !== undefined)
+      await node.note(id, await wishOf(branch), ctx);
     await setStatus(branch, 'trashed', await node.observe(id, ctx));
     const left = await expire(store, branch, now());
     if (left !== undefined) return { again: left };
@@ -221,6 +223,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       branch: spec.name,
       ...(spec.parent !== undefined && { parent: spec.parent }),
       ...(spec.owner !== undefined && { owner: spec.owner }),
+      ...(spec.trashed !== undefined && { trashed: spec.trashed }),
       createdAt,
       role: project.role,
       database: project.database,

@@ -2,20 +2,14 @@
 import type { Baseline } from '../baseline/contract.ts';
 import { randomName, randomSecret } from '../lib/random.ts';
 import { scramVerifier } from '../lib/scram.ts';
-import {
-  adminRole,
-  type BranchAddress,
-  type BranchSecret,
-  type BranchStatus,
-  type ProjectSpec,
-} from '../model/branch.ts';
+import { adminRole, type BranchAddress, type BranchSecret, type ProjectSpec } from '../model/branch.ts';
 import { bytesText } from '../model/bytes.ts';
 import { OffshootError } from '../model/errors.ts';
 import { branchNameFor, branchNameProblem, labelNameProblem } from '../model/names.ts';
 import { leastLimitBytes } from '../model/room.ts';
 import { isTrashed } from '../model/trash.ts';
-import { triedAgain } from '../model/tries.ts';
 import type { Store, Stored } from '../store/contract.ts';
+import { anotherTry } from './another-try.ts';
 import { holding } from './locks.ts';
 import { branchHasChildren, offspringOf, ownersOf } from './offspring.ts';
 import { finishTakeOver, takenOverBy } from './take-over.ts';
@@ -177,22 +171,11 @@ export function checkDeletable({ spec }: Stored<'branch'>, { asOwner, force = fa
  * as if for the first time. @throws OffshootError api/not-found when it is being deleted
  */
 export async function restartBranch(store: Store, id: string): Promise<Stored<'branch'>> {
-  const found = await store.modify('branch', id, ({ deletedAt, secret, status }) =>
-    deletedAt !== undefined
-      ? undefined
-      : {
-          secret: { ...secret, tries: (secret.tries ?? 0) + 1 },
-          ...(status !== null && { status: asTriedAgain(status) }),
-        },
+  const found = await store.modify('branch', id, branch =>
+    branch.deletedAt !== undefined ? undefined : anotherTry(branch),
   );
   if (found !== undefined && found.deletedAt === undefined) return found;
   throw new OffshootError('api/not-found', { kind: 'branch', name: found?.spec.name ?? id });
-}
-
-/** Nothing of what the try before has said. */
-function asTriedAgain({ hint: _, ...status }: BranchStatus): BranchStatus {
-  const conditions = status.conditions.filter(c => c.type === 'VolumeReady' && c.status === 'True');
-  return { ...status, state: 'creating', ...triedAgain, conditions };
 }
 
 /**

@@ -5,6 +5,7 @@
 import { type BranchRecord, branchIdPattern, type ProjectSpec } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import { branchNameProblem } from '../model/names.ts';
+import { nameBeforeTrash } from '../model/trash.ts';
 import type { RepairView } from '../model/view.ts';
 import type { Store } from '../store/contract.ts';
 import { branchSecret, checkProject, findBranch } from './branches.ts';
@@ -86,13 +87,15 @@ function plan(store: Store, volumes: readonly UnclaimedVolume[]): Plan {
     }
     const { project, branch, parent, owner } = record;
     const row = { id, project, branch, parent: parent === undefined ? null : nameOf(parent) };
-    const taken = branches.find(b => b.project === project && b.branch === branch)?.id;
+    const sameName = (b: BranchRecord) => b.project === project && b.branch === branch && !b.trashed;
+    const taken = branches.find(sameName)?.id;
     const problem = problemOf(store, id, record, taken);
     if (problem !== undefined) {
       rows.push({ ...row, problem });
       continue;
     }
     const notes: string[] = [];
+    if (record.trashed !== undefined) notes.push('into the trash, where it was');
     if (store.get('project', project) === undefined && !projects.has(project)) {
       projects.set(project, projectOf(record));
       if (record.role === undefined) notes.push('its role and database are taken to be "app"');
@@ -120,10 +123,12 @@ function problemOf(
   if (there?.deletedAt !== undefined) return `project "${project}" is being deleted`;
   const name = branchNameProblem(branch);
   if (name !== undefined) return `"${branch}" is not a name for a branch: ${name}`;
-  const other = findBranch(store, project, branch)?.name ?? taken;
+  const other =
+    record.trashed === undefined ? (findBranch(store, project, branch)?.name ?? taken) : undefined;
   if (other !== undefined) return `there is another branch "${branch}" in project "${project}": ${other}`;
   try {
-    if (there === undefined) checkProject(project, projectOf(record));
+    const { trashed, ...spec } = projectOf(record);
+    if (there === undefined) checkProject(trashed?.name ?? project, spec);
   } catch (error) {
     if (error instanceof OffshootError) return error.message;
     throw error;
@@ -131,12 +136,17 @@ function problemOf(
   return undefined;
 }
 
-/** Older records do not name them. */
-const projectOf = ({ role = 'app', database = 'app' }: BranchRecord): ProjectSpec => ({ role, database });
+/** Older records do not name role and database. A project in the trash is one whose root is. */
+function projectOf({ project, parent, trashed, role = 'app', database = 'app' }: BranchRecord): ProjectSpec {
+  const name = nameBeforeTrash(project);
+  const inTrash = parent === undefined && trashed !== undefined && name !== undefined;
+  return { role, database, ...(inTrash && { trashed: { name, ...trashed } }) };
+}
 
-const specOf = ({ project, branch, parent, owner }: Omit<BranchRecord, 'id' | 'createdAt'>) => ({
+const specOf = ({ project, branch, parent, owner, trashed }: Omit<BranchRecord, 'id' | 'createdAt'>) => ({
   project,
   name: branch,
+  ...(trashed !== undefined && { trashed }),
   ...(parent !== undefined && { parent }),
   ...(owner !== undefined && { owner }),
 });

@@ -5,6 +5,7 @@
  */
 import type { ProjectSpec } from '../model/branch.ts';
 import type { Store, Stored } from '../store/contract.ts';
+import { anotherTry } from './another-try.ts';
 import { holding } from './locks.ts';
 
 /**
@@ -28,11 +29,13 @@ export async function finishTakeOver(store: Store, name: string): Promise<void> 
     if (project?.spec.takesOver !== from) return;
     const { takesOver: _, ...spec } = project.spec;
     await Promise.all(
-      store
-        .by('branch/project', from)
-        .map(branch =>
-          store.modify('branch', branch.name, b => ({ spec: underProject(b.spec, name, spec) })),
-        ),
+      store.by('branch/project', from).map(branch =>
+        store.modify('branch', branch.name, b => {
+          const moved = underProject(b.spec, name, spec);
+          const isBack = b.spec.trashed !== undefined && moved.trashed === undefined;
+          return { spec: moved, ...(isBack && anotherTry(b)) };
+        }),
+      ),
     );
     await store.remove('project', from);
     await store.modify('project', name, () => ({ spec }));

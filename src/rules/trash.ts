@@ -8,6 +8,7 @@ import { OffshootError } from '../model/errors.ts';
 import { isTrashed, trashed, trashedProjectKey } from '../model/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { TRASH } from '../store/indexes.ts';
+import { anotherTry } from './another-try.ts';
 import {
   checkBranchName,
   checkDeletable,
@@ -209,7 +210,8 @@ async function restoreBranch(store: Store, branch: Stored<'branch'>, as: string)
     const back = await store.modify('branch', branch.name, b => {
       if (b.deletedAt !== undefined) return undefined;
       const { trashed: _, ...spec } = b.spec;
-      return { spec: { ...spec, name: as } };
+      // Its server may still be ending.
+      return { spec: { ...spec, name: as }, ...anotherTry(b) };
     });
     if (back === undefined || back.deletedAt !== undefined) throw gone(branch.spec.name);
     return back;

@@ -485,6 +485,30 @@ describe('the trash', () => {
     await b.awake(child.name);
   });
 
+  it('is not called ready when it comes back before its server has ended', async () => {
+    await using b = await testBranches();
+    const child = await b.readyChild();
+    const { pid } = b.running.get(child.name)!;
+    await trashBranch(b.store, child, day, b.clock.now());
+    await restore(b.store, findInTrash(b.store, 'child'));
+    assert.deepEqual([b.status(child.name).state, b.status(child.name).open], ['creating', undefined]);
+    await b.look(child.name);
+    assert.equal(b.status(child.name).state, 'ready');
+    assert.notEqual(b.running.get(child.name)?.pid, pid, 'by a server of its own');
+  });
+
+  it('stands beside its data, as long as it is there', async () => {
+    await using b = await testBranches();
+    const child = await b.readyChild();
+    await trashBranch(b.store, child, day, b.clock.now());
+    await b.look(child.name);
+    const { trashed } = b.store.get('branch', child.name)!.spec;
+    assert.deepEqual(b.disk.get(child.name)?.record.trashed, trashed);
+    await restore(b.store, findInTrash(b.store, 'child'));
+    await b.look(child.name);
+    assert.equal(b.disk.get(child.name)?.record.trashed, undefined);
+  });
+
   it('ends with its time, children before what they grow from', async () => {
     await using b = await testBranches();
     const parent = await b.readyChild('parent');

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
 import type { BranchRecord } from '../../src/model/branch.ts';
-import { ensureRoot } from '../../src/rules/branches.ts';
+import { ensureRoot, findBranch, listedProjects } from '../../src/rules/branches.ts';
 import { planRepair, repair, type UnclaimedVolume } from '../../src/rules/repair.ts';
+import { nameOfEntry, trashEntries } from '../../src/rules/trash.ts';
 import { applied, defaultProject } from '../support/documents.ts';
 import { verifierOpens } from '../support/scram.ts';
 import { it, testStore } from '../support/stores.ts';
@@ -42,6 +43,30 @@ describe('repair', () => {
       (await store.events({ name: 'bchild', limit: 9 })).map(e => [e.severity, e.reason]),
       [['warning', 'BroughtBack']],
     );
+  });
+
+  it('brings what was in the trash back into the trash, under whatever name', async () => {
+    const store = testStore();
+    const trashed = { at: '2029-03-01T00:00:00.000Z', until: '2029-03-02T00:00:00.000Z' };
+    const gone = volume('bgone', { project: 'old~abc123', trashed });
+    const twin = { ...child, id: 'btwin', record: { ...child.record!, id: 'btwin', trashed } };
+    const rows = await repair(store, [child, root, twin, gone]);
+    assert.deepEqual(
+      rows.map(r => [r.id, r.problem, r.note]),
+      [
+        ['broot', undefined, undefined],
+        ['bgone', undefined, 'into the trash, where it was'],
+        ['bchild', undefined, undefined],
+        ['btwin', undefined, 'into the trash, where it was'],
+      ],
+    );
+    assert.deepEqual(trashEntries(store).map(nameOfEntry).toSorted(), ['fix', 'old']);
+    assert.deepEqual(
+      listedProjects(store).map(p => p.name),
+      ['shop'],
+    );
+    assert.deepEqual(store.get('project', 'old~abc123')?.spec.trashed, { name: 'old', ...trashed });
+    assert.equal(findBranch(store, 'shop', 'fix')?.name, 'bchild');
   });
 
   it('only looks when it is asked what it would do', async () => {

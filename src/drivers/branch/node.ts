@@ -79,6 +79,11 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
         await servers.stop(id, ctx);
       }),
 
+    note: (id, wish, ctx) =>
+      locks.run(id, async () => {
+        if ((await volumes.observe(id, ctx)) !== undefined) await keepRecord(id, wish, ctx);
+      }),
+
     remove: (id, ctx) =>
       locks.run(id, async () => {
         room.forget(id);
@@ -231,7 +236,7 @@ const waitsFor = (phase: Stop['phase'], waits: string, reason: string, message: 
 });
 
 const recordOf = (id: string, wish: BranchWish): BranchRecord => {
-  const { project, branch, parent, owner, createdAt, role, database } = wish;
+  const { project, branch, parent, owner, createdAt, role, database, trashed } = wish;
   return {
     id,
     project,
@@ -241,5 +246,6 @@ const recordOf = (id: string, wish: BranchWish): BranchRecord => {
     createdAt,
     role,
     database,
+    ...(trashed !== undefined && { trashed }),
   };
 };
