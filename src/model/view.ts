@@ -1,6 +1,5 @@
 /** What clients get to see of each kind: the API's answers, and so the command line's `-o json`. Never a secret. */
-import type { BranchState } from './branch.ts';
-import type { Condition } from './conditions.ts';
+import type { BranchStatus } from './branch.ts';
 import type { PreviewSite } from './endpoint.ts';
 import type { PluginSpec } from './plugin.ts';
 import type { Room } from './room.ts';
@@ -29,7 +28,10 @@ export type BranchSize = {
   readonly limitBytes: number | null;
 };
 
-export type BranchView = {
+export type BranchView = Pick<
+  BranchStatus,
+  'state' | 'reason' | 'message' | 'hint' | 'restarts' | 'emptied' | 'conditions'
+> & {
   readonly id: string;
   readonly name: string;
   readonly project: string;
@@ -37,15 +39,6 @@ export type BranchView = {
   readonly parent: string | null;
   /** `sandbox/NAME`, or null. */
   readonly owner: string | null;
-  readonly state: BranchState;
-  readonly reason: string;
-  readonly message: string;
-  readonly hint?: string;
-  /** How often in a row its server ended by itself. */
-  readonly restarts?: number;
-  /** Unlogged tables that it has without their rows, as `database: schema.table`. */
-  readonly emptied?: readonly string[];
-  readonly conditions: readonly Condition[];
   readonly createdAt: string;
   /** Its own limit; null: as its project says. */
   readonly limitBytes: number | null;
@@ -202,22 +195,21 @@ export type MetricsView = {
   /** CPU time that the daemon used, milliseconds. */
   readonly cpuMs: number;
   /** Per kind of object; `looks`, `failures` and `longestWaitMs` count from the start of the daemon. */
-  readonly scheduler: Readonly<
-    Record<
-      string,
-      {
-        readonly queued: number;
-        readonly running: number;
-        /** For something that is not there yet. */
-        readonly waiting: number;
-        /** Left alone after a failure. */
-        readonly paused: number;
-        readonly looks: number;
-        readonly failures: number;
-        readonly longestWaitMs: number;
-      }
-    >
-  >;
+  readonly scheduler: Readonly<Record<string, KindCounts>>;
+};
+
+/** What the objects of a kind are doing now, and what was done with them since the start. */
+export type KindCounts = {
+  readonly queued: number;
+  readonly running: number;
+  /** For something that is not there yet. */
+  readonly waiting: number;
+  /** In the pause after a failure. */
+  readonly paused: number;
+  readonly looks: number;
+  readonly failures: number;
+  /** The longest time that one stood in the queue, milliseconds. */
+  readonly longestWaitMs: number;
 };
 
 /** A volume that no branch claims, and what "offshoot repair" makes of it. */

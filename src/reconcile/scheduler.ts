@@ -10,6 +10,7 @@ import { type Clock, realClock } from '../lib/clock.ts';
 import { Heap } from '../lib/heap.ts';
 import type { Log } from '../lib/log.ts';
 import { toOffshootError } from '../model/errors.ts';
+import type { KindCounts } from '../model/view.ts';
 import { Patience, type Pauses } from './patience.ts';
 import { createTopics, type Topic, type Waits } from './topics.ts';
 
@@ -54,20 +55,6 @@ export type Scheduler = {
   counts(): Readonly<Record<string, KindCounts>>;
   /** Starts nothing more, aborts what runs, and waits for it. */
   close(): Promise<void>;
-};
-
-/** What a kind's keys are doing now, and what they did since the start. */
-export type KindCounts = {
-  readonly queued: number;
-  readonly running: number;
-  /** Waiting for a topic. */
-  readonly waiting: number;
-  /** In the pause after a failure. */
-  readonly paused: number;
-  readonly looks: number;
-  readonly failures: number;
-  /** The longest time that a key stood in the queue, milliseconds. */
-  readonly longestWaitMs: number;
 };
 
 export type KindOptions = {
