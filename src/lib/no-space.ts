@@ -1,4 +1,4 @@
-/** Whether something failed for want of room. */
+/** Whether something failed for want of room, or because the file system takes no writes at all. */
 import { constants } from 'node:os';
 import { ExecError } from './exec.ts';
 
@@ -11,4 +11,13 @@ export function isNoSpace(error: unknown): boolean {
   if (error instanceof ExecError && /No space left on device|Disk quota exceeded/.test(error.stderr))
     return true;
   return isNoSpace(error.cause);
+}
+
+/** Follows the chain of causes. */
+export function isReadOnly(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EROFS' || (error instanceof ExecError && /Read-only file system/.test(error.stderr)))
+    return true;
+  return isReadOnly(error.cause);
 }

@@ -6,7 +6,7 @@
 import { chown, mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { isNoSpace } from '../../lib/no-space.ts';
+import { isNoSpace, isReadOnly } from '../../lib/no-space.ts';
 import type { UserIds } from '../../lib/reach.ts';
 import { syncDirectory } from '../../lib/sync.ts';
 import type { BranchRecord } from '../../model/branch.ts';
@@ -81,23 +81,11 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
       } catch (error) {
         const full = isNoSpace(error) ? await place.room() : undefined;
         await discard(partial, ctx);
-        throw full === undefined ? error : noSpace(id, full, need, error);
+        throw full === undefined ? told(error) : noSpace(id, full, need, error);
       }
     },
 
-    async remove(id, ctx) {
-      const removing = `${pathOf(id)}.removing`;
-      await medium.destroy(removing, ctx);
-      await medium.destroy(`${pathOf(id)}.partial`, ctx);
-      try {
-        await rename(pathOf(id), removing);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-        throw error;
-      }
-      sizes.removed(pathOf(id));
-      await medium.destroy(removing, ctx);
-    },
+    remove: (id, ctx) => remove(id, ctx).catch(error => Promise.reject(told(error))),
 
     async list() {
       const ids = (await readdir(root)).map(name => name.replace(/\.(partial|removing)$/, ''));
@@ -105,6 +93,27 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     },
   };
   return driver;
+
+  /** A file system that the kernel has made read-only is no fault of what was asked for. */
+  function told(error: unknown): unknown {
+    return isReadOnly(error)
+      ? new OffshootError('volume/read-only', { where: root }, { cause: error })
+      : error;
+  }
+
+  async function remove(id: string, ctx: Ctx): Promise<void> {
+    const removing = `${pathOf(id)}.removing`;
+    await medium.destroy(removing, ctx);
+    await medium.destroy(`${pathOf(id)}.partial`, ctx);
+    try {
+      await rename(pathOf(id), removing);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw error;
+    }
+    sizes.removed(pathOf(id));
+    await medium.destroy(removing, ctx);
+  }
 
   async function make(
     id: string,

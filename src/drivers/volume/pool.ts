@@ -10,6 +10,7 @@ import {
   growLoopDevice,
   isMounted,
   loopDevicesOf,
+  type Mount,
   mayMount,
   mountDevice,
   mountImage,
@@ -55,7 +56,7 @@ export async function openPool({ image, mountPoint, bytes }: PoolOptions): Promi
     await truncate(image, wholeMib(bytes));
   }
   const path = await realpath(image); // as the kernel names it
-  const left = await mountOf(path);
+  const left = await writableMountOf(path);
   const root = left ?? mountPoint;
   if (left === undefined) {
     await mount(path, root);
@@ -96,10 +97,20 @@ async function createImage(image: string, bytes: number): Promise<void> {
   }
 }
 
-/** Where the image is mounted now. */
-async function mountOf(image: string): Promise<string | undefined> {
+/**
+ * Where the image is mounted now. One that the kernel has made read-only is mounted anew, which mends it, unless servers
+ * still run on it: they end first, by "down".
+ */
+async function writableMountOf(image: string): Promise<string | undefined> {
+  const found = await mountOf(image);
+  if (found?.readOnly !== true) return found?.target;
+  await closePool(image, found.target, 0).catch(() => {});
+  return (await mountOf(image))?.target;
+}
+
+async function mountOf(image: string): Promise<Mount | undefined> {
   const devices = await devicesOf(image);
-  return (await mounts()).find(m => devices.includes(m.source))?.target;
+  return (await mounts()).find(m => devices.includes(m.source));
 }
 
 /** The image's loop devices. Of two containers on one machine each may have an image of the same path. */

@@ -2,6 +2,17 @@ import type { ErrorRow } from '../errors.ts';
 
 /** Volumes, and the PostgreSQL servers on them. */
 export const volumeErrors = {
+  'volume/read-only': {
+    fault: 'system',
+    http: 507,
+    sqlstate: '53100',
+    exit: 1,
+    retry: true,
+    say: p =>
+      `the file system of ${p.where} takes no writes any more: the kernel has made it read-only, mostly because the disk below it was full or failed`,
+    hint: () =>
+      'free space, then mount it anew: "offshoot down" and "offshoot up --detach"; what is committed is kept',
+  },
   'volume/no-space': {
     fault: 'system',
     http: 507,

@@ -57,9 +57,31 @@ describe('pool', { skip }, () => {
   it('is opened and closed when it was left read-only, as the kernel makes it when the host is full', async () => {
     await using place = await testPlace();
     const pool = await openPool(optionsIn(place));
+    await writeFile(join(pool.root, 'used'), '');
+    const server = await open(join(pool.root, 'used'), 'r');
     await system('mount', ['-o', 'remount,ro', pool.root]);
-    await (await openPool(optionsIn(place))).close();
+    const adopted = await openPool(optionsIn(place));
+    await assert.rejects(writeFile(join(adopted.root, 'new'), ''), { code: 'EROFS' }, 'somebody runs on it');
+    await server.close();
+    const mended = await openPool(optionsIn(place));
+    await writeFile(join(mended.root, 'new'), '');
+    await mended.close();
     assert.equal(await isMounted(pool.root), false);
+  });
+
+  it('says so when the kernel has made it read-only, and what to do', async () => {
+    await using b = await testBranches('pool');
+    await b.branch('parent');
+    const { dataDir } = (await b.volumes.observe('parent', testCtx()))!;
+    await b.servers.stop('parent', testCtx());
+    const { target = '' } = (await mounts()).findLast(m => dataDir.startsWith(`${m.target}/`)) ?? {};
+    await system('mount', ['-o', 'remount,ro', target]);
+    try {
+      await assert.rejects(b.branch('child', 'parent'), { code: 'volume/read-only', hint: /mount it anew/ });
+      await assert.rejects(b.volumes.remove('parent', testCtx()), { code: 'volume/read-only' });
+    } finally {
+      await system('mount', ['-o', 'remount,rw', target]);
+    }
   });
 
   it('grows when more is asked for, mounted or not, and never shrinks', async () => {
