@@ -32,7 +32,7 @@ import type { DaemonView } from './model/view.ts';
 import { proxyRunner } from './proxy-runner.ts';
 import { createLoop, type Loop } from './reconcile/loop.ts';
 import { noteFound } from './reconcile/speech.ts';
-import { baselineId, forkId } from './reconcile/workload-spec.ts';
+import { forkId, logId } from './reconcile/workload-spec.ts';
 import { freePort, rememberedPorts, rememberPorts } from './remembered-ports.ts';
 import { createProject } from './rules/branches.ts';
 import { serviceAddresses } from './service-addresses.ts';
@@ -240,7 +240,7 @@ export async function startDaemon(
     keeps: [...drivers.processes.keeps, ...(drivers.networks === undefined ? [] : (['ports'] as const))],
     doctor: async () => [...encryption.checks(), ...(await drivers.capabilities())],
     logs({ workload, sandbox, lines }) {
-      const id = sandbox === undefined ? baselineId(workload) : forkId(sandbox, workload);
+      const id = sandbox === undefined ? logId(store, workload) : forkId(sandbox, workload);
       return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
     },
     environment: loop.environment,

@@ -111,7 +111,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
 
 /** Packages from npm, by part. */
 const packages: Readonly<Record<string, readonly string[]>> = {
-  model: ['yaml', 'zod'],
+  model: ['croner', 'yaml', 'zod'],
   lib: ['koffi'],
   'drivers/postgres': ['pg'],
   'proxy/http': ['undici'],

@@ -142,7 +142,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       }) =>
         call<{
           readonly applied: readonly (ManifestView & {
-            readonly outcome: 'created' | 'configured' | 'unchanged';
+            readonly outcome: 'created' | 'configured' | 'replaced' | 'unchanged';
           })[];
           /** Workloads that are not among them, and are made anew because of them. */
           readonly affected: readonly ManifestView[];

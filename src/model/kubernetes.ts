@@ -196,6 +196,39 @@ export type Workload<K extends WorkloadKind = WorkloadKind> = {
 
 export type Deployment = Workload<'Deployment'>;
 
+/** A pod's spec stands where others have a template. */
+export type PodManifest = {
+  readonly apiVersion: string;
+  readonly kind: 'Pod';
+  readonly metadata: Meta;
+  readonly spec: PodSpec;
+};
+
+export type CronJobManifest = {
+  readonly apiVersion: string;
+  readonly kind: 'CronJob';
+  readonly metadata: Meta;
+  readonly spec: {
+    readonly schedule: string;
+    readonly timeZone?: string;
+    readonly concurrencyPolicy?: 'Allow' | 'Forbid' | 'Replace';
+    readonly startingDeadlineSeconds?: number;
+    readonly successfulJobsHistoryLimit?: number;
+    readonly failedJobsHistoryLimit?: number;
+    readonly suspend?: boolean;
+    readonly jobTemplate: { readonly spec: Workload<'Job'>['spec']; readonly [field: string]: unknown };
+    readonly [field: string]: unknown;
+  };
+};
+
+/** Kinds whose manifests are workloads as they stand. */
+export type TemplatedKind = Exclude<WorkloadKind, 'Pod' | 'CronJob'>;
+
+export type WorkloadManifest =
+  | { readonly [K in TemplatedKind]: Workload<K> }[TemplatedKind]
+  | PodManifest
+  | CronJobManifest;
+
 export type Service = {
   readonly apiVersion: string;
   readonly kind: 'Service';
@@ -240,5 +273,5 @@ export type Secret = {
 
 export type Namespace = { readonly apiVersion: string; readonly kind: 'Namespace'; readonly metadata: Meta };
 
-export type Manifest = Deployment | Service | ConfigMap | Secret | Namespace;
+export type Manifest = WorkloadManifest | Service | ConfigMap | Secret | Namespace;
 export type ManifestKind = Manifest['kind'];

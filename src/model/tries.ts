@@ -19,6 +19,7 @@ const onItsWay = new Set([
   'InProgress',
   'Pending',
   'Starting',
+  'Running',
   'Resuming',
   'ResourcesPending',
   'WaitingForFork',

@@ -1,6 +1,6 @@
 /** Baseline manifests: workloads run, Services get an address; the rest only waits to be referred to. */
 import type { Baseline } from '../baseline/contract.ts';
-import type { Ctx, WorkloadDriver, WorkloadSeen } from '../drivers/contract.ts';
+import type { Ctx, WorkloadDriver } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
 import { reasonOf } from '../model/conditions.ts';
 import { toOffshootError } from '../model/errors.ts';
@@ -9,11 +9,14 @@ import { type Address, addressKey } from '../model/route.ts';
 import { speechOfPorts } from '../model/speaks.ts';
 import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
-import { forgetUnused, imagesOf } from '../rules/folders.ts';
+import { forgetUnused } from '../rules/folders.ts';
 import { inputsOf } from '../rules/inputs.ts';
 import type { Store, Stored } from '../store/contract.ts';
+import { specOfBaseline, workloadStatus } from './baseline-workload.ts';
+import { reconcileCronJob, removeRuns } from './cron-job.ts';
+import { type Report, reconcileJob } from './job.ts';
 import type { Result } from './scheduler.ts';
-import { baselineId, baselineOwner, servedBy, workloadSpec } from './workload-spec.ts';
+import { baselineId } from './workload-spec.ts';
 
 export type BaselineDeps = {
   readonly store: Store;
@@ -24,6 +27,7 @@ export type BaselineDeps = {
   readonly listening: (address: Address) => Listening;
   /** Waits until the data path does what the store says now. */
   readonly routed: () => Promise<void>;
+  readonly now: () => Date;
   readonly log: Log;
 };
 
@@ -55,14 +59,16 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     const id = baselineId(keyOfWorkload(spec));
     if (object.deletedAt !== undefined) {
       await deps.routed();
-      await workloads.remove(id, ctx);
+      if (spec.kind === 'CronJob') await removeRuns(workloads, object, ctx);
+      else await workloads.remove(id, ctx);
       return gone(object);
     }
+    const tell: Report = (object, status) => report(object, { ...status, inputs });
     try {
-      const images = [imagesOf(store, object.name)];
-      const more = { ports: servedBy(baseline, spec), wish: inputs, images };
-      const seen = await workloads.ensure(id, workloadSpec(baseline, baselineOwner, spec, more), ctx);
-      const reported = await report(object, { ...workloadStatus(seen, object.generation), inputs });
+      if (spec.kind === 'CronJob') return await reconcileCronJob(deps, object, tell, ctx);
+      if (spec.kind === 'Job') return await reconcileJob(deps, object, spec, tell, ctx);
+      const seen = await workloads.ensure(id, specOfBaseline(deps, object, spec), ctx);
+      const reported = await tell(object, workloadStatus(seen, object.generation));
       if (!reported || seen.leaving.length === 0) return;
       await deps.routed();
       workloads.release(id, seen.leaving);
@@ -168,16 +174,3 @@ function answers({ spec, status }: Stored<'manifest'>) {
 /** The router tells when it does. */
 const opening = { ready: false, reason: 'Opening', message: 'the router opens its address' } as const;
 const portTaken = (message: string) => ({ ready: false, reason: 'PortTaken', message });
-
-export function workloadStatus(seen: WorkloadSeen, generation: number): ManifestStatus {
-  return {
-    ready: seen.ready,
-    serving: seen.serving,
-    reason: seen.reason,
-    message: seen.message,
-    observedGeneration: generation,
-    ports: seen.ports,
-    restarts: seen.restarts,
-    ...(!seen.ready && seen.log.length > 0 && { log: seen.log.slice(-20) }),
-  };
-}

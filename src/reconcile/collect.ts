@@ -87,8 +87,12 @@ export async function collect(
 function workloadIntended(store: Store, id: string): boolean {
   const known = workloadOf(id);
   if (known === undefined) return false;
-  const { sandbox, kind, namespace, name } = known;
-  if (sandbox === undefined) return store.get('manifest', manifestName(kind, namespace, name)) !== undefined;
+  const { sandbox, kind, namespace, name, run } = known;
+  if (sandbox === undefined) {
+    const manifest = store.get('manifest', manifestName(kind, namespace, name));
+    if (run === undefined) return manifest !== undefined;
+    return manifest?.secret?.schedules?.runs.some(({ name }) => name === run) ?? false;
+  }
   const found = store.get('sandbox', sandbox);
   const asked = [...(found?.spec.forks ?? []), ...(found?.status?.forks ?? [])];
   return asked.some(({ forkOf }) => sameWorkload(forkOf, known));

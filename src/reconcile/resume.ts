@@ -3,7 +3,7 @@
  * no longer called ready, so that nobody is told so and no request is sent to a port that somebody else may have.
  */
 import type { BranchNode, Ctx, WorkloadDriver } from '../drivers/contract.ts';
-import { asWorkload, keyOfWorkload } from '../model/workload.ts';
+import { asWorkload, keyOfWorkload, runsToItsEnd } from '../model/workload.ts';
 import type { Store } from '../store/contract.ts';
 import { baselineId, forkId } from './workload-spec.ts';
 
@@ -20,7 +20,7 @@ export async function resume({ store, branches, workloads }: ResumeDeps, ctx: Ct
 
   for (const { name, spec, status } of store.list('manifest')) {
     const workload = asWorkload(spec);
-    if (workload === undefined || status === null) continue;
+    if (workload === undefined || status === null || runsToItsEnd(workload)) continue;
     if (await runs(baselineId(keyOfWorkload(workload)))) continue;
     await store.modify('manifest', name, () => ({ status: { ...status, ...resuming } }));
   }

@@ -2,15 +2,15 @@
 import type { Baseline, Found } from '../baseline/contract.ts';
 import type { WorkloadSpec } from '../drivers/contract.ts';
 import type { ImageMap } from '../model/image.ts';
-import type { Workload, WorkloadKind } from '../model/kubernetes.ts';
-import { namespaceOf } from '../model/manifest-name.ts';
+import type { CronJobManifest, Workload, WorkloadKind } from '../model/kubernetes.ts';
+import { manifestName, namespaceOf } from '../model/manifest-name.ts';
 import { imagesOfPod } from '../model/offshoot-config.ts';
 import { podSources } from '../model/pod-sources.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
 import { type ServiceAddress, serviceEnv, serviceHostNames } from '../model/service.ts';
 import { workloadKinds } from '../model/workload.ts';
 import { servedPorts } from '../model/workload-ports.ts';
-import type { Stored } from '../store/contract.ts';
+import type { Store, Stored } from '../store/contract.ts';
 
 export const baselineOwner = 'baseline';
 export const sandboxOwner = (sandbox: string): string => `sandbox/${sandbox}`;
@@ -22,8 +22,30 @@ export const sandboxOwner = (sandbox: string): string => `sandbox/${sandbox}`;
 export const baselineId = (key: WorkloadKey): string => idOf('base', key);
 export const forkId = (sandbox: string, forkOf: WorkloadKey): string => idOf(`sb-${sandbox}`, forkOf);
 
-/** The way back: what an id means; undefined for one that we never make. `sandbox` is absent for the baseline. */
-export function workloadOf(id: string): (WorkloadKey & { readonly sandbox?: string }) | undefined {
+/** `base~cronjob.<namespace>.<name>-<run>`: one run of a CronJob, which itself is none. */
+export const runId = (cronJob: CronJobManifest, run: string): string => {
+  const { kind, metadata } = cronJob;
+  return baselineId({ kind, namespace: namespaceOf(cronJob), name: `${metadata.name}-${run}` });
+};
+
+/** The id whose log is meant by a workload of the baseline: of a CronJob that of its newest run. */
+export function logId(store: Store, key: WorkloadKey): string {
+  if (key.kind !== 'CronJob') return baselineId(key);
+  const manifest = store.get('manifest', manifestName(key.kind, key.namespace, key.name));
+  const newest = manifest?.secret?.schedules?.runs.at(-1);
+  return newest === undefined ? baselineId(key) : runId(manifest!.spec as CronJobManifest, newest.name);
+}
+
+/** What an id means. */
+export type KnownWorkload = WorkloadKey & {
+  /** Absent for the baseline. */
+  readonly sandbox?: string;
+  /** Of a CronJob. */
+  readonly run?: string;
+};
+
+/** The way back; undefined for an id that we never make. */
+export function workloadOf(id: string): KnownWorkload | undefined {
   const [first = '', namespace = '', ...name] = id.split('.');
   const [owner = '', suffix] = first.split('~');
   const kind = suffix === undefined ? 'Deployment' : kindBySuffix.get(suffix);
@@ -31,7 +53,10 @@ export function workloadOf(id: string): (WorkloadKey & { readonly sandbox?: stri
   const key = { kind, namespace, name: name.join('.') };
   const known = owner.startsWith('sb-') ? { sandbox: owner.slice('sb-'.length), ...key } : key;
   const again = 'sandbox' in known ? forkId(known.sandbox, key) : baselineId(key);
-  return again === id ? known : undefined;
+  if (again !== id) return undefined;
+  if (kind !== 'CronJob') return known;
+  const [, cronJob, run] = /^(.+)-(\d+)$/.exec(key.name) ?? [];
+  return run === undefined ? undefined : { ...known, name: cronJob!, run };
 }
 
 /**

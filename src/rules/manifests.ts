@@ -4,9 +4,10 @@ import { nowhere, type Origin } from '../model/folder.ts';
 import type { ImageMap } from '../model/image.ts';
 import type { Manifest } from '../model/kubernetes.ts';
 import { nameOfManifest, namespaceOf } from '../model/manifest-name.ts';
+import { runOf } from '../model/run.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
 import { hasFailed, triedAgain } from '../model/tries.ts';
-import { isWorkloadKind, workloadPath } from '../model/workload.ts';
+import { asWorkload, isWorkloadKind, workloadPath } from '../model/workload.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { checkOwners, claim, folderLock, namespaceLock } from './folders.ts';
@@ -14,7 +15,8 @@ import { holding } from './locks.ts';
 
 export type AppliedManifest = {
   readonly object: Stored<'manifest'>;
-  readonly outcome: 'created' | 'configured' | 'unchanged';
+  /** `replaced`: a Job that runs anew. */
+  readonly outcome: 'created' | 'configured' | 'replaced' | 'unchanged';
 };
 
 export type ApplyOptions = {
@@ -56,11 +58,7 @@ export function applyManifests(
       Promise.all(manifests.map((spec, i) => putManifest(store, names[i]!, spec, origin(i)))),
       claimed,
     ]);
-    return written.map((object, i) => {
-      const generation = before[i]?.generation ?? 0;
-      const changed = generation === 0 ? 'created' : 'configured';
-      return { object, outcome: object.generation > generation ? changed : 'unchanged' };
-    });
+    return written.map((object, i) => ({ object, outcome: outcomeOf(object, before[i]) }));
   });
 }
 
@@ -86,6 +84,18 @@ export const usersOfWorkload = (store: Store, key: WorkloadKey): readonly string
 export const manifestLock = (name: string): string => `manifest/${name}`;
 
 // --- internal -----------------------------------------------------------------------------------
+
+function outcomeOf(
+  object: Stored<'manifest'>,
+  before: Stored<'manifest'> | undefined,
+): AppliedManifest['outcome'] {
+  if (before === undefined) return 'created';
+  const run = before.secret?.run?.of;
+  const job = asWorkload(object.spec);
+  if (run !== undefined && job !== undefined && runOf(job, object.secret?.tries ?? 0) !== run)
+    return 'replaced';
+  return object.generation > before.generation ? 'configured' : 'unchanged';
+}
 
 /** One that has failed is tried again, also with the same text: what was wrong may have been mended elsewhere. */
 async function putManifest(

@@ -16,6 +16,7 @@ import type { ImageMap } from '../model/image.ts';
 import type { Manifest } from '../model/kubernetes.ts';
 import type { PluginSpec } from '../model/plugin.ts';
 import type { ResourceRecord } from '../model/resource-record.ts';
+import type { Run, Schedules } from '../model/run.ts';
 import type { SandboxSpec, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Index, KindOf } from './indexes.ts';
@@ -58,6 +59,10 @@ export type Kinds = {
       readonly tries?: number;
       /** Absent: nobody said where it came from. */
       readonly from?: Origin;
+      /** Job: its newest run. */
+      readonly run?: Run;
+      /** CronJob. */
+      readonly schedules?: Schedules;
     } | null;
   };
   /** A folder of which manifests were deployed. Name: its absolute path, or `nowhere`. */

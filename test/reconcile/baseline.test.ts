@@ -6,14 +6,15 @@ import { OffshootError } from '../../src/model/errors.ts';
 import type { Address } from '../../src/model/route.ts';
 import { baselineReconciler } from '../../src/reconcile/baseline.ts';
 import { inputsOf } from '../../src/rules/inputs.ts';
-import { configMap, deploy, deployment, service } from '../support/documents.ts';
+import { configMap, deploy, deployment, service, testClock } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 import { it, testStore } from '../support/stores.ts';
 
 /** Addresses are 127.77.0.1 with the first free port from the Service's own on. */
 async function testBaseline() {
   const world = memoryWorld();
-  const store = testStore();
+  const clock = testClock();
+  const store = testStore({ now: clock.now });
   const problems = new Map<number, string>();
   const closed = new Set<number>();
   const allocate = (_service: string, port: number, taken: (address: Address) => boolean): Address => {
@@ -32,6 +33,7 @@ async function testBaseline() {
       return closed.has(port) ? 'opening' : 'open';
     },
     routed: async () => {},
+    now: clock.now,
     log: silentLog,
   });
   return {

@@ -1,6 +1,6 @@
 /** Small documents for tests of the control plane, put into a store as the API does. */
 import { storeBaseline } from '../../src/baseline/store-baseline.ts';
-import type { Deployment, Manifest, Service } from '../../src/model/kubernetes.ts';
+import type { CronJobManifest, Deployment, Manifest, Service, Workload } from '../../src/model/kubernetes.ts';
 import type { PluginSpec, PluginStep } from '../../src/model/plugin.ts';
 import type { Fork, SandboxSpec, WorkloadKey } from '../../src/model/sandbox.ts';
 import { createProject } from '../../src/rules/branches.ts';
@@ -40,6 +40,33 @@ export const deployment = (name: string, container: Partial<Containers[number]> 
       },
     },
   },
+});
+
+type PodParts = Readonly<Record<string, unknown>>;
+
+/** Job `demo/<name>` with one container, which is not started again. */
+export const job = (
+  name: string,
+  container: Partial<Containers[number]> = {},
+  spec: PodParts = {},
+): Workload<'Job'> => ({
+  apiVersion: 'batch/v1',
+  kind: 'Job',
+  metadata: { name, namespace: 'demo' },
+  spec: {
+    ...spec,
+    template: {
+      spec: { restartPolicy: 'Never', containers: [{ name: 'main', image: `${name}:1`, ...container }] },
+    },
+  },
+});
+
+/** CronJob `demo/<name>` of that Job. */
+export const cronJob = (name: string, schedule: string, spec: PodParts = {}): CronJobManifest => ({
+  apiVersion: 'batch/v1',
+  kind: 'CronJob',
+  metadata: { name, namespace: 'demo' },
+  spec: { schedule, ...spec, jobTemplate: { spec: job(name).spec } },
 });
 
 /** Service `demo/<name>` for pods labelled `app: <name>`. */

@@ -78,7 +78,7 @@ export function memoryBaseline(...manifests: readonly Manifest[]): MemoryBaselin
     if (before !== undefined && JSON.stringify(before.object) === JSON.stringify(object)) return;
     set(key, {
       ...{ kind: object.kind, namespace: namespaceOf(manifest), name: object.metadata.name },
-      object: frozen(object),
+      object: frozen(object) as Found['object'],
       revision: String(++revision),
       deleting: false,
       status: before?.status ?? null,

@@ -1,5 +1,5 @@
 /** What Kubernetes fills in where a manifest says nothing, as far as we read it. */
-import type { Container, Deployment, Manifest, Probe, Secret, Service } from '../kubernetes.ts';
+import type { Container, Manifest, PodSpec, Probe, Secret, Service, Workload } from '../kubernetes.ts';
 import { decodeSecret } from './manifest-rules.ts';
 
 /** `manifest` with namespace and defaults; a Secret, until now as it stands in the file, gets its text. */
@@ -7,8 +7,23 @@ export function completeManifest(manifest: Manifest): Manifest {
   if (manifest.kind === 'Namespace') return manifest;
   const metadata = { ...manifest.metadata, namespace: manifest.metadata.namespace || 'default' };
   switch (manifest.kind) {
+    case 'Pod':
+      return { ...manifest, metadata, spec: podSpec(manifest.spec) };
+    case 'CronJob': {
+      const { jobTemplate } = manifest.spec;
+      const template = { ...jobTemplate, spec: jobSpec(jobTemplate.spec) };
+      return { ...manifest, metadata, spec: { ...manifest.spec, jobTemplate: template } };
+    }
+    case 'Job':
+      return { ...manifest, metadata, spec: jobSpec(manifest.spec) };
+    case 'DaemonSet':
+      return { ...manifest, metadata, spec: withPod(manifest.spec) };
     case 'Deployment':
-      return { ...manifest, metadata, spec: deploymentSpec(manifest.spec) };
+    case 'StatefulSet':
+    case 'ReplicaSet':
+    case 'ReplicationController':
+    case 'Rollout':
+      return { ...manifest, metadata, spec: { replicas: 1, ...withPod(manifest.spec) } };
     case 'Service':
       return { ...manifest, metadata, spec: serviceSpec(manifest.spec) };
     case 'Secret':
@@ -20,10 +35,23 @@ export function completeManifest(manifest: Manifest): Manifest {
 
 // --- internal -----------------------------------------------------------------------------------
 
-function deploymentSpec(spec: Deployment['spec']): Deployment['spec'] {
-  const pod = spec.template.spec;
+type TemplatedSpec = Workload['spec'];
+
+const withPod = (spec: TemplatedSpec): TemplatedSpec => ({
+  ...spec,
+  template: { ...spec.template, spec: podSpec(spec.template.spec) },
+});
+
+/** API reference, JobSpec. */
+const jobSpec = (spec: TemplatedSpec): TemplatedSpec => ({
+  ...{ backoffLimit: 6, parallelism: 1, completions: spec.parallelism ?? 1 },
+  ...withPod(spec),
+});
+
+function podSpec(pod: PodSpec): PodSpec {
   const containers = pod.containers.map(withProbeDefaults);
-  return { replicas: 1, ...spec, template: { ...spec.template, spec: { ...pod, containers } } };
+  const initContainers = pod.initContainers?.map(withProbeDefaults);
+  return { ...pod, containers, ...(initContainers && { initContainers }) };
 }
 
 function withProbeDefaults(container: Container): Container {

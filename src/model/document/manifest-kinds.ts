@@ -24,6 +24,7 @@ export type LeftOut = {
 export function effectOf(object: {
   readonly apiVersion?: unknown;
   readonly kind?: unknown;
+  readonly spec?: unknown;
 }): Effect | Finding {
   const { apiVersion, kind } = object;
   if (kind === undefined) return { path: ['kind'], message: 'missing field "kind"', at: 'key' };
@@ -31,6 +32,7 @@ export function effectOf(object: {
   if (kind === 'List') return { path: ['items'], message: 'a List needs a list of items', at: 'key' };
   // The schemas know which apiVersion ours have; a custom resource may have the name of one of them.
   if (OWN.includes(kind) && !isCustom(apiVersion)) return 'read';
+  if (kind === 'Rollout' && isArgo(apiVersion) && !refersToTemplate(object)) return 'read';
   const suggestion = ALL.includes(kind) ? undefined : similarName(kind, ALL);
   if (apiVersion === undefined)
     return { path: ['apiVersion'], message: `missing field "apiVersion" of ${kind}`, suggestion, at: 'key' };
@@ -74,12 +76,15 @@ const SAY = {
   none: 'no effect where containers run as processes',
 } as const;
 
-/** As in `manifestSchemas`, which would be a circle. */
-const OWN: readonly string[] = ['ConfigMap', 'Deployment', 'Namespace', 'Secret', 'Service'];
+/** As in `manifestSchemas`, which would be a circle; Rollout apart, which is a custom resource itself. */
+const OWN: readonly string[] = [
+  ...['ConfigMap', 'Namespace', 'Secret', 'Service'],
+  ...['DaemonSet', 'Deployment', 'Pod', 'ReplicaSet', 'ReplicationController', 'StatefulSet'],
+];
 
-/** Kinds that make pods: Kubernetes' own, and those of others that stand in their place. */
+/** Kinds that make pods and are not read: those of others that stand in the place of Kubernetes' own. */
 const RUNNING: ReadonlySet<string> = new Set([
-  ...['StatefulSet', 'DaemonSet', 'ReplicaSet', 'ReplicationController', 'Job', 'CronJob', 'Pod'],
+  ...['Job', 'CronJob'],
   ...['Rollout', 'DeploymentConfig', 'CloneSet', 'ScaledJob', 'Workflow', 'CronWorkflow', 'TaskRun'],
 ]);
 
@@ -98,3 +103,10 @@ const ALL = Object.values(CLOSED).flat();
 /** Groups with a dot are not those that ours are of. */
 const isCustom = (apiVersion: unknown): boolean =>
   typeof apiVersion === 'string' && /^[^/]*\.[^/]*\//.test(apiVersion);
+
+const isArgo = (apiVersion: unknown): boolean =>
+  typeof apiVersion === 'string' && apiVersion.startsWith('argoproj.io/');
+
+/** Its template is that of a Deployment that stands elsewhere, and runs anyway. */
+const refersToTemplate = ({ spec }: { readonly spec?: unknown }): boolean =>
+  typeof spec === 'object' && spec !== null && 'workloadRef' in spec && !('template' in spec);

@@ -1,13 +1,30 @@
 /** What must hold across one Kubernetes object, as Kubernetes itself demands it. */
-import type { ManifestKind } from '../kubernetes.ts';
+import type { ManifestKind, WorkloadKind } from '../kubernetes.ts';
 import { similarName } from '../names.ts';
+import { scheduleProblem } from '../schedule.ts';
+import { podPath } from '../workload.ts';
 import { type ItemOf, isMalformed, type Loose, names, placed, unique } from './loose.ts';
-import type { DeploymentDocument, ServiceDocument } from './manifest-schema.ts';
+import type { PodDocument } from './manifest-pod-schema.ts';
+import type {
+  CronJobDocument,
+  SelectingDocument,
+  ServiceDocument,
+  StatefulSetDocument,
+  TemplatedDocument,
+} from './manifest-schema.ts';
 import type { Finding, Path } from './problem.ts';
 
 /** By kind; each gets what is well-formed of a manifest of its kind. */
 export const manifestRules: { readonly [K in ManifestKind]?: (manifest: never) => readonly Finding[] } = {
-  Deployment: deploymentRules,
+  Deployment: m => templatedRules('Deployment', m),
+  StatefulSet: m => templatedRules('StatefulSet', m),
+  DaemonSet: m => templatedRules('DaemonSet', m),
+  ReplicaSet: m => templatedRules('ReplicaSet', m),
+  ReplicationController: m => podRules('ReplicationController', m),
+  Rollout: m => templatedRules('Rollout', m),
+  Job: m => [...podRules('Job', m), ...endingRules('Job', m)],
+  CronJob: m => [...podRules('CronJob', m), ...endingRules('CronJob', m), ...scheduleRules(m)],
+  Pod: m => podRules('Pod', m),
   Service: serviceRules,
 };
 
@@ -24,24 +41,98 @@ export function decodeSecret(value: string): string | undefined {
 
 const PROBES = ['readinessProbe', 'livenessProbe', 'startupProbe'] as const;
 
-type PodSpec = NonNullable<NonNullable<NonNullable<Loose<DeploymentDocument>['spec']>['template']>['spec']>;
+type PodSpec = Loose<PodDocument>;
 type Container = ItemOf<PodSpec['containers']>;
 
-function deploymentRules({ spec = {} }: Loose<DeploymentDocument>): Finding[] {
-  const path: Path = ['spec', 'template', 'spec', 'containers'];
-  const list = spec.template?.spec?.containers;
-  const containers = placed(list, path);
+const templatedRules = (kind: WorkloadKind, manifest: Loose<TemplatedDocument>): Finding[] => [
+  ...selectorFindings((manifest.spec ?? {}) as NonNullable<Loose<SelectingDocument>['spec']>),
+  ...podRules(kind, manifest),
+];
+
+/** The pod's spec in a manifest; undefined when what leads to it is malformed. */
+function podOf(kind: WorkloadKind, manifest: unknown): PodSpec | undefined {
+  const at = (node: unknown, step: string) =>
+    typeof node === 'object' && node !== null ? (node as Record<string, unknown>)[step] : undefined;
+  return podPath(kind).reduce(at, manifest) as PodSpec | undefined;
+}
+
+function podRules(kind: WorkloadKind, manifest: unknown): Finding[] {
+  const pod = podOf(kind, manifest);
+  if (pod === undefined) return [];
+  const at = podPath(kind);
+  const containers = placed(pod.containers, [...at, 'containers']);
+  const initContainers = placed(pod.initContainers, [...at, 'initContainers']);
   return [
-    ...selectorFindings(spec),
-    ...unique(names(list, path), 'container name'),
-    ...containers.flatMap(({ item, path }) => [
+    ...unique(
+      [
+        ...names(pod.initContainers, [...at, 'initContainers']),
+        ...names(pod.containers, [...at, 'containers']),
+      ],
+      'container name',
+    ),
+    ...unique(names(pod.volumes, [...at, 'volumes']), 'volume name'),
+    ...[...initContainers, ...containers].flatMap(({ item, path }) => [
       ...unique(names(item.ports, [...path, 'ports']), 'port name'),
       ...probePortFindings(item, path),
+      ...mountFindings(item, path, pod, claimsOf(kind, manifest)),
     ]),
   ];
 }
 
-function selectorFindings({ selector, template }: NonNullable<Loose<DeploymentDocument>['spec']>): Finding[] {
+/** Names of the volumes that a StatefulSet makes for each pod; undefined when they are not known. */
+function claimsOf(kind: WorkloadKind, manifest: unknown): readonly string[] | undefined {
+  if (kind !== 'StatefulSet') return [];
+  const { spec = {} } = manifest as Loose<StatefulSetDocument>;
+  if (isMalformed(spec, 'volumeClaimTemplates')) return undefined;
+  const claims = (spec.volumeClaimTemplates ?? []).map(claim => claim?.metadata?.name);
+  return claims.includes(undefined) ? undefined : (claims as string[]);
+}
+
+function mountFindings(
+  container: Container,
+  path: Path,
+  pod: PodSpec,
+  claims: readonly string[] | undefined,
+): Finding[] {
+  if (claims === undefined || isMalformed(pod, 'volumes')) return [];
+  const volumes = (pod.volumes ?? []).map(volume => volume?.name);
+  if (volumes.includes(undefined)) return [];
+  const known = [...(volumes as string[]), ...claims];
+  const mounts = placed(container.volumeMounts, [...path, 'volumeMounts']);
+  const paths = mounts.map(({ item, path }) => ({ text: item.mountPath, path: [...path, 'mountPath'] }));
+  return [
+    ...unique(paths, 'mount path'),
+    ...mounts.flatMap(({ item, path }) =>
+      item.name === undefined || known.includes(item.name)
+        ? []
+        : [
+            {
+              path: [...path, 'name'],
+              message: `the pod has no volume "${item.name}"`,
+              suggestion: similarName(item.name, known),
+            },
+          ],
+    ),
+  ];
+}
+
+/** What ends must not be started again for ever (API reference, Job). */
+function endingRules(kind: 'Job' | 'CronJob', manifest: unknown): Finding[] {
+  const pod = podOf(kind, manifest);
+  if (pod === undefined || isMalformed(pod, 'restartPolicy')) return [];
+  if (pod.restartPolicy === 'OnFailure' || pod.restartPolicy === 'Never') return [];
+  const missing = pod.restartPolicy === undefined;
+  const message = `the pods of a ${kind} need a restartPolicy of OnFailure or Never`;
+  return [{ path: [...podPath(kind), 'restartPolicy'], message, at: missing ? 'key' : 'value' }];
+}
+
+function scheduleRules({ spec = {} }: Loose<CronJobDocument>): Finding[] {
+  const { schedule, timeZone } = spec;
+  const problem = schedule === undefined ? undefined : scheduleProblem(schedule, timeZone);
+  return problem === undefined ? [] : [{ path: ['spec', problem.field], message: problem.message }];
+}
+
+function selectorFindings({ selector, template }: NonNullable<Loose<SelectingDocument>['spec']>): Finding[] {
   const pod = template?.metadata;
   // What is missing or malformed has been reported already.
   if (selector === undefined || template === undefined || isMalformed(selector, 'matchLabels')) return [];

@@ -2,10 +2,9 @@
  * The shapes of the Kubernetes objects that we read. Fields that we do not know stay as they are: there are
  * many, and patches and other runtimes may understand them.
  */
-import { isAbsolute } from 'node:path';
 import { z } from 'zod';
-import { type Quantity, readQuantity } from '../quantity.ts';
-import { dnsName, envName, label, port, text, textMap } from './fields.ts';
+import { dnsName, label, port, text, textMap } from './fields.ts';
+import { podSpec, podTemplate, portOrName, wholeNumber } from './manifest-pod-schema.ts';
 
 const metadata = (name: z.ZodString) =>
   z.looseObject({
@@ -26,193 +25,112 @@ const base64 = z.string().refine(value => {
   return joined.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(joined);
 }, 'must be base64; plain text belongs under stringData');
 
-const wholeNumber = z.int().min(0, 'must not be negative');
-
-const keyRef = z.looseObject({ name: text, key: text, optional: z.boolean().optional() });
-
-const fieldRef = z.looseObject({ fieldPath: text });
-const resourceFieldRef = z.looseObject({
-  containerName: text.optional(),
-  resource: text,
-  divisor: z.union([z.string(), z.number()]).optional(),
-});
-
-const env = z
-  .looseObject({
-    name: envName,
-    value: z.string().optional(),
-    valueFrom: z
-      .looseObject({
-        configMapKeyRef: keyRef.optional(),
-        secretKeyRef: keyRef.optional(),
-        fieldRef: fieldRef.optional(),
-        resourceFieldRef: resourceFieldRef.optional(),
-      })
-      .refine(value => Object.keys(value).length === 1, 'needs exactly one source')
-      .optional(),
-  })
-  .refine(
-    entry => (entry.value ?? '') === '' || entry.valueFrom === undefined,
-    'an environment variable cannot have both value and valueFrom',
-  );
-
-const mapRef = z.looseObject({ name: text, optional: z.boolean().optional() });
-
-const envFrom = z
-  .looseObject({
-    prefix: z.string().optional(),
-    configMapRef: mapRef.optional(),
-    secretRef: mapRef.optional(),
-  })
-  .refine(
-    source => (source.configMapRef === undefined) !== (source.secretRef === undefined),
-    'needs exactly one of configMapRef, secretRef',
-  );
-
-/** A number, or the name of a container's port. */
-const portOrName = z.custom<number | string>(
-  value =>
-    typeof value === 'string' ? /^[a-z0-9-]*[a-z][a-z0-9-]*$/.test(value) : port.safeParse(value).success,
-  { error: issue => (issue.input === undefined ? undefined : PORT_OR_NAME) },
-);
-const PORT_OR_NAME = 'must be a whole number from 1 to 65535 or the name of a port';
-
-const HANDLERS = ['httpGet', 'tcpSocket', 'exec', 'grpc'] as const;
-
-const probe = z
-  .looseObject({
-    httpGet: z
-      .looseObject({
-        path: z.string().optional(),
-        port: portOrName,
-        scheme: z.enum(['HTTP', 'HTTPS']).optional(),
-        httpHeaders: z.array(z.looseObject({ name: text, value: z.string() })).optional(),
-      })
-      .optional(),
-    tcpSocket: z.looseObject({ port: portOrName }).optional(),
-    grpc: z.looseObject({ port, service: z.string().optional() }).optional(),
-    exec: z.looseObject({ command: z.array(z.string()).min(1, 'must not be empty') }).optional(),
-    initialDelaySeconds: wholeNumber.optional(),
-    periodSeconds: wholeNumber.optional(),
-    timeoutSeconds: wholeNumber.optional(),
-    successThreshold: wholeNumber.optional(),
-    failureThreshold: wholeNumber.optional(),
-  })
-  .refine(
-    value => HANDLERS.filter(handler => value[handler] !== undefined).length === 1,
-    `a probe needs exactly one of ${HANDLERS.join(', ')}`,
-  );
-
-const quantity = z.custom<Quantity>(
-  value => (typeof value === 'string' || typeof value === 'number') && readQuantity(value) !== undefined,
-  'must be a quantity such as 500m or 256Mi',
-);
-
-const volumeMount = z.looseObject({
-  name: text,
-  mountPath: text,
-  subPath: z.string().optional(),
-  subPathExpr: z.string().optional(),
-  readOnly: z.boolean().optional(),
-});
-
-const container = z.looseObject({
-  name: label,
-  image: text,
-  command: z.array(z.string()).optional(),
-  args: z.array(z.string()).optional(),
-  workingDir: z.string().optional(),
-  ports: z
-    .array(z.looseObject({ name: text.optional(), containerPort: port, protocol: z.string().optional() }))
-    .optional(),
-  env: z.array(env).optional(),
-  envFrom: z.array(envFrom).optional(),
-  readinessProbe: probe.optional(),
-  livenessProbe: probe.optional(),
-  startupProbe: probe.optional(),
-  volumeMounts: z.array(volumeMount).optional(),
-  restartPolicy: z.string().optional(),
-  resources: z
-    .looseObject({
-      limits: z.record(z.string(), quantity).optional(),
-      requests: z.record(z.string(), quantity).optional(),
-    })
-    .optional(),
-});
-
-const mode = z.int().min(0).max(0o777, 'must be at most 0777');
-
-/** Of a file in a volume; it stays inside (API reference, KeyToPath). */
-const filePath = text.refine(
-  value => !value.startsWith('/') && !value.split('/').includes('..'),
-  'must be a relative path without ".."',
-);
-
-const keyFiles = {
-  items: z.array(z.looseObject({ key: text, path: filePath, mode: mode.optional() })).optional(),
-  optional: z.boolean().optional(),
-  defaultMode: mode.optional(),
-};
-
-const downwardAPI = z.looseObject({
-  items: z
+const selector = z.looseObject({
+  matchLabels: textMap.optional(),
+  matchExpressions: z
     .array(
       z.looseObject({
-        path: filePath,
-        mode: mode.optional(),
-        fieldRef: fieldRef.optional(),
-        resourceFieldRef: resourceFieldRef.optional(),
+        key: text,
+        operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']),
+        values: z.array(z.string()).optional(),
       }),
     )
     .optional(),
-  defaultMode: mode.optional(),
 });
 
-/** Other sources stay as they are: what runs the pod says what it makes of them. */
-const volume = z.looseObject({
-  name: label,
-  configMap: z.looseObject({ name: text, ...keyFiles }).optional(),
-  secret: z.looseObject({ secretName: text, ...keyFiles }).optional(),
-  downwardAPI: downwardAPI.optional(),
-  projected: z
-    .looseObject({
-      sources: z
-        .array(
-          z.looseObject({
-            configMap: z.looseObject({ name: text, ...keyFiles }).optional(),
-            secret: z.looseObject({ name: text, ...keyFiles }).optional(),
-            downwardAPI: downwardAPI.optional(),
-          }),
-        )
-        .optional(),
-      defaultMode: mode.optional(),
-    })
-    .optional(),
-  emptyDir: z.looseObject({ medium: z.string().optional(), sizeLimit: quantity.optional() }).optional(),
-  hostPath: z
-    .looseObject({ path: text.refine(isAbsolute, 'must be absolute'), type: z.string().optional() })
-    .optional(),
-  persistentVolumeClaim: z.looseObject({ claimName: text, readOnly: z.boolean().optional() }).optional(),
-});
-
-const containers = z.array(container).max(100, 'must have at most 100 items');
+const replicated = {
+  replicas: wholeNumber.optional(),
+  minReadySeconds: wholeNumber.optional(),
+  template: podTemplate,
+};
 
 const deployment = z.looseObject({
   apiVersion: z.literal('apps/v1'),
   kind: z.literal('Deployment'),
   metadata: metadata(dnsName),
+  spec: z.looseObject({ ...replicated, selector }),
+});
+
+const statefulSet = z.looseObject({
+  apiVersion: z.literal('apps/v1'),
+  kind: z.literal('StatefulSet'),
+  metadata: metadata(dnsName),
   spec: z.looseObject({
-    replicas: wholeNumber.optional(),
-    selector: z.looseObject({ matchLabels: textMap.optional() }),
-    template: z.looseObject({
-      metadata: z.looseObject({ labels: textMap.optional(), annotations: textMap.optional() }).optional(),
-      spec: z.looseObject({
-        containers: containers.min(1, 'must not be empty'),
-        initContainers: containers.optional(),
-        volumes: z.array(volume).optional(),
-      }),
-    }),
+    ...replicated,
+    selector,
+    serviceName: z.string().optional(),
+    volumeClaimTemplates: z.array(z.looseObject({ metadata: z.looseObject({ name: label }) })).optional(),
   }),
+});
+
+const daemonSet = z.looseObject({
+  apiVersion: z.literal('apps/v1'),
+  kind: z.literal('DaemonSet'),
+  metadata: metadata(dnsName),
+  spec: z.looseObject({ template: podTemplate, selector }),
+});
+
+const replicaSet = z.looseObject({
+  apiVersion: z.literal('apps/v1'),
+  kind: z.literal('ReplicaSet'),
+  metadata: metadata(dnsName),
+  spec: z.looseObject({ ...replicated, selector }),
+});
+
+const replicationController = z.looseObject({
+  apiVersion: z.literal('v1'),
+  kind: z.literal('ReplicationController'),
+  metadata: metadata(dnsName),
+  spec: z.looseObject({ ...replicated, selector: textMap.optional() }),
+});
+
+/** Argo's, which has the template of a Deployment. */
+const rollout = z.looseObject({
+  apiVersion: z.literal('argoproj.io/v1alpha1'),
+  kind: z.literal('Rollout'),
+  metadata: metadata(dnsName),
+  spec: z.looseObject({ ...replicated, selector: selector.optional() }),
+});
+
+const jobSpec = z.looseObject({
+  template: podTemplate,
+  completions: wholeNumber.optional(),
+  parallelism: wholeNumber.optional(),
+  backoffLimit: wholeNumber.optional(),
+  activeDeadlineSeconds: wholeNumber.optional(),
+  ttlSecondsAfterFinished: wholeNumber.optional(),
+  suspend: z.boolean().optional(),
+});
+
+const job = z.looseObject({
+  apiVersion: z.literal('batch/v1'),
+  kind: z.literal('Job'),
+  metadata: metadata(dnsName),
+  spec: jobSpec,
+});
+
+const cronJob = z.looseObject({
+  apiVersion: z.literal('batch/v1'),
+  kind: z.literal('CronJob'),
+  // The names of its runs end with eleven more characters (API reference).
+  metadata: metadata(dnsName.max(52, 'must have at most 52 characters')),
+  spec: z.looseObject({
+    schedule: text,
+    timeZone: text.optional(),
+    concurrencyPolicy: z.enum(['Allow', 'Forbid', 'Replace']).optional(),
+    startingDeadlineSeconds: wholeNumber.optional(),
+    successfulJobsHistoryLimit: wholeNumber.optional(),
+    failedJobsHistoryLimit: wholeNumber.optional(),
+    suspend: z.boolean().optional(),
+    jobTemplate: z.looseObject({ spec: jobSpec }),
+  }),
+});
+
+const pod = z.looseObject({
+  apiVersion: z.literal('v1'),
+  kind: z.literal('Pod'),
+  metadata: metadata(dnsName),
+  spec: podSpec,
 });
 
 const service = z.looseObject({
@@ -260,13 +178,24 @@ const namespace = z.looseObject({
 
 export const manifestSchemas = {
   ConfigMap: configMap,
+  CronJob: cronJob,
+  DaemonSet: daemonSet,
   Deployment: deployment,
+  Job: job,
   Namespace: namespace,
+  Pod: pod,
+  ReplicaSet: replicaSet,
+  ReplicationController: replicationController,
+  Rollout: rollout,
   Secret: secret,
   Service: service,
+  StatefulSet: statefulSet,
 } as const;
 
-export type DeploymentDocument = z.infer<typeof deployment>;
 export type ServiceDocument = z.infer<typeof service>;
 export type SecretDocument = z.infer<typeof secret>;
+export type CronJobDocument = z.infer<typeof cronJob>;
+export type SelectingDocument = z.infer<typeof deployment>;
+export type StatefulSetDocument = z.infer<typeof statefulSet>;
+export type TemplatedDocument = z.infer<typeof deployment | typeof daemonSet | typeof rollout>;
 export type ManifestDocument = z.infer<(typeof manifestSchemas)[keyof typeof manifestSchemas]>;

@@ -1,5 +1,6 @@
 /** The parts of a manifest that have no effect where containers run as plain processes. */
-import type { Container, Deployment, Manifest, Secret } from '../kubernetes.ts';
+import type { Container, Manifest, Secret, Workload } from '../kubernetes.ts';
+import { asWorkload, podPath } from '../workload.ts';
 import { decodeSecret } from './manifest-rules.ts';
 import type { Finding, Path } from './problem.ts';
 
@@ -28,7 +29,8 @@ export function manifestWarnings(
   value: unknown,
   keeps: readonly Kept[],
 ): readonly Finding[] {
-  if (manifest.kind === 'Deployment') return deploymentWarnings(manifest, keeps);
+  const workload = asWorkload(manifest);
+  if (workload !== undefined) return workloadWarnings(workload, keeps);
   return manifest.kind === 'Secret' ? secretWarnings(value as Secret) : [];
 }
 
@@ -40,22 +42,21 @@ function secretWarnings({ data = {} }: Secret): readonly Finding[] {
     .map(([key]) => warning(['data', key], 'the value is binary, so no variable can have it'));
 }
 
-function deploymentWarnings({ spec }: Deployment, keeps: readonly Kept[]): readonly Finding[] {
+function workloadWarnings({ kind, spec }: Workload, keeps: readonly Kept[]): readonly Finding[] {
   const pod = spec.template.spec;
-  const podPath: Path = ['spec', 'template', 'spec'];
+  const at: Path = podPath(kind);
   return [
-    ...(spec.selector?.matchExpressions === undefined
-      ? []
-      : [warning(['spec', 'selector', 'matchExpressions'], 'only matchLabels are looked at')]),
-    ...pick(pod, podPath, partsWithoutEffect.pod),
-    ...pod.containers.flatMap((container, i) => {
-      const path = [...podPath, 'containers', i];
-      return [
-        ...pick(container, path, partsWithoutEffect.container),
-        ...limitsWarnings(container, path, keeps),
-        ...portsWarnings(container, path, keeps),
-      ];
-    }),
+    ...pick(pod, at, partsWithoutEffect.pod),
+    ...(['initContainers', 'containers'] as const).flatMap(list =>
+      (pod[list] ?? []).flatMap((container, i) => {
+        const path = [...at, list, i];
+        return [
+          ...pick(container, path, partsWithoutEffect.container),
+          ...limitsWarnings(container, path, keeps),
+          ...portsWarnings(container, path, keeps),
+        ];
+      }),
+    ),
   ];
 }
 

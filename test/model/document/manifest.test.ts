@@ -112,12 +112,17 @@ describe('what is left out', () => {
   const object = (apiVersion: string, kind: string, name = 'web') =>
     `{apiVersion: ${apiVersion}, kind: ${kind}, metadata: {name: ${name}, namespace: demo}}`;
   const cluster = [
-    ...[object('v1', 'ServiceAccount'), object('networking.k8s.io/v1', 'Ingress'), object('v1', 'Pod')],
+    ...[object('v1', 'ServiceAccount'), object('networking.k8s.io/v1', 'Ingress')],
     ...[object('autoscaling/v2', 'HorizontalPodAutoscaler'), object('acme.io/v1', 'Anything', '[1]')],
     // Custom resources with the names of kinds that we read.
     ...[object('serving.knative.dev/v1', 'Service'), object('acme.io/v1', 'Deployment')],
-    ...[object('apps/v1', 'StatefulSet', 'db'), object('batch/v1', 'Job'), object('batch/v1', 'Job', 'two')],
-    ...[object('argoproj.io/v1alpha1', 'Rollout'), '{apiVersion: acme.io/v1, kind: Bare}'],
+    // Whose template stands elsewhere.
+    `{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: web}, spec: {workloadRef: {name: web}}}`,
+    ...[
+      object('argoproj.io/v1alpha1', 'Workflow'),
+      object('acme.io/v1', 'Rollout'),
+      '{apiVersion: acme.io/v1, kind: Bare}',
+    ],
   ];
 
   test('other kinds: without an effect, or not run yet', () => {
@@ -129,12 +134,12 @@ describe('what is left out', () => {
     });
     const without = 'no effect where containers run as processes';
     assert.deepEqual(leftOutLines(leftOut), [
-      'left out: 1 Pod, 1 StatefulSet, 2 Job, 1 Rollout: does not run here yet',
+      'left out: 2 Rollout, 1 Workflow: does not run here yet',
       `left out: 1 ServiceAccount, 1 Ingress, 1 HorizontalPodAutoscaler, 1 Anything, 1 Service.serving.knative.dev, 1 Deployment.acme.io, 1 Bare: ${without}`,
     ]);
     assert.equal(leftOutLine(leftOut[0]!), `k8s.yaml:1:1: ServiceAccount demo/web: ${without}`);
-    assert.equal(leftOutLine(leftOut[4]!), `k8s.yaml:9:1: Anything demo: ${without}`);
-    assert.equal(leftOutLine(leftOut.at(-1)!), `k8s.yaml:23:1: Bare: ${without}`);
+    assert.equal(leftOutLine(leftOut[3]!), `k8s.yaml:7:1: Anything demo: ${without}`);
+    assert.equal(leftOutLine(leftOut.at(-1)!), `k8s.yaml:19:1: Bare: ${without}`);
     assert.deepEqual(leftOutLines([]), []);
   });
 
@@ -214,21 +219,12 @@ describe('warnings', () => {
     [
       'parts of a container',
       container(
-        'volumeMounts: [{ name: v, mountPath: /v }]\nresources: { limits: { hugepages-2Mi: 1 } }\nsecurityContext: { privileged: true }\nlifecycle: { preStop: { exec: { command: [x] } } }',
+        'resources: { limits: { hugepages-2Mi: 1 } }\nsecurityContext: { privileged: true }\nlifecycle: { preStop: { exec: { command: [x] } } }',
       ),
       [
-        `k8s.yaml:13:9: ${at}.containers[0].volumeMounts: volumes are not mounted ${where}`,
-        `k8s.yaml:15:9: ${at}.containers[0].securityContext: the security context is not applied ${where}`,
-        `k8s.yaml:14:32: ${at}.containers[0].resources.limits.hugepages-2Mi: this limit is not kept here, see "offshoot doctor"`,
+        `k8s.yaml:14:9: ${at}.containers[0].securityContext: the security context is not applied ${where}`,
+        `k8s.yaml:13:32: ${at}.containers[0].resources.limits.hugepages-2Mi: this limit is not kept here, see "offshoot doctor"`,
       ],
-    ],
-    [
-      'expressions in the selector',
-      withPod('containers: [{ name: a, image: a }]').replace(
-        '{ app: users } }',
-        '{ app: users }, matchExpressions: [{ key: app, operator: Exists }] }',
-      ),
-      ['k8s.yaml:5:44: spec.selector.matchExpressions: only matchLabels are looked at'],
     ],
   ];
   for (const [what, text, warnings] of cases) {
@@ -413,10 +409,10 @@ describe('what is refused', () => {
     ],
     [
       'text that is not YAML, beside other problems',
-      'a: [\n---\nkind: Pod\n',
+      'a: [\n---\nkind: Ingress\n',
       [
         '2:1: flow sequence in block collection must be sufficiently indented and end with a ]',
-        '3:1: apiVersion: missing field "apiVersion" of Pod',
+        '3:1: apiVersion: missing field "apiVersion" of Ingress',
       ],
     ],
   ];
@@ -451,7 +447,7 @@ describe('several files', () => {
         readManifestFiles([
           { file: 'a.yaml', text: namespace('x') },
           { file: 'b.yaml', text: namespace('x', '{a: b}') },
-          { file: 'c.yaml', text: 'kind: Pod\n' },
+          { file: 'c.yaml', text: 'kind: Ingress\n' },
         ]),
       {
         code: 'document/invalid',
@@ -469,7 +465,7 @@ describe('several files', () => {
             line: 1,
             column: 1,
             path: 'apiVersion',
-            message: 'missing field "apiVersion" of Pod',
+            message: 'missing field "apiVersion" of Ingress',
           },
         ],
       },
