@@ -44,7 +44,7 @@ const withPod = (spec: TemplatedSpec): TemplatedSpec => ({
 
 /** API reference, JobSpec. */
 const jobSpec = (spec: TemplatedSpec): TemplatedSpec => ({
-  ...{ backoffLimit: 6, parallelism: 1, completions: spec.parallelism ?? 1 },
+  ...{ backoffLimit: 6, parallelism: 1, ...(spec.parallelism === undefined && { completions: 1 }) },
   ...withPod(spec),
 });
 

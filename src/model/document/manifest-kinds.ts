@@ -79,12 +79,12 @@ const SAY = {
 /** As in `manifestSchemas`, which would be a circle; Rollout apart, which is a custom resource itself. */
 const OWN: readonly string[] = [
   ...['ConfigMap', 'Namespace', 'Secret', 'Service'],
-  ...['DaemonSet', 'Deployment', 'Pod', 'ReplicaSet', 'ReplicationController', 'StatefulSet'],
+  ...['CronJob', 'DaemonSet', 'Deployment', 'Job', 'Pod', 'ReplicaSet', 'ReplicationController'],
+  'StatefulSet',
 ];
 
 /** Kinds that make pods and are not read: those of others that stand in the place of Kubernetes' own. */
 const RUNNING: ReadonlySet<string> = new Set([
-  ...['Job', 'CronJob'],
   ...['Rollout', 'DeploymentConfig', 'CloneSet', 'ScaledJob', 'Workflow', 'CronWorkflow', 'TaskRun'],
 ]);
 

@@ -9,6 +9,8 @@ import { asWorkload } from '../../../src/model/workload.ts';
 const pod = 'containers: [{ name: a, image: a }]';
 const labelled = `selector: { matchLabels: { app: x } }, template: { metadata: { labels: { app: x } }, spec: { ${pod} } }`;
 
+const ending = `template: { spec: { restartPolicy: Never, ${pod} } }`;
+
 const manifest = (apiVersion: string, kind: string, spec: string, name = 'x') =>
   `apiVersion: ${apiVersion}\nkind: ${kind}\nmetadata: { name: ${name}, labels: { app: x } }\nspec: { ${spec} }\n`;
 
@@ -51,6 +53,17 @@ describe('a workload of every kind is pods of one template', () => {
   }
 });
 
+test('a Job has what Kubernetes fills in; without completions beside parallelism it is a queue of work', () => {
+  const spec = (text: string) => {
+    const { completions, parallelism, backoffLimit } = asWorkload(read(text).manifests[0]!)!.spec;
+    return [completions, parallelism, backoffLimit];
+  };
+  assert.deepEqual(spec(manifest('batch/v1', 'Job', ending)), [1, 1, 6]);
+  assert.deepEqual(spec(manifest('batch/v1', 'Job', `parallelism: 2, ${ending}`)), [undefined, 2, 6]);
+  const cronJob = `schedule: '@daily', jobTemplate: { spec: { backoffLimit: 1, ${ending} } }`;
+  assert.deepEqual(spec(manifest('batch/v1', 'CronJob', cronJob)), [1, 1, 1]);
+});
+
 describe('what a cluster refuses is refused', () => {
   const cases: readonly (readonly [what: string, text: string, expected: readonly string[]])[] = [
     [
@@ -74,6 +87,21 @@ describe('what a cluster refuses is refused', () => {
         'spec.containers[0].volumeMounts[0].name: the pod has no volume "date"',
         'spec.containers[0].volumeMounts[1].mountPath: the mount path "/a" is used twice',
       ],
+    ],
+    [
+      'a Job that would be started again for ever',
+      manifest('batch/v1', 'Job', `template: { spec: { ${pod} } }`),
+      ['spec.template.spec.restartPolicy: the pods of a Job need a restartPolicy of OnFailure or Never'],
+    ],
+    [
+      'a CronJob without a time, and with too long a name',
+      manifest(
+        'batch/v1',
+        'CronJob',
+        `schedule: now and then, timeZone: Mars, jobTemplate: { spec: { ${ending} } }`,
+        'x'.repeat(53),
+      ),
+      ['metadata.name: must have at most 52 characters', 'spec.timeZone: there is no time zone "Mars"'],
     ],
     [
       'files of volumes that leave them',
