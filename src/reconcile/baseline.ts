@@ -50,7 +50,7 @@ export type Listening = 'open' | 'opening' | { readonly problem: string };
 export type BaselineReconciler = (name: string, signal: AbortSignal) => Promise<Result>;
 
 export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
-  const { store, baseline, workloads } = deps;
+  const { store, workloads } = deps;
   /** Addresses that are given to a Service just now, and are not in the store yet. */
   const claimed = new Map<string, string>();
 

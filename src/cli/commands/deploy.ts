@@ -5,6 +5,7 @@ import { leftOutLine, leftOutLines } from '../../model/document/manifest-kinds.t
 import { OffshootError } from '../../model/errors.ts';
 import { nameOfManifest, namespaceOf } from '../../model/manifest-name.ts';
 import type { ManifestView } from '../../model/view.ts';
+import { isWorkloadKind } from '../../model/workload.ts';
 import type { Cli } from '../context.ts';
 import { timeoutOption, withExamples } from '../options.ts';
 import { print, say, took, withOutput } from '../output.ts';
@@ -21,7 +22,7 @@ export function register(program: Command, cli: Cli): void {
   )
     .summary('apply baseline manifests')
     .description(
-      'apply baseline manifests: Namespace, ConfigMap, Secret, Deployment, Service. Other kinds are left out, and counted.',
+      'apply baseline manifests: workloads of every kind, Services, ConfigMaps, Secrets, Namespaces. Other kinds are left out, and counted.',
     )
     .requiredOption('-f, --filename <path>', 'a manifest, a folder of them, or - for standard input')
     .option(
@@ -92,7 +93,7 @@ function folderOf({ cwd }: Cli, path: string, project: ProjectFile | undefined):
 }
 
 /** Reasons that waiting does not mend; the same words as the workload runtime uses. */
-const finalReasons = new Set(['ImageUnknown', 'CommandNotFound', 'ConfigError', 'PortTaken']);
+const finalReasons = new Set(['ImageUnknown', 'CommandNotFound', 'ConfigError', 'PortTaken', 'Failed']);
 
 const storeName = (m: ManifestView): string =>
   `${m.kind}/${m.kind === 'Namespace' ? m.name : m.namespace}/${m.name}`;
@@ -117,7 +118,7 @@ async function waitReady(
         const seen = names.map(({ name, generation }) => ({ name, generation, object: objects.get(name) }));
         progress.show(
           seen
-            .filter(({ object }) => object?.kind === 'Deployment' || object?.kind === 'Service')
+            .filter(({ object }) => object?.kind === 'Service' || isWorkloadKind(object?.kind ?? ''))
             .map(({ name, object, generation }) => {
               const ready = object!.ready && object!.observedGeneration >= generation;
               return { label: name, state: ready ? 'done' : 'running', detail: object!.message } as const;
