@@ -167,6 +167,15 @@ export type WorkloadSpec = {
     readonly ports: readonly number[];
   };
   /**
+   * What the pods of a fork see of what is not theirs; a fork never writes to a disk of the baseline. `disks`: its own
+   * begin as a copy that shares its blocks with the baseline's where the file system can (the default), else empty.
+   * `hostPath`: paths of the machine are read-only (the default), or may be written to.
+   */
+  readonly forkVolumes?: {
+    readonly disks?: 'copy' | 'empty';
+    readonly hostPath?: 'read' | 'write';
+  };
+  /**
    * Another value whenever somebody has asked for this again, be it the same: what pauses after a failure is then tried
    * at once, and nothing of the failure is shown any more.
    */
@@ -193,6 +202,8 @@ export type WorkloadSeen = {
   readonly leaving: readonly string[];
   /** Last lines of the log, for status. */
   readonly log: readonly string[];
+  /** Of a fork with disks of its own, by claim: what they began as. */
+  readonly disks?: Readonly<Record<string, 'copy' | 'empty'>>;
 };
 
 export type WorkloadDriver = Driver<WorkloadSpec, WorkloadSeen> & {

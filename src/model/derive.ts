@@ -53,7 +53,7 @@ export function deriveFork(input: ForkInput): Workload {
   });
   if (customizations.patch !== undefined)
     derived = patchWorkload(derived, customizations.patch, `${at}.patch`);
-  derived = withIdentity(withOwnMeta(derived), sandboxName, forkOf);
+  derived = withIdentity(withOwnMeta(derived), baseline, sandboxName, forkOf);
   return withDownwardApi(derived, main, input);
 }
 
@@ -78,15 +78,33 @@ const annotationsOfBaseline = [
   'deployment.kubernetes.io/revision',
 ];
 
-/** With labels, even if none, so that a patch can add one. */
+/** With labels, even if none, so that a patch can add one; one pod. */
 function forkable({ apiVersion, kind, metadata, spec }: Workload): Workload {
   const template = { ...spec.template, metadata: { labels: {}, ...spec.template.metadata } };
+  const one = { ...spec, replicas: 1, template };
   return {
-    apiVersion,
-    kind,
-    metadata: { labels: {}, ...metadata },
-    spec: { ...spec, replicas: 1, template },
+    ...{ apiVersion, kind, metadata: { labels: {}, ...metadata } },
+    spec: kind === 'StatefulSet' ? withoutStableNames(one, metadata.name) : one,
   };
+}
+
+/**
+ * The pods of a StatefulSet have names that last, at its Service and at their disks. Those of a fork do not take them:
+ * its disks are what its runtime makes of the first pod's (see `forkVolumes` in drivers/contract.ts). What says how an
+ * update goes on over many pods would keep the only one from being updated.
+ */
+function withoutStableNames(spec: Workload['spec'], name: string): Workload['spec'] {
+  const { serviceName: _, volumeClaimTemplates = [], ordinals, updateStrategy: __, ...rest } = spec;
+  const { start = 0 } = (ordinals ?? {}) as { readonly start?: number };
+  const own = volumeClaimTemplates.map(({ metadata }) => ({
+    name: metadata.name,
+    persistentVolumeClaim: { claimName: `${metadata.name}-${name}-${start}` },
+  }));
+  const pod = rest.template.spec;
+  const others = (pod.volumes ?? []).filter(volume => !own.some(claim => claim.name === volume.name));
+  const volumes = [...others, ...own];
+  const withVolumes = { ...pod, ...(volumes.length > 0 && { volumes }) };
+  return { ...rest, template: { ...rest.template, spec: withVolumes } };
 }
 
 /** Labels and annotations that variables refer to, as values. */
@@ -110,11 +128,16 @@ function withOwnMeta(workload: Workload): Workload {
   return { ...workload, spec: { ...workload.spec, template: { ...template, spec: podSpec } } };
 }
 
-function withIdentity({ metadata, spec }: Workload, sandboxName: string, forkOf: WorkloadKey): Workload {
+function withIdentity(
+  { metadata, spec }: Workload,
+  { apiVersion, kind }: Workload,
+  sandboxName: string,
+  forkOf: WorkloadKey,
+): Workload {
   const labels = forkLabels(sandboxName, forkOf);
   return {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
+    apiVersion,
+    kind,
     metadata: {
       name: forkName(sandboxName, forkOf),
       namespace: forkOf.namespace,

@@ -42,12 +42,21 @@ export type Customizations = {
   readonly patch?: Patch;
 };
 
+/** What a fork has of what is not its own; it never writes to a disk of the baseline. Not of Signadot's. */
+export type ForkVolumes = {
+  /** Its own disks begin as a copy of the baseline's (default), or empty. */
+  readonly disks?: 'copy' | 'empty';
+  /** Paths of the machine can only be read (default), or also written to. */
+  readonly hostPath?: 'read' | 'write';
+};
+
 export type EndpointProtocol = 'http' | 'https' | 'grpc';
 
 export type Fork = {
   readonly name?: string;
   readonly forkOf: WorkloadKey;
   readonly customizations?: Customizations;
+  readonly volumes?: ForkVolumes;
   /** Deprecated by Signadot, still accepted. */
   readonly endpoints?: readonly {
     readonly name: string;
@@ -116,6 +125,8 @@ export type SandboxStatus = {
     readonly ports: PortMap;
     /** What of it leads to the root of a project, as it does in the baseline; absent: nothing. */
     readonly sharesData?: readonly RootUse[];
+    /** Its own disks, by claim: what they began as. */
+    readonly disks?: Readonly<Record<string, 'copy' | 'empty'>>;
     /** Last lines of the log while the fork is not ready. */
     readonly log?: readonly string[];
   }[];

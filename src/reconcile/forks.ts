@@ -83,7 +83,8 @@ export function forkRunner({
     const log = !ready && seen.log.length > 0 ? { log: seen.log.slice(-20) } : {};
     const uses = rootUses(store, spec);
     const shares = uses.length > 0 ? { sharesData: uses } : {};
-    return { name, forkOf: fork.forkOf, ready, serving, reason, message, restarts, ports, ...shares, ...log };
+    const more = { ...shares, ...(seen.disks && { disks: seen.disks }), ...log };
+    return { name, forkOf: fork.forkOf, ready, serving, reason, message, restarts, ports, ...more };
   };
 
   return {
@@ -161,7 +162,8 @@ export function forkSpec(
   const wish = `${wishOf(sandbox)}-${found.revision}`;
   const images = [sandbox.spec.images ?? {}, imagesOf(store, nameOfManifest(found.object))];
   const more = { ports: [...ports], wish, images };
-  return workloadSpec(baseline, sandboxOwner(sandbox.name), workload, more);
+  const spec = workloadSpec(baseline, sandboxOwner(sandbox.name), workload, more);
+  return fork.volumes === undefined ? spec : { ...spec, forkVolumes: fork.volumes };
 }
 
 /** What of a sandbox's forks leads to a root, in sentences, before anything of it is there. */

@@ -575,3 +575,52 @@ suite('what a container reads of its own pod is what the baseline reads', () => 
     assert.deepEqual(added.spec.template.metadata!.labels, forkLabels('xata-test', forkOf));
   });
 });
+
+test('a fork of a StatefulSet has none of its stable names, and disks that are made of those of its first pod', () => {
+  const { template } = baseline.spec;
+  const claims = [
+    { metadata: { name: 'data' }, spec: {} },
+    { metadata: { name: 'log' }, spec: {} },
+  ];
+  const volumes = [
+    { name: 'data', emptyDir: {} },
+    { name: 'tmp', emptyDir: {} },
+  ];
+  const statefulSet: Workload = {
+    apiVersion: 'apps/v1',
+    kind: 'StatefulSet',
+    metadata: { name: 'db', namespace: 'demo' },
+    spec: {
+      ...{ replicas: 3, serviceName: 'db', volumeClaimTemplates: claims, ordinals: { start: 2 } },
+      updateStrategy: { type: 'RollingUpdate', rollingUpdate: { partition: 2 } },
+      selector: { matchLabels: { app: 'db' } },
+      template: { ...template, spec: { ...template.spec, volumes } },
+    },
+  };
+  const key = { kind: 'StatefulSet', namespace: 'demo', name: 'db' } as const;
+  const fork = deriveFork({ ...input(), baseline: statefulSet, fork: { forkOf: key } });
+  assert.equal(fork.kind, 'StatefulSet');
+  assert.match(fork.metadata.name, /^xata-test-dep-db-[0-9a-f]{8}$/);
+  const { replicas, serviceName, volumeClaimTemplates, updateStrategy, ordinals } = fork.spec;
+  assert.deepEqual(
+    [replicas, serviceName, volumeClaimTemplates, updateStrategy, ordinals],
+    [1, undefined, undefined, undefined, undefined],
+  );
+  assert.deepEqual(fork.spec.template.spec.volumes, [
+    { name: 'tmp', emptyDir: {} },
+    { name: 'data', persistentVolumeClaim: { claimName: 'data-db-2' } },
+    { name: 'log', persistentVolumeClaim: { claimName: 'log-db-2' } },
+  ]);
+});
+
+for (const kind of ['DaemonSet', 'ReplicaSet', 'ReplicationController', 'Rollout', 'Pod'] as const) {
+  test(`a fork of a ${kind} is one of its kind, that no Service selects`, () => {
+    const workload: Workload = { ...baseline, kind, apiVersion: 'x/v1' };
+    const fork = deriveFork({ ...input(), baseline: workload, fork: { forkOf: { ...forkOf, kind } } });
+    assert.deepEqual([fork.apiVersion, fork.kind, fork.spec.replicas], ['x/v1', kind, 1]);
+    assert.deepEqual(Object.keys(fork.spec.template.metadata?.labels ?? {}), [
+      'offshoot.dev/sandbox',
+      'offshoot.dev/fork-of',
+    ]);
+  });
+}

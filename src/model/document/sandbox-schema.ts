@@ -58,9 +58,19 @@ const ttl = z.strictObject({
   offsetFrom: z.enum(['', 'createdAt', 'updatedAt']).optional(),
 });
 
-// `ArgoRollout` is an older spelling of Rollout.
+/** Those of Signadot first; `ArgoRollout` is an older spelling of Rollout. */
+const FORKABLE = [
+  ...(['Deployment', 'Rollout', 'ArgoRollout'] as const),
+  ...(['StatefulSet', 'DaemonSet', 'ReplicaSet', 'ReplicationController', 'Pod'] as const),
+];
+
 const workload = z.strictObject({
-  kind: z.enum(['Deployment', 'Rollout', 'ArgoRollout']),
+  kind: z.enum(FORKABLE, {
+    error: ({ input }) =>
+      input === 'Job' || input === 'CronJob'
+        ? `a ${input} cannot be forked: it runs to its end, and no request ever reaches it`
+        : undefined,
+  }),
   namespace: label,
   name: dnsName,
 });
@@ -141,6 +151,12 @@ const fork = z.strictObject({
           value: text,
         })
         .optional(),
+    })
+    .optional(),
+  volumes: z
+    .strictObject({
+      disks: z.enum(['copy', 'empty']).optional(),
+      hostPath: z.enum(['read', 'write']).optional(),
     })
     .optional(),
   endpoints: z.array(z.strictObject({ name: endpointName, port, protocol: protocol.optional() })).optional(),

@@ -1,5 +1,4 @@
 /** The parts of a sandbox document that are understood, but that nothing carries out yet. */
-import { parseServiceHost } from '../service.ts';
 import { type ItemOf, type Loose, placed } from './loose.ts';
 import type { Finding, Path } from './problem.ts';
 import { parseTarget, type SandboxDocument } from './sandbox-schema.ts';
@@ -11,10 +10,9 @@ export function sandboxUnsupported({ spec = {} }: Loose<SandboxDocument>): reado
   return [
     ...sections(spec),
     ...placed(spec.forks, ['spec', 'forks']).flatMap(({ item, path }) => forkParts(item, path)),
-    ...placed(spec.endpoints, ['spec', 'endpoints']).flatMap(({ item, path }) => [
-      ...protocolParts(item.protocol, [...path, 'protocol']),
-      ...hostParts(item.host, [...path, 'host']),
-    ]),
+    ...placed(spec.endpoints, ['spec', 'endpoints']).flatMap(({ item, path }) =>
+      protocolParts(item.protocol, [...path, 'protocol']),
+    ),
     ...targets.flatMap(({ item, path }) => targetParts(item.target, [...path, 'target'])),
   ];
 }
@@ -35,10 +33,8 @@ function sections(spec: Spec): Finding[] {
 }
 
 function forkParts(fork: ItemOf<Spec['forks']>, path: Path): Finding[] {
-  const kind = fork.forkOf?.kind ?? 'Deployment';
   const patch = fork.customizations?.patch?.type;
   return [
-    ...(kind === 'Deployment' ? [] : [notYet([...path, 'forkOf', 'kind'], `kind "${kind}"`)]),
     ...(patch?.startsWith('signadot/')
       ? [notYet([...path, 'customizations', 'patch', 'type'], `the patch type "${patch}"`)]
       : []),
@@ -50,13 +46,10 @@ function forkParts(fork: ItemOf<Spec['forks']>, path: Path): Finding[] {
 
 function targetParts(target: string | undefined, path: Path): Finding[] {
   const parsed = target === undefined ? undefined : parseTarget(target);
-  return [...protocolParts(parsed?.protocol, path), ...hostParts(parsed?.host, path)];
+  return protocolParts(parsed?.protocol, path);
 }
 
 const protocolParts = (protocol: string | undefined, path: Path): Finding[] =>
   protocol === undefined || protocol === 'http' ? [] : [notYet(path, `the protocol "${protocol}"`)];
-
-const hostParts = (host: string | undefined, path: Path): Finding[] =>
-  host !== undefined && parseServiceHost(host)?.kind === 'Rollout' ? [notYet(path, 'kind "Rollout"')] : [];
 
 const notYet = (path: Path, what: string): Finding => ({ path, message: `${what} is not supported yet` });

@@ -60,13 +60,30 @@ function check(draft: Draft): CheckedSandbox {
   const { disableSandboxTrafficManager: deprecated, ...rest } = supported;
   const ttl = rest.ttl?.offsetFrom === '' ? { duration: rest.ttl.duration } : rest.ttl;
   const resources = rest.resources?.map(r => ({ ...r, plugin: completePluginName(r.plugin) }));
-  const sandbox = { name, spec: { ...rest, ...(ttl && { ttl }), ...(resources && { resources }) } };
+  const forks = rest.forks?.map(withKind);
+  const changed = { ...(ttl && { ttl }), ...(resources && { resources }), ...(forks && { forks }) };
+  const sandbox = { name, spec: { ...rest, ...changed } };
   return {
     // The schema checked what the type says; they differ in how they write optional fields.
     sandbox: deepFreeze(sandbox as Sandbox),
     warnings:
       deprecated === undefined ? [] : [formatProblem(toProblem(draft.file, DEPRECATED, draft.locate))],
   };
+}
+
+type ForkDocument = NonNullable<SandboxDocument['spec']['forks']>[number];
+
+/** `ArgoRollout` is an older name of a Rollout. */
+function withKind(fork: ForkDocument): ForkDocument {
+  const renamed = <K extends { readonly kind: string }>(key: K) =>
+    key.kind === 'ArgoRollout' ? { ...key, kind: 'Rollout' as const } : key;
+  const env = fork.customizations?.env?.map(({ valueFrom, ...variable }) => {
+    if (valueFrom?.fork === undefined) return { ...variable, ...(valueFrom && { valueFrom }) };
+    const from = { ...valueFrom.fork, forkOf: renamed(valueFrom.fork.forkOf) };
+    return { ...variable, valueFrom: { fork: from } };
+  });
+  const customizations = fork.customizations && { ...fork.customizations, ...(env && { env }) };
+  return { ...fork, forkOf: renamed(fork.forkOf), ...(customizations && { customizations }) };
 }
 
 const DEPRECATED: Finding = {

@@ -214,7 +214,7 @@ describe('what is refused', () => {
       withSpec('forks: [{ forkOf: { kind: Service, namespace: d } }]'),
       [
         '4:13: spec.forks[0].forkOf.name: missing field "name"',
-        '4:29: spec.forks[0].forkOf.kind: expected "Deployment" or "Rollout" or "ArgoRollout", found "Service"',
+        '4:29: spec.forks[0].forkOf.kind: expected "Deployment" or "Rollout" or "ArgoRollout" or "StatefulSet" or "DaemonSet" or "ReplicaSet" or "ReplicationController" or "Pod", found "Service"',
       ],
     ],
     [
@@ -431,14 +431,6 @@ describe('what is not supported yet', () => {
       ['4:3: spec.localMachineID: localMachineID is not supported yet'],
     ],
     [
-      'Rollout',
-      'forks: [{ forkOf: { kind: Rollout, namespace: d, name: w } }, { forkOf: { kind: ArgoRollout, namespace: d, name: v } }]',
-      [
-        '4:29: spec.forks[0].forkOf.kind: kind "Rollout" is not supported yet',
-        '4:83: spec.forks[1].forkOf.kind: kind "ArgoRollout" is not supported yet',
-      ],
-    ],
-    [
       'patch types',
       `forks: [{ forkOf: ${w}, customizations: { patch: { type: signadot/env, value: x } } }]`,
       ['4:99: spec.forks[0].customizations.patch.type: the patch type "signadot/env" is not supported yet'],
@@ -450,14 +442,6 @@ describe('what is not supported yet', () => {
         '4:60: spec.endpoints[0].protocol: the protocol "grpc" is not supported yet',
         '5:108: spec.forks[0].endpoints[0].protocol: the protocol "https" is not supported yet',
         '6:55: spec.defaultRouteGroup.endpoints[0].target: the protocol "grpc" is not supported yet',
-      ],
-    ],
-    [
-      'hosts of Rollouts',
-      'endpoints: [{ name: a, host: s.d.rollout, port: 1 }]\ndefaultRouteGroup: { endpoints: [{ name: c, target: "http://s.d.rollout:1" }] }',
-      [
-        '4:32: spec.endpoints[0].host: kind "Rollout" is not supported yet',
-        '5:55: spec.defaultRouteGroup.endpoints[0].target: kind "Rollout" is not supported yet',
       ],
     ],
   ];
@@ -573,5 +557,42 @@ test('the error says how many problems there are and what to do', () => {
     assert.equal(error.message, 'sb.yaml is not valid: 2 problems');
     assert.equal(error.row.exit, 2);
     assert.equal(error.toBody().problems?.length, 2);
+  }
+});
+
+test('every kind that serves can be forked; ArgoRollout is an older name', () => {
+  const forkOf = (kind: string) => ({ kind, namespace: 'd', name: kind.toLowerCase() });
+  const kinds = ['Rollout', 'StatefulSet', 'DaemonSet', 'ReplicaSet', 'ReplicationController', 'Pod'];
+  const valueFrom = { fork: { forkOf: forkOf('ArgoRollout'), expression: '{{.Service.Host}}' } };
+  const env = [{ name: 'A', valueFrom }];
+  const forks = [
+    { forkOf: forkOf('ArgoRollout'), volumes: { disks: 'empty', hostPath: 'write' } },
+    ...kinds.slice(1).map(kind => ({ forkOf: forkOf(kind), customizations: { env } })),
+  ];
+  const { sandbox } = checkSandbox({ name: 'x', spec: { cluster: 'c', forks } });
+  assert.deepEqual(
+    sandbox.spec.forks?.map(fork => fork.forkOf.kind),
+    kinds,
+  );
+  assert.deepEqual(sandbox.spec.forks?.[0]?.volumes, { disks: 'empty', hostPath: 'write' });
+  const from = sandbox.spec.forks?.[1]?.customizations?.env?.[0]?.valueFrom;
+  assert.equal(from !== undefined && 'fork' in from && from.fork.forkOf.kind, 'Rollout');
+});
+
+test('what runs to its end cannot be forked', () => {
+  for (const kind of ['Job', 'CronJob']) {
+    const forks = [{ forkOf: { kind, namespace: 'd', name: 'w' } }];
+    assert.throws(
+      () => checkSandbox({ name: 'x', spec: { cluster: 'c', forks } }),
+      (error: { problems?: readonly { path: string; message: string }[] }) => {
+        assert.deepEqual(
+          error.problems?.map(({ path, message }) => `${path}: ${message}`),
+          [
+            `spec.forks[0].forkOf.kind: a ${kind} cannot be forked: it runs to its end, and no request ever reaches it`,
+          ],
+        );
+        return true;
+      },
+    );
   }
 });
