@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ExecError, exec } from '../src/lib/exec.ts';
 import { jsonSchemaFiles } from '../src/model/document/json-schema.ts';
 import { errorsPage } from './gen-errors.ts';
+import { kindsPage } from './gen-kinds.ts';
 
 export const root = join(import.meta.dirname, '..');
 
@@ -28,6 +29,7 @@ export const checks: readonly Check[] = [
 /** Path → what it should hold. */
 const generated = (): Readonly<Record<string, string>> => ({
   'docs/errors.md': errorsPage(),
+  'docs/kinds.md': kindsPage(),
   ...jsonSchemaFiles(),
 });
 

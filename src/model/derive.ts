@@ -81,7 +81,9 @@ const annotationsOfBaseline = [
 /** With labels, even if none, so that a patch can add one; one pod. */
 function forkable({ apiVersion, kind, metadata, spec }: Workload): Workload {
   const template = { ...spec.template, metadata: { labels: {}, ...spec.template.metadata } };
-  const one = { ...spec, replicas: 1, template };
+  // How an update goes on over many pods would keep the only one from being updated.
+  const { updateStrategy: _, ...rest } = spec;
+  const one = { ...rest, replicas: 1, template };
   return {
     ...{ apiVersion, kind, metadata: { labels: {}, ...metadata } },
     spec: kind === 'StatefulSet' ? withoutStableNames(one, metadata.name) : one,
@@ -90,11 +92,10 @@ function forkable({ apiVersion, kind, metadata, spec }: Workload): Workload {
 
 /**
  * The pods of a StatefulSet have names that last, at its Service and at their disks. Those of a fork do not take them:
- * its disks are what its runtime makes of the first pod's (see `forkVolumes` in drivers/contract.ts). What says how an
- * update goes on over many pods would keep the only one from being updated.
+ * its disks are what its runtime makes of the first pod's (see `forkVolumes` in drivers/contract.ts).
  */
 function withoutStableNames(spec: Workload['spec'], name: string): Workload['spec'] {
-  const { serviceName: _, volumeClaimTemplates = [], ordinals, updateStrategy: __, ...rest } = spec;
+  const { serviceName: _, volumeClaimTemplates = [], ordinals, ...rest } = spec;
   const { start = 0 } = (ordinals ?? {}) as { readonly start?: number };
   const own = volumeClaimTemplates.map(({ metadata }) => ({
     name: metadata.name,

@@ -25,7 +25,7 @@ async function testRuns() {
   const store = testStore({ now: clock.now });
   const reconcile = baselineReconciler({
     ...{ store, baseline: storeBaseline(store), workloads: world.workloads, now: clock.now, log: silentLog },
-    allocate: () => ({ host: '127.77.0.1', port: 1 }),
+    addresses: { choose: () => ({ host: '127.77.0.1', port: 1 }), fits: () => true },
     listening: () => 'open',
     routed: async () => {},
   });

@@ -1,20 +1,15 @@
 /** The parts of a manifest that have no effect where containers run as plain processes. */
 import type { Container, Manifest, Secret, Workload } from '../kubernetes.ts';
 import { asWorkload, podPath } from '../workload.ts';
+import { type FieldRow, manifestFields } from './manifest-fields.ts';
 import { decodeSecret } from './manifest-rules.ts';
 import type { Finding, Path } from './problem.ts';
 
 /** Fields, and what is said about each. What is only warned about here keeps nothing from becoming ready. */
 export const partsWithoutEffect = {
-  pod: {
-    volumes: 'volumes are not mounted',
-    securityContext: 'the security context is not applied',
-  },
-  container: {
-    volumeMounts: 'volumes are not mounted',
-    securityContext: 'the security context is not applied',
-  },
-} as const;
+  pod: toldOf(manifestFields.PodSpec),
+  container: toldOf(manifestFields.Container),
+};
 
 /** What a machine can keep: limits of containers, and their ports, for which pods must have networks of their own. */
 export type Kept = 'memory' | 'cpu' | 'ports';
@@ -35,6 +30,15 @@ export function manifestWarnings(
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+type Told<Rows> = {
+  readonly [Field in keyof Rows as Rows[Field] extends { how: 'told' } ? Field : never]: string;
+};
+
+function toldOf<Rows extends Readonly<Record<string, FieldRow>>>(rows: Rows): Told<Rows> {
+  const told = Object.entries(rows).filter(([, { how }]) => how === 'told');
+  return Object.fromEntries(told.map(([field, { note = '' }]) => [field, note])) as Told<Rows>;
+}
 
 function secretWarnings({ data = {} }: Secret): readonly Finding[] {
   return Object.entries(data)

@@ -16,19 +16,25 @@ const examples: {
       { name: 'settings', configMap: { name: 'nobody-has-it' } },
     ],
     securityContext: { runAsUser: 1_000, runAsNonRoot: true },
+    activeDeadlineSeconds: 1,
+    dnsConfig: { nameservers: ['192.0.2.1'] },
+    hostAliases: [{ ip: '192.0.2.1', hostnames: ['db'] }],
+    hostname: 'web',
+    subdomain: 'web',
   },
   container: {
     volumeMounts: [{ name: 'data', mountPath: '/data', readOnly: true }],
     securityContext: { readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
+    volumeDevices: [{ name: 'data', devicePath: '/dev/xvda' }],
   },
 };
 
-const deploymentWith = (pod: object, container: object, selector: object = {}) => ({
+const deploymentWith = (pod: object, container: object) => ({
   apiVersion: 'apps/v1',
   kind: 'Deployment',
   metadata: { name: 'web' },
   spec: {
-    selector: { matchLabels: { app: 'web' }, ...selector },
+    selector: { matchLabels: { app: 'web' } },
     template: {
       metadata: { labels: { app: 'web' } },
       spec: {
@@ -46,11 +52,10 @@ const manifests: Readonly<Record<string, object>> = {
   ...Object.fromEntries(
     Object.entries(examples.container).map(([field, value]) => [
       `${field} of a container`,
-      deploymentWith({}, { [field]: value }),
+      deploymentWith(field === 'volumeMounts' ? { volumes: examples.pod.volumes } : {}, { [field]: value }),
     ]),
   ),
   'limits that are kept nowhere': deploymentWith({}, { resources: { limits: { 'ephemeral-storage': '1' } } }),
-  matchExpressions: deploymentWith({}, {}, { matchExpressions: [{ key: 'app', operator: 'Exists' }] }),
   'all of them': deploymentWith(examples.pod, examples.container),
 };
 

@@ -50,7 +50,8 @@ items:
     assert.ok(Object.isFrozen(manifests) && Object.isFrozen(manifests[1]?.metadata));
   });
 
-  test('nothing', () => assert.deepEqual(read('# nothing\n'), { manifests: [], warnings: [], leftOut: [] }));
+  test('nothing', () =>
+    assert.deepEqual(read('# nothing\n'), { manifests: [], files: [], warnings: [], leftOut: [] }));
 
   test('a Deployment, with defaults and with the fields that we do not know', () => {
     const deployment = only<Deployment>(
@@ -212,8 +213,8 @@ describe('warnings', () => {
         'containers: [{ name: a, image: a }]\nvolumes: [{ name: v, emptyDir: {} }]\ninitContainers: [{ name: i, image: i }]\nsecurityContext: { runAsUser: 1 }\nhostNetwork: true',
       ),
       [
-        `k8s.yaml:11:7: ${at}.volumes: volumes are not mounted ${where}`,
         `k8s.yaml:13:7: ${at}.securityContext: the security context is not applied ${where}`,
+        `k8s.yaml:11:7: ${at}.volumes: volumes are not mounted ${where}`,
       ],
     ],
     [
@@ -279,7 +280,7 @@ describe('what is refused', () => {
     ],
     [
       'slips in groups whose kinds are all known',
-      'apiVersion: apps/v1\nkind: Deploymnt\n---\napiVersion: v1\nkind: Ingress\n---\napiVersion: v1\nkind: ServicAccount\n---\napiVersion: 1\nkind: Job\n',
+      'apiVersion: apps/v1\nkind: Deploymnt\n---\napiVersion: v1\nkind: Ingress\n---\napiVersion: v1\nkind: ServicAccount\n---\napiVersion: 1\nkind: Ingress\n',
       [
         '2:7: kind: apps/v1 has no kind Deploymnt (did you mean "Deployment"?)',
         '5:7: kind: v1 has no kind Ingress',
