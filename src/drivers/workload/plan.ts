@@ -28,6 +28,8 @@ export type WorkloadPlan = {
   readonly pod?: PodPlan;
   /** Names of pods are this and the number of the pod. */
   readonly name: string;
+  /** A bare Pod: its name is that alone. */
+  readonly bare?: true;
   readonly namespace: string;
   readonly replicas: number;
   readonly rollout: Rollout;
@@ -48,7 +50,9 @@ export function planWorkload(spec: WorkloadSpec, where: Where): WorkloadPlan {
   const { workload } = spec;
   const { name, namespace = 'default' } = workload.metadata;
   const { replicas = 1, template } = workload.spec;
-  const plan = { name, namespace, replicas, rollout: rolloutOf(workload), hosts: spec.network.hosts };
+  const bare = workload.kind === 'Pod' ? ({ bare: true } as const) : {};
+  const { hosts } = spec.network;
+  const plan = { name, ...bare, namespace, replicas, rollout: rolloutOf(workload), hosts };
   const hostNetwork = template.spec.hostNetwork === true;
   const planned = allContainers(template).map(([container, role]) =>
     planContainer(spec, container, role, { ...where, networks: where.networks && !hostNetwork }),

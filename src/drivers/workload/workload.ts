@@ -86,7 +86,8 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   }
 
   function startPod(index: number): void {
-    keep(index, newPodRecord(plan.pod!, plan.namespace, `${plan.name}-${index}`));
+    const name = plan.bare ? plan.name : `${plan.name}-${index}`;
+    keep(index, newPodRecord(plan.pod!, plan.namespace, name));
   }
 
   function keep(index: number, record: PodRecord): Member {

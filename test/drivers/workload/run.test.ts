@@ -124,3 +124,11 @@ it('a bare Pod that is not started again ends as its containers do', async () =>
   const bad = await ended(r.driver, 'bad');
   assert.deepEqual([bad.ended, bad.message], ['failed', 'container "main" ended: exit code 4']);
 });
+
+it('a bare Pod has its own name, without a number', async () => {
+  await using r = await testRuntime();
+  const { workload, ...rest } = jobOf('echo $HOSTNAME');
+  await r.driver.ensure('pod', { ...rest, workload: { ...workload, kind: 'Pod' } }, ctx());
+  await ended(r.driver, 'pod');
+  assert.deepEqual(await r.driver.logs('pod', 5, ctx()), ['web']);
+});
