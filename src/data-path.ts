@@ -65,7 +65,7 @@ export type DataPath = {
   ): Promise<{ readonly previews: Address; readonly postgres: Address }>;
   /** Waits until every proxy does what the store says now; not for one that hangs. */
   routed(): Promise<void>;
-  listening(address: Address): Listening;
+  listening(address: Address, transport?: 'tcp' | 'udp'): Listening;
   proxies(): readonly ProxyView[];
   /** Ends all proxies. */
   stop(graceMs: number): Promise<void>;
@@ -174,8 +174,8 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
       routes?.flush();
       await feed.delivered();
     },
-    listening(address) {
-      const state = listeners.get(addressKey(address));
+    listening(address, transport = 'tcp') {
+      const state = listeners.get(`${transport === 'udp' ? 'udp:' : ''}${addressKey(address)}`);
       if (state === undefined) return 'opening';
       return state.error === undefined ? 'open' : { problem: state.error.message };
     },

@@ -31,6 +31,7 @@ import { type Follower, follow } from './proxy/stream/follower.ts';
 import type { Command } from './proxy/stream/messages.ts';
 import { keepTable, readTable, type TableFile } from './proxy/stream/table-file.ts';
 import { createPassThrough } from './proxy/tcp/pass-through.ts';
+import { createDatagrams } from './proxy/udp/datagrams.ts';
 
 export type ProxyOptions = {
   readonly home: string;
@@ -74,7 +75,7 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
     ...{ book, follower, cancelKeys, inherited: predecessor.sockets, log },
     adminSecret: join(home, 'admin-secret'),
   });
-  await front.listeners.tried();
+  await front.tried();
   predecessor.ready();
   flushCompileCache();
   let drainingSince: string | undefined;
@@ -147,6 +148,8 @@ function identity() {
 
 type Front = {
   readonly listeners: Listeners;
+  /** Resolves when everything that the book wants now was tried once. */
+  tried(): Promise<void>;
   counts(): { readonly http: number; readonly sql: number; readonly tcp: number };
   close(graceMs: number): Promise<void>;
 };
@@ -197,16 +200,22 @@ function openFront(o: {
         intercept: passThrough.interceptFor(destination),
       });
     },
-    onState: () => follower.tellListeners(listeners.states()),
+    onState: () => tellStates(),
   });
+  const datagrams = createDatagrams({ book, log, onState: () => tellStates() });
+  const tellStates = () => follower.tellListeners([...listeners.states(), ...datagrams.states()]);
   return {
     listeners,
+    async tried() {
+      await Promise.all([listeners.tried(), datagrams.tried()]);
+    },
     counts() {
       const [sql, tcp] = [gateway.size(), passThrough.connections()];
       return { http: listeners.connections() - sql - tcp, sql, tcp };
     },
     async close(graceMs) {
       await listeners.close(graceMs);
+      datagrams.close();
       gateway.close();
       certificates.close();
       await Promise.all([router.close(), previews.close()]);

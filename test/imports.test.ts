@@ -50,6 +50,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   'proxy/http': ['model', 'lib', 'proxy'],
   'proxy/postgres': ['model', 'lib', 'proxy'],
   'proxy/tcp': ['model', 'lib', 'proxy'],
+  'proxy/udp': ['model', 'lib', 'proxy'],
   // The process of its own: it loads nothing else.
   'proxy.ts': [
     'model',
@@ -59,6 +60,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'proxy/http',
     'proxy/postgres',
     'proxy/tcp',
+    'proxy/udp',
     'log-output.ts',
   ],
   reconcile: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts', 'type:drivers/contract.ts'],

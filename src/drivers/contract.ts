@@ -198,6 +198,8 @@ export type WorkloadSeen = {
   readonly ended?: 'succeeded' | 'failed';
   /** containerPort → where it answers, one entry per pod that is ready; while none is, where they will. */
   readonly ports: Readonly<Record<number, readonly { readonly host: string; readonly port: number }[]>>;
+  /** Of the same pods, those that have a network of their own: there any port is theirs. */
+  readonly ips?: readonly string[];
   /** Pods that are in `ports` no more, and end when nobody is led to them any more: see `release`. */
   readonly leaving: readonly string[];
   /** Last lines of the log, for status. */

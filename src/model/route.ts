@@ -12,7 +12,7 @@ export type Address = { readonly host: string; readonly port: number };
 /** Where something listens: a unix socket on this machine, or an address. */
 export type Endpoint = { readonly socket: string } | Address;
 
-/** `svc:<namespace>/<name>:<port>` or `deploy:<workload>:<containerPort>`. */
+/** `svc:<namespace>/<name>:<port>`, with `/udp` behind it where it is one of UDP, or `deploy:<workload>:<containerPort>`. */
 export type DestinationKey = string;
 
 /** Where a baseline or a fork answers. */
@@ -21,6 +21,8 @@ export type Target =
       readonly ready: true;
       /** By container port; replicas take turns. */
       readonly ports: Readonly<Record<number, readonly Address[]>>;
+      /** Of pods with a network of their own, which answer at any port, UDP ones among them. */
+      readonly ips?: readonly string[];
     }
   | {
       readonly ready: false;
@@ -87,6 +89,8 @@ export type RouteKinds = {
     /** Clear text only for peers on this machine. */
     readonly encrypted?: true;
   };
+  /** `<host>:<port>` of a Service's UDP port. */
+  datagrams: Address & { readonly serves: DestinationKey };
   /** `<endpoint>--<sandbox>`, the first label of its host. */
   preview: {
     readonly sandbox: string;

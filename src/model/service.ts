@@ -31,6 +31,14 @@ export function containerPortOf(servicePort: ServicePort, workload: Workload): n
     .find(p => p.name === targetPort && (p.protocol ?? 'TCP') === protocol)?.containerPort;
 }
 
+/** Of a Service that is another name for something: for what. */
+export function externalNameOf({ spec }: Service): string | undefined {
+  const { type, externalName } = spec;
+  return type === 'ExternalName' && typeof externalName === 'string'
+    ? externalName.replace(/\.$/, '')
+    : undefined;
+}
+
 /** Names by which the whole cluster knows a Service; its own namespace also knows the bare name. */
 export const serviceHostNames = (name: string, namespace: string): readonly string[] => [
   `${name}.${namespace}`,

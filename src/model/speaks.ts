@@ -27,10 +27,16 @@ export const speechOfPorts = (
   found: Readonly<Record<number, Found>> = {},
 ): Readonly<Record<number, Speaks | 'unknown'>> =>
   Object.fromEntries(
-    (service.spec.ports ?? []).map(p => [p.port, declaredSpeech(p) ?? found[p.port] ?? 'unknown']),
+    // Where a port is there for both, its TCP is shown.
+    [...(service.spec.ports ?? [])]
+      .sort(byTransport)
+      .map(p => [p.port, declaredSpeech(p) ?? found[p.port] ?? 'unknown']),
   );
 
 // --- internal -----------------------------------------------------------------------------------
+
+const byTransport = (a: ServicePort, b: ServicePort): number =>
+  Number(a.protocol !== 'UDP') - Number(b.protocol !== 'UDP');
 
 const HTTP: ReadonlySet<string> = new Set(
   'http http2 h2c http1 http1.1 http/1.1 http/2 grpc grpc-web ws graphql'.split(' '),

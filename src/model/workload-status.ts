@@ -18,8 +18,12 @@ export type ManifestStatus = {
   readonly restarts?: number;
   /** Last lines of the log while not ready. */
   readonly log?: readonly string[];
+  /** Workloads: pods with a network of their own that are ready, or will be. */
+  readonly ips?: readonly string[];
   /** Services: where the router answers for it; service port → address. */
   readonly addresses?: Readonly<Record<number, Address>>;
+  /** Services that are another name (`externalName`) for something outside: its IP. */
+  readonly external?: string;
   /** Services: what was found at ports of which the manifest does not say what they speak; by service port. */
   readonly found?: Readonly<Record<number, Found>>;
 };

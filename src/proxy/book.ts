@@ -54,6 +54,7 @@ export function createBook(first: Iterable<RouteChange> = []): Book {
     fork: new Map(),
     service: new Map(),
     listener: new Map(),
+    datagrams: new Map(),
     preview: new Map(),
     tombstone: new Map(),
     key: new Map(),
@@ -150,6 +151,8 @@ function at(target: Target, port: number, label: string): Answerer {
   if (!target.ready) return target;
   const addresses = target.ports[port] ?? [];
   if (addresses.length > 0) return { ready: true, addresses };
+  const { ips = [] } = target;
+  if (ips.length > 0) return { ready: true, addresses: ips.map(host => ({ host, port })) };
   return { ready: false, reason: 'NoPort', message: `${label} has no container port ${port}` };
 }
 

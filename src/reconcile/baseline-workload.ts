@@ -28,6 +28,7 @@ export function workloadStatus(seen: WorkloadSeen, generation: number): Manifest
     message: seen.message,
     observedGeneration: generation,
     ports: seen.ports,
+    ...(seen.ips !== undefined && seen.ips.length > 0 && { ips: seen.ips }),
     restarts: seen.restarts,
     ...(!seen.ready && seen.log.length > 0 && { log: seen.log.slice(-20) }),
   };

@@ -1,4 +1,6 @@
 /** Baseline manifests: workloads run, Services get an address; the rest only waits to be referred to. */
+
+import { lookup } from 'node:dns/promises';
 import type { Baseline } from '../baseline/contract.ts';
 import type { Ctx, WorkloadDriver } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
@@ -6,6 +8,7 @@ import { reasonOf } from '../model/conditions.ts';
 import { toOffshootError } from '../model/errors.ts';
 import type { Service, Workload } from '../model/kubernetes.ts';
 import { type Address, addressKey } from '../model/route.ts';
+import { externalNameOf, parseServiceHost } from '../model/service.ts';
 import { speechOfPorts } from '../model/speaks.ts';
 import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
@@ -24,7 +27,7 @@ export type BaselineDeps = {
   readonly workloads: WorkloadDriver;
   readonly addresses: ServiceAddresses;
   /** Whether the router answers at an address: `open`, `opening`, or why it cannot. */
-  readonly listening: (address: Address) => Listening;
+  readonly listening: (address: Address, transport: 'tcp' | 'udp') => Listening;
   /** Waits until the data path does what the store says now. */
   readonly routed: () => Promise<void>;
   readonly now: () => Date;
@@ -89,13 +92,18 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
 
   const service = async (object: Stored<'manifest'>, spec: Service): Promise<Result> => {
     if (object.deletedAt !== undefined) return gone(object);
+    const external = externalNameOf(spec);
+    if (external !== undefined) return otherName(object, external);
     const addresses: Record<number, Address> = {};
     const own = () => Object.values(addresses).map(addressKey);
-    for (const { port } of spec.spec.ports ?? []) {
+    // One port may be there for both, as a name server's is.
+    for (const [port, transports] of transportsOf(spec)) {
       const kept = object.status?.addresses?.[port];
       // An address that somebody else holds is replaced by the next one.
       const usable =
-        kept !== undefined && deps.addresses.fits(kept) && typeof deps.listening(kept) === 'string';
+        kept !== undefined &&
+        deps.addresses.fits(kept) &&
+        transports.every(t => typeof deps.listening(kept, t) === 'string');
       const others = [...own(), ...(kept === undefined ? [] : [addressKey(kept)])];
       const taken = (address: Address, { anyPort } = { anyPort: false }) =>
         others.includes(addressKey(address)) || isTaken(address, anyPort, object.name);
@@ -108,6 +116,25 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       for (const key of own()) claimed.delete(key);
     }
     return;
+  };
+
+  /** `externalName`: another name for a Service, or for something outside, whose address has to be asked for now and then. */
+  const otherName = async (object: Stored<'manifest'>, external: string): Promise<Result> => {
+    const said = { ready: true, reason: 'OtherName', observedGeneration: object.generation };
+    const message = `another name for ${external}`;
+    if (parseServiceHost(external)?.kind === 'Service')
+      return void (await report(object, { ...said, message }));
+    const found = await lookup(external, { all: true, family: 4 }).catch(() => []);
+    const ips = found.map(({ address }) => address);
+    const { external: before } = object.status ?? {};
+    // Names with many addresses give another one each time.
+    const ip = before !== undefined && (ips.length === 0 || ips.includes(before)) ? before : ips[0];
+    const how =
+      ip === undefined
+        ? { message: `${message}, which this machine cannot find` }
+        : { message, external: ip };
+    await report(object, { ...said, ...how });
+    return { again: LOOK_AGAIN_MS };
   };
 
   const gone = async (object: Stored<'manifest'>): Promise<undefined> => {
@@ -128,7 +155,9 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     object: Stored<'manifest'>,
     addresses: Readonly<Record<number, Address>>,
   ): Promise<void> => {
-    const all = Object.values(addresses).map(deps.listening);
+    const all = [...transportsOf(object.spec as Service)].flatMap(([port, transports]) =>
+      transports.map(transport => deps.listening(addresses[port]!, transport)),
+    );
     const failed = all.find(one => typeof one !== 'string');
     const how =
       failed !== undefined ? portTaken(failed.problem) : all.includes('opening') ? opening : answers(object);
@@ -162,6 +191,15 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     });
     return;
   };
+}
+
+const LOOK_AGAIN_MS = 60_000;
+
+function transportsOf(service: Service): ReadonlyMap<number, readonly ('tcp' | 'udp')[]> {
+  const all = new Map<number, ('tcp' | 'udp')[]>();
+  for (const { port, protocol = 'TCP' } of service.spec.ports ?? [])
+    all.set(port, [...(all.get(port) ?? []), protocol === 'UDP' ? 'udp' : 'tcp']);
+  return all;
 }
 
 function answers({ spec, status }: Stored<'manifest'>) {

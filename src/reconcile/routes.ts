@@ -6,7 +6,14 @@ import type { Baseline, BaselineChange, Found, ObjectKind } from '../baseline/co
 import { endpointsOf, serviceDestination } from '../model/endpoint.ts';
 import type { Workload } from '../model/kubernetes.ts';
 import { previewLabel } from '../model/names.ts';
-import { addressKey, forkRoute, type RouteChange, type Target } from '../model/route.ts';
+import {
+  type Address,
+  addressKey,
+  type DestinationKey,
+  forkRoute,
+  type RouteChange,
+  type Target,
+} from '../model/route.ts';
 import { sandboxRoutes } from '../model/sandbox-route.ts';
 import { containerPortOf } from '../model/service.ts';
 import { declaredSpeech } from '../model/speaks.ts';
@@ -160,7 +167,9 @@ function serviceItems(
 ): readonly RouteChange[] {
   const backing = baseline.workloadsBehind(service).map(({ object }) => object);
   return (service.spec.ports ?? []).flatMap((servicePort): RouteChange[] => {
-    const key = serviceDestination(namespace, name, servicePort.port);
+    const speaks = declaredSpeech(servicePort);
+    const isUdp = speaks === 'udp';
+    const key = `${serviceDestination(namespace, name, servicePort.port)}${isUdp ? '/udp' : ''}`;
     const behind = backing.flatMap(workload => {
       const port = containerPortOf(servicePort, workload);
       return port === undefined ? [] : [{ workload: workloadPath(keyOfWorkload(workload)), port }];
@@ -169,23 +178,29 @@ function serviceItems(
     const { targetPort } = servicePort;
     const missingPort = behind.length === 0 && backing.length > 0 ? String(targetPort) : undefined;
     const address = status?.addresses?.[servicePort.port];
-    const speaks = declaredSpeech(servicePort);
     const more = { ...(speaks && { speaks }), ...(missingPort && { missingPort }) };
     return [
       { kind: 'service', name: key, value: { label, behind, ...more } },
-      ...(address === undefined ? [] : [listener(addressKey(address), { ...address, serves: key })]),
+      ...(address === undefined ? [] : [isUdp ? datagrams(address, key) : listener(address, key)]),
     ];
   });
 }
 
-const listener = (name: string, value: Extract<RouteChange, { kind: 'listener' }>['value']): RouteChange => ({
-  ...{ kind: 'listener', name, value },
+const listener = (address: Address, serves: DestinationKey): RouteChange => ({
+  ...{ kind: 'listener', name: addressKey(address), value: { ...address, serves } },
+});
+
+const datagrams = (address: Address, serves: DestinationKey): RouteChange => ({
+  ...{ kind: 'datagrams', name: addressKey(address), value: { ...address, serves } },
 });
 
 const deleting: Target = { ready: false, reason: 'Deleting', message: 'it is being deleted' };
 
 function targetOf(status: ManifestStatus | null): Target {
-  if (status?.serving ?? status?.ready) return { ready: true, ports: status.ports ?? {} };
+  if (status?.serving ?? status?.ready) {
+    const { ports = {}, ips } = status;
+    return { ready: true, ports, ...(ips && { ips }) };
+  }
   const { reason = 'Pending', message = 'not started yet' } = status ?? {};
   return { ready: false, reason, message };
 }

@@ -186,7 +186,9 @@ const askedFor = (found: Found | undefined): string => `${found?.revision} ${fou
 
 /** Where others find it. */
 const addressesOf = (found: Found | undefined): string =>
-  JSON.stringify((found?.deleting ? undefined : found?.status?.addresses) ?? null);
+  JSON.stringify(
+    (found?.deleting ? undefined : (found?.status?.addresses ?? found?.status?.external)) ?? null,
+  );
 
 /** What its ports were found to speak. */
 const foundAt = (found: Found | undefined): string => JSON.stringify(found?.status?.found ?? null);

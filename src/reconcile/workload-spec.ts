@@ -7,7 +7,13 @@ import { manifestName, namespaceOf } from '../model/manifest-name.ts';
 import { imagesOfPod } from '../model/offshoot-config.ts';
 import { podSources } from '../model/pod-sources.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
-import { type ServiceAddress, serviceEnv, serviceHostNames } from '../model/service.ts';
+import {
+  externalNameOf,
+  parseServiceHost,
+  type ServiceAddress,
+  serviceEnv,
+  serviceHostNames,
+} from '../model/service.ts';
 import { workloadKinds } from '../model/workload.ts';
 import { servedPorts } from '../model/workload-ports.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -145,15 +151,26 @@ function network(baseline: Baseline, namespace: string): Network {
   const before = known.get(namespace);
   if (before !== undefined) return before;
   const env = serviceEnv(baseline.list('Service', namespace).flatMap(withAddress));
-  const hosts = services.flatMap(({ namespace: own, name, status }) => {
-    const [address] = Object.values(status?.addresses ?? {});
-    if (address === undefined) return [];
+  const hosts = services.flatMap(service => {
+    const { namespace: own, name } = service;
+    const ip = ipOf(baseline, service);
+    if (ip === undefined) return [];
     const names = [...serviceHostNames(name, own), ...(own === namespace ? [name] : [])];
-    return [{ ip: address.host, names }];
+    return [{ ip, names }];
   });
   const made = { env, hosts };
   known.set(namespace, made);
   return made;
+}
+
+/** Where its name leads; that of another Service where it is one's other name. */
+function ipOf(baseline: Baseline, { object, status }: Found<'Service'>): string | undefined {
+  const external = externalNameOf(object);
+  const other = external === undefined ? undefined : parseServiceHost(external);
+  const shown =
+    other?.kind !== 'Service' ? status : baseline.get('Service', other.namespace, other.name)?.status;
+  const [address] = Object.values(shown?.addresses ?? {});
+  return address?.host ?? status?.external;
 }
 
 function withAddress({ name, object, status }: Found<'Service'>): readonly ServiceAddress[] {

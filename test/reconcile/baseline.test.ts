@@ -17,6 +17,7 @@ async function testBaseline() {
   const store = testStore({ now: clock.now });
   const problems = new Map<number, string>();
   const closed = new Set<number>();
+  const asked: string[] = [];
   const allocate = (_service: string, port: number, taken: (address: Address) => boolean): Address => {
     let free = port;
     while (taken({ host: '127.77.0.1', port: free })) free += 1;
@@ -27,7 +28,8 @@ async function testBaseline() {
     baseline: storeBaseline(store),
     workloads: world.workloads,
     addresses: { choose: allocate, fits: ({ host }) => host.startsWith('127.77.') },
-    listening({ port }) {
+    listening({ port }, transport) {
+      asked.push(`${transport} ${port}`);
       const problem = problems.get(port);
       if (problem !== undefined) return { problem };
       return closed.has(port) ? 'opening' : 'open';
@@ -41,6 +43,7 @@ async function testBaseline() {
     store,
     problems,
     closed,
+    asked,
     look: (name: string) => reconcile(name, new AbortController().signal),
     inputs: (name: string) =>
       inputsOf({ store, baseline: storeBaseline(store) }, store.get('manifest', name)!),
@@ -188,6 +191,51 @@ describe('a Service', () => {
     await deploy(b.store, service('users', { name: 'b', port: 81 }, { name: 'c', port: 82 }));
     await b.look(name);
     assert.deepEqual(b.status(name)?.addresses, { 81: addresses[81], 82: { host: '127.77.0.1', port: 82 } });
+  });
+
+  it('has one address for a port of both TCP and UDP, and is ready when both are open', async () => {
+    await using b = await testBaseline();
+    b.closed.add(53);
+    const ports = [
+      { name: 'dns', port: 53, protocol: 'UDP' },
+      { name: 'dns-tcp', port: 53 },
+    ];
+    const name = await deploy(b.store, service('dns', ...ports));
+    await b.look(name);
+    assert.deepEqual(b.status(name)?.addresses, { 53: { host: '127.77.0.1', port: 53 } });
+    assert.deepEqual(b.asked.splice(0), ['udp 53', 'tcp 53']);
+    assert.equal(b.status(name)?.ready, false);
+    b.closed.clear();
+    await b.look(name);
+    assert.equal(b.status(name)?.ready, true);
+  });
+
+  it('may be another name: of a Service at once, of something outside by its address now', async () => {
+    await using b = await testBaseline();
+    const external = (name: string, externalName: string) => {
+      const { spec, ...rest } = service(name);
+      return { ...rest, spec: { ...spec, selector: {}, type: 'ExternalName', externalName } };
+    };
+    const inside = await deploy(b.store, external('inside', 'users.demo.svc.cluster.local.'));
+    await b.look(inside);
+    assert.deepEqual(
+      [b.status(inside)?.ready, b.status(inside)?.message],
+      [true, 'another name for users.demo.svc.cluster.local'],
+    );
+    const outside = await deploy(b.store, external('outside', 'localhost'));
+    const result = await b.look(outside);
+    assert.deepEqual([b.status(outside)?.external, result?.again], ['127.0.0.1', 60_000]);
+    const nowhere = await deploy(b.store, external('nowhere', 'nowhere.invalid'));
+    await b.look(nowhere);
+    assert.equal(b.status(nowhere)?.external, undefined);
+    assert.match(b.status(nowhere)!.message, /which this machine cannot find/);
+    await b.look(await deploy(b.store, service('users', { port: 80 })));
+    await b.look(await deploy(b.store, deployment('app')));
+    const { hosts } = b.workloadsOf.get('base.demo.app')!.spec.network;
+    assert.deepEqual(
+      hosts.map(({ ip, names }) => `${names.at(-1)} ${ip}`),
+      ['inside 127.77.0.1', 'outside 127.0.0.1', 'users 127.77.0.1'],
+    );
   });
 
   it('never gets an address that another one has, nor one of its own ports', async () => {

@@ -103,6 +103,28 @@ describe('destinations', () => {
     assert.deepEqual(r.listeners(), [], 'they have no address yet');
   });
 
+  it('are told apart where a port is there for TCP and UDP, and pods with networks of their own answer at any', async () => {
+    await using r = await testRoutes();
+    await r.put(deployment('users'), { ...running, ports: { 3000: [at(1)] }, ips: ['10.208.0.9'] });
+    const ports = [
+      { name: 'dns', port: 53, protocol: 'UDP' },
+      { name: 'dns-tcp', port: 53 },
+    ];
+    await r.put(service('users', ...ports), {
+      ...running,
+      addresses: { 53: { host: '127.77.0.1', port: 53 } },
+    });
+    assert.deepEqual(r.baseline('svc:demo/users:53/udp'), {
+      ...{ ready: true, addresses: [{ host: '10.208.0.9', port: 53 }] },
+    });
+    assert.deepEqual(r.listeners(), [['127.77.0.1:53', 'svc:demo/users:53']]);
+    assert.deepEqual(r.now().get('datagrams', '127.77.0.1:53'), {
+      ...{ host: '127.77.0.1', port: 53, serves: 'svc:demo/users:53/udp' },
+    });
+    assert.equal(r.now().get('service', 'svc:demo/users:53/udp')?.speaks, 'udp');
+    assert.equal(r.now().get('service', 'svc:demo/users:53')?.speaks, 'tcp', 'by its name');
+  });
+
   it('say which port nobody has', async () => {
     await using r = await testRoutes();
     await r.put(

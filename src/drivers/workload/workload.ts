@@ -266,6 +266,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       ...(run?.ended && { ended: run.ended.how }),
       serving: staying().some(({ pod }) => pod.health().ready),
       ports: ports(),
+      ips: answering().flatMap(({ pod }) => pod.record.ip ?? []),
       leaving: [...pods.values()].filter(({ release }) => release).map(({ pod }) => pod.record.uid),
     };
     // Nothing of an earlier life: what a process said before its cause was mended would mislead.
@@ -278,13 +279,17 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       .sort((a, b) => a.pod.index - b.pod.index);
   }
 
-  /** Of those that are ready; while none is, where they will answer. */
-  function ports(): WorkloadSeen['ports'] {
+  /** Those that are ready; while none is, those that will be. */
+  function answering(): Member[] {
     const ready = staying().filter(({ pod }) => pod.health().ready);
+    return ready.length > 0 ? ready : staying();
+  }
+
+  function ports(): WorkloadSeen['ports'] {
     const ports: Record<number, { host: string; port: number }[]> = {};
     for (const { containerPorts } of plan.pod?.containers ?? [])
       for (const port of containerPorts) ports[port] = [];
-    for (const { pod } of ready.length > 0 ? ready : staying()) {
+    for (const { pod } of answering()) {
       for (const [port, chosen] of Object.entries(pod.record.ports)) {
         ports[Number(port)] ??= [];
         ports[Number(port)]!.push({ host: pod.record.ip ?? '127.0.0.1', port: chosen });

@@ -190,7 +190,7 @@ export const manifestFields = {
     clusterIP: approximated('it has an address of its own, also one that is headless'),
     clusterIPs: ignored('it has one address'),
     externalIPs: ignored('an address is reached from this machine only'),
-    externalName: ignored('see the page on routing'),
+    externalName: approximated('another name in every workload; what is outside is asked for each minute'),
     externalTrafficPolicy: ignored('an address is reached from this machine only'),
     healthCheckNodePort: ignored('an address is reached from this machine only'),
     internalTrafficPolicy: ignored('there is one machine'),
@@ -205,7 +205,7 @@ export const manifestFields = {
     sessionAffinity: ignored('pods take turns'),
     sessionAffinityConfig: ignored('pods take turns'),
     trafficDistribution: ignored('there is one machine'),
-    type: approximated('all are reached as of type ClusterIP'),
+    type: approximated('all but ExternalName are reached as of type ClusterIP'),
   },
   ServicePort: {
     appProtocol: done,
