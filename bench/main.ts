@@ -7,6 +7,7 @@ import { main as branches } from './branches.ts';
 import { main as gateway } from './gateway.ts';
 import { root } from './home.ts';
 import { main as memory } from './memory.ts';
+import { main as passThrough } from './pass-through.ts';
 import { main as router } from './router.ts';
 import { main as sandbox } from './sandbox.ts';
 import { main as scale } from './scale.ts';
@@ -18,6 +19,7 @@ const benches = {
   branch: () => branch([]),
   gateway: () => gateway([]),
   router: () => router([]),
+  'pass-through': () => passThrough([]),
   start: () => start([]),
   store: () => store([]),
   memory: () => memory(),
