@@ -4,6 +4,7 @@ import { existsSync, rmSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { suite, type TestContext, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { WebSocket, WebSocketServer } from 'ws';
 import { bootId } from '../../src/lib/boot.ts';
 import { silentLog } from '../../src/lib/log.ts';
@@ -13,7 +14,7 @@ import { keepProxy } from '../../src/proxy/keeper.ts';
 import { tableFile } from '../../src/proxy/places.ts';
 import { readTable } from '../../src/proxy/stream/table-file.ts';
 import { echo, fakePostgres } from '../support/fake-postgres.ts';
-import { ask, defaultSettings, dial as dialHttp, serveHttp } from '../support/http.ts';
+import { ask, defaultSettings, dial as dialHttp, serveHttp, serveTcp } from '../support/http.ts';
 import * as frames from '../support/pg-frames.ts';
 import { killIfThere, proxyHome, untilOpen } from '../support/proxy-process.ts';
 import { dial } from '../support/raw-client.ts';
@@ -31,6 +32,10 @@ async function world(t: TestContext) {
   };
   const baseline = await serveHttp(t, (_request, response) => response.end('baseline'), upgrade);
   const fork = await serveHttp(t, (_request, response) => response.end('fork'), upgrade);
+  const cache = await serveTcp(t, socket => {
+    socket.write('hello ');
+    socket.on('data', data => socket.write(data));
+  });
   let sessions = 0;
   const postgres = await fakePostgres(client => echo(++sessions, Buffer.from('abcd'))(client));
   t.after(() => postgres[Symbol.asyncDispose]());
@@ -47,6 +52,12 @@ async function world(t: TestContext) {
       name: 'demo/shop',
       value: { label: 'Deployment demo/shop', target: ready(baseline) },
     },
+    {
+      ...{ kind: 'service', name: 'svc:demo/cache:80' },
+      value: { label: 'Service demo/cache', behind: [{ workload: 'demo/cache', port: 80 }] },
+    },
+    { kind: 'workload', name: 'demo/cache', value: { label: 'Deployment demo/cache', target: ready(cache) } },
+    { kind: 'listener', name: 'cache', value: { host: '127.0.0.1', port: 0, serves: 'svc:demo/cache:80' } },
     { kind: 'fork', name: 'demo/shop/k', value: { sandbox: 'mine', target: ready(fork) } },
     { kind: 'listener', name: 'shop', value: { host: '127.0.0.1', port: 0, serves: 'svc:demo/shop:80' } },
     { kind: 'listener', name: 'postgres', value: { host: '127.0.0.1', port: 0, serves: 'postgres' } },
@@ -238,7 +249,13 @@ suite('a keeper', () => {
     const { items, postgres } = await world(t);
     const start = async (options: { replace?: boolean; version?: string } = {}) => {
       let look = () => {};
-      const feed = await home.feed({ onProxies: () => look() });
+      let found: object = {};
+      const feed = await home.feed({
+        onProxies: () => look(),
+        onFound(all) {
+          found = all;
+        },
+      });
       feed.publish(items);
       feed.settle();
       const keeper = keepProxy({
@@ -248,7 +265,7 @@ suite('a keeper', () => {
       });
       look = keeper.look;
       t.after(() => keeper.leave());
-      return { feed, keeper };
+      return { feed, keeper, found: () => found };
     };
     return { home, start, postgres };
   };
@@ -299,6 +316,14 @@ suite('a keeper', () => {
     const [shop, sql] = [await untilOpen(first.feed, 'shop'), await untilOpen(first.feed, 'postgres')];
     const socket = await openSocket(t, shop);
     const session = await openSession(t, sql);
+    const cache = await untilOpen(first.feed, 'cache');
+    const passing = dialHttp(t, cache);
+    await until(() => passing.received() || undefined, soon('what passes through'));
+    const expected = { 'svc:demo/cache:80': 'tcp', 'svc:demo/shop:80': 'http' };
+    await until(
+      () => isDeepStrictEqual(first.found(), expected) || undefined,
+      soon('what it was found to be'),
+    );
     const idle = dialHttp(t, shop);
     idle.socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
     await until(() => idle.received().endsWith('baseline') || undefined, soon('an answer'));
@@ -336,6 +361,9 @@ suite('a keeper', () => {
 
     assert.ok(await socket.works());
     assert.ok(await session.works());
+    passing.socket.write('again');
+    await until(() => passing.received() === 'hello again' || undefined, soon('what passes through goes on'));
+    passing.socket.destroy();
     // A connection that was kept alive is answered once more, and then let go.
     idle.socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
     await until(() => idle.socket.closed || undefined, soon('its end'));
