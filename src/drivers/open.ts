@@ -1,16 +1,18 @@
 /** Opens all drivers of the embedded mode on one data directory. Used by the daemon, by `down` after a crash, and by `doctor`. */
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { availableParallelism, hostname, totalmem } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import type { Log } from '../lib/log.ts';
 import { randomSecret } from '../lib/random.ts';
 import { openBranchNode } from './branch/node.ts';
 import type { BranchNode, Capability, StepDriver, WorkloadDriver } from './contract.ts';
+import { makeEnterable } from './enterable.ts';
 import { guard } from './guarded.ts';
 import type { Networks } from './network/contract.ts';
 import { openNetworks } from './network/networks.ts';
 import { findPostgres } from './postgres/binaries.ts';
 import { openServers } from './postgres/server.ts';
+import { letGoOn, standstill } from './postgres/standstill.ts';
 import { chooseServerUser } from './postgres/user.ts';
 import type { Processes } from './processes/contract.ts';
 import { openProcesses } from './processes/registry.ts';
@@ -76,12 +78,14 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
   });
   opened.defer(() => postgres.close());
   const { volumes: force, poolBytes, minFreeBytes, reserveBytes } = options;
+  await letGoOn(processes);
   const found = await openVolumes({
     home,
     runtimeDir,
     minFreeBytes,
     owner: user,
     keep: true,
+    standstill: work => standstill(processes, work),
     log,
     ...(force !== undefined && { force }),
     ...(poolBytes !== undefined && { poolBytes }),
@@ -159,17 +163,6 @@ function networkCapabilities(networks: Networks | { readonly why: string }) {
       ? [{ name: 'network/pods', ok: false, detail: detail(networks.why) }]
       : networks.capabilities();
   return found.map(capability => ({ area: 'network', ...capability }));
-}
-
-/** Makes a directory that the servers' user can reach, and what it needs above it: our umask may forbid that. */
-export async function makeEnterable(path: string): Promise<void> {
-  const first = (await mkdir(path, { recursive: true })) ?? path;
-  // As root all instances share the directory above, which an earlier one may have left closed.
-  if (basename(dirname(path)) === 'offshoot') await chmod(dirname(path), 0o711);
-  for (let directory = path; ; directory = dirname(directory)) {
-    await chmod(directory, 0o711);
-    if (directory === first) return;
-  }
 }
 
 /** Kept in a file of its own, so that clusters can still be opened when the store is lost. */

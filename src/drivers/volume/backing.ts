@@ -24,6 +24,9 @@ import type { BtrfsCalls } from './btrfs-calls.ts';
 import { chunksOf, type Range, rangesOf } from './btrfs-layout.ts';
 import { freeBytesOf } from './space.ts';
 
+/** Does something while nobody writes to the pool. */
+export type Standstill = <T>(work: () => Promise<T>) => Promise<T>;
+
 export type BackingOptions = {
   /** Where the pool is mounted. */
   readonly root: string;
@@ -34,6 +37,8 @@ export type BackingOptions = {
   /** The host runs low when it has less. */
   readonly minFreeBytes: number;
   readonly calls: BtrfsCalls;
+  /** Default: it is done, whoever writes. */
+  readonly standstill?: Standstill;
   readonly log: Log;
 };
 
@@ -47,6 +52,7 @@ export type Backing = {
 
 export async function openBacking(options: BackingOptions): Promise<Backing> {
   const { root, home, reserveBytes, minFreeBytes, calls, log } = options;
+  const standstill = options.standstill ?? (work => work());
   const lib = await libc();
   // Half as much again as the reserve: branches that are stopped need some too, to end in order.
   const keptBytes = wholePieces(reserveBytes * 1.5);
@@ -62,8 +68,10 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
       const hostBytes = await freeBytesOf(home);
       await backRecords();
       const plugged = existsSync(plug);
-      if (!plugged && hostBytes < minFreeBytes) await fallBack();
-      else if (plugged && hostBytes >= minFreeBytes + keptBytes) await recover();
+      // For a moment there is nothing free inside.
+      if (!plugged && hostBytes < minFreeBytes) await standstill(fallBack);
+      else if (plugged && (hostBytes >= minFreeBytes + keptBytes || (await holdsTheRoom(hostBytes))))
+        await recover();
       else if (plugged) await backPieces();
       else await kept.take();
       const { freeBytes } = await backing.room();
@@ -189,9 +197,16 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
     await calls.commit(root);
   }
 
+  /** The host is full of what has become free in the pool since: without that it would not be nearly full. */
+  async function holdsTheRoom(hostBytes: number): Promise<boolean> {
+    const { freeBytes } = await backing.room();
+    return hostBytes + freeBytes >= 2 * (minFreeBytes + keptBytes);
+  }
+
   async function recover(): Promise<void> {
     await unplug();
     await system('mount', ['-o', 'remount,discard=async', root]);
+    await backing.trim();
     await kept.take();
     log.info({ home }, 'the host has room again');
   }

@@ -9,7 +9,7 @@ import { blockedAt, type UserIds } from '../../lib/reach.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { VolumeDriver } from '../branch-parts.ts';
 import type { Capability, Ctx, NodeRoom } from '../contract.ts';
-import { openBacking } from './backing.ts';
+import { openBacking, type Standstill } from './backing.ts';
 import { btrfsMedium, probeBtrfs } from './btrfs.ts';
 import { type BtrfsCalls, btrfsCalls } from './btrfs-calls.ts';
 import { copy } from './copy.ts';
@@ -40,6 +40,8 @@ export type VolumeOptions = {
   readonly keep: boolean;
   /** Who runs the servers. */
   readonly owner: UserIds;
+  /** Does something while nobody writes. Default: at once, whoever does. */
+  readonly standstill?: Standstill;
   readonly log: Log;
 };
 
@@ -133,6 +135,7 @@ const openers: Record<VolumeKind, (options: VolumeOptions) => Promise<Found>> = 
       home,
       reserveBytes,
       minFreeBytes: options.minFreeBytes,
+      ...(options.standstill && { standstill: options.standstill }),
       log,
     };
     const backing = calls === undefined ? undefined : await openBacking({ ...roomOf, calls });

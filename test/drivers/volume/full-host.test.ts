@@ -68,6 +68,38 @@ describe('a full host', { skip }, () => {
     assert.deepEqual(await b.sql('twig', 'SELECT 1 AS one'), [{ one: 1 }]);
   });
 
+  it('is over when what had filled it was a branch that is removed', async () => {
+    await using disk = await smallDisk(900 * MIB);
+    await using b = await testBranches('pool', {
+      where: await placeOn(disk),
+      poolBytes: 2048 * MIB,
+      minFreeBytes: 64 * MIB,
+    });
+    await b.branch('main');
+    await b.branch('greedy', 'main');
+    await b.sql('greedy', 'CREATE TABLE t (n int, filler text)');
+    const before = await disk.freeBytes();
+    const grow = () =>
+      b.sql('greedy', `INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 8000) n`);
+    const deadline = { deadlineMs: 60_000 };
+    await until(
+      () =>
+        grow().then(
+          () => undefined,
+          () => true,
+        ),
+      { what: 'it has taken everything', ...deadline },
+    );
+    assert.ok((await disk.freeBytes()) < before / 4);
+    await b.servers.remove('greedy', testCtx());
+    await b.volumes.remove('greedy', testCtx());
+    await until(async () => ((await disk.freeBytes()) > before - 64 * MIB ? true : undefined), {
+      what: 'the host has its room back',
+      deadlineMs: 20_000,
+    });
+    await b.branch('new', 'main');
+  });
+
   it('gives the room of a removed branch back to the host within seconds', async () => {
     await using disk = await smallDisk(1200 * MIB);
     await using b = await testBranches('pool', {
