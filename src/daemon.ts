@@ -6,14 +6,13 @@ import type { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ApiContext } from './api/context.ts';
-import { keyring } from './api/keys.ts';
-import { type ApiServer, startApi } from './api/server.ts';
-import { storeBaseline } from './baseline/store-baseline.ts';
+import type { ApiServer } from './api/server.ts';
 import type { Config } from './config.ts';
 import { endProxies, openDataPath, proxyCommand } from './data-path.ts';
+import { makeEnterable } from './drivers/enterable.ts';
 import { labels } from './drivers/labels.ts';
 import { openNetworks } from './drivers/network/networks.ts';
-import { type DriverOptions, makeEnterable, openDrivers } from './drivers/open.ts';
+import type { DriverOptions } from './drivers/open.ts';
 import { openProcesses } from './drivers/processes/registry.ts';
 import { type Encryption, openEncryption } from './encryption.ts';
 import { type Home, makeHome } from './home.ts';
@@ -30,13 +29,9 @@ import { isLow } from './model/room.ts';
 import { type Address, addressKey } from './model/route.ts';
 import type { DaemonView } from './model/view.ts';
 import { proxyRunner } from './proxy-runner.ts';
-import { createLoop, type Loop } from './reconcile/loop.ts';
-import { noteFound } from './reconcile/speech.ts';
-import { forkId, logId } from './reconcile/workload-spec.ts';
+import type { Loop } from './reconcile/loop.ts';
 import { freePort, rememberedPorts, rememberPorts } from './remembered-ports.ts';
-import { createProject } from './rules/branches.ts';
 import { serviceAddresses } from './service-addresses.ts';
-import { openStore } from './store/sqlite.ts';
 
 export type Daemon = {
   info(): DaemonView;
@@ -104,6 +99,7 @@ export async function startDaemon(
   const started = Promise.withResolvers<{
     readonly awake: Loop['awake'];
     readonly lookAt: (address: Address) => void;
+    readonly noteFound: Deciding['noteFound'];
   }>();
   const dataPath = await openDataPath({
     ...{ config, version, command, log, replace: replaceProxy, tls: encryption.files },
@@ -117,7 +113,7 @@ export async function startDaemon(
     onListening: address => void started.promise.then(({ lookAt }) => lookAt(address)),
     onFound: found =>
       void started.promise
-        .then(() => noteFound(store, found))
+        .then(({ noteFound }) => noteFound(store, found))
         .catch(err => log.error({ err }, 'what ports speak cannot be noted')),
   });
   let dataPathOpen = true;
@@ -126,6 +122,8 @@ export async function startDaemon(
     dataPathOpen = false;
   };
   opened.defer(stopDataPath);
+  await dataPath.proxyStarts;
+  const { openStore, storeBaseline, openDrivers, createLoop, startApi, ...deciding } = await loadDeciding();
   const room = ballast(join(config.home, 'state.ballast'), keptForState.bytes, keptForState.spareBytes);
   const onNoSpace = async () => room.release() > 0;
   const store = openStore(join(config.home, 'state.db'), { log, onNoSpace });
@@ -140,7 +138,7 @@ export async function startDaemon(
 
   const stopping = Promise.withResolvers<End>();
   const internal = internalKeys(config.home);
-  const keys = keyring(store, [internal.cli, internal.step]);
+  const keys = deciding.keyring(store, [internal.cli, internal.step]);
   let api: ApiServer | undefined;
   let gateways = { previews: nowhere(config), postgres: nowhere(config) };
   const { scheme } = encryption;
@@ -240,7 +238,7 @@ export async function startDaemon(
     keeps: [...drivers.processes.keeps, ...(drivers.networks === undefined ? [] : (['ports'] as const))],
     doctor: async () => [...encryption.checks(), ...(await drivers.capabilities())],
     logs({ workload, sandbox, lines }) {
-      const id = sandbox === undefined ? logId(store, workload) : forkId(sandbox, workload);
+      const id = sandbox === undefined ? deciding.logId(store, workload) : deciding.forkId(sandbox, workload);
       return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
     },
     environment: loop.environment,
@@ -251,10 +249,11 @@ export async function startDaemon(
 
   // Volumes without a branch are somebody's data: "offshoot repair" brings them back under their names.
   if (fresh && (await loop.unclaimed()).length === 0)
-    await createProject(store, 'default', { database: 'app', role: 'app' });
+    await deciding.createProject(store, 'default', { database: 'app', role: 'app' });
   await loop.start();
   started.resolve({
     awake: loop.awake,
+    noteFound: deciding.noteFound,
     lookAt(address) {
       for (const { name } of store.by('manifest/address', addressKey(address))) loop.look('manifest', name);
     },
@@ -307,6 +306,7 @@ export async function cleanUp(
   await using opened = new AsyncDisposableStack();
   await lockHome(config, opened);
   const log = openLog(join(config.home, 'logs', 'daemon.log'), config.logLevel);
+  const { openDrivers } = await import('./drivers/open.ts');
   const drivers = await openDrivers(driverOptions(config, env, log));
   opened.defer(() => drivers.close());
   await endProxies(config, proxyRunner(drivers.processes, config.home, proxyCommand(config, {})), log);
@@ -323,12 +323,43 @@ export async function probeDrivers(
 ) {
   await using opened = new AsyncDisposableStack();
   opened.defer(() => removeRuntimeDir(config));
+  const { openDrivers } = await import('./drivers/open.ts');
   const drivers = await openDrivers(driverOptions(config, env, log));
   opened.defer(() => drivers.close());
   return await drivers.capabilities();
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+type Deciding = Awaited<ReturnType<typeof loadDeciding>>;
+
+/** All that decides. Loading it takes as long as a proxy takes to start, which goes on meanwhile. */
+async function loadDeciding() {
+  const [api, keys, drivers, loop, speech, ids, branches, sqlite, baseline] = await Promise.all([
+    import('./api/server.ts'),
+    import('./api/keys.ts'),
+    import('./drivers/open.ts'),
+    import('./reconcile/loop.ts'),
+    import('./reconcile/speech.ts'),
+    import('./reconcile/workload-spec.ts'),
+    import('./rules/branches.ts'),
+    import('./store/sqlite.ts'),
+    import('./baseline/store-baseline.ts'),
+  ]);
+  const { startApi } = api;
+  const { keyring } = keys;
+  const { openDrivers } = drivers;
+  const { createLoop } = loop;
+  const { noteFound } = speech;
+  const { logId, forkId } = ids;
+  const { createProject } = branches;
+  const { openStore } = sqlite;
+  const { storeBaseline } = baseline;
+  return {
+    ...{ startApi, keyring, openDrivers, createLoop, noteFound },
+    ...{ logId, forkId, createProject, openStore, storeBaseline },
+  };
+}
 
 /**
  * For programs of this machine. To them the API speaks clear text also where it asks TLS of others, so nobody has to

@@ -51,6 +51,8 @@ export type DataPathOptions = {
 export type Gateways = { readonly http: number | undefined; readonly postgres: number | undefined };
 
 export type DataPath = {
+  /** Resolves when a proxy has been started, or one is there: from then on it needs the processor as much as we do. */
+  readonly proxyStarts: Promise<void>;
   /**
    * Tells everything that the store says, and from then on what changes.
    * @param keys that open previews besides those in the store
@@ -137,8 +139,16 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
     dropTable: () => rm(tableFile(config.home), { force: true }),
     isAlive,
   });
+  const proxyStarts = Promise.withResolvers<void>();
   keeper = keepProxy({
-    ...{ feed, runner: o.runner, command: o.command, version: o.version, replace: o.replace, log },
+    ...{
+      feed,
+      runner: telling(o.runner, proxyStarts.resolve),
+      command: o.command,
+      version: o.version,
+      replace: o.replace,
+      log,
+    },
     mayBeThere: readTable(tableFile(config.home), bootId()) !== undefined,
   });
 
@@ -161,6 +171,7 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
   };
 
   return {
+    proxyStarts: proxyStarts.promise,
     async begin(store, baseline, keys, last) {
       feed.publish([...fixedItems(config, o.tls, last), ...keys.map(keyItem)]);
       routes = followRoutes(store, baseline, feed.publish);
@@ -206,6 +217,18 @@ const START_MS = 30_000;
 /** Until proxies that see a daemon have come, and until those that are told to end have ended. */
 const COME_MS = 300;
 const END_MS = 3_000;
+
+/** @param there called when there is a proxy, or none could be started at the first try */
+const telling = (runner: Runner, there: () => void): Runner => ({
+  ...runner,
+  find() {
+    const found = runner.find();
+    if (found !== undefined) there();
+    return found;
+  },
+  start: () => runner.start().finally(there),
+  succeed: leader => runner.succeed(leader).finally(there),
+});
 
 function fixedItems(
   config: Config,
