@@ -11,6 +11,15 @@ export function checked<T>(schema: z.ZodType<T>, value: unknown): T {
   throw new OffshootError('api/bad-request', { why: `${where}${issue!.message}` });
 }
 
+/** @throws OffshootError api/bad-request */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new OffshootError('api/bad-request', { why: 'the body is not JSON' });
+  }
+}
+
 /** `?force=true` and its like. */
 export const flag = z
   .enum(['true', 'false', ''])

@@ -1,44 +1,28 @@
-import { isAbsolute } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import { readManifestFiles } from '../model/document/manifest.ts';
+import { idOfLeftOut } from '../model/document/manifest-kinds.ts';
 import { OffshootError } from '../model/errors.ts';
-import { nowhere } from '../model/folder.ts';
 import type { ImageMap } from '../model/image.ts';
 import { manifestName, namespaceOf } from '../model/manifest-name.ts';
 import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import { outdated } from '../rules/inputs.ts';
-import { applyManifests, deleteManifest } from '../rules/manifests.ts';
+import { applyManifests, deleteManifest, deleteManifests, planManifests } from '../rules/manifests.ts';
+import { tellOnce } from '../rules/warnings.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
-import { imageMap } from './image-map.ts';
-import { checked } from './input.ts';
-import { manifestView } from './views.ts';
+import { checked, parseJson } from './input.ts';
+import { readManifestsAside } from './manifest-reader.ts';
+import { manifestView, plannedView } from './views.ts';
 
-const body = z.strictObject({
-  /** Texts as they stand in the files, so that problems have lines and columns. */
-  files: z
-    .array(
-      z.strictObject({
-        /** As problems name it. */
-        file: z.string(),
-        text: z.string(),
-        /** Absolute, or `-`; default: unknown. */
-        path: z.string().default(''),
-      }),
-    )
+const names = z.strictObject({
+  objects: z
+    .array(z.strictObject({ kind: z.string(), namespace: z.string(), name: z.string() }))
     .min(1)
-    .max(1_000),
-  /** Whose they are: an absolute path. */
-  folder: z
-    .string()
-    .refine(path => path === nowhere || isAbsolute(path), 'must be an absolute path')
-    .default(nowhere),
-  images: imageMap.default({}),
-  takeOver: z.boolean().default(false),
-  /** Refuse what would be left out. */
-  strict: z.boolean().default(false),
+    .max(100_000),
 });
+
+/** Largest body in bytes; a stream of manifests may be long. */
+const bodyLimit = 64 * 1024 * 1024;
 
 const logQuery = z.strictObject({ lines: z.coerce.number().int().min(1).max(10_000).default(200) });
 
@@ -49,27 +33,52 @@ export function manifestRoutes(app: FastifyInstance, { store, baseline, logs, ke
 
   app.get('/manifests', async () => store.list('manifest').map(view));
 
-  /** Creates or updates all of them, or none. */
-  app.put('/manifests', async request => {
-    const { files, folder, images, strict, takeOver } = checked(body, request.body);
-    const read = readManifestFiles(files, { strict, keeps });
-    const { manifests, warnings, leftOut } = read;
-    const paths = new Map(files.map(({ file, path }) => [file, path]));
-    const applied = await applyManifests(store, manifests, {
-      ...{ folder, images: images as ImageMap, takeOver },
-      files: read.files.map(file => paths.get(file)!),
-    });
+  // What is long is not read here: see manifest-reader.ts.
+  const bytes = { parseAs: 'buffer', bodyLimit } as const;
+  app.addContentTypeParser('application/json', bytes, async (_: unknown, body: Buffer) => body);
+
+  /** Creates or updates all of them, or none; or says what that would do. */
+  app.put('/manifests', { bodyLimit }, async request => {
+    const given = request.body instanceof Uint8Array ? request.body : new Uint8Array();
+    const { read, dryRun, ...options } = await readManifestsAside(given, keeps);
+    const { manifests, leftOut } = read;
+    const { folder, takeOver, prune } = options;
+    const how = {
+      ...{ folder, takeOver, images: options.images as ImageMap, files: read.files },
+      ...(prune && { prune }),
+    };
+    if (dryRun) {
+      const { planned, pruned } = planManifests(store, manifests, how);
+      return {
+        planned: planned.map(plannedView),
+        pruned: pruned.map(view),
+        ...{ warnings: read.warnings.map(({ text }) => ({ text, known: false })), leftOut },
+      };
+    }
+    const { applied, pruned } = await applyManifests(store, manifests, how);
     const names = new Set(applied.map(({ object }) => object.name));
     const namespaces = new Set(manifests.map(namespaceOf));
-    const affected = outdated({ store, baseline }, { namespaces, folder }).filter(
-      ({ name }) => !names.has(name),
-    );
+    const affected = outdated({ store, baseline }, { namespaces, folder });
+    const said = [...read.warnings.map(({ id }) => id), ...leftOut.map(idOfLeftOut)];
+    const known = await tellOnce(store, folder, said);
     return {
       applied: applied.map(({ object, outcome }) => ({ ...view(object), outcome })),
-      affected: affected.map(view),
-      warnings,
-      leftOut,
+      pruned: pruned.map(view),
+      affected: affected.filter(({ name }) => !names.has(name)).map(view),
+      warnings: read.warnings.map(({ text, id }) => ({ text, known: known.has(id) })),
+      leftOut: leftOut.map(object => ({ ...object, known: known.has(idOfLeftOut(object)) })),
     };
+  });
+
+  /** All of them, or none. */
+  app.post('/manifests/delete', { bodyLimit }, async (request, reply) => {
+    const text = request.body instanceof Uint8Array ? new TextDecoder().decode(request.body) : '{}';
+    const { objects } = checked(names, parseJson(text));
+    const marked = await deleteManifests(
+      store,
+      objects.map(({ kind, namespace, name }) => manifestName(kind, namespace, name)),
+    );
+    return reply.status(202).send(marked.map(view));
   });
 
   const find = ({ kind, namespace, name }: Params['Params']) => {

@@ -1,5 +1,7 @@
 /** From stored objects to what clients may see; by kind. */
 
+import type { Manifest, Secret } from '../model/kubernetes.ts';
+import { namespaceOf } from '../model/manifest-name.ts';
 import { resourceStatuses } from '../model/resource-status.ts';
 import { limitOf } from '../model/room.ts';
 import { speechOfPorts } from '../model/speaks.ts';
@@ -7,6 +9,7 @@ import type {
   BranchView,
   ImageView,
   ManifestView,
+  PlannedManifestView,
   PluginView,
   ProjectView,
   SandboxView,
@@ -16,6 +19,7 @@ import type { ManifestStatus } from '../model/workload-status.ts';
 import { allBranchesOf, branchesOf } from '../rules/branches.ts';
 import type { ImageEntry } from '../rules/images.ts';
 import { isCurrent } from '../rules/inputs.ts';
+import type { PlannedManifest } from '../rules/manifests.ts';
 import { nameOfEntry, projectOfEntry, type TrashEntry } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
@@ -144,6 +148,17 @@ export function imageView(store: Store, { folder, image, users }: ImageEntry): I
   return { image, folder, dir, command, ...(args && { args }), users };
 }
 
+/** What deploying would do to one object; with the values of Secrets masked, so that only whether they differ can be seen. */
+export function plannedView({ before, after, outcome }: PlannedManifest): PlannedManifestView {
+  const old = before === undefined ? undefined : masked(before, after, 'before');
+  return {
+    ...{ kind: after.kind, name: after.metadata.name, outcome },
+    namespace: after.kind === 'Namespace' ? '' : namespaceOf(after),
+    ...(old && { before: old }),
+    after: masked(after, before, 'after'),
+  };
+}
+
 export function manifestView(around: Around, object: Stored<'manifest'>): ManifestView {
   const { spec, secret, generation, deletedAt } = object;
   const status = isCurrent(around, object) ? object.status : outdatedStatus(object.status);
@@ -168,6 +183,24 @@ export function manifestView(around: Around, object: Stored<'manifest'>): Manife
 // --- internal -----------------------------------------------------------------------------------
 
 type Around = Parameters<typeof isCurrent>[0];
+
+function masked(manifest: Manifest, other: Manifest | undefined, which: string): Manifest {
+  if (manifest.kind !== 'Secret') return manifest;
+  const mask = (field: 'data' | 'binaryData') => {
+    const values = manifest[field] as Readonly<Record<string, string>> | undefined;
+    if (values === undefined) return {};
+    const others = (other as Secret | undefined)?.[field] as typeof values;
+    return {
+      [field]: Object.fromEntries(
+        Object.entries(values).map(([key, value]) => {
+          const differs = others?.[key] !== undefined && others[key] !== value;
+          return [key, differs ? `*** (${which})` : '***'];
+        }),
+      ),
+    };
+  };
+  return { ...manifest, ...mask('data'), ...mask('binaryData') };
+}
 
 /** It was seen when it was made from something else: nothing of that is said any more. */
 const outdatedStatus = (status: ManifestStatus | null): ManifestStatus | null =>

@@ -30,6 +30,14 @@ export async function readProjectFile(
   return { folder: realpathSync(dirname(file)), images: parseOffshootConfig(value, file).images };
 }
 
+/** A folder that an option names, also by its project file; `-` is that of what came from nowhere. */
+export function folderNamed({ cwd }: Cli, folder: string): string {
+  if (folder === '-') return folder;
+  const path = resolve(cwd, folder);
+  const named = path.endsWith('/offshoot.yaml') ? dirname(path) : path;
+  return existsSync(named) ? realpathSync(named) : named;
+}
+
 // --- internal -----------------------------------------------------------------------------------
 
 function searchUpwards(start: string): string | undefined {

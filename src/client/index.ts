@@ -14,6 +14,7 @@ import type {
   KeyView,
   ManifestView,
   MetricsView,
+  PlannedManifestView,
   PluginView,
   ProjectView,
   RepairView,
@@ -25,6 +26,25 @@ import { type Connection, type RequestOptions, sendForJson } from './http.ts';
 import { type WatchEvent, type WatchFilter, watch } from './watch.ts';
 
 export type { Connection, WatchEvent, WatchFilter };
+
+/** See api/manifest-request.ts. */
+export type ManifestRequest = {
+  readonly files: readonly { readonly file: string; readonly text: string; readonly path?: string }[];
+  readonly namespace?: string;
+  readonly folder?: string;
+  readonly images?: ImageMap;
+  readonly strict?: boolean;
+  readonly takeOver?: boolean;
+  readonly prune?: { readonly paths: readonly string[]; readonly recursive?: boolean };
+};
+
+export type ManifestPlan = {
+  readonly planned: readonly PlannedManifestView[];
+  readonly pruned: readonly ManifestView[];
+  /** `known`: they were told at an earlier deploy of the folder. */
+  readonly warnings: readonly { readonly text: string; readonly known: boolean }[];
+  readonly leftOut: readonly (LeftOut & { readonly known?: boolean })[];
+};
 
 const part = encodeURIComponent;
 
@@ -133,22 +153,22 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
     },
     manifests: {
       list: () => call<readonly ManifestView[]>('GET', '/manifests'),
-      apply: (body: {
-        files: readonly { file: string; text: string; path?: string }[];
-        folder?: string;
-        images?: ImageMap;
-        strict?: boolean;
-        takeOver?: boolean;
-      }) =>
-        call<{
-          readonly applied: readonly (ManifestView & {
-            readonly outcome: 'created' | 'configured' | 'replaced' | 'unchanged';
-          })[];
-          /** Workloads that are not among them, and are made anew because of them. */
-          readonly affected: readonly ManifestView[];
-          readonly warnings: readonly string[];
-          readonly leftOut: readonly LeftOut[];
-        }>('PUT', '/manifests', { body }),
+      apply: (body: ManifestRequest) =>
+        call<
+          Pick<ManifestPlan, 'pruned' | 'warnings' | 'leftOut'> & {
+            readonly applied: readonly (ManifestView & {
+              readonly outcome: 'created' | 'configured' | 'replaced' | 'unchanged';
+            })[];
+            /** Workloads that are not among them, and are made anew because of them. */
+            readonly affected: readonly ManifestView[];
+          }
+        >('PUT', '/manifests', { body }),
+      /** What `apply` would do. */
+      plan: (body: ManifestRequest) =>
+        call<ManifestPlan>('PUT', '/manifests', { body: { ...body, dryRun: true } }),
+      /** All of them, or none. */
+      deleteAll: (objects: readonly { kind: string; namespace: string; name: string }[]) =>
+        call<readonly ManifestView[]>('POST', '/manifests/delete', { body: { objects } }),
       delete: (kind: string, namespace: string, name: string) =>
         call<ManifestView>('DELETE', manifest(kind, namespace, name)),
       logs: (namespace: string, name: string, query: { lines?: number } = {}) =>

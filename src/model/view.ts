@@ -1,6 +1,7 @@
 /** What clients get to see of each kind: the API's answers, and so the command line's `-o json`. Never a secret. */
 import type { BranchStatus } from './branch.ts';
 import type { PreviewSite } from './endpoint.ts';
+import type { Manifest } from './kubernetes.ts';
 import type { PluginSpec } from './plugin.ts';
 import type { Room } from './room.ts';
 import type { Address, Speaks } from './route.ts';
@@ -108,6 +109,17 @@ export type ManifestView = {
   readonly folder?: string;
   readonly file?: string;
   readonly deletedAt?: string;
+};
+
+/** What deploying would do to one object. */
+export type PlannedManifestView = {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly outcome: 'created' | 'configured' | 'replaced' | 'unchanged';
+  /** As it is kept now; absent when it is new. Values of Secrets are masked. */
+  readonly before?: Manifest;
+  readonly after: Manifest;
 };
 
 /** How one image of a folder runs. Its variables are not shown: they may hold secrets. */

@@ -93,7 +93,7 @@ test('kinds without an effect here are left out and told of, or refused', async 
   assert.deepEqual(leftOut, [
     {
       ...{ kind: 'ServiceAccount', apiVersion: 'v1', namespace: 'demo', name: 'users' },
-      ...{ effect: 'none', file: 'all.json', line: 1, column: 1 },
+      ...{ effect: 'none', file: 'all.json', line: 1, column: 1, known: false },
     },
   ]);
 });

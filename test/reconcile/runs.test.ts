@@ -37,7 +37,7 @@ async function testRuns() {
     look,
     /** Deploys and looks. @returns what deploy says */
     async deploy(manifest: Manifest) {
-      const [applied] = await applyManifests(store, [manifest], {});
+      const [applied] = (await applyManifests(store, [manifest])).applied;
       await look(applied!.object.name);
       return applied!.outcome;
     },

@@ -20,13 +20,13 @@ describe('deploying again', () => {
     const store = memoryStore();
     await applyManifests(store, [deployment('users')], {});
     await store.modify('manifest', name, () => ({ status: broken }));
-    const [again] = await applyManifests(store, [deployment('users')], {});
+    const [again] = (await applyManifests(store, [deployment('users')])).applied;
     assert.deepEqual([again?.outcome, again?.object.generation], ['unchanged', 1]);
     assert.deepEqual(again?.object.secret, { tries: 1 });
     const { log: _, ...rest } = broken;
     assert.deepEqual(again?.object.status, { ...rest, reason: 'InProgress', message: 'tried again' });
     const { version } = again!.object;
-    assert.equal((await applyManifests(store, [deployment('users')], {}))[0]?.object.version, version);
+    assert.equal((await applyManifests(store, [deployment('users')])).applied[0]?.object.version, version);
   });
 
   it('leaves alone what is ready or on its way', async () => {

@@ -163,10 +163,10 @@ describe('manifests', () => {
         await applyManifests(store, [configMap('one', { colour }), configMap('two', {})], {
           images: { 'users:1': image },
         })
-      ).map(m => m.outcome);
+      ).applied.map(m => m.outcome);
     assert.deepEqual(await outcomes('red'), ['created', 'created']);
     assert.deepEqual(await outcomes('blue'), ['configured', 'unchanged']);
     assert.deepEqual(store.get('folder', nowhere)?.spec, { images: { 'users:1': image } });
-    assert.deepEqual(await applyManifests(store, [], { images: { 'users:1': { ...image, dir: '/y' } } }), []);
+    assert.deepEqual((await applyManifests(store, [], { images: { 'users:1': image } })).applied, []);
   });
 });

@@ -86,7 +86,7 @@ export const configMap = (name: string, data: Readonly<Record<string, string>>):
 
 /** Creates or changes manifests. @returns the name of the last one in the store */
 export async function deploy(store: Store, ...manifests: readonly Manifest[]): Promise<string> {
-  return (await applyManifests(store, manifests, {})).at(-1)!.object.name;
+  return (await applyManifests(store, manifests)).applied.at(-1)!.object.name;
 }
 
 export const forkOf = (name: string): WorkloadKey => ({ kind: 'Deployment', namespace: 'demo', name });

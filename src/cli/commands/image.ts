@@ -1,10 +1,10 @@
-import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { OffshootError } from '../../model/errors.ts';
 import { isInside } from '../../model/folder.ts';
 import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
 import { print, say, table, UsageError, withOutput } from '../output.ts';
+import { folderNamed } from '../project-file.ts';
 
 export function register(program: Command, cli: Cli): void {
   const image = withExamples(
@@ -49,11 +49,4 @@ function choose(image: string, folders: readonly string[], cwd: string): string 
   if (chosen === undefined)
     throw new UsageError(`several folders have an entry "${image}"; pass --folder ${folders.join(' or ')}`);
   return chosen;
-}
-
-/** `-` is the folder of what came from nowhere; the project file itself names its folder. */
-function folderNamed({ cwd }: Cli, folder: string): string {
-  if (folder === '-') return folder;
-  const path = resolve(cwd, folder);
-  return path.endsWith('/offshoot.yaml') ? dirname(path) : path;
 }

@@ -43,6 +43,10 @@ export function effectOf(object: {
   return RUNNING.has(kind) ? 'not-run' : 'none';
 }
 
+/** The same wherever in the files it stands. */
+export const idOfLeftOut = (object: LeftOut): string =>
+  `left out ${kindOf(object)} ${object.namespace ?? ''}/${object.name ?? ''}`;
+
 /** One line for each effect, e.g. `2 ServiceAccount, 1 Ingress: no effect here`. */
 export function leftOutLines(leftOut: readonly LeftOut[]): readonly string[] {
   return (['not-run', 'none'] as const).flatMap(effect => {

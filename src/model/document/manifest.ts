@@ -5,6 +5,7 @@
 import { basename } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { Manifest } from '../kubernetes.ts';
+import { nameOfManifest } from '../manifest-name.ts';
 import { wellFormed } from './loose.ts';
 import { completeManifest } from './manifest-defaults.ts';
 import { type Effect, effectOf, type LeftOut, leftOutLine } from './manifest-kinds.ts';
@@ -14,28 +15,39 @@ import { type Kept, manifestWarnings } from './manifest-warnings.ts';
 import {
   documentError,
   type Finding,
+  formatPath,
   formatProblem,
   type Locate,
   type Path,
+  type Position,
   type Problem,
   toProblem,
 } from './problem.ts';
 import { checkShape, deepFreeze, withoutNulls } from './shape.ts';
-import { parseYaml, type Source, syntaxProblems } from './yaml.ts';
+import { parseYamlStream, type Source, syntaxProblems } from './yaml.ts';
 
 export type Manifests = {
   /** Deeply frozen, with namespace and defaults filled in, in the order of the text. */
   readonly manifests: readonly Manifest[];
   /** In which file each of them stands. */
   readonly files: readonly string[];
-  /** Sentences about parts that a process runtime does not honour. */
-  readonly warnings: readonly string[];
+  /** About parts that a process runtime does not honour. */
+  readonly warnings: readonly Warning[];
   readonly leftOut: readonly LeftOut[];
+};
+
+export type Warning = {
+  /** A sentence with its place. */
+  readonly text: string;
+  /** The same wherever in the files it stands. */
+  readonly id: string;
 };
 
 export type ReadOptions = {
   /** Objects that would be left out are problems. */
   readonly strict?: boolean;
+  /** Of objects that name none; one that names another is a problem. */
+  readonly namespace?: string;
   /** Limits of containers that are kept where they will run; default: all that can be. */
   readonly keeps?: readonly Kept[];
 };
@@ -52,26 +64,26 @@ export const readManifests = (source: Source): Manifests => readManifestFiles([s
  */
 export function readManifestFiles(
   sources: readonly Source[],
-  { strict = false, keeps = ['memory', 'cpu', 'ports'] }: ReadOptions = {},
+  { strict = false, keeps = ['memory', 'cpu', 'ports'], namespace }: ReadOptions = {},
 ): Manifests {
-  const texts = sources.map(({ text, file }) => ({ file, ...parseYaml(text) }));
-  const all = texts
-    .flatMap(({ file, documents }) =>
-      documents.flatMap(({ value, locate }) => entriesOf({ file, locate, value, path: [] }, 0)),
-    )
-    .map(entry => readEntry(entry, keeps));
+  const all: EntryRead[] = [];
+  const syntax: Problem[] = [];
+  for (const { text, file } of sources) {
+    for (const { documents, errors } of parseYamlStream(text, MAX_OBJECT_BYTES)) {
+      syntax.push(...syntaxProblems(file, errors));
+      for (const { value, locate } of documents)
+        for (const entry of entriesOf({ file, locate, value, path: [] }, 0))
+          all.push(readEntry(entry, { keeps, namespace }));
+    }
+  }
   const { read, problems: twice } = withoutDuplicates(all);
-  const problems = [
-    ...texts.flatMap(({ file, errors }) => syntaxProblems(file, errors)),
-    ...read.flatMap(r => r.problems),
-    ...twice,
-  ];
+  const problems = [...syntax, ...read.flatMap(r => r.problems), ...twice];
   if (problems.length > 0) throw errorOf('document/invalid', problems);
   const leftOut = read.flatMap(r => r.leftOut ?? []);
   if (strict && leftOut.length > 0) throw errorOf('document/not-supported', leftOut.map(problemOf));
   return {
     manifests: deepFreeze(read.flatMap(r => r.manifest ?? [])),
-    files: read.flatMap(r => (r.manifest === undefined ? [] : [r.entry.file])),
+    files: read.flatMap(r => (r.manifest === undefined ? [] : [r.file])),
     warnings: read.flatMap(r => r.warnings),
     leftOut,
   };
@@ -98,14 +110,20 @@ type Entry = {
   readonly path: Path;
 };
 
+/** What an entry came to. It holds nothing of the text, which may be long. */
 type EntryRead = {
-  readonly entry: Entry;
+  readonly file: string;
+  readonly path: Path;
+  /** Of its name. */
+  readonly at?: Position;
   readonly manifest?: Manifest;
   readonly leftOut?: LeftOut;
   readonly problems: readonly Problem[];
-  readonly warnings: readonly string[];
+  readonly warnings: readonly Warning[];
 };
 
+/** Of one document; an API server takes 3 MiB (`--max-request-bytes` of etcd is 1.5 MiB). */
+const MAX_OBJECT_BYTES = 4 * 1024 * 1024;
 const MAX_NESTED_LISTS = 5;
 
 /** The items of a List, also of one kind of object as `kubectl get -o yaml` prints them (`DeploymentList`). */
@@ -118,14 +136,17 @@ function entriesOf(entry: Entry, depth: number): readonly Entry[] {
   );
 }
 
-function readEntry(entry: Entry, keeps: readonly Kept[]): EntryRead {
+type EntryOptions = { readonly keeps: readonly Kept[]; readonly namespace: string | undefined };
+
+function readEntry(entry: Entry, { keeps, namespace }: EntryOptions): EntryRead {
+  const { file, path } = entry;
   const place = (finding: Finding) =>
-    toProblem(entry.file, { ...finding, path: [...entry.path, ...finding.path] }, entry.locate);
+    toProblem(file, { ...finding, path: [...path, ...finding.path] }, entry.locate);
   const value = withoutNulls(entry.value, USER_MAPS);
-  const effect = effectIn(entry.file, value);
-  if (typeof effect === 'object') return { entry, problems: [place(effect)], warnings: [] };
+  const effect = effectIn(file, value);
+  if (typeof effect === 'object') return { file, path, problems: [place(effect)], warnings: [] };
   if (effect !== 'read')
-    return { entry, leftOut: leftOutOf(entry, value, effect), problems: [], warnings: [] };
+    return { file, path, leftOut: leftOutOf(entry, value, effect), problems: [], warnings: [] };
   const kind = (value as { kind: keyof typeof manifestSchemas }).kind;
   const { findings, data } = checkShape<ManifestDocument>(manifestSchemas[kind], value);
   const rest = wellFormed(
@@ -133,17 +154,40 @@ function readEntry(entry: Entry, keeps: readonly Kept[]): EntryRead {
     findings.map(finding => finding.path),
   );
   const rules = rest === undefined ? [] : (manifestRules[kind]?.(rest as never) ?? []);
-  const problems = [...findings, ...rules].map(place);
-  if (data === undefined || problems.length > 0) return { entry, problems, warnings: [] };
+  const problems = [...findings, ...rules, ...elsewhere(rest, namespace)].map(place);
+  if (data === undefined || problems.length > 0) return { file, path, problems, warnings: [] };
   // The schemas check what the types say; they differ in how they write optional fields.
-  const manifest = completeManifest(data as unknown as Manifest);
+  const manifest = completeManifest(inNamespace(data as unknown as Manifest, namespace));
+  const id = nameOfManifest(manifest);
   return {
-    entry,
+    file,
+    path,
+    at: entry.locate([...path, 'metadata', 'name']),
     manifest,
     problems,
-    warnings: manifestWarnings(manifest, value, keeps).map(warning => formatProblem(place(warning))),
+    warnings: manifestWarnings(manifest, value, keeps).map(warning => ({
+      text: formatProblem(place(warning)),
+      id: `${id} ${formatPath(warning.path)} ${warning.message}`,
+    })),
   };
 }
+
+/** As kubectl has it: a namespace that is asked for is for objects that name none. */
+function elsewhere(value: unknown, namespace: string | undefined): readonly Finding[] {
+  const own = asObject(asObject(value).metadata).namespace;
+  if (namespace === undefined || typeof own !== 'string' || own === '' || own === namespace) return [];
+  return [
+    {
+      path: ['metadata', 'namespace'],
+      message: `"${own}" is not the namespace "${namespace}" that was asked for`,
+    },
+  ];
+}
+
+const inNamespace = (manifest: Manifest, namespace: string | undefined): Manifest =>
+  namespace === undefined || manifest.kind === 'Namespace'
+    ? manifest
+    : { ...manifest, metadata: { ...manifest.metadata, namespace } };
 
 /** A file of Kustomize beside the manifests is no object of a cluster, and often says not even its kind. */
 function effectIn(file: string, value: unknown): Effect | Finding {
@@ -186,25 +230,19 @@ function withoutDuplicates(read: readonly EntryRead[]): {
 } {
   const seen = new Map<string, EntryRead>();
   const problems: Problem[] = [];
-  const kept = read.filter(({ manifest, entry }) => {
+  const kept = read.filter(one => {
+    const { manifest, file, path, at } = one;
     if (manifest === undefined) return true;
     const { namespace, name } = manifest.metadata;
     const id = `${manifest.kind} ${manifest.kind === 'Namespace' ? name : `${namespace}/${name}`}`;
     const first = seen.get(id);
     if (first === undefined) {
-      seen.set(id, { entry, manifest, problems: [], warnings: [] });
+      seen.set(id, one);
       return true;
     }
     if (isDeepStrictEqual(first.manifest, manifest)) return false;
-    const path = [...entry.path, 'metadata', 'name'];
-    const before = `${first.entry.file}:${first.entry.locate([...first.entry.path, 'metadata', 'name']).line}`;
-    problems.push(
-      toProblem(
-        entry.file,
-        { path, message: `${id} stands already at ${before}, and differs` },
-        entry.locate,
-      ),
-    );
+    const message = `${id} stands already at ${first.file}:${first.at!.line}, and differs`;
+    problems.push({ file, ...at, path: formatPath([...path, 'metadata', 'name']), message });
     return true;
   });
   return { read: kept, problems };

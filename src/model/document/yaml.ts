@@ -53,17 +53,33 @@ export function readDocument({ text, file }: Source): YamlDocument {
 export const syntaxProblems = (file: string, errors: readonly YamlError[]): readonly Problem[] =>
   errors.map(error => ({ file, path: '', ...error }));
 
-/** All documents of `text` that are not empty, or all that is wrong with it. Never throws. */
-export function parseYaml(text: string): {
+export type YamlDocuments = {
   readonly documents: readonly YamlDocument[];
   readonly errors: readonly YamlError[];
-} {
-  if (Buffer.byteLength(text) > MAX_BYTES)
-    return { documents: [], errors: [{ message: `the text is larger than ${MAX_BYTES / 1024} KiB` }] };
+};
+
+/**
+ * A stream of any length, piece by piece as it is asked for, so that no more than one is in memory as nodes. Never throws.
+ * @param maxBytes of one piece, which is one document unless the text has directives
+ */
+export function* parseYamlStream(text: string, maxBytes: number): Generator<YamlDocuments> {
+  for (const { start, end, line } of pieces(text))
+    yield parseYaml(text.slice(start, end), { linesBefore: line, maxBytes });
+}
+
+/** All documents of `text` that are not empty, or all that is wrong with it. Never throws. */
+export function parseYaml(text: string, { linesBefore = 0, maxBytes = MAX_BYTES } = {}): YamlDocuments {
+  if (Buffer.byteLength(text) > maxBytes) {
+    const place = linesBefore === 0 ? {} : { line: linesBefore + 1, column: 1 };
+    return {
+      documents: [],
+      errors: [{ ...place, message: `the text is larger than ${maxBytes / 1024} KiB` }],
+    };
+  }
   const lines = new LineCounter();
   const position = (offset: number): Position => {
     const { line, col } = lines.linePos(offset);
-    return { line: Math.max(line, 1), column: Math.max(col, 1) };
+    return { line: Math.max(line, 1) + linesBefore, column: Math.max(col, 1) };
   };
   // Duplicate keys, merge keys and aliases are resolved below: the library compares keys pairwise and
   // resolves each alias by a walk over the whole document, which makes long hostile files slow.
@@ -93,6 +109,26 @@ export function parseYaml(text: string): {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/**
+ * Where a stream can be cut: a line that begins with `---` begins a document wherever it stands (YAML 1.2.2 section
+ * 9.1.2). Directives come before it and belong to what follows, so a text that may have some is left whole.
+ */
+function* pieces(text: string): Generator<{ start: number; end: number; line: number }> {
+  if (/^%/m.test(text)) return yield { start: 0, end: text.length, line: 0 };
+  const mark = /^---(?=\s|$)/gm;
+  let start = 0;
+  let line = 0;
+  for (let found = mark.exec(text); ; found = mark.exec(text)) {
+    const end = found?.index ?? text.length;
+    if (end > start) {
+      yield { start, end, line };
+      for (let i = text.indexOf('\n', start); i >= 0 && i < end; i = text.indexOf('\n', i + 1)) line++;
+    }
+    start = end;
+    if (found === null) return;
+  }
+}
 
 const TOO_DEEP = `it is nested deeper than ${MAX_DEPTH} levels`;
 

@@ -11,6 +11,30 @@ export const deployErrors = {
     hint: () =>
       'deploy from that folder, choose another namespace, or make it this folder\'s own with "--take-over"',
   },
+  'manifest/none': {
+    fault: 'user',
+    http: 400,
+    exit: 2,
+    retry: false,
+    say: p => `there is no object in ${p.where}`,
+    hint: () => 'name a file or a folder with manifests; -R also looks into the folders below',
+  },
+  'deploy/no-kustomize': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `${p.dir} needs Kustomize, and neither kustomize nor kubectl is installed`,
+    hint: () => 'install one of them: https://kubectl.docs.kubernetes.io/installation/kustomize/',
+  },
+  'deploy/kustomize-failed': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `${p.command} could not render ${p.dir}`,
+    hint: () => 'what it says is shown above; mend it, then repeat',
+  },
   'image/in-use': {
     fault: 'user',
     http: 409,

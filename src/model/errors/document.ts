@@ -13,6 +13,14 @@ export const documentErrors = {
     hint: () =>
       'mend what the problems name, then repeat; docs/schema has the schemas of sandboxes and plugins',
   },
+  'document/too-large': {
+    fault: 'user',
+    http: 413,
+    exit: 2,
+    retry: false,
+    say: p => `the manifests (${p.size}) cannot be read: ${p.why}`,
+    hint: () => 'deploy them in several parts',
+  },
   'document/not-supported': {
     fault: 'user',
     http: 422,

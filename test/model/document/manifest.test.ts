@@ -182,7 +182,10 @@ describe('what is left out', () => {
       '{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {a: /w==, b: YQ==}}',
     );
     assert.deepEqual((manifests[0] as Secret).data, { b: 'a' });
-    assert.deepEqual(warnings, ['k8s.yaml:1:60: data.a: the value is binary, so no variable can have it']);
+    assert.deepEqual(
+      warnings.map(({ text }) => text),
+      ['k8s.yaml:1:60: data.a: the value is binary, so no variable can have it'],
+    );
   });
 
   test('an empty namespace', () => {
@@ -229,13 +232,19 @@ describe('warnings', () => {
     ],
   ];
   for (const [what, text, warnings] of cases) {
-    test(what, () => assert.deepEqual(read(text).warnings, warnings));
+    test(what, () =>
+      assert.deepEqual(
+        read(text).warnings.map(warning => warning.text),
+        warnings,
+      ),
+    );
   }
 });
 
 test('warns that a port is chosen where pods share the network of the machine', () => {
   const text = container('ports: [{ containerPort: 80 }]');
-  const warnings = (keeps: Kept[]) => readManifestFiles([{ text, file: 'k8s.yaml' }], { keeps }).warnings;
+  const warnings = (keeps: Kept[]) =>
+    readManifestFiles([{ text, file: 'k8s.yaml' }], { keeps }).warnings.map(warning => warning.text);
   assert.deepEqual(warnings(['ports']), []);
   assert.deepEqual(warnings([]), [
     `k8s.yaml:13:9: spec.template.spec.containers[0].ports: pods share the network of this machine, so the program must listen at $PORT, see "offshoot doctor"`,
@@ -248,7 +257,7 @@ test('warns about limits that the machine does not keep', () => {
     text: container('resources: { limits: { cpu: 1, memory: 64Mi }, requests: { memory: 1Gi } }'),
   };
   const about = (keeps: readonly ('memory' | 'cpu')[]) =>
-    readManifestFiles([source], { keeps }).warnings.map(text => /limits\.(\S+): /.exec(text)?.[1]);
+    readManifestFiles([source], { keeps }).warnings.map(({ text }) => /limits\.(\S+): /.exec(text)?.[1]);
   assert.deepEqual(
     [about(['memory', 'cpu']), about(['cpu']), about([])],
     [[], ['memory'], ['cpu', 'memory']],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { MAX_BYTES, parseYaml, readDocument } from '../../../src/model/document/yaml.ts';
+import { MAX_BYTES, parseYaml, parseYamlStream, readDocument } from '../../../src/model/document/yaml.ts';
 import { problemsOf } from './problems-of.ts';
 
 const read = (text: string) => readDocument({ text, file: 'a.yaml' }).value;
@@ -116,5 +116,36 @@ describe('hostile text', () => {
   });
   test('more problems than arguments fit into a call', () => {
     assert.equal(parseYaml('a: 1\n'.repeat(150_000)).errors.length, 149_999);
+  });
+});
+
+describe('a stream', () => {
+  const read = (text: string, maxBytes = 1_000) => [...parseYamlStream(text, maxBytes)];
+
+  test('comes document by document, with the lines of the whole text', () => {
+    const parts = read('# head\na: 1\n---\nb: 2\n--- # more\nc:\n  - |\n    ---\n  - 3\n');
+    const documents = parts.flatMap(part => part.documents);
+    assert.deepEqual(
+      documents.map(({ value }) => value),
+      [{ a: 1 }, { b: 2 }, { c: ['---\n', 3] }],
+    );
+    assert.deepEqual(documents[2]?.locate(['c', 1]), { line: 9, column: 5 });
+    assert.equal(parts.length, 3);
+  });
+
+  test('may be longer than one document may be', () => {
+    const document = `a: ${'x'.repeat(600)}\n`;
+    const long = Array.from({ length: 50 }, () => document).join('---\n');
+    assert.equal(read(long).flatMap(part => part.documents).length, 50);
+    assert.deepEqual(
+      read(`a: 1\n---\na: ${'x'.repeat(2_000)}\n`).flatMap(part => part.errors),
+      [{ line: 2, column: 1, message: 'the text is larger than 0.9765625 KiB' }],
+    );
+  });
+
+  test('with directives is read as one', () => {
+    const text = '%YAML 1.2\n---\na: 1\n...\n%YAML 1.2\n---\nb: 2\n';
+    const values = read(text).flatMap(part => part.documents.map(({ value }) => value));
+    assert.deepEqual(values, [{ a: 1 }, { b: 2 }]);
   });
 });

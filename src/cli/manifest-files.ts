@@ -1,0 +1,67 @@
+/** What `deploy` and `undeploy` are given: files, folders, standard input, or folders that Kustomize renders. */
+import { realpathSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { Cli } from './context.ts';
+import { readKustomization } from './kustomize.ts';
+import { UsageError } from './output.ts';
+import { type ProjectFile, readProjectFile } from './project-file.ts';
+import { readSources, type SourceFile } from './read-file.ts';
+
+export type ManifestOptions = {
+  readonly filename?: readonly string[];
+  readonly kustomize?: string;
+  readonly recursive?: boolean;
+  readonly config?: string;
+};
+
+export type ManifestFiles = {
+  readonly files: readonly SourceFile[];
+  /** Whose they are; absolute. */
+  readonly folder: string;
+  readonly project: ProjectFile | undefined;
+  /** What was named, absolute, with what `prune` and `undeploy` take for theirs. */
+  readonly scope: { readonly paths: readonly string[]; readonly recursive: boolean };
+};
+
+export const withManifests = (command: Command): Command =>
+  command
+    .option(
+      '-f, --filename <path>',
+      'a manifest, a folder of them, or - for standard input; may be repeated',
+      collect,
+    )
+    .option('-k, --kustomize <folder>', 'a folder that the installed kustomize or kubectl renders')
+    .option('-R, --recursive', 'with -f: also the folders below');
+
+export async function readManifestsGiven(cli: Cli, options: ManifestOptions): Promise<ManifestFiles> {
+  const { filename = [], kustomize, recursive = false, config } = options;
+  const url = filename.find(path => /^https?:\/\//.test(path));
+  if (url !== undefined)
+    throw new UsageError(`${url} is not read from here; pipe it: curl -fsSL ${url} | offshoot deploy -f -`);
+  if ((filename.length === 0) === (kustomize === undefined))
+    throw new UsageError('name a file or folder with -f, or a folder of Kustomize with -k');
+  const files: SourceFile[] = [];
+  if (kustomize !== undefined) files.push(await readKustomization(cli, kustomize));
+  for (const path of filename) files.push(...(await readSources(cli, path, { recursive, maxInput })));
+  const first = kustomize ?? filename[0]!;
+  const project = await readProjectFile(cli, first, config);
+  const paths = [...filename, ...(kustomize === undefined ? [] : [kustomize])].map(path =>
+    path === '-' ? path : realpathSync(resolve(cli.cwd, path)),
+  );
+  return { files, folder: project?.folder ?? folderOf(cli, first), project, scope: { paths, recursive } };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** Bytes of standard input. */
+const maxInput = 64 * 1024 * 1024;
+
+/** Without a project file they belong to the folder that holds them. */
+function folderOf({ cwd }: Cli, path: string): string {
+  if (path === '-') return realpathSync(cwd);
+  const full = realpathSync(resolve(cwd, path));
+  return statSync(full).isDirectory() ? full : dirname(full);
+}
+
+const collect = (value: string, all: readonly string[] = []): readonly string[] => [...all, value];
