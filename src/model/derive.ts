@@ -95,11 +95,10 @@ function forkable({ apiVersion, kind, metadata, spec }: Workload): Workload {
  * its disks are what its runtime makes of the first pod's (see `forkVolumes` in drivers/contract.ts).
  */
 function withoutStableNames(spec: Workload['spec'], name: string): Workload['spec'] {
-  const { serviceName: _, volumeClaimTemplates = [], ordinals, ...rest } = spec;
-  const { start = 0 } = (ordinals ?? {}) as { readonly start?: number };
+  const { serviceName: _, volumeClaimTemplates = [], ordinals: __, ...rest } = spec;
   const own = volumeClaimTemplates.map(({ metadata }) => ({
     name: metadata.name,
-    persistentVolumeClaim: { claimName: `${metadata.name}-${name}-${start}` },
+    persistentVolumeClaim: { claimName: `${metadata.name}-${name}-0` },
   }));
   const pod = rest.template.spec;
   const others = (pod.volumes ?? []).filter(volume => !own.some(claim => claim.name === volume.name));

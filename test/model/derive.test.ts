@@ -608,8 +608,8 @@ test('a fork of a StatefulSet has none of its stable names, and disks that are m
   );
   assert.deepEqual(fork.spec.template.spec.volumes, [
     { name: 'tmp', emptyDir: {} },
-    { name: 'data', persistentVolumeClaim: { claimName: 'data-db-2' } },
-    { name: 'log', persistentVolumeClaim: { claimName: 'log-db-2' } },
+    { name: 'data', persistentVolumeClaim: { claimName: 'data-db-0' } },
+    { name: 'log', persistentVolumeClaim: { claimName: 'log-db-0' } },
   ]);
 });
 
