@@ -140,3 +140,20 @@ it('waits for the address of a fork that it names, and says for which', async ()
   assert.deepEqual(await reasons(), ['Running', 'Running']);
   await store.close();
 });
+
+it('has the volumes that its document asks for, and says what its disks began as', async () => {
+  const world = memoryWorld();
+  const store = testStore();
+  await deploy(store, deployment('users'));
+  const volumes = { disks: 'empty', hostPath: 'write' } as const;
+  const sandbox = await applied(store, 'sb', { forks: [{ ...fork('users'), volumes }] });
+  const forks = forkRunner({ store, baseline: storeBaseline(store), workloads: world.workloads });
+  const ctx = { signal: AbortSignal.timeout(10_000), log: silentLog };
+  const id = forkId('sb', forkOf('users'));
+  await forks.ensure(sandbox, ctx);
+  assert.deepEqual(world.workloadsOf.get(id)?.spec.forkVolumes, volumes);
+  world.become(id, { disks: { data: 'empty' } });
+  const [seen] = await forks.ensure(sandbox, ctx);
+  assert.deepEqual(seen?.disks, { data: 'empty' });
+  await store.close();
+});
