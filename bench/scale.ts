@@ -1,6 +1,7 @@
 /**
  * What the residents of a daemon cost the next sandbox: apply and delete (API) with 1, 50 and 200 sandboxes resident,
- * small and idle: `node bench/scale.ts [--sizes 1,50,200] [--runs 20] [--branches]`. With `--branches` each of them,
+ * small and idle, and how long the event loop keeps others waiting meanwhile:
+ * `node bench/scale.ts [--sizes 1,50,200] [--runs 20] [--branches]`. With `--branches` each of them,
  * resident or measured, has a database branch too; otherwise both kinds are measured, one after the other.
  *
  * A neighbour, a daemon that has one resident all the time, is measured in turn with it: what else the machine does
@@ -49,7 +50,10 @@ async function measure(sizes: readonly number[], runs: number, branch: boolean):
   console.log(
     `residents ${kind}, ${runs} runs for each size in turn with a neighbour of 1 resident, milliseconds`,
   );
-  const heads = ['apply p50', 'p95', 'neighbour', 'ratio', 'delete p50', 'p95', 'neighbour', 'ratio'];
+  const heads = [
+    ...['apply p50', 'p95', 'neighbour', 'ratio', 'delete p50', 'p95', 'neighbour', 'ratio'],
+    ...['loop p99', 'longest'],
+  ];
   console.log(`${'residents'.padEnd(10)}${heads.map(h => h.padStart(11)).join('')}`);
   const rows: Row[] = [];
   let settled = 0;
@@ -57,6 +61,7 @@ async function measure(sizes: readonly number[], runs: number, branch: boolean):
     await settle(crowded, { from: settled, to: size, branch });
     settled = size;
     const times = [noTimes(), noTimes()];
+    await crowded.client.metrics.reset();
     for (let run = 0; run < runs; run++)
       for (const [i, side] of sides.entries()) await once(side, branch, times[i]!);
     const cells = (['apply', 'delete'] as const).flatMap(verb => {
@@ -69,6 +74,18 @@ async function measure(sizes: readonly number[], runs: number, branch: boolean):
         neighbour!.p50.toFixed(1),
         (own!.p50 / neighbour!.p50).toFixed(2),
       ];
+    });
+    // How long the daemon's event loop kept others waiting meanwhile: its clock ticks every 10 ms.
+    const { p50, p99, max } = (await crowded.client.metrics.read()).loopDelay;
+    const [usual, most, longest] = [p50, p99, max].map(ms => Math.max(0, ms - 10)) as [
+      number,
+      number,
+      number,
+    ];
+    cells.push(most.toFixed(1), longest.toFixed(1));
+    rows.push({
+      what: `event-loop delay, ${size} resident, ${kind} (p99 in p95)`,
+      summary: { runs, p50: usual, p95: most, min: 0, max: longest },
     });
     console.log(`${String(size).padEnd(10)}${cells.map(c => c.padStart(11)).join('')}`);
   }

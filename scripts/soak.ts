@@ -7,12 +7,16 @@ import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { mark } from './report.ts';
 import { brokenParent } from './soak/broken-parent.ts';
+import { full } from './soak/full.ts';
 import { kill } from './soak/kill.ts';
+import { residents } from './soak/residents.ts';
 import type { Finding, Scenario } from './soak/scenario.ts';
 
 const scenarios: Readonly<Record<string, Scenario>> = {
   'broken-parent': brokenParent,
+  full,
   kill,
+  residents,
 };
 
 const { positionals: wanted, values } = parseArgs({
@@ -48,13 +52,15 @@ type Result = {
   readonly findings: Readonly<Record<string, string>>;
 };
 
-async function soak(name: string, { about, deadlineMs, run }: Scenario): Promise<Result> {
+async function soak(name: string, { about, deadlineMs, run, missing }: Scenario): Promise<Result> {
   console.log(`\n${name}: ${about}`);
   const begun = performance.now();
   const signal = AbortSignal.timeout(deadlineMs);
   const findings: Finding[] = [];
   let stopped = false;
   try {
+    const why = await missing?.();
+    if (why !== undefined) throw new Error(why);
     findings.push(...(await run(share, signal, seed)));
     for (const finding of findings) console.log(line(finding));
   } catch (error) {

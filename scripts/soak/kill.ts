@@ -15,7 +15,7 @@ import { outage } from './kill/outage.ts';
 import { passers } from './kill/passers.ts';
 import { residents } from './kill/residents.ts';
 import { traffic } from './kill/traffic.ts';
-import { exactly, type Finding, type Scenario, told } from './scenario.ts';
+import { exactly, type Finding, none, type Scenario, some, told } from './scenario.ts';
 
 export const kill: Scenario = {
   about: 'kill -9 of daemon and proxy at 50 moments of chance cuts and misleads nobody',
@@ -138,15 +138,6 @@ const names: Readonly<Record<LinkKind, string>> = {
   websocket: 'WebSockets',
   sql: 'SQL sessions',
 };
-
-const none = (what: string, found: readonly string[]): Finding => ({
-  ...{ what, wanted: '0', ok: found.length === 0 },
-  found: [String(found.length), ...[...new Set(found)].slice(0, 5)].join('\n    '),
-});
-
-const some = (what: string, count: number): Finding => ({
-  ...{ what, wanted: '> 0', found: String(count), ok: count > 0 },
-});
 
 const median = (times: readonly number[]): number =>
   Math.round(times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? Number.NaN);

@@ -3,6 +3,8 @@
 export type Scenario = {
   /** What must hold, in a sentence. */
   readonly about: string;
+  /** Why it cannot run here, in words. */
+  missing?(): Promise<string | undefined>;
   /** Milliseconds after which a run at full size is given up. */
   readonly deadlineMs: number;
   /**
@@ -40,3 +42,12 @@ export const exactly = (what: string, value: string | number, wanted: string | n
 
 /** A value that is only told. */
 export const told = (what: string, found: string): Finding => ({ what, wanted: '', found, ok: true });
+
+export const none = (what: string, found: readonly string[]): Finding => ({
+  ...{ what, wanted: '0', ok: found.length === 0 },
+  found: [String(found.length), ...[...new Set(found)].slice(0, 5)].join('\n    '),
+});
+
+export const some = (what: string, count: number): Finding => ({
+  ...{ what, wanted: '> 0', found: String(count), ok: count > 0 },
+});

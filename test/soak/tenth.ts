@@ -3,8 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Scenario } from '../../scripts/soak/scenario.ts';
 
-export function tenth({ about, run }: Scenario): void {
-  test(about, async () => {
+export function tenth({ about, run, missing }: Scenario): void {
+  test(about, async t => {
+    const why = await missing?.();
+    if (why !== undefined) return t.skip(why);
     const seed = Math.floor(Math.random() * 2 ** 31);
     const findings = await run(0.1, AbortSignal.timeout(110_000), seed);
     const broken = findings.filter(f => !f.ok && !f.timed);

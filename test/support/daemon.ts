@@ -46,10 +46,12 @@ export type TestDaemonOptions = {
   readonly env?: Readonly<Record<string, string>>;
   /** Default true: `up --detach` has run. */
   readonly start?: boolean;
+  /** Folder for the data directory, default the one for temporary files. */
+  readonly within?: string;
 };
 
 export async function testDaemon(options: TestDaemonOptions = {}): Promise<TestDaemon> {
-  const home = await mkdtemp(join(tmpdir(), 'offshoot-test-'));
+  const home = await mkdtemp(join(options.within ?? tmpdir(), 'offshoot-test-'));
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     // A small image: tests run side by side, and each has a pool of its own.
