@@ -15,6 +15,14 @@ export function jsonSchemaFiles(): Readonly<Record<string, string>> {
 
 function schemaText(title: string, schema: z.ZodType): string {
   const text = JSON.stringify({ title, ...z.toJSONSchema(schema, { io: 'input' }) }, undefined, 2);
-  // The formatter of the repository writes lists of plain values in one line.
-  return `${text.replace(/\[\s+("[^[\]{}]*")\s+\]/g, (_, items: string) => `[${items.replace(/\s+/g, ' ')}]`)}\n`;
+  // The formatter of the repository writes lists of plain values in one line, where they fit.
+  const short = text.replace(LIST, (whole, key: string, items: string, end: string) => {
+    const line = `${key}[${items.replace(/\s+/g, ' ')}]${end}`;
+    return line.length <= LINE_WIDTH ? line : whole;
+  });
+  return `${short}\n`;
 }
+
+const LIST = /^( *"[^"]*": )\[\s+("[^[\]{}]*")\s+\](,?)$/gm;
+/** As in biome.json. */
+const LINE_WIDTH = 110;
