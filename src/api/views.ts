@@ -150,13 +150,14 @@ export function imageView(store: Store, { folder, image, users }: ImageEntry): I
 
 /** What deploying would do to one object; with the values of Secrets masked, so that only whether they differ can be seen. */
 export function plannedView({ before, after, outcome }: PlannedManifest): PlannedManifestView {
-  const old = before === undefined ? undefined : masked(before, after, 'before');
-  return {
-    ...{ kind: after.kind, name: after.metadata.name, outcome },
+  const names = {
+    kind: after.kind,
     namespace: after.kind === 'Namespace' ? '' : namespaceOf(after),
-    ...(old && { before: old }),
-    after: masked(after, before, 'after'),
+    name: after.metadata.name,
   };
+  if (outcome === 'unchanged') return { ...names, outcome };
+  const old = before === undefined ? undefined : masked(before, after, 'before');
+  return { ...names, outcome, ...(old && { before: old }), after: masked(after, before, 'after') };
 }
 
 export function manifestView(around: Around, object: Stored<'manifest'>): ManifestView {

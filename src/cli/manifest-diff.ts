@@ -22,7 +22,10 @@ function changed(object: PlannedManifestView): string {
   const { before, after } = object;
   const name = nameOf(object);
   const head = [`--- ${before === undefined ? '/dev/null' : name}`, `+++ ${name}`];
-  return [...head, ...lineDiff(before === undefined ? '' : yaml(before), yaml(after))].join('\n');
+  return [
+    ...head,
+    ...lineDiff(before === undefined ? '' : yaml(before), after === undefined ? '' : yaml(after)),
+  ].join('\n');
 }
 
 const nameOf = ({ kind, namespace, name }: PlannedManifestView | ManifestView): string =>

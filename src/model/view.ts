@@ -117,9 +117,10 @@ export type PlannedManifestView = {
   readonly namespace: string;
   readonly name: string;
   readonly outcome: 'created' | 'configured' | 'replaced' | 'unchanged';
-  /** As it is kept now; absent when it is new. Values of Secrets are masked. */
+  /** As it is kept now; absent when it is new, or stays as it is. Values of Secrets are masked. */
   readonly before?: Manifest;
-  readonly after: Manifest;
+  /** Absent when it stays as it is. */
+  readonly after?: Manifest;
 };
 
 /** How one image of a folder runs. Its variables are not shown: they may hold secrets. */

@@ -62,13 +62,16 @@ export function applyManifests(
   ];
   return holding(store, { alone }, async () => {
     const { before, surplus } = checkApply(store, manifests, { folder, takeOver, ...(prune && { prune }) });
-    // In one turn, so that they share a batch; first whose they are and what workloads are started with.
-    const claimed = claim(store, folder, { images, namespaces });
+    // First whose they are and what workloads are started with; many in one turn, so that they share a batch, and not
+    // too many, because a batch is prepared in one go.
+    await claim(store, folder, { images, namespaces });
     const origin = (i: number) => (folder === nowhere ? undefined : { folder, file: files[i] ?? '' });
-    const [written] = await Promise.all([
-      Promise.all(manifests.map((spec, i) => putManifest(store, names[i]!, spec, origin(i)))),
-      claimed,
-    ]);
+    const written: Stored<'manifest'>[] = [];
+    for (let from = 0; from < manifests.length; from += atOnce) {
+      const some = manifests.slice(from, from + atOnce);
+      const puts = some.map((spec, i) => putManifest(store, names[from + i]!, spec, origin(from + i)));
+      written.push(...(await Promise.all(puts)));
+    }
     await Promise.all(surplus.map(({ name }) => store.modify('manifest', name, () => ({ deleted: true }))));
     const applied = written.map((object, i) => ({ object, outcome: outcomeOf(object, before[i]) }));
     return { applied, pruned: surplus };
@@ -149,6 +152,9 @@ function runsAnew({ secret }: Stored<'manifest'>, spec: Manifest, tries: number)
   const job = asWorkload(spec);
   return run !== undefined && job !== undefined && runOf(job, tries) !== run;
 }
+
+/** Manifests that are written together. */
+const atOnce = 25;
 
 /** What is there of `manifests`, and what else of the folder is to go. @throws as `applyManifests` */
 function checkApply(
