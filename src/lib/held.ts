@@ -35,7 +35,12 @@ export type HeldProgram = {
   readonly stderr: number | 'pipe' | 'ignore';
   /** Descriptors that it inherits as 3, 4, … */
   readonly inherit?: readonly number[];
-  readonly mounts?: { readonly how: PrivateMounts; readonly binds: readonly Bind[] };
+  readonly mounts?: {
+    readonly how: PrivateMounts;
+    readonly binds: readonly Bind[];
+    /** Where it works when the mounts are made, if that is not `cwd`. */
+    readonly cwd?: string;
+  };
   /** Where it starts and stays; default: in our network. */
   readonly network?: Pick<NetNamespace, 'within'>;
   /**
@@ -130,7 +135,21 @@ function wrapped(
   const table = mounts && mounts.binds.length > 0 ? String(FIRST_INHERITED + inherit.length) : '';
   const put = putRight(env, added);
   const repair = put.length === 0 || shells.env === undefined ? [] : [shells.env, ...put];
-  return [...enter, ...shell, '-c', SCRIPT, 'sh', mount, umount, hide, table, exitFile, ...repair, ...argv];
+  return [
+    ...enter,
+    ...shell,
+    '-c',
+    SCRIPT,
+    'sh',
+    mount,
+    umount,
+    hide,
+    table,
+    mounts?.cwd ?? '',
+    exitFile,
+    ...repair,
+    ...argv,
+  ];
 }
 
 const ours: NonNullable<HeldProgram['network']> = { within: work => work() };
@@ -174,10 +193,12 @@ const FORGET = 'unset PWD OLDPWD _';
 // which an ordinary user may not do.
 // Binds are recursive, because in a user namespace a mount cannot be separated from the mounts below it; all are made
 // by one process, because each one more costs more than all mounts. A variable of the script that the program has too
-// would be changed for the program, hence the odd names.
+// would be changed for the program, hence the odd names. The file for the exit code is opened first, because what is
+// mounted may lie over it.
 // A signal to the group reaches the program; the shell that waits for it lives on, to write how it ended.
-const SCRIPT = `_held_mount=$1 _held_umount=$2 _held_hide=$3 _held_table=$4 _held_exit=$5
-shift 5
+const SCRIPT = `_held_mount=$1 _held_umount=$2 _held_hide=$3 _held_table=$4 _held_cwd=$5 _held_exit=$6
+shift 6
+[ -z "$_held_exit" ] || exec 9>>"$_held_exit"
 if [ -n "$_held_hide" ]; then
   while read -r _ _held_target _; do
     case $_held_target in "$_held_hide"/*) "$_held_umount" -l "$_held_target" 2>/dev/null;; esac
@@ -187,6 +208,7 @@ if [ -n "$_held_table" ]; then
   "$_held_mount" -a -T "/proc/self/fd/$_held_table" || exit 125
   eval "exec $_held_table<&-"
 fi
+[ -z "$_held_cwd" ] || cd "$_held_cwd" || exit 125
 while IFS= read -r _held_line; do
   case $_held_line in
     +*) set -- "$@" "\${_held_line#+}";;
@@ -194,9 +216,9 @@ while IFS= read -r _held_line; do
       ${FORGET}
       [ -n "$_held_exit" ] || exec "$@" </dev/null
       trap : TERM INT HUP
-      "$@" </dev/null
+      "$@" </dev/null 9>&-
       _held_code=$?
-      echo "$_held_code" >"$_held_exit"
+      echo "$_held_code" >&9
       exit "$_held_code";;
   esac
 done

@@ -11,6 +11,8 @@ export type PrivateMounts = {
   /** Absolute paths of mount(8) and umount(8). */
   readonly mount: string;
   readonly umount: string;
+  /** Absolute path of nsenter(1); absent: nobody can be let in later. */
+  readonly nsenter?: string;
   /** Nothing that the machine has mounted below this directory is seen, or held busy, by the program. */
   readonly hide: string;
 };
@@ -34,13 +36,15 @@ export async function findPrivateMounts(
   if (!root && !userNamespaces) return { why: 'only as root' };
   try {
     const env = { PATH: path };
-    const find = 'command -v unshare && command -v mount && command -v umount';
+    const find = 'command -v unshare && command -v mount && command -v umount && command -v nsenter || :';
     const found = await exec(shells.sh, ['-c', find], { env });
-    const [unshare, mount, umount] = found.stdout.trim().split('\n') as [string, string, string];
+    const [unshare, mount, umount, nsenter] = found.stdout.trim().split('\n');
+    if (unshare === undefined || mount === undefined || umount === undefined)
+      throw new Error('they are not on the PATH');
     const asRoot = root ? [] : ['--map-root-user'];
     // Slave: what the machine unmounts goes here too, and nothing of ours gets out.
     const enter = [unshare, '--mount', '--propagation', 'slave', ...asRoot];
-    const how = { enter, mount, umount, hide };
+    const how = { enter, mount, umount, hide, ...(nsenter && { nsenter }) };
     await tryOnce({ how, binds: [{ source: '/etc', target: '/tmp' }] }, shells, env);
     return how;
   } catch (error) {
@@ -55,6 +59,21 @@ export const withRoot = (
   cwd: string,
   argv: readonly string[],
 ): readonly string[] => [unshare!, `--root=${root}`, `--wd=${cwd}`, '--', ...argv];
+
+/** The argument vector that runs `argv` where the process `pid` has its mounts and its root. Not through user namespaces. */
+export const beside = (
+  { nsenter }: PrivateMounts,
+  pid: number,
+  cwd: string,
+  argv: readonly string[],
+): readonly string[] =>
+  nsenter === undefined
+    ? argv
+    : [
+        ...[nsenter, `--target=${pid}`, '--mount', '--root', '--'],
+        ...['/bin/sh', '-c', 'cd "$0" && exec "$@"', cwd],
+        ...argv,
+      ];
 
 /** @returns why `withRoot` does not work on this machine; undefined when it does */
 export async function mayChangeRoot(how: PrivateMounts): Promise<string | undefined> {

@@ -43,7 +43,7 @@ export async function openTestRuntime(
     home,
     instance: home,
     processes,
-    hide: home,
+    hide: join(home, 'hidden'),
     baseEnv: testBaseEnv,
     nodePath: process.execPath,
     node: testNode,

@@ -2,9 +2,9 @@
 import { resolve } from 'node:path';
 import type { PrivateMounts } from '../../lib/namespaces.ts';
 import { mayChangeRoot } from '../../lib/namespaces.ts';
+import { shadowProblem } from '../../lib/shadow.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { StepSpec } from '../contract.ts';
-import { shadowProblem } from './shadow.ts';
 
 /** Absent: scripts see the machine's own files, and `why` says why. */
 export type Mounts = PrivateMounts | { readonly why: string };

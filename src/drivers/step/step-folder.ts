@@ -3,9 +3,9 @@ import { chmod, mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { HeldProgram } from '../../lib/held.ts';
 import { type Bind, type PrivateMounts, withRoot } from '../../lib/namespaces.ts';
+import { makeShadows } from '../../lib/shadow.ts';
 import type { StepSpec } from '../contract.ts';
 import { needsShadow } from './paths.ts';
-import { makeShadows } from './shadow.ts';
 
 export type StepFolder = AsyncDisposable & {
   readonly script: string;

@@ -14,6 +14,7 @@ import { type Hooks, planHooks } from './hook.ts';
 import type { Problem, Where } from './plan.ts';
 import { connects, planProbes } from './probe-plan.ts';
 import { standIn } from './stand-in.ts';
+import { type MountPlan, planMounts, type VolumePlan } from './volume-plan.ts';
 
 /** An init container runs to its end before the next one starts; a sidecar starts in the same order, and stays. */
 export type Role = 'init' | 'sidecar' | 'main';
@@ -32,6 +33,7 @@ export type ContainerPlan = {
   readonly containerPorts: readonly number[];
   readonly probes: Probes;
   readonly hooks: Hooks;
+  readonly mounts: readonly MountPlan[];
   readonly limits?: Limits;
 };
 
@@ -39,6 +41,7 @@ export function planContainer(
   spec: WorkloadSpec,
   container: Container,
   role: Role,
+  volumes: readonly VolumePlan[],
   { node, networks }: Where,
 ): ContainerPlan | Problem {
   const image = findImage(spec.images, container.image);
@@ -55,18 +58,21 @@ export function planContainer(
   if (missing.length > 0) return configError(container, `its environment lacks ${missing.join(', ')}`);
   const limits = limitsOf(container);
   if (typeof limits === 'string') return configError(container, limits);
+  const mounts = planMounts(container, volumes, env);
+  if (typeof mounts === 'string') return configError(container, mounts);
   // What is asked by Services is a main container, so only that is waited for until it listens.
   const listens = role === 'main' && firstPort !== undefined;
   return {
     name: container.name,
     role,
     argv: [...expandCommand(commandOf(container, image), { ...spec.network.env, ...env })],
-    cwd: workingDir(container, image),
+    cwd: workingDir(container, image, mounts),
     env,
     network: spec.network.env,
     containerPorts,
     probes: listens ? { readiness: connects(firstPort), ...planned.probes } : planned.probes,
     hooks,
+    mounts,
     ...(limits && { limits }),
   };
 }
@@ -119,9 +125,19 @@ function commandOf(container: Container, image: ImageSpec): readonly string[] {
   return [...image.command, ...(container.args ?? image.args ?? [])];
 }
 
-/** An absolute `workingDir` is a path inside the image, and `dir` stands for the image's working directory. */
-const workingDir = ({ workingDir = '.' }: Container, { dir }: ImageSpec): string =>
-  isAbsolute(workingDir) ? dir : resolve(dir, workingDir);
+/**
+ * An absolute `workingDir` is a path inside the image, and `dir` stands for the image's working directory; unless
+ * something is mounted there.
+ */
+function workingDir(
+  { workingDir = '.' }: Container,
+  { dir }: ImageSpec,
+  mounts: readonly MountPlan[],
+): string {
+  if (!isAbsolute(workingDir)) return resolve(dir, workingDir);
+  const isMounted = mounts.some(({ path }) => workingDir === path || workingDir.startsWith(`${path}/`));
+  return isMounted ? workingDir : dir;
+}
 
 /**
  * From weak to strong: the services' variables, the pod's name, the image's, `envFrom`, `env`. Our ports are weak

@@ -3,6 +3,8 @@
  * ended for good or is stopped. The whole life is one loop, so there is never a second copy.
  */
 import { readFileSync, rmSync, statSync } from 'node:fs';
+import { ExecError } from '../../lib/exec.ts';
+import { beside } from '../../lib/namespaces.ts';
 import { isAlive } from '../../lib/process.ts';
 import { delay, orAborted } from '../../lib/wait.ts';
 import type { Running } from '../processes/contract.ts';
@@ -10,9 +12,10 @@ import type { ContainerPlan } from './container-plan.ts';
 import { type Health, watchHealth } from './health.ts';
 import { runHook } from './hook.ts';
 import type { House } from './house.ts';
-import { environmentOf, launch, type Place, problemOf, StartProblem } from './launch.ts';
+import { environmentOf, launch, type Place, problemOf } from './launch.ts';
 import type { Problem, RestartPolicy } from './plan.ts';
 import { checkProbe, type ProbeTarget } from './probe.ts';
+import { StartProblem } from './start-problem.ts';
 import type { ContainerRecord } from './state-file.ts';
 
 export type Container = {
@@ -240,12 +243,22 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
       host: network?.ip ?? '127.0.0.1',
       ports,
       run: (argv, deadlineMs, ended) =>
-        house.processes.runIn(
-          place.part,
-          { argv, cwd: plan.cwd, env, ...(network && { network }) },
-          { deadlineMs, signal: ended },
-        ),
+        house.processes
+          .runIn(
+            place.part,
+            { ...inside(plan, argv), env, ...(network && { network }) },
+            { deadlineMs, signal: ended },
+          )
+          .catch(asTold(argv)),
     };
+  }
+
+  /** Where it sees what the container sees. */
+  function inside(plan: ContainerPlan, argv: readonly string[]) {
+    const leader = house.processes.find(place.part)?.leader;
+    if (house.mounts === undefined || plan.mounts.length === 0 || leader === undefined)
+      return { argv, cwd: plan.cwd };
+    return { argv: beside(house.mounts, leader.pid, plan.cwd, argv), cwd: '/' };
   }
 
   function problemOfError(error: unknown): Problem {
@@ -304,6 +317,13 @@ export const restartPause = (before: number | undefined, upMs: number): number =
 
 /** Why a life is over. `graceMs`: the time that it gets, if not the usual one. */
 type End = Problem & { readonly graceMs?: number };
+
+/** An error of a command names it as the manifest does. */
+const asTold =
+  (argv: readonly string[]) =>
+  (error: unknown): never => {
+    throw error instanceof ExecError ? new ExecError({ ...error, argv, cause: error }) : error;
+  };
 
 /** A hook has no deadline in Kubernetes; here everything has one. */
 const HOOK_MS = 10 * 60_000;

@@ -18,6 +18,8 @@ export type House = {
   readonly mounts: PrivateMounts | undefined;
   /** Absent where pods share the network of this machine; then their ports are chosen. */
   readonly networks: Networks | undefined;
+  /** Folder of a disk of the baseline. */
+  disk(namespace: string, claim: string): string;
   readonly ports: PortChooser;
   /** Of all logs of all workloads. */
   readonly rotation: LogRotation;

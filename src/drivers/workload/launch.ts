@@ -1,16 +1,18 @@
 /** Starts one process that outlives us, and says how one ended. */
 import { closeSync, openSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { findProgram, pathWith } from '../../lib/find-program.ts';
-import { HeldVariableError } from '../../lib/held.ts';
-import type { Bind } from '../../lib/namespaces.ts';
+import { type HeldProgram, HeldVariableError } from '../../lib/held.ts';
+import { type Bind, withRoot } from '../../lib/namespaces.ts';
 import { labels } from '../labels.ts';
 import type { PodNetwork } from '../network/contract.ts';
 import type { Exit, Running } from '../processes/contract.ts';
 import type { ContainerPlan } from './container-plan.ts';
 import type { House } from './house.ts';
 import type { Problem } from './plan.ts';
+import { StartProblem } from './start-problem.ts';
+import { makeView, seenFrom } from './view.ts';
 
 export type Place = {
   readonly part: string;
@@ -19,20 +21,13 @@ export type Place = {
   readonly hostsFile: string;
   /** Absent: it shares the network of this machine. */
   readonly network?: PodNetwork;
+  /** Where a volume of its pod is. */
+  volume(name: string): string;
+  /** Ours, for places that the machine lacks. */
+  readonly viewFolder: string;
   /** Says how it ended, when it runs to its end. */
   readonly exitFile: string;
 };
-
-/** Why a process could not be started. */
-export class StartProblem extends Error {
-  readonly problem: Problem;
-
-  constructor(reason: string, message: string) {
-    super(message);
-    this.name = 'StartProblem';
-    this.problem = { reason, message };
-  }
-}
 
 /** The environment of a container and of its exec probes. @param plan with everything filled in */
 export function environmentOf(plan: ContainerPlan, part: string, house: House): Record<string, string> {
@@ -55,23 +50,22 @@ export async function launch(
   toItsEnd: boolean,
 ): Promise<Running> {
   const env = environmentOf(plan, place.part, house);
-  const program = await findIn(plan, env.PATH!);
+  const program = await findIn(plan, env.PATH!, path => seenFrom(path, plan.mounts, place.volume));
+  const view = await viewOf(plan, place, house);
   signal.throwIfAborted();
   // A file rather than a pipe: the process goes on writing when we are gone.
   const output = openSync(place.logFile, 'a', 0o600);
   try {
     const held = await house.processes.hold(place.part, {
-      argv: [program, ...plan.argv.slice(1)],
-      cwd: plan.cwd,
+      argv: view?.enter([program, ...plan.argv.slice(1)]) ?? [program, ...plan.argv.slice(1)],
+      cwd: view?.cwd === undefined ? plan.cwd : '/',
       env,
       stdout: output,
       stderr: output,
       ...(plan.limits && { limits: plan.limits }),
       ...(place.network && { network: place.network }),
       ...(toItsEnd && { exitFile: place.exitFile }),
-      ...(house.mounts && {
-        mounts: { how: house.mounts, binds: bindsOf(place, house) },
-      }),
+      ...(view && { mounts: view }),
     });
     if (!signal.aborted) return held.go();
     await held.drop();
@@ -114,15 +108,40 @@ function bindsOf({ hostsFile, network }: Place, { networks }: House): readonly B
   ];
 }
 
-async function findIn(plan: ContainerPlan, path: string): Promise<string> {
-  const folder = await stat(plan.cwd).catch(() => undefined);
+type Mounts = NonNullable<HeldProgram['mounts']> & { enter(argv: readonly string[]): readonly string[] };
+
+async function viewOf(plan: ContainerPlan, place: Place, house: House): Promise<Mounts | undefined> {
+  const { mounts: how, nodePath } = house;
+  if (how === undefined) return undefined;
+  const own = bindsOf(place, house);
+  if (plan.mounts.length === 0) return { how, binds: own, enter: argv => argv };
+  await rm(place.viewFolder, { recursive: true, force: true }); // of an earlier life
+  const keep = [plan.cwd, dirname(nodePath)];
+  const { binds, root } = await makeView(plan.mounts, place.volume, place.viewFolder, keep);
+  return {
+    how,
+    // First, because what is mounted may lie over it, and a view of another root takes it along.
+    binds: [...own, ...binds],
+    ...(root === undefined && { cwd: plan.cwd }),
+    enter: argv => (root === undefined ? argv : withRoot(how, root, plan.cwd, argv)),
+  };
+}
+
+/** @param seen where a path of the container is on this machine */
+async function findIn(plan: ContainerPlan, path: string, seen: (path: string) => string): Promise<string> {
+  const folder = await stat(seen(plan.cwd)).catch(() => undefined);
   if (!folder?.isDirectory())
     throw new StartProblem(
       'ConfigError',
       `the folder ${plan.cwd} of container "${plan.name}" does not exist`,
     );
   const name = plan.argv[0]!;
-  const program = await findProgram(name, path, plan.cwd);
+  const own = seen(name);
+  // A program in a volume is called by the name that the container has for it.
+  const program =
+    own === name
+      ? await findProgram(name, path, seen(plan.cwd))
+      : (await findProgram(own, path, '/')) && name;
   if (program === undefined)
     throw new StartProblem(
       'CommandNotFound',

@@ -6,6 +6,7 @@ import type { WorkloadSpec } from '../contract.ts';
 import { type ContainerPlan, planContainer } from './container-plan.ts';
 import { type Rollout, rolloutOf } from './rollout-plan.ts';
 import { type RunPlan, runOf } from './run.ts';
+import { planVolumes, type VolumePlan } from './volume-plan.ts';
 
 /** What every pod of a workload is like. Complete but for what is chosen when a pod starts: see stand-in.ts. */
 export type PodPlan = {
@@ -13,6 +14,7 @@ export type PodPlan = {
   readonly containers: readonly ContainerPlan[];
   /** Wants to share the network of this machine, whatever is possible. */
   readonly hostNetwork: boolean;
+  readonly volumes: readonly VolumePlan[];
   readonly restartPolicy: RestartPolicy;
   /** From the request to end until the kill, preStop hooks included. */
   readonly graceMs: number;
@@ -54,13 +56,15 @@ export function planWorkload(spec: WorkloadSpec, where: Where): WorkloadPlan {
   const { hosts } = spec.network;
   const plan = { name, ...bare, namespace, replicas, rollout: rolloutOf(workload), hosts };
   const hostNetwork = template.spec.hostNetwork === true;
+  const volumes = planVolumes(spec, where.node);
+  if (typeof volumes === 'string') return { ...plan, problem: { reason: 'ConfigError', message: volumes } };
   const planned = allContainers(template).map(([container, role]) =>
-    planContainer(spec, container, role, { ...where, networks: where.networks && !hostNetwork }),
+    planContainer(spec, container, role, volumes, { ...where, networks: where.networks && !hostNetwork }),
   );
   const problem = planned.find(one => 'reason' in one);
   if (problem !== undefined) return { ...plan, problem };
   const containers = planned.filter(one => 'argv' in one);
-  const pod = { containers, hostNetwork, ...endsOf(template) };
+  const pod = { containers, volumes, hostNetwork, ...endsOf(template) };
   const run = runOf(workload, pod.restartPolicy);
   return { ...plan, pod, ...(run && { run }) };
 }

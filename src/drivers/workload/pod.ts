@@ -8,7 +8,7 @@ import { backoffMs, delay } from '../../lib/wait.ts';
 import { podUid } from '../../model/container-env.ts';
 import { pathName } from '../labels.ts';
 import type { Networks, PodNetwork } from '../network/contract.ts';
-import { type Container, keepContainer, starting } from './container.ts';
+import { type Container, keepContainer, restartPause, starting } from './container.ts';
 import type { ContainerPlan } from './container-plan.ts';
 import type { Health } from './health.ts';
 import type { House } from './house.ts';
@@ -16,7 +16,10 @@ import type { Place } from './launch.ts';
 import { localOnly, localOnlyWarning } from './listeners.ts';
 import type { PodPlan } from './plan.ts';
 import { fillIn, type Known } from './stand-in.ts';
+import { StartProblem } from './start-problem.ts';
 import type { PodRecord } from './state-file.ts';
+import type { VolumePlan } from './volume-plan.ts';
+import { type Disks, makeVolumes, placeOf as placeOfVolume } from './volumes.ts';
 
 export type Pod = {
   readonly index: number;
@@ -38,6 +41,7 @@ export type PodKeeper = {
   readonly part: string;
   /** Of this pod alone. */
   readonly folder: string;
+  readonly disks: Disks;
   /** Ports of an earlier life that it gets again when nobody has them. */
   readonly lastPorts: Readonly<Record<number, number>>;
   logFile(container: string): string;
@@ -63,6 +67,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
   const networks = record.plan.hostNetwork ? undefined : house.networks;
   let network: PodNetwork | undefined;
   let looked = 0; // when, of this daemon's clock in milliseconds
+  const volumesFolder = join(folder, 'volumes');
   const stopped = new AbortController();
   let problem: Health | undefined;
   let stopping = false;
@@ -81,6 +86,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
 
   async function live(): Promise<void> {
     const { containers: plans, restartPolicy } = record.plan;
+    await makeOwnVolumes();
     await enterNetwork();
     await choosePorts(plans.flatMap(plan => plan.containerPorts).filter(port => !(port in record.ports)));
     for (const { name, role } of plans) {
@@ -128,6 +134,26 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     }
   }
 
+  /** What this machine lacks may be there later. */
+  async function makeOwnVolumes(): Promise<void> {
+    if (record.plan.volumes.length === 0) return;
+    for (let pauseMs: number | undefined; ; ) {
+      try {
+        record.disks = await makeVolumes(volumes(), volumesFolder, keeper.disks);
+        problem = undefined;
+        return;
+      } catch (error) {
+        const why = error instanceof StartProblem ? error.problem : undefined;
+        const message = `its volumes cannot be made: ${(error as Error).message}`;
+        problem = { ready: false, ...(why ?? { reason: 'VolumeFailed', message }) };
+        if (why === undefined) house.log.warn({ part, err: error }, 'cannot make volumes');
+        keeper.changed();
+        pauseMs = restartPause(pauseMs, 0);
+        await delay(pauseMs, stopped.signal);
+      }
+    }
+  }
+
   /** Not all the time: a program that starts is asked often. */
   async function unreached(leader: number): Promise<boolean> {
     if (network === undefined || performance.now() - looked < LOOK_EVERY_MS) return false;
@@ -149,6 +175,10 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     }
     keeper.changed();
     return true;
+  }
+
+  function volumes(): readonly VolumePlan[] {
+    return fillIn(record.plan.volumes, knownOf(index, record));
   }
 
   function begin(name: string): Container {
@@ -212,6 +242,9 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
       logFile: keeper.logFile(name),
       hostsFile,
       ...(network && { network }),
+      volume: volume =>
+        placeOfVolume(volumes().find(one => one.name === volume)!, volumesFolder, keeper.disks),
+      viewFolder: join(folder, 'view', pathName(name)),
       exitFile: join(folder, `${pathName(name)}.exit`),
     };
   }

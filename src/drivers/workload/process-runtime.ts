@@ -18,9 +18,11 @@ import { planWorkload } from './plan.ts';
 import { containerPart } from './pod.ts';
 import { portChooser } from './ports.ts';
 import { type PodRecord, readState, type WorkloadState } from './state-file.ts';
+import { removeVolumes } from './volumes.ts';
 import {
   ALL_WORKLOADS,
   type Before,
+  isPodFolder,
   openWorkload,
   podPart,
   type Workload,
@@ -50,6 +52,7 @@ export type ProcessRuntimeOptions = {
 export async function openProcessRuntime(options: ProcessRuntimeOptions): Promise<WorkloadDriver> {
   const { instance, processes, networks, baseEnv, nodePath, node, log } = options;
   const root = join(options.home, 'workloads');
+  const disksRoot = join(options.home, 'disks');
   const mounts = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, {
     userNamespaces: false,
     hide: options.hide,
@@ -63,6 +66,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     nodePath,
     mounts: 'why' in mounts ? undefined : mounts,
     networks,
+    disk: (namespace, claim) => join(disksRoot, pathName(namespace), pathName(claim)),
     ports: portChooser(),
     rotation: logRotation(MAX_LOGS_BYTES, err => log.warn({ err }, 'cannot rotate logs')),
     log,
@@ -97,10 +101,25 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       workloads.get(id)?.release(pods);
     },
 
+    async removeDisk(namespace, claim) {
+      await rm(house.disk(namespace, claim), { recursive: true, force: true });
+    },
+
+    async disks() {
+      const namespaces = await readdir(disksRoot).catch(() => []);
+      const all = namespaces.map(async namespace =>
+        (await readdir(join(disksRoot, namespace))).map(claim => ({
+          namespace: pathId(namespace) ?? namespace,
+          claim: pathId(claim) ?? claim,
+        })),
+      );
+      return (await Promise.all(all)).flat();
+    },
+
     async remove(id) {
       await workloads.get(id)?.stop();
       await killAll(workloadPart(id));
-      await rm(folderOf(id), { recursive: true, force: true });
+      await removeVolumes(folderOf(id));
       if (workloads.delete(id)) house.changed(id);
     },
 
@@ -141,6 +160,8 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     const ports: Record<number, PodRecord['ports']> = {};
     if (await exists(folderOf(id))) {
       await killAll(workloadPart(id));
+      for (const name of await readdir(folderOf(id)))
+        if (isPodFolder(name)) await removeVolumes(join(folderOf(id), name));
       for (const [index, pod] of Object.entries(readState(folderOf(id))?.pods ?? {}))
         ports[Number(index)] = pod.ports;
     }
@@ -193,6 +214,13 @@ function capabilitiesOf(mounts: Awaited<ReturnType<typeof findPrivateMounts>>): 
   const named = !('why' in mounts);
   return [
     { name: 'workload/process', ok: true, detail: 'containers run as local processes' },
+    {
+      name: 'workload/volumes',
+      ok: named,
+      detail: named
+        ? 'volumes are mounted where containers see them, and nobody else'
+        : `volumes are not mounted (${mounts.why}); init containers and the rest run without them`,
+    },
     {
       name: 'workload/names',
       ok: named,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { LocalOnly } from './listeners.ts';
 import type { PodPlan, Problem, WorkloadPlan } from './plan.ts';
 import type { RunRecord } from './run.ts';
+import type { DiskStart } from './volumes.ts';
 
 export type ContainerRecord = {
   restarts: number;
@@ -30,6 +31,8 @@ export type PodRecord = {
   readonly containers: Record<string, ContainerRecord>;
   /** Its init containers have run through, and the others were started. */
   initialised?: boolean;
+  /** What disks of a fork began as, by claim. */
+  disks?: Readonly<Record<string, DiskStart>>;
   /** It was ready once. */
   served?: boolean;
   /** Nobody is to be led to it any more; it ends as soon as nobody is. */

@@ -1,14 +1,5 @@
 /** One workload: its pods, its folder, and what is seen of it. */
-import {
-  closeSync,
-  constants,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { tail } from '../../lib/log-file.ts';
 import type { WorkloadSeen } from '../contract.ts';
@@ -23,6 +14,7 @@ import { nextSteps, type PodState } from './rollout.ts';
 import { rolloutOf } from './rollout-plan.ts';
 import { nextRunSteps, type RunPlan, type RunPod, type RunRecord } from './run.ts';
 import { type PodRecord, writeState } from './state-file.ts';
+import { removeVolumes } from './volumes.ts';
 
 export type Workload = {
   /** Starts, replaces and ends pods until they are as planned. Waits for none of it. @param wish see WorkloadSpec */
@@ -95,6 +87,10 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       house,
       part: podPart(id, index),
       folder: podFolder(index),
+      disks: {
+        baseline: claim => house.disk(plan.namespace, claim),
+        fork: claim => join(folder, 'disks', pathName(claim)),
+      },
       lastPorts: before.ports[index] ?? {},
       logFile: container => logFile(index, container),
       save: trySaveOrThrow,
@@ -199,8 +195,8 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     delete member.release;
     member.ending ??= idle
       .then(() => pod.stop())
+      .then(() => removeVolumes(podFolder(pod.index)))
       .then(() => {
-        rmSync(podFolder(pod.index), { recursive: true, force: true });
         for (const { name } of pod.record.plan.containers) house.rotation.remove(logFile(pod.index, name));
         pods.delete(pod.index);
         progress();
@@ -269,8 +265,13 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       ips: answering().flatMap(({ pod }) => pod.record.ip ?? []),
       leaving: [...pods.values()].filter(({ release }) => release).map(({ pod }) => pod.record.uid),
     };
+    const disks = Object.assign({}, ...staying().map(({ pod }) => pod.record.disks));
     // Nothing of an earlier life: what a process said before its cause was mended would mislead.
-    return { ...now, log: await tails(LINES_IN_STATUS, logOf) };
+    return {
+      ...now,
+      log: await tails(LINES_IN_STATUS, logOf),
+      ...(Object.keys(disks).length > 0 && { disks }),
+    };
   }
 
   function staying(): Member[] {
@@ -378,14 +379,19 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     trySave(); // first, so that a daemon that finds us half stopped starts nothing again
     const all = [...pods.values()];
     for (const { release } of all) clearTimeout(release);
-    await Promise.all(all.map(({ pod, ending }) => ending ?? pod.stop()));
+    await Promise.all(
+      all.map(async ({ pod, ending }) => {
+        await (ending ?? pod.stop());
+        await removeVolumes(podFolder(pod.index));
+      }),
+    );
     for (const { pod } of all)
       for (const { name } of pod.record.plan.containers) house.rotation.remove(logFile(pod.index, name));
     trySave();
   }
 
   function podFolder(index: number): string {
-    return join(folder, `pod.${index}`);
+    return join(folder, `${POD}${index}`);
   }
 
   function logFile(index: number, container: string): string {
@@ -426,6 +432,8 @@ export const ALL_WORKLOADS = 'workload';
 export const workloadPart = (id: string): string => `${ALL_WORKLOADS}/${pathName(id)}`;
 export const podPart = (id: string, index: number): string => `${workloadPart(id)}/${index}`;
 
+export const isPodFolder = (name: string): boolean => name.startsWith(POD);
+
 // --- internal -----------------------------------------------------------------------------------
 
 type Member = {
@@ -447,6 +455,8 @@ const nothing: WorkloadPlan = {
   hosts: [],
 };
 
+/** Folders of pods begin with this; logs and disks, which outlive them, are beside. */
+const POD = 'pod.';
 const LINES_IN_STATUS = 20;
 const MAX_LOG_BYTES = 5 * 1024 * 1024;
 /** Longer than proxies need to learn of it, and the loop to ask them. */

@@ -1,18 +1,18 @@
 /**
- * Files of a step at places of the machine that are not its own, such as `/outputs/url`, as plugins that were written
- * for a container of their own have them. The script sees a shadow of the folder in question: the same entries, mounted
- * one by one into a folder of the step, in which it may write. The machine sees nothing and keeps nothing.
+ * Files of a program at places of the machine that are not its own, such as `/outputs/url`, as those that were written
+ * for a container of their own have them. The program sees a shadow of the folder in question: the same entries, mounted
+ * one by one into a folder of ours, in which it may write. The machine sees nothing and keeps nothing.
  */
 import { chmod, mkdir, readdir, readlink, realpath, stat, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { Bind } from '../../lib/namespaces.ts';
+import type { Bind } from './namespaces.ts';
 
 export type Shadows = {
   /** In the order in which they must be mounted. */
   readonly binds: readonly Bind[];
-  /** What the script has to see as `/`; undefined when that stays as it is. */
+  /** What the program has to see as `/`; undefined when that stays as it is. */
   readonly root: string | undefined;
-  /** Where we find what the script calls `path`, one of those that the shadows were made for. */
+  /** Where we find what the program calls `path`, one of those that the shadows were made for. */
   locate(path: string): string;
 };
 
@@ -59,10 +59,10 @@ export async function shadowProblem(path: string): Promise<string | undefined> {
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** Each costs a mount at the start of the step. */
+/** Each costs a mount at the start. */
 const MAX_ENTRIES = 500;
 
-/** A file as the script names it: the deepest folder on its way that the machine has, and the rest of the way. */
+/** A file as the program names it: the deepest folder on its way that the machine has, and the rest of the way. */
 type Place = { readonly base: string; readonly rest: string };
 
 async function placeOf(path: string): Promise<Place> {
@@ -77,7 +77,7 @@ async function placeOf(path: string): Promise<Place> {
   }
 }
 
-/** @param own names that the step shall not find there */
+/** @param own names that the program shall not find there */
 async function makeShadow(base: string, shadow: string, own: ReadonlySet<string>): Promise<Bind[]> {
   await mkdir(shadow, { recursive: true });
   await chmod(shadow, (await stat(base)).mode & 0o7777);
