@@ -199,6 +199,9 @@ export async function startDaemon(
   const metrics = measure(loop.counts);
   opened.defer(() => metrics.close());
 
+  const mountsVolumes = (await drivers.workloads.capabilities()).some(
+    ({ name, ok }) => name === 'workload/volumes' && ok,
+  );
   const context: ApiContext = {
     store,
     baseline,
@@ -235,7 +238,11 @@ export async function startDaemon(
     }),
     metrics,
     unclaimed: loop.unclaimed,
-    keeps: [...drivers.processes.keeps, ...(drivers.networks === undefined ? [] : (['ports'] as const))],
+    keeps: [
+      ...drivers.processes.keeps,
+      ...(drivers.networks === undefined ? [] : (['ports'] as const)),
+      ...(mountsVolumes ? (['volumes'] as const) : []),
+    ],
     doctor: async () => [...encryption.checks(), ...(await drivers.capabilities())],
     logs({ workload, sandbox, lines }) {
       const id = sandbox === undefined ? deciding.logId(store, workload) : deciding.forkId(sandbox, workload);

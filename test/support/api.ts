@@ -101,7 +101,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       reset: () => void asked.resets++,
     },
     unclaimed: async () => options.unclaimed ?? [],
-    keeps: ['memory', 'cpu', 'ports'],
+    keeps: ['memory', 'cpu', 'ports', 'volumes'],
     doctor: async () => [{ area: 'volumes', name: 'copy', ok: true, detail: 'always' }],
     async logs(query) {
       asked.logs.push(query);

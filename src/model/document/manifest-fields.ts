@@ -38,7 +38,7 @@ export const manifestFields = {
     serviceName: approximated('pods have their names; see the page on routing for what resolves'),
     template: done,
     updateStrategy: done,
-    volumeClaimTemplates: ignored('volumes are not mounted'),
+    volumeClaimTemplates: approximated('folders of the data directory, whatever size and class'),
   },
   DaemonSetSpec: {
     minReadySeconds: done,
@@ -126,7 +126,7 @@ export const manifestFields = {
     terminationGracePeriodSeconds: approximated('at most 45 s, and 3 s when nothing is said'),
     tolerations: ignored('there is one machine'),
     topologySpreadConstraints: ignored('there is one machine'),
-    volumes: told('volumes are not mounted'),
+    volumes: approximated('files and folders, also of claims; kinds that we do not know are empty folders'),
   },
   Container: {
     args: done,
@@ -153,8 +153,10 @@ export const manifestFields = {
     terminationMessagePolicy: ignored('the log says why'),
     tty: ignored('there is no terminal'),
     volumeDevices: told('block devices are not handed out'),
-    volumeMounts: told('volumes are not mounted'),
-    workingDir: approximated('an absolute one means the folder of the image'),
+    volumeMounts: approximated('where the machine lets us mount; elsewhere `deploy` warns'),
+    workingDir: approximated(
+      'an absolute one means the folder of the image, unless something is mounted there',
+    ),
   },
   Probe: {
     exec: done,
@@ -220,7 +222,7 @@ export const manifestFields = {
     kind: done,
     metadata: done,
     data: done,
-    binaryData: ignored('volumes are not mounted'),
+    binaryData: done,
     immutable: ignored('a change is taken'),
   },
   Secret: {

@@ -11,8 +11,8 @@ export const partsWithoutEffect = {
   container: toldOf(manifestFields.Container),
 };
 
-/** What a machine can keep: limits of containers, and their ports, for which pods must have networks of their own. */
-export type Kept = 'memory' | 'cpu' | 'ports';
+/** What a machine can keep: limits of containers, their ports, for which pods must have networks of their own, and mounts. */
+export type Kept = 'memory' | 'cpu' | 'ports' | 'volumes';
 
 /**
  * One finding for each part; they are no reason to refuse the manifest.
@@ -58,6 +58,7 @@ function workloadWarnings({ kind, spec }: Workload, keeps: readonly Kept[]): rea
           ...pick(container, path, partsWithoutEffect.container),
           ...limitsWarnings(container, path, keeps),
           ...portsWarnings(container, path, keeps),
+          ...(keeps.includes('volumes') ? [] : pick(container, path, withoutMounts)),
         ];
       }),
     ),
@@ -77,6 +78,7 @@ function portsWarnings({ ports = [] }: Container, path: Path, keeps: readonly Ke
   const what = 'pods share the network of this machine, so the program must listen at $PORT';
   return [warning([...path, 'ports'], `${what}, see "offshoot doctor"`)];
 }
+const withoutMounts = { volumeMounts: 'volumes are not mounted on this machine, see "offshoot doctor",' };
 
 /** Warnings for those fields of `object` that say something. */
 function pick(object: unknown, path: Path, parts: Readonly<Record<string, string>>): Finding[] {

@@ -64,7 +64,7 @@ export const readManifests = (source: Source): Manifests => readManifestFiles([s
  */
 export function readManifestFiles(
   sources: readonly Source[],
-  { strict = false, keeps = ['memory', 'cpu', 'ports'], namespace }: ReadOptions = {},
+  { strict = false, keeps = ['memory', 'cpu', 'ports', 'volumes'], namespace }: ReadOptions = {},
 ): Manifests {
   const all: EntryRead[] = [];
   const syntax: Problem[] = [];

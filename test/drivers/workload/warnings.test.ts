@@ -11,10 +11,6 @@ const examples: {
   readonly [K in keyof typeof partsWithoutEffect]: Record<keyof (typeof partsWithoutEffect)[K], unknown>;
 } = {
   pod: {
-    volumes: [
-      { name: 'data', persistentVolumeClaim: { claimName: 'data' } },
-      { name: 'settings', configMap: { name: 'nobody-has-it' } },
-    ],
     securityContext: { runAsUser: 1_000, runAsNonRoot: true },
     activeDeadlineSeconds: 1,
     dnsConfig: { nameservers: ['192.0.2.1'] },
@@ -23,7 +19,6 @@ const examples: {
     subdomain: 'web',
   },
   container: {
-    volumeMounts: [{ name: 'data', mountPath: '/data', readOnly: true }],
     securityContext: { readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
     volumeDevices: [{ name: 'data', devicePath: '/dev/xvda' }],
   },
@@ -52,7 +47,7 @@ const manifests: Readonly<Record<string, object>> = {
   ...Object.fromEntries(
     Object.entries(examples.container).map(([field, value]) => [
       `${field} of a container`,
-      deploymentWith(field === 'volumeMounts' ? { volumes: examples.pod.volumes } : {}, { [field]: value }),
+      deploymentWith({}, { [field]: value }),
     ]),
   ),
   'limits that are kept nowhere': deploymentWith({}, { resources: { limits: { 'ephemeral-storage': '1' } } }),

@@ -215,10 +215,7 @@ describe('warnings', () => {
       withPod(
         'containers: [{ name: a, image: a }]\nvolumes: [{ name: v, emptyDir: {} }]\ninitContainers: [{ name: i, image: i }]\nsecurityContext: { runAsUser: 1 }\nhostNetwork: true',
       ),
-      [
-        `k8s.yaml:13:7: ${at}.securityContext: the security context is not applied ${where}`,
-        `k8s.yaml:11:7: ${at}.volumes: volumes are not mounted ${where}`,
-      ],
+      [`k8s.yaml:13:7: ${at}.securityContext: the security context is not applied ${where}`],
     ],
     [
       'parts of a container',
@@ -248,6 +245,14 @@ test('warns that a port is chosen where pods share the network of the machine', 
   assert.deepEqual(warnings(['ports']), []);
   assert.deepEqual(warnings([]), [
     `k8s.yaml:13:9: spec.template.spec.containers[0].ports: pods share the network of this machine, so the program must listen at $PORT, see "offshoot doctor"`,
+  ]);
+});
+
+test('warns about volumes where the machine cannot mount them', () => {
+  const source = { text: container('volumeMounts: [{ name: v, mountPath: /v }]'), file: 'k8s.yaml' };
+  const { warnings } = readManifestFiles([source], { keeps: ['memory', 'cpu'] });
+  assert.deepEqual(warnings, [
+    'k8s.yaml:13:9: spec.template.spec.containers[0].volumeMounts: volumes are not mounted on this machine, see "offshoot doctor", where containers run as processes',
   ]);
 });
 
