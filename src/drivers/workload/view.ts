@@ -53,9 +53,6 @@ export async function makeView(
   );
   const { root } = shadows;
   const ofRoot = shadows.binds.filter(({ target }) => root !== undefined && isBelow(root, target));
-  const inRoot = (path: string) =>
-    root !== undefined &&
-    missing.some(one => (one === path || isBelow(one, path)) && isBelow(root, shadows.locate(one)));
   const bind = ({ path, source, readOnly }: (typeof placed)[number], at = path): Bind => ({
     ...{ source, target: at },
     ...(readOnly && { readOnly }),
@@ -65,10 +62,9 @@ export async function makeView(
     binds: [
       ...kept,
       ...shadows.binds.filter(one => !ofRoot.includes(one)),
-      // The machine's entries are mounted into the other root with all that is mounted in them.
-      ...placed.filter(({ path }) => !inRoot(path)).map(one => bind(one)),
       ...ofRoot,
-      ...placed.filter(({ path }) => inRoot(path)).map(one => bind(one, join(root!, one.path))),
+      // In the other root, so that what lies over a folder of ours there leaves us the folder here.
+      ...placed.map(one => bind(one, root === undefined ? one.path : join(root, one.path))),
     ],
   };
 }

@@ -259,7 +259,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       owner,
       specHash: workloadHash(plan),
       ...health,
-      ...(run?.ended && { ended: run.ended.how }),
+      ...(endOfRun() && { ended: endOfRun()!.how }),
       serving: staying().some(({ pod }) => pod.health().ready),
       ports: ports(),
       ips: answering().flatMap(({ pod }) => pod.record.ip ?? []),
@@ -272,6 +272,11 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       log: await tails(LINES_IN_STATUS, logOf),
       ...(Object.keys(disks).length > 0 && { disks }),
     };
+  }
+
+  /** Not that of something else which ran before. */
+  function endOfRun(): RunRecord['ended'] {
+    return run?.of === workloadHash(plan) ? run.ended : undefined;
   }
 
   function staying(): Member[] {
@@ -305,8 +310,9 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     const all = staying();
     const current = all.filter(isCurrent);
     const restarts = current.reduce((sum, { pod }) => sum + restartsOf(pod), 0);
-    if (run?.ended !== undefined) {
-      const { how, reason, message } = run.ended;
+    const ended = endOfRun();
+    if (ended !== undefined) {
+      const { how, reason, message } = ended;
       return { ready: how === 'succeeded', reason, message, restarts };
     }
     const found = shortcoming(current, all.length - current.length);
