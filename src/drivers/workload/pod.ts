@@ -258,7 +258,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
       if (role === 'init') {
         ran++;
         if (record.containers[name]?.done === 'succeeded' || record.initialised) continue;
-        if (reason === starting.reason)
+        if (reason === starting.reason || reason === 'Completed')
           return {
             ready,
             reason: 'PodInitializing',

@@ -249,10 +249,14 @@ test('warns that a port is chosen where pods share the network of the machine', 
 });
 
 test('warns about volumes where the machine cannot mount them', () => {
-  const source = { text: container('volumeMounts: [{ name: v, mountPath: /v }]'), file: 'k8s.yaml' };
-  const { warnings } = readManifestFiles([source], { keeps: ['memory', 'cpu'] });
-  assert.deepEqual(warnings, [
-    'k8s.yaml:13:9: spec.template.spec.containers[0].volumeMounts: volumes are not mounted on this machine, see "offshoot doctor", where containers run as processes',
+  const text = withPod(
+    'containers: [{ name: a, image: a, volumeMounts: [{ name: v, mountPath: /v }] }]\nvolumes: [{ name: v, emptyDir: {} }]',
+  );
+  const about = (keeps: readonly Kept[]) =>
+    readManifestFiles([{ text, file: 'k8s.yaml' }], { keeps }).warnings.map(one => one.replace(/^\S+ /, ''));
+  assert.deepEqual(about(['memory', 'cpu', 'volumes']), []);
+  assert.deepEqual(about(['memory', 'cpu']), [
+    'spec.template.spec.containers[0].volumeMounts: volumes are not mounted on this machine, see "offshoot doctor", where containers run as processes',
   ]);
 });
 
