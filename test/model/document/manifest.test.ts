@@ -253,7 +253,9 @@ test('warns about volumes where the machine cannot mount them', () => {
     'containers: [{ name: a, image: a, volumeMounts: [{ name: v, mountPath: /v }] }]\nvolumes: [{ name: v, emptyDir: {} }]',
   );
   const about = (keeps: readonly Kept[]) =>
-    readManifestFiles([{ text, file: 'k8s.yaml' }], { keeps }).warnings.map(one => one.replace(/^\S+ /, ''));
+    readManifestFiles([{ text, file: 'k8s.yaml' }], { keeps }).warnings.map(one =>
+      one.text.replace(/^\S+ /, ''),
+    );
   assert.deepEqual(about(['memory', 'cpu', 'volumes']), []);
   assert.deepEqual(about(['memory', 'cpu']), [
     'spec.template.spec.containers[0].volumeMounts: volumes are not mounted on this machine, see "offshoot doctor", where containers run as processes',
