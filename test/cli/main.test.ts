@@ -33,10 +33,7 @@ test('what is not a command or an option: exit 2, with a suggestion', async () =
   );
   assert.match(await refused('branch', 'create'), /missing required argument 'name'/);
   assert.match(await refused('branch', 'get', 'a', 'b'), /too many arguments/);
-  assert.match(
-    await refused('resourceplugin', 'apply'),
-    /required option '-f, --filename <path>' not specified/,
-  );
+  assert.match(await refused('sandbox', 'apply'), /required option '-f, --filename <file>' not specified/);
   assert.match(await refused('deploy'), /name a file or folder with -f/);
   assert.match(await refused('branch', 'list', '-o', 'xml'), /--output takes json, yaml or text, not "xml"/);
   assert.match(await refused('branch', 'wait', '--wait-timeout', 'soon'), /"soon" is not a duration/);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
@@ -14,6 +14,7 @@ import { root, testDaemon } from '../support/daemon.ts';
 import { tempDir } from '../support/temp.ts';
 
 const pages = [
+  'docs/deploy.md',
   'docs/images.md',
   'docs/sandboxes.md',
   'docs/branches.md',
@@ -71,6 +72,9 @@ test('the first page names the commands that package.json has', () => {
 test('commands of the pages run as they stand', async t => {
   await using daemon = await testDaemon();
   await using bin = await tempDir();
+  // What a snippet writes must not stay: they see the project's files, in a folder of their own.
+  await using here = await tempDir();
+  for (const entry of readdirSync(root)) symlinkSync(join(root, entry), join(here.path, entry));
   await deployBaseline(daemon.cli);
   mkdirSync(join(bin.path, 'bin'));
   symlinkSync(join(root, 'offshoot'), join(bin.path, 'bin', 'offshoot'));
@@ -87,7 +91,7 @@ test('commands of the pages run as they stand', async t => {
     await t.test(name, async t => {
       if (!hasCurl && /\bcurl\b/.test(block.text)) return t.skip('there is no curl on this machine');
       const child = spawn('sh', ['-eu', '-c', block.text], {
-        cwd: root,
+        cwd: here.path,
         env,
         stdio: ['ignore', 'pipe', 'pipe'],
       });
