@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
@@ -22,6 +22,10 @@ const pages = [
   'docs/operating.md',
   'docs/encryption.md',
 ];
+
+/** What the pages call `k8s/`. */
+const settings =
+  'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: pages}\ndata: {COLOR: red}\n';
 
 type Block = {
   readonly file: string;
@@ -75,6 +79,8 @@ test('commands of the pages run as they stand', async t => {
   // What a snippet writes must not stay: they see the project's files, in a folder of their own.
   await using here = await tempDir();
   for (const entry of readdirSync(root)) symlinkSync(join(root, entry), join(here.path, entry));
+  mkdirSync(join(here.path, 'k8s'));
+  writeFileSync(join(here.path, 'k8s', 'settings.yaml'), settings);
   await deployBaseline(daemon.cli);
   mkdirSync(join(bin.path, 'bin'));
   symlinkSync(join(root, 'offshoot'), join(bin.path, 'bin', 'offshoot'));

@@ -167,10 +167,17 @@ describe('PostgreSQL servers', () => {
     const before = await flushes();
     await copy(asked);
     await copy(asked);
-    assert.equal(await flushes(), before + 1);
+    // PostgreSQL counts one a moment after it has said that it is done.
+    const counted = (more: number, what: string) =>
+      until(async () => ((await flushes()) >= before + more ? true : undefined), {
+        what,
+        deadlineMs: 10_000,
+      });
+    await counted(1, 'the flush is counted');
     await copy(performance.now());
     await copy();
-    assert.equal(await flushes(), before + 3, 'what was asked for since then needs another one');
+    await counted(3, 'what was asked for since then needs another one');
+    assert.equal(await flushes(), before + 3, 'none was made twice');
   });
 
   it('starts a server again whose socket was swept away', async () => {
