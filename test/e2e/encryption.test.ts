@@ -157,7 +157,7 @@ test('API, previews and PostgreSQL by a certificate that was given, beyond this 
   const none = await daemon.cli(['ca']);
   assert.equal(none.code, 3);
   assert.match(none.stderr, /there is no authority of our own/);
-  assert.match((await daemon.cli(['doctor'])).stdout, /✓ network +certificate: .*cert\.pem; until/);
+  assert.match((await daemon.cli(['doctor'])).stdout, /✓ tls +certificate: .*cert\.pem; until/);
 
   const serialAt = (port: number) =>
     new Promise<string>((resolve, reject) => {

@@ -121,7 +121,9 @@ async function byFiles(cli: Cli, there: readonly ManifestView[], options: Option
       path => path !== '-' && (scope.recursive ? isInside(path, file) : isDirectlyIn(path, file)),
     );
   const names = new Set(named.map(nameOfManifest));
-  const mine = (m: ManifestView) => m.folder === undefined || m.folder === folder;
+  // Standard input comes from no folder: its objects are as good as named one by one.
+  const nameless = scope.paths.every(path => path === '-');
+  const mine = (m: ManifestView) => nameless || m.folder === undefined || m.folder === folder;
   const foreign = there.find(m => names.has(storeName(m)) && !mine(m));
   if (foreign !== undefined)
     throw new UsageError(
