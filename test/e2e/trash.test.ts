@@ -7,6 +7,9 @@ import { until } from '../../src/lib/wait.ts';
 import type { BranchView, TrashView } from '../../src/model/view.ts';
 import { testDaemon } from '../support/daemon.ts';
 
+/** What the gateway says of a branch that nobody can reach: the same as of a wrong password. */
+const unknown = { message: /password authentication failed .*28P01/ };
+
 test('the trash', async () => {
   await using daemon = await testDaemon();
   const { cli } = daemon;
@@ -38,9 +41,9 @@ test('the trash', async () => {
   const refused = await cli(['project', 'delete', 'shop', '--yes']);
   assert.match(refused.stderr, /^error: project "shop" still has branches: fix\n/);
   await ok('branch', 'delete', 'fix', '-p', 'shop');
-  await assert.rejects(count(fix), { message: /branch "br\w+" does not exist/ });
+  await assert.rejects(count(fix), unknown);
   await ok('project', 'delete', 'shop', '--yes');
-  await assert.rejects(count(main), { message: /branch "br\w+" does not exist/ });
+  await assert.rejects(count(main), unknown);
   const ids = (await held()).map(e => e.id);
   assert.deepEqual(
     (await held()).map(e => [e.kind, e.name]),
@@ -59,7 +62,7 @@ test('the trash', async () => {
     (await held()).map(e => e.id),
     ids,
   );
-  await assert.rejects(count(fix), { message: /does not exist/ });
+  await assert.rejects(count(fix), unknown);
 
   // The name is free: another project has it by now.
   await ok('project', 'create', 'shop');
