@@ -81,7 +81,7 @@ async function baseline({ cli }: BenchHome): Promise<string> {
   await cli(['sql', 'main', '-f', 'db/schema.sql'], inExample);
   await cli(['sql', 'main', '-f', 'db/seed.sql'], inExample);
   const url = (await cli(['branch', 'url', 'main'])).stdout.trim();
-  await cli(['deploy', '-f', '-', '--no-wait'], { input: secretManifest(url) });
+  await cli(['deploy', '-f', '-', '--no-wait'], { ...inExample, input: secretManifest(url) });
   await cli(['deploy', '-f', 'k8s'], inExample);
   await cli(['resourceplugin', 'apply', '-f', 'signadot/xata-branch-plugin.uses.yaml'], inExample);
   return (await cli(['key', 'create', 'bench'])).stdout.trim();
