@@ -213,10 +213,6 @@ export type WorkloadDriver = Driver<WorkloadSpec, WorkloadSeen> & {
   onChange(listener: (id: string) => void): () => void;
   /** Says that nobody is led to these pods, of `WorkloadSeen.leaving`, any more. Without it they end after a while. */
   release(id: string, pods: readonly string[]): void;
-  /** Removes the disk of a claim of the baseline, and what is on it; one that is not there is a success. */
-  removeDisk(namespace: string, claim: string): Promise<void>;
-  /** Disks of the baseline. */
-  disks(): Promise<readonly { readonly namespace: string; readonly claim: string }[]>;
   /** The newest `lines` lines of a workload's log, oldest first. */
   logs(id: string, lines: number, ctx: Ctx): Promise<readonly string[]>;
   /** Stops all workloads. */

@@ -70,8 +70,6 @@ export function memoryWorkloads(trouble: Trouble): MemoryWorkloads {
     capabilities: async () => [],
     onChange: changes.add,
     release() {},
-    async removeDisk() {},
-    disks: async () => [],
     close: async () => workloadsOf.clear(),
     async logs(id, lines) {
       const { log = [] } = workloadsOf.get(id)?.seen ?? {};

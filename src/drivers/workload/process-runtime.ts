@@ -3,7 +3,7 @@
  * has a network of its own, or, where the machine does not allow that, ports of its own on the loopback interface.
  * Processes outlive a daemon that dies; the next one on the same home takes them over.
  */
-import { access, readdir, rm } from 'node:fs/promises';
+import { access, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
 import { logRotation } from '../../lib/log-rotation.ts';
@@ -99,21 +99,6 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
 
     release(id, pods) {
       workloads.get(id)?.release(pods);
-    },
-
-    async removeDisk(namespace, claim) {
-      await rm(house.disk(namespace, claim), { recursive: true, force: true });
-    },
-
-    async disks() {
-      const namespaces = await readdir(disksRoot).catch(() => []);
-      const all = namespaces.map(async namespace =>
-        (await readdir(join(disksRoot, namespace))).map(claim => ({
-          namespace: pathId(namespace) ?? namespace,
-          claim: pathId(claim) ?? claim,
-        })),
-      );
-      return (await Promise.all(all)).flat();
     },
 
     async remove(id) {
