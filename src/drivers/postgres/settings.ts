@@ -22,6 +22,9 @@ export function settings(server: {
     port: String(PORT),
     hba_file: server.hbaFile,
     extension_control_path: server.extensionControlPath,
+    // Who restarts a server is one: we, who count and pause. PostgreSQL's own restart can stand still for ever, when its
+    // recovery fails too (a full disk), with a server that is there and refuses everybody.
+    restart_after_crash: 'off',
     max_connections: '100',
     // Many servers share the machine: the page cache serves them all, private buffers only one.
     shared_buffers: '16MB',

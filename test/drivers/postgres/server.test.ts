@@ -89,6 +89,26 @@ describe('PostgreSQL servers', () => {
     assert.ok((await busy) instanceof Error);
   });
 
+  it('ends as a whole, and tells, when one of its processes is killed', async () => {
+    const { pid } = await ensure();
+    const told = new Promise<string>(resolve => void s.servers.onExit(resolve));
+    const killed = sql('SELECT pg_backend_pid() AS backend, pg_sleep(60)').catch((error: Error) => error);
+    const [{ backend }] = await until(
+      async () => {
+        const rows = await sql(`SELECT pid AS backend FROM pg_stat_activity WHERE wait_event = 'PgSleep'`);
+        return rows.length > 0 ? (rows as [{ backend: number }]) : undefined;
+      },
+      { what: 'it sleeps', deadlineMs: 5_000 },
+    );
+    process.kill(backend, 'SIGKILL');
+    assert.equal(await told, 'b1');
+    assert.ok((await killed) instanceof Error);
+    await dead(pid);
+    assert.equal((await s.servers.observe('b1', ctx()))?.pid, undefined);
+    await ensure();
+    assert.deepEqual(await sql('SELECT 1 AS one'), [{ one: 1 }]);
+  });
+
   it('outlives the daemon that started it', async () => {
     await s.servers.remove('b1', ctx());
     const home = join(place.home, 'of-a-daemon-that-dies');
