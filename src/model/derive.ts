@@ -81,9 +81,10 @@ const annotationsOfBaseline = [
 /** With labels, even if none, so that a patch can add one; one pod. */
 function forkable({ apiVersion, kind, metadata, spec }: Workload): Workload {
   const template = { ...spec.template, metadata: { labels: {}, ...spec.template.metadata } };
-  // How an update goes on over many pods would keep the only one from being updated.
-  const { updateStrategy: _, ...rest } = spec;
-  const one = { ...rest, replicas: 1, template };
+  // How an update goes on over many pods would keep the only one from being updated, or take it away before the next is there.
+  const { updateStrategy: _, strategy: { rollingUpdate: __, ...strategy } = {}, ...rest } = spec;
+  const how = Object.keys(strategy).length > 0 && { strategy };
+  const one = { ...rest, ...how, replicas: 1, template };
   return {
     ...{ apiVersion, kind, metadata: { labels: {}, ...metadata } },
     spec: kind === 'StatefulSet' ? withoutStableNames(one, metadata.name) : one,

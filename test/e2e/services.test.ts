@@ -1,16 +1,18 @@
-/** Services of any protocol, as a user meets them: by address, by status, and with a sandbox in front. */
+/** Services as a user meets them: of any protocol, by address and by status, with a sandbox in front, and while what is behind them changes. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { until } from '../../src/lib/wait.ts';
 import type { SandboxView } from '../../src/model/view.ts';
-import { testDaemon } from '../support/daemon.ts';
+import { type TestDaemon, testDaemon } from '../support/daemon.ts';
+import { startLoad } from '../support/load.ts';
 import { tempDir } from '../support/temp.ts';
 
 /** Speaks first when told to, as a mail server does; otherwise it answers, as redis does. */
-const server = `import net from 'node:net';
+const raw = `import net from 'node:net';
 net.createServer(socket => {
   socket.on('error', () => {});
   if (process.env.GREETING) socket.write(process.env.GREETING);
@@ -18,67 +20,85 @@ net.createServer(socket => {
 }).listen(process.env.PORT, '127.0.0.1');
 `;
 
-const manifests = (name: string, ports: readonly object[], env: readonly object[] = []) => [
-  {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata: { name, namespace: 'shop' },
-    spec: {
-      selector: { matchLabels: { app: name } },
-      template: {
-        metadata: { labels: { app: name } },
-        spec: { containers: [{ name: 'main', image: 'acme/raw:1', env }] },
-      },
-    },
-  },
-  {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name, namespace: 'shop' },
-    spec: { selector: { app: name }, ports },
-  },
-];
+/** Ends as soon as it is told to, whoever is connected; only a stream gets its last line. */
+const web = `import http from 'node:http';
+const streams = new Set();
+http.createServer((request, response) => {
+  if (request.url !== '/stream')
+    return response.end([process.env.TEXT, process.argv[2], process.pid].join(' '));
+  streams.add(response);
+  response.write('hello');
+}).listen(process.env.PORT, '0.0.0.0');
+process.on('SIGTERM', () => {
+  for (const stream of streams) stream.end(' and goodbye');
+  if (streams.size === 0) process.exit();
+  setTimeout(() => process.exit(), 500);
+});
+`;
 
-const sandbox = JSON.stringify({
-  name: 'mine',
+const deployment = (name: string, container: object, spec: object = {}) => ({
+  apiVersion: 'apps/v1',
+  kind: 'Deployment',
+  metadata: { name, namespace: 'shop' },
   spec: {
-    cluster: 'local',
-    forks: [{ forkOf: { kind: 'Deployment', namespace: 'shop', name: 'cache' } }],
+    selector: { matchLabels: { app: name } },
+    template: {
+      metadata: { labels: { app: name } },
+      spec: { containers: [{ name: 'main', ...container }] },
+    },
+    ...spec,
   },
 });
 
-/** What comes back first. */
-async function first(url: string, text: string): Promise<string> {
-  const { hostname, port } = new URL(url.trim());
-  const socket = connect(Number(port), hostname);
-  let received = '';
-  socket.on('error', () => {});
-  socket.on('data', data => (received += data));
-  socket.write(text);
-  try {
-    await until(() => received || undefined, { what: `an answer of ${url}`, deadlineMs: 10_000 });
-  } finally {
-    socket.destroy();
-  }
-  return received;
-}
+const service = (name: string, spec: object) => ({
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { name, namespace: 'shop' },
+  spec: { selector: { app: name }, ...spec },
+});
 
-test('Services of databases and mail servers pass through, and nobody believes that a fork is asked', async () => {
+const configMap = (name: string, data: Readonly<Record<string, string>>) => ({
+  ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace: 'shop' }, data },
+});
+
+const list = (items: readonly object[]) => JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+
+test('Services', async t => {
   await using daemon = await testDaemon({ env: { OFFSHOOT_VOLUMES: 'copy' } });
   await using dir = await tempDir();
-  const { cli } = daemon;
-  writeFileSync(join(dir.path, 'server.mjs'), server);
+  const programs = { daemon, dir: dir.path };
+  writeFileSync(join(dir.path, 'raw.mjs'), raw);
+  writeFileSync(join(dir.path, 'web.mjs'), web);
   writeFileSync(
     join(dir.path, 'offshoot.yaml'),
-    JSON.stringify({ images: { 'acme/raw': { dir: '.', command: ['node', 'server.mjs'] } } }),
+    JSON.stringify({
+      images: {
+        'acme/raw': { dir: '.', command: ['node', 'raw.mjs'] },
+        'acme/web:1': { dir: '.', command: ['node', 'web.mjs', 'one'] },
+        'acme/web:2': { dir: '.', command: ['node', 'web.mjs', 'two'] },
+      },
+    }),
   );
-  const items = [
-    ...manifests('cache', [{ port: 6379 }]),
-    ...manifests('mail', [{ name: 'smtp', port: 2525 }], [{ name: 'GREETING', value: '220 hello\r\n' }]),
-  ];
-  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
-  const deployed = await cli(['deploy', '-f', '-'], { input, cwd: dir.path });
+  const name = 'of databases and mail servers pass through, and nobody believes that a fork is asked';
+  await t.test(name, () => passingThrough(programs));
+  await t.test('lose no request while baseline and forks change', () => changing(programs));
+});
+
+type Programs = { readonly daemon: TestDaemon; readonly dir: string };
+
+async function passingThrough({ daemon: { cli }, dir }: Programs): Promise<void> {
+  const env = [{ name: 'GREETING', value: '220 hello\r\n' }];
+  const input = list([
+    ...[deployment('cache', { image: 'acme/raw:1' }), service('cache', { ports: [{ port: 6379 }] })],
+    deployment('mail', { image: 'acme/raw:1', env }),
+    service('mail', { ports: [{ name: 'smtp', port: 2525 }] }),
+  ]);
+  const deployed = await cli(['deploy', '-f', '-'], { input, cwd: dir });
   assert.equal(deployed.code, 0, deployed.stderr);
+  const sandbox = JSON.stringify({
+    name: 'mine',
+    spec: { cluster: 'local', forks: [{ forkOf: ref('cache') }] },
+  });
 
   const urlOf = async (name: string) => (await cli(['service', 'url', name, '-n', 'shop'])).stdout.trim();
   assert.match(await urlOf('mail'), /^tcp:/);
@@ -108,4 +128,106 @@ test('Services of databases and mail servers pass through, and nobody believes t
   assert.match(routed.message, /Service shop\/cache:6379 \(TCP\)/);
   const again = await cli(['sandbox', 'apply', '-f', '-'], { input: sandbox });
   assert.match(again.stderr, /warning: no routing key travels through Service shop\/cache:6379 \(TCP\)/);
-});
+}
+
+async function changing({ daemon: { cli }, dir }: Programs): Promise<void> {
+  const text = (name: string) => [{ name: 'TEXT', valueFrom: { configMapKeyRef: { name, key: 'text' } } }];
+  const port = { ports: [{ name: 'http', port: 80, targetPort: 8080 }] };
+  // The one by one more, the other by one less: its only fork must not be the one that goes first.
+  const noSurge = { strategy: { rollingUpdate: { maxSurge: 0, maxUnavailable: 1 } } };
+  const deploy = async (tag: 1 | 2, words: string) => {
+    const image = `acme/web:${tag}`;
+    const items = [
+      ...[configMap('words', { text: words }), configMap('others', { text: 'quiet' })],
+      ...[deployment('web', { image, env: text('words') }), service('web', port)],
+      deployment('pair', { image: 'acme/web:1', env: text('words') }, { replicas: 2, ...noSurge }),
+      ...[service('pair', port), deployment('quiet', { image: 'acme/web:1', env: text('others') })],
+      service('quiet', port),
+    ];
+    const deployed = await cli(['deploy', '-f', '-'], { input: list(items), cwd: dir });
+    assert.equal(deployed.code, 0, deployed.stderr);
+  };
+  const apply = async (words: string): Promise<SandboxView> => {
+    const forks = ['web', 'pair', 'quiet'].map(name => ({
+      forkOf: ref(name),
+      customizations: { env: [{ name: 'FORKED', value: name === 'quiet' ? 'always' : words }] },
+    }));
+    const endpoints = ['web', 'pair', 'quiet'].map(name => ({ name, target: `http://${name}.shop.svc:80` }));
+    const spec = { cluster: 'local', forks, defaultRouteGroup: { endpoints } };
+    const input = JSON.stringify({ name: 'rolling', spec });
+    const applied = await cli(['sandbox', 'apply', '-f', '-', '-o', 'json'], { input });
+    assert.equal(applied.code, 0, applied.stderr);
+    return JSON.parse(applied.stdout) as SandboxView;
+  };
+
+  await deploy(1, 'a');
+  const { endpoints } = await apply('a');
+  const key = (await cli(['key', 'create', 'load'])).stdout.trim();
+  const headers = { 'signadot-api-key': key };
+  const names = ['web', 'pair', 'quiet'];
+  const baselines = await Promise.all(
+    names.map(async name => ({
+      name,
+      url: (await cli(['service', 'url', name, '-n', 'shop'])).stdout.trim(),
+    })),
+  );
+  const previews = endpoints.map(({ name, url }) => ({ name: `fork of ${name}`, url, headers }));
+  const load = startLoad([...baselines, ...previews]);
+  const stream = openStream(`${baselines[0]!.url}/stream`);
+  /** Each process that answers with these words was seen. */
+  const sawAll = (words: string, counts: Readonly<Record<string, number>>) =>
+    until(
+      () => Object.entries(counts).every(([way, count]) => processes(way, words) === count) || undefined,
+      { what: `the processes that say "${words}"`, deadlineMs: 10_000 },
+    );
+  const processes = (way: string, words: string) =>
+    load.seen[way]!.filter(body => body.startsWith(words)).length;
+  try {
+    await sawAll('a one', { web: 1, pair: 2, 'fork of web': 1, 'fork of pair': 1 });
+    await deploy(1, 'b');
+    await sawAll('b one', { web: 1, pair: 2, 'fork of web': 1, 'fork of pair': 1 });
+    await apply('b');
+    await sawAll('b one', { web: 1, pair: 2, 'fork of web': 2, 'fork of pair': 2 });
+    await deploy(2, 'c');
+    await sawAll('c two', { web: 1, 'fork of web': 1 });
+    await sawAll('c one', { pair: 2, 'fork of pair': 1 });
+  } finally {
+    await load.stop();
+  }
+  assert.deepEqual(load.failures, {});
+  assert.ok(load.answered() > 500, `${load.answered()} answers`);
+  // What uses nothing of what has changed is the process that it was.
+  assert.deepEqual([processes('quiet', ''), processes('fork of quiet', '')], [1, 1]);
+  assert.deepEqual([processes('web', ''), processes('fork of web', '')], [3, 4]);
+  assert.equal(await stream, 'hello and goodbye');
+}
+
+const ref = (name: string) => ({ kind: 'Deployment', namespace: 'shop', name });
+
+/** All of it. @throws when it is cut */
+function openStream(url: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let received = '';
+    const asked = request(url, { agent: false, signal: AbortSignal.timeout(60_000) }, response => {
+      response.on('data', chunk => (received += chunk));
+      response.on('error', reject).on('end', () => resolve(received));
+    });
+    asked.on('error', reject).end();
+  });
+}
+
+/** What comes back first. */
+async function first(url: string, text: string): Promise<string> {
+  const { hostname, port } = new URL(url.trim());
+  const socket = connect(Number(port), hostname);
+  let received = '';
+  socket.on('error', () => {});
+  socket.on('data', data => (received += data));
+  socket.write(text);
+  try {
+    await until(() => received || undefined, { what: `an answer of ${url}`, deadlineMs: 10_000 });
+  } finally {
+    socket.destroy();
+  }
+  return received;
+}

@@ -576,6 +576,15 @@ suite('what a container reads of its own pod is what the baseline reads', () => 
   });
 });
 
+test('the only pod of a fork is replaced before it goes, whatever many pods may do; what must not run twice does not', () => {
+  const strategyOf = (strategy: object) =>
+    deriveFork({ ...input(), baseline: { ...baseline, spec: { ...baseline.spec, strategy } } }).spec.strategy;
+  const rollingUpdate = { maxSurge: 0, maxUnavailable: 1 };
+  assert.deepEqual(strategyOf({ type: 'RollingUpdate', rollingUpdate }), { type: 'RollingUpdate' });
+  assert.deepEqual(strategyOf({ rollingUpdate }), undefined);
+  assert.deepEqual(strategyOf({ type: 'Recreate' }), { type: 'Recreate' });
+});
+
 test('a fork of a StatefulSet has none of its stable names, and disks that are made of those of its first pod', () => {
   const { template } = baseline.spec;
   const claims = [
