@@ -577,7 +577,7 @@ suite('what a container reads of its own pod is what the baseline reads', () => 
 });
 
 test('the only pod of a fork is replaced before it goes, whatever many pods may do; what must not run twice does not', () => {
-  const strategyOf = (strategy: object) =>
+  const strategyOf = (strategy: NonNullable<Workload['spec']['strategy']>) =>
     deriveFork({ ...input(), baseline: { ...baseline, spec: { ...baseline.spec, strategy } } }).spec.strategy;
   const rollingUpdate = { maxSurge: 0, maxUnavailable: 1 };
   assert.deepEqual(strategyOf({ type: 'RollingUpdate', rollingUpdate }), { type: 'RollingUpdate' });
