@@ -118,7 +118,6 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   'drivers/postgres': ['pg'],
   'proxy/http': ['undici'],
   api: ['fastify', 'zod'],
-  client: ['undici'],
   cli: ['commander', 'pg', 'yaml'],
   'log-output.ts': ['pino'],
 };
@@ -138,6 +137,13 @@ test('the table of all processes is read nowhere', () => {
     /\(\s*'\/proc\/?'/.test(readFileSync(join(src, file), 'utf8')),
   );
   assert.deepEqual(reads, []);
+});
+
+test('node:http is imported for its types only: see lib/http.ts', () => {
+  const imports = globSync('**/*.ts', { cwd: src }).filter(file =>
+    /^import (?!type\b)[^;]*from 'node:http';/m.test(readFileSync(join(src, file), 'utf8')),
+  );
+  assert.deepEqual(imports, []);
 });
 
 test('the checker finds what it is for', () => {

@@ -1,5 +1,4 @@
 /** The door: one HTTP server. Every request needs a key; `Host` is checked against DNS rebinding. */
-import { createServer } from 'node:http';
 import { isIP, type Socket } from 'node:net';
 import fastify, {
   type FastifyError,
@@ -8,6 +7,7 @@ import fastify, {
   type FastifyRequest,
 } from 'fastify';
 import type { Certificate } from '../lib/certificate.ts';
+import { createServer } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import { type Pending, takeTls } from '../lib/tls-front.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';

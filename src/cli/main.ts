@@ -43,12 +43,7 @@ Variables:
   OFFSHOOT_API_URL, OFFSHOOT_API_KEY  another daemon, and a key for it
   OFFSHOOT_PROJECT, OFFSHOOT_BRANCH   what to work with, before what the folder is linked to`,
     );
-  // Only the command that is called is loaded; help needs them all.
-  const wanted = argv.find(word => !word.startsWith('-'));
-  const names = Object.keys(commands).filter(
-    name => wanted === undefined || wanted === 'help' || commands[name]!.names.includes(wanted),
-  );
-  for (const name of names.length > 0 ? names : Object.keys(commands)) {
+  for (const name of neededFor(argv)) {
     const { register } = await commands[name]!.load();
     register(program, cli);
   }
@@ -61,6 +56,16 @@ Variables:
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** Only the command that is called is loaded; help needs them all, the version none. */
+function neededFor(argv: readonly string[]): readonly string[] {
+  const all = Object.keys(commands);
+  const first = argv[0] ?? '';
+  if (first === '-v' || first === '--version') return [];
+  const wanted = argv.find(word => !word.startsWith('-') && word !== 'help');
+  const named = all.filter(name => wanted !== undefined && commands[name]!.names.includes(wanted));
+  return named.length > 0 ? named : all;
+}
 
 function report(error: unknown, cli: Cli, asJson: boolean): number {
   if (error instanceof CommanderError) {

@@ -1,4 +1,6 @@
 /** Requests to the API: one place that sends the key, reads the answer and turns error bodies back into errors. */
+import type { Agent, IncomingMessage, RequestOptions as RequestOptionsOfNode } from 'node:http';
+import { request } from '../lib/http.ts';
 import { type ErrorBody, isErrorCode, OffshootError } from '../model/errors.ts';
 
 export type Connection = {
@@ -44,31 +46,34 @@ export async function send(
   method: string,
   path: string,
   { query = {}, body, headers, signal }: RequestOptions = {},
-): Promise<Response> {
+): Promise<Answer> {
   const target = new URL(path, url);
   for (const [name, value] of Object.entries(query))
     if (value !== undefined) target.searchParams.set(name, String(value));
-  let response: Response;
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  let answer: Answer;
   try {
-    response = await fetchTrusting(ca, target, {
+    answer = await exchange(ca, target, text, {
       method,
-      redirect: 'error', // the key is for this server only
       headers: {
         'offshoot-api-key': apiKey,
-        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...(text !== undefined && {
+          'content-type': 'application/json',
+          'content-length': Buffer.byteLength(text),
+        }),
         ...headers,
       },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
       ...(signal !== undefined && { signal }),
     });
   } catch (cause) {
     signal?.throwIfAborted();
-    const why = distrust((cause as { readonly cause?: unknown }).cause);
+    const why = distrust(cause);
     if (why !== undefined) throw new OffshootError('api/untrusted', { url, why }, { cause });
     throw new OffshootError('api/unreachable', { url }, { cause });
   }
-  if (!response.ok) throw await toError(response, url);
-  return response;
+  const { statusCode: status = 0 } = answer;
+  if (status < 200 || status > 299) throw await toError(answer, url);
+  return answer;
 }
 
 /** The answer's JSON. @throws as `send`, also when the answer is none of ours */
@@ -78,9 +83,9 @@ export async function sendForJson<T>(
   path: string,
   options: RequestOptions = {},
 ): Promise<T> {
-  const response = await send(connection, method, path, options);
+  const answer = await send(connection, method, path, options);
   try {
-    return (await response.json()) as T;
+    return JSON.parse(await textOf(answer)) as T;
   } catch (cause) {
     options.signal?.throwIfAborted();
     throw new OffshootError('api/unreachable', { url: connection.url }, { cause });
@@ -89,22 +94,54 @@ export async function sendForJson<T>(
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** One for each set of authorities: it keeps connections. */
-const dispatchers = new Map<string, Promise<{ readonly fetch: typeof fetch; readonly dispatcher: object }>>();
+/** Nothing is heard for so long only of a server that hangs: a watch hears something every 15 s. */
+const SILENT_MS = 300_000;
 
-async function fetchTrusting(ca: string | undefined, target: URL, init: RequestInit): Promise<Response> {
-  if (ca === undefined) return fetch(target, init);
-  const made = dispatchers.get(ca) ?? trusting(ca);
-  dispatchers.set(ca, made);
-  const { fetch: fetchWith, dispatcher } = await made;
-  return fetchWith(target, { ...init, dispatcher } as RequestInit);
+type Answer = IncomingMessage;
+
+/** Resolves with the head of the answer. Redirects are answers: the key is for this server only. */
+async function exchange(
+  ca: string | undefined,
+  target: URL,
+  body: string | undefined,
+  options: RequestOptionsOfNode,
+): Promise<Answer> {
+  const secure = target.protocol === 'https:' ? await trusting(ca) : undefined;
+  return await new Promise((resolve, reject) => {
+    const sent = (secure?.request ?? request)(target, {
+      ...options,
+      ...(secure !== undefined && { agent: secure.agent }),
+    });
+    sent.on('error', reject);
+    sent.on('response', answer => {
+      // Whoever reads it hears the error.
+      answer.on('error', () => {});
+      resolve(answer);
+    });
+    sent.setTimeout(SILENT_MS, () => sent.destroy(new Error('the server is silent')));
+    sent.end(body);
+  });
 }
 
-/** Loaded for this only: node's own fetch takes no authorities. */
-async function trusting(ca: string) {
-  const [{ Agent, fetch }, { getCACertificates }] = await Promise.all([import('undici'), import('node:tls')]);
-  const dispatcher = new Agent({ connect: { ca: [...getCACertificates('default'), ca] } });
-  return { fetch: fetch as unknown as typeof globalThis.fetch, dispatcher };
+type Secure = { readonly request: typeof request; readonly agent: Agent };
+
+/** One for each set of authorities: it keeps connections. */
+const agents = new Map<string | undefined, Secure>();
+
+/** Loaded for https only. */
+async function trusting(ca: string | undefined): Promise<Secure> {
+  const [https, { createSecureContext, getCACertificates }] = await Promise.all([
+    import('node:https'),
+    import('node:tls'),
+  ]);
+  let secure = agents.get(ca);
+  if (secure === undefined) {
+    const trusted = ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] };
+    const agent = new https.Agent({ keepAlive: true, secureContext: createSecureContext(trusted) });
+    secure = { request: https.request, agent };
+    agents.set(ca, secure);
+  }
+  return secure;
 }
 
 /** Why a certificate was refused, in words; undefined when something else went wrong. */
@@ -114,14 +151,21 @@ function distrust(cause: unknown): string | undefined {
   return /CERT|SIGNATURE|ISSUER/.test(code) ? message : undefined;
 }
 
-async function toError(response: Response, url: string): Promise<OffshootError> {
-  const text = await response.text().catch(() => '');
+async function textOf(answer: Answer): Promise<string> {
+  answer.setEncoding('utf8');
+  let text = '';
+  for await (const chunk of answer) text += chunk;
+  return text;
+}
+
+async function toError(answer: Answer, url: string): Promise<OffshootError> {
+  const text = await textOf(answer).catch(() => '');
   try {
     const body = JSON.parse(text) as ErrorBody;
     if (isErrorCode(body.code)) return new ReportedError(body);
   } catch {
     // Not our JSON: something else answers there.
   }
-  const detail = `status ${response.status}: ${text.slice(0, 1_000)}`;
+  const detail = `status ${answer.statusCode}: ${text.slice(0, 1_000)}`;
   return new OffshootError('api/unreachable', { url }, { detail });
 }

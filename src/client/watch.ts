@@ -1,4 +1,5 @@
 /** Following objects: reconnects by itself, resumes where it was, ends with the signal. */
+import type { Readable } from 'node:stream';
 import { delay } from '../lib/wait.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { EventView } from '../model/view.ts';
@@ -27,15 +28,17 @@ export async function* watch<T>(
   for (let failures = 0; ; ) {
     try {
       const headers = lastId === undefined ? {} : { 'last-event-id': lastId };
-      const response = await send(connection, 'GET', '/api/v1/watch', {
+      const answer = await send(connection, 'GET', '/api/v1/watch', {
         query: { ...filter },
         headers,
         signal,
       });
-      if (!response.headers.get('content-type')?.startsWith('text/event-stream'))
+      if (!answer.headers['content-type']?.startsWith('text/event-stream')) {
+        answer.destroy();
         throw new OffshootError('api/unreachable', { url: connection.url });
+      }
       failures = 0;
-      for await (const message of messages(response.body!)) {
+      for await (const message of messages(answer)) {
         lastId = message.id ?? lastId;
         const event = toEvent<T>(message);
         if (event !== undefined) yield event;
@@ -53,9 +56,10 @@ export async function* watch<T>(
 type Message = { event?: string; id?: string; data: string };
 
 /** Server-sent events (HTML Living Standard §9.2), as far as our server uses them. */
-async function* messages(body: ReadableStream<Uint8Array>): AsyncGenerator<Message> {
+async function* messages(body: Readable): AsyncGenerator<Message> {
   let rest = '';
-  for await (const chunk of body.pipeThrough(new TextDecoderStream())) {
+  body.setEncoding('utf8');
+  for await (const chunk of body) {
     rest += chunk;
     const blocks = rest.split('\n\n');
     rest = blocks.pop()!;

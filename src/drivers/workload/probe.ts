@@ -1,7 +1,7 @@
 /** One check of a process's health, as a kubelet does it (Kubernetes, "Configure Liveness, Readiness and Startup Probes"). */
-import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
+import { request as httpRequest } from '../../lib/http.ts';
 import { checkGrpcHealth } from './grpc-health.ts';
 
 /** A probe of the manifest with defaults filled in and ports resolved to containerPorts. Times in milliseconds. */

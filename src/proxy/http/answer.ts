@@ -1,6 +1,7 @@
 /** Answers of our own: an error as JSON, or as a plain page for people in a browser. */
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { STATUS_CODES } from '../../lib/http.ts';
 import type { OffshootError } from '../../model/errors.ts';
 import { responseHead } from './headers.ts';
 

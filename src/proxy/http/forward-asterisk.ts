@@ -2,7 +2,8 @@
  * `OPTIONS *`, for which undici has no words: one exchange with a workload on a connection of its own. It is asked
  * so seldom that it may cost that.
  */
-import { type IncomingMessage, request as open, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { request as open } from '../../lib/http.ts';
 import type { Address } from '../../model/route.ts';
 import { bodyOf } from './forward.ts';
 import { endToEnd } from './headers.ts';

@@ -1,8 +1,9 @@
 /** One exchange with a workload: the request streams there, the response streams back, at the slower one's pace. */
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { PassThrough, type Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { STATUS_CODES } from '../../lib/http.ts';
 import { splice } from '../splice.ts';
 import { endToEnd, responseHead, valuesOf } from './headers.ts';
 

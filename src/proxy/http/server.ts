@@ -1,6 +1,7 @@
 /** One strict server of HTTP/1.1 and HTTP/2 (prior knowledge, RFC 9113 §3.3): bounded headers and times, broken requests answered, an end that ends. */
-import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
+import { createServer, ServerResponse } from '../../lib/http.ts';
 import { type Pending, type TlsFront, takeTls } from '../../lib/tls-front.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Address } from '../../model/route.ts';
