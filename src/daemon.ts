@@ -199,8 +199,9 @@ export async function startDaemon(
   const metrics = measure(loop.counts);
   opened.defer(() => metrics.close());
 
-  const mountsVolumes = (await drivers.workloads.capabilities()).some(
-    ({ name, ok }) => name === 'workload/volumes' && ok,
+  const can = await drivers.workloads.capabilities();
+  const keeps = (['volumes', 'memory-volumes'] as const).filter(kept =>
+    can.some(({ name, ok }) => name === `workload/${kept}` && ok),
   );
   const context: ApiContext = {
     store,
@@ -241,7 +242,7 @@ export async function startDaemon(
     keeps: [
       ...drivers.processes.keeps,
       ...(drivers.networks === undefined ? [] : (['ports'] as const)),
-      ...(mountsVolumes ? (['volumes'] as const) : []),
+      ...keeps,
     ],
     doctor: async () => [...encryption.checks(), ...(await drivers.capabilities())],
     logs({ workload, sandbox, lines }) {

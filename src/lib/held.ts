@@ -7,7 +7,8 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { exec } from './exec.ts';
-import type { Bind, PrivateMounts } from './namespaces.ts';
+import { locksOf } from './mounts.ts';
+import { type Bind, begin, type PrivateMounts } from './namespaces.ts';
 import type { NetNamespace } from './net-namespace.ts';
 import { identify, type ProcessId } from './process.ts';
 
@@ -40,6 +41,8 @@ export type HeldProgram = {
     readonly binds: readonly Bind[];
     /** Where it works when the mounts are made, if that is not `cwd`. */
     readonly cwd?: string;
+    /** What it sees as `/` then. */
+    readonly root?: string;
   };
   /** Where it starts and stays; default: in our network. */
   readonly network?: Pick<NetNamespace, 'within'>;
@@ -87,7 +90,7 @@ export async function findShells(path: string): Promise<Shells> {
 export async function hold(program: HeldProgram, shells: Shells): Promise<Held> {
   const { env, cwd, uid, gid, stdout, stderr, inherit = [], mounts, network = ours } = program;
   const [file, ...args] = wrapped(program, shells);
-  const table = mounts && mounts.binds.length > 0 ? [openTable(mounts.binds)] : [];
+  const table = mounts && mounts.binds.length > 0 ? [await openTable(mounts)] : [];
   const child = network.within(() =>
     spawn(file!, args, {
       cwd,
@@ -132,6 +135,7 @@ function wrapped(
   const [shell, added] =
     odd === undefined ? [[shells.sh], shells.added.sh] : [[shells.bash!, ...BASH_OPTIONS], shells.added.bash];
   const { enter = [], mount = '', umount = '', hide = '' } = mounts?.how ?? {};
+  const { root, cwd = '' } = mounts ?? {};
   const table = mounts && mounts.binds.length > 0 ? String(FIRST_INHERITED + inherit.length) : '';
   const put = putRight(env, added);
   const repair = put.length === 0 || shells.env === undefined ? [] : [shells.env, ...put];
@@ -145,9 +149,10 @@ function wrapped(
     umount,
     hide,
     table,
-    mounts?.cwd ?? '',
+    root === undefined ? cwd : '',
     exitFile,
     ...repair,
+    ...(mounts === undefined ? [] : begin(mounts.how, root === undefined ? undefined : { root, cwd })),
     ...argv,
   ];
 }
@@ -155,19 +160,20 @@ function wrapped(
 const ours: NonNullable<HeldProgram['network']> = { within: work => work() };
 
 /** A file for mount(8), which takes nothing but a regular one; without a name, so that nothing is left of it. */
-function openTable(binds: readonly Bind[]): number {
+async function openTable({ how, binds }: NonNullable<HeldProgram['mounts']>): Promise<number> {
+  const keeps = how.asOneself === undefined ? () => [] : await locksOf();
   const path = join('/tmp', `offshoot-mounts-${randomUUID()}`);
   const file = openSync(path, 'wx+', 0o600);
   unlinkSync(path);
-  writeSync(file, binds.map(tableLine).join(''));
+  writeSync(file, binds.map(bind => tableLine(bind, keeps(bind.source))).join(''));
   return file;
 }
 
 const FIRST_INHERITED = 3;
 
 /** As in fstab(5), where space, tab, newline and backslash are three octal digits. */
-const tableLine = ({ source, target, readOnly }: Bind): string =>
-  `${escaped(source)} ${escaped(target)} none rbind${readOnly ? ',ro' : ''} 0 0\n`;
+const tableLine = ({ source, target, readOnly }: Bind, locks: readonly string[]): string =>
+  `${escaped(source)} ${escaped(target)} none ${['rbind', ...(readOnly ? ['ro', ...locks] : [])]} 0 0\n`;
 
 const escaped = (path: string): string =>
   path.replace(/[ \t\n\\#]/g, letter => `\\${letter.charCodeAt(0).toString(8).padStart(3, '0')}`);

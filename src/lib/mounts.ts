@@ -27,6 +27,29 @@ export async function mounts(): Promise<readonly Mount[]> {
     });
 }
 
+/**
+ * What mount namespaces of ordinary users must not take away from a mount of the machine, and have to name when they
+ * make it read-only (mount_namespaces(7), "Restrictions"): for each path the options of the mount that it is on.
+ */
+export async function locksOf(): Promise<(path: string) => readonly string[]> {
+  const table = await readFile('/proc/self/mountinfo', 'utf8');
+  const locks = table.split('\n').flatMap(line => {
+    const [, , , , target, options = ''] = line.split(' ');
+    return target === undefined
+      ? []
+      : [{ target: decoded(target), keep: options.split(',').filter(option => LOCKED.includes(option)) }];
+  });
+  const holds = (target: string, path: string) =>
+    target === '/' || path === target || path.startsWith(`${target}/`);
+  return path =>
+    locks
+      .filter(({ target }) => holds(target, path))
+      .reduce((best, one) => (one.target.length >= best.target.length ? one : best), {
+        target: '',
+        keep: [] as string[],
+      }).keep;
+}
+
 /** Whether something is mounted at exactly this directory. */
 export async function isMounted(directory: string): Promise<boolean> {
   const target = await realpath(directory).catch(() => directory); // the table knows no symbolic links
@@ -120,6 +143,8 @@ export async function growLoopDevice(device: string): Promise<void> {
 }
 
 // --- internal ------------------------------------------------------------------------------------
+
+const LOCKED: readonly string[] = ['nosuid', 'nodev', 'noexec'];
 
 /** The table writes space, tab, newline and backslash as three octal digits. */
 const decoded = (field = ''): string =>

@@ -8,6 +8,11 @@ import { type HeldProgram, hold, type Shells } from './held.ts';
 export type PrivateMounts = {
   /** Absolute path of unshare(1) with the options for a fresh mount namespace. */
   readonly enter: readonly string[];
+  /**
+   * An ordinary user mounts as the root of a user namespace of his own. These options of unshare(1) make him himself
+   * again: programs run as who started them, and without any power over what was mounted.
+   */
+  readonly asOneself?: readonly string[];
   /** Absolute paths of mount(8) and umount(8). */
   readonly mount: string;
   readonly umount: string;
@@ -23,17 +28,16 @@ export type Bind = { readonly source: string; readonly target: string; readonly 
  * Finds out, by doing it once, whether this machine lets us have private mounts.
  * @param path where to look for unshare and mount, as in `PATH`
  * @param hide see PrivateMounts
- * @param userNamespaces also try as an ordinary user; the program then sees itself as root
  * @returns the way, or why there is none
  */
 export async function findPrivateMounts(
   path: string,
   shells: Shells,
-  { userNamespaces, hide }: { readonly userNamespaces: boolean; readonly hide: string },
+  { hide }: { readonly hide: string },
 ): Promise<PrivateMounts | { readonly why: string }> {
   if (process.platform !== 'linux') return { why: `not on ${process.platform}` };
-  const root = process.getuid?.() === 0;
-  if (!root && !userNamespaces) return { why: 'only as root' };
+  const [uid, gid] = [process.getuid!(), process.getgid!()];
+  const root = uid === 0;
   try {
     const env = { PATH: path };
     const find = 'command -v unshare && command -v mount && command -v umount && command -v nsenter || :';
@@ -44,25 +48,37 @@ export async function findPrivateMounts(
     const asRoot = root ? [] : ['--map-root-user'];
     // Slave: what the machine unmounts goes here too, and nothing of ours gets out.
     const enter = [unshare, '--mount', '--propagation', 'slave', ...asRoot];
-    const how = { enter, mount, umount, hide, ...(nsenter && { nsenter }) };
+    // With a copy of the mounts that is its own, so that others can be let in beside it.
+    const asOneself = [`--map-user=${uid}`, `--map-group=${gid}`, '--mount', '--propagation', 'unchanged'];
+    const how = {
+      ...{ enter, mount, umount, hide },
+      ...(nsenter && { nsenter }),
+      ...(!root && { asOneself: ['--user', ...asOneself] }),
+    };
     await tryOnce({ how, binds: [{ source: '/etc', target: '/tmp' }] }, shells, env);
     return how;
   } catch (error) {
-    return { why: `unshare or mount failed: ${(error as Error).message}` };
+    return {
+      why: `${root ? '' : 'no user namespaces: '}unshare or mount failed: ${(error as Error).message}`,
+    };
   }
 }
 
-/** The argument vector that runs `argv` with another root, from the working directory `cwd` in it (util-linux 2.35). */
-export const withRoot = (
-  { enter: [unshare] }: PrivateMounts,
-  root: string,
-  cwd: string,
-  argv: readonly string[],
-): readonly string[] => [unshare!, `--root=${root}`, `--wd=${cwd}`, '--', ...argv];
+/**
+ * What goes before the argument vector of a program when its mounts are made: as oneself, and with another root, in
+ * which it works at `cwd` (util-linux 2.35).
+ */
+export function begin(
+  { enter: [unshare], asOneself = [] }: PrivateMounts,
+  view?: { readonly root: string; readonly cwd: string },
+): readonly string[] {
+  const root = view === undefined ? [] : [`--root=${view.root}`, `--wd=${view.cwd}`];
+  return asOneself.length + root.length === 0 ? [] : [unshare!, ...asOneself, ...root, '--'];
+}
 
-/** The argument vector that runs `argv` where the process `pid` has its mounts and its root. Not through user namespaces. */
+/** The argument vector that runs `argv` where the process `pid` has its mounts and its root. */
 export const beside = (
-  { nsenter }: PrivateMounts,
+  { nsenter, asOneself }: PrivateMounts,
   pid: number,
   cwd: string,
   argv: readonly string[],
@@ -70,15 +86,17 @@ export const beside = (
   nsenter === undefined
     ? argv
     : [
-        ...[nsenter, `--target=${pid}`, '--mount', '--root', '--'],
+        ...[nsenter, `--target=${pid}`, '--mount', '--root'],
+        ...(asOneself === undefined ? [] : ['--user', '--preserve-credentials']),
+        '--',
         ...['/bin/sh', '-c', 'cd "$0" && exec "$@"', cwd],
         ...argv,
       ];
 
-/** @returns why `withRoot` does not work on this machine; undefined when it does */
+/** @returns why `begin` does not work with another root on this machine; undefined when it does */
 export async function mayChangeRoot(how: PrivateMounts): Promise<string | undefined> {
   // In the namespace in which it would be done: an ordinary user may do it nowhere else.
-  const argv = [...how.enter, ...withRoot(how, '/', '/', ['/bin/sh', '-c', 'exit 0'])];
+  const argv = [...how.enter, ...begin(how, { root: '/', cwd: '/' }), '/bin/sh', '-c', 'exit 0'];
   try {
     await exec(argv[0]!, argv.slice(1), { env: {}, deadlineMs: 5_000 });
     return undefined;

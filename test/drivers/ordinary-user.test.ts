@@ -8,9 +8,10 @@ import { exec, resultOf } from '../../src/lib/exec.ts';
 import { findShells, hold } from '../../src/lib/held.ts';
 import { blockedAt, type UserIds } from '../../src/lib/reach.ts';
 
-/** Test runs that show what differs: nothing may be mounted, and no other user started. */
+/** Test runs that show what differs: mounts are a user namespace's, and no other user is started. */
 const runs = [
   ['volume/choose.test.ts', 'postgres/server.test.ts'],
+  ['workload/volumes.test.ts', '../lib/namespaces.test.ts'],
   ['--test-name-pattern=write load|removes a volume', 'volume/copy.test.ts'],
 ];
 
@@ -29,7 +30,12 @@ it('the drivers work for an ordinary user', async t => {
   const user = await ordinaryUser(t);
   if (user === undefined) return;
   // Without NODE_TEST_CONTEXT in its environment each is a test run of its own.
-  const options = { env: {}, cwd: import.meta.dirname, ...user, deadlineMs: 60_000 };
+  const options = {
+    env: { PATH: process.env.PATH ?? '' },
+    cwd: import.meta.dirname,
+    ...user,
+    deadlineMs: 60_000,
+  };
   await Promise.all(runs.map(args => exec(process.execPath, ['--test', ...args], options)));
 });
 

@@ -11,7 +11,7 @@ import { tempDir } from '../support/temp.ts';
 const path = process.env.PATH ?? '';
 const shells = await findShells(path);
 const find = (options: Partial<Parameters<typeof findPrivateMounts>[2]> = {}) =>
-  findPrivateMounts(path, shells, { userNamespaces: true, hide: '/nonexistent', ...options });
+  findPrivateMounts(path, shells, { hide: '/nonexistent', ...options });
 
 /** Runs a program with `binds` mounted. */
 async function run(how: PrivateMounts, binds: readonly Bind[], argv: readonly string[], cwd = '/') {
@@ -45,6 +45,18 @@ it('shows a program other files, without a trace on the machine', async t => {
   assert.ok(!(await readFile('/proc/self/mountinfo', 'utf8')).includes(dir.path));
 });
 
+it('runs a program as who started it, also through a user namespace, and with another root', async t => {
+  const how = await find();
+  if ('why' in how) return t.skip(how.why);
+  const argv = ['/bin/sh', '-c', 'echo "$(id -u) $(id -g) $PWD"'];
+  const program = { argv, env: { PATH: path }, cwd: '/', stdout: 'pipe', stderr: 'pipe' } as const;
+  const held = await hold({ ...program, mounts: { how, binds: [], root: '/', cwd: '/usr' } }, shells);
+  const result = resultOf(held.child, argv, {});
+  held.go();
+  const { stdout } = await result;
+  assert.equal(stdout.split('\n')[0], `${process.getuid!()} ${process.getgid!()} /usr`);
+});
+
 it('does not start the program when a mount fails', async t => {
   const mounts = await find();
   if ('why' in mounts) return t.skip(mounts.why);
@@ -53,7 +65,7 @@ it('does not start the program when a mount fails', async t => {
 });
 
 it('says why there are none', async () => {
-  const options = { userNamespaces: true, hide: '/nonexistent' };
+  const options = { hide: '/nonexistent' };
   const found = await findPrivateMounts('/nonexistent', shells, options);
   assert.ok('why' in found && found.why !== '');
 });
@@ -61,7 +73,7 @@ it('says why there are none', async () => {
 it('hides what is mounted below a directory, and does not keep it busy', async t => {
   if (process.getuid?.() !== 0) return t.skip('only root can mount');
   await using dir = await tempDir();
-  const mounts = await find({ userNamespaces: false, hide: dir.path });
+  const mounts = await find({ hide: dir.path });
   if ('why' in mounts) return t.skip(mounts.why);
   const target = join(dir.path, 'mounted');
   await mkdir(target);

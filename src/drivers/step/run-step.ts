@@ -39,7 +39,7 @@ export async function runStep(
   const program = await findProgram(interpreter, env.PATH!, folder.work);
   if (program === undefined)
     throw new OffshootError('step/command-not-found', { step, command: interpreter });
-  const argv = folder.enter([program, ...argument, folder.script]);
+  const argv = [program, ...argument, folder.script];
   const exit = await runToEnd(argv, folder, env, surroundings, ctx.signal);
   if (exit.code !== 0 || exit.stopped)
     throw await failureOf(step, exit, folder, await secretsOf(step, spec, folder));

@@ -32,7 +32,6 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
   const { instance, processes, baseEnv, nodePath } = options;
   const root = join(options.home, 'steps');
   const found = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, {
-    userNamespaces: true,
     hide: options.hide,
   });
   const mounts = 'why' in found ? undefined : found;

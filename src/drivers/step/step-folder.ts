@@ -2,7 +2,7 @@
 import { chmod, mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { HeldProgram } from '../../lib/held.ts';
-import { type Bind, type PrivateMounts, withRoot } from '../../lib/namespaces.ts';
+import type { Bind, PrivateMounts } from '../../lib/namespaces.ts';
 import { makeShadows } from '../../lib/shadow.ts';
 import type { StepSpec } from '../contract.ts';
 import { needsShadow } from './paths.ts';
@@ -17,8 +17,6 @@ export type StepFolder = AsyncDisposable & {
   locate(path: string): string;
   /** What makes the /tmp of this folder, and the places of what is declared elsewhere, the script's own. */
   readonly mounts: HeldProgram['mounts'];
-  /** The argument vector that runs `argv` where it sees them. */
-  enter(argv: readonly string[]): readonly string[];
 };
 
 /**
@@ -76,9 +74,10 @@ export async function openStepFolder(
     output: join(root, 'output.log'),
     tmpdir: mounts === undefined ? tmp : '/tmp',
     locate,
-    mounts: mounts && { how: mounts, binds },
-    enter: argv =>
-      mounts === undefined || shadows.root === undefined ? argv : withRoot(mounts, shadows.root, work, argv),
+    mounts: mounts && {
+      ...{ how: mounts, binds, cwd: work },
+      ...(shadows.root !== undefined && { root: shadows.root }),
+    },
     async [Symbol.asyncDispose]() {
       await removeOutside();
       await removeStepFolder(root);

@@ -4,7 +4,7 @@ import { rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { findProgram, pathWith } from '../../lib/find-program.ts';
 import { type HeldProgram, HeldVariableError } from '../../lib/held.ts';
-import { type Bind, withRoot } from '../../lib/namespaces.ts';
+import type { Bind } from '../../lib/namespaces.ts';
 import { labels } from '../labels.ts';
 import type { PodNetwork } from '../network/contract.ts';
 import type { Exit, Running } from '../processes/contract.ts';
@@ -57,8 +57,8 @@ export async function launch(
   const output = openSync(place.logFile, 'a', 0o600);
   try {
     const held = await house.processes.hold(place.part, {
-      argv: view?.enter([program, ...plan.argv.slice(1)]) ?? [program, ...plan.argv.slice(1)],
-      cwd: view?.cwd === undefined ? plan.cwd : '/',
+      argv: [program, ...plan.argv.slice(1)],
+      cwd: view === undefined ? plan.cwd : '/',
       env,
       stdout: output,
       stderr: output,
@@ -108,13 +108,15 @@ function bindsOf({ hostsFile, network }: Place, { networks }: House): readonly B
   ];
 }
 
-type Mounts = NonNullable<HeldProgram['mounts']> & { enter(argv: readonly string[]): readonly string[] };
-
-async function viewOf(plan: ContainerPlan, place: Place, house: House): Promise<Mounts | undefined> {
+async function viewOf(
+  plan: ContainerPlan,
+  place: Place,
+  house: House,
+): Promise<HeldProgram['mounts'] | undefined> {
   const { mounts: how, nodePath } = house;
   if (how === undefined) return undefined;
   const own = bindsOf(place, house);
-  if (plan.mounts.length === 0) return { how, binds: own, enter: argv => argv };
+  if (plan.mounts.length === 0) return { how, binds: own, cwd: plan.cwd };
   await rm(place.viewFolder, { recursive: true, force: true }); // of an earlier life
   const keep = [plan.cwd, dirname(nodePath)];
   const { binds, root } = await makeView(plan.mounts, place.volume, place.viewFolder, keep);
@@ -122,8 +124,8 @@ async function viewOf(plan: ContainerPlan, place: Place, house: House): Promise<
     how,
     // First, because what is mounted may lie over it, and a view of another root takes it along.
     binds: [...own, ...binds],
-    ...(root === undefined && { cwd: plan.cwd }),
-    enter: argv => (root === undefined ? argv : withRoot(how, root, plan.cwd, argv)),
+    cwd: plan.cwd,
+    ...(root !== undefined && { root }),
   };
 }
 

@@ -7,6 +7,7 @@ import { access, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
 import { logRotation } from '../../lib/log-rotation.ts';
+import { mayMount } from '../../lib/mounts.ts';
 import { findPrivateMounts } from '../../lib/namespaces.ts';
 import type { Node } from '../../model/resource-field.ts';
 import type { Capability, WorkloadDriver, WorkloadSeen } from '../contract.ts';
@@ -54,7 +55,6 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
   const root = join(options.home, 'workloads');
   const disksRoot = join(options.home, 'disks');
   const mounts = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, {
-    userNamespaces: false,
     hide: options.hide,
   });
   const workloads = new Map<string, Workload>();
@@ -82,7 +82,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     name: 'process',
 
     async capabilities() {
-      return capabilitiesOf(mounts);
+      return capabilitiesOf(mounts, await mayMount());
     },
 
     async observe(id) {
@@ -195,7 +195,10 @@ function leftover(state: WorkloadState | undefined): WorkloadSeen {
   };
 }
 
-function capabilitiesOf(mounts: Awaited<ReturnType<typeof findPrivateMounts>>): readonly Capability[] {
+function capabilitiesOf(
+  mounts: Awaited<ReturnType<typeof findPrivateMounts>>,
+  inMemory: boolean,
+): readonly Capability[] {
   const named = !('why' in mounts);
   return [
     { name: 'workload/process', ok: true, detail: 'containers run as local processes' },
@@ -205,6 +208,13 @@ function capabilitiesOf(mounts: Awaited<ReturnType<typeof findPrivateMounts>>): 
       detail: named
         ? 'volumes are mounted where containers see them, and nobody else'
         : `volumes are not mounted (${mounts.why}); init containers and the rest run without them`,
+    },
+    {
+      name: 'workload/memory-volumes',
+      ok: inMemory,
+      detail: inMemory
+        ? 'an emptyDir with the medium Memory is in memory, up to its limit'
+        : 'an emptyDir with the medium Memory is on the disk, without a limit: only root may mount what several containers share',
     },
     {
       name: 'workload/names',

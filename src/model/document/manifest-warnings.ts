@@ -1,5 +1,5 @@
 /** The parts of a manifest that have no effect where containers run as plain processes. */
-import type { Container, Manifest, Secret, Workload } from '../kubernetes.ts';
+import type { Container, Manifest, PodSpec, Secret, Workload } from '../kubernetes.ts';
 import { asWorkload, podPath } from '../workload.ts';
 import { type FieldRow, manifestFields } from './manifest-fields.ts';
 import { decodeSecret } from './manifest-rules.ts';
@@ -11,8 +11,11 @@ export const partsWithoutEffect = {
   container: toldOf(manifestFields.Container),
 };
 
-/** What a machine can keep: limits of containers, their ports, for which pods must have networks of their own, and mounts. */
-export type Kept = 'memory' | 'cpu' | 'ports' | 'volumes';
+/**
+ * What a machine can keep: limits of containers, their ports, for which pods must have networks of their own, mounts, and
+ * volumes in memory.
+ */
+export type Kept = 'memory' | 'cpu' | 'ports' | 'volumes' | 'memory-volumes';
 
 /**
  * One finding for each part; they are no reason to refuse the manifest.
@@ -51,6 +54,7 @@ function workloadWarnings({ kind, spec }: Workload, keeps: readonly Kept[]): rea
   const at: Path = podPath(kind);
   return [
     ...pick(pod, at, partsWithoutEffect.pod),
+    ...(keeps.includes('memory-volumes') ? [] : memoryWarnings(pod, at)),
     ...(['initContainers', 'containers'] as const).flatMap(list =>
       (pod[list] ?? []).flatMap((container, i) => {
         const path = [...at, list, i];
@@ -78,6 +82,20 @@ function portsWarnings({ ports = [] }: Container, path: Path, keeps: readonly Ke
   const what = 'pods share the network of this machine, so the program must listen at $PORT';
   return [warning([...path, 'ports'], `${what}, see "offshoot doctor"`)];
 }
+
+function memoryWarnings({ volumes = [] }: PodSpec, at: Path): Finding[] {
+  return volumes.flatMap(({ emptyDir }, i) =>
+    emptyDir?.medium === 'Memory'
+      ? [
+          warning(
+            [...at, 'volumes', i, 'emptyDir', 'medium'],
+            'it is on the disk here, without a limit, see "offshoot doctor"',
+          ),
+        ]
+      : [],
+  );
+}
+
 const withoutMounts = { volumeMounts: 'volumes are not mounted on this machine, see "offshoot doctor",' };
 
 /** Warnings for those fields of `object` that say something. */

@@ -64,7 +64,11 @@ export const readManifests = (source: Source): Manifests => readManifestFiles([s
  */
 export function readManifestFiles(
   sources: readonly Source[],
-  { strict = false, keeps = ['memory', 'cpu', 'ports', 'volumes'], namespace }: ReadOptions = {},
+  {
+    strict = false,
+    keeps = ['memory', 'cpu', 'ports', 'volumes', 'memory-volumes'],
+    namespace,
+  }: ReadOptions = {},
 ): Manifests {
   const all: EntryRead[] = [];
   const syntax: Problem[] = [];

@@ -262,6 +262,20 @@ test('warns about volumes where the machine cannot mount them', () => {
   ]);
 });
 
+test('warns about volumes in memory where the machine has them on the disk', () => {
+  const text = withPod(
+    'containers: [{ name: a, image: a }]\nvolumes: [{ name: v, emptyDir: { medium: Memory } }]',
+  );
+  const about = (keeps: readonly Kept[]) =>
+    readManifestFiles([{ text, file: 'k8s.yaml' }], { keeps }).warnings.map(one =>
+      one.text.replace(/^\S+ /, ''),
+    );
+  assert.deepEqual(about(['volumes', 'memory-volumes']), []);
+  assert.deepEqual(about(['volumes']), [
+    'spec.template.spec.volumes[0].emptyDir.medium: it is on the disk here, without a limit, see "offshoot doctor"',
+  ]);
+});
+
 test('warns about limits that the machine does not keep', () => {
   const source = {
     file: 'k8s.yaml',
