@@ -26,8 +26,9 @@ because nobody misses it on one machine.
 
 Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Rollout, Pod. A fork is one pod of the same kind, with
 a name and labels of its own, whatever those of the baseline are; what its containers read of their labels and
-annotations in variables is what the baseline's read. A fork of a StatefulSet has none of its stable names. A Job or a
-CronJob cannot be forked.
+annotations in variables and files is what the baseline's read; what a controller gives each pod, such as the number of
+a StatefulSet's, is the fork's own. A fork of a StatefulSet has none of its stable names. A Job or a CronJob cannot be
+forked.
 
 ## Jobs
 

@@ -1,6 +1,7 @@
 /** The environment of a container as the kubelet makes it (Kubernetes API reference, EnvVar and EnvFromSource). */
 import { createHash } from 'node:crypto';
-import type { Container, EnvFromSource, EnvVar, Meta, PodTemplate } from './kubernetes.ts';
+import type { Container, EnvFromSource, EnvVar, PodTemplate } from './kubernetes.ts';
+import { type PodMeta, podMetaField, podMetaValue } from './pod-meta.ts';
 import { type Node, resourceField } from './resource-field.ts';
 
 type Values = Readonly<Record<string, string>>;
@@ -10,9 +11,6 @@ export type EnvRefs = {
   readonly configMaps: Readonly<Record<string, Values>>;
   readonly secrets: Readonly<Record<string, Values>>;
 };
-
-/** The pod's own metadata: labels and annotations of the template, not of the Deployment. */
-export type PodMeta = Pick<Meta, 'namespace' | 'labels' | 'annotations'>;
 
 /** What `fieldRef` and `resourceFieldRef` can ask of a running pod. */
 export type PodFields = {
@@ -67,20 +65,6 @@ export const expandCommand = (args: readonly string[], env: Values): string[] =>
 
 /** A text that the replacement of `$(NAME)` turns back into `text`. */
 export const literal = (text: string): string => text.replaceAll('$', '$$$$');
-
-/** The label or annotation of the pod that a `fieldPath` means; undefined when it means something else. */
-export function podMetaField(
-  fieldPath: string,
-): { readonly map: 'labels' | 'annotations'; readonly key: string } | undefined {
-  const [, map, key] = /^metadata\.(labels|annotations)\['([^']+)'\]$/.exec(fieldPath) ?? [];
-  return key === undefined ? undefined : { map: map as 'labels' | 'annotations', key };
-}
-
-/** A label that is not set is no error in Kubernetes. */
-export const podMetaValue = (
-  meta: PodMeta,
-  { map, key }: NonNullable<ReturnType<typeof podMetaField>>,
-): string => own(meta[map] ?? {}, key) ?? '';
 
 /** As long as the pod has its name, which is as long as it lives. */
 export const podUid = (namespace: string, name: string): string =>

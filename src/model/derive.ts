@@ -1,11 +1,12 @@
 /** Fork derivation: the one place where a sandbox's changed copy of a workload comes from, for every runtime. */
 import { createHash } from 'node:crypto';
-import { literal, podMetaField, podMetaValue } from './container-env.ts';
+import { literal } from './container-env.ts';
 import { OffshootError } from './errors.ts';
 import { changeEnv, type EnvSources } from './fork-env.ts';
 import { patchWorkload } from './fork-patch.ts';
-import type { Container, EnvVar, Meta, Workload } from './kubernetes.ts';
+import type { Container, EnvVar, FieldFiles, Meta, Volume, Workload } from './kubernetes.ts';
 import { labelOf, similarName } from './names.ts';
+import { givenMeta, podMetaField, podMetaText, podMetaValue } from './pod-meta.ts';
 import type { Fork, Labels, WorkloadKey } from './sandbox.ts';
 
 export type ForkInput = EnvSources & {
@@ -22,8 +23,9 @@ export type ForkInput = EnvSources & {
  * 1. One replica; no status. `images`, then `env`, in the order of the document. Without `container` they mean the
  *    main container, the first of the baseline.
  * 2. `patch`, which sees the result of the former and so has the last word on what a user may change.
- * 3. What containers read of their pod's labels and annotations: as values, because the labels go next, and a
- *    program that takes its name from one is to have the same name in the fork.
+ * 3. What containers read of their pod's labels and annotations: variables as values, files by annotations of ours that
+ *    hold their text, because the labels go next, and a program that takes its name from one is to have the same name in
+ *    the fork. What a controller gives each pod (a number, the pod's name) is the fork's own.
  * 4. Identity: same kind and namespace, name, labels and selector of our own, whatever the patch did to them. None of
  *    the baseline's labels stay, so that no Service selects the fork; annotations stay.
  * 5. The downward API of ours: sandbox name and routing key, in the main container. Ours win over any variable of the
@@ -81,8 +83,9 @@ const annotationsOfBaseline = [
 /** With labels, even if none, so that a patch can add one; one pod. */
 function forkable({ apiVersion, kind, metadata, spec }: Workload): Workload {
   const template = { ...spec.template, metadata: { labels: {}, ...spec.template.metadata } };
-  // How an update goes on over many pods would keep the only one from being updated, or take it away before the next is there.
-  const { updateStrategy: _, strategy: { rollingUpdate: __, ...strategy } = {}, ...rest } = spec;
+  // How an update goes on over many pods, or waits, would keep the only one from being updated, or take it away before the
+  // next is there.
+  const { updateStrategy: _, strategy: { rollingUpdate: __, ...strategy } = {}, paused: ___, ...rest } = spec;
   const how = Object.keys(strategy).length > 0 && { strategy };
   const one = { ...rest, ...how, replicas: 1, template };
   return {
@@ -96,10 +99,15 @@ function forkable({ apiVersion, kind, metadata, spec }: Workload): Workload {
  * its disks are what its runtime makes of the first pod's (see `forkVolumes` in drivers/contract.ts).
  */
 function withoutStableNames(spec: Workload['spec'], name: string): Workload['spec'] {
-  const { serviceName: _, volumeClaimTemplates = [], ordinals: __, ...rest } = spec;
+  const {
+    serviceName: _,
+    volumeClaimTemplates = [],
+    persistentVolumeClaimRetentionPolicy: __,
+    ...rest
+  } = spec;
   const own = volumeClaimTemplates.map(({ metadata }) => ({
     name: metadata.name,
-    persistentVolumeClaim: { claimName: `${metadata.name}-${name}-0` },
+    persistentVolumeClaim: { claimName: `${metadata.name}-${name}-${spec.ordinals?.start ?? 0}` },
   }));
   const pod = rest.template.spec;
   const others = (pod.volumes ?? []).filter(volume => !own.some(claim => claim.name === volume.name));
@@ -108,25 +116,64 @@ function withoutStableNames(spec: Workload['spec'], name: string): Workload['spe
   return { ...rest, template: { ...rest.template, spec: withVolumes } };
 }
 
-/** Labels and annotations that variables refer to, as values. */
+/** Labels and annotations that variables refer to, as values, and those that files are made of. */
 function withOwnMeta(workload: Workload): Workload {
   const { template } = workload.spec;
-  const { containers, initContainers } = template.spec;
+  const { metadata = {}, spec } = template;
+  const given = givenMeta(workload, { name: '', index: '' });
+  /** Keys that a cluster gives each pod; they are not the baseline's to keep. */
+  const isGiven = (fieldPath: string): boolean => {
+    const field = podMetaField(fieldPath);
+    return field !== undefined && Object.hasOwn(given[field.map], field.key);
+  };
   const settle = (variable: EnvVar): EnvVar => {
-    const field = podMetaField(variable.valueFrom?.fieldRef?.fieldPath ?? '');
-    if (field === undefined) return variable;
+    const path = variable.valueFrom?.fieldRef?.fieldPath ?? '';
+    const field = podMetaField(path);
+    if (field === undefined || isGiven(path)) return variable;
     // As in the kubelet, a value that is not empty wins over valueFrom.
-    const value = variable.value || literal(podMetaValue(template.metadata ?? {}, field));
-    return { name: variable.name, value };
+    return { name: variable.name, value: variable.value || literal(podMetaValue(metadata, field)) };
   };
   const settled = (list: readonly Container[]) =>
     list.map(container => (container.env ? { ...container, env: container.env.map(settle) } : container));
-  const podSpec = {
-    ...template.spec,
-    containers: settled(containers),
-    ...(initContainers && { initContainers: settled(initContainers) }),
+  const texts: Record<string, string> = {};
+  const settleFile = (item: FieldFile): FieldFile => {
+    const path = item.fieldRef?.fieldPath ?? '';
+    const text = isGiven(path) ? undefined : podMetaText(metadata, path);
+    if (text === undefined) return item;
+    const name = `offshoot.dev/of-baseline-${Object.keys(texts).length}`;
+    texts[name] = text;
+    return { ...item, fieldRef: { ...item.fieldRef, fieldPath: `metadata.annotations['${name}']` } };
   };
-  return { ...workload, spec: { ...workload.spec, template: { ...template, spec: podSpec } } };
+  const volumes = spec.volumes?.map(volume => withFieldFiles(volume, settleFile));
+  const podSpec = {
+    ...spec,
+    containers: settled(spec.containers),
+    ...(spec.initContainers && { initContainers: settled(spec.initContainers) }),
+    ...(volumes && { volumes }),
+  };
+  const annotations = { ...metadata.annotations, ...texts };
+  const withTexts = Object.keys(texts).length === 0 ? metadata : { ...metadata, annotations };
+  return {
+    ...workload,
+    spec: { ...workload.spec, template: { ...template, metadata: withTexts, spec: podSpec } },
+  };
+}
+
+type FieldFile = NonNullable<FieldFiles['items']>[number];
+
+/** With `change` applied to each file that the downward API makes. */
+function withFieldFiles(volume: Volume, change: (item: FieldFile) => FieldFile): Volume {
+  const changed = (files: FieldFiles): FieldFiles => ({
+    ...files,
+    ...(files.items && { items: files.items.map(change) }),
+  });
+  const { downwardAPI, projected } = volume;
+  if (downwardAPI) return { ...volume, downwardAPI: changed(downwardAPI) };
+  if (projected?.sources === undefined) return volume;
+  const sources = projected.sources.map(source =>
+    source.downwardAPI ? { ...source, downwardAPI: changed(source.downwardAPI) } : source,
+  );
+  return { ...volume, projected: { ...projected, sources } };
 }
 
 function withIdentity(

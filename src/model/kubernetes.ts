@@ -96,7 +96,7 @@ type KeyFiles = {
 };
 
 /** What the downward API makes files of. */
-type FieldFiles = {
+export type FieldFiles = {
   readonly items?: readonly {
     readonly path: string;
     readonly mode?: number;
@@ -181,7 +181,16 @@ export type Workload<K extends WorkloadKind = WorkloadKind> = {
     readonly serviceName?: string;
     /** StatefulSet: a volume of its own for each pod. */
     readonly volumeClaimTemplates?: readonly { readonly metadata: Meta; readonly [field: string]: unknown }[];
+    /** StatefulSet: the number of its first pod, default 0. */
+    readonly ordinals?: { readonly start?: number };
+    /** StatefulSet: whether disks of its pods go with it, and with pods that are too many; default: they stay. */
+    readonly persistentVolumeClaimRetentionPolicy?: {
+      readonly whenDeleted?: 'Retain' | 'Delete';
+      readonly whenScaled?: 'Retain' | 'Delete';
+    };
     readonly strategy?: { readonly type?: string; readonly [field: string]: unknown };
+    /** Deployment: a change waits. */
+    readonly paused?: boolean;
     readonly minReadySeconds?: number;
     /** Job: how many pods have to end well, default 1; how many run at once. */
     readonly completions?: number;

@@ -4,6 +4,7 @@ import { resolveEnv } from '../../src/model/container-env.ts';
 import { deriveFork, type ForkInput, forkLabels, forkName } from '../../src/model/derive.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { Container, Deployment, Service, Workload } from '../../src/model/kubernetes.ts';
+import { podMetaText } from '../../src/model/pod-meta.ts';
 import type { Customizations, EnvOperation, Patch, WorkloadKey } from '../../src/model/sandbox.ts';
 import { selects } from '../../src/model/service.ts';
 
@@ -564,6 +565,53 @@ suite('what a container reads of its own pod is what the baseline reads', () => 
     assert.deepEqual(read(deriveFork(asking())), base);
   });
 
+  test('files of the downward API too, alone and among others', () => {
+    const items = ["metadata.labels['tier']", 'metadata.labels', 'metadata.annotations', 'metadata.name'].map(
+      fieldPath => ({ path: fieldPath, fieldRef: { fieldPath } }),
+    );
+    const volumes = [
+      { name: 'a', downwardAPI: { items, defaultMode: 0o400 } },
+      { name: 'b', projected: { sources: [{ downwardAPI: { items } }, { secret: { name: 'keys' } }] } },
+    ];
+    const given = asking();
+    const { template } = given.baseline.spec;
+    const spec = { ...template.spec, volumes };
+    const asked = { ...given.baseline.spec, template: { ...template, spec } };
+    const { metadata, spec: pod } = deriveFork({ ...given, baseline: { ...given.baseline, spec: asked } })
+      .spec.template;
+    const [a, b] = pod.volumes!;
+    const files = a!.downwardAPI!.items!;
+    const seen = files.map(({ fieldRef }) => podMetaText(metadata!, fieldRef!.fieldPath));
+    assert.deepEqual(seen, ['backend', 'app="users-service"\ntier="backend"', 'price="5$(LOG)"', undefined]);
+    assert.deepEqual([files[3], a!.downwardAPI!.defaultMode], [items[3], 0o400]);
+    const again = b!.projected!.sources![0]!.downwardAPI!.items!;
+    assert.equal(podMetaText(metadata!, again[0]!.fieldRef!.fieldPath), 'backend');
+    assert.deepEqual(b!.projected!.sources![1], { secret: { name: 'keys' } });
+    assert.deepEqual(metadata!.labels, forkLabels('xata-test', forkOf));
+  });
+
+  test('but not what a controller gives each pod, such as the name of one of the baseline', () => {
+    const given = asking();
+    const { template } = given.baseline.spec;
+    const env = [
+      field('POD', "metadata.labels['statefulset.kubernetes.io/pod-name']"),
+      field('INDEX', "metadata.labels['apps.kubernetes.io/pod-index']"),
+    ];
+    const containers = [{ ...template.spec.containers[0]!, env }];
+    const spec = {
+      ...given.baseline.spec,
+      template: { ...template, spec: { ...template.spec, containers } },
+    };
+    const statefulSet = { ...given.baseline, kind: 'StatefulSet' as const, spec };
+    const fork = deriveFork({
+      ...given,
+      baseline: statefulSet,
+      fork: { forkOf: { ...forkOf, kind: 'StatefulSet' } },
+    });
+    const own = fork.spec.template.spec.containers[0]!.env!.filter(({ name }) => !name.includes('_'));
+    assert.deepEqual(own, env);
+  });
+
   test('a patch may change them', () => {
     const given = asking();
     const labelled = (value: string, type: 'merge' | 'json') =>
@@ -583,6 +631,8 @@ test('the only pod of a fork is replaced before it goes, whatever many pods may 
   assert.deepEqual(strategyOf({ type: 'RollingUpdate', rollingUpdate }), { type: 'RollingUpdate' });
   assert.deepEqual(strategyOf({ rollingUpdate }), undefined);
   assert.deepEqual(strategyOf({ type: 'Recreate' }), { type: 'Recreate' });
+  const paused = { ...baseline, spec: { ...baseline.spec, paused: true } };
+  assert.equal(deriveFork({ ...input(), baseline: paused }).spec.paused, undefined);
 });
 
 test('a fork of a StatefulSet has none of its stable names, and disks that are made of those of its first pod', () => {
@@ -613,12 +663,12 @@ test('a fork of a StatefulSet has none of its stable names, and disks that are m
   const { replicas, serviceName, volumeClaimTemplates, updateStrategy, ordinals } = fork.spec;
   assert.deepEqual(
     [replicas, serviceName, volumeClaimTemplates, updateStrategy, ordinals],
-    [1, undefined, undefined, undefined, undefined],
+    [1, undefined, undefined, undefined, { start: 2 }],
   );
   assert.deepEqual(fork.spec.template.spec.volumes, [
     { name: 'tmp', emptyDir: {} },
-    { name: 'data', persistentVolumeClaim: { claimName: 'data-db-0' } },
-    { name: 'log', persistentVolumeClaim: { claimName: 'log-db-0' } },
+    { name: 'data', persistentVolumeClaim: { claimName: 'data-db-2' } },
+    { name: 'log', persistentVolumeClaim: { claimName: 'log-db-2' } },
   ]);
 });
 

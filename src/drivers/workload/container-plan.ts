@@ -5,6 +5,7 @@ import { expandCommand, resolveEnv } from '../../model/container-env.ts';
 import type { ImageSpec } from '../../model/image.ts';
 import type { Container } from '../../model/kubernetes.ts';
 import { findImage, imageKeyFor } from '../../model/offshoot-config.ts';
+import { withGivenMeta } from '../../model/pod-meta.ts';
 import { readQuantity } from '../../model/quantity.ts';
 import type { Node } from '../../model/resource-field.ts';
 import { declaredPorts, listenerOf } from '../../model/workload-ports.ts';
@@ -149,8 +150,7 @@ function environment(
   container: Container,
   { node, networks, image, containerPorts }: Setting,
 ): { readonly env: Readonly<Record<string, string>>; readonly missing: readonly string[] } {
-  const { metadata, spec } = workload;
-  const { namespace = 'default' } = metadata;
+  const { spec } = workload;
   const ports = portVariables(container, containerPorts);
   const own = (container.env ?? []).filter(({ name }) => networks || ports.every(port => port.name !== name));
   const weak = networks ? Object.fromEntries(ports.map(({ name, value }) => [name, value])) : {};
@@ -162,7 +162,7 @@ function environment(
   };
   const { env, missing } = resolveEnv(
     { ...container, env: [...(networks ? [] : ports), ...own] },
-    { ...spec.template.metadata, namespace },
+    withGivenMeta(workload, { name: standIn('name'), index: standIn('index') }),
     refs,
     { name: standIn('name'), uid: standIn('uid'), ip: standIn('ip'), node, spec: spec.template.spec },
     { ...network.env, ...given },

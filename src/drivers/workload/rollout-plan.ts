@@ -4,7 +4,8 @@
 export type Rollout = {
   /**
    * `rolling`: new ones first, as far as `maxSurge` goes; `recreate`: none before the last old one is gone; `ordered`:
-   * one after the other, each in the place of the old one, from the highest number down; `never`: by hand.
+   * one after the other, each in the place of the old one, from the highest number down; `never`: those that are there
+   * stay as they are.
    */
   readonly how: 'rolling' | 'recreate' | 'ordered' | 'never';
   /** How many pods there may be beyond those asked for, and how many of those may be missing. */
@@ -12,7 +13,8 @@ export type Rollout = {
   readonly maxUnavailable: number;
   /** Pods start one after the other, each when the ones before it are ready. */
   readonly inOrder: boolean;
-  /** `ordered`: pods below this number stay as they are. */
+  /** `ordered`: the number of the first pod; pods below `partition` stay as they are. */
+  readonly first: number;
   readonly partition: number;
   /** For how long a pod must have been ready before it counts. */
   readonly minReadyMs: number;
@@ -35,14 +37,15 @@ export function rolloutOf({
     minReadyMs: 1000 * countOf(minReadySeconds, 0),
     progressMs: 1000 * countOf(progressDeadlineSeconds, 600),
   };
-  const common = { maxSurge: 0, maxUnavailable: 1, inOrder: false, partition: 0, ...times };
+  const common = { maxSurge: 0, maxUnavailable: 1, inOrder: false, first: 0, partition: 0, ...times };
   switch (kind) {
     case 'StatefulSet':
       return {
         ...common,
-        how: type === 'OnDelete' ? 'never' : 'ordered',
+        how: 'ordered',
         inOrder: spec.podManagementPolicy !== 'Parallel',
-        partition: countOf(rolling.partition, 0),
+        first: countOf(objectAt(spec, 'ordinals')?.start, 0),
+        partition: type === 'OnDelete' ? Number.MAX_SAFE_INTEGER : countOf(rolling.partition, 0),
       };
     case 'Pod': // its name is one that another cannot have at the same time
       return { ...common, how: 'recreate' };
@@ -52,6 +55,7 @@ export function rolloutOf({
       return { ...common, how: 'rolling', maxSurge, maxUnavailable: maxSurge > 0 ? 0 : 1 };
     }
     default: {
+      if (spec.paused === true) return { ...common, how: 'never' };
       if (type === 'Recreate') return { ...common, how: 'recreate' };
       const pods = countOf(replicas, 1);
       const maxSurge = share(rolling.maxSurge ?? '25%', pods, Math.ceil);
@@ -66,6 +70,10 @@ export function rolloutOf({
     }
   }
 }
+
+/** Whether a pod of this number is as asked for although it is of an older version. */
+export const mayBeOlder = ({ how, partition }: Rollout, index: number): boolean =>
+  how === 'never' || (how === 'ordered' && index < partition);
 
 // --- internal -----------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 /** The next steps from the pods that there are to those that there should be. Pure. */
-import type { Rollout } from './rollout-plan.ts';
+import { mayBeOlder, type Rollout } from './rollout-plan.ts';
 
 export type PodState = {
   /** Numbers begin at 0 and are used again. */
@@ -29,7 +29,7 @@ export type Steps = {
 export function nextSteps(pods: readonly PodState[], replicas: number, rollout: Rollout): Steps {
   const staying = pods.filter(pod => !pod.leaving);
   // One that has never served and is out of date is in nobody's way but that of the new one.
-  const useless = staying.filter(pod => !pod.current && !pod.served && rollout.how !== 'never');
+  const useless = staying.filter(pod => !pod.current && !pod.served && !mayBeOlder(rollout, pod.index));
   if (useless.length > 0) {
     const without = pods.map(pod => (useless.includes(pod) ? { ...pod, leaving: true } : pod));
     const { start, retire } = nextSteps(without, replicas, rollout);
@@ -73,27 +73,24 @@ const steps: Readonly<Record<Rollout['how'], Step>> = {
   },
 
   /** Kubernetes, "StatefulSets", deployment and scaling guarantees, rolling updates. */
-  ordered(pods, staying, replicas, { inOrder, partition }) {
+  ordered(pods, staying, replicas, rollout) {
+    const { inOrder, first } = rollout;
     const there = new Set(indices(pods));
-    const wanted = Array.from({ length: replicas }, (_, index) => index);
+    const wanted = Array.from({ length: replicas }, (_, i) => first + i);
     const missing = wanted.filter(index => !there.has(index));
     const readyBelow = (index: number) =>
-      wanted.slice(0, index).every(i => staying.some(pod => pod.index === i && pod.available));
+      wanted.every(i => i >= index || staying.some(pod => pod.index === i && pod.available));
     const start = inOrder ? missing.slice(0, 1).filter(readyBelow) : missing;
-    const surplus = staying.filter(pod => pod.index >= replicas).sort(highestFirst);
+    const surplus = staying.filter(pod => !wanted.includes(pod.index)).sort(highestFirst);
     if (surplus.length > 0) return { start, retire: indices(inOrder ? surplus.slice(0, 1) : surplus) };
     const allWell = missing.length === 0 && staying.length === pods.length;
-    const old = staying.filter(pod => !pod.current && pod.index >= partition).sort(highestFirst);
+    const old = staying.filter(pod => !pod.current && !mayBeOlder(rollout, pod.index)).sort(highestFirst);
     const next = old.find(pod => !pod.available) ?? old[0];
     const othersAvailable = staying.every(pod => pod === next || pod.available);
     return { start, retire: allWell && othersAvailable && next !== undefined ? [next.index] : [] };
   },
 
-  never: (pods, staying, replicas, { inOrder }) => {
-    const { start, retire } = scale(pods, staying, replicas);
-    const waits = inOrder && staying.some(pod => !pod.available);
-    return { start: waits ? [] : inOrder ? start.slice(0, 1) : start, retire };
-  },
+  never: (pods, staying, replicas) => scale(pods, staying, replicas),
 };
 
 /** More or fewer, whatever they are. */

@@ -72,7 +72,11 @@ export function nextRunSteps(
   ranMs: number,
 ): RunSteps {
   const succeeded = pods.filter(pod => pod.end === 'succeeded').length;
-  if (succeeded >= plan.completions) return over('succeeded', 'Completed', completed(plan));
+  const active = pods.filter(pod => pod.end === undefined).length;
+  // Of a queue of work the others go on to their ends (API reference, JobSpec, completions).
+  const goesOn = plan.workQueue === true && succeeded > 0;
+  if (succeeded >= plan.completions && !(goesOn && active > 0))
+    return over('succeeded', 'Completed', completed(plan));
   const failed = pods.filter(pod => pod.end === 'failed');
   const tries = pods.reduce((sum, pod) => sum + pod.restarts, failures + failed.length);
   if (tries > plan.backoffLimit) {
@@ -81,9 +85,8 @@ export function nextRunSteps(
   }
   if (plan.deadlineMs !== undefined && ranMs >= plan.deadlineMs)
     return over('failed', 'DeadlineExceeded', `it did not end within ${plan.deadlineMs / 1000} s`);
-  const active = pods.filter(pod => pod.end === undefined).length;
   const most = plan.parallelism - active;
-  const left = plan.workQueue ? most : Math.min(most, plan.completions - succeeded - active);
+  const left = goesOn ? 0 : plan.workQueue ? most : Math.min(most, plan.completions - succeeded - active);
   return {
     start: free(pods, plan, left),
     retire: plan.indexed ? failed.map(pod => pod.index) : [],

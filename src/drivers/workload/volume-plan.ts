@@ -1,6 +1,7 @@
 /** From the volumes of a pod to files and folders, and where its containers see them. Pure. */
 import { expandCommand, resolveEnv } from '../../model/container-env.ts';
-import type { Container, Volume, VolumeMount, VolumeSource } from '../../model/kubernetes.ts';
+import type { Container, FieldFiles, Volume, VolumeMount, VolumeSource } from '../../model/kubernetes.ts';
+import { podMetaText, withGivenMeta } from '../../model/pod-meta.ts';
 import { readQuantity } from '../../model/quantity.ts';
 import type { Node } from '../../model/resource-field.ts';
 import type { WorkloadSpec } from '../contract.ts';
@@ -18,6 +19,7 @@ export type VolumePlan = { readonly name: string } & (
       readonly claim: string;
       readonly of: 'baseline' | 'fork';
       readonly copy: boolean;
+      readonly readOnly: boolean;
     }
 );
 
@@ -85,7 +87,7 @@ function planMount(
     volume: name,
     path: mountPath.replace(/\/+$/, ''),
     ...(sub && { subPath: sub }),
-    readOnly: readOnly || volume.kind === 'files' || (volume.kind === 'host' && volume.readOnly),
+    readOnly: readOnly || volume.kind === 'files' || ('readOnly' in volume && volume.readOnly),
   };
 }
 
@@ -103,7 +105,7 @@ function planVolume(spec: WorkloadSpec, volume: Volume, node: Node): VolumePlan 
       readOnly: isFork(spec) && spec.forkVolumes?.hostPath !== 'write',
     };
   }
-  if (claim) return disk(spec, name, claim.claimName);
+  if (claim) return disk(spec, name, claim.claimName, claim.readOnly);
   if (emptyDir?.medium === 'Memory') {
     const limit = emptyDir.sizeLimit === undefined ? undefined : readQuantity(emptyDir.sizeLimit);
     return { name, kind: 'empty', memoryBytes: limit ?? node.memoryBytes / 2 };
@@ -117,10 +119,11 @@ function planVolume(spec: WorkloadSpec, volume: Volume, node: Node): VolumePlan 
 
 const isFork = ({ owner }: WorkloadSpec): boolean => owner !== 'baseline';
 
-const disk = (spec: WorkloadSpec, name: string, claim: string): VolumePlan => ({
+const disk = (spec: WorkloadSpec, name: string, claim: string, readOnly = false): VolumePlan => ({
   ...{ name, kind: 'disk', claim },
   of: isFork(spec) ? 'fork' : 'baseline',
   copy: spec.forkVolumes?.disks !== 'empty',
+  readOnly,
 });
 
 /** @returns undefined when it is no volume of files; a sentence when something is missing */
@@ -151,15 +154,16 @@ function filesOf(
 }
 
 type KeyFiles = NonNullable<VolumeSource['configMap']>;
-type FieldFiles = NonNullable<VolumeSource['downwardAPI']>;
 
 const USUAL_MODE = 0o644;
+/** A cluster puts it into each namespace, and into each pod beside the token of its account; there is no API here. */
+const OF_CLUSTER = 'kube-root-ca.crt';
 
 function keyFiles(
   { workload, refs }: WorkloadSpec,
   kind: 'ConfigMap' | 'Secret',
   name: string,
-  { items, optional = false, defaultMode = USUAL_MODE }: Omit<KeyFiles, 'name'>,
+  { items, optional = name === OF_CLUSTER, defaultMode = USUAL_MODE }: Omit<KeyFiles, 'name'>,
 ): readonly FilePlan[] | string {
   const id = `${workload.metadata.namespace ?? 'default'}/${name}`;
   const [texts, bytes] =
@@ -191,21 +195,19 @@ function fieldFiles(
   { items = [], defaultMode = USUAL_MODE }: FieldFiles,
   node: Node,
 ): readonly FilePlan[] | string {
-  const { metadata, spec } = workload;
-  const { template } = spec;
+  const { template } = workload.spec;
+  const meta = withGivenMeta(workload, { name: standIn('name'), index: standIn('index') });
   const files: FilePlan[] = [];
   for (const { path, mode = defaultMode, fieldRef, resourceFieldRef } of items) {
     if (!isInside(path)) return `has the path "${path}", which leads out of the volume`;
-    const [, map] = /^metadata\.(labels|annotations)$/.exec(fieldRef?.fieldPath ?? '') ?? [];
-    if (map !== undefined) {
-      const text = quoted(template.metadata?.[map as 'labels' | 'annotations'] ?? {});
+    const text = podMetaText(meta, fieldRef?.fieldPath ?? '');
+    if (text !== undefined) {
       files.push({ path, mode, text });
       continue;
     }
     const value = { name: 'it', valueFrom: { ...(fieldRef ? { fieldRef } : { resourceFieldRef }) } } as never;
     const container = { name: '', image: '', env: [value] };
     const pod = { name: standIn('name'), uid: standIn('uid'), ip: standIn('ip'), node, spec: template.spec };
-    const meta = { ...template.metadata, namespace: metadata.namespace ?? 'default' };
     const { env } = resolveEnv(container, meta, refs, pod);
     if (env.it === undefined)
       return `asks for a field that there is not: ${fieldRef?.fieldPath ?? 'resource'}`;
@@ -213,12 +215,6 @@ function fieldFiles(
   }
   return files;
 }
-
-const quoted = (map: Readonly<Record<string, string>>): string =>
-  Object.entries(map)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, value]) => `${key}=${JSON.stringify(value)}\n`)
-    .join('');
 
 const isInside = (path: string): boolean =>
   path !== '' && !path.startsWith('/') && !path.split('/').includes('..');

@@ -11,7 +11,7 @@ import type { House } from './house.ts';
 import { samePod, type WorkloadPlan, workloadHash } from './plan.ts';
 import { keepPod, newPodRecord, type Pod } from './pod.ts';
 import { nextSteps, type PodState } from './rollout.ts';
-import { rolloutOf } from './rollout-plan.ts';
+import { mayBeOlder, rolloutOf } from './rollout-plan.ts';
 import { nextRunSteps, type RunPlan, type RunPod, type RunRecord } from './run.ts';
 import { type PodRecord, writeState } from './state-file.ts';
 import { removeVolumes } from './volumes.ts';
@@ -228,6 +228,11 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     return plan.pod !== undefined && (pod.record.plan === plan.pod || samePod(pod.record.plan, plan.pod));
   }
 
+  /** It is of the newest version, or need not be. */
+  function isAsAsked(member: Member): boolean {
+    return isCurrent(member) || mayBeOlder(plan.rollout, member.pod.index);
+  }
+
   function progress(): void {
     if (waitingSince !== undefined) waitingSince = performance.now();
   }
@@ -308,7 +313,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
 
   function summary(): Summary {
     const all = staying();
-    const current = all.filter(isCurrent);
+    const current = all.filter(isAsAsked);
     const restarts = current.reduce((sum, { pod }) => sum + restartsOf(pod), 0);
     const ended = endOfRun();
     if (ended !== undefined) {
@@ -321,7 +326,11 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       if (plan.replicas === 0)
         return { ready: true, reason: 'ScaledToZero', message: 'it has no replicas', restarts };
       if (plan.run !== undefined) return { ready: true, reason: 'Running', message: 'it runs', restarts };
-      return { ...current[0]!.pod.health(), restarts };
+      const { message, ...health } = current[0]!.pod.health();
+      const before = current.filter(member => !isCurrent(member)).length;
+      const stay =
+        before > 0 ? `; ${before} of ${current.length} pods stay of the version before, as it says` : '';
+      return { ...health, message: `${message}${stay}`, restarts };
     }
     const older = all.some(member => !current.includes(member) && member.pod.health().ready);
     const goesOn = older ? '; the version before goes on serving' : '';

@@ -19,7 +19,9 @@ const ignored = (note: string) => ({ how: 'ignored', note }) as const;
 export const manifestFields = {
   DeploymentSpec: {
     minReadySeconds: done,
-    paused: ignored('a change is rolled out at once'),
+    paused: approximated(
+      'pods that are there stay as they are; one that is started meanwhile is of the newest form',
+    ),
     progressDeadlineSeconds: done,
     replicas: done,
     revisionHistoryLimit: ignored('no older form is kept'),
@@ -29,7 +31,7 @@ export const manifestFields = {
   },
   StatefulSetSpec: {
     minReadySeconds: done,
-    ordinals: ignored('pods are numbered from 0'),
+    ordinals: done,
     persistentVolumeClaimRetentionPolicy: ignored('disks stay'),
     podManagementPolicy: done,
     replicas: done,
@@ -37,7 +39,9 @@ export const manifestFields = {
     selector: approximated('checked against the labels of the template'),
     serviceName: approximated('pods have their names; see the page on routing for what resolves'),
     template: done,
-    updateStrategy: done,
+    updateStrategy: approximated(
+      'pods that a partition or OnDelete keeps are of the form before until they are started anew',
+    ),
     volumeClaimTemplates: approximated('folders of the data directory, whatever size and class'),
   },
   DaemonSetSpec: {
@@ -45,7 +49,7 @@ export const manifestFields = {
     revisionHistoryLimit: ignored('no older form is kept'),
     selector: approximated('checked against the labels of the template'),
     template: approximated('one pod: there is one machine'),
-    updateStrategy: done,
+    updateStrategy: approximated('with OnDelete the pod is of the form before until it is started anew'),
   },
   ReplicaSetSpec: {
     minReadySeconds: done,

@@ -11,6 +11,7 @@ import {
   LineCounter,
   type Node,
   parseAllDocuments,
+  type ScalarTag,
   type YAMLMap,
 } from 'yaml';
 import { documentError, type Locate, type Path, type Position, type Problem } from './problem.ts';
@@ -87,6 +88,7 @@ export function parseYaml(text: string, { linesBefore = 0, maxBytes = MAX_BYTES 
     lineCounter: lines,
     prettyErrors: false,
     schema: 'core',
+    customTags: tags => [octal, ...tags],
     resolveKnownTags: false,
     uniqueKeys: false,
   });
@@ -129,6 +131,16 @@ function* pieces(text: string): Generator<{ start: number; end: number; line: nu
     if (found === null) return;
   }
 }
+
+/** As in YAML 1.1, which Kubernetes reads: `defaultMode: 0400` is what chmod(1) takes it for. */
+const octal: ScalarTag = {
+  identify: value => typeof value === 'number',
+  default: true,
+  tag: 'tag:yaml.org,2002:int',
+  format: 'OCT',
+  test: /^[-+]?0[0-7]+$/,
+  resolve: text => Number.parseInt(text, 8),
+};
 
 const TOO_DEEP = `it is nested deeper than ${MAX_DEPTH} levels`;
 

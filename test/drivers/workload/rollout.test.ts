@@ -104,8 +104,33 @@ describe('ordered, as a StatefulSet', () => {
     assert.deepEqual(nextSteps([old(0), now(1, young)], 2, plan), { start: [], retire: [] });
     assert.deepEqual(nextSteps([old(0), now(1)], 2, plan), { start: [], retire: [0] });
     const upper = rollout('StatefulSet', { updateStrategy: { rollingUpdate: { partition: 1 } } });
+    assert.deepEqual(nextSteps([old(0), old(1)], 2, upper), { start: [], retire: [1] });
     assert.deepEqual(nextSteps([old(0), now(1)], 2, upper), { start: [], retire: [] });
+    assert.deepEqual(nextSteps([old(0, young), now(1)], 2, upper), { start: [], retire: [] });
   });
+
+  it('replaces none that is there when they are replaced by hand', () => {
+    const byHand = rollout('StatefulSet', { updateStrategy: { type: 'OnDelete' } });
+    assert.deepEqual(nextSteps([old(0), old(1)], 2, byHand), { start: [], retire: [] });
+    assert.deepEqual(nextSteps([old(0)], 2, byHand), { start: [1], retire: [] });
+    assert.deepEqual(nextSteps([old(0), old(1)], 1, byHand), { start: [], retire: [1] });
+  });
+
+  it('begins at another number, and ends what has none of those numbers', () => {
+    const from5 = rollout('StatefulSet', { ordinals: { start: 5 } });
+    assert.deepEqual(nextSteps([], 2, from5).start, [5]);
+    assert.deepEqual(nextSteps([now(5)], 2, from5), { start: [6], retire: [] });
+    assert.deepEqual(nextSteps([now(5), now(6)], 2, from5), { start: [], retire: [] });
+    assert.deepEqual(nextSteps([now(0), now(5), now(6)], 2, from5).retire, [0]);
+    assert.deepEqual(nextSteps([old(5), old(6)], 2, from5).retire, [6]);
+  });
+});
+
+it('leaves a paused Deployment as it is, but for the number of its pods', () => {
+  const paused = rollout('Deployment', { paused: true });
+  assert.deepEqual(nextSteps([old(0)], 1, paused), { start: [], retire: [] });
+  assert.deepEqual(nextSteps([old(0)], 2, paused), { start: [1], retire: [] });
+  assert.deepEqual(nextSteps([old(0), old(1)], 1, paused), { start: [], retire: [1] });
 });
 
 it('reads strategies with the defaults of Kubernetes', () => {

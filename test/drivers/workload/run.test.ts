@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { WorkloadSpec } from '../../../src/drivers/contract.ts';
+import { nextRunSteps, type RunPod, runOf } from '../../../src/drivers/workload/run.ts';
 import type { Workload } from '../../../src/model/kubernetes.ts';
 import { tempDir } from '../../support/temp.ts';
 import {
@@ -30,6 +31,27 @@ const lines = async (file: string) =>
 
 const ended = (driver: Parameters<typeof untilSeen>[0], id = 'job') =>
   untilSeen(driver, id, 'it has ended', seen => seen.ended !== undefined);
+
+describe('a Job of nobody knows how many pods (a queue of work)', () => {
+  const plan = runOf(jobOf('true', { parallelism: 2 }).workload, 'Never')!;
+  const pod = (index: number, end?: RunPod['end']): RunPod => ({
+    ...{ index, end, restarts: 0 },
+    problem: { reason: 'Running', message: 'ready' },
+  });
+  const steps = (...pods: RunPod[]) => nextRunSteps(pods, plan, 0, 0);
+
+  it('has so many at once, and starts one anew that has failed', () => {
+    assert.deepEqual(steps().start, [0, 1]);
+    assert.deepEqual(steps(pod(0), pod(1, 'failed')).start, [2]);
+  });
+
+  it('starts no more when one has ended well, and lets the others end', () => {
+    const going = steps(pod(0, 'succeeded'), pod(1));
+    assert.deepEqual([going.start, going.ended], [[], undefined]);
+    assert.deepEqual(steps(pod(0, 'succeeded'), pod(1, 'failed')).ended?.how, 'succeeded');
+    assert.deepEqual(steps(pod(0, 'succeeded'), pod(1, 'succeeded')).ended?.how, 'succeeded');
+  });
+});
 
 describe('a Job', { concurrency: true }, () => {
   it('runs once to its end, and not again when it is asked for again', async () => {

@@ -165,13 +165,16 @@ describe('volumes', { concurrency: true }, () => {
         { path: 'name', fieldRef: { fieldPath: 'metadata.name' } },
       ],
     };
-    const container = main('cat /about/labels /about/name; echo; echo x >/data/x; exec sleep 600', {
-      env: [{ name: 'POD', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } }],
-      volumeMounts: [
-        { name: 'about', mountPath: '/about' },
-        { name: 'data', mountPath: '/data', subPathExpr: 'of-$(POD)' },
-      ],
-    });
+    const container = main(
+      'cat /about/labels; echo; cat /about/name; echo; echo x >/data/x; exec sleep 600',
+      {
+        env: [{ name: 'POD', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } }],
+        volumeMounts: [
+          { name: 'about', mountPath: '/about' },
+          { name: 'data', mountPath: '/data', subPathExpr: 'of-$(POD)' },
+        ],
+      },
+    );
     const volumes = [
       { name: 'about', downwardAPI },
       { name: 'data', persistentVolumeClaim: { claimName: 'data' } },
@@ -296,6 +299,24 @@ describe('volumes', { concurrency: true }, () => {
     await r.driver.ensure('web', spec('b\n'), ctx());
     await untilSeen(r.driver, 'web', 'it reads the new one', s => s.ready && s.log.includes('b'));
   });
+});
+
+it('waits for a ConfigMap that is mounted, or that an env names, and goes on by itself when it is there', async () => {
+  await using r = await testRuntime();
+  const volumes = [{ name: 'a', projected: { sources: [{ configMap: { name: 'late' } }] } }];
+  const spec = (configMaps: Record<string, Record<string, string>>) =>
+    podOf('true', volumes, [], { refs: { configMaps } });
+  const seen = await r.driver.ensure('web', spec({}), ctx());
+  assert.deepEqual(
+    [seen.ready, seen.reason, seen.message],
+    [false, 'ConfigError', 'volume "a" lacks the ConfigMap "demo/late"'],
+  );
+  await r.driver.ensure('web', spec({ 'demo/late': { a: '1' } }), ctx());
+  await untilReady(r.driver, 'web');
+  // What runs goes on when it is gone, as in a cluster.
+  const gone = await r.driver.ensure('web', spec({}), ctx());
+  assert.deepEqual([gone.ready, gone.serving], [false, true]);
+  assert.match(gone.message, /lacks the ConfigMap "demo\/late"; the version before goes on serving$/);
 });
 
 it('names what a volume lacks', async () => {

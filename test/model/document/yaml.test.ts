@@ -13,6 +13,11 @@ describe('values', () => {
     ['Windows line ends', 'a: x\r\nb: |\r\n  one\r\n  two\r\n', { a: 'x', b: 'one\ntwo\n' }],
     ['a byte order mark', '\ufeffa: 1\n', { a: 1 }],
     ['words that YAML 1.1 took for booleans', 'a: yes\nb: on\n', { a: 'yes', b: 'on' }],
+    [
+      'modes of files, as kubectl takes them',
+      'a: 0400\nb: 0o644\nc: 420\nd: 0\ne: "0400"\n',
+      { a: 256, b: 420, c: 420, d: 0, e: '0400' },
+    ],
     ['dates stay text, also in YAML 1.1', '%YAML 1.1\n---\na: 2001-01-01\n', { a: '2001-01-01' }],
     ['keys as they are written', '8080: a\n1.0: b\ntrue: c\n', { '8080': 'a', '1.0': 'b', true: 'c' }],
     ['aliases', 'a: &x [1]\nb: *x\n', { a: [1], b: [1] }],
