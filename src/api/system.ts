@@ -37,11 +37,15 @@ export function systemRoutes(
 
   app.get('/events', async ({ query }) => {
     const { kind, name, limit } = checked(eventQuery, query);
-    return store.events({
+    const events = await store.events({
       limit,
       ...(kind !== undefined && { kind: kind as Kind }),
       ...(name !== undefined && { name }),
     });
+    // Whoever asks for one object means the one that is there, not an earlier one of its name.
+    const since =
+      kind === undefined || name === undefined ? undefined : store.get(kind as Kind, name)?.createdAt;
+    return since === undefined ? events : events.filter(({ at }) => at >= since);
   });
 
   app.post('/shutdown', async ({ query }, reply) => {

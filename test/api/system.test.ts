@@ -69,6 +69,27 @@ test('events: the newest, oldest first, filtered', async () => {
     assert.match(await api.refused('GET', `/api/v1/events${query}`), /^400 api\/bad-request/, query);
 });
 
+test('events of one object: not those of an earlier one that had its name', async () => {
+  await using api = await testApi();
+  const record = (message: string) =>
+    api.store.record({ kind: 'project', name: 'again', severity: 'info', reason: 'Seen', message });
+  const told = async () =>
+    ((await api.request('GET', '/api/v1/events?kind=project&name=again')).json() as EventView[]).map(
+      ({ message }) => message,
+    );
+  await record('of the first');
+  const [first] = await api.store.events({ name: 'again', limit: 1 });
+  assert.deepEqual(await told(), ['of the first'], 'of one that is gone all is told');
+  await until(() => (new Date().toISOString() > first!.at ? true : undefined), {
+    what: 'a moment has passed',
+    deadlineMs: 5_000,
+  });
+  const spec = { database: 'app', role: 'app' };
+  await api.store.create('project', 'again', { spec, status: null, secret: null });
+  await record('of the second');
+  assert.deepEqual(await told(), ['of the second']);
+});
+
 test('shutdown is asked for once the answer is out', async () => {
   await using api = await testApi();
   const answer = await api.request('POST', '/api/v1/shutdown');
