@@ -192,22 +192,26 @@ describe('a child', () => {
     assert.equal(b.status(child.name).hint, undefined);
   });
 
-  it('waits for its turn and holds nothing; who is next is told', async () => {
+  it('is copied beside others, but not beside too many: it waits for its turn and holds nothing', async () => {
     await using b = await testBranches();
     await b.look(b.main.name);
-    const [one, two] = [await b.grow('one'), await b.grow('two')];
-    const copying = b.trouble.hang(`volumes.ensure ${one.name}`);
-    const first = b.look(one.name);
-    await copying.reached;
-    assert.deepEqual(await b.look(two.name), { until: [`copy/${b.main.name}`] });
-    const { state, reason } = b.status(two.name);
+    const first = await Promise.all(Array.from({ length: 8 }, (_, i) => b.grow(`first-${i}`)));
+    const last = await b.grow('last');
+    const copying = first.map(({ name }) => b.trouble.hang(`volumes.ensure ${name}`));
+    const looks = first.map(({ name }) => b.look(name));
+    await Promise.all(copying.map(({ reached }) => reached));
+    assert.deepEqual(await b.look(last.name), { until: [`copy/${b.main.name}`] });
+    const { state, reason } = b.status(last.name);
     assert.deepEqual([state, reason], ['creating', 'WaitsForCopy']);
     const before = b.told.length;
-    copying.release();
-    await first;
-    assert.deepEqual(b.told.slice(before), [`copy/${b.main.name} 1`, 'start 1', `branch/${one.name}`]);
-    await b.look(two.name);
-    assert.equal(b.status(two.name).state, 'ready');
+    copying[0]!.release();
+    await looks[0];
+    const { name } = first[0]!;
+    assert.deepEqual(b.told.slice(before), [`copy/${b.main.name} 1`, 'start 1', `branch/${name}`]);
+    await b.look(last.name);
+    assert.equal(b.status(last.name).state, 'ready');
+    for (const one of copying) one.release();
+    await Promise.all(looks);
   });
 
   it('says which unlogged tables it has without their rows, once', async () => {

@@ -27,6 +27,8 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
   const roomShort = new Listeners<void>();
   const slots = createSlots(free.tell);
   const locks = new KeyedLock();
+  // Snapshots share a checkpoint and the disk's flushes; a second backup beside the first would only slow both.
+  const copiesAtOnce = volumes.copyOnWrite ? SNAPSHOTS_AT_ONCE : 1;
   /** Servers that are being started, and those whose last start failed: their files are no source of a copy. */
   const starting = new Set<string>();
   const broken = new Set<string>();
@@ -143,13 +145,12 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
       await volumes.ensure(id, { record, prepare: servers.initialise }, ctx);
       return;
     }
-    // One at a time: a second checkpoint or backup beside the first would only slow both.
     const topic = `copy/${parent}`;
     const since = asked.get(id) ?? performance.now();
     asked.set(id, since);
-    const release = slots.take(topic, 1);
+    const release = slots.take(topic, copiesAtOnce);
     if (release === undefined)
-      return waitsFor('volume', topic, 'WaitsForCopy', 'waits until another copy of its parent is complete');
+      return waitsFor('volume', topic, 'WaitsForCopy', 'waits until other copies of its parent are complete');
     try {
       const live = await servers.live(parent, ctx, since);
       if (live === undefined && !(await isAsleep(parent, ctx)))
@@ -222,6 +223,9 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
 
 /** A start that takes longer is one that recovers: it waits for the disk, and keeps nobody else from starting. */
 const START_MS = 5_000;
+
+/** Of one parent. Each is a few waits for the disk; more would keep all of our threads waiting. */
+const SNAPSHOTS_AT_ONCE = 8;
 
 /** For a server to end in order. */
 const STOP_MS = 60_000;

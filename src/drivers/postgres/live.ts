@@ -4,8 +4,13 @@ import type { Ctx } from '../contract.ts';
 import { openSession, type SessionAddress, withSession } from './session.ts';
 import { holdUnlogged, listUnlogged, type UnloggedList } from './unlogged.ts';
 
-/** What is known of a server's checkpoints: when the newest one began that is complete, of performance.now(). */
-export type Flushed = { since?: number };
+/** What is known of a server's checkpoints; moments are of performance.now(). */
+export type Flushed = {
+  /** When the newest one began that is complete. */
+  since?: number;
+  /** One of ours that goes on; resolves at its end, also when it fails. */
+  running?: Promise<void> | undefined;
+};
 
 /**
  * For one copy: what is listed before its checkpoint is what may be held after it.
@@ -22,10 +27,7 @@ export function liveParent(
   return {
     async checkpoint(ctx) {
       list = await listUnlogged(address, dataDir, ctx);
-      if (list.size === 0 && (flushed.since ?? -1) >= since) return;
-      const begun = performance.now();
-      await withSession(address, query => query('CHECKPOINT'), ctx);
-      flushed.since = begun;
+      await checkpointSince(list.size === 0 ? since : performance.now(), address, flushed, ctx);
     },
     async beginBackup(ctx) {
       list = await listUnlogged(address, dataDir, ctx);
@@ -43,6 +45,34 @@ export function liveParent(
 }
 
 // --- internal ------------------------------------------------------------------------------------
+
+/** Returns when a checkpoint is complete that began at `moment` or later. One at a time, for all who need one. */
+async function checkpointSince(
+  moment: number,
+  address: SessionAddress,
+  flushed: Flushed,
+  ctx: Ctx,
+): Promise<void> {
+  while ((flushed.since ?? -1) < moment) {
+    ctx.signal.throwIfAborted();
+    if (flushed.running !== undefined) {
+      await flushed.running; // it may have begun too early, or fail
+      continue;
+    }
+    const begun = performance.now();
+    const work = withSession(address, query => query('CHECKPOINT'), ctx);
+    const ended = (since?: number) => {
+      flushed.running = undefined;
+      if (since !== undefined) flushed.since = since;
+    };
+    flushed.running = work.then(
+      () => ended(begun),
+      () => ended(),
+    );
+    await work;
+    await flushed.running;
+  }
+}
 
 /**
  * The low-level backup protocol. The session must stay open from start to stop. Its temporary slot keeps the
