@@ -18,6 +18,8 @@ const body = z.strictObject({
         text: z.string(),
         /** Absolute, or `-`; default: unknown. */
         path: z.string().default(''),
+        /** It was not named but found in a folder, where files that hold no objects may be, too. */
+        found: z.boolean().default(false),
       }),
     )
     .min(1)
@@ -60,7 +62,7 @@ export function readManifestRequest(bytes: Uint8Array, keeps: readonly Kept[]): 
     ...{ strict: request.strict, keeps },
     ...(request.namespace !== undefined && { namespace: request.namespace }),
   });
-  if (read.manifests.length === 0 && read.leftOut.length === 0)
+  if (read.manifests.length === 0 && read.leftOut.every(({ effect }) => effect === 'no-object'))
     throw new OffshootError('manifest/none', {
       where: files
         .map(({ file }) => file)

@@ -5,6 +5,8 @@ import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
 import { manifestName, namespaceOf } from '../model/manifest-name.ts';
 import { asWorkload, keyOfWorkload } from '../model/workload.ts';
+import { imagesOf } from '../rules/folders.ts';
+import { missingImages } from '../rules/images.ts';
 import { outdated } from '../rules/inputs.ts';
 import { applyManifests, deleteManifest, deleteManifests, planManifests } from '../rules/manifests.ts';
 import { tellOnce } from '../rules/warnings.ts';
@@ -52,6 +54,7 @@ export function manifestRoutes(app: FastifyInstance, { store, baseline, logs, ke
       return {
         planned: planned.map(plannedView),
         pruned: pruned.map(view),
+        missingImages: missingImages(manifests, () => how.images),
         ...{ warnings: read.warnings.map(({ text }) => ({ text, known: false })), leftOut },
       };
     }
@@ -61,7 +64,12 @@ export function manifestRoutes(app: FastifyInstance, { store, baseline, logs, ke
     const affected = outdated({ store, baseline }, { namespaces, folder });
     const said = [...read.warnings.map(({ id }) => id), ...leftOut.map(idOfLeftOut)];
     const known = await tellOnce(store, folder, said);
+    const concerned = [...new Set([...applied.map(({ object }) => object), ...affected])];
     return {
+      missingImages: missingImages(
+        concerned.map(({ spec }) => spec),
+        name => imagesOf(store, name),
+      ),
       applied: applied.map(({ object, outcome }) => ({ ...view(object), outcome })),
       pruned: pruned.map(view),
       affected: affected.filter(({ name }) => !names.has(name)).map(view),

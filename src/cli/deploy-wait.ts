@@ -7,7 +7,9 @@ import { createProgress } from './progress.ts';
 import { waitFor } from './wait.ts';
 
 /** Reasons that waiting does not mend; the same words as the workload runtime uses. */
-const finalReasons = new Set(['ImageUnknown', 'CommandNotFound', 'ConfigError', 'PortTaken', 'Failed']);
+const finalReasons = new Set(['CommandNotFound', 'ConfigError', 'PortTaken', 'Failed']);
+/** The same, but told of all at the end, and no reason not to wait for the others. */
+const imageUnknown = 'ImageUnknown';
 
 export const storeName = (m: ManifestView): string =>
   `${m.kind}/${m.kind === 'Namespace' ? m.name : m.namespace}/${m.name}`;
@@ -24,6 +26,8 @@ export async function waitReady(
   timeoutMs: number,
 ): Promise<ReadonlyMap<string, ManifestView>> {
   const names = applied.map(m => ({ name: storeName(m), generation: m.generation }));
+  const isThere = (object: ManifestView | undefined, generation: number) =>
+    object !== undefined && object.observedGeneration >= generation;
   let last: ReadonlyMap<string, ManifestView> = new Map();
   const progress = createProgress(cli);
   try {
@@ -31,7 +35,7 @@ export async function waitReady(
       kind: 'manifest',
       timeoutMs,
       what: 'the baseline to be ready',
-      hint: 'see "offshoot status" and its log lines; a container must listen on $PORT, not on a fixed port',
+      hint: '"offshoot status" shows what is not ready, and the last lines of its log',
       probe: objects => {
         last = objects;
         const seen = names.map(({ name, generation }) => ({ name, generation, object: objects.get(name) }));
@@ -39,16 +43,19 @@ export async function waitReady(
           seen
             .filter(({ object }) => object?.kind === 'Service' || isWorkloadKind(object?.kind ?? ''))
             .map(({ name, object, generation }) => {
-              const ready = object!.ready && object!.observedGeneration >= generation;
-              return { label: name, state: ready ? 'done' : 'running', detail: object!.message } as const;
+              const seen = isThere(object, generation);
+              const ready = object!.ready && seen;
+              const failed = seen && object!.reason === imageUnknown;
+              const state = ready ? 'done' : failed ? 'failed' : 'running';
+              return { label: name, state, detail: object!.message } as const;
             }),
         );
         const failed = seen.find(
           ({ object, generation }) =>
             object !== undefined &&
-            object.observedGeneration >= generation &&
+            isThere(object, generation) &&
             (finalReasons.has(object.reason) ||
-              (object.reason === 'CrashLoopBackOff' && (object.restarts ?? 0) >= 3)),
+              (/^(Init:)?CrashLoopBackOff$/.test(object.reason) && (object.restarts ?? 0) >= 3)),
         )?.object;
         if (failed !== undefined) {
           throw new OffshootError(
@@ -58,13 +65,18 @@ export async function waitReady(
           );
         }
         if (pruned.some(m => objects.has(storeName(m)))) return undefined;
-        return seen.every(
-          ({ object, generation }) => object?.ready && object.observedGeneration >= generation,
-        )
-          ? true
-          : undefined;
+        const settled = seen.every(
+          ({ object, generation }) =>
+            isThere(object, generation) && (object!.ready || object!.reason === imageUnknown),
+        );
+        return settled ? true : undefined;
       },
-      last: objects => [...objects.values()].find(o => !o.ready)?.message,
+      last: objects => {
+        const { name, object } = names
+          .map(({ name }) => ({ name, object: objects.get(name) }))
+          .find(({ object }) => object?.ready === false) ?? { name: '', object: undefined };
+        return object && `${name}: ${object.message}`;
+      },
     });
   } finally {
     progress.end();

@@ -1,10 +1,11 @@
 /** What `deploy` and `undeploy` are given: files, folders, standard input, or folders that Kustomize renders. */
-import { realpathSync, statSync } from 'node:fs';
+import { existsSync, realpathSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
+import { OffshootError } from '../model/errors.ts';
 import type { Cli } from './context.ts';
 import { readKustomization } from './kustomize.ts';
-import { UsageError } from './output.ts';
+import { say, UsageError } from './output.ts';
 import { type ProjectFile, readProjectFile } from './project-file.ts';
 import { readSources, type SourceFile } from './read-file.ts';
 
@@ -50,6 +51,16 @@ export async function readManifestsGiven(cli: Cli, options: ManifestOptions): Pr
     path === '-' ? path : realpathSync(resolve(cli.cwd, path)),
   );
   return { files, folder: project?.folder ?? folderOf(cli, first), project, scope: { paths, recursive } };
+}
+
+/** A folder that Kustomize renders also holds patches, which are no manifests: whoever deploys it as it is, is told. */
+export function sayOfKustomize(cli: Cli, { filename = [] }: ManifestOptions, error: unknown): void {
+  if (!(error instanceof OffshootError) || error.code !== 'document/invalid') return;
+  const folder = filename.find(path =>
+    ['yaml', 'yml'].some(ext => existsSync(resolve(cli.cwd, path, `kustomization.${ext}`))),
+  );
+  if (folder === undefined) return;
+  say(cli, `note: ${folder} has a kustomization.yaml; "offshoot deploy -k ${folder}" renders it first`);
 }
 
 // --- internal -----------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 /** Documents that commands are given: a file, a folder of YAML files, or `-` for standard input. */
-import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import type { Cli } from './context.ts';
-import { UsageError } from './output.ts';
+import { say, UsageError } from './output.ts';
 
 /** `file` is how messages name it; `dir` is what paths inside it are relative to. */
 export type SourceFile = {
@@ -10,6 +10,8 @@ export type SourceFile = {
   readonly text: string;
   /** The real path, absolute; `-` for standard input. */
   readonly path: string;
+  /** It is one of a folder that was named. */
+  readonly found?: true;
 };
 
 /** @param maxInput bytes of standard input */
@@ -20,7 +22,8 @@ export async function readSource(cli: Cli, file: string, maxInput = 4 * 1024 * 1
 
 /**
  * All `.yaml`, `.yml` and `.json` files of a folder in order of their names, or the one file.
- * @param recursive also those in folders below; not in hidden ones, and links to folders are not followed
+ * @param recursive also those in folders below; not in hidden ones, in node_modules and in charts of Helm, and links to
+ *   folders are not followed
  */
 export async function readSources(
   cli: Cli,
@@ -30,13 +33,20 @@ export async function readSources(
   const full = resolve(cli.cwd, path);
   if (path === '-' || !statSync(full, { throwIfNoEntry: false })?.isDirectory())
     return [await readSource(cli, path, maxInput)];
-  const names = namesIn(full, recursive);
+  if (isChart(full))
+    throw new UsageError(
+      `${path} is a chart of Helm, which has to render it: helm template ${basename(full)} ${path} | offshoot deploy -f -`,
+    );
+  const { names, charts } = namesIn(full, recursive);
+  for (const chart of charts)
+    say(cli, `left out: ${join(path, chart)} is a chart of Helm; "helm template" renders it`);
   if (names.length === 0) {
-    const deeper = !recursive && namesIn(full, true).length > 0 ? '; -R looks into the folders below' : '';
+    const deeper =
+      !recursive && namesIn(full, true).names.length > 0 ? '; -R looks into the folders below' : '';
     throw new UsageError(`${path} holds no .yaml, .yml or .json file${deeper}`);
   }
   if (names.length > maxFiles) throw new UsageError(`${path} holds more than ${maxFiles} files`);
-  return names.map(name => readAs(join(path, name), join(full, name)));
+  return names.map(name => ({ ...readAs(join(path, name), join(full, name)), found: true }));
 }
 
 export function readText(full: string, shown: string): string {
@@ -57,14 +67,29 @@ const readAs = (shown: string, full: string): SourceFile => ({
 
 const maxFiles = 10_000;
 
-function namesIn(folder: string, recursive: boolean): readonly string[] {
+type Found = { readonly names: readonly string[]; readonly charts: readonly string[] };
+
+/** Our own file is none of those that somebody deploys. */
+function namesIn(folder: string, recursive: boolean): Found {
   const entries = readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
-  return entries.flatMap(entry => {
-    if (!entry.isDirectory()) return /\.(ya?ml|json)$/.test(entry.name) ? [entry.name] : [];
-    if (!recursive || entry.name.startsWith('.')) return [];
-    return namesIn(join(folder, entry.name), true).map(name => join(entry.name, name));
-  });
+  const names: string[] = [];
+  const charts: string[] = [];
+  for (const entry of entries) {
+    const full = join(folder, entry.name);
+    if (!entry.isDirectory()) {
+      if (/\.(ya?ml|json)$/.test(entry.name) && entry.name !== 'offshoot.yaml') names.push(entry.name);
+    } else if (!recursive || entry.name.startsWith('.') || entry.name === 'node_modules') continue;
+    else if (isChart(full)) charts.push(entry.name);
+    else {
+      const below = namesIn(full, true);
+      names.push(...below.names.map(name => join(entry.name, name)));
+      charts.push(...below.charts.map(name => join(entry.name, name)));
+    }
+  }
+  return { names, charts };
 }
+
+const isChart = (folder: string): boolean => existsSync(join(folder, 'Chart.yaml'));
 
 async function readAll(stream: NodeJS.ReadableStream, maxInput: number): Promise<string> {
   const chunks: Buffer[] = [];

@@ -14,6 +14,7 @@ import type {
   KeyView,
   ManifestView,
   MetricsView,
+  MissingImageView,
   PlannedManifestView,
   PluginView,
   ProjectView,
@@ -29,7 +30,12 @@ export type { Connection, WatchEvent, WatchFilter };
 
 /** See api/manifest-request.ts. */
 export type ManifestRequest = {
-  readonly files: readonly { readonly file: string; readonly text: string; readonly path?: string }[];
+  readonly files: readonly {
+    readonly file: string;
+    readonly text: string;
+    readonly path?: string;
+    readonly found?: boolean;
+  }[];
   readonly namespace?: string;
   readonly folder?: string;
   readonly images?: ImageMap;
@@ -44,6 +50,7 @@ export type ManifestPlan = {
   /** `known`: they were told at an earlier deploy of the folder. */
   readonly warnings: readonly { readonly text: string; readonly known: boolean }[];
   readonly leftOut: readonly (LeftOut & { readonly known?: boolean })[];
+  readonly missingImages: readonly MissingImageView[];
 };
 
 const part = encodeURIComponent;
@@ -155,7 +162,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       list: () => call<readonly ManifestView[]>('GET', '/manifests'),
       apply: (body: ManifestRequest) =>
         call<
-          Pick<ManifestPlan, 'pruned' | 'warnings' | 'leftOut'> & {
+          Pick<ManifestPlan, 'pruned' | 'warnings' | 'leftOut' | 'missingImages'> & {
             readonly applied: readonly (ManifestView & {
               readonly outcome: 'created' | 'configured' | 'replaced' | 'unchanged';
             })[];

@@ -111,6 +111,15 @@ export type ManifestView = {
   readonly deletedAt?: string;
 };
 
+/** An image that nothing says of how it runs here. */
+export type MissingImageView = {
+  readonly image: string;
+  /** The key to give it in offshoot.yaml. */
+  readonly key: string;
+  /** Store names of the workloads that do not run for want of it. */
+  readonly users: readonly string[];
+};
+
 /** What deploying would do to one object. */
 export type PlannedManifestView = {
   readonly kind: string;

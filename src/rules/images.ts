@@ -1,7 +1,10 @@
 /** How images run on this machine: the entries of all folders, and who would miss one. */
 import { OffshootError } from '../model/errors.ts';
-import type { Workload } from '../model/kubernetes.ts';
-import { findEntry } from '../model/offshoot-config.ts';
+import type { ImageMap } from '../model/image.ts';
+import type { Manifest, Workload } from '../model/kubernetes.ts';
+import { nameOfManifest } from '../model/manifest-name.ts';
+import { findEntry, imageKeyFor } from '../model/offshoot-config.ts';
+import type { MissingImageView } from '../model/view.ts';
 import { asWorkload, keyOfWorkload, workloadPath } from '../model/workload.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { folderLock } from './folders.ts';
@@ -40,6 +43,26 @@ export function removeImage(store: Store, folder: string, image: string): Promis
       return { spec: { images } };
     });
   });
+}
+
+/**
+ * Images of workloads for which there is no entry, in the order of the workloads.
+ * @param imagesFor the entries that count for a manifest, by its name in the store
+ */
+export function missingImages(
+  manifests: readonly Manifest[],
+  imagesFor: (name: string) => ImageMap,
+): readonly MissingImageView[] {
+  const missing = new Map<string, string[]>();
+  for (const manifest of manifests) {
+    const workload = asWorkload(manifest);
+    if (workload === undefined) continue;
+    const name = nameOfManifest(manifest);
+    const images = imagesFor(name);
+    for (const image of new Set(imagesIn(workload)))
+      if (findEntry(images, image) === undefined) missing.set(image, [...(missing.get(image) ?? []), name]);
+  }
+  return [...missing].map(([image, users]) => ({ image, key: imageKeyFor(image), users }));
 }
 
 // --- internal -----------------------------------------------------------------------------------

@@ -27,6 +27,34 @@ test('a file, standard input, and a folder in order of its names', async () => {
   assert.deepEqual(await readSources(cli, '-'), [{ file: '<stdin>', text: 'typed', path: '-' }]);
 });
 
+test('of the folders below, those of packages and charts of Helm are left out, and our own file is', async () => {
+  await using dir = await tempDir();
+  for (const file of [
+    'offshoot.yaml',
+    'a.yaml',
+    'x/b.yaml',
+    'x/node_modules/p/package.json',
+    'x/chart/Chart.yaml',
+  ]) {
+    await mkdir(join(dir.path, file, '..'), { recursive: true });
+    await writeFile(join(dir.path, file), '');
+  }
+  const { cli, stderr } = fakeCli({ cwd: dir.path });
+  const found = await readSources(cli, '.', { recursive: true });
+  assert.deepEqual(
+    found.map(({ file, found }) => [file, found]),
+    [
+      ['a.yaml', true],
+      [join('x', 'b.yaml'), true],
+    ],
+  );
+  assert.equal(stderr(), 'left out: x/chart is a chart of Helm; "helm template" renders it\n');
+  await assert.rejects(
+    readSources(cli, 'x/chart'),
+    /^UsageError: x\/chart is a chart of Helm, .*: helm template chart x\/chart \| offshoot deploy -f -$/,
+  );
+});
+
 test('what cannot be read is named as it was given', async () => {
   await using dir = await tempDir();
   await writeFile(join(dir.path, 'file.yaml'), '');

@@ -1,9 +1,11 @@
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { ManifestPlan } from '../../client/index.ts';
 import { type LeftOut, leftOutLine, leftOutLines } from '../../model/document/manifest-kinds.ts';
 import type { Cli } from '../context.ts';
 import { storeName, waitReady } from '../deploy-wait.ts';
-import { readManifestsGiven, withManifests } from '../manifest-files.ts';
+import { readManifestsGiven, sayOfKustomize, withManifests } from '../manifest-files.ts';
+import { entriesFor, missingImagesError, missingImagesLine } from '../missing-images.ts';
 import { timeoutOption, withExamples } from '../options.ts';
 import { print, say, took, UsageError, withOutput } from '../output.ts';
 import { folderNamed } from '../project-file.ts';
@@ -39,6 +41,7 @@ export function register(program: Command, cli: Cli): void {
       const { files, folder, project, scope } = await readManifestsGiven(cli, options);
       if (options.prune && options.filename?.includes('-') && options.folder === undefined)
         throw new UsageError('--prune of standard input needs --folder, which says whose the input is');
+      const imagesFile = options.config ?? join(project?.folder ?? folder, 'offshoot.yaml');
       const { namespace, strict = false, takeOver = false } = options;
       const request = {
         ...{ files, strict, takeOver, images: project?.images ?? {} },
@@ -46,26 +49,41 @@ export function register(program: Command, cli: Cli): void {
         ...(namespace !== undefined && { namespace }),
         ...(options.prune && { prune: scope }),
       };
+      const answered = <T>(call: Promise<T>): Promise<T> =>
+        call.catch((error: unknown) => {
+          sayOfKustomize(cli, options, error);
+          throw error;
+        });
       if (options.dryRun) {
-        const plan = await cli.client().manifests.plan(request);
+        const plan = await answered(cli.client().manifests.plan(request));
         warn(cli, plan, true);
+        warnOfImages(cli, plan.missingImages, imagesFile);
+        if (plan.missingImages.length > 0)
+          for (const line of entriesFor(plan.missingImages).split('\n')) say(cli, `  | ${line}`);
         const { text } = await import('../manifest-diff.ts');
         return print(cli, output, { planned: plan.planned, pruned: plan.pruned }, () => text(plan));
       }
-      const done = await cli.client().manifests.apply(request);
+      const done = await answered(cli.client().manifests.apply(request));
       warn(cli, done, verbose);
+      warnOfImages(cli, done.missingImages, imagesFile);
       const { applied, affected, pruned } = done;
       for (const m of applied) say(cli, `${m.kind.toLowerCase()}/${m.name} ${m.outcome}`);
       for (const m of pruned) say(cli, `${m.kind.toLowerCase()}/${m.name} pruned`);
       const concerned = [...applied, ...affected];
       const seen = wait === false ? undefined : await waitReady(cli, concerned, pruned, waitTimeout);
       say(cli, `applied ${applied.length} in ${took(performance.now() - started)}`);
+      if (seen !== undefined && done.missingImages.length > 0)
+        throw missingImagesError(done.missingImages, imagesFile);
       const now = applied.map(m => ({ ...m, ...seen?.get(storeName(m)) }));
       await print(cli, output, now, () => '');
     });
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+function warnOfImages(cli: Cli, missing: ManifestPlan['missingImages'], file: string): void {
+  if (missing.length > 0) say(cli, `warning: ${missingImagesLine(missing, file)}`);
+}
 
 /** What is new; what was said at an earlier deploy of the folder is only counted unless all is wanted. */
 function warn(

@@ -3,10 +3,11 @@ import { similarName } from '../names.ts';
 import type { Finding } from './problem.ts';
 
 /**
- * `read`: one of ours. `not-run`: a cluster would run something, which does not run here yet. `none`: without an effect
- * where containers run as processes (access rights, ingress, scaling, custom resources, …).
+ * `read`: one of ours. `not-run`: a cluster would run something, which does not run here yet. `hook`: one of ours that is
+ * for another time than a deploy. `none`: without an effect where containers run as processes (access rights, ingress,
+ * scaling, custom resources, …). `no-object`: another YAML or JSON file in the folder.
  */
-export type Effect = 'read' | 'not-run' | 'none';
+export type Effect = 'read' | 'not-run' | 'hook' | 'none' | 'no-object';
 
 /** An object that was left out. Where it stands is as in a `Problem`. */
 export type LeftOut = {
@@ -24,6 +25,7 @@ export type LeftOut = {
 export function effectOf(object: {
   readonly apiVersion?: unknown;
   readonly kind?: unknown;
+  readonly metadata?: unknown;
   readonly spec?: unknown;
 }): Effect | Finding {
   const { apiVersion, kind } = object;
@@ -31,7 +33,7 @@ export function effectOf(object: {
   if (typeof kind !== 'string' || kind === '') return { path: ['kind'], message: 'expected a string' };
   if (kind === 'List') return { path: ['items'], message: 'a List needs a list of items', at: 'key' };
   // The schemas know which apiVersion ours have; a custom resource may have the name of one of them.
-  if (OWN.includes(kind) && !isCustom(apiVersion)) return 'read';
+  if (OWN.includes(kind) && !isCustom(apiVersion)) return isForLater(object) ? 'hook' : 'read';
   if (kind === 'Rollout' && isArgo(apiVersion) && !refersToTemplate(object)) return 'read';
   const suggestion = ALL.includes(kind) ? undefined : similarName(kind, ALL);
   if (apiVersion === undefined)
@@ -49,7 +51,7 @@ export const idOfLeftOut = (object: LeftOut): string =>
 
 /** One line for each effect, e.g. `2 ServiceAccount, 1 Ingress: no effect here`. */
 export function leftOutLines(leftOut: readonly LeftOut[]): readonly string[] {
-  return (['not-run', 'none'] as const).flatMap(effect => {
+  return (['not-run', 'hook', 'none', 'no-object'] as const).flatMap(effect => {
     const counts = new Map<string, number>();
     for (const object of leftOut.filter(object => object.effect === effect)) {
       const kind = kindOf(object);
@@ -64,7 +66,8 @@ export function leftOutLines(leftOut: readonly LeftOut[]): readonly string[] {
 /** `k8s.yaml:3:1: Ingress demo/web: no effect where containers run as processes` */
 export function leftOutLine(object: LeftOut): string {
   const { namespace, name, effect, file, line, column } = object;
-  const place = line === undefined ? file : `${file}:${line}:${column}`;
+  const place = line === undefined || effect === 'no-object' ? file : `${file}:${line}:${column}`;
+  if (effect === 'no-object') return `${place}: ${SAY[effect]}`;
   const who = [namespace, name].filter(part => part !== undefined).join('/');
   return `${place}: ${kindOf(object)}${who === '' ? '' : ` ${who}`}: ${SAY[effect]}`;
 }
@@ -73,10 +76,12 @@ export function leftOutLine(object: LeftOut): string {
 
 /** A custom resource that has the name of one of our kinds is told apart as kubectl does it. */
 const kindOf = ({ kind, apiVersion }: LeftOut): string =>
-  OWN.includes(kind) ? `${kind}.${apiVersion.split('/')[0]}` : kind;
+  OWN.includes(kind) && isCustom(apiVersion) ? `${kind}.${apiVersion.split('/')[0]}` : kind;
 
 const SAY = {
   'not-run': 'does not run here yet',
+  hook: 'hooks of Helm or Argo CD that do not belong to a deploy (tests, deletions, rollbacks)',
+  'no-object': 'without apiVersion and kind, so no objects of Kubernetes',
   none: 'no effect where containers run as processes',
 } as const;
 
@@ -110,6 +115,24 @@ const isCustom = (apiVersion: unknown): boolean =>
 
 const isArgo = (apiVersion: unknown): boolean =>
   typeof apiVersion === 'string' && apiVersion.startsWith('argoproj.io/');
+
+/**
+ * Hooks for other times than an installation, an upgrade or a sync: nobody wants them to run because he deploys
+ * (helm.sh/docs/topics/charts_hooks, argo-cd.readthedocs.io "Resource Hooks"). The others are applied as what they are.
+ */
+function isForLater({ metadata }: { readonly metadata?: unknown }): boolean {
+  const { annotations } = asObject(metadata);
+  const { 'helm.sh/hook': helm, 'argocd.argoproj.io/hook': argo } = asObject(annotations);
+  const named = [helm, argo].flatMap(hooks => (typeof hooks === 'string' ? hooks.split(',') : []));
+  return named.length > 0 && !named.some(hook => AT_DEPLOY.has(hook.trim()));
+}
+
+const AT_DEPLOY: ReadonlySet<string> = new Set([
+  ...['pre-install', 'post-install', 'pre-upgrade', 'post-upgrade', 'PreSync', 'Sync', 'PostSync'],
+]);
+
+const asObject = (value: unknown): Record<string, unknown> =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 
 /** Its template is that of a Deployment that stands elsewhere, and runs anyway. */
 const refersToTemplate = ({ spec }: { readonly spec?: unknown }): boolean =>

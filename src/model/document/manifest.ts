@@ -2,6 +2,7 @@
  * Reading Kubernetes manifests: the kinds that make up a baseline, checked, completed and frozen. Other kinds are left
  * out, not refused: a folder that was written for a cluster has many.
  */
+import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { Manifest } from '../kubernetes.ts';
@@ -24,7 +25,7 @@ import {
   toProblem,
 } from './problem.ts';
 import { checkShape, deepFreeze, withoutNulls } from './shape.ts';
-import { parseYamlStream, type Source, syntaxProblems } from './yaml.ts';
+import { parseYamlStream, type Source, syntaxProblems, type YamlError } from './yaml.ts';
 
 export type Manifests = {
   /** Deeply frozen, with namespace and defaults filled in, in the order of the text. */
@@ -43,6 +44,11 @@ export type Warning = {
   readonly id: string;
 };
 
+export type ManifestSource = Source & {
+  /** It was not named but found in a folder, where files that hold no objects may be, too. */
+  readonly found?: boolean;
+};
+
 export type ReadOptions = {
   /** Objects that would be left out are problems. */
   readonly strict?: boolean;
@@ -56,14 +62,14 @@ export type ReadOptions = {
  * Reads the manifests of one YAML or JSON text: several documents, and Lists.
  * @throws OffshootError document/invalid with every problem and its place
  */
-export const readManifests = (source: Source): Manifests => readManifestFiles([source]);
+export const readManifests = (source: ManifestSource): Manifests => readManifestFiles([source]);
 
 /**
  * The same for several texts. An object may stand in several places only if it is the same in all.
  * @throws OffshootError document/invalid with every problem of all texts; document/not-supported
  */
 export function readManifestFiles(
-  sources: readonly Source[],
+  sources: readonly ManifestSource[],
   {
     strict = false,
     keeps = ['memory', 'cpu', 'ports', 'volumes', 'memory-volumes'],
@@ -72,12 +78,15 @@ export function readManifestFiles(
 ): Manifests {
   const all: EntryRead[] = [];
   const syntax: Problem[] = [];
-  for (const { text, file } of sources) {
+  const repeated: Warning[] = [];
+  for (const { text, file, found = false } of sources) {
     for (const { documents, errors } of parseYamlStream(text, MAX_OBJECT_BYTES)) {
       syntax.push(...syntaxProblems(file, errors));
-      for (const { value, locate } of documents)
-        for (const entry of entriesOf({ file, locate, value, path: [] }, 0))
+      for (const { value, locate, repeated: keys } of documents) {
+        for (const key of keys) repeated.push(repeatedWarning(file, key));
+        for (const entry of entriesOf({ file, found, locate, value, path: [] }, 0))
           all.push(readEntry(entry, { keeps, namespace }));
+      }
     }
   }
   const { read, problems: twice } = withoutDuplicates(all);
@@ -88,26 +97,29 @@ export function readManifestFiles(
   return {
     manifests: deepFreeze(read.flatMap(r => r.manifest ?? [])),
     files: read.flatMap(r => (r.manifest === undefined ? [] : [r.file])),
-    warnings: read.flatMap(r => r.warnings),
+    warnings: [...repeated, ...read.flatMap(r => r.warnings)],
     leftOut,
   };
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** Fields that hold maps with keys of the user's own. */
-const USER_MAPS: ReadonlySet<string> = new Set([
-  'labels',
-  'annotations',
-  'matchLabels',
-  'selector',
-  'data',
-  'stringData',
+/** Fields that hold maps from keys of the user's own to texts. */
+const TEXT_MAPS: ReadonlySet<string> = new Set([
+  ...['labels', 'annotations', 'matchLabels', 'nodeSelector', 'data', 'stringData'],
 ]);
+
+/** Those of a Service, too, whose selector is one. */
+const TEXT_MAPS_OF_SELECTING: ReadonlySet<string> = new Set([...TEXT_MAPS, 'selector']);
+const SELECTING: readonly unknown[] = ['Service', 'ReplicationController'];
+
+/** A text that is null is an empty one, as where it is read in Go. */
+const emptied = (item: unknown): unknown => item ?? '';
 
 /** One object, as it stands in a file. */
 type Entry = {
   readonly file: string;
+  readonly found: boolean;
   readonly locate: Locate;
   readonly value: unknown;
   /** Not empty for an object inside a List. */
@@ -146,8 +158,9 @@ function readEntry(entry: Entry, { keeps, namespace }: EntryOptions): EntryRead 
   const { file, path } = entry;
   const place = (finding: Finding) =>
     toProblem(file, { ...finding, path: [...path, ...finding.path] }, entry.locate);
-  const value = withoutNulls(entry.value, USER_MAPS);
-  const effect = effectIn(file, value);
+  const maps = SELECTING.includes(asObject(entry.value).kind) ? TEXT_MAPS_OF_SELECTING : TEXT_MAPS;
+  const value = named(withoutNulls(entry.value, maps, emptied));
+  const effect = effectIn(entry, value);
   if (typeof effect === 'object') return { file, path, problems: [place(effect)], warnings: [] };
   if (effect !== 'read')
     return { file, path, leftOut: leftOutOf(entry, value, effect), problems: [], warnings: [] };
@@ -193,8 +206,29 @@ const inNamespace = (manifest: Manifest, namespace: string | undefined): Manifes
     ? manifest
     : { ...manifest, metadata: { ...manifest.metadata, namespace } };
 
+/**
+ * `generateName`: a cluster makes another name each time. Here it is always the same for the same content, so that what
+ * is applied unchanged is not another object.
+ */
+function named(value: unknown): unknown {
+  const { metadata } = asObject(value);
+  const { name, generateName } = asObject(metadata);
+  if (name !== undefined || typeof generateName !== 'string') return value;
+  const digest = createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 5);
+  return { ...asObject(value), metadata: { ...asObject(metadata), name: `${generateName}${digest}` } };
+}
+
+const repeatedWarning = (file: string, key: YamlError): Warning => ({
+  text: `${formatProblem({ file, path: '', ...key })}; the last one counts`,
+  id: `${file} ${key.message}`,
+});
+
 /** A file of Kustomize beside the manifests is no object of a cluster, and often says not even its kind. */
-function effectIn(file: string, value: unknown): Effect | Finding {
+function effectIn({ file, found, path }: Entry, value: unknown): Effect | Finding {
+  const { apiVersion, kind, metadata } = asObject(value);
+  const says = apiVersion !== undefined || kind !== undefined || metadata !== undefined;
+  if (found && path.length === 0 && !says && !/^kustomization\.ya?ml$/i.test(basename(file)))
+    return 'no-object';
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return { path: [], message: 'expected an object with apiVersion, kind and metadata' };
   if (/^kustomization\.ya?ml$/i.test(basename(file)) && !('kind' in value)) return 'none';
@@ -202,7 +236,11 @@ function effectIn(file: string, value: unknown): Effect | Finding {
 }
 
 function leftOutOf({ file, locate, path }: Entry, value: unknown, effect: LeftOut['effect']): LeftOut {
-  const { kind = 'Kustomization', apiVersion = '', metadata } = asObject(value);
+  const {
+    kind = effect === 'no-object' ? basename(file) : 'Kustomization',
+    apiVersion = '',
+    metadata,
+  } = asObject(value);
   const { name, namespace } = asObject(metadata);
   return {
     kind: String(kind),

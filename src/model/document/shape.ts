@@ -17,18 +17,24 @@ export function checkShape<T>(
 }
 
 /**
- * `key: null` means the same as no key, here as in Kubernetes. Maps whose keys are the user's own (those
- * under a key of `userMaps`) keep their nulls, so that they are reported.
+ * `key: null` means the same as no key, here as in Kubernetes. In maps whose keys are the user's own (those
+ * under a key of `userMaps`) it is for `inMap` to say what it means; by default it stays, so that it is reported.
  * @param depth levels to look at: what is below that is no part of any document's schema, and bodies of
  *   requests may be nested deeper than a stack
  */
-export function withoutNulls(value: unknown, userMaps: ReadonlySet<string>, depth = 100): unknown {
+export function withoutNulls(
+  value: unknown,
+  userMaps: ReadonlySet<string>,
+  inMap: (item: unknown) => unknown = item => item,
+  depth = 100,
+): unknown {
   if (depth === 0 || typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map(item => withoutNulls(item, userMaps, depth - 1));
+  const below = (item: unknown) => withoutNulls(item, userMaps, inMap, depth - 1);
+  if (Array.isArray(value)) return value.map(below);
   return Object.fromEntries(
     Object.entries(value)
       .filter(([, item]) => item !== null)
-      .map(([key, item]) => [key, userMaps.has(key) ? item : withoutNulls(item, userMaps, depth - 1)]),
+      .map(([key, item]) => [key, userMaps.has(key) ? mapChildren(item, inMap) : below(item)]),
   );
 }
 

@@ -4,17 +4,19 @@
  */
 import {
   type Alias,
+  Composer,
   isAlias,
   isMap,
   isScalar,
   isSeq,
   LineCounter,
   type Node,
-  parseAllDocuments,
+  Parser,
   type ScalarTag,
   type YAMLMap,
 } from 'yaml';
 import { documentError, type Locate, type Path, type Position, type Problem } from './problem.ts';
+import { forgivingLexer } from './yaml-lexer.ts';
 
 /** A text and the name under which problems report it. */
 export type Source = { readonly text: string; readonly file: string };
@@ -23,6 +25,8 @@ export type YamlDocument = {
   /** null, booleans, numbers, strings, arrays and plain objects only. */
   readonly value: unknown;
   readonly locate: Locate;
+  /** Keys that stand again in their mapping, where that is allowed. */
+  readonly repeated: readonly YamlError[];
 };
 
 export type YamlError = Partial<Position> & { readonly message: string };
@@ -61,15 +65,26 @@ export type YamlDocuments = {
 
 /**
  * A stream of any length, piece by piece as it is asked for, so that no more than one is in memory as nodes. Never throws.
+ * Of a key that stands twice the last one counts, as kubectl has it.
  * @param maxBytes of one piece, which is one document unless the text has directives
  */
 export function* parseYamlStream(text: string, maxBytes: number): Generator<YamlDocuments> {
   for (const { start, end, line } of pieces(text))
-    yield parseYaml(text.slice(start, end), { linesBefore: line, maxBytes });
+    yield parseYaml(text.slice(start, end), { linesBefore: line, maxBytes, repeats: 'last' });
 }
 
+export type ParseOptions = {
+  readonly linesBefore?: number;
+  readonly maxBytes?: number;
+  /** Of a key that stands twice; default: it is an error. */
+  readonly repeats?: 'last';
+};
+
 /** All documents of `text` that are not empty, or all that is wrong with it. Never throws. */
-export function parseYaml(text: string, { linesBefore = 0, maxBytes = MAX_BYTES } = {}): YamlDocuments {
+export function parseYaml(
+  text: string,
+  { linesBefore = 0, maxBytes = MAX_BYTES, repeats }: ParseOptions = {},
+): YamlDocuments {
   if (Buffer.byteLength(text) > maxBytes) {
     const place = linesBefore === 0 ? {} : { line: linesBefore + 1, column: 1 };
     return {
@@ -84,14 +99,14 @@ export function parseYaml(text: string, { linesBefore = 0, maxBytes = MAX_BYTES 
   };
   // Duplicate keys, merge keys and aliases are resolved below: the library compares keys pairwise and
   // resolves each alias by a walk over the whole document, which makes long hostile files slow.
-  const parsed = parseAllDocuments(text, {
-    lineCounter: lines,
+  const composer = new Composer({
     prettyErrors: false,
     schema: 'core',
     customTags: tags => [octal, ...tags],
     resolveKnownTags: false,
     uniqueKeys: false,
   });
+  const parsed = composer.compose(tokens(text, lines));
   const documents: YamlDocument[] = [];
   const errors: YamlError[] = [];
   for (const document of parsed) {
@@ -104,13 +119,27 @@ export function parseYaml(text: string, { linesBefore = 0, maxBytes = MAX_BYTES 
     if (faults.length > 0 || document.contents === null || isEmpty(document.contents)) continue;
     const reader = new NodeReader();
     const { value, spot } = reader.read(document.contents, 0);
-    for (const { offset, message } of reader.faults) errors.push({ ...position(offset), message });
-    documents.push({ value, locate: (path, part) => position(offsetOf(spot, path, part)) });
+    const placed = ({ offset, message }: Fault) => ({ ...position(offset), message });
+    const repeated = reader.repeated.map(placed);
+    for (const fault of reader.faults) errors.push(placed(fault));
+    if (repeats !== 'last') for (const error of repeated) errors.push(error);
+    documents.push({ value, locate: (path, part) => position(offsetOf(spot, path, part)), repeated });
   }
   return { documents, errors };
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+type Fault = { readonly offset: number; readonly message: string };
+
+function* tokens(text: string, lines: LineCounter): ReturnType<Parser['parse']> {
+  const parser = new Parser(lines.addNewLine);
+  lines.addNewLine(0);
+  // Files that were joined may have a mark at the beginning of each.
+  const clean = text.replace(/^(---.*\n)?\uFEFF/, '$1');
+  for (const lexeme of forgivingLexer().lex(clean)) yield* parser.next(lexeme);
+  yield* parser.end();
+}
 
 /**
  * Where a stream can be cut: a line that begins with `---` begins a document wherever it stands (YAML 1.2.2 section
@@ -161,7 +190,9 @@ type Read = {
 
 /** Turns one document's nodes into values. Anchors are looked up in text order, as YAML 1.2.2 section 7.1 has it. */
 class NodeReader {
-  readonly faults: { readonly offset: number; readonly message: string }[] = [];
+  readonly faults: Fault[] = [];
+  /** The last one counts. */
+  readonly repeated: Fault[] = [];
   readonly #anchors = new Map<string, Read>();
   readonly #refused = new Set<string>();
   #aliased = 0;
@@ -207,12 +238,11 @@ class NodeReader {
       const key = keyText(keyNode);
       const read = this.read(pair.value as Node | null, depth + 1);
       reads.push(read);
-      const first = key === undefined ? undefined : children.get(key);
       if (key === undefined) this.#fault(keyOffset, 'a key must be plain text');
       else if (key === '<<') merges.push(read);
       else if (key === '__proto__') this.#fault(keyOffset, 'the key "__proto__" is not allowed');
-      else if (first !== undefined) this.#fault(keyOffset, `duplicate key "${key}"`);
       else {
+        if (children.has(key)) this.repeated.push({ offset: keyOffset, message: `duplicate key "${key}"` });
         value[key] = read.value;
         children.set(key, { ...read.spot, key: keyOffset });
       }

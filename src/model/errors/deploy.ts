@@ -35,6 +35,17 @@ export const deployErrors = {
     say: p => `${p.command} could not render ${p.dir}`,
     hint: () => 'what it says is shown above; mend it, then repeat',
   },
+  'image/missing': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p =>
+      `${p.images === 1 ? 'an image has' : `${p.images} images have`} no entry in ${p.file}, so ` +
+      `${p.workloads === 1 ? 'a workload does' : `${p.workloads} workloads do`} not run`,
+    hint: () =>
+      'add what is shown above, with the folder and the program of each; then deploy again (--no-wait does without)',
+  },
   'image/in-use': {
     fault: 'user',
     http: 409,

@@ -4,7 +4,9 @@ import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { readManifestsAside } from '../../../src/api/manifest-reader.ts';
+import { storeBaseline } from '../../../src/baseline/store-baseline.ts';
 import type { ErrorBody } from '../../../src/model/errors.ts';
+import { inputsOf } from '../../../src/rules/inputs.ts';
 import { type TestApi, testApi } from '../../support/api.ts';
 import { type FakeCliOptions, runCli } from '../../support/cli.ts';
 import { applied, configMap, deployment, fork } from '../../support/documents.ts';
@@ -156,6 +158,63 @@ test('--prune removes what left the files that are named, nothing else', async (
   );
 });
 
+test('all images without an entry are told at once, with what to write', async () => {
+  await using w = await world();
+  w.write('offshoot.yaml', { images: { users: { dir: '.', command: ['node'] } } });
+  const image = (name: string, image: string) => deployment(name, { image });
+  w.write(
+    'k8s/a.yaml',
+    deployment('users'),
+    image('cache', 'docker.io/redis:7'),
+    image('cache-2', 'redis:8'),
+  );
+  w.write('k8s/b.yaml', image('proxy', 'acme/proxy'));
+  const { code, stderr } = await w.run('deploy -f k8s --dry-run');
+  const said = `3 images have no entry in ${w.folder}/offshoot.yaml, so 3 workloads do not run`;
+  const entries = `  | images:
+  |   redis: # demo/cache, demo/cache-2
+  |     dir: .
+  |     command: [PROGRAM, ARGUMENT]
+  |   proxy: # demo/proxy
+  |     dir: .
+  |     command: [PROGRAM, ARGUMENT]
+`;
+  assert.deepEqual(
+    [code, stderr],
+    [0, `warning: ${said}: docker.io/redis:7, redis:8, acme/proxy\n${entries}`],
+  );
+  // What has an entry is waited for; nothing else could become ready.
+  const { store } = w.api;
+  store.onChange(change => {
+    if (change.type !== 'put' || change.kind !== 'manifest' || change.object.status !== null) return;
+    const ready = change.name.endsWith('/users');
+    void store.modify('manifest', change.name, object => ({
+      status: {
+        ...{ ready, reason: ready ? 'Running' : 'ImageUnknown', message: 'm' },
+        observedGeneration: object.generation,
+        inputs: inputsOf({ store, baseline: storeBaseline(store) }, object),
+      },
+    }));
+  });
+  const waited = await w.run('deploy -f k8s/b.yaml -f k8s/a.yaml -o json');
+  assert.equal(waited.code, 1);
+  const body = JSON.parse(waited.stderr.trimEnd().split('\n').at(-1)!) as ErrorBody;
+  assert.deepEqual([body.code, body.error], ['image/missing', said]);
+  assert.match(body.output ?? '', /^images:\n {2}proxy: # demo\/proxy\n/);
+});
+
+test('a folder of Kustomize that is deployed as it is gets a note', async () => {
+  await using w = await world();
+  w.write('k8s/kustomization.yaml', { resources: ['a.yaml'] });
+  w.write('k8s/patch.yaml', { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'a' } });
+  const { code, stderr } = await w.run('deploy -f k8s --no-wait');
+  assert.equal(code, 2);
+  assert.match(
+    stderr,
+    /^note: k8s has a kustomization\.yaml; "offshoot deploy -k k8s" renders it first\nk8s\/patch/,
+  );
+});
+
 test('--prune removes nothing when something of it is in use', async () => {
   await using w = await world();
   w.write('a.yaml', deployment('users'), configMap('a', {}));
@@ -180,7 +239,10 @@ test('what was warned of is counted the next time, and repeated with -v', async 
   );
   w.write('a.yaml', configMap('before', {}), asked, account);
   const second = await w.run('deploy -f a.yaml --no-wait');
-  assert.match(second.stderr, /^2 warnings as before \(-v repeats them\)\nconfigmap\/before created\n/);
+  assert.match(
+    second.stderr,
+    /^2 warnings as before \(-v repeats them\)\nwarning: an image .*\nconfigmap\/before created\n/,
+  );
   w.write('a.yaml', asked, account, { ...account, metadata: { name: 'y' } });
   assert.match((await w.run('deploy -f a.yaml --no-wait')).stderr, /^warning: left out: 2 ServiceAccount/);
   assert.match((await w.run('deploy -f a.yaml --no-wait -v')).stderr, /^warning: a\.yaml:1:\d+: .*nvidia/);

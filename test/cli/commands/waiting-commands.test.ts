@@ -212,7 +212,7 @@ test('deploy ends as soon as waiting does not help, with the last lines of the l
   assert.deepEqual([code, stdout], [1, '']);
   assert.match(
     stderr,
-    /^deployment\/users created\n.*error: Deployment "users" in namespace "demo" cannot become ready: nix was not found\n {2}\| sh: nix\nhint: /s,
+    /^warning: .*\ndeployment\/users created\n.*error: Deployment "users" in namespace "demo" cannot become ready: nix was not found\n {2}\| sh: nix\nhint: /s,
   );
   failing(); // deploying again is another try
   const asObject = await run(api, ['deploy', '-f', '-', '-o', 'json'], { input });

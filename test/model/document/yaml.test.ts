@@ -15,8 +15,13 @@ describe('values', () => {
     ['words that YAML 1.1 took for booleans', 'a: yes\nb: on\n', { a: 'yes', b: 'on' }],
     [
       'modes of files, as kubectl takes them',
-      'a: 0400\nb: 0o644\nc: 420\nd: 0\ne: "0400"\n',
-      { a: 256, b: 420, c: 420, d: 0, e: '0400' },
+      'a: 0400\nb: 0o644\nc: 420\nd: 0\ne: "0400"\nf: 0888\n',
+      { a: 256, b: 420, c: 420, d: 0, e: '0400', f: 888 },
+    ],
+    [
+      'quoted texts that go on, and end, where their key begins',
+      'a:\n  b: \'[\n  {\n    1}\n  ]\'\n  c: "x\n\n  y"\n',
+      { a: { b: '[ { 1} ]', c: 'x\ny' } },
     ],
     ['dates stay text, also in YAML 1.1', '%YAML 1.1\n---\na: 2001-01-01\n', { a: '2001-01-01' }],
     ['keys as they are written', '8080: a\n1.0: b\ntrue: c\n', { '8080': 'a', '1.0': 'b', true: 'c' }],
@@ -59,6 +64,18 @@ describe('places', () => {
       assert.equal(text('value'), value);
     });
   }
+});
+
+test('in a stream the last of keys that stand twice counts, and each piece may begin with a mark', () => {
+  const all = [...parseYamlStream('\ufeffa: 1\na: {b: 2, b: 3}\n---\n\ufeffc: 1\n', 100)];
+  assert.deepEqual(
+    all.flatMap(({ documents, errors }) => [...errors, ...documents.map(({ value }) => value)]),
+    [{ a: { b: 3 } }, { c: 1 }],
+  );
+  assert.deepEqual(all[0]!.documents[0]!.repeated, [
+    { line: 2, column: 11, message: 'duplicate key "b"' },
+    { line: 2, column: 1, message: 'duplicate key "a"' },
+  ]);
 });
 
 describe('what is refused', () => {
