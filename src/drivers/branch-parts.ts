@@ -134,6 +134,8 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   live(id: string, ctx: Ctx, since?: number): Promise<LiveParent | undefined>;
   /** How often the server of `id` ended by itself since it was last stopped on purpose. */
   exits(id: string): ServerExits;
+  /** Its ends so far are not held against it. */
+  forgive(id: string): void;
   /** Calls `listener` with the id of a server that ended by itself. @returns the way to stop that */
   onExit(listener: (id: string) => void): () => void;
   /** Stops all servers, fast. */

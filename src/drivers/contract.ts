@@ -133,6 +133,11 @@ export type BranchNode = Driver<BranchWish, BranchSeen> & {
   onChange(listener: (id: string) => void): () => void;
   /** Calls `listener` with the id of a branch of which `room` or what follows from it has changed. @returns the way to stop that */
   onRoom(listener: (id: string) => void): () => void;
+  /**
+   * Calls `listener` with the id of a branch that was stopped, ended or failed while room was missing, when there is
+   * some again: what went wrong before says nothing any more. @returns the way to stop that
+   */
+  onRelief(listener: (id: string) => void): () => void;
   /** Calls `listener` again and again while room is short: there may be something to give up. @returns the way to stop that */
   onShort(listener: () => void): () => void;
   /** What all branches take; it may be half a minute old. */

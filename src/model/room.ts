@@ -97,24 +97,30 @@ export function startRefusal(room: Room, { root, bytes, limitBytes }: BranchRoom
   return !root && leftFor(room) < spareBytes(room) ? 'room' : undefined;
 }
 
-/** Which of the stopped branches come back now: all that may by their limit, and one for which there is room. */
+/** What ends or fails now may do so for want of room, also where the reserve may be used. */
+export const isStarved = (room: Room): boolean => leftFor(room) < spareBytes(room);
+
+/** What failed while room was missing can be tried again. */
+export const isRelieved = (room: Room): boolean => leftFor(room) >= 2 * spareBytes(room);
+
+/** Which of the stopped branches come back now: all that may by their limit, and as many as there is room for. */
 export function whoComesBack(
   room: Room,
   stopped: readonly (BranchRoom & { readonly why: StopReason })[],
 ): readonly string[] {
   const may = stopped.filter(branch => startRefusal(room, branch) === undefined);
-  const enough = leftFor(room) >= 1.25 * lowBytes(room);
-  const first = enough ? may.find(({ why }) => why === 'room') : undefined;
-  return may.filter(branch => branch.why === 'limit' || branch === first).map(({ id }) => id);
+  const left = leftFor(room);
+  let places = left >= 1.25 * lowBytes(room) ? Math.max(1, Math.floor(left / (2 * lowBytes(room)))) : 0;
+  return may.filter(({ why }) => why === 'limit' || places-- > 0).map(({ id }) => id);
 }
 
-/** Milliseconds after which a branch or the room could be where somebody must stop. */
-export function nextLookMs(room: Room, running: readonly Growing[]): number {
+/** Milliseconds after which a branch or the room could be where somebody must stop, or may come back. */
+export function nextLookMs(room: Room, running: readonly Growing[], isWaited = false): number {
   const limits = running.flatMap(({ bytes, limitBytes }) =>
     limitBytes === undefined ? [] : [limitBytes - bytes],
   );
   const nearest = Math.min(leftFor(room) - lowBytes(room), ...limits);
-  return within(SHORTEST_MS, nearest / BYTES_PER_MS, LONGEST_MS);
+  return within(SHORTEST_MS, nearest / BYTES_PER_MS, isWaited ? WAITED_MS : LONGEST_MS);
 }
 
 // --- internal ------------------------------------------------------------------------------------
@@ -129,5 +135,7 @@ const STEP_BYTES = 8 * MIB;
 const BYTES_PER_MS = MIB / 2;
 const SHORTEST_MS = 100;
 const LONGEST_MS = 10_000;
+/** While somebody waits for room. */
+const WAITED_MS = 500;
 
 const within = (least: number, value: number, most: number): number => Math.min(most, Math.max(least, value));

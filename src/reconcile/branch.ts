@@ -59,6 +59,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     deps.add(id, { lane: 'recovery' });
   });
   node.onFree(topic => deps.tell(topic, 1));
+  // A pause that was made meanwhile ends with what it was made for.
+  node.onRelief(id => deps.add(id, { intent: true }));
   node.onRoom(id => {
     open.delete(id); // it may be stopped: the next login waits for a look
     deps.add(id);

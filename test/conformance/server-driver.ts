@@ -124,6 +124,9 @@ export function serverDriverConformance(name: string, open: () => Promise<Server
         assert.equal(await servers.isClean(spec.dataDir), false);
         await servers.ensure('weak', spec, ctx());
       }
+      servers.forgive('weak');
+      assert.equal(servers.exits('weak').count, 0);
+      assert.ok(servers.exits('weak').upMs! >= 0, 'it is watched still');
       await servers.stop('weak', ctx());
       assert.deepEqual([told, servers.exits('weak').count], [['weak', 'weak'], 0]);
       await servers.ensure('weak', spec, ctx());

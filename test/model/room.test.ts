@@ -5,7 +5,9 @@ import {
   type Growing,
   hardLimit,
   isLow,
+  isRelieved,
   isShort,
+  isStarved,
   leftFor,
   limitOf,
   lowBytes,
@@ -149,7 +151,7 @@ it('starts nobody who would have to stop at once', () => {
   assert.equal(startRefusal(left(-64), branch({ root: true })), undefined);
 });
 
-it('brings back whose limit was raised, and one at a time of those that room was missing for', () => {
+it('brings back whose limit was raised, and as many as there is room for of those that room was missing for', () => {
   const stopped = [
     { ...branch({ id: 'a' }), why: 'room' as const },
     { ...branch({ id: 'b' }), why: 'room' as const },
@@ -158,8 +160,21 @@ it('brings back whose limit was raised, and one at a time of those that room was
     { ...branch({ id: 'e', limitBytes: 640 * MIB }), why: 'limit' as const },
   ];
   assert.deepEqual(whoComesBack(left(161), stopped), ['a', 'd', 'e']);
+  assert.deepEqual(whoComesBack(left(511), stopped), ['a', 'd', 'e']);
+  assert.deepEqual(whoComesBack(left(512), stopped), ['a', 'b', 'd', 'e']);
   assert.deepEqual(whoComesBack(left(159), stopped), ['d', 'e'], 'more is needed than what made them stop');
   assert.deepEqual(whoComesBack(left(10), stopped), []);
+});
+
+it('says when a failure may be for want of room, and when that is over for certain', () => {
+  const at = (mib: number) => [isStarved(left(mib)), isRelieved(left(mib))];
+  assert.deepEqual([-64, 31, 32, 63, 64].map(at), [
+    [true, false],
+    [true, false],
+    [false, false],
+    [false, false],
+    [false, true],
+  ]);
 });
 
 it('says when a branch comes near its limit', () => {
@@ -170,6 +185,7 @@ it('says when a branch comes near its limit', () => {
 
 it('looks again before anybody can have got there', () => {
   assert.equal(nextLookMs(left(10_000), []), 10_000);
+  assert.equal(nextLookMs(left(10_000), [], true), 500, 'somebody waits for room');
   assert.equal(nextLookMs(left(628), []), 1_000);
   assert.equal(nextLookMs(left(0), []), 100);
   assert.equal(nextLookMs(left(10_000), [growing('a', 0, { bytes: 412 * MIB, limitBytes: 512 * MIB })]), 200);

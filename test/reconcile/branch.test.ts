@@ -33,12 +33,17 @@ async function testBranches() {
   const store = testStore({ now: clock.now });
   const main = await defaultProject(store);
   const wanted: string[] = [];
+  /** Those of which what failed before was to be forgotten. */
+  const forgiven: string[] = [];
   const told: string[] = [];
   const newReconciler = (branches = world.branches) =>
     branchReconciler({
       store,
       branches,
-      add: id => void wanted.push(id),
+      add(id, wish) {
+        wanted.push(id);
+        if (wish?.intent) forgiven.push(id);
+      },
       tell: (topic, most) => void told.push(most === undefined ? topic : `${topic} ${most}`),
       now: clock.now,
       log: silentLog,
@@ -53,6 +58,7 @@ async function testBranches() {
     main,
     abort,
     wanted,
+    forgiven,
     told,
     newReconciler,
     grow,
@@ -714,6 +720,38 @@ describe('room', () => {
     });
     await b.look(greedy.name);
     assert.equal(b.status(greedy.name).state, 'ready');
+  });
+
+  it('that was missing when servers ended and starts failed brings them back at once when it is there', async () => {
+    await using b = await testBranches();
+    const [dying, lame] = [await b.readyChild('dying'), await b.readyChild('lame')];
+    Object.assign(b.room, { totalBytes: 2048 * MIB, freeBytes: 10 * MIB, reserveBytes: 16 * MIB });
+    const newborn = await b.grow('newborn');
+    const noRoom = { id: newborn.name, where: '/memory', freeMib: 10, needMib: 16 };
+    b.trouble.fail(`volumes.ensure ${newborn.name}`, new OffshootError('volume/no-space', noRoom));
+    assert.equal((await b.failure(newborn.name)).code, 'volume/no-space');
+    for (const id of [b.main.name, b.main.name, dying.name, dying.name, lame.name]) b.crash(id);
+    assert.equal((await b.failure(b.main.name)).code, 'postgres/ends');
+    assert.equal((await b.failure(dying.name)).code, 'postgres/ends');
+    assert.deepEqual(await b.look(lame.name), { until: [`room/${lame.name}`] });
+    assert.deepEqual(b.forgiven, []);
+
+    b.trouble.mend(`volumes.ensure ${newborn.name}`);
+    b.room.freeBytes = 1500 * MIB;
+    const all = [b.main, dying, lame, newborn].map(({ name }) => name);
+    await until(() => (all.every(id => b.forgiven.includes(id)) ? true : undefined), {
+      what: 'all may be tried again',
+      deadlineMs: 5_000,
+    });
+    for (const id of all) {
+      assert.equal(await b.look(id), undefined, 'nothing is held against it');
+      assert.equal(b.status(id).state, 'ready');
+      assert.equal(b.status(id).restarts, undefined);
+    }
+    b.crash(b.main.name);
+    b.crash(b.main.name);
+    assert.equal((await b.failure(b.main.name)).code, 'postgres/ends', 'what ends for itself counts still');
+    assert.deepEqual(b.forgiven.length, all.length);
   });
 
   it('is limited by the project where a branch has no limit of its own, but for the root', async () => {

@@ -187,6 +187,7 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
       const server = running.get(id);
       return { count: 0, ...exits.get(id), ...(server && { upMs: server.upMs }) };
     },
+    forgive: id => void exits.delete(id),
     close: async () => [...running.keys()].forEach(end),
     async initialise(dataDir) {
       volumeAt(dataDir).cluster = {

@@ -24,6 +24,7 @@ export type BranchNodeOptions = {
 export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNodeOptions): BranchNode {
   const free = new Listeners<string>();
   const roomChanged = new Listeners<string>();
+  const relieved = new Listeners<string>();
   const roomShort = new Listeners<void>();
   const slots = createSlots(free.tell);
   const locks = new KeyedLock();
@@ -39,11 +40,20 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     volumes,
     stop: id => locks.run(id, () => servers.stop(id, { signal: AbortSignal.timeout(STOP_MS), log })),
     changed: roomChanged.tell,
-    free: id => free.tell(roomTopic(id)),
+    free(id) {
+      servers.forgive(id); // what it ended for is over
+      relieved.tell(id);
+      free.tell(roomTopic(id));
+    },
     short: roomShort.tell,
     log,
   });
-  servers.onExit(room.ended);
+  const suffered = (id: string): Promise<void> =>
+    room.suffered(id).catch(err => log.warn({ branch: id, err }, 'room cannot be looked at'));
+  servers.onExit(id => {
+    room.ended(id);
+    void suffered(id);
+  });
 
   const look = async (id: string, ctx: Ctx): Promise<World> => {
     const [volume, server] = await Promise.all([volumes.observe(id, ctx), servers.observe(id, ctx)]);
@@ -59,6 +69,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     onChange: servers.onExit,
     onFree: free.add,
     onRoom: roomChanged.add,
+    onRelief: relieved.add,
     onShort: roomShort.add,
     usages: () => volumes.usages(),
     room: () => volumes.room(),
@@ -134,6 +145,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
       ctx.signal.throwIfAborted();
       const { code, params, output, message } = toOffshootError(thrown);
       ctx.log.warn({ phase, code, err: thrown }, 'a step of a branch failed');
+      await suffered(id);
       return say(id, world, failed(phase, { code, params, output }, message));
     }
   }

@@ -9,7 +9,9 @@ import {
   type Growing,
   hardLimit,
   isLow,
+  isRelieved,
   isShort,
+  isStarved,
   leftFor,
   limitOf,
   nearsLimit,
@@ -38,7 +40,7 @@ export type RoomWatchOptions = {
   readonly stop: (id: string) => Promise<void>;
   /** What `of` says of a branch is another now, or it was stopped. */
   readonly changed: (id: string) => void;
-  /** A branch that was stopped may run again. */
+  /** There is room again for a branch that was stopped, or that suffered from the want of it. */
   readonly free: (id: string) => void;
   /** Told at every look while room is short. */
   readonly short: () => void;
@@ -56,6 +58,8 @@ export type RoomWatch = {
   runs(id: string): void;
   /** Its server has ended. */
   ended(id: string): void;
+  /** Something of it has failed or ended by itself: if that may be for want of room, it is told when there is some. */
+  suffered(id: string): Promise<void>;
   forget(id: string): void;
   /** As of the last look. */
   of(id: string): BranchSeen['room'];
@@ -78,6 +82,7 @@ type Watched = {
 
 export function watchRoom({ volumes, stop, changed, free, short, log }: RoomWatchOptions): RoomWatch {
   const branches = new Map<string, Watched>();
+  const sufferers = new Set<string>();
   let room: Room | undefined;
   let low = false;
   let trouble = '';
@@ -118,7 +123,15 @@ export function watchRoom({ volumes, stop, changed, free, short, log }: RoomWatc
       if (branch !== undefined) branch.running = false;
     },
 
-    forget: id => void branches.delete(id),
+    async suffered(id) {
+      if (isStarved(await fresh())) sufferers.add(id);
+    },
+
+    forget(id) {
+      branches.delete(id);
+      sufferers.delete(id);
+      looking.now(); // it may have left room
+    },
 
     of(id) {
       const { usage, limitBytes, near = false } = branches.get(id) ?? {};
@@ -149,14 +162,18 @@ export function watchRoom({ volumes, stop, changed, free, short, log }: RoomWatc
       await measure(id, branches.get(id)!, true);
     }
     for (const [id, why] of whoStops(now, growing())) await end(id, branches.get(id)!, why);
-    for (const id of whoComesBack(now, stopped())) {
-      delete branches.get(id)!.why;
+    const back = new Set(whoComesBack(now, stopped()));
+    if (isRelieved(now)) for (const id of sufferers) if (branches.get(id)?.why === undefined) back.add(id);
+    for (const id of back) {
+      delete branches.get(id)?.why;
+      sufferers.delete(id);
       log.info({ branch: id }, 'a branch has room again');
       free(id);
     }
     trouble = '';
     const tookMs = performance.now() - begin;
-    return Math.max(nextLookMs(now, growing()), PART * tookMs);
+    const isWaited = sufferers.size > 0 || stopped().some(({ why }) => why === 'room');
+    return Math.max(nextLookMs(now, growing(), isWaited), PART * tookMs);
   }
 
   async function fresh(): Promise<Room> {

@@ -12,6 +12,8 @@ export type Exits = {
   /** To be called before a server is ended on purpose. */
   forget(id: string): void;
   /** See ServerDriver. */
+  forgive(id: string): void;
+  /** See ServerDriver. */
   of(id: string): ServerExits;
   /** @returns the way to stop that */
   onExit(listener: (id: string) => void): () => void;
@@ -46,6 +48,7 @@ export function watchExits(): Exits {
       watched.delete(id);
       exits.delete(id);
     },
+    forgive: id => void exits.delete(id),
     of(id) {
       const watch = watched.get(id);
       return { count: 0, ...exits.get(id), ...(watch && { upMs: Date.now() - watch.since }) };
@@ -59,5 +62,8 @@ export function watchExits(): Exits {
 
 // --- internal ------------------------------------------------------------------------------------
 
-/** A server that lived so long ended for a reason of its own, and not because it cannot live. */
-const STEADY_MS = 60_000;
+/**
+ * A server that lived so long ended for a reason of its own, e.g. a backend that was killed, and not because it cannot
+ * live. One that always does is started six times a minute at most.
+ */
+const STEADY_MS = 10_000;

@@ -79,6 +79,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     ],
     initialise: (dataDir, ctx) => initialise({ dataDir, bin, user, instance, processes, adminSecret }, ctx),
     exits: exits.of,
+    forgive: exits.forgive,
     onExit: exits.onExit,
 
     async adopt(dataDir, _ctx, held = []) {
