@@ -3,6 +3,8 @@
  * descriptor left. `main` is served all the time, nothing crashes, no row that was acknowledged is lost, the commands
  * that are needed then work, and all is well by itself when there is room.
  */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import pg from 'pg';
 import type { Client } from '../../src/client/index.ts';
 import { delay, until } from '../../src/lib/wait.ts';
@@ -85,7 +87,10 @@ function using(names: readonly string[], start: boolean): Scenario {
       const refuses = Object.entries(Object.assign({}, ...names.map(name => phases[name]!.refuses)));
       return [
         told('rounds', String(rounds)),
-        none('statements of main that failed', failures),
+        none('statements of main that failed', [
+          ...failures,
+          ...(failures.length > 0 ? await panics(daemon) : []),
+        ]),
         exactly(`rows of main lost, of ${main.acknowledged} that were acknowledged`, lost, 0),
         exactly(`rows of another branch lost, of ${twig.acknowledged}`, lostTwig, 0),
         none('what did not work', world.wrong),
@@ -152,8 +157,9 @@ async function fullPool(w: World, main: Writer, round: number): Promise<void> {
     },
     (error: Error & { code?: string }) => error,
   );
-  // It may have come back already, if its end gave room, or be recovering.
-  if (login !== undefined && !['53100', '57P03'].includes(login.code ?? ''))
+  // It may have come back already, if its end gave room, or be recovering, or say itself that it cannot write.
+  const full = /Disk quota exceeded|No space left/.test(login?.message ?? '');
+  if (login !== undefined && !full && !['53100', '57P03'].includes(login.code ?? ''))
     w.wrong.push(`the login to the greedy branch: ${login.code} ${login.message} (before: ${refused.code})`);
   await commands(w, 'with a full pool');
   await main.writes();
@@ -262,6 +268,15 @@ async function proxyWithout(w: World, main: Writer): Promise<void> {
 /** Of daemon and proxy. */
 const pids = async ({ pid, labelled }: TestDaemon): Promise<string> =>
   [pid, ...(await labelled('proxy'))].join(', ');
+
+/** What PostgreSQL says of servers that ended by themselves. */
+async function panics({ home }: TestDaemon): Promise<string[]> {
+  const directory = join(home, 'logs/postgres');
+  const logs = await Promise.all(
+    (await readdir(directory)).map(name => readFile(join(directory, name), 'utf8')),
+  );
+  return logs.flatMap(log => log.split('\n').filter(line => line.includes('PANIC')));
+}
 
 /** Those that one needs then. */
 async function commands(w: World, when: string): Promise<void> {
