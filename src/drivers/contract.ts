@@ -205,6 +205,8 @@ export type WorkloadSeen = {
   readonly ports: Readonly<Record<number, readonly { readonly host: string; readonly port: number }[]>>;
   /** Of the same pods, those that have a network of their own: there any port is theirs. */
   readonly ips?: readonly string[];
+  /** All pods that stay and have a network of their own, ready or not, in their order. */
+  readonly pods?: readonly { readonly name: string; readonly ip: string }[];
   /** Pods that are in `ports` no more, and end when nobody is led to them any more: see `release`. */
   readonly leaving: readonly string[];
   /** Last lines of the log, for status. */

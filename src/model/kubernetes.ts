@@ -141,6 +141,9 @@ export type PodSpec = {
   readonly volumes?: readonly Volume[];
   readonly terminationGracePeriodSeconds?: number;
   readonly restartPolicy?: string;
+  readonly hostname?: string;
+  readonly subdomain?: string;
+  readonly hostAliases?: readonly { readonly ip: string; readonly hostnames?: readonly string[] }[];
   readonly [field: string]: unknown;
 };
 

@@ -14,6 +14,9 @@ export type ServiceAddress = {
   }[];
 };
 
+/** A pod with a network of its own. */
+export type PodAddress = { readonly name: string; readonly ip: string };
+
 type ServicePort = NonNullable<Service['spec']['ports']>[number];
 
 /** Whether the Service sends to pods with these labels. A Service without selector selects none. */
@@ -39,12 +42,32 @@ export function externalNameOf({ spec }: Service): string | undefined {
     : undefined;
 }
 
-/** Names by which the whole cluster knows a Service; its own namespace also knows the bare name. */
-export const serviceHostNames = (name: string, namespace: string): readonly string[] => [
-  `${name}.${namespace}`,
-  `${name}.${namespace}.svc`,
-  `${name}.${namespace}.svc.cluster.local`,
-];
+/** Its name means its pods, not an address of its own. */
+export const isHeadless = ({ spec }: Service): boolean => spec.clusterIP === 'None';
+
+/**
+ * Names that the pods of a workload have below a headless Service: those of a StatefulSet by their numbers, others where
+ * the template gives them `hostname` and `subdomain` (Kubernetes, "DNS for Services and Pods").
+ * @param pods those with addresses of their own; absent: they have none
+ * @returns without `ip` where there is none
+ */
+export function podHostsOf(
+  service: string,
+  { kind, metadata, spec }: Workload,
+  pods: readonly PodAddress[] | undefined,
+): readonly { readonly host: string; readonly ip?: string }[] {
+  const { subdomain, hostname } = spec.template.spec;
+  if ((kind === 'StatefulSet' ? spec.serviceName : subdomain) !== service) return [];
+  const all: readonly { readonly name: string; readonly ip?: string }[] =
+    pods ??
+    (kind === 'StatefulSet'
+      ? Array.from({ length: spec.replicas ?? 1 }, (_, index) => ({ name: `${metadata.name}-${index}` }))
+      : [{ name: metadata.name }]);
+  return all.map(({ name, ip }) => ({
+    host: kind !== 'StatefulSet' && typeof hostname === 'string' ? hostname : name,
+    ...(ip !== undefined && { ip }),
+  }));
+}
 
 export type ServiceHost = {
   readonly kind: 'Service' | WorkloadKind;

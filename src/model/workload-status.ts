@@ -1,5 +1,6 @@
 /** Status of baseline manifests. */
 import type { Address, Found } from './route.ts';
+import type { PodAddress } from './service.ts';
 
 /** containerPort → where it answers. */
 export type PortMap = Readonly<Record<number, readonly Address[]>>;
@@ -20,6 +21,8 @@ export type ManifestStatus = {
   readonly log?: readonly string[];
   /** Workloads: pods with a network of their own that are ready, or will be. */
   readonly ips?: readonly string[];
+  /** Workloads: all pods that stay and have networks of their own, ready or not. */
+  readonly pods?: readonly PodAddress[];
   /** Services: where the router answers for it; service port → address. */
   readonly addresses?: Readonly<Record<number, Address>>;
   /** Services that are another name (`externalName`) for something outside: its IP. */

@@ -29,6 +29,7 @@ export function workloadStatus(seen: WorkloadSeen, generation: number): Manifest
     observedGeneration: generation,
     ports: seen.ports,
     ...(seen.ips !== undefined && seen.ips.length > 0 && { ips: seen.ips }),
+    ...(seen.pods !== undefined && seen.pods.length > 0 && { pods: seen.pods }),
     restarts: seen.restarts,
     ...(!seen.ready && seen.log.length > 0 && { log: seen.log.slice(-20) }),
   };

@@ -4,7 +4,7 @@
  */
 import type { Baseline, BaselineChange, Found, ObjectKind } from '../baseline/contract.ts';
 import { endpointsOf, serviceDestination } from '../model/endpoint.ts';
-import type { Workload } from '../model/kubernetes.ts';
+import type { Service, Workload } from '../model/kubernetes.ts';
 import { previewLabel } from '../model/names.ts';
 import {
   type Address,
@@ -15,7 +15,7 @@ import {
   type Target,
 } from '../model/route.ts';
 import { sandboxRoutes } from '../model/sandbox-route.ts';
-import { containerPortOf } from '../model/service.ts';
+import { containerPortOf, isHeadless } from '../model/service.ts';
 import { declaredSpeech } from '../model/speaks.ts';
 import { isTrashed } from '../model/trash.ts';
 import { isWorkloadKind, keyOfWorkload, workloadPath } from '../model/workload.ts';
@@ -182,9 +182,20 @@ function serviceItems(
     return [
       { kind: 'service', name: key, value: { label, behind, ...more } },
       ...(address === undefined ? [] : [isUdp ? datagrams(address, key) : listener(address, key)]),
+      ...(address === undefined || isUdp
+        ? []
+        : podPorts(service, behind).map(port => listener({ ...address, port }, key))),
     ];
   });
 }
+
+/** Whoever asks for a headless Service means its pods, and so their ports, where those are others than its own. */
+const podPorts = (service: Service, behind: readonly { readonly port: number }[]): readonly number[] =>
+  isHeadless(service)
+    ? [...new Set(behind.map(({ port }) => port))].filter(port =>
+        (service.spec.ports ?? []).every(own => own.port !== port),
+      )
+    : [];
 
 const listener = (address: Address, serves: DestinationKey): RouteChange => ({
   ...{ kind: 'listener', name: addressKey(address), value: { ...address, serves } },

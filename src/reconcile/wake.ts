@@ -6,6 +6,7 @@
 import type { Baseline, BaselineChange, Found } from '../baseline/contract.ts';
 import { manifestName, nameOfManifest } from '../model/manifest-name.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
+import { isHeadless } from '../model/service.ts';
 import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import { usersOfWorkload } from '../rules/manifests.ts';
 import type { Change, Kind, Kinds, Store, Stored } from '../store/contract.ts';
@@ -84,11 +85,21 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
       for (const { object } of baseline.workloadsBehind(now.object))
         addForksOf(keyOfWorkload(object), { intent: false });
     }
+    const changed = now ?? before;
+    // What its name means hangs on what it speaks.
+    if (changed !== undefined && isHeadless(changed.object) && foundAt(now) !== foundAt(before))
+      addAllWorkloads({ intent: false });
     if (askedFor(now) === askedFor(before)) return;
     // Where it sends to are ports that no container may declare.
     const services = [before, now].filter(service => service !== undefined);
     for (const { object } of services)
       for (const found of baseline.workloadsBehind(object)) addWorkload(found, { intent: true });
+  };
+
+  /** Every workload knows the pods behind a headless Service. */
+  const onPods = ({ object }: Found<'Workload'>): void => {
+    if (baseline.servicesOf(object).some(service => isHeadless(service.object)))
+      addAllWorkloads({ intent: false });
   };
 
   /** A ConfigMap or a Secret. */
@@ -147,8 +158,9 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
     },
 
     baseline({ kind, namespace, name, before, now }) {
-      if (kind === 'Service') onService(now as Found<'Service'>, before as Found<'Service'>);
-      else if (askedFor(now) === askedFor(before)) return;
+      if (kind === 'Service') return onService(now as Found<'Service'>, before as Found<'Service'>);
+      if (podsOf(now) !== podsOf(before)) onPods((now ?? before) as Found<'Workload'>);
+      if (askedFor(now) === askedFor(before)) return;
       else if (kind === 'ConfigMap' || kind === 'Secret') onSource(kind, namespace, name);
       else addForksOf({ kind, namespace, name }, { intent: true });
     },
@@ -189,6 +201,10 @@ const addressesOf = (found: Found | undefined): string =>
   JSON.stringify(
     (found?.deleting ? undefined : (found?.status?.addresses ?? found?.status?.external)) ?? null,
   );
+
+/** Where its pods are found. */
+const podsOf = (found: Found | undefined): string =>
+  found?.status?.pods === undefined ? '' : JSON.stringify([found.status.ips, found.status.pods]);
 
 /** What its ports were found to speak. */
 const foundAt = (found: Found | undefined): string => JSON.stringify(found?.status?.found ?? null);

@@ -7,16 +7,11 @@ import { manifestName, namespaceOf } from '../model/manifest-name.ts';
 import { imagesOfPod } from '../model/offshoot-config.ts';
 import { podSources } from '../model/pod-sources.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
-import {
-  externalNameOf,
-  parseServiceHost,
-  type ServiceAddress,
-  serviceEnv,
-  serviceHostNames,
-} from '../model/service.ts';
+import { type ServiceAddress, serviceEnv } from '../model/service.ts';
 import { workloadKinds } from '../model/workload.ts';
 import { servedPorts } from '../model/workload-ports.ts';
 import type { Store, Stored } from '../store/contract.ts';
+import { clusterNames } from './cluster-names.ts';
 
 export const baselineOwner = 'baseline';
 export const sandboxOwner = (sandbox: string): string => `sandbox/${sandbox}`;
@@ -86,7 +81,7 @@ export function workloadSpec(
     workload,
     refs: referenced(baseline, workload, namespace),
     images: imagesOfPod(workload.spec.template, images),
-    network: { ...network(baseline, namespace), ports },
+    network: { env: variables(baseline, namespace), hosts: clusterNames(baseline, workload), ports },
     wish,
   };
 }
@@ -138,39 +133,21 @@ function referenced(baseline: Baseline, workload: Workload, namespace: string): 
   };
 }
 
-type Network = Omit<WorkloadSpec['network'], 'ports'>;
+type Variables = WorkloadSpec['network']['env'];
 
 /** By the list of all Services, which is another one as soon as one of them changes; then by namespace. */
-const networks = new WeakMap<readonly Found<'Service'>[], Map<string, Network>>();
+const known = new WeakMap<readonly Found<'Service'>[], Map<string, Variables>>();
 
 /** The same for all workloads of a namespace. */
-function network(baseline: Baseline, namespace: string): Network {
+function variables(baseline: Baseline, namespace: string): Variables {
   const services = baseline.list('Service');
-  const known = networks.get(services) ?? new Map<string, Network>();
-  networks.set(services, known);
-  const before = known.get(namespace);
+  const byNamespace = known.get(services) ?? new Map<string, Variables>();
+  known.set(services, byNamespace);
+  const before = byNamespace.get(namespace);
   if (before !== undefined) return before;
-  const env = serviceEnv(baseline.list('Service', namespace).flatMap(withAddress));
-  const hosts = services.flatMap(service => {
-    const { namespace: own, name } = service;
-    const ip = ipOf(baseline, service);
-    if (ip === undefined) return [];
-    const names = [...serviceHostNames(name, own), ...(own === namespace ? [name] : [])];
-    return [{ ip, names }];
-  });
-  const made = { env, hosts };
-  known.set(namespace, made);
+  const made = serviceEnv(baseline.list('Service', namespace).flatMap(withAddress));
+  byNamespace.set(namespace, made);
   return made;
-}
-
-/** Where its name leads; that of another Service where it is one's other name. */
-function ipOf(baseline: Baseline, { object, status }: Found<'Service'>): string | undefined {
-  const external = externalNameOf(object);
-  const other = external === undefined ? undefined : parseServiceHost(external);
-  const shown =
-    other?.kind !== 'Service' ? status : baseline.get('Service', other.namespace, other.name)?.status;
-  const [address] = Object.values(shown?.addresses ?? {});
-  return address?.host ?? status?.external;
 }
 
 function withAddress({ name, object, status }: Found<'Service'>): readonly ServiceAddress[] {

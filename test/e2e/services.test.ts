@@ -1,10 +1,12 @@
 /** Services as a user meets them: of any protocol, by address and by status, with a sandbox in front, and while what is behind them changes. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
+import { http } from '../../scripts/demo/http.ts';
+import type { Capability } from '../../src/drivers/contract.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { SandboxView } from '../../src/model/view.ts';
 import { type TestDaemon, testDaemon } from '../support/daemon.ts';
@@ -34,6 +36,27 @@ process.on('SIGTERM', () => {
   if (streams.size === 0) process.exit();
   setTimeout(() => process.exit(), 500);
 });
+`;
+
+/** Tells what a name means to it, and to the C library, and asks a program that speaks as `raw` does. */
+const client = `import { execFile } from 'node:child_process';
+import { lookup } from 'node:dns/promises';
+import http from 'node:http';
+import { connect } from 'node:net';
+http.createServer((request, response) => {
+  const [, what, host, port] = request.url.split('/');
+  if (what === 'ask') {
+    const socket = connect(Number(port), host).on('error', error => response.end(error.message));
+    return void socket.on('data', data => response.end(data) && socket.destroy()).write('PING');
+  }
+  if (what === 'lookup')
+    return void lookup(host, { all: true }).then(
+      found => response.end(found.map(one => one.address).sort().join(' ')),
+      error => response.end(error.code),
+    );
+  return void execFile('getent', ['ahostsv4', host], (error, out) =>
+    response.end([...new Set(out.split('\\n').flatMap(line => line.split(' ')[0] || []))].sort().join(' ')));
+}).listen(process.env.PORT, '0.0.0.0');
 `;
 
 const deployment = (name: string, container: object, spec: object = {}) => ({
@@ -69,11 +92,13 @@ test('Services', async t => {
   const programs = { daemon, dir: dir.path };
   writeFileSync(join(dir.path, 'raw.mjs'), raw);
   writeFileSync(join(dir.path, 'web.mjs'), web);
+  writeFileSync(join(dir.path, 'client.mjs'), client);
   writeFileSync(
     join(dir.path, 'offshoot.yaml'),
     JSON.stringify({
       images: {
         'acme/raw': { dir: '.', command: ['node', 'raw.mjs'] },
+        'acme/client': { dir: '.', command: ['node', 'client.mjs'] },
         'acme/web:1': { dir: '.', command: ['node', 'web.mjs', 'one'] },
         'acme/web:2': { dir: '.', command: ['node', 'web.mjs', 'two'] },
       },
@@ -81,6 +106,7 @@ test('Services', async t => {
   );
   const name = 'of databases and mail servers pass through, and nobody believes that a fork is asked';
   await t.test(name, () => passingThrough(programs));
+  await t.test('and their pods are found by name in every workload', t => names(t, programs));
   await t.test('lose no request while baseline and forks change', () => changing(programs));
 });
 
@@ -130,7 +156,45 @@ async function passingThrough({ daemon: { cli }, dir }: Programs): Promise<void>
   assert.match(again.stderr, /warning: no routing key travels through Service shop\/cache:6379 \(TCP\)/);
 }
 
-async function changing({ daemon: { cli }, dir }: Programs): Promise<void> {
+async function names(t: TestContext, { daemon: { cli }, dir }: Programs): Promise<void> {
+  const doctor = JSON.parse((await cli(['doctor', '-o', 'json'])).stdout) as Capability[];
+  const can = (name: string) => doctor.some(one => one.name === name && one.ok);
+  if (!can('workload/names')) return t.skip('files cannot be mounted for one process here');
+  const deploy = async (...items: object[]) => {
+    const deployed = await cli(['deploy', '-f', '-'], { input: list(items), cwd: dir });
+    assert.equal(deployed.code, 0, deployed.stderr);
+  };
+  const set = {
+    ...deployment('db', { image: 'acme/raw:1' }, { replicas: 2, serviceName: 'db' }),
+    kind: 'StatefulSet',
+  };
+  await deploy(
+    ...[set, service('db', { clusterIP: 'None', ports: [{ name: 'tcp', port: 80, targetPort: 5432 }] })],
+    ...[deployment('client', { image: 'acme/client:1' }), service('client', { ports: [{ port: 80 }] })],
+  );
+  const url = (await cli(['service', 'url', 'client', '-n', 'shop'])).stdout.trim();
+  const ask = async (path: string) => (await http(`${url}/${path}`)).body;
+  const pods = can('network/pods') ? 2 : 1;
+  const found = await ask('lookup/db');
+  assert.equal(found.split(' ').length, pods, found);
+  const ways = existsSync('/usr/bin/getent') ? ['lookup', 'getent'] : ['lookup'];
+  for (const way of ways) {
+    for (const form of ['db', 'db.shop', 'db.shop.svc', 'db.shop.svc.cluster.local'])
+      assert.equal(await ask(`${way}/${form}`), found, form);
+    const each = [await ask(`${way}/db-0.db`), await ask(`${way}/db-1.db.shop.svc.cluster.local`)];
+    assert.equal([...new Set(each)].sort().join(' '), found);
+  }
+  // In a cluster one asks pods at their own port; that leads there by the Service too.
+  for (const host of ['db', 'db-0.db', 'db-1.db.shop.svc'])
+    assert.equal(await ask(`ask/${host}/5432`), '+PONG\r\n', host);
+  assert.match(await ask('lookup/late'), /^E/); // nobody knows it, or nobody can be asked
+  await deploy(service('late', { selector: { app: 'client' }, ports: [{ port: 80 }] }));
+  await until(async () => !(await ask('lookup/late')).startsWith('E') || undefined, {
+    ...{ what: 'a name that came later', deadlineMs: 10_000 },
+  });
+}
+
+async function changing({ daemon: { cli, client }, dir }: Programs): Promise<void> {
   const text = (name: string) => [{ name: 'TEXT', valueFrom: { configMapKeyRef: { name, key: 'text' } } }];
   const port = { ports: [{ name: 'http', port: 80, targetPort: 8080 }] };
   // The one by one more, the other by one less: its only fork must not be the one that goes first.
@@ -165,15 +229,12 @@ async function changing({ daemon: { cli }, dir }: Programs): Promise<void> {
   const key = (await cli(['key', 'create', 'load'])).stdout.trim();
   const headers = { 'signadot-api-key': key };
   const names = ['web', 'pair', 'quiet'];
-  const baselines = await Promise.all(
-    names.map(async name => ({
-      name,
-      url: (await cli(['service', 'url', name, '-n', 'shop'])).stdout.trim(),
-    })),
-  );
+  const baselines = (await client.manifests.list())
+    .filter(({ kind, name }) => kind === 'Service' && names.includes(name))
+    .map(({ name, addresses }) => ({ name, url: `http://${addresses![80]!.host}:${addresses![80]!.port}` }));
   const previews = endpoints.map(({ name, url }) => ({ name: `fork of ${name}`, url, headers }));
   const load = startLoad([...baselines, ...previews]);
-  const stream = openStream(`${baselines[0]!.url}/stream`);
+  const stream = openStream(`${baselines.find(({ name }) => name === 'web')!.url}/stream`);
   /** Each process that answers with these words was seen. */
   const sawAll = (words: string, counts: Readonly<Record<string, number>>) =>
     until(

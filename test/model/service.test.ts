@@ -1,13 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Container, Deployment, Service } from '../../src/model/kubernetes.ts';
-import {
-  containerPortOf,
-  parseServiceHost,
-  selects,
-  serviceEnv,
-  serviceHostNames,
-} from '../../src/model/service.ts';
+import { containerPortOf, parseServiceHost, selects, serviceEnv } from '../../src/model/service.ts';
 
 test('serviceEnv gives the variables that Kubernetes documents', () => {
   const env = serviceEnv([{ name: 'redis-primary', host: '10.0.0.11', ports: [{ port: 6379 }] }]);
@@ -124,9 +118,3 @@ const hosts: readonly (readonly [host: string, expected: ReturnType<typeof parse
 for (const [host, expected] of hosts) {
   test(`parseServiceHost("${host}")`, () => assert.deepEqual(parseServiceHost(host), expected));
 }
-
-test('every name of a Service that ends in its zone is read back', () => {
-  const names = serviceHostNames('users', 'demo');
-  assert.deepEqual(names, ['users.demo', 'users.demo.svc', 'users.demo.svc.cluster.local']);
-  for (const name of names.slice(1)) assert.equal(parseServiceHost(name)?.name, 'users');
-});

@@ -386,3 +386,17 @@ describe('a branch', () => {
     assert.equal(found(), undefined);
   });
 });
+
+it('a headless Service answers at the ports of its pods, too', async () => {
+  await using r = await testRoutes();
+  const peers = service('peers', { port: 80, targetPort: 3000 });
+  await r.put(
+    { ...peers, spec: { ...peers.spec, clusterIP: 'None', selector: { app: 'users' } } },
+    { ...running, addresses: { 80: { host: '127.77.0.9', port: 80 } } },
+  );
+  assert.deepEqual(r.listeners(), [
+    ['127.77.0.1:80', 'svc:demo/users:80'],
+    ['127.77.0.9:80', 'svc:demo/peers:80'],
+    ['127.77.0.9:3000', 'svc:demo/peers:80'],
+  ]);
+});

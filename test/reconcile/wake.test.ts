@@ -152,6 +152,25 @@ describe('a change of', () => {
     assert.deepEqual(w.read(), ['manifest Deployment/demo/users', 'sandbox one']);
   });
 
+  it('the pods behind a headless Service wakes all workloads, others nobody', async () => {
+    await using w = await testWake();
+    const users = await deploy(w.store, deployment('users'));
+    const other = await deploy(w.store, deployment('other'));
+    const peers = service('users', { port: 80 });
+    await deploy(w.store, { ...peers, spec: { ...peers.spec, clusterIP: 'None' } });
+    w.read();
+    const seen = (ip: string) => ({
+      ...{ ready: true, reason: 'R', message: '', observedGeneration: 1 },
+      ...{ ips: [ip], pods: [{ name: 'pod-0', ip }] },
+    });
+    await w.store.modify('manifest', other, () => ({ status: seen('10.0.0.1') }));
+    assert.deepEqual(w.read(), []);
+    await w.store.modify('manifest', users, () => ({ status: seen('10.0.0.2') }));
+    assert.deepEqual(w.read(), ['manifest Deployment/demo/other', 'manifest Deployment/demo/users']);
+    await w.store.modify('manifest', users, () => ({ status: { ...seen('10.0.0.2'), message: 'well' } }));
+    assert.deepEqual(w.read(), []);
+  });
+
   it('what a port is found to speak wakes its Service, and the sandboxes behind it', async () => {
     await using w = await testWake();
     const name = await deploy(w.store, deployment('cache'), service('cache', { port: 6379 }));

@@ -156,7 +156,7 @@ function environment(
   const weak = networks ? Object.fromEntries(ports.map(({ name, value }) => [name, value])) : {};
   const given = {
     ...weak,
-    HOSTNAME: standIn('name'),
+    HOSTNAME: spec.template.spec.hostname ?? standIn('name'),
     ...(workload.spec.completionMode === 'Indexed' && { JOB_COMPLETION_INDEX: standIn('index') }),
     ...image.env,
   };

@@ -37,6 +37,8 @@ export type WorkloadPlan = {
   readonly rollout: Rollout;
   /** Of what runs to its end. */
   readonly run?: RunPlan;
+  /** What its pods are called beside their names. */
+  readonly hostname?: string;
   readonly hosts: WorkloadSpec['network']['hosts'];
   readonly problem?: Problem;
 };
@@ -53,8 +55,10 @@ export function planWorkload(spec: WorkloadSpec, where: Where): WorkloadPlan {
   const { name, namespace = 'default' } = workload.metadata;
   const { replicas = 1, template } = workload.spec;
   const bare = workload.kind === 'Pod' ? ({ bare: true } as const) : {};
-  const { hosts } = spec.network;
-  const plan = { name, ...bare, namespace, replicas, rollout: rolloutOf(workload), hosts };
+  const hosts = [...aliasesOf(template), ...spec.network.hosts];
+  const { hostname } = template.spec;
+  const called = hostname === undefined ? {} : { hostname };
+  const plan = { name, ...bare, ...called, namespace, replicas, rollout: rolloutOf(workload), hosts };
   const hostNetwork = template.spec.hostNetwork === true;
   const volumes = planVolumes(spec, where.node);
   if (typeof volumes === 'string') return { ...plan, problem: { reason: 'ConfigError', message: volumes } };
@@ -90,6 +94,12 @@ export const workloadHash = ({ pod, replicas, rollout, run, problem }: WorkloadP
     .digest('hex');
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** First, because what a manifest says of a name counts more than what Services say. */
+const aliasesOf = ({ spec }: PodTemplate): WorkloadPlan['hosts'] =>
+  (spec.hostAliases ?? []).flatMap(({ ip, hostnames = [] }) =>
+    hostnames.length === 0 ? [] : [{ ip, names: hostnames }],
+  );
 
 /** With what a container is for (Kubernetes, "Sidecar Containers"). */
 const allContainers = ({ spec }: PodTemplate) => [

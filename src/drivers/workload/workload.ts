@@ -64,7 +64,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     for (const member of pods.values()) {
       const { record, hostsFile } = member.pod;
       if (isCurrent(member) && next.pod !== undefined) record.plan = next.pod; // it goes on under the newer one
-      if (house.mounts !== undefined) writeHosts(hostsFile, record, next.hosts);
+      if (house.mounts !== undefined) writeHosts(hostsFile, record, next);
       if (again) member.pod.tryNow();
     }
     step();
@@ -98,7 +98,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     });
     const member: Member = { pod };
     pods.set(index, member);
-    if (house.mounts !== undefined) writeHosts(pod.hostsFile, record, plan.hosts);
+    if (house.mounts !== undefined) writeHosts(pod.hostsFile, record, plan);
     for (const { name } of record.plan.containers) house.rotation.add(logFile(index, name), MAX_LOG_BYTES);
     return member;
   }
@@ -267,7 +267,8 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       ...(endOfRun() && { ended: endOfRun()!.how }),
       serving: staying().some(({ pod }) => pod.health().ready),
       ports: ports(),
-      ips: answering().flatMap(({ pod }) => pod.record.ip ?? []),
+      ips: ips(),
+      pods: named(),
       leaving: [...pods.values()].filter(({ release }) => release).map(({ pod }) => pod.record.uid),
     };
     const disks = Object.assign({}, ...staying().map(({ pod }) => pod.record.disks));
@@ -307,6 +308,16 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       }
     }
     return ports;
+  }
+
+  function ips(): readonly string[] {
+    return answering().flatMap(({ pod }) => pod.record.ip ?? []);
+  }
+
+  function named(): NonNullable<WorkloadSeen['pods']> {
+    return staying().flatMap(({ pod: { record } }) =>
+      record.ip === undefined ? [] : [{ name: record.name, ip: record.ip }],
+    );
   }
 
   type Summary = Health & { readonly restarts: number; readonly log?: LogOf };
@@ -435,7 +446,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   function tell(): void {
     const leaving = [...pods.values()].map(({ release }) => release !== undefined);
     const { log, ...health } = summary();
-    const now = JSON.stringify([health, ports(), leaving]);
+    const now = JSON.stringify([health, ports(), ips(), named(), leaving]);
     if (now === lastTold) return;
     lastTold = now;
     house.changed(id);
@@ -488,9 +499,14 @@ const portsOf = ({ record }: Pod): readonly number[] => Object.values(record.por
  * In place, because processes see the file through a mount of exactly this inode: new names reach them at
  * once. Never cut to nothing first, because somebody may be reading it.
  */
-function writeHosts(path: string, { name, ip = '127.0.0.1' }: PodRecord, hosts: WorkloadPlan['hosts']): void {
-  const own = hosts.map(({ ip, names }) => `${ip} ${names.join(' ')}\n`).join('');
-  const text = Buffer.from(`${readFileSync('/etc/hosts', 'utf8').trimEnd()}\n${ip} ${name}\n${own}`);
+function writeHosts(
+  path: string,
+  { name, ip = '127.0.0.1' }: PodRecord,
+  { hostname, hosts }: WorkloadPlan,
+): void {
+  const own = [{ ip, names: hostname === undefined ? [name] : [hostname, name] }, ...hosts];
+  const lines = own.map(({ ip, names }) => `${ip} ${names.join(' ')}\n`).join('');
+  const text = Buffer.from(`${readFileSync('/etc/hosts', 'utf8').trimEnd()}\n${lines}`);
   const file = openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o644);
   try {
     writeSync(file, text, 0, text.length, 0);

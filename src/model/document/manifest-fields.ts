@@ -37,7 +37,9 @@ export const manifestFields = {
     replicas: done,
     revisionHistoryLimit: ignored('no older form is kept'),
     selector: approximated('checked against the labels of the template'),
-    serviceName: approximated('pods have their names; see the page on routing for what resolves'),
+    serviceName: approximated(
+      'names of pods lead to them where they have networks of their own, else to the Service',
+    ),
     template: done,
     updateStrategy: approximated(
       'pods that a partition or OnDelete keeps are of the form before until they are started anew',
@@ -100,12 +102,14 @@ export const manifestFields = {
     dnsPolicy: ignored('names are resolved as on this machine'),
     enableServiceLinks: ignored('variables of Services are always there'),
     ephemeralContainers: ignored('not part of a manifest'),
-    hostAliases: told('host names of its own are not added'),
+    hostAliases: done,
     hostIPC: ignored('memory is shared with the machine'),
     hostNetwork: done,
     hostPID: ignored('the processes of the machine are seen'),
     hostUsers: ignored('containers run as processes'),
-    hostname: told('a pod has its own name as host name'),
+    hostname: approximated(
+      'in HOSTNAME, in its hosts file and below its subdomain; the system says the name of the machine',
+    ),
     imagePullSecrets: ignored('images are not pulled'),
     initContainers: done,
     nodeName: ignored('there is one machine'),
@@ -126,7 +130,7 @@ export const manifestFields = {
     serviceAccountName: approximated('its name can be read by a fieldRef'),
     setHostnameAsFQDN: ignored('a pod has its own name as host name'),
     shareProcessNamespace: ignored('containers see the processes of each other anyway'),
-    subdomain: told('a pod has no host name below it'),
+    subdomain: done,
     terminationGracePeriodSeconds: approximated('at most 45 s, and 3 s when nothing is said'),
     tolerations: ignored('there is one machine'),
     topologySpreadConstraints: ignored('there is one machine'),
@@ -193,7 +197,9 @@ export const manifestFields = {
   },
   ServiceSpec: {
     allocateLoadBalancerNodePorts: ignored('an address is reached from this machine only'),
-    clusterIP: approximated('it has an address of its own, also one that is headless'),
+    clusterIP: approximated(
+      'it has an address of its own, also one that is headless; see the page on routing',
+    ),
     clusterIPs: ignored('it has one address'),
     externalIPs: ignored('an address is reached from this machine only'),
     externalName: approximated('another name in every workload; what is outside is asked for each minute'),

@@ -2,7 +2,7 @@
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { type Quantity, readQuantity } from '../quantity.ts';
-import { envName, label, port, text, textMap } from './fields.ts';
+import { dnsName, envName, label, port, text, textMap } from './fields.ts';
 
 export const wholeNumber = z.int().min(0, 'must not be negative');
 
@@ -181,6 +181,11 @@ export const podSpec = z.looseObject({
   volumes: z.array(volume).optional(),
   restartPolicy: z.enum(['Always', 'OnFailure', 'Never']).optional(),
   terminationGracePeriodSeconds: wholeNumber.optional(),
+  hostname: label.optional(),
+  subdomain: label.optional(),
+  hostAliases: z
+    .array(z.looseObject({ ip: z.union([z.ipv4(), z.ipv6()]), hostnames: z.array(dnsName).optional() }))
+    .optional(),
 });
 
 export const podTemplate = z.looseObject({

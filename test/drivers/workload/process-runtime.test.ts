@@ -13,6 +13,7 @@ import {
   ask,
   ctx,
   openTestRuntime,
+  podSpecOf,
   portOf,
   shell,
   specOf,
@@ -197,12 +198,18 @@ it('lets processes find services by name, in a view of /etc/hosts of their own t
   const names = (await r.driver.capabilities()).find(c => c.name === 'workload/names')!;
   if (!names.ok) return t.skip(names.detail);
   const withHosts = (ip: string) =>
-    specOf({}, { network: { hosts: [{ ip, names: ['users.demo.svc', 'users.demo'] }] } });
+    podSpecOf(
+      { hostname: 'front', hostAliases: [{ ip: '192.0.2.7', hostnames: ['old.example', 'older.example'] }] },
+      { network: { hosts: [{ ip, names: ['users.demo.svc', 'users.demo'] }] } },
+    );
   await r.driver.ensure('web', withHosts('127.0.0.7'), ctx());
   const port = portOf(await untilReady(r.driver, 'web'));
   const pid = await ask<number>(port, '/pid');
   assert.equal(await ask(port, '/lookup?name=users.demo'), '127.0.0.7');
   assert.equal(await ask(port, '/lookup?name=localhost'), '127.0.0.1');
+  assert.equal(await ask(port, '/lookup?name=older.example'), '192.0.2.7');
+  assert.equal((await ask<Record<string, string>>(port, '/env')).HOSTNAME, 'front');
+  assert.equal(await ask(port, '/lookup?name=front'), '127.0.0.1');
   await r.driver.ensure('web', withHosts('127.0.0.88'), ctx());
   assert.equal(await ask(port, '/lookup?name=users.demo.svc'), '127.0.0.88');
   assert.equal(await ask(port, '/pid'), pid);

@@ -14,9 +14,6 @@ const examples: {
     securityContext: { runAsUser: 1_000, runAsNonRoot: true },
     activeDeadlineSeconds: 1,
     dnsConfig: { nameservers: ['192.0.2.1'] },
-    hostAliases: [{ ip: '192.0.2.1', hostnames: ['db'] }],
-    hostname: 'web',
-    subdomain: 'web',
   },
   container: {
     securityContext: { readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
