@@ -249,6 +249,12 @@ export async function startDaemon(
       const id = sandbox === undefined ? deciding.logId(store, workload) : deciding.forkId(sandbox, workload);
       return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
     },
+    disks: {
+      list: () => drivers.workloads.disks.list({ signal: AbortSignal.timeout(30_000), log }),
+      bytes: disk => drivers.workloads.disks.bytes(disk, { signal: AbortSignal.timeout(30_000), log }),
+      remove: (namespace, claim) =>
+        drivers.workloads.disks.remove(namespace, claim, { signal: AbortSignal.timeout(60_000), log }),
+    },
     environment: loop.environment,
     warnings: loop.warnings,
     stepPathProblem: path => drivers.steps.pathProblem(path),

@@ -6,6 +6,7 @@ export type RouteContext = ApiContext & {
 
 /** What the API's routes may use. It decides nothing: HTTP in, store out. */
 import type { Baseline } from '../baseline/contract.ts';
+import type { Disk } from '../model/claims.ts';
 import type { Kept } from '../model/document/manifest-warnings.ts';
 import type { Address } from '../model/route.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
@@ -47,6 +48,13 @@ export type ApiContext = {
   readonly trash: {
     /** Milliseconds that what was deleted by hand can be had back; 0 = there is no trash. */
     readonly keepMs: number;
+  };
+  /** Of claims of the baseline. */
+  readonly disks: {
+    list(): Promise<readonly Disk[]>;
+    /** That one takes; undefined: it could not be counted in time. */
+    bytes(disk: Disk): Promise<number | undefined>;
+    remove(namespace: string, claim: string): Promise<void>;
   };
   readonly doctor: () => Promise<readonly CheckView[]>;
   readonly logs: (query: LogQuery) => Promise<readonly string[]>;

@@ -14,6 +14,7 @@ import { OffshootError, toOffshootError } from '../model/errors.ts';
 import { tlsOnly } from '../model/tls-refusal.ts';
 import { branchRoutes } from './branches.ts';
 import type { ApiContext } from './context.ts';
+import { diskRoutes } from './disks.ts';
 import { imageRoutes } from './images.ts';
 import { keyOf } from './key-of.ts';
 import { keyRoutes } from './key-routes.ts';
@@ -114,6 +115,7 @@ export async function startApi(context: ApiContext, options: ApiOptions): Promis
     pluginRoutes,
     manifestRoutes,
     imageRoutes,
+    diskRoutes,
     keyRoutes,
     trashRoutes,
     systemRoutes,

@@ -83,7 +83,9 @@ function found(object: Stored<'manifest'>): Found | undefined {
 }
 
 const seenAs = (manifest: Manifest): Found['object'] | undefined =>
-  manifest.kind === 'Namespace' ? undefined : (asWorkload(manifest) ?? (manifest as Found['object']));
+  manifest.kind === 'Namespace' || manifest.kind === 'PersistentVolumeClaim'
+    ? undefined
+    : (asWorkload(manifest) ?? (manifest as Found['object']));
 
 const all = (manifests: Manifests): readonly Found<'Workload'>[] =>
   manifests.map(m => found(m) as Found<'Workload'>);

@@ -9,6 +9,7 @@ import type {
   BranchView,
   CheckView,
   DeletedView,
+  DiskView,
   EventView,
   ImageView,
   KeyView,
@@ -184,6 +185,11 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
           `${manifest('Deployment', namespace, name)}/logs`,
           { query },
         ),
+    },
+    disks: {
+      list: (query: { sizes?: boolean } = {}) => call<readonly DiskView[]>('GET', '/disks', { query }),
+      delete: (namespace: string, claim: string) =>
+        call<unknown>('DELETE', `/disks/${part(namespace)}/${part(claim)}`),
     },
     images: {
       list: () => call<readonly ImageView[]>('GET', '/images'),

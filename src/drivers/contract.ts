@@ -8,6 +8,7 @@
  */
 import type { Log } from '../lib/log.ts';
 import type { BranchEndpoint, BranchRecord } from '../model/branch.ts';
+import type { Disk } from '../model/claims.ts';
 import type { ConditionStatus } from '../model/conditions.ts';
 import type { EnvRefs } from '../model/container-env.ts';
 import type { OffshootError } from '../model/errors.ts';
@@ -216,6 +217,14 @@ export type WorkloadSeen = {
 };
 
 export type WorkloadDriver = Driver<WorkloadSpec, WorkloadSeen> & {
+  /** Of claims of the baseline. */
+  readonly disks: {
+    list(ctx: Ctx): Promise<readonly Disk[]>;
+    /** That one takes on its file system; undefined: it could not be counted in time. */
+    bytes(disk: Disk, ctx: Ctx): Promise<number | undefined>;
+    /** With all that is on it. Absent is success. */
+    remove(namespace: string, claim: string, ctx: Ctx): Promise<void>;
+  };
   /** Calls `listener` whenever what `observe` would say may have changed. @returns the way to stop that. */
   onChange(listener: (id: string) => void): () => void;
   /** Says that nobody is led to these pods, of `WorkloadSeen.leaving`, any more. Without it they end after a while. */

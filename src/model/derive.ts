@@ -1,5 +1,6 @@
 /** Fork derivation: the one place where a sandbox's changed copy of a workload comes from, for every runtime. */
 import { createHash } from 'node:crypto';
+import { claimOfPod } from './claims.ts';
 import { literal } from './container-env.ts';
 import { OffshootError } from './errors.ts';
 import { changeEnv, type EnvSources } from './fork-env.ts';
@@ -107,7 +108,7 @@ function withoutStableNames(spec: Workload['spec'], name: string): Workload['spe
   } = spec;
   const own = volumeClaimTemplates.map(({ metadata }) => ({
     name: metadata.name,
-    persistentVolumeClaim: { claimName: `${metadata.name}-${name}-${spec.ordinals?.start ?? 0}` },
+    persistentVolumeClaim: { claimName: claimOfPod(metadata.name, name, spec.ordinals?.start ?? 0) },
   }));
   const pod = rest.template.spec;
   const others = (pod.volumes ?? []).filter(volume => !own.some(claim => claim.name === volume.name));

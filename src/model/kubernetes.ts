@@ -283,7 +283,15 @@ export type Secret = {
   readonly [field: string]: unknown;
 };
 
+/** What it asks for has no effect: a volume that names a claim has a disk anyway. */
+export type PersistentVolumeClaim = {
+  readonly apiVersion: string;
+  readonly kind: 'PersistentVolumeClaim';
+  readonly metadata: Meta;
+  readonly spec?: { readonly [field: string]: unknown };
+};
+
 export type Namespace = { readonly apiVersion: string; readonly kind: 'Namespace'; readonly metadata: Meta };
 
-export type Manifest = WorkloadManifest | Service | ConfigMap | Secret | Namespace;
+export type Manifest = WorkloadManifest | Service | ConfigMap | Secret | PersistentVolumeClaim | Namespace;
 export type ManifestKind = Manifest['kind'];

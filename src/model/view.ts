@@ -1,5 +1,6 @@
 /** What clients get to see of each kind: the API's answers, and so the command line's `-o json`. Never a secret. */
 import type { BranchStatus } from './branch.ts';
+import type { Disk } from './claims.ts';
 import type { PreviewSite } from './endpoint.ts';
 import type { Manifest } from './kubernetes.ts';
 import type { PluginSpec } from './plugin.ts';
@@ -61,6 +62,13 @@ export type TrashView = {
   readonly until: string;
   /** That become free when it goes, where the volumes can be counted. */
   readonly bytes?: number;
+};
+
+export type DiskView = Disk & {
+  /** On its file system; only when asked for, and absent when it could not be counted in time. */
+  readonly bytes?: number;
+  /** Manifests that it is there for, as `Kind/name`. */
+  readonly users: readonly string[];
 };
 
 /** What a delete answers: null when it is for good. */

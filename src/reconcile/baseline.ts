@@ -18,6 +18,7 @@ import type { Store, Stored } from '../store/contract.ts';
 import { specOfBaseline, workloadStatus } from './baseline-workload.ts';
 import { reconcileCronJob, removeRuns } from './cron-job.ts';
 import { type Report, reconcileJob } from './job.ts';
+import { removeDisksOfDeleted, removeDisksOfSurplus } from './retention.ts';
 import type { Result } from './scheduler.ts';
 import { baselineId } from './workload-spec.ts';
 
@@ -64,6 +65,7 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       await deps.routed();
       if (spec.kind === 'CronJob') await removeRuns(workloads, object, ctx);
       else await workloads.remove(id, ctx);
+      await removeDisksOfDeleted(workloads, spec, ctx);
       return gone(object);
     }
     const tell: Report = (object, status) => report(object, { ...status, inputs });
@@ -72,6 +74,7 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
       if (spec.kind === 'Job') return await reconcileJob(deps, object, spec, tell, ctx);
       const seen = await workloads.ensure(id, specOfBaseline(deps, object, spec), ctx);
       const reported = await tell(object, workloadStatus(seen, object.generation));
+      if (seen.ready && seen.leaving.length === 0) await removeDisksOfSurplus(workloads, spec, ctx);
       if (!reported || seen.leaving.length === 0) return;
       await deps.routed();
       workloads.release(id, seen.leaving);

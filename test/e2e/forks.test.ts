@@ -1,10 +1,10 @@
-/** A fork that is told where another fork answers, again and again: addresses are known at different moments. */
+/** Forks that know of each other, again and again: addresses are known at different moments. And forks with disks. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { http } from '../../scripts/demo/http.ts';
-import type { SandboxView } from '../../src/model/view.ts';
+import type { CheckView, SandboxView } from '../../src/model/view.ts';
 import { testDaemon } from '../support/daemon.ts';
 import { tempDir } from '../support/temp.ts';
 
@@ -68,23 +68,97 @@ const document = JSON.stringify({
   },
 });
 
-test('a fork finds another fork of its sandbox', async () => {
+/** Each pod writes who it is to its disk. */
+const statefulSet = {
+  apiVersion: 'apps/v1',
+  kind: 'StatefulSet',
+  metadata: { name: 'db', namespace: 'shop' },
+  spec: {
+    serviceName: 'db',
+    selector: { matchLabels: { app: 'db' } },
+    template: {
+      metadata: { labels: { app: 'db' } },
+      spec: {
+        containers: [
+          {
+            name: 'main',
+            image: 'acme/shell:1',
+            args: ['echo $NAME $HOSTNAME >>/data/words; exec sleep 600'],
+            env: [{ name: 'NAME', value: 'base' }],
+            volumeMounts: [{ name: 'data', mountPath: '/data' }],
+          },
+        ],
+      },
+    },
+    volumeClaimTemplates: [
+      { metadata: { name: 'data' }, spec: { resources: { requests: { storage: '1Gi' } } } },
+    ],
+  },
+};
+
+test('forks', async t => {
   await using daemon = await testDaemon({ env: { OFFSHOOT_VOLUMES: 'copy' } });
   await using dir = await tempDir();
   const { cli } = daemon;
-  const images = { images: { 'acme/web': { dir: '.', command: ['node', 'server.mjs'] } } };
+  const images = {
+    'acme/web': { dir: '.', command: ['node', 'server.mjs'] },
+    'acme/shell': { dir: '.', command: ['/bin/sh', '-c'] },
+  };
   writeFileSync(join(dir.path, 'server.mjs'), server);
-  writeFileSync(join(dir.path, 'offshoot.yaml'), JSON.stringify(images));
-  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: ['web', 'back'].flatMap(manifests) });
-  const deployed = await cli(['deploy', '-f', '-'], { input, cwd: dir.path });
-  assert.equal(deployed.code, 0, deployed.stderr);
-  const key = (await cli(['key', 'create', 'test'])).stdout.trim();
-  for (let round = 0; round < 6; round++) {
-    const made = await cli(['sandbox', 'apply', '-f', '-', '-o', 'json'], { input: document });
-    assert.equal(made.code, 0, `round ${round}: ${made.stderr}`);
-    const { url } = (JSON.parse(made.stdout) as SandboxView).endpoints[0]!;
-    const answer = await http(url, { headers: { 'signadot-api-key': key } });
-    assert.equal(answer.body, 'forked-web forked-back');
-    assert.equal((await cli(['sandbox', 'delete', 'pair'])).code, 0);
-  }
+  writeFileSync(join(dir.path, 'offshoot.yaml'), JSON.stringify({ images }));
+  const deploy = async (...items: readonly object[]) => {
+    const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+    const deployed = await cli(['deploy', '-f', '-'], { input, cwd: dir.path });
+    assert.equal(deployed.code, 0, deployed.stderr);
+  };
+
+  await t.test('find other forks of their sandbox', async () => {
+    await deploy(...['web', 'back'].flatMap(manifests));
+    const key = (await cli(['key', 'create', 'test'])).stdout.trim();
+    for (let round = 0; round < 6; round++) {
+      const made = await cli(['sandbox', 'apply', '-f', '-', '-o', 'json'], { input: document });
+      assert.equal(made.code, 0, `round ${round}: ${made.stderr}`);
+      const { url } = (JSON.parse(made.stdout) as SandboxView).endpoints[0]!;
+      const answer = await http(url, { headers: { 'signadot-api-key': key } });
+      assert.equal(answer.body, 'forked-web forked-back');
+      assert.equal((await cli(['sandbox', 'delete', 'pair'])).code, 0);
+    }
+  });
+
+  await t.test('of a StatefulSet have disks of their own, and none of its names', async t => {
+    const doctor = JSON.parse((await cli(['doctor', '-o', 'json'])).stdout) as readonly CheckView[];
+    if (!doctor.some(check => check.name === 'workload/volumes' && check.ok))
+      return t.skip('volumes are not mounted here');
+    await deploy(statefulSet);
+    const words = (folder: string, ...path: readonly string[]) =>
+      readFileSync(join(daemon.home, folder, ...path, 'shop', 'data-db-0', 'words'), 'utf8')
+        .split('\n')
+        .slice(0, -1);
+    assert.deepEqual(words('disks'), ['base db-0']);
+    const forkOf = { kind: 'StatefulSet', namespace: 'shop', name: 'db' };
+    const env = [{ name: 'NAME', value: 'fork' }];
+    const sandbox = { name: 'fix', spec: { cluster: 'local', forks: [{ forkOf, customizations: { env } }] } };
+    const input = JSON.stringify(sandbox);
+    const made = await cli(['sandbox', 'apply', '-f', '-', '-o', 'json'], { input });
+    assert.equal(made.code, 0, made.stderr);
+    const { disks = {} } = (JSON.parse(made.stdout) as SandboxView).status.forks[0]!;
+    assert.deepEqual(Object.keys(disks), ['data-db-0']);
+    const began = disks['data-db-0'] === 'copy' ? ['base db-0'] : [];
+    const own = words('disks-of-forks', 'sandbox%2Ffix');
+    assert.deepEqual(own.slice(0, -1), began);
+    assert.match(own.at(-1)!, /^fork fix-dep-db-[0-9a-f]{8}-0$/);
+    assert.deepEqual(words('disks'), ['base db-0']);
+    const shown = (await cli(['sandbox', 'get', 'fix'])).stdout;
+    assert.match(shown, /^disk +data-db-0 of shop\/db: began (empty|as a copy of the baseline's)$/m);
+    assert.equal((await cli(['sandbox', 'delete', 'fix'])).code, 0);
+    assert.deepEqual(readdirSync(join(daemon.home, 'disks-of-forks')), []);
+
+    const undeploy = ['undeploy', 'statefulset/db', '-n', 'shop'];
+    assert.match((await cli(undeploy)).stderr, /^disk shop\/data-db-0 stays, see "offshoot disk list"$/m);
+    await deploy(statefulSet);
+    assert.deepEqual(words('disks'), ['base db-0', 'base db-0']);
+    assert.match((await cli(['disk', 'list'])).stdout, /^shop +data-db-0 +\d+ KiB +StatefulSet\/db$/m);
+    assert.match((await cli([...undeploy, '--disks', '--yes'])).stderr, /^disk shop\/data-db-0 is gone$/m);
+    assert.ok(!existsSync(join(daemon.home, 'disks/shop/data-db-0')));
+  });
 });

@@ -21,6 +21,8 @@ export type TestApi = AsyncDisposable & {
   readonly apiKey: string;
   readonly store: Store;
   readonly client: Client;
+  /** Of claims; may be changed. */
+  readonly disks: { namespace: string; claim: string }[];
   /** Of branches by id; may be changed. */
   readonly sizes: Map<string, { bytes: number; exact: boolean }>;
   /** What the context's functions were asked for. */
@@ -61,6 +63,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
   const sizes: TestApi['sizes'] = new Map();
   const asked = { logs: [] as LogQuery[], shutdowns: [] as string[], resets: 0 };
   const gateway = { host: '127.0.0.1', port: 7432 };
+  const disks: TestApi['disks'] = [];
   const context: ApiContext = {
     store,
     baseline: storeBaseline(store),
@@ -72,6 +75,14 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     gateway: () => gateway,
     authority: () => options.authority,
     trash: { keepMs: options.trashMs ?? 86_400_000 },
+    disks: {
+      list: async () => [...disks],
+      bytes: async () => 4096,
+      async remove(namespace, claim) {
+        const at = disks.findIndex(disk => disk.namespace === namespace && disk.claim === claim);
+        if (at >= 0) disks.splice(at, 1);
+      },
+    },
     info: () => ({
       version: '0.0.0',
       pid: process.pid,
@@ -136,6 +147,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     store,
     client: createClient({ url, apiKey }),
     sizes,
+    disks,
     asked,
     request,
     async refused(method, path, body) {

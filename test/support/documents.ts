@@ -42,6 +42,21 @@ export const deployment = (name: string, container: Partial<Containers[number]> 
   },
 });
 
+/** StatefulSet `demo/<name>` with one container and the disk `data`. */
+export const statefulSet = (
+  name: string,
+  spec: Partial<Workload['spec']> = {},
+  container: Partial<Containers[number]> = {},
+): Workload<'StatefulSet'> => ({
+  ...deployment(name, container),
+  kind: 'StatefulSet',
+  spec: {
+    ...deployment(name, container).spec,
+    volumeClaimTemplates: [{ metadata: { name: 'data' } }],
+    ...spec,
+  },
+});
+
 type PodParts = Readonly<Record<string, unknown>>;
 
 /** Job `demo/<name>` with one container, which is not started again. */

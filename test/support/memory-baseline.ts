@@ -72,7 +72,7 @@ export function memoryBaseline(...manifests: readonly Manifest[]): MemoryBaselin
 
   const put = (manifest: Manifest): void => {
     const object = asWorkload(manifest) ?? manifest;
-    if (object.kind === 'Namespace') return;
+    if (object.kind === 'Namespace' || object.kind === 'PersistentVolumeClaim') return;
     const key = nameOfManifest(manifest);
     const before = objects.get(key);
     if (before !== undefined && JSON.stringify(before.object) === JSON.stringify(object)) return;

@@ -1,11 +1,14 @@
 /** Workloads in memory: a container's log is what its command `echo WORD…` says, its ports are made up. */
 import type { WorkloadDriver, WorkloadSeen, WorkloadSpec } from '../../src/drivers/contract.ts';
 import { Listeners } from '../../src/lib/listeners.ts';
+import { claimsOf } from '../../src/model/claims.ts';
 import type { Trouble } from './trouble.ts';
 
 export type MemoryWorkloads = {
   readonly workloads: WorkloadDriver;
   readonly workloadsOf: Map<string, MemoryWorkload>;
+  /** Disks of the baseline: `namespace/claim` → bytes. Those of workloads are there when they have been started. */
+  readonly disksOf: Map<string, number>;
   /** Images that this machine cannot run yet. */
   readonly unknownImages: Set<string>;
   /** Changes what is seen of a workload. */
@@ -21,6 +24,7 @@ type Born = Pick<WorkloadSeen, 'ready' | 'reason' | 'message'>;
 export function memoryWorkloads(trouble: Trouble): MemoryWorkloads {
   const workloadsOf: MemoryWorkloads['workloadsOf'] = new Map();
   const unknownImages = new Set<string>();
+  const disksOf: MemoryWorkloads['disksOf'] = new Map();
   const changes = new Listeners<string>();
   let born: Born = { ready: true, reason: 'Running', message: 'all containers are ready' };
   let port = 20_000;
@@ -61,6 +65,9 @@ export function memoryWorkloads(trouble: Trouble): MemoryWorkloads {
       },
     };
     workloadsOf.set(id, { spec, seen, starts: (there?.starts ?? 0) + 1 });
+    const { namespace = 'default' } = spec.workload.metadata;
+    if (spec.owner === 'baseline')
+      for (const claim of claimsOf(spec.workload)) disksOf.set(`${namespace}/${claim}`, 0);
     changes.tell(id);
     return seen;
   };
@@ -70,6 +77,14 @@ export function memoryWorkloads(trouble: Trouble): MemoryWorkloads {
     capabilities: async () => [],
     onChange: changes.add,
     release() {},
+    disks: {
+      list: async () => [...disksOf.keys()].map(diskAt),
+      bytes: async ({ namespace, claim }) => disksOf.get(`${namespace}/${claim}`),
+      async remove(namespace, claim, ctx) {
+        await trouble.meet('workloads.disks.remove', `${namespace}/${claim}`, ctx);
+        disksOf.delete(`${namespace}/${claim}`);
+      },
+    },
     close: async () => workloadsOf.clear(),
     async logs(id, lines) {
       const { log = [] } = workloadsOf.get(id)?.seen ?? {};
@@ -95,6 +110,7 @@ export function memoryWorkloads(trouble: Trouble): MemoryWorkloads {
   return {
     workloads,
     workloadsOf,
+    disksOf,
     unknownImages,
     become(id, change) {
       const workload = workloadsOf.get(id)!;
@@ -109,4 +125,9 @@ export function memoryWorkloads(trouble: Trouble): MemoryWorkloads {
       born = seen;
     },
   };
+}
+
+function diskAt(path: string) {
+  const [namespace = '', claim = ''] = path.split('/');
+  return { namespace, claim };
 }

@@ -19,8 +19,11 @@ export type SmallDisk = AsyncDisposable & {
 export const smallDiskMissing = async (): Promise<string | undefined> =>
   (await mayMount()) ? undefined : 'it needs the right to mount';
 
-/** @param kind tmpfs is quick, ext4 is what hosts have */
-export async function smallDisk(bytes: number, kind: 'tmpfs' | 'ext4' = 'tmpfs'): Promise<SmallDisk> {
+/** @param kind tmpfs is quick, ext4 is what hosts have, btrfs can share blocks */
+export async function smallDisk(
+  bytes: number,
+  kind: 'tmpfs' | 'ext4' | 'btrfs' = 'tmpfs',
+): Promise<SmallDisk> {
   await using undo = new AsyncDisposableStack();
   const dir = undo.use(await tempDir());
   await chmod(dir.path, 0o711);
@@ -32,7 +35,9 @@ export async function smallDisk(bytes: number, kind: 'tmpfs' | 'ext4' = 'tmpfs')
     const image = join(dir.path, 'disk.img');
     await using file = await open(image, 'w');
     await file.truncate(bytes);
-    await system('mkfs.ext4', ['-q', '-m', '0', image]);
+    await (kind === 'ext4'
+      ? system('mkfs.ext4', ['-q', '-m', '0', image])
+      : system('mkfs.btrfs', ['-q', image]));
     await system('mount', ['-o', 'loop', image, path]);
   }
   undo.defer(async () => {

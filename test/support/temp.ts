@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 export type TempDir = AsyncDisposable & { readonly path: string };
 
-export async function tempDir(prefix = 'offshoot-test-'): Promise<TempDir> {
-  const path = await mkdtemp(join(tmpdir(), prefix));
+export async function tempDir(prefix = 'offshoot-test-', within = tmpdir()): Promise<TempDir> {
+  const path = await mkdtemp(join(within, prefix));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }

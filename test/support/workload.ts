@@ -69,10 +69,13 @@ export type TestRuntime = AsyncDisposable & {
   readonly home: string;
 };
 
-/** A runtime in a temporary home; all it started is gone at the end of the scope. */
-export async function testRuntime(): Promise<TestRuntime> {
+/**
+ * A runtime in a temporary home; all it started is gone at the end of the scope.
+ * @param within folder of the home, default the one for temporary files
+ */
+export async function testRuntime(within?: string): Promise<TestRuntime> {
   await using stack = new AsyncDisposableStack();
-  const { path: home } = stack.use(await tempDir());
+  const { path: home } = stack.use(await tempDir(undefined, within));
   const driver = await openTestRuntime(home);
   stack.defer(() => driver.close());
   const owned = stack.move();

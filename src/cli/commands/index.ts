@@ -18,6 +18,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   deploy: { names: ['deploy'], load: () => import('./deploy.ts') },
   undeploy: { names: ['undeploy'], load: () => import('./undeploy.ts') },
   image: { names: ['image'], load: () => import('./image.ts') },
+  disk: { names: ['disk'], load: () => import('./disk.ts') },
   service: { names: ['service', 'svc'], load: () => import('./service.ts') },
   project: { names: ['project'], load: () => import('./project.ts') },
   branch: { names: ['branch'], load: () => import('./branch.ts') },

@@ -285,6 +285,12 @@ function describe(view: SandboxView): string {
       f =>
         `fork         ${f.forkOf.namespace}/${f.forkOf.name}: ${f.reason}, ${f.restarts} restarts: ${f.message}`,
     ),
+    ...status.forks.flatMap(f =>
+      Object.entries(f.disks ?? {}).map(
+        ([claim, began]) =>
+          `disk         ${claim} of ${f.forkOf.namespace}/${f.forkOf.name}: began ${began === 'copy' ? "as a copy of the baseline's" : 'empty'}`,
+      ),
+    ),
     ...status.forks.flatMap(f => (f.log ?? []).map(line => `             | ${line}`)),
     ...view.endpoints.map(e => `endpoint     ${e.name}: ${e.url} -> ${e.target}`),
   ].join('\n');

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { isInside } from '../../model/folder.ts';
 import { nameOfManifest } from '../../model/manifest-name.ts';
-import type { ManifestView } from '../../model/view.ts';
+import type { DiskView, ManifestView } from '../../model/view.ts';
 import { confirm } from '../confirm.ts';
 import type { Cli } from '../context.ts';
 import { storeName } from '../deploy-wait.ts';
@@ -18,6 +18,7 @@ export function register(program: Command, cli: Cli): void {
     'offshoot undeploy deployment/users-service -n demo',
     'offshoot undeploy -n demo --yes',
     'offshoot undeploy --folder ~/shop --yes',
+    'offshoot undeploy -f k8s/ --disks',
   )
     .usage('[options] [KIND/NAME...]')
     .allowExcessArguments() // declared ones would widen the list of all commands
@@ -30,15 +31,19 @@ export function register(program: Command, cli: Cli): void {
       'all in it; with -f, for objects that name none; with KIND/NAME, their namespace',
     )
     .option('--folder <folder>', 'all that was deployed from there')
+    .option('--disks', 'also the disks that are there for nothing else; otherwise disks stay')
     .option('-y, --yes', 'do not ask')
     .addOption(timeoutOption('1m'))
-    .action(async ({ yes, waitTimeout, ...options }, { args: objects }: Command) => {
+    .action(async ({ yes, disks, waitTimeout, ...options }, { args: objects }: Command) => {
       const there = await cli.client().manifests.list();
       const { chosen, missing, question } = await choose(cli, there, objects, options);
       for (const what of missing) say(cli, `${what} does not exist; nothing to do`);
       if (chosen.length === 0) return say(cli, 'nothing to remove');
-      if (question !== undefined)
-        await confirm(cli, question, `${chosen.length} objects of ${question} are removed.`, yes);
+      const idle = await disksOnlyOf(cli, chosen);
+      const lost = disks && idle.length > 0 ? ` What is on ${disksText(idle)} is lost for good.` : '';
+      const what = question ?? `${chosen.length} objects`;
+      if (question !== undefined || lost !== '')
+        await confirm(cli, what, `${chosen.length} objects of ${what} are removed.${lost}`, yes);
       await cli
         .client()
         .manifests.deleteAll(
@@ -52,10 +57,35 @@ export function register(program: Command, cli: Cli): void {
         probe: seen => (names.some(name => seen.has(name)) ? undefined : true),
       });
       for (const name of names) say(cli, `${name} is gone`);
+      const left = (await cli.client().disks.list()).filter(disk => idle.some(one => isSame(one, disk)));
+      if (left.length === 0) return;
+      if (!disks)
+        return say(cli, `${disksText(left)} stay${left.length === 1 ? 's' : ''}, see "offshoot disk list"`);
+      for (const { namespace, claim } of left) {
+        await cli.client().disks.delete(namespace, claim);
+        say(cli, `disk ${namespace}/${claim} is gone`);
+      }
     });
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** Disks that are there for these objects, and for no others. */
+async function disksOnlyOf(cli: Cli, chosen: readonly ManifestView[]): Promise<readonly DiskView[]> {
+  const isChosen = (namespace: string, user: string) =>
+    chosen.some(m => m.namespace === namespace && `${m.kind}/${m.name}` === user);
+  const disks = await cli.client().disks.list();
+  return disks.filter(
+    ({ namespace, users }) => users.length > 0 && users.every(user => isChosen(namespace, user)),
+  );
+}
+
+const disksText = (disks: readonly DiskView[]): string => {
+  const names = disks.map(({ namespace, claim }) => `${namespace}/${claim}`).join(', ');
+  return disks.length === 1 ? `disk ${names}` : `${disks.length} disks (${names})`;
+};
+
+const isSame = (a: DiskView, b: DiskView): boolean => a.namespace === b.namespace && a.claim === b.claim;
 
 type Choice = {
   readonly chosen: readonly ManifestView[];

@@ -4,6 +4,7 @@ import type { LogRotation } from '../../lib/log-rotation.ts';
 import type { PrivateMounts } from '../../lib/namespaces.ts';
 import type { Networks } from '../network/contract.ts';
 import type { Processes } from '../processes/contract.ts';
+import type { Disks } from './disks.ts';
 import type { PortChooser } from './ports.ts';
 
 export type House = {
@@ -18,8 +19,7 @@ export type House = {
   readonly mounts: PrivateMounts | undefined;
   /** Absent where pods share the network of this machine; then their ports are chosen. */
   readonly networks: Networks | undefined;
-  /** Folder of a disk of the baseline. */
-  disk(namespace: string, claim: string): string;
+  readonly disks: Disks;
   readonly ports: PortChooser;
   /** Of all logs of all workloads. */
   readonly rotation: LogRotation;

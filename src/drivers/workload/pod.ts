@@ -19,7 +19,7 @@ import { fillIn, type Known } from './stand-in.ts';
 import { StartProblem } from './start-problem.ts';
 import type { PodRecord } from './state-file.ts';
 import type { VolumePlan } from './volume-plan.ts';
-import { type Disks, makeVolumes, placeOf as placeOfVolume } from './volumes.ts';
+import { type DisksOfPod, makeVolumes, placeOf as placeOfVolume } from './volumes.ts';
 
 export type Pod = {
   readonly index: number;
@@ -41,7 +41,7 @@ export type PodKeeper = {
   readonly part: string;
   /** Of this pod alone. */
   readonly folder: string;
-  readonly disks: Disks;
+  readonly disks: DisksOfPod;
   /** Ports of an earlier life that it gets again when nobody has them. */
   readonly lastPorts: Readonly<Record<number, number>>;
   logFile(container: string): string;

@@ -14,6 +14,7 @@ import type { Capability, WorkloadDriver, WorkloadSeen } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
 import type { Networks } from '../network/contract.ts';
 import type { Processes } from '../processes/contract.ts';
+import { openDisks } from './disks.ts';
 import type { House } from './house.ts';
 import { planWorkload } from './plan.ts';
 import { containerPart } from './pod.ts';
@@ -53,7 +54,7 @@ export type ProcessRuntimeOptions = {
 export async function openProcessRuntime(options: ProcessRuntimeOptions): Promise<WorkloadDriver> {
   const { instance, processes, networks, baseEnv, nodePath, node, log } = options;
   const root = join(options.home, 'workloads');
-  const disksRoot = join(options.home, 'disks');
+  const disks = openDisks(options.home);
   const mounts = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, {
     hide: options.hide,
   });
@@ -66,7 +67,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     nodePath,
     mounts: 'why' in mounts ? undefined : mounts,
     networks,
-    disk: (namespace, claim) => join(disksRoot, pathName(namespace), pathName(claim)),
+    disks,
     ports: portChooser(),
     rotation: logRotation(MAX_LOGS_BYTES, err => log.warn({ err }, 'cannot rotate logs')),
     log,
@@ -104,9 +105,13 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     async remove(id) {
       await workloads.get(id)?.stop();
       await killAll(workloadPart(id));
+      const { owner } = readState(folderOf(id)) ?? {};
       await removeVolumes(folderOf(id));
+      if (owner !== undefined) await removeUnusedDisks(owner);
       if (workloads.delete(id)) house.changed(id);
     },
+
+    disks: { list: disks.list, bytes: disks.bytes, remove: disks.remove },
 
     async list() {
       const running = processes.list(ALL_WORKLOADS).map(part => part.split('/')[1]!);
@@ -138,6 +143,22 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       for (const part of processes.list(workloadPart(id))) if (!planned.has(part)) await processes.kill(part);
       start(id, { pods: state.pods, ports: {}, run: state.run }).apply(state.owner, state.plan);
     }
+    for (const owner of await disks.owners()) await removeUnusedDisks(owner);
+  }
+
+  /** Those of forks that no workload of their owner has any more; none while we do not know that of each. */
+  async function removeUnusedDisks(owner: string): Promise<void> {
+    const used = new Set<string>();
+    for (const name of await folders()) {
+      const state = readState(join(root, name));
+      if (state === undefined) return;
+      if (state.owner !== owner) continue;
+      const plans = [state.plan.pod, ...Object.values(state.pods).map(({ plan }) => plan)];
+      for (const volume of plans.flatMap(plan => plan?.volumes ?? []))
+        if (volume.kind === 'disk' && volume.of === 'fork')
+          used.add(`${state.plan.namespace}/${volume.claim}`);
+    }
+    await disks.removeForks(owner, used);
   }
 
   /** A workload whose folder may hold something half made or half removed: of that only the ports are kept. */

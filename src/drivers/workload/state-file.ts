@@ -52,7 +52,7 @@ export type WorkloadState = {
 };
 
 /** Raised whenever the shape changes: an older daemon's state is then not read, and its processes are replaced. */
-const STATE_VERSION = 3;
+const STATE_VERSION = 4;
 
 /** Synchronous and by rename: a reader, or the next daemon, finds the old content or the new one. */
 export function writeState(folder: string, state: Omit<WorkloadState, 'version'>): void {

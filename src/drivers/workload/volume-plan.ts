@@ -1,4 +1,5 @@
 /** From the volumes of a pod to files and folders, and where its containers see them. Pure. */
+import { claimOfPod } from '../../model/claims.ts';
 import { expandCommand, resolveEnv } from '../../model/container-env.ts';
 import type { Container, FieldFiles, Volume, VolumeMount, VolumeSource } from '../../model/kubernetes.ts';
 import { podMetaText, withGivenMeta } from '../../model/pod-meta.ts';
@@ -52,7 +53,7 @@ export function planVolumes(spec: WorkloadSpec, node: Node): readonly VolumePlan
   // A StatefulSet's own claims win over volumes of the same name.
   const { name } = spec.workload.metadata;
   for (const { metadata } of volumeClaimTemplates)
-    planned.push(disk(spec, metadata.name, `${metadata.name}-${name}-${standIn('index')}`));
+    planned.push(disk(spec, metadata.name, claimOfPod(metadata.name, name, standIn('index'))));
   return planned.filter(({ name }, i) => planned.findLastIndex(other => other.name === name) === i);
 }
 

@@ -1,8 +1,10 @@
 /** The volumes of one pod on disk: made before its containers start, removed when it is gone. Disks stay. */
-import { constants } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import {
   chmod,
   copyFile,
+  lchown,
+  lstat,
   mkdir,
   readdir,
   readlink,
@@ -10,27 +12,30 @@ import {
   rm,
   stat,
   symlink,
+  utimes,
   writeFile,
 } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { mayMount, mounts, system } from '../../lib/mounts.ts';
 import { pathName } from '../labels.ts';
+import type { Disks } from './disks.ts';
 import { StartProblem } from './start-problem.ts';
 import type { FilePlan, VolumePlan } from './volume-plan.ts';
 
-/** Where disks are. */
-export type Disks = {
+/** Where the disks of one pod are. */
+export type DisksOfPod = {
   /** Folder of the disk `claim` of the baseline. */
   baseline(claim: string): string;
-  /** Folder of the fork's own. */
+  /** Folder of that of its owner's forks. */
   fork(claim: string): string;
+  alone: Disks['alone'];
 };
 
 /** How a disk of a fork began. */
 export type DiskStart = 'copy' | 'empty';
 
 /** Where a volume is. @param folder of the pod's volumes */
-export function placeOf(volume: VolumePlan, folder: string, disks: Disks): string {
+export function placeOf(volume: VolumePlan, folder: string, disks: DisksOfPod): string {
   switch (volume.kind) {
     case 'host':
       return volume.path;
@@ -49,7 +54,7 @@ export function placeOf(volume: VolumePlan, folder: string, disks: Disks): strin
 export async function makeVolumes(
   volumes: readonly VolumePlan[],
   folder: string,
-  disks: Disks,
+  disks: DisksOfPod,
 ): Promise<Readonly<Record<string, DiskStart>>> {
   const began: Record<string, DiskStart> = {};
   for (const volume of volumes) {
@@ -57,7 +62,9 @@ export async function makeVolumes(
     if (volume.kind === 'files') await makeFiles(volume.files, place);
     else if (volume.kind === 'host') await makeHostPath(volume);
     else if (volume.kind === 'disk' && volume.of === 'fork')
-      began[volume.claim] = await makeForkDisk(place, volume.copy ? disks.baseline(volume.claim) : undefined);
+      began[volume.claim] = await disks.alone(place, () =>
+        makeForkDisk(place, volume.copy ? disks.baseline(volume.claim) : undefined),
+      );
     else await makeFolder(place);
     if (volume.kind === 'empty' && volume.memoryBytes !== undefined)
       await inMemory(place, volume.memoryBytes);
@@ -111,22 +118,29 @@ async function makeHostPath({ name, path, type }: Extract<VolumePlan, { kind: 'h
   }
 }
 
-/** Begins once, as a copy that shares its blocks with the baseline's, or empty; after that it is the fork's alone. */
+/**
+ * Begins once, as a copy that shares its blocks with the baseline's, or empty; after that the forks of one owner have it
+ * alone.
+ */
 async function makeForkDisk(place: string, from: string | undefined): Promise<DiskStart> {
-  const mark = `${place}.is-copy`;
+  // Beside it, by names that no claim has.
+  const beside = (what: string) => join(dirname(place), `.${what}-${basename(place)}`);
+  const mark = beside('copy');
   const exists = (path: string) =>
     stat(path).then(
       () => true,
       () => false,
     );
   if (await exists(place)) return (await exists(mark)) ? 'copy' : 'empty';
-  const half = `${place}.partial`;
-  await rm(half, { recursive: true, force: true });
+  const half = beside('partial');
+  for (const path of [half, mark]) await rm(path, { recursive: true, force: true });
   await mkdir(half, { recursive: true });
   await chmod(half, 0o777);
   const isCopy = from !== undefined && (await exists(from)) && (await cloneTree(from, half));
-  if (isCopy) await writeFile(mark, '');
-  else {
+  if (isCopy) {
+    await likeTheOther(half, await lstat(from));
+    await writeFile(mark, '');
+  } else {
     await rm(half, { recursive: true, force: true });
     await mkdir(half, { recursive: true });
     await chmod(half, 0o777);
@@ -135,18 +149,21 @@ async function makeForkDisk(place: string, from: string | undefined): Promise<Di
   return isCopy ? 'copy' : 'empty';
 }
 
-/** @returns false when the file system has no copies that share blocks; then nothing of worth was made */
+/**
+ * File by file: entries as they are, whose they are and of when; sockets and their like are of running programs.
+ * @returns false when the file system has no copies that share blocks; then nothing of worth was made
+ */
 async function cloneTree(from: string, to: string): Promise<boolean> {
   for (const entry of await readdir(from, { withFileTypes: true })) {
     const [source, target] = [join(from, entry.name), join(to, entry.name)];
     try {
       if (entry.isDirectory()) {
-        const { mode } = await stat(source);
         await mkdir(target);
         if (!(await cloneTree(source, target))) return false;
-        await chmod(target, mode & 0o7777);
       } else if (entry.isSymbolicLink()) await symlink(await readlink(source), target);
       else if (entry.isFile()) await copyFile(source, target, constants.COPYFILE_FICLONE_FORCE);
+      else continue;
+      await likeTheOther(target, await lstat(source));
     } catch (error) {
       const { code = '' } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT') continue; // removed meanwhile: the baseline goes on
@@ -154,6 +171,15 @@ async function cloneTree(from: string, to: string): Promise<boolean> {
     }
   }
   return true;
+}
+
+/** A server's files must be its user's, or it does not start. */
+async function likeTheOther(path: string, { uid, gid, mode, atime, mtime }: Stats): Promise<void> {
+  const found = await lstat(path);
+  if (found.uid !== uid || found.gid !== gid) await lchown(path, uid, gid);
+  if (found.isSymbolicLink()) return;
+  await chmod(path, mode & 0o7777);
+  await utimes(path, atime, mtime);
 }
 
 /** Where we may mount; elsewhere it is on the disk. */

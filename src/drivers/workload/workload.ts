@@ -88,8 +88,9 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       part: podPart(id, index),
       folder: podFolder(index),
       disks: {
-        baseline: claim => house.disk(plan.namespace, claim),
-        fork: claim => join(folder, 'disks', pathName(claim)),
+        baseline: claim => house.disks.baseline(plan.namespace, claim),
+        fork: claim => house.disks.fork(owner, plan.namespace, claim),
+        alone: house.disks.alone,
       },
       lastPorts: before.ports[index] ?? {},
       logFile: container => logFile(index, container),
@@ -481,7 +482,7 @@ const nothing: WorkloadPlan = {
   hosts: [],
 };
 
-/** Folders of pods begin with this; logs and disks, which outlive them, are beside. */
+/** Folders of pods begin with this; logs, which outlive them, are beside. */
 const POD = 'pod.';
 const LINES_IN_STATUS = 20;
 const MAX_LOG_BYTES = 5 * 1024 * 1024;

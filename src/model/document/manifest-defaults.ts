@@ -29,6 +29,7 @@ export function completeManifest(manifest: Manifest): Manifest {
     case 'Secret':
       return { ...secretText(manifest), metadata };
     case 'ConfigMap':
+    case 'PersistentVolumeClaim':
       return { ...manifest, metadata };
   }
 }

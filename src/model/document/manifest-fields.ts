@@ -32,7 +32,7 @@ export const manifestFields = {
   StatefulSetSpec: {
     minReadySeconds: done,
     ordinals: done,
-    persistentVolumeClaimRetentionPolicy: ignored('disks stay'),
+    persistentVolumeClaimRetentionPolicy: done,
     podManagementPolicy: done,
     replicas: done,
     revisionHistoryLimit: ignored('no older form is kept'),
@@ -227,6 +227,17 @@ export const manifestFields = {
     protocol: done,
     targetPort: done,
   },
+  PersistentVolumeClaimSpec: {
+    accessModes: ignored('any number of pods may share a disk'),
+    dataSource: told('a disk begins empty'),
+    dataSourceRef: told('a disk begins empty'),
+    resources: ignored('a disk may be as large as there is room'),
+    selector: ignored('a disk is a folder of the data directory'),
+    storageClassName: ignored('a disk is a folder of the data directory'),
+    volumeAttributesClassName: ignored('a disk is a folder of the data directory'),
+    volumeMode: approximated('always files'),
+    volumeName: ignored('a disk is a folder of the data directory'),
+  },
   ConfigMap: {
     apiVersion: done,
     kind: done,
@@ -263,6 +274,7 @@ export const manifestTypes = {
   EnvFromSource: { title: 'envFrom', module: 'core/v1' },
   ServiceSpec: { title: 'Service', module: 'core/v1' },
   ServicePort: { title: 'Ports of a Service', module: 'core/v1' },
+  PersistentVolumeClaimSpec: { title: 'PersistentVolumeClaim', module: 'core/v1' },
   ConfigMap: { title: 'ConfigMap', module: 'core/v1' },
   Secret: { title: 'Secret', module: 'core/v1' },
 } as const satisfies Readonly<

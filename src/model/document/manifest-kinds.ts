@@ -87,7 +87,7 @@ const SAY = {
 
 /** As in `manifestSchemas`, which would be a circle; Rollout apart, which is a custom resource itself. */
 const OWN: readonly string[] = [
-  ...['ConfigMap', 'Namespace', 'Secret', 'Service'],
+  ...['ConfigMap', 'Namespace', 'PersistentVolumeClaim', 'Secret', 'Service'],
   ...['CronJob', 'DaemonSet', 'Deployment', 'Job', 'Pod', 'ReplicaSet', 'ReplicationController'],
   'StatefulSet',
 ];

@@ -51,6 +51,8 @@ const deployment = z.looseObject({
   spec: z.looseObject({ ...replicated, selector }),
 });
 
+const retention = z.enum(['Retain', 'Delete']);
+
 const statefulSet = z.looseObject({
   apiVersion: z.literal('apps/v1'),
   kind: z.literal('StatefulSet'),
@@ -60,6 +62,10 @@ const statefulSet = z.looseObject({
     selector,
     serviceName: z.string().optional(),
     volumeClaimTemplates: z.array(z.looseObject({ metadata: z.looseObject({ name: label }) })).optional(),
+    ordinals: z.looseObject({ start: wholeNumber.optional() }).optional(),
+    persistentVolumeClaimRetentionPolicy: z
+      .looseObject({ whenDeleted: retention.optional(), whenScaled: retention.optional() })
+      .optional(),
   }),
 });
 
@@ -170,6 +176,13 @@ const secret = z.looseObject({
   stringData: z.record(dataKey, z.string()).optional(),
 });
 
+const persistentVolumeClaim = z.looseObject({
+  apiVersion: z.literal('v1'),
+  kind: z.literal('PersistentVolumeClaim'),
+  metadata: metadata(dnsName),
+  spec: z.looseObject({ volumeMode: z.string().optional() }).optional(),
+});
+
 const namespace = z.looseObject({
   apiVersion: z.literal('v1'),
   kind: z.literal('Namespace'),
@@ -183,6 +196,7 @@ export const manifestSchemas = {
   Deployment: deployment,
   Job: job,
   Namespace: namespace,
+  PersistentVolumeClaim: persistentVolumeClaim,
   Pod: pod,
   ReplicaSet: replicaSet,
   ReplicationController: replicationController,

@@ -9,6 +9,7 @@ import type { Finding, Path } from './problem.ts';
 export const partsWithoutEffect = {
   pod: toldOf(manifestFields.PodSpec),
   container: toldOf(manifestFields.Container),
+  claim: toldOf(manifestFields.PersistentVolumeClaimSpec),
 };
 
 /**
@@ -29,6 +30,8 @@ export function manifestWarnings(
 ): readonly Finding[] {
   const workload = asWorkload(manifest);
   if (workload !== undefined) return workloadWarnings(workload, keeps);
+  if (manifest.kind === 'PersistentVolumeClaim')
+    return pick(manifest.spec, ['spec'], partsWithoutEffect.claim);
   return manifest.kind === 'Secret' ? secretWarnings(value as Secret) : [];
 }
 

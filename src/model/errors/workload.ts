@@ -2,6 +2,14 @@ import type { ErrorRow } from '../errors.ts';
 
 /** Workloads of the process runtime, and plugin steps. */
 export const workloadErrors = {
+  'disk/in-use': {
+    fault: 'conflict',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `the disk "${p.claim}" in namespace "${p.namespace}" is there for ${p.users}`,
+    hint: () => 'undeploy those first, or with their disks: offshoot undeploy --disks',
+  },
   'workload/config-bad': {
     fault: 'user',
     http: 422,

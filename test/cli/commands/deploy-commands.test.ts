@@ -9,7 +9,7 @@ import type { ErrorBody } from '../../../src/model/errors.ts';
 import { inputsOf } from '../../../src/rules/inputs.ts';
 import { type TestApi, testApi } from '../../support/api.ts';
 import { type FakeCliOptions, runCli } from '../../support/cli.ts';
-import { applied, configMap, deployment, fork } from '../../support/documents.ts';
+import { applied, configMap, deployment, fork, statefulSet } from '../../support/documents.ts';
 import { tempDir } from '../../support/temp.ts';
 
 type World = AsyncDisposable & {
@@ -277,6 +277,37 @@ test('undeploy by files, by name, by namespace and by folder', async () => {
   assert.equal((await w.run('undeploy --folder . --yes')).code, 0);
   assert.deepEqual(w.names(), []);
   assert.equal((await w.run('undeploy')).code, 2);
+});
+
+test('undeploy leaves disks, and says so; with --disks those go that are there for nothing else', async () => {
+  await using w = await world();
+  const claim = {
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: { name: 'data-db-0', namespace: 'demo' },
+  };
+  w.write('k8s/a.yaml', statefulSet('db', { replicas: 2 }));
+  const disks = [
+    { namespace: 'demo', claim: 'data-db-0' },
+    { namespace: 'demo', claim: 'data-db-1' },
+    { namespace: 'demo', claim: 'of-nobody' },
+  ];
+  w.api.disks.push(...disks);
+  assert.equal((await w.run('deploy -f k8s --no-wait')).code, 0);
+  assert.equal(
+    (await w.run('undeploy -f k8s')).stderr,
+    'StatefulSet/demo/db is gone\n2 disks (demo/data-db-0, demo/data-db-1) stay, see "offshoot disk list"\n',
+  );
+  w.write('claims/b.yaml', claim);
+  assert.equal((await w.run('deploy -f k8s -f claims --no-wait')).code, 0);
+  const unasked = await w.run('undeploy -f k8s --disks');
+  assert.match(unasked.stderr, /1 objects/);
+  assert.equal(unasked.code, 2);
+  assert.equal(
+    (await w.run('undeploy -f k8s --disks --yes')).stderr,
+    'StatefulSet/demo/db is gone\ndisk demo/data-db-1 is gone\n',
+  );
+  assert.deepEqual(w.api.disks, [disks[0], disks[2]]);
 });
 
 test('undeploy leaves alone what came from another folder', async () => {

@@ -7,6 +7,7 @@ import { describe, it } from 'node:test';
 import type { WorkloadSpec } from '../../../src/drivers/contract.ts';
 import { mounts } from '../../../src/lib/mounts.ts';
 import type { Container, PodSpec } from '../../../src/model/kubernetes.ts';
+import { smallDisk, smallDiskMissing } from '../../support/small-disk.ts';
 import {
   ctx,
   podSpecOf,
@@ -200,10 +201,74 @@ describe('volumes', { concurrency: true }, () => {
     const { disks } = (await r.driver.observe('fork', ctx()))!;
     assert.deepEqual(said, disks!.data === 'copy' ? ['one', 'two', 'three'] : ['three']);
     assert.equal(await readFile(join(r.home, 'disks', 'demo', 'data', 'words'), 'utf8'), 'one\ntwo\n');
-    const empty = { ...fork, forkVolumes: { disks: 'empty' as const } };
+    const empty = { ...fork, owner: 'sandbox/t', forkVolumes: { disks: 'empty' as const } };
     assert.deepEqual(await says(r, empty, 'other'), ['three']);
     await r.driver.remove('fork', ctx());
     assert.equal(await readFile(join(r.home, 'disks', 'demo', 'data', 'words'), 'utf8'), 'one\ntwo\n');
+  });
+
+  it('has one copy of a disk for all forks of a sandbox, which goes with the last of them', async t => {
+    await using r = await testRuntime();
+    const why = await missing(r);
+    if (why !== undefined) return t.skip(why);
+    const volumes = [{ name: 'data', persistentVolumeClaim: { claimName: 'uploads' } }];
+    const at = [{ name: 'data', mountPath: '/data' }];
+    const of = (owner: string, word: string) => ({
+      ...podOf(`echo ${word} >>/data/words; cat /data/words`, volumes, at),
+      owner,
+      forkVolumes: { disks: 'empty' as const },
+    });
+    await says(r, of('baseline', 'base'), 'base');
+    assert.deepEqual(await says(r, of('sandbox/one', 'a'), 'one-a'), ['a']);
+    assert.deepEqual(await says(r, of('sandbox/one', 'b'), 'one-b'), ['a', 'b']);
+    assert.deepEqual(await says(r, of('sandbox/two', 'c'), 'two'), ['c']);
+    await r.driver.remove('one-a', ctx());
+    const disk = (owner: string) => join(r.home, 'disks-of-forks', encodeURIComponent(owner), 'demo/uploads');
+    assert.equal(await readFile(join(disk('sandbox/one'), 'words'), 'utf8'), 'a\nb\n');
+    await Promise.all(['one-b', 'two'].map(id => r.driver.remove(id, ctx())));
+    assert.deepEqual(await readdir(join(r.home, 'disks-of-forks')), []);
+    assert.deepEqual(await r.driver.disks.list(ctx()), [{ namespace: 'demo', claim: 'uploads' }]);
+    assert.ok((await r.driver.disks.bytes({ namespace: 'demo', claim: 'uploads' }, ctx()))! > 0);
+    await r.driver.remove('base', ctx());
+    assert.equal((await r.driver.disks.list(ctx())).length, 1, 'it outlives its pods');
+    for (let twice = 0; twice < 2; twice++) await r.driver.disks.remove('demo', 'uploads', ctx());
+    assert.deepEqual(await r.driver.disks.list(ctx()), []);
+  });
+
+  it('copies a disk for a fork where the file system shares blocks: with owners, modes and links, and never back', async t => {
+    if (process.getuid?.() !== 0 || (await smallDiskMissing()) !== undefined)
+      return t.skip('it needs the right to mount');
+    const made = await smallDisk(256 * 2 ** 20, 'btrfs').catch(() => undefined);
+    if (made === undefined) return t.skip('there is no mkfs.btrfs, or no loop device');
+    await using disk = made;
+    await using r = await testRuntime(disk.path);
+    const why = await missing(r);
+    if (why !== undefined) return t.skip(why);
+    const volumes = [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }];
+    const at = [{ name: 'data', mountPath: '/data' }];
+    const make =
+      'mkdir /data/db; echo base >/data/db/rows; chmod 600 /data/db/rows; ln -s rows /data/db/link; mkfifo /data/pipe; ' +
+      'chown -hR 1234:1234 /data/db; chmod 700 /data/db';
+    await says(r, podOf(make, volumes, at));
+    const look =
+      'cd /data; stat -c "%n %U %a %F" db db/rows db/link; ls; echo fork >>db/link; cat db/rows; touch db/new';
+    const spec = { ...podOf(look, volumes, at), owner: 'sandbox/s' };
+    assert.deepEqual(await says(r, spec, 'fork'), [
+      'db UNKNOWN 700 directory',
+      'db/rows UNKNOWN 600 regular file',
+      'db/link UNKNOWN 777 symbolic link',
+      ...['db', 'base', 'fork'],
+    ]);
+    assert.deepEqual((await r.driver.observe('fork', ctx()))?.disks, { data: 'copy' });
+    assert.deepEqual(await readdir(join(r.home, 'disks/demo/data/db')), ['link', 'rows']);
+    assert.equal(await readFile(join(r.home, 'disks/demo/data/db/rows'), 'utf8'), 'base\n');
+    const empty = {
+      ...podOf('ls /data', volumes, at),
+      owner: 'sandbox/t',
+      forkVolumes: { disks: 'empty' as const },
+    };
+    assert.deepEqual(await says(r, empty, 'empty'), []);
+    assert.deepEqual((await r.driver.observe('empty', ctx()))?.disks, { data: 'empty' });
   });
 
   it('gives each pod of a StatefulSet a disk of its own', async t => {

@@ -19,6 +19,10 @@ const examples: {
     securityContext: { readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
     volumeDevices: [{ name: 'data', devicePath: '/dev/xvda' }],
   },
+  claim: {
+    dataSource: { kind: 'VolumeSnapshot', name: 'yesterday' },
+    dataSourceRef: { kind: 'VolumeSnapshot', name: 'yesterday' },
+  },
 };
 
 const deploymentWith = (pod: object, container: object) => ({
@@ -59,3 +63,17 @@ for (const [what, manifest] of Object.entries(manifests))
     await r.driver.ensure('web', { ...specOf(), workload: read.manifests[0] as Deployment }, ctx());
     await untilReady(r.driver, 'web');
   });
+
+test('a claim that asks for what a disk cannot be: warned about', () => {
+  const spec = { accessModes: ['ReadWriteMany'], resources: { requests: { storage: '1Gi' } } };
+  const claim = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', metadata: { name: 'data' }, spec };
+  const read = (more: object) =>
+    readManifests({ text: JSON.stringify({ ...claim, spec: { ...spec, ...more } }), file: 'k8s.json' });
+  assert.deepEqual(read({}).warnings, []);
+  assert.deepEqual(
+    read(examples.claim).warnings.map(({ text }) => text.replace(/^.*?: /, '')),
+    Object.keys(examples.claim).map(
+      field => `spec.${field}: a disk begins empty where containers run as processes`,
+    ),
+  );
+});

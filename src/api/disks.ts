@@ -1,0 +1,37 @@
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import { OffshootError } from '../model/errors.ts';
+import type { DiskView } from '../model/view.ts';
+import { checkDiskUnused, usersOfDisk } from '../rules/disks.ts';
+import type { ApiContext } from './context.ts';
+import { checked } from './input.ts';
+
+const query = z.strictObject({ sizes: z.enum(['true', 'false']).default('false') });
+
+type Params = { Params: { namespace: string; claim: string } };
+
+/** Of the baseline; those of forks go with their sandboxes. */
+export function diskRoutes(app: FastifyInstance, { store, disks }: ApiContext): void {
+  app.get('/disks', async request => {
+    const { sizes } = checked(query, request.query);
+    const list = await disks.list();
+    return await Promise.all(
+      list.map(async (disk): Promise<DiskView> => {
+        const bytes = sizes === 'true' ? await disks.bytes(disk) : undefined;
+        const users = usersOfDisk(store, disk.namespace, disk.claim);
+        return { ...disk, ...(bytes !== undefined && { bytes }), users };
+      }),
+    );
+  });
+
+  app.delete<Params>('/disks/:namespace/:claim', async ({ params: { namespace, claim } }) => {
+    const there = (await disks.list()).some(disk => disk.namespace === namespace && disk.claim === claim);
+    if (!there) {
+      const hint = 'see "offshoot disk list"';
+      throw new OffshootError('api/not-found', { kind: 'disk', name: `${namespace}/${claim}`, hint });
+    }
+    checkDiskUnused(store, namespace, claim);
+    await disks.remove(namespace, claim);
+    return { namespace, claim };
+  });
+}
