@@ -19,7 +19,7 @@ import type { House } from './house.ts';
 import { planWorkload } from './plan.ts';
 import { containerPart } from './pod.ts';
 import { portChooser } from './ports.ts';
-import { type PodRecord, readState, type WorkloadState } from './state-file.ts';
+import { hasState, type PodRecord, readState, type WorkloadState } from './state-file.ts';
 import { removeVolumes } from './volumes.ts';
 import {
   ALL_WORKLOADS,
@@ -151,8 +151,9 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     const used = new Set<string>();
     for (const name of await folders()) {
       const state = readState(join(root, name));
-      if (state === undefined) return;
-      if (state.owner !== owner) continue;
+      // One without any is not there yet, or no more.
+      if (state === undefined && hasState(join(root, name))) return;
+      if (state?.owner !== owner) continue;
       const plans = [state.plan.pod, ...Object.values(state.pods).map(({ plan }) => plan)];
       for (const volume of plans.flatMap(plan => plan?.volumes ?? []))
         if (volume.kind === 'disk' && volume.of === 'fork')

@@ -1,5 +1,5 @@
 /** What one workload's folder says about it, so that the next daemon can go on. Holds secrets: mode 0600. */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LocalOnly } from './listeners.ts';
 import type { PodPlan, Problem, WorkloadPlan } from './plan.ts';
@@ -78,6 +78,9 @@ export function readState(folder: string): WorkloadState | undefined {
     return undefined;
   }
 }
+
+/** Also when we cannot read it. */
+export const hasState = (folder: string): boolean => existsSync(join(folder, FILE));
 
 // --- internal -----------------------------------------------------------------------------------
 
