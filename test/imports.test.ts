@@ -119,7 +119,6 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   'proxy/http': ['undici'],
   api: ['fastify', 'zod'],
   cli: ['commander', 'pg', 'yaml'],
-  'log-output.ts': ['pino'],
 };
 
 /** The only places that may look at `process.env` and `process.argv`. */

@@ -1,4 +1,4 @@
-/** The logger's shape. A constant message plus pairs; implemented by pino in the composition root. */
+/** The logger's shape. A constant message plus pairs; implemented by log-output.ts. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
 export type Log = {

@@ -1,6 +1,6 @@
 /** Kinds of workloads: how a manifest is seen as one, and by which names they are told apart. Pure. */
 
-import { deepFreeze } from './document/shape.ts';
+import { deepFreeze } from './freeze.ts';
 import type { Manifest, Workload, WorkloadKind, WorkloadManifest } from './kubernetes.ts';
 import type { WorkloadKey } from './sandbox.ts';
 

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { deepFreeze } from '../freeze.ts';
 import type { Manifest } from '../kubernetes.ts';
 import { nameOfManifest } from '../manifest-name.ts';
 import { wellFormed } from './loose.ts';
@@ -24,7 +25,7 @@ import {
   type Problem,
   toProblem,
 } from './problem.ts';
-import { checkShape, deepFreeze, withoutNulls } from './shape.ts';
+import { checkShape, withoutNulls } from './shape.ts';
 import { parseYamlStream, type Source, syntaxProblems, type YamlError } from './yaml.ts';
 
 export type Manifests = {

@@ -1,10 +1,11 @@
 /** Reading a resource plugin document: text or value to a checked, frozen `ResourcePlugin`. */
+
+import { deepFreeze } from '../freeze.ts';
 import { builtinOutputs, type PluginSpec, type ResourcePlugin } from '../plugin.ts';
 import { checkDraft, type DocumentKind, type Draft, readDraft } from './draft.ts';
 import { completePluginName } from './plugin-name.ts';
 import { pluginRules } from './plugin-rules.ts';
 import { type PluginDocument, pluginSchema } from './plugin-schema.ts';
-import { deepFreeze } from './shape.ts';
 import type { TemplateOptions } from './template.ts';
 import type { Source } from './yaml.ts';
 

@@ -1,5 +1,6 @@
 /** Reading a sandbox document: text or value to a checked, frozen `Sandbox`. */
 import { z } from 'zod';
+import { deepFreeze } from '../freeze.ts';
 import type { Sandbox } from '../sandbox.ts';
 import { checkDraft, type DocumentKind, type Draft, readDraft, USER_MAPS } from './draft.ts';
 import { completePluginName } from './plugin-name.ts';
@@ -7,7 +8,7 @@ import { type Finding, formatProblem, type Path, toProblem } from './problem.ts'
 import { sandboxRules } from './sandbox-rules.ts';
 import { type SandboxDocument, sandboxSchema } from './sandbox-schema.ts';
 import { sandboxUnsupported } from './sandbox-unsupported.ts';
-import { deepFreeze, mapChildren } from './shape.ts';
+import { mapChildren } from './shape.ts';
 import { expandTemplate, type TemplateOptions } from './template.ts';
 import { readDocument, type Source } from './yaml.ts';
 

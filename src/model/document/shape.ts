@@ -38,15 +38,6 @@ export function withoutNulls(
   );
 }
 
-/** Freezes `value` and all that is in it. */
-export function deepFreeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
-    Object.freeze(value);
-    Object.values(value).forEach(deepFreeze);
-  }
-  return value;
-}
-
 /** Applies `change` to each item of a list or field of an object; anything else stays as it is. */
 export function mapChildren(
   node: unknown,
