@@ -117,7 +117,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   lib: ['koffi'],
   'drivers/postgres': ['pg'],
   'proxy/http': ['undici'],
-  api: ['fastify', 'zod'],
+  api: ['zod'],
   cli: ['commander', 'pg', 'yaml'],
 };
 

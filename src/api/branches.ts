@@ -1,4 +1,3 @@
-import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { connectionString } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
@@ -17,6 +16,7 @@ import { trashBranch } from '../rules/trash.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
+import { answer, type Routes } from './routes.ts';
 import { branchView, sizedBranchView } from './views.ts';
 
 /** Whose the branch is; it goes with its owner. */
@@ -37,25 +37,25 @@ const limitBody = z.strictObject({ limitBytes: limitBytes.nullable() });
 const deleteQuery = z.strictObject({ force: flag, owner, now: flag, recursive: flag });
 const rotateQuery = z.strictObject({ keepSessions: flag });
 
-type Params = { Params: { project: string; branch: string } };
+type Params = { project: string; branch: string };
 
-export function branchRoutes(app: FastifyInstance, { store, gateway, space, trash }: ApiContext): void {
+export function branchRoutes(routes: Routes, { store, gateway, space, trash }: ApiContext): void {
   const path = '/projects/:project/branches';
 
-  const find = ({ project, branch }: Params['Params']): Stored<'branch'> => {
+  const find = ({ project, branch }: Params): Stored<'branch'> => {
     requireProject(store, project);
     const found = findBranch(store, project, branch);
     if (found === undefined) throw new OffshootError('api/not-found', { kind: 'branch', name: branch });
     return found;
   };
 
-  app.get<{ Params: { project: string } }>(path, async ({ params }) => {
+  routes.get<{ project: string }>(path, async ({ params }) => {
     requireProject(store, params.project);
     const now = await space();
     return branchesOf(store, params.project).map(b => sizedBranchView(store, b, now));
   });
 
-  app.post<{ Params: { project: string } }>(path, async (request, reply) => {
+  routes.post<{ project: string }>(path, async request => {
     const { name, parent, owner, limitBytes } = checked(body, request.body);
     const { project } = request.params;
     const wish = {
@@ -66,20 +66,20 @@ export function branchRoutes(app: FastifyInstance, { store, gateway, space, tras
       ...(limitBytes !== undefined && { limitBytes }),
     };
     const branch = await createBranch(store, wish);
-    return reply.status(201).send(branchView(store, branch));
+    return answer(201, branchView(store, branch));
   });
 
-  app.get<Params>(`${path}/:branch`, async ({ params }) =>
+  routes.get<Params>(`${path}/:branch`, async ({ params }) =>
     sizedBranchView(store, find(params), await space()),
   );
 
-  app.put<Params>(`${path}/:branch/limit`, async ({ params, body }) => {
+  routes.put<Params>(`${path}/:branch/limit`, async ({ params, body }) => {
     const branch = find(params);
     await limitBranch(store, branch, checked(limitBody, body).limitBytes ?? undefined);
     return sizedBranchView(store, store.get('branch', branch.name) ?? branch, await space());
   });
 
-  app.delete<Params>(`${path}/:branch`, async ({ params, query }, reply) => {
+  routes.delete<Params>(`${path}/:branch`, async ({ params, query }) => {
     const branch = find(params);
     const { force, owner, now, recursive } = checked(deleteQuery, query);
     // What belongs to a sandbox is made anew with it.
@@ -88,16 +88,20 @@ export function branchRoutes(app: FastifyInstance, { store, gateway, space, tras
       await trashBranch(store, branch, trash.keepMs, new Date(), { recursive });
     else if (branch.deletedAt === undefined)
       await deleteBranch(store, branch, { force, recursive, ...(owner !== undefined && { asOwner: owner }) });
-    return reply.status(202).send(branchView(store, store.get('branch', branch.name) ?? branch));
+    return answer(202, branchView(store, store.get('branch', branch.name) ?? branch));
   });
 
-  app.get<Params>(`${path}/:branch/credentials`, { config: { tellsSecrets: true } }, async ({ params }) => {
-    const branch = find(params);
-    const address = branchAddress(store, branch, gateway());
-    return { ...address, connectionString: connectionString(address) };
-  });
+  routes.get<Params>(
+    `${path}/:branch/credentials`,
+    async ({ params }) => {
+      const branch = find(params);
+      const address = branchAddress(store, branch, gateway());
+      return { ...address, connectionString: connectionString(address) };
+    },
+    { tellsSecrets: true },
+  );
 
-  app.post<Params>(`${path}/:branch/rotate-password`, async ({ params, query }, reply) => {
+  routes.post<Params>(`${path}/:branch/rotate-password`, async ({ params, query }) => {
     const branch = find(params);
     // A fork that was given the old password would lose its database.
     const { owner, name } = branch.spec;
@@ -105,11 +109,11 @@ export function branchRoutes(app: FastifyInstance, { store, gateway, space, tras
       throw new OffshootError('branch/owned', { name, owner: owner.replace('/', ' ') });
     const { keepSessions } = checked(rotateQuery, query);
     await rotatePassword(store, branch.name, { keepSessions });
-    return reply.status(202).send(branchView(store, branch));
+    return answer(202, branchView(store, branch));
   });
 
-  app.post<Params>(`${path}/:branch/restart`, async ({ params }, reply) => {
+  routes.post<Params>(`${path}/:branch/restart`, async ({ params }) => {
     const branch = await restartBranch(store, find(params).name);
-    return reply.status(202).send(branchView(store, branch));
+    return answer(202, branchView(store, branch));
   });
 }

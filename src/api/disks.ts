@@ -1,18 +1,18 @@
-import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { OffshootError } from '../model/errors.ts';
 import type { DiskView } from '../model/view.ts';
 import { checkDiskUnused, usersOfDisk } from '../rules/disks.ts';
 import type { ApiContext } from './context.ts';
 import { checked } from './input.ts';
+import type { Routes } from './routes.ts';
 
 const query = z.strictObject({ sizes: z.enum(['true', 'false']).default('false') });
 
-type Params = { Params: { namespace: string; claim: string } };
+type Params = { namespace: string; claim: string };
 
 /** Of the baseline; those of forks go with their sandboxes. */
-export function diskRoutes(app: FastifyInstance, { store, disks }: ApiContext): void {
-  app.get('/disks', async request => {
+export function diskRoutes(routes: Routes, { store, disks }: ApiContext): void {
+  routes.get('/disks', async request => {
     const { sizes } = checked(query, request.query);
     const list = await disks.list();
     return await Promise.all(
@@ -24,7 +24,7 @@ export function diskRoutes(app: FastifyInstance, { store, disks }: ApiContext): 
     );
   });
 
-  app.delete<Params>('/disks/:namespace/:claim', async ({ params: { namespace, claim } }) => {
+  routes.delete<Params>('/disks/:namespace/:claim', async ({ params: { namespace, claim } }) => {
     const there = (await disks.list()).some(disk => disk.namespace === namespace && disk.claim === claim);
     if (!there) {
       const hint = 'see "offshoot disk list"';

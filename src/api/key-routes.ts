@@ -1,17 +1,17 @@
-import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { ApiContext } from './context.ts';
 import { checked } from './input.ts';
+import { answer, type Routes } from './routes.ts';
 
 const body = z.strictObject({ name: z.string() });
 
-export function keyRoutes(app: FastifyInstance, { keys }: ApiContext): void {
-  app.get('/keys', async () => keys.list());
+export function keyRoutes(routes: Routes, { keys }: ApiContext): void {
+  routes.get('/keys', async () => keys.list());
 
-  app.post('/keys', async (request, reply) => {
+  routes.post('/keys', async request => {
     const { key, view } = await keys.create(checked(body, request.body).name);
-    return reply.status(201).send({ ...view, key });
+    return answer(201, { ...view, key });
   });
 
-  app.delete<{ Params: { id: string } }>('/keys/:id', async ({ params }) => keys.revoke(params.id));
+  routes.delete<{ id: string }>('/keys/:id', async ({ params }) => keys.revoke(params.id));
 }

@@ -1,4 +1,3 @@
-import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { idOfLeftOut } from '../model/document/manifest-kinds.ts';
 import { OffshootError } from '../model/errors.ts';
@@ -14,6 +13,7 @@ import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked, parseJson } from './input.ts';
 import { readManifestsAside } from './manifest-reader.ts';
+import { answer, type Routes } from './routes.ts';
 import { manifestView, plannedView } from './views.ts';
 
 const names = z.strictObject({
@@ -28,82 +28,89 @@ const bodyLimit = 64 * 1024 * 1024;
 
 const logQuery = z.strictObject({ lines: z.coerce.number().int().min(1).max(10_000).default(200) });
 
-type Params = { Params: { kind: string; namespace: string; name: string } };
+type Params = { kind: string; namespace: string; name: string };
 
-export function manifestRoutes(app: FastifyInstance, { store, baseline, logs, keeps }: ApiContext): void {
+export function manifestRoutes(routes: Routes, { store, baseline, logs, keeps }: ApiContext): void {
   const view = (object: Stored<'manifest'>) => manifestView({ store, baseline }, object);
 
-  app.get('/manifests', async () => store.list('manifest').map(view));
+  routes.get('/manifests', async () => store.list('manifest').map(view));
 
   // What is long is not read here: see manifest-reader.ts.
-  const bytes = { parseAs: 'buffer', bodyLimit } as const;
-  app.addContentTypeParser('application/json', bytes, async (_: unknown, body: Buffer) => body);
+  const long = { bodyLimit, bytes: true } as const;
 
   /** Creates or updates all of them, or none; or says what that would do. */
-  app.put('/manifests', { bodyLimit }, async request => {
-    const given = request.body instanceof Uint8Array ? request.body : new Uint8Array();
-    const { read, dryRun, ...options } = await readManifestsAside(given, keeps);
-    const { manifests, leftOut } = read;
-    const { folder, takeOver, prune } = options;
-    const how = {
-      ...{ folder, takeOver, images: options.images as ImageMap, files: read.files },
-      ...(prune && { prune }),
-    };
-    if (dryRun) {
-      const { planned, pruned } = planManifests(store, manifests, how);
-      return {
-        planned: planned.map(plannedView),
-        pruned: pruned.map(view),
-        missingImages: missingImages(manifests, () => how.images),
-        ...{ warnings: read.warnings.map(({ text }) => ({ text, known: false })), leftOut },
+  routes.put(
+    '/manifests',
+    async request => {
+      const given = request.body instanceof Uint8Array ? request.body : new Uint8Array();
+      const { read, dryRun, ...options } = await readManifestsAside(given, keeps);
+      const { manifests, leftOut } = read;
+      const { folder, takeOver, prune } = options;
+      const how = {
+        ...{ folder, takeOver, images: options.images as ImageMap, files: read.files },
+        ...(prune && { prune }),
       };
-    }
-    const { applied, pruned } = await applyManifests(store, manifests, how);
-    const names = new Set(applied.map(({ object }) => object.name));
-    const namespaces = new Set(manifests.map(namespaceOf));
-    const affected = outdated({ store, baseline }, { namespaces, folder });
-    const said = [...read.warnings.map(({ id }) => id), ...leftOut.map(idOfLeftOut)];
-    const known = await tellOnce(store, folder, said);
-    const concerned = [...new Set([...applied.map(({ object }) => object), ...affected])];
-    return {
-      missingImages: missingImages(
-        concerned.map(({ spec }) => spec),
-        name => imagesOf(store, name),
-      ),
-      applied: applied.map(({ object, outcome }) => ({ ...view(object), outcome })),
-      pruned: pruned.map(view),
-      affected: affected.filter(({ name }) => !names.has(name)).map(view),
-      warnings: read.warnings.map(({ text, id }) => ({ text, known: known.has(id) })),
-      leftOut: leftOut.map(object => ({ ...object, known: known.has(idOfLeftOut(object)) })),
-    };
-  });
+      if (dryRun) {
+        const { planned, pruned } = planManifests(store, manifests, how);
+        return {
+          planned: planned.map(plannedView),
+          pruned: pruned.map(view),
+          missingImages: missingImages(manifests, () => how.images),
+          ...{ warnings: read.warnings.map(({ text }) => ({ text, known: false })), leftOut },
+        };
+      }
+      const { applied, pruned } = await applyManifests(store, manifests, how);
+      const names = new Set(applied.map(({ object }) => object.name));
+      const namespaces = new Set(manifests.map(namespaceOf));
+      const affected = outdated({ store, baseline }, { namespaces, folder });
+      const said = [...read.warnings.map(({ id }) => id), ...leftOut.map(idOfLeftOut)];
+      const known = await tellOnce(store, folder, said);
+      const concerned = [...new Set([...applied.map(({ object }) => object), ...affected])];
+      return {
+        missingImages: missingImages(
+          concerned.map(({ spec }) => spec),
+          name => imagesOf(store, name),
+        ),
+        applied: applied.map(({ object, outcome }) => ({ ...view(object), outcome })),
+        pruned: pruned.map(view),
+        affected: affected.filter(({ name }) => !names.has(name)).map(view),
+        warnings: read.warnings.map(({ text, id }) => ({ text, known: known.has(id) })),
+        leftOut: leftOut.map(object => ({ ...object, known: known.has(idOfLeftOut(object)) })),
+      };
+    },
+    long,
+  );
 
   /** All of them, or none. */
-  app.post('/manifests/delete', { bodyLimit }, async (request, reply) => {
-    const text = request.body instanceof Uint8Array ? new TextDecoder().decode(request.body) : '{}';
-    const { objects } = checked(names, parseJson(text));
-    const marked = await deleteManifests(
-      store,
-      objects.map(({ kind, namespace, name }) => manifestName(kind, namespace, name)),
-    );
-    return reply.status(202).send(marked.map(view));
-  });
+  routes.post(
+    '/manifests/delete',
+    async request => {
+      const text = request.body instanceof Uint8Array ? new TextDecoder().decode(request.body) : '{}';
+      const { objects } = checked(names, parseJson(text));
+      const marked = await deleteManifests(
+        store,
+        objects.map(({ kind, namespace, name }) => manifestName(kind, namespace, name)),
+      );
+      return answer(202, marked.map(view));
+    },
+    long,
+  );
 
-  const find = ({ kind, namespace, name }: Params['Params']) => {
+  const find = ({ kind, namespace, name }: Params) => {
     const found = store.get('manifest', manifestName(kind, namespace, name));
     if (found === undefined)
       throw new OffshootError('api/not-found', { kind, name, hint: 'see "offshoot status"' });
     return found;
   };
 
-  app.get<Params>('/manifests/:kind/:namespace/:name', async ({ params }) => view(find(params)));
+  routes.get<Params>('/manifests/:kind/:namespace/:name', async ({ params }) => view(find(params)));
 
-  app.delete<Params>('/manifests/:kind/:namespace/:name', async ({ params }, reply) => {
+  routes.delete<Params>('/manifests/:kind/:namespace/:name', async ({ params }) => {
     const marked = await deleteManifest(store, find(params).name);
-    return reply.status(202).send(view(marked));
+    return answer(202, view(marked));
   });
 
-  app.get<Params>('/manifests/:kind/:namespace/:name/logs', async ({ params, query }) => {
+  routes.get<Params>('/manifests/:kind/:namespace/:name/logs', async ({ params, query }) => {
     const workload = asWorkload(find(params).spec);
     const { lines } = checked(logQuery, query);
     return { lines: workload === undefined ? [] : await logs({ workload: keyOfWorkload(workload), lines }) };

@@ -1,4 +1,3 @@
-import type { FastifyInstance } from 'fastify';
 import { checkResourcePlugin } from '../model/document/plugin.ts';
 import { documentError, type Path, type Problem, toProblem } from '../model/document/problem.ts';
 import { OffshootError } from '../model/errors.ts';
@@ -6,21 +5,22 @@ import type { ResourcePlugin } from '../model/plugin.ts';
 import { canonicalPluginName } from '../model/plugin-name.ts';
 import { applyPlugin, deletePlugin, findPlugin } from '../rules/plugins.ts';
 import type { ApiContext } from './context.ts';
+import { answer, type Routes } from './routes.ts';
 import { pluginView } from './views.ts';
 
-type Params = { Params: { name: string } };
+type Params = { name: string };
 
-export function pluginRoutes(app: FastifyInstance, { store, stepPathProblem }: ApiContext): void {
-  app.get('/resource-plugins', async () => store.list('plugin').map(p => pluginView(store, p)));
+export function pluginRoutes(routes: Routes, { store, stepPathProblem }: ApiContext): void {
+  routes.get('/resource-plugins', async () => store.list('plugin').map(p => pluginView(store, p)));
 
-  app.get<Params>('/resource-plugins/:name', async ({ params }) => {
+  routes.get<Params>('/resource-plugins/:name', async ({ params }) => {
     const plugin = findPlugin(store, params.name);
     if (plugin === undefined)
       throw new OffshootError('api/not-found', { kind: 'resourceplugin', name: params.name });
     return pluginView(store, plugin);
   });
 
-  app.put<Params>('/resource-plugins/:name', async (request, reply) => {
+  routes.put<Params>('/resource-plugins/:name', async request => {
     const plugin = checkResourcePlugin(request.body ?? null);
     const same = canonicalPluginName(plugin.name);
     const path = canonicalPluginName(request.params.name);
@@ -31,12 +31,13 @@ export function pluginRoutes(app: FastifyInstance, { store, stepPathProblem }: A
     }
     await checkPaths(plugin, stepPathProblem);
     const { name, outcome } = await applyPlugin(store, plugin);
-    return reply
-      .status(outcome === 'created' ? 201 : 200)
-      .send({ ...pluginView(store, store.get('plugin', name)!), outcome });
+    return answer(outcome === 'created' ? 201 : 200, {
+      ...pluginView(store, store.get('plugin', name)!),
+      outcome,
+    });
   });
 
-  app.delete<Params>('/resource-plugins/:name', async ({ params }) => ({
+  routes.delete<Params>('/resource-plugins/:name', async ({ params }) => ({
     name: await deletePlugin(store, params.name),
   }));
 }

@@ -1,9 +1,9 @@
-import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { createProject, deleteProject, listedProjects, requireProject } from '../rules/branches.ts';
 import { trashProject } from '../rules/trash.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
+import { answer, type Routes } from './routes.ts';
 import { projectView } from './views.ts';
 
 const body = z.strictObject({
@@ -16,29 +16,29 @@ const body = z.strictObject({
 /** `now`: for good, not into the trash. */
 const deleteQuery = z.strictObject({ now: flag });
 
-export function projectRoutes(app: FastifyInstance, { store, baseline, trash }: ApiContext): void {
-  app.get('/projects', async () => listedProjects(store).map(p => projectView(store, p)));
+export function projectRoutes(routes: Routes, { store, baseline, trash }: ApiContext): void {
+  routes.get('/projects', async () => listedProjects(store).map(p => projectView(store, p)));
 
-  app.get<{ Params: { name: string } }>('/projects/:name', async ({ params }) =>
+  routes.get<{ name: string }>('/projects/:name', async ({ params }) =>
     projectView(store, requireProject(store, params.name)),
   );
 
-  app.post('/projects', async (request, reply) => {
+  routes.post('/projects', async request => {
     const { name, branchLimitBytes, ...spec } = checked(body, request.body);
     const limit = branchLimitBytes === undefined ? {} : { branchLimitBytes };
     const project = await createProject(store, name, { ...spec, ...limit });
-    return reply.status(201).send(projectView(store, project));
+    return answer(201, projectView(store, project));
   });
 
-  app.delete<{ Params: { name: string } }>('/projects/:name', async ({ params, query }, reply) => {
+  routes.delete<{ name: string }>('/projects/:name', async ({ params, query }) => {
     const { name } = params;
     const { now } = checked(deleteQuery, query);
     if (now || trash.keepMs === 0) {
       await deleteProject(store, baseline, name);
-      return reply.status(202).send({ name, trashed: null });
+      return answer(202, { name, trashed: null });
     }
     const id = await trashProject(store, baseline, name, trash.keepMs, new Date());
     const { until } = store.get('project', id)!.spec.trashed!;
-    return reply.status(202).send({ name, trashed: { id, until } });
+    return answer(202, { name, trashed: { id, until } });
   });
 }

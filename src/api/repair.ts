@@ -1,9 +1,9 @@
-import type { FastifyInstance } from 'fastify';
 import { planRepair, repair } from '../rules/repair.ts';
 import type { ApiContext } from './context.ts';
+import type { Routes } from './routes.ts';
 
-export function repairRoutes(app: FastifyInstance, { store, unclaimed }: ApiContext): void {
-  app.get('/repair', async () => planRepair(store, await unclaimed()));
+export function repairRoutes(routes: Routes, { store, unclaimed }: ApiContext): void {
+  routes.get('/repair', async () => planRepair(store, await unclaimed()));
 
-  app.post('/repair', async () => repair(store, await unclaimed()));
+  routes.post('/repair', async () => repair(store, await unclaimed()));
 }

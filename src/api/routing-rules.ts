@@ -2,7 +2,6 @@
  * Routing rules for others, so that e.g. a queue consumer can ask "is this message mine?".
  * Shape and query parameters as in Signadot's routesapi (`GET /api/v1/workloads/routing-rules`).
  */
-import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { Address } from '../model/route.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
@@ -10,6 +9,7 @@ import { sandboxRoutes } from '../model/sandbox-route.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked } from './input.ts';
+import type { Routes } from './routes.ts';
 
 const query = z.strictObject({
   baselineKind: z.string().optional(),
@@ -19,8 +19,8 @@ const query = z.strictObject({
   destinationSandboxName: z.string().optional(),
 });
 
-export function routingRuleRoutes(app: FastifyInstance, { store }: ApiContext): void {
-  app.get('/workloads/routing-rules', async request => {
+export function routingRuleRoutes(routes: Routes, { store }: ApiContext): void {
+  routes.get('/workloads/routing-rules', async request => {
     const wanted = checked(query, request.query);
     const is = (filter: string | undefined, value: string) =>
       filter === undefined || filter === '' || filter === value;

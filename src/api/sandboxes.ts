@@ -1,4 +1,3 @@
-import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { checkSandbox } from '../model/document/sandbox.ts';
 import { OffshootError } from '../model/errors.ts';
@@ -9,6 +8,7 @@ import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { imageMap } from './image-map.ts';
 import { checked, flag } from './input.ts';
+import { answer, type Routes } from './routes.ts';
 import { sandboxView } from './views.ts';
 
 const deleteQuery = z.strictObject({ force: flag, recursive: flag });
@@ -20,10 +20,10 @@ const logQuery = z.strictObject({
 
 const environmentQuery = z.strictObject({ workload: z.string().optional() });
 
-type Params = { Params: { name: string } };
+type Params = { name: string };
 
 export function sandboxRoutes(
-  app: FastifyInstance,
+  routes: Routes,
   { store, baseline, logs, environment, warnings: tell }: ApiContext,
 ): void {
   const find = async (name: string) => {
@@ -45,12 +45,12 @@ export function sandboxRoutes(
     }
   };
 
-  app.get('/sandboxes', async () => store.list('sandbox').map(sandboxView));
+  routes.get('/sandboxes', async () => store.list('sandbox').map(sandboxView));
 
-  app.get<Params>('/sandboxes/:name', async ({ params }) => sandboxView(await find(params.name)));
+  routes.get<Params>('/sandboxes/:name', async ({ params }) => sandboxView(await find(params.name)));
 
   /** 201 created, 200 updated or unchanged; `outcome` says which. */
-  app.put<Params>('/sandboxes/:name', async (request, reply) => {
+  routes.put<Params>('/sandboxes/:name', async request => {
     const { document, images } = withoutImages(request.body ?? null);
     const { sandbox, warnings } = checkSandbox(document);
     if (sandbox.name !== request.params.name) {
@@ -59,19 +59,21 @@ export function sandboxRoutes(
       });
     }
     const { object, outcome } = await applySandbox(store, baseline, sandbox, images);
-    return reply
-      .status(outcome === 'created' ? 201 : 200)
-      .send({ ...sandboxView(object), outcome, warnings: [...warnings, ...warningsFor(object)] });
+    return answer(outcome === 'created' ? 201 : 200, {
+      ...sandboxView(object),
+      outcome,
+      warnings: [...warnings, ...warningsFor(object)],
+    });
   });
 
-  app.delete<Params>('/sandboxes/:name', async ({ params, query }, reply) => {
+  routes.delete<Params>('/sandboxes/:name', async ({ params, query }) => {
     const { name } = params;
     const already = (await find(name)).deletedAt !== undefined;
     const object = (await deleteSandbox(store, name, checked(deleteQuery, query)))!;
-    return reply.status(202).send({ ...sandboxView(object), already });
+    return answer(202, { ...sandboxView(object), already });
   });
 
-  app.get<Params>('/sandboxes/:name/logs', async ({ params, query }) => {
+  routes.get<Params>('/sandboxes/:name/logs', async ({ params, query }) => {
     const sandbox = await find(params.name);
     const { workload, resource, lines } = checked(logQuery, query);
     if (resource !== undefined) {
@@ -90,11 +92,11 @@ export function sandboxRoutes(
     return { lines: await logs({ sandbox: sandbox.name, workload: fork.forkOf, lines }) };
   });
 
-  app.get<Params>(
+  routes.get<Params>(
     '/sandboxes/:name/environment',
-    { config: { tellsSecrets: true } },
     async ({ params, query }) =>
       environment(await find(params.name), checked(environmentQuery, query).workload),
+    { tellsSecrets: true },
   );
 }
 

@@ -1,17 +1,13 @@
 /** The door: one HTTP server. Every request needs a key; `Host` is checked against DNS rebinding. */
-import { isIP, type Socket } from 'node:net';
-import fastify, {
-  type FastifyError,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-} from 'fastify';
+import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
+import { type AddressInfo, isIP, type Socket } from 'node:net';
 import type { Certificate } from '../lib/certificate.ts';
 import { createServer } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
-import { type Pending, takeTls } from '../lib/tls-front.ts';
+import { takeTls } from '../lib/tls-front.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import { tlsOnly } from '../model/tls-refusal.ts';
+import { readBody, readJson } from './body.ts';
 import { branchRoutes } from './branches.ts';
 import type { ApiContext } from './context.ts';
 import { diskRoutes } from './disks.ts';
@@ -23,6 +19,7 @@ import { masking } from './masking.ts';
 import { pluginRoutes } from './plugins.ts';
 import { projectRoutes } from './projects.ts';
 import { repairRoutes } from './repair.ts';
+import { Answer, answer, createRoutes, queryOf, type Routes, taken } from './routes.ts';
 import { routingRuleRoutes } from './routing-rules.ts';
 import { sandboxRoutes } from './sandboxes.ts';
 import { systemRoutes } from './system.ts';
@@ -48,13 +45,6 @@ export type ApiOptions = {
   readonly log: Log;
 };
 
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** Its answer holds the secrets that it is there to tell; those of all others are masked. */
-    readonly tellsSecrets?: true;
-  }
-}
-
 /** Milliseconds for the first byte of a connection, and for its handshake. */
 const handshakeMs = 30_000;
 
@@ -64,82 +54,95 @@ const [requestTimeout, keepAliveTimeout] = [30_000, 72_000];
 /** Largest request body in bytes; a whole directory of manifests fits. */
 const bodyLimit = 4 * 1024 * 1024;
 
+const all = [
+  projectRoutes,
+  branchRoutes,
+  sandboxRoutes,
+  pluginRoutes,
+  manifestRoutes,
+  imageRoutes,
+  diskRoutes,
+  keyRoutes,
+  trashRoutes,
+  systemRoutes,
+  repairRoutes,
+  watchRoutes,
+  routingRuleRoutes,
+];
+
 /** @throws OffshootError host/port-taken */
 export async function startApi(context: ApiContext, options: ApiOptions): Promise<ApiServer> {
   const { host, port, names = [host], certificate, clear = () => true, log } = options;
-  const pending: Pending[] = [];
-  const app = fastify({
-    // Fastify sets times only for a server that it makes itself.
-    serverFactory(handler) {
-      const server = createServer({ requestTimeout, keepAliveTimeout }, handler);
-      const context = () => certificate?.()?.context;
-      pending.push(takeTls(server, { context, clear, refusal: tlsOnly, deadlineMs: handshakeMs }));
-      return server;
-    },
-    bodyLimit,
-    forceCloseConnections: true,
-    logger: false,
-    exposeHeadRoutes: false, // a watch has no end that an answer to HEAD could wait for
-    routerOptions: { maxParamLength: 1_000 },
-    // What the router cannot read does not come as far as the error handler.
-    frameworkErrors: (thrown, _request, reply) => refuse(fromFastify(thrown), reply as FastifyReply),
-  });
-  app.addHook('onRequest', async request => {
-    checkHost(request, names);
-    if (request.url === '/healthz') return;
-    const key = keyOf(request);
-    if (key === undefined) throw new OffshootError('api/unauthorized', { why: 'none was sent' });
-    if (!context.keys.accepts(key))
-      throw new OffshootError('api/unauthorized', { why: 'this one is not known' });
-  });
-  app.addHook('onSend', () => context.routed());
   const { mask, close: endMasking } = masking(context.store);
-  app.addHook('preSerialization', async (request, _reply, view) =>
-    request.routeOptions.config.tellsSecrets ? view : mask(view),
-  );
-  app.addHook('onClose', async () => endMasking());
-  app.setErrorHandler((thrown: FastifyError, request, reply) => {
-    const error = fromFastify(thrown);
-    if (error.row.http >= 500) log.error({ err: error.cause ?? error, url: request.url }, 'request failed');
-    return refuse(error, reply);
-  });
-  app.setNotFoundHandler((request, reply) => {
-    const params = { kind: 'path', name: request.url.split('?')[0], hint: 'the paths begin with /api/v1/' };
-    return refuse(new OffshootError('api/not-found', params), reply);
-  });
-  app.get('/healthz', async () => ({ ok: true }));
-  const all = [
-    projectRoutes,
-    branchRoutes,
-    sandboxRoutes,
-    pluginRoutes,
-    manifestRoutes,
-    imageRoutes,
-    diskRoutes,
-    keyRoutes,
-    trashRoutes,
-    systemRoutes,
-    repairRoutes,
-    watchRoutes,
-  ];
-  for (const routes of [...all, routingRuleRoutes]) {
-    await app.register(async (scope: FastifyInstance) => routes(scope, { ...context, mask }), {
-      prefix: '/api/v1',
+  const routes = createRoutes();
+  routes.get('/healthz', async () => ({ ok: true }));
+  const below = under('/api/v1', routes);
+  for (const add of all) add(below, { ...context, mask });
+
+  /** @throws OffshootError, or anything else, which is a fault of ours */
+  const served = async (request: IncomingMessage, response: ServerResponse): Promise<unknown> => {
+    const { method = '', url = '', headers } = request;
+    checkHost(headers, names);
+    if (url !== '/healthz') checkKey(headers, context.keys);
+    const [path = ''] = url.split('?', 1);
+    const found = routes.find(method, path);
+    if (found === undefined) {
+      const params = { kind: 'path', name: path, hint: 'the paths begin with /api/v1/' };
+      throw new OffshootError('api/not-found', params);
+    }
+    const { handler, options } = found.route;
+    const bytes = method === 'GET' ? undefined : await readBody(request, options.bodyLimit ?? bodyLimit);
+    const body = bytes === undefined || options.bytes ? bytes : readJson(bytes);
+    const view = await handler({
+      params: found.params as never,
+      query: queryOf(url),
+      body,
+      headers,
+      response,
     });
-  }
+    return options.tellsSecrets ? view : masked(view, mask);
+  };
+  const answerTo = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    let given: unknown;
+    try {
+      given = await served(request, response);
+      if (given === taken) return;
+    } catch (thrown) {
+      if (response.destroyed) return;
+      const error = toOffshootError(thrown);
+      if (error.row.http >= 500) log.error({ err: error.cause ?? error, url: request.url }, 'request failed');
+      given = answer(error.row.http, mask(error.toBody()));
+    }
+    // What is told of is done.
+    await context.routed();
+    send(response, given);
+  };
+  const server = createServer({ requestTimeout, keepAliveTimeout }, (request, response) => {
+    for (const one of [request, response]) one.on('error', () => {}); // its client has left
+    void answerTo(request, response).catch(err => {
+      log.error({ err, url: request.url }, 'request failed');
+      response.destroy();
+    });
+  });
+  const tls = takeTls(server, {
+    context: () => certificate?.()?.context,
+    ...{ clear, refusal: tlsOnly, deadlineMs: handshakeMs },
+  });
   try {
-    await app.listen({ host, port });
+    await listen(server, host, port);
   } catch (cause) {
-    await app.close();
+    endMasking();
     if ((cause as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw cause;
     throw new OffshootError('host/port-taken', { host, port, what: 'the API' }, { cause });
   }
-  const address = app.server.address() as { port: number };
   return {
-    ...{ host, port: address.port },
-    close() {
-      for (const one of pending) one.end();
-      return app.close();
+    ...{ host, port: (server.address() as AddressInfo).port },
+    async close() {
+      tls.end();
+      const closed = new Promise(resolve => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+      endMasking();
     },
   };
 }
@@ -150,19 +153,48 @@ export async function startApi(context: ApiContext, options: ApiOptions): Promis
  * A page that a browser loaded from elsewhere may resolve its own name to our address: only our own names are
  * served. An address was not resolved from any name.
  */
-function checkHost(request: FastifyRequest, own: readonly string[]): void {
-  const host = (request.headers.host ?? '').toLowerCase();
+function checkHost(headers: IncomingHttpHeaders, own: readonly string[]): void {
+  const host = (headers.host ?? '').toLowerCase();
   const name = host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
   if (name !== 'localhost' && !own.some(known => known.toLowerCase() === name) && isIP(name) === 0)
     throw new OffshootError('api/host-refused', { host: name.slice(0, 255) });
 }
 
-const refuse = (error: OffshootError, reply: FastifyReply) =>
-  reply.status(error.row.http).send(error.toBody());
+function checkKey(headers: IncomingHttpHeaders, keys: ApiContext['keys']): void {
+  const key = keyOf({ headers });
+  if (key === undefined) throw new OffshootError('api/unauthorized', { why: 'none was sent' });
+  if (!keys.accepts(key)) throw new OffshootError('api/unauthorized', { why: 'this one is not known' });
+}
 
-function fromFastify(thrown: FastifyError): OffshootError {
-  if (thrown.statusCode !== undefined && thrown.statusCode < 500) {
-    return new OffshootError('api/bad-request', { why: thrown.message }, { cause: thrown });
-  }
-  return toOffshootError(thrown);
+/** @returns adds routes whose paths begin with `prefix` */
+const under = (prefix: string, { get, put, post, delete: remove, find }: Routes): Routes => ({
+  get: (path, ...rest) => get(`${prefix}${path}`, ...rest),
+  put: (path, ...rest) => put(`${prefix}${path}`, ...rest),
+  post: (path, ...rest) => post(`${prefix}${path}`, ...rest),
+  delete: (path, ...rest) => remove(`${prefix}${path}`, ...rest),
+  find,
+});
+
+const masked = (given: unknown, mask: <T>(view: T) => T): unknown =>
+  given instanceof Answer ? answer(given.status, mask(given.view)) : mask(given);
+
+function send(response: ServerResponse, given: unknown): void {
+  const { status, view } = given instanceof Answer ? given : answer(200, given);
+  const text = JSON.stringify(view);
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(text),
+  });
+  response.end(text);
+}
+
+/** The first address of the name only, as gateways do. */
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
 }

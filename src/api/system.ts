@@ -1,10 +1,10 @@
-import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { OffshootError } from '../model/errors.ts';
 import type { AuthorityView } from '../model/view.ts';
 import type { Kind } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
+import { answer, type Routes } from './routes.ts';
 
 const eventQuery = z.strictObject({
   kind: z.string().optional(),
@@ -16,26 +16,26 @@ const eventQuery = z.strictObject({
 const shutdownQuery = z.strictObject({ leave: flag });
 
 export function systemRoutes(
-  app: FastifyInstance,
+  routes: Routes,
   { store, info, space, metrics, authority, doctor, shutdown }: ApiContext,
 ): void {
-  app.get('/status', async () => ({ ...info(), room: (await space()).room }));
+  routes.get('/status', async () => ({ ...info(), room: (await space()).room }));
 
-  app.get('/metrics', async () => metrics.read());
+  routes.get('/metrics', async () => metrics.read());
 
-  app.delete('/metrics', async () => {
+  routes.delete('/metrics', async () => {
     metrics.reset();
     return metrics.read();
   });
 
-  app.get('/ca', async (): Promise<AuthorityView> => {
+  routes.get('/ca', async (): Promise<AuthorityView> => {
     const certificate = authority();
     if (certificate === undefined) throw new OffshootError('api/no-authority');
     return { certificate };
   });
-  app.get('/doctor', async () => doctor());
+  routes.get('/doctor', async () => doctor());
 
-  app.get('/events', async ({ query }) => {
+  routes.get('/events', async ({ query }) => {
     const { kind, name, limit } = checked(eventQuery, query);
     const events = await store.events({
       limit,
@@ -48,10 +48,10 @@ export function systemRoutes(
     return since === undefined ? events : events.filter(({ at }) => at >= since);
   });
 
-  app.post('/shutdown', async ({ query }, reply) => {
+  routes.post('/shutdown', async ({ query, response }) => {
     const { leave } = checked(shutdownQuery, query);
     // Also when the caller left without waiting for the answer.
-    reply.raw.on('close', () => shutdown(leave ? 'leave' : 'stop'));
-    return reply.status(202).send({ stopping: true });
+    response.on('close', () => shutdown(leave ? 'leave' : 'stop'));
+    return answer(202, { stopping: true });
   });
 }

@@ -4,12 +4,12 @@
  * is told between `reset` and `synced`; whoever loses the connection in between begins again, so what stands
  * there has no id.
  */
-import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { Change, Kind, Stored } from '../store/contract.ts';
 import type { RouteContext } from './context.ts';
 import { checked } from './input.ts';
 import { keyOf } from './key-of.ts';
+import { type Routes, taken } from './routes.ts';
 import { branchView, manifestView, pluginView, projectView, sandboxView } from './views.ts';
 
 /** Kinds that may be watched; keys and images are nobody's business. */
@@ -22,7 +22,7 @@ const maxBuffered = 1024 * 1024;
 const heartbeatMs = 15_000;
 
 export function watchRoutes(
-  app: FastifyInstance,
+  routes: Routes,
   { store, baseline, keys, routed, keepRevoked, mask }: RouteContext,
 ): void {
   const view = (object: Stored<Kind>): unknown => {
@@ -42,7 +42,7 @@ export function watchRoutes(
     }
   };
 
-  app.get('/watch', async (request, reply) => {
+  routes.get('/watch', async request => {
     const { kind, name } = checked(watchQuery, request.query);
     const wanted = (c: Change) =>
       (watchable as readonly Kind[]).includes(c.kind) &&
@@ -53,9 +53,7 @@ export function watchRoutes(
     await routed();
     const missed = from === undefined ? undefined : store.since(from);
 
-    reply.hijack();
-    const out = reply.raw;
-    out.on('error', () => {});
+    const out = request.response;
     out.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
     const send = (event: string, data: unknown, id?: number) =>
       out.write(
@@ -100,5 +98,6 @@ export function watchRoutes(
       stopRevoked();
       clearInterval(heartbeat);
     });
+    return taken;
   });
 }

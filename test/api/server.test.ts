@@ -1,6 +1,7 @@
 /** The door itself: who comes in, under which name, and what happens to requests that no route takes. */
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
+import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { Agent, request } from 'undici';
 import { startApi } from '../../src/api/server.ts';
@@ -131,6 +132,24 @@ test('bodies that are no JSON, too large, or of the wrong shape', async () => {
   assert.match(await post('{"name":"a","__proto__":{"x":1}}'), /not valid JSON/);
   assert.match(await post(JSON.stringify({ name: 'x'.repeat(5 * 1024 * 1024) })), /too large/);
   assert.deepEqual(await api.client.keys.list(), []);
+});
+
+test('a body of unknown length ends at the limit, and its connection goes on', async () => {
+  await using api = await testApi();
+  const agent = new Agent({ connections: 1 });
+  const headers = { 'offshoot-api-key': api.apiKey, 'content-type': 'application/json' };
+  const parts = function* () {
+    for (let sent = 0; sent < 6; sent++) yield Buffer.alloc(1024 * 1024, ' ');
+  };
+  const long = await request(`${api.url}/api/v1/keys`, {
+    ...{ method: 'POST', headers, dispatcher: agent },
+    body: Readable.from(parts()),
+  });
+  assert.equal(long.statusCode, 400);
+  assert.match(await long.body.text(), /too large/);
+  const next = await request(`${api.url}/api/v1/keys`, { headers, dispatcher: agent });
+  assert.deepEqual([next.statusCode, await next.body.json()], [200, []]);
+  await agent.close();
 });
 
 test('a taken port', async () => {
