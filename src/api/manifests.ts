@@ -6,7 +6,7 @@ import { manifestName, namespaceOf } from '../model/manifest-name.ts';
 import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import { imagesOf } from '../rules/folders.ts';
 import { missingImages } from '../rules/images.ts';
-import { outdated } from '../rules/inputs.ts';
+import { outdated, outdatedForks } from '../rules/inputs.ts';
 import { applyManifests, deleteManifest, deleteManifests, planManifests } from '../rules/manifests.ts';
 import { tellOnce } from '../rules/warnings.ts';
 import type { Stored } from '../store/contract.ts';
@@ -63,6 +63,7 @@ export function manifestRoutes(routes: Routes, { store, baseline, logs, keeps }:
       const names = new Set(applied.map(({ object }) => object.name));
       const namespaces = new Set(manifests.map(namespaceOf));
       const affected = outdated({ store, baseline }, { namespaces, folder });
+      const forks = outdatedForks({ store, baseline }, { namespaces, folder });
       const said = [...read.warnings.map(({ id }) => id), ...leftOut.map(idOfLeftOut)];
       const known = await tellOnce(store, folder, said);
       const concerned = [...new Set([...applied.map(({ object }) => object), ...affected])];
@@ -73,6 +74,7 @@ export function manifestRoutes(routes: Routes, { store, baseline, logs, keeps }:
         ),
         applied: applied.map(({ object, outcome }) => ({ ...view(object), outcome })),
         pruned: pruned.map(view),
+        forks,
         affected: affected.filter(({ name }) => !names.has(name)).map(view),
         warnings: read.warnings.map(({ text, id }) => ({ text, known: known.has(id) })),
         leftOut: leftOut.map(object => ({ ...object, known: known.has(idOfLeftOut(object)) })),

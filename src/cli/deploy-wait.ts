@@ -1,8 +1,10 @@
 /** Waiting until what was deployed answers as it is asked for. */
 import { OffshootError } from '../model/errors.ts';
-import type { ManifestView } from '../model/view.ts';
-import { isWorkloadKind } from '../model/workload.ts';
+import type { WorkloadKey } from '../model/sandbox.ts';
+import type { ManifestView, SandboxView } from '../model/view.ts';
+import { isWorkloadKind, sameWorkload } from '../model/workload.ts';
 import type { Cli } from './context.ts';
+import { say } from './output.ts';
 import { createProgress } from './progress.ts';
 import { waitFor } from './wait.ts';
 
@@ -82,4 +84,53 @@ export async function waitReady(
     progress.end();
   }
   return last;
+}
+
+type OldFork = { readonly sandbox: string; readonly forkOf: WorkloadKey; readonly inputs: string };
+
+/**
+ * Waits until forks answer with what was deployed. One that does not become ready is its sandbox's matter: that is told,
+ * and no reason for the deploy to fail.
+ */
+export async function waitForForks(cli: Cli, forks: readonly OldFork[], timeoutMs: number): Promise<void> {
+  let last: ReadonlyMap<string, SandboxView> = new Map();
+  const now = ({ sandbox, forkOf }: OldFork) =>
+    last.get(sandbox)?.status.forks.find(fork => sameWorkload(fork.forkOf, forkOf));
+  const progress = createProgress(cli);
+  try {
+    await waitFor<SandboxView>(cli, {
+      kind: 'sandbox',
+      timeoutMs,
+      what: 'the sandboxes to follow',
+      hint: 'the baseline is ready; look with "offshoot sandbox list"',
+      probe: sandboxes => {
+        last = sandboxes;
+        const seen = forks.map(fork => {
+          const view = now(fork);
+          const isOld = view?.inputs === fork.inputs;
+          const failed = last.get(fork.sandbox)?.status.failed === true;
+          return { ...{ fork, view }, ended: view === undefined || (!isOld && (view.ready || failed)) };
+        });
+        progress.show(
+          seen.map(({ fork, view, ended }) => ({
+            label: `fork of ${fork.forkOf.namespace}/${fork.forkOf.name} in sandbox ${fork.sandbox}`,
+            state: !ended ? 'running' : view?.ready === false ? 'failed' : 'done',
+            ...(view && { detail: view.message }),
+          })),
+        );
+        return seen.every(({ ended }) => ended) ? true : undefined;
+      },
+      last: () => forks.map(now).find(view => view?.ready === false)?.message,
+    });
+  } finally {
+    progress.end();
+  }
+  for (const fork of forks) {
+    const view = now(fork);
+    if (view?.ready === false)
+      say(
+        cli,
+        `warning: the fork of ${fork.forkOf.namespace}/${fork.forkOf.name} in sandbox ${fork.sandbox} is not ready: ${view.message}`,
+      );
+  }
 }

@@ -3,7 +3,7 @@ import type { BranchAddress } from '../model/branch.ts';
 import type { LeftOut } from '../model/document/manifest-kinds.ts';
 import type { ImageMap } from '../model/image.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
-import type { Sandbox } from '../model/sandbox.ts';
+import type { Sandbox, WorkloadKey } from '../model/sandbox.ts';
 import type {
   AuthorityView,
   BranchView,
@@ -169,6 +169,12 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
             })[];
             /** Workloads that are not among them, and are made anew because of them. */
             readonly affected: readonly ManifestView[];
+            /** Forks that are made anew because of them, and what they are made from until then. */
+            readonly forks: readonly {
+              readonly sandbox: string;
+              readonly forkOf: WorkloadKey;
+              readonly inputs: string;
+            }[];
           }
         >('PUT', '/manifests', { body }),
       /** What `apply` would do. */

@@ -123,6 +123,8 @@ export type SandboxStatus = {
     readonly message: string;
     readonly restarts: number;
     readonly ports: PortMap;
+    /** What of the baseline it was made from when this was seen; see rules/inputs.ts. */
+    readonly inputs?: string;
     /** What of it leads to the root of a project, as it does in the baseline; absent: nothing. */
     readonly sharesData?: readonly RootUse[];
     /** Its own disks, by claim: what they began as. */

@@ -7,11 +7,12 @@ import { deriveFork } from '../model/derive.ts';
 import { endpointsOf } from '../model/endpoint.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { Workload } from '../model/kubernetes.ts';
-import { nameOfManifest } from '../model/manifest-name.ts';
+import { manifestName, nameOfManifest } from '../model/manifest-name.ts';
 import type { Fork, SandboxSpec, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
 import { sameWorkload } from '../model/workload.ts';
 import { workloadPorts } from '../model/workload-ports.ts';
 import { imagesOf } from '../rules/folders.ts';
+import { inputsOf } from '../rules/inputs.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { rootUseSentences, rootUses, withoutOutputs } from './root-uses.ts';
 import { forkId, sandboxOwner, servedBy, wishOf, workloadSpec } from './workload-spec.ts';
@@ -74,6 +75,9 @@ export function forkRunner({
       return { ...pending(fork), reason: waitingForFork, message };
     }
     const id = forkId(sandbox.name, fork.forkOf);
+    const { kind, namespace, name: original } = fork.forkOf;
+    const manifest = store.get('manifest', manifestName(kind, namespace, original));
+    const inputs = manifest && { inputs: inputsOf({ store, baseline }, manifest) };
     const portsOf = (key: WorkloadKey) => others.get(forkId(sandbox.name, key))?.ports;
     const spec = forkSpec({ store, baseline }, sandbox, fork, portsOf);
     const seen = await workloads.ensure(id, spec, ctx);
@@ -83,7 +87,7 @@ export function forkRunner({
     const log = !ready && seen.log.length > 0 ? { log: seen.log.slice(-20) } : {};
     const uses = rootUses(store, spec);
     const shares = uses.length > 0 ? { sharesData: uses } : {};
-    const more = { ...shares, ...(seen.disks && { disks: seen.disks }), ...log };
+    const more = { ...inputs, ...shares, ...(seen.disks && { disks: seen.disks }), ...log };
     return { name, forkOf: fork.forkOf, ready, serving, reason, message, restarts, ports, ...more };
   };
 

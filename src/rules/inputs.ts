@@ -4,7 +4,8 @@ import type { Baseline } from '../baseline/contract.ts';
 import { nowhere } from '../model/folder.ts';
 import { namespaceOf } from '../model/manifest-name.ts';
 import { podSources } from '../model/pod-sources.ts';
-import { asWorkload } from '../model/workload.ts';
+import type { WorkloadKey } from '../model/sandbox.ts';
+import { asWorkload, keyOfWorkload, sameWorkload, workloadPath } from '../model/workload.ts';
 import type { Store, Stored } from '../store/contract.ts';
 
 type Around = { readonly store: Store; readonly baseline: Baseline };
@@ -44,10 +45,47 @@ export function outdated(
   around: Around,
   { namespaces, folder }: { readonly namespaces: Iterable<string>; readonly folder: string },
 ): readonly Stored<'manifest'>[] {
-  const { store } = around;
-  const near = [
-    ...[...namespaces].flatMap(namespace => store.by('manifest/namespace', namespace)),
-    ...store.by('manifest/folder', folder),
+  return near(around, { namespaces, folder }).filter(m => m.deletedAt === undefined && !isCurrent(around, m));
+}
+
+/** A fork that is made anew because of what was just deployed. */
+export type OutdatedFork = {
+  readonly sandbox: string;
+  readonly forkOf: WorkloadKey;
+  /** What it is still made from. */
+  readonly inputs: string;
+};
+
+/** Forks that are ready, and made from what the baseline was before. */
+export function outdatedForks(
+  around: Around,
+  what: { readonly namespaces: Iterable<string>; readonly folder: string },
+): readonly OutdatedFork[] {
+  return near(around, what).flatMap(manifest => {
+    const workload = asWorkload(manifest.spec);
+    if (workload === undefined) return [];
+    const key = keyOfWorkload(workload);
+    const now = inputsOf(around, manifest);
+    return around.store.by('sandbox/workload', workloadPath(key)).flatMap(({ name, status, deletedAt }) => {
+      const fork = status?.forks.find(({ forkOf }) => sameWorkload(forkOf, key));
+      if (deletedAt !== undefined || !fork?.ready || fork.inputs === undefined || fork.inputs === now)
+        return [];
+      return [{ sandbox: name, forkOf: key, inputs: fork.inputs }];
+    });
+  });
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** What is in the namespaces, or came from the folder. */
+function near(
+  { store }: Around,
+  { namespaces, folder }: { readonly namespaces: Iterable<string>; readonly folder: string },
+): readonly Stored<'manifest'>[] {
+  return [
+    ...new Set([
+      ...[...namespaces].flatMap(namespace => store.by('manifest/namespace', namespace)),
+      ...store.by('manifest/folder', folder),
+    ]),
   ];
-  return [...new Set(near)].filter(m => m.deletedAt === undefined && !isCurrent(around, m));
 }

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { ManifestPlan } from '../../client/index.ts';
 import { type LeftOut, leftOutLine, leftOutLines } from '../../model/document/manifest-kinds.ts';
 import type { Cli } from '../context.ts';
-import { storeName, waitReady } from '../deploy-wait.ts';
+import { storeName, waitForForks, waitReady } from '../deploy-wait.ts';
 import { readManifestsGiven, sayOfKustomize, withManifests } from '../manifest-files.ts';
 import { entriesFor, missingImagesError, missingImagesLine } from '../missing-images.ts';
 import { timeoutOption, withExamples } from '../options.ts';
@@ -71,6 +71,7 @@ export function register(program: Command, cli: Cli): void {
       for (const m of pruned) say(cli, `${m.kind.toLowerCase()}/${m.name} pruned`);
       const concerned = [...applied, ...affected];
       const seen = wait === false ? undefined : await waitReady(cli, concerned, pruned, waitTimeout);
+      if (wait !== false && done.forks.length > 0) await waitForForks(cli, done.forks, waitTimeout);
       say(cli, `applied ${applied.length} in ${took(performance.now() - started)}`);
       if (seen !== undefined && done.missingImages.length > 0)
         throw missingImagesError(done.missingImages, imagesFile);
