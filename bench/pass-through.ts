@@ -1,9 +1,13 @@
-/** What passing through costs: the same bytes to the same server, directly and through a proxy's port, in turns. */
+/** What passing through costs: the same bytes of the same server, directly, through a proxy's port and led by the kernel, in turns. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { defaultPool, openNetworks } from '../src/drivers/network/networks.ts';
 import { silentLog } from '../src/lib/log.ts';
 import type { Address } from '../src/model/route.ts';
 import { createBook } from '../src/proxy/book.ts';
@@ -20,8 +24,12 @@ type Figures = {
   readonly roundTripUs: number;
 };
 
+/** A way to a server, and the one that it is measured against. */
+type Way = { readonly to: Address; readonly against: string };
+
 /**
- * Server, proxy and client are a process each, as in life. @param argv `--megabytes N` per round and way, default 512;
+ * Server, proxy and client are a process each, as in life. Where pods can have networks of their own, also what the
+ * kernel leads: from a Service's address to a pod. @param argv `--megabytes N` per round and way, default 512;
  * `--rounds N`, default 5
  */
 export async function main(argv: readonly string[]): Promise<readonly Figures[]> {
@@ -29,31 +37,25 @@ export async function main(argv: readonly string[]): Promise<readonly Figures[]>
     args: [...argv],
     options: { megabytes: { type: 'string', default: '512' }, rounds: { type: 'string', default: '5' } },
   });
-  const [server, serverAt] = await start('server');
-  const [proxy, proxyAt] = await start('proxy', JSON.stringify(serverAt));
-  const ways = { direct: serverAt, proxy: proxyAt };
-  const rates: Record<keyof typeof ways, number[]> = { direct: [], proxy: [] };
-  const trips: Record<keyof typeof ways, number[]> = { direct: [], proxy: [] };
-  try {
-    for (let round = 0; round <= Number(values.rounds); round++)
-      for (const way of ['direct', 'proxy'] as const) {
-        const rate = await receive(ways[way], Number(values.megabytes));
-        const trip = await roundTrip(ways[way], 2_000);
-        if (round === 0) continue; // warming up
-        rates[way].push(rate);
-        trips[way].push(trip);
-      }
-  } finally {
-    server.kill();
-    proxy.kill();
-  }
+  await using stack = new AsyncDisposableStack();
+  const ways: Record<string, Way> = { ...(await throughProxy(stack)), ...(await throughKernel(stack)) };
+  const rates: Record<string, number[]> = {};
+  const trips: Record<string, number[]> = {};
+  for (let round = 0; round <= Number(values.rounds); round++)
+    for (const [way, { to }] of Object.entries(ways)) {
+      const rate = await receive(to, Number(values.megabytes));
+      const trip = await roundTrip(to, 2_000);
+      if (round === 0) continue; // warming up
+      rates[way] = [...(rates[way] ?? []), rate];
+      trips[way] = [...(trips[way] ?? []), trip];
+    }
   const median = (all: readonly number[]) => all.toSorted((a, b) => a - b)[Math.floor(all.length / 2)]!;
-  return (['direct', 'proxy'] as const).map(way => {
-    const megabytesPerSecond = Math.round(median(rates[way]));
-    const roundTripUs = Math.round(median(trips[way]));
-    const ratio = (median(rates[way]) / median(rates.direct)).toFixed(2);
+  return Object.entries(ways).map(([way, { against }]) => {
+    const megabytesPerSecond = Math.round(median(rates[way]!));
+    const roundTripUs = Math.round(median(trips[way]!));
+    const ratio = (median(rates[way]!) / median(rates[against]!)).toFixed(2);
     console.log(
-      `${way.padEnd(6)}  ${megabytesPerSecond} MB/s (${ratio} × direct)  round trip ${roundTripUs} µs`,
+      `${way.padEnd(14)}  ${megabytesPerSecond} MB/s (${ratio} × ${against})  round trip ${roundTripUs} µs`,
     );
     return { what: `pass-through: ${way}`, megabytesPerSecond, roundTripUs };
   });
@@ -63,10 +65,43 @@ export async function main(argv: readonly string[]): Promise<readonly Figures[]>
 
 const CHUNK = Buffer.alloc(64 * 1024);
 
-async function start(role: 'server' | 'proxy', argument = ''): Promise<[ChildProcess, Address]> {
-  const child = fork(fileURLToPath(import.meta.url), [role, argument]);
+async function throughProxy(stack: AsyncDisposableStack): Promise<Record<string, Way>> {
+  const direct = await start(stack, 'server', '127.0.0.1');
+  const proxy = await start(stack, 'proxy', JSON.stringify(direct));
+  return { direct: { to: direct, against: 'direct' }, proxy: { to: proxy, against: 'direct' } };
+}
+
+async function throughKernel(stack: AsyncDisposableStack): Promise<Record<string, Way>> {
+  const home = await mkdtemp(join(tmpdir(), 'offshoot-bench-'));
+  stack.defer(() => rm(home, { recursive: true, force: true }));
+  const options = { home, instance: home, network: defaultPool, shared: [], log: silentLog };
+  const networks = await openNetworks(options);
+  if ('why' in networks) {
+    console.log(`nothing is led by the kernel here: ${networks.why}`);
+    return {};
+  }
+  stack.defer(() => networks.close());
+  const pod = await networks.ensure('workload/cache/0');
+  const at = await start(stack, 'server', pod.ip, pod.within);
+  const service = { host: networks.serviceAddress('cache', 0), port: 6379 };
+  networks.shorten([{ ...service, pods: [at] }]);
+  return { pod: { to: at, against: 'pod' }, 'Service to pod': { to: service, against: 'pod' } };
+}
+
+async function start(
+  stack: AsyncDisposableStack,
+  role: 'server' | 'proxy',
+  argument: string,
+  within: <T>(step: () => T) => T = step => step(),
+): Promise<Address> {
+  const child: ChildProcess = within(() => fork(fileURLToPath(import.meta.url), [role, argument]));
+  stack.defer(async () => {
+    const ended = once(child, 'exit');
+    child.kill();
+    await ended;
+  });
   const [at] = (await once(child, 'message')) as [Address];
-  return [child, at];
+  return at;
 }
 
 /** MB/s of what the server sends. */
@@ -98,7 +133,7 @@ async function roundTrip(to: Address, times: number): Promise<number> {
   return ((performance.now() - began) / times) * 1000;
 }
 
-async function serve(): Promise<void> {
+async function serve(host: string): Promise<void> {
   const server = createServer({ noDelay: true }, socket => {
     socket.on('error', () => {});
     socket.once('data', first => {
@@ -116,8 +151,8 @@ async function serve(): Promise<void> {
       return undefined;
     });
   });
-  server.listen(0, '127.0.0.1', () => {
-    process.send!({ host: '127.0.0.1', port: (server.address() as AddressInfo).port });
+  server.listen(0, host, () => {
+    process.send!({ host, port: (server.address() as AddressInfo).port });
   });
 }
 
@@ -141,5 +176,5 @@ async function proxyTo(workload: Address): Promise<void> {
 }
 
 const [, , role, argument] = process.argv;
-if (process.send !== undefined && role === 'server') await serve();
+if (process.send !== undefined && role === 'server') await serve(argument!);
 if (process.send !== undefined && role === 'proxy') await proxyTo(JSON.parse(argument!) as Address);

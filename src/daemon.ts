@@ -111,6 +111,7 @@ export async function startDaemon(
       return { endpoint, sessions: store.get('branch', id)?.secret.sessions ?? 0 };
     },
     onListening: address => void started.promise.then(({ lookAt }) => lookAt(address)),
+    shorten: ways => void ('why' in networks || networks.shorten(ways)),
     onFound: found =>
       void started.promise
         .then(({ noteFound }) => noteFound(store, found))

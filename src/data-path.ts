@@ -26,6 +26,7 @@ import { feedSocket, tableFile } from './proxy/places.ts';
 import { type Feed, type FeedOptions, type ListenerReport, openFeed } from './proxy/stream/feed.ts';
 import type { Command } from './proxy/stream/messages.ts';
 import { readTable } from './proxy/stream/table-file.ts';
+import { mayChangeShortcuts, type Shortcut, shortcutsOf } from './proxy/tcp/shortcuts.ts';
 import type { Listening } from './reconcile/baseline.ts';
 import { followRoutes, type Routes } from './reconcile/routes.ts';
 import type { Store } from './store/contract.ts';
@@ -42,6 +43,8 @@ export type DataPathOptions = {
   readonly awake: (branch: string, signal: AbortSignal) => Promise<BranchRoute>;
   /** Whether the router answers at an address has changed. */
   readonly onListening: (address: Address) => void;
+  /** What the kernel may lead past the proxies, whenever it is other than before. */
+  readonly shorten: (ways: readonly Shortcut[]) => void;
   /** See proxy/stream/feed.ts. */
   readonly onFound: FeedOptions['onFound'];
   readonly log: Log;
@@ -174,7 +177,10 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
     proxyStarts: proxyStarts.promise,
     async begin(store, baseline, keys, last) {
       feed.publish([...fixedItems(config, o.tls, last), ...keys.map(keyItem)]);
-      routes = followRoutes(store, baseline, feed.publish);
+      routes = followRoutes(store, baseline, changes => {
+        feed.publish(changes);
+        if (mayChangeShortcuts(changes)) o.shorten(shortcutsOf(feed.book));
+      });
       feed.settle();
       const signal = AbortSignal.timeout(START_MS);
       const previews = await untilListening('previews', signal);

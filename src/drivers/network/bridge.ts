@@ -32,6 +32,8 @@ import {
   to,
 } from './rules.ts';
 
+import { removeShortcuts } from './shortcuts.ts';
+
 /** Sockets of one network namespace. */
 export type Sockets = { readonly route: Netlink; readonly netfilter: Netlink };
 
@@ -159,6 +161,7 @@ export function removeBridge(
   const name = bridgeName(instance);
   if (linkNamed(route, name) !== undefined) route.ask(removeLink(name));
   removeTable(netfilter, name);
+  removeShortcuts({ netfilter }, name);
   const left = links(route);
   if (left.some(link => link.name.startsWith(PREFIX))) return;
   for (const { index, name } of left)

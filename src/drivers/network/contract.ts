@@ -1,5 +1,6 @@
 /** Networks of pods, as drivers see them. Types only. */
 import type { NetNamespace } from '../../lib/net-namespace.ts';
+import type { Address } from '../../model/route.ts';
 import type { Capability } from '../contract.ts';
 
 /** A pod is named by the part of its workload and its place in it, e.g. `workload/base.demo.users/0`. */
@@ -27,11 +28,19 @@ export type Networks = {
   isServiceAddress(ip: string): boolean;
   /** Pods find what listens at these ports of this machine's 127.0.0.1 at their own, too; until told otherwise. */
   share(ports: readonly number[]): void;
+  /**
+   * Leads new connections to ports of Services straight to pods, where the kernel can; replaces what was said before.
+   * Nobody may rely on it: whoever listens at the Service's address gets what is not led elsewhere.
+   */
+  shorten(ways: readonly Shortcut[]): void;
   /** Lets go of everything: what runs goes on, for the next daemon. */
   leave(): void;
   /** Removes all but what is on disk. Nothing may run in any of them. */
   close(): Promise<void>;
 };
+
+/** A TCP port of a Service, and where its pods listen. */
+export type Shortcut = Address & { readonly pods: readonly Address[] };
 
 export type Before = { readonly members: readonly number[]; readonly reached: readonly number[] };
 

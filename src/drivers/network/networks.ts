@@ -28,7 +28,7 @@ import {
   type Sockets,
   setRules,
 } from './bridge.ts';
-import type { Before, Networks, PodNetwork } from './contract.ts';
+import type { Before, Networks, PodNetwork, Shortcut } from './contract.ts';
 import {
   addAddress,
   addPair,
@@ -42,9 +42,10 @@ import {
   settings,
   setUp,
 } from './links.ts';
-import { ipText, type Layout, type Range, readIp, readRange, serviceAddress } from './range.ts';
+import { ipText, isPodOf, type Layout, type Range, readIp, readRange, serviceAddress } from './range.ts';
 import { machineFiles, podResolvConf, writeResolvConf } from './resolv-conf.ts';
 import { destination, from, masquerade, replaceTable, sendTo, source, tcpPort, to } from './rules.ts';
+import { removeShortcuts, setShortcuts } from './shortcuts.ts';
 import { type NetworkState, readNetworkState, writeNetworkState } from './state-file.ts';
 
 export type NetworksOptions = {
@@ -110,6 +111,8 @@ class BridgedNetworks implements Networks {
   #state: NetworkState;
   #shared: readonly number[];
   #bridge: Bridge | undefined;
+  /** As they were set last; undefined: they could not be. */
+  #shortcuts: string | undefined = '';
 
   constructor(calls: Libc, pool: Range, options: NetworksOptions) {
     this.#calls = calls;
@@ -144,7 +147,7 @@ class BridgedNetworks implements Networks {
   address(pod: string): string {
     const { layout } = this.#use();
     const known = this.#state.pods[pod];
-    if (known !== undefined && isIn(layout.pods, known)) return known;
+    if (known !== undefined && isPodOf(layout, known)) return known;
     const ip = freeAddress(layout, new Set(Object.values(this.#state.pods)), pod);
     this.#save({ pods: { ...this.#state.pods, [pod]: ip } });
     return ip;
@@ -193,7 +196,8 @@ class BridgedNetworks implements Networks {
 
   isServiceAddress(ip: string): boolean {
     const { services } = this.#use().layout;
-    return isIn([services.first, services.first + 2 ** (32 - services.bits)], ip);
+    const value = readIp(ip) ?? 0;
+    return value >= services.first && value < services.first + 2 ** (32 - services.bits);
   }
 
   share(ports: readonly number[]): void {
@@ -202,6 +206,21 @@ class BridgedNetworks implements Networks {
     if (this.#bridge === undefined) return;
     setRules(this.#sockets, this.#bridge, ports);
     for (const pod of this.#pods.values()) this.#setPodRules(pod);
+  }
+
+  shorten(ways: readonly Shortcut[]): void {
+    const wanted = JSON.stringify(ways);
+    if (wanted === this.#shortcuts || (ways.length === 0 && this.#bridge === undefined)) return;
+    try {
+      setShortcuts(this.#sockets, this.#use(), ways);
+      this.#shortcuts = wanted;
+    } catch (err) {
+      // What was led there before must not be any longer.
+      removeShortcuts(this.#sockets, this.#use().name);
+      if (this.#shortcuts !== undefined)
+        this.#options.log.warn({ err }, 'the proxies pass everything through');
+      this.#shortcuts = undefined;
+    }
   }
 
   leave(): void {
@@ -367,11 +386,6 @@ function letGo({ inside, namespace }: Pod): void {
   closeSockets(inside);
   namespace.close();
 }
-
-const isIn = ([first, end]: readonly [number, number], ip: string): boolean => {
-  const value = readIp(ip) ?? 0;
-  return value >= first && value < end;
-};
 
 /** The same for one pod whenever it is free. */
 function freeAddress({ pods: [first, end] }: Layout, taken: ReadonlySet<string>, pod: string): string {

@@ -61,6 +61,12 @@ export function serviceAddress({ services }: Layout, key: string, attempt: numbe
   return ipText(services.first + 1 + ((start + attempt) % count));
 }
 
+/** Whether a pod could have it. */
+export function isPodOf({ pods: [first, end] }: Layout, ip: string): boolean {
+  const value = readIp(ip) ?? 0;
+  return value >= first && value < end;
+}
+
 export function ipText(value: number): string {
   return [24, 16, 8, 0].map(shift => (value >>> shift) & 0xff).join('.');
 }

@@ -112,34 +112,47 @@ export const tcpPort = (port: number): readonly Expression[] => [
   ...is(payload(TRANSPORT, DESTINATION_PORT_OFFSET, 2), EQUAL, be16(port)),
 ];
 
-export const drop = (): readonly Expression[] => [
-  [
-    'immediate',
-    [
-      [1, be32(VERDICT_REGISTER)],
-      [2, [[2, [[1, be32(NF_DROP)]]]]],
-    ],
-  ],
-];
+export const drop = (): readonly Expression[] => verdict(NF_DROP);
+/** No rule of this chain that comes later counts. */
+export const leave = (): readonly Expression[] => verdict(NF_ACCEPT);
 
-/** The connection goes to `ip` instead, to the same port. */
-export const sendTo = (ip: string): readonly Expression[] => [
-  [
-    'immediate',
-    [
-      [1, be32(REGISTER)],
-      [2, [[1, ipBytes(ip)]]],
-    ],
-  ],
+/** The connection goes to `ip` instead. @param port default: the same */
+export const sendTo = (ip: string, port?: number): readonly Expression[] => [
+  ['immediate', immediate(REGISTER, ipBytes(ip))],
+  ...(port === undefined ? [] : [['immediate', immediate(PORT_REGISTER, be16(port))] as const]),
   [
     'nat',
     [
       [1, be32(NAT_DESTINATION)],
       [2, be32(NFPROTO_IPV4)],
       [3, be32(REGISTER)],
+      ...(port === undefined ? [] : [[5, be32(PORT_REGISTER)] as const]),
     ],
   ],
 ];
+
+/**
+ * A share of all connections, between 0 and 1: those whose port of origin is among the first of 256 classes. The lowest
+ * bit does not count, because Linux gives clients even ports first.
+ */
+export function sourcePortShare(share: number): readonly Expression[] {
+  const load = payload(TRANSPORT, SOURCE_PORT_OFFSET, 2);
+  const [, below] = is(load, LESS, be16(Math.round(share * 256) << 1));
+  return [load, masked(be16(0x1fe)), below!];
+}
+
+/** It goes elsewhere than its client has asked for. */
+export function sentOn(): readonly Expression[] {
+  const status: Expression = [
+    'ct',
+    [
+      [1, be32(REGISTER)],
+      [2, be32(CONNTRACK_STATUS)],
+    ],
+  ];
+  const [load, differs] = is(status, UNEQUAL, Buffer.alloc(4));
+  return [load!, masked(hostOrder32(DESTINATION_CHANGED)), differs!];
+}
 
 /** The connection seems to come from the interface that it leaves by. */
 export const masquerade = (): readonly Expression[] => [['masq', []]];
@@ -172,12 +185,15 @@ const PRIORITIES: Readonly<Record<string, number>> = {
   'nat postrouting': 100,
 };
 
-const [VERDICT_REGISTER, REGISTER] = [0, 1];
-const [EQUAL, UNEQUAL] = [0, 1];
-const NF_DROP = 0;
+const [VERDICT_REGISTER, REGISTER, PORT_REGISTER] = [0, 1, 2];
+const [EQUAL, UNEQUAL, LESS] = [0, 1, 2];
+const [NF_DROP, NF_ACCEPT] = [0, 1];
 const [META_IN, META_OUT, META_PROTOCOL] = [6, 7, 16];
 const [NETWORK, TRANSPORT] = [1, 2];
-const [SOURCE_OFFSET, DESTINATION_OFFSET, DESTINATION_PORT_OFFSET] = [12, 16, 2];
+const [SOURCE_OFFSET, DESTINATION_OFFSET] = [12, 16];
+const [SOURCE_PORT_OFFSET, DESTINATION_PORT_OFFSET] = [0, 2];
+/** NFT_CT_STATUS, and of it IPS_DST_NAT (nf_conntrack_common.h). */
+const [CONNTRACK_STATUS, DESTINATION_CHANGED] = [2, 32];
 const TCP = 6;
 const NAT_DESTINATION = 1;
 const INTERFACE_BYTES = 16;
@@ -194,6 +210,16 @@ const is = (load: Expression, how: number, value: Buffer): readonly Expression[]
       [1, be32(REGISTER)],
       [2, be32(how)],
       [3, [[1, value]]],
+    ],
+  ],
+];
+
+const verdict = (code: number): readonly Expression[] => [
+  [
+    'immediate',
+    [
+      [1, be32(VERDICT_REGISTER)],
+      [2, [[2, [[1, be32(code)]]]]],
     ],
   ],
 ];
@@ -227,15 +253,25 @@ function interfaceIs(which: number, how: number, name: string): readonly Express
 function addressIn(offset: number, how: number, { first, bits }: Range): readonly Expression[] {
   const mask = be32(bits === 0 ? 0 : -1 << (32 - bits));
   const [load, compare] = is(payload(NETWORK, offset, 4), how, ipBytes(ipText(first)));
-  const cut: Expression = [
-    'bitwise',
-    [
-      [1, be32(REGISTER)],
-      [2, be32(REGISTER)],
-      [3, be32(4)],
-      [4, [[1, mask]]],
-      [5, [[1, be32(0)]]],
-    ],
-  ];
-  return [load!, cut, compare!];
+  return [load!, masked(mask), compare!];
+}
+
+const masked = (mask: Buffer): Expression => [
+  'bitwise',
+  [
+    [1, be32(REGISTER)],
+    [2, be32(REGISTER)],
+    [3, be32(mask.length)],
+    [4, [[1, mask]]],
+    [5, [[1, Buffer.alloc(mask.length)]]],
+  ],
+];
+
+const immediate = (register: number, value: Buffer): readonly Attribute[] => [
+  [1, be32(register)],
+  [2, [[1, value]]],
+];
+
+function hostOrder32(value: number): Buffer {
+  return Buffer.from(Uint32Array.of(value).buffer);
 }

@@ -11,7 +11,7 @@ import { readJsonLines, writeJsonLine } from '../../lib/json-lines.ts';
 import type { Log } from '../../lib/log.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import type { Address, BranchRoute, DestinationKey, Found, RouteChange } from '../../model/route.ts';
-import { createBook } from '../book.ts';
+import { type Book, createBook } from '../book.ts';
 import {
   type Command,
   type Counts,
@@ -64,6 +64,8 @@ export type Feed = {
    */
   delivered(deadlineMs?: number): Promise<boolean>;
   proxies(): readonly ProxyView[];
+  /** What was published. */
+  readonly book: Pick<Book, 'names' | 'get' | 'destination'>;
   /** Tells a proxy to start its successor; how that ends shows in `proxies`. */
   replace(pid: number, command: Command): void;
   /** Tells all proxies to end. */
@@ -270,6 +272,7 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
       await keepNoneBefore(wanted);
       return true;
     },
+    book,
     proxies: () =>
       [...members.values()].flatMap(({ connection, proxy, protocol, counts }) =>
         connection === undefined ? [] : [{ ...proxy, protocol, counts }],

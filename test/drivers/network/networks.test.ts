@@ -75,6 +75,45 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
     await networks.close();
   });
 
+  it('lead connections to ports of Services straight to pods, and back when there are none', async () => {
+    await using machine = await testMachine();
+    await using home = await tempDir();
+    const networks = await machine.open(home.path);
+    const [a, b] = [await networks.ensure('workload/a/0'), await networks.ensure('workload/b/0')];
+    const host = networks.serviceAddress('db', 0);
+    const pods = [a, b].map(({ ip }) => ({ host: ip, port: 5432 }));
+    {
+      await using _a = await serve(a, '0.0.0.0', 5432, 'a');
+      await using _b = await serve(b, '::', 5432, 'b');
+      await using _service = await serve(machine.inside, host, 80, 'proxy');
+      // By way of us: pods are neighbours, and would answer each other past the kernel that has led them here.
+      const back = networks.gateway();
+      networks.shorten([{ host, port: 80, pods: pods.slice(0, 1) }]);
+      assert.deepEqual(await Promise.all([a, b, machine.inside].map(place => ask(place, host, 80))), [
+        `proxy ${a.ip}`,
+        `a ${back}`,
+        `a ${back}`,
+      ]);
+      networks.shorten([{ host, port: 80, pods }]);
+      const seen = new Set<string>();
+      for (let i = 0; i < 50 && seen.size < 2; i++) seen.add(await ask(machine.inside, host, 80));
+      assert.deepEqual([...seen].sort(), [`a ${back}`, `b ${back}`]);
+
+      route(machine.outside, '10.208.0.0/12', own);
+      assert.equal(await ask(machine.outside, host, 80), 'silence');
+      for (const none of [[], [{ host, port: 80, pods: [{ host: '127.0.0.1', port: 1 }] }]]) {
+        networks.shorten(none);
+        assert.equal(await ask(b, host, 80), `proxy ${b.ip}`);
+      }
+      networks.shorten([{ host, port: 80, pods }]);
+    }
+    await networks.close();
+    assert.deepEqual(
+      machine.inside.within(() => tables(openNetlink(calls, families.netfilter))),
+      [],
+    );
+  });
+
   it('of two data directories on one machine have different addresses and nothing to do with each other', async () => {
     await using machine = await testMachine();
     await using homeA = await tempDir();
