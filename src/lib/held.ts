@@ -43,6 +43,8 @@ export type HeldProgram = {
     readonly cwd?: string;
     /** What it sees as `/` then. */
     readonly root?: string;
+    /** Of its own, where `how` has one. */
+    readonly hostname?: string;
   };
   /** Where it starts and stays; default: in our network. */
   readonly network?: Pick<NetNamespace, 'within'>;
@@ -134,13 +136,14 @@ function wrapped(
   if (odd !== undefined && shells.bash === undefined) throw new HeldVariableError(odd);
   const [shell, added] =
     odd === undefined ? [[shells.sh], shells.added.sh] : [[shells.bash!, ...BASH_OPTIONS], shells.added.bash];
-  const { enter = [], mount = '', umount = '', hide = '' } = mounts?.how ?? {};
+  const { enter: [unshare, ...options] = [], mount = '', umount = '', hide = '' } = mounts?.how ?? {};
   const { root, cwd = '' } = mounts ?? {};
+  const isNamed = mounts?.hostname !== undefined && mounts.how.hostname !== undefined;
   const table = mounts && mounts.binds.length > 0 ? String(FIRST_INHERITED + inherit.length) : '';
   const put = putRight(env, added);
   const repair = put.length === 0 || shells.env === undefined ? [] : [shells.env, ...put];
   return [
-    ...enter,
+    ...(unshare === undefined ? [] : [unshare, ...(isNamed ? ['--uts'] : []), ...options]),
     ...shell,
     '-c',
     SCRIPT,
@@ -151,6 +154,7 @@ function wrapped(
     table,
     root === undefined ? cwd : '',
     exitFile,
+    ...(isNamed ? [mounts.how.hostname!, mounts.hostname!] : ['', '']),
     ...repair,
     ...(mounts === undefined ? [] : begin(mounts.how, root === undefined ? undefined : { root, cwd })),
     ...argv,
@@ -203,7 +207,8 @@ const FORGET = 'unset PWD OLDPWD _';
 // mounted may lie over it.
 // A signal to the group reaches the program; the shell that waits for it lives on, to write how it ended.
 const SCRIPT = `_held_mount=$1 _held_umount=$2 _held_hide=$3 _held_table=$4 _held_cwd=$5 _held_exit=$6
-shift 6
+_held_hostname=$7 _held_name=$8
+shift 8
 [ -z "$_held_exit" ] || exec 9>>"$_held_exit"
 if [ -n "$_held_hide" ]; then
   while read -r _ _held_target _; do
@@ -214,6 +219,7 @@ if [ -n "$_held_table" ]; then
   "$_held_mount" -a -T "/proc/self/fd/$_held_table" || exit 125
   eval "exec $_held_table<&-"
 fi
+[ -z "$_held_name" ] || "$_held_hostname" "$_held_name" || exit 125
 [ -z "$_held_cwd" ] || cd "$_held_cwd" || exit 125
 while IFS= read -r _held_line; do
   case $_held_line in

@@ -18,6 +18,8 @@ export type PrivateMounts = {
   readonly umount: string;
   /** Absolute path of nsenter(1); absent: nobody can be let in later. */
   readonly nsenter?: string;
+  /** Absolute path of hostname(1); absent: programs have the machine's host name. */
+  readonly hostname?: string;
   /** Nothing that the machine has mounted below this directory is seen, or held busy, by the program. */
   readonly hide: string;
 };
@@ -40,22 +42,34 @@ export async function findPrivateMounts(
   const root = uid === 0;
   try {
     const env = { PATH: path };
-    const find = 'command -v unshare && command -v mount && command -v umount && command -v nsenter || :';
-    const found = await exec(shells.sh, ['-c', find], { env });
-    const [unshare, mount, umount, nsenter] = found.stdout.trim().split('\n');
+    const { stdout } = await exec(shells.sh, ['-c', FIND, 'sh', ...PROGRAMS], { env });
+    const [unshare, mount, umount, nsenter, hostname] = stdout.split('\n').map(line => line || undefined);
     if (unshare === undefined || mount === undefined || umount === undefined)
       throw new Error('they are not on the PATH');
     const asRoot = root ? [] : ['--map-root-user'];
     // Slave: what the machine unmounts goes here too, and nothing of ours gets out.
     const enter = [unshare, '--mount', '--propagation', 'slave', ...asRoot];
     // With a copy of the mounts that is its own, so that others can be let in beside it.
-    const asOneself = [`--map-user=${uid}`, `--map-group=${gid}`, '--mount', '--propagation', 'unchanged'];
+    const asOneself = ['--user', `--map-user=${uid}`, `--map-group=${gid}`, '--mount'];
+    const unchanged = ['--propagation', 'unchanged'];
     const how = {
       ...{ enter, mount, umount, hide },
       ...(nsenter && { nsenter }),
-      ...(!root && { asOneself: ['--user', ...asOneself] }),
+      ...(!root && { asOneself: [...asOneself, ...unchanged] }),
     };
-    await tryOnce({ how, binds: [{ source: '/etc', target: '/tmp' }] }, shells, env);
+    const binds = [{ source: '/etc', target: '/tmp' }];
+    const named = {
+      ...how,
+      ...(!root && { asOneself: [...asOneself, '--uts', ...unchanged] }),
+    };
+    if (hostname !== undefined) {
+      const withName = { ...named, hostname };
+      const problem = await tryOnce({ how: withName, binds, hostname: 'offshoot' }, shells, env).catch(
+        error => error,
+      );
+      if (problem === undefined) return withName;
+    }
+    await tryOnce({ how, binds }, shells, env);
     return how;
   } catch (error) {
     return {
@@ -78,7 +92,7 @@ export function begin(
 
 /** The argument vector that runs `argv` where the process `pid` has its mounts and its root. */
 export const beside = (
-  { nsenter, asOneself }: PrivateMounts,
+  { nsenter, asOneself, hostname }: PrivateMounts,
   pid: number,
   cwd: string,
   argv: readonly string[],
@@ -86,7 +100,7 @@ export const beside = (
   nsenter === undefined
     ? argv
     : [
-        ...[nsenter, `--target=${pid}`, '--mount', '--root'],
+        ...[nsenter, `--target=${pid}`, '--mount', '--root', ...(hostname === undefined ? [] : ['--uts'])],
         ...(asOneself === undefined ? [] : ['--user', '--preserve-credentials']),
         '--',
         ...['/bin/sh', '-c', 'cd "$0" && exec "$@"', cwd],
@@ -106,6 +120,10 @@ export async function mayChangeRoot(how: PrivateMounts): Promise<string | undefi
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+const PROGRAMS = ['unshare', 'mount', 'umount', 'nsenter', 'hostname'] as const;
+/** A line for each; empty: it is not there. */
+const FIND = 'for name do command -v "$name" || echo; done';
 
 async function tryOnce(
   mounts: NonNullable<HeldProgram['mounts']>,

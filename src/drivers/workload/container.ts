@@ -256,8 +256,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
   /** Where it sees what the container sees. */
   function inside(plan: ContainerPlan, argv: readonly string[]) {
     const leader = house.processes.find(place.part)?.leader;
-    if (house.mounts === undefined || plan.mounts.length === 0 || leader === undefined)
-      return { argv, cwd: plan.cwd };
+    if (house.mounts === undefined || leader === undefined) return { argv, cwd: plan.cwd };
     return { argv: beside(house.mounts, leader.pid, plan.cwd, argv), cwd: '/' };
   }
 

@@ -6,6 +6,7 @@ import type { Networks } from '../network/contract.ts';
 import type { Processes } from '../processes/contract.ts';
 import type { Disks } from './disks.ts';
 import type { PortChooser } from './ports.ts';
+import type { MountPlan } from './volume-plan.ts';
 
 export type House = {
   /** Whose processes these are, for people who look at their environment. */
@@ -20,6 +21,10 @@ export type House = {
   /** Absent where pods share the network of this machine; then their ports are chosen. */
   readonly networks: Networks | undefined;
   readonly disks: Disks;
+  /** An empty folder, which stands in for folders of ours that no container has to see. */
+  readonly nothing: string;
+  /** Those folders, as far as they are there for a container with these mounts. Absolute paths. */
+  hidden(mounts: readonly MountPlan[]): readonly string[];
   readonly ports: PortChooser;
   /** Of all logs of all workloads. */
   readonly rotation: LogRotation;

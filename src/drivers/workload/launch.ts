@@ -1,7 +1,7 @@
 /** Starts one process that outlives us, and says how one ended. */
 import { closeSync, openSync } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { findProgram, pathWith } from '../../lib/find-program.ts';
 import { type HeldProgram, HeldVariableError } from '../../lib/held.ts';
 import type { Bind } from '../../lib/namespaces.ts';
@@ -21,6 +21,8 @@ export type Place = {
   readonly hostsFile: string;
   /** Absent: it shares the network of this machine. */
   readonly network?: PodNetwork;
+  /** Absent: that of this machine. */
+  readonly hostname?: string;
   /** Where a volume of its pod is. */
   volume(name: string): string;
   /** Ours, for places that the machine lacks. */
@@ -50,7 +52,9 @@ export async function launch(
   toItsEnd: boolean,
 ): Promise<Running> {
   const env = environmentOf(plan, place.part, house);
-  const program = await findIn(plan, env.PATH!, path => seenFrom(path, plan.mounts, place.volume));
+  const program = await findIn(plan, env.PATH!, path =>
+    seenFrom(path, plan.mounts, place.volume, keptOf(plan, house)),
+  );
   const view = await viewOf(plan, place, house);
   signal.throwIfAborted();
   // A file rather than a pipe: the process goes on writing when we are gone.
@@ -113,21 +117,30 @@ async function viewOf(
   place: Place,
   house: House,
 ): Promise<HeldProgram['mounts'] | undefined> {
-  const { mounts: how, nodePath } = house;
+  const { mounts: how } = house;
   if (how === undefined) return undefined;
   const own = bindsOf(place, house);
-  if (plan.mounts.length === 0) return { how, binds: own, cwd: plan.cwd };
+  // What is another pod's is nobody's business; last, because it hides what volumes are taken from.
+  const hide = (at: string) =>
+    house
+      .hidden(plan.mounts)
+      .map(folder => ({ source: house.nothing, target: join(at, folder), readOnly: true }));
+  const named = place.hostname === undefined ? {} : { hostname: place.hostname };
+  if (plan.mounts.length === 0) return { how, binds: [...own, ...hide('/')], cwd: plan.cwd, ...named };
   await rm(place.viewFolder, { recursive: true, force: true }); // of an earlier life
-  const keep = [plan.cwd, dirname(nodePath)];
-  const { binds, root } = await makeView(plan.mounts, place.volume, place.viewFolder, keep);
+  const { binds, root } = await makeView(plan.mounts, place.volume, place.viewFolder, keptOf(plan, house));
   return {
     how,
     // First, because what is mounted may lie over it, and a view of another root takes it along.
-    binds: [...own, ...binds],
+    binds: [...own, ...binds, ...hide(root ?? '/')],
     cwd: plan.cwd,
+    ...named,
     ...(root !== undefined && { root }),
   };
 }
+
+/** What it has to see, whatever is mounted over it. */
+const keptOf = ({ cwd }: ContainerPlan, { nodePath }: House): readonly string[] => [cwd, dirname(nodePath)];
 
 /** @param seen where a path of the container is on this machine */
 async function findIn(plan: ContainerPlan, path: string, seen: (path: string) => string): Promise<string> {

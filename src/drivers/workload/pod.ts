@@ -42,6 +42,8 @@ export type PodKeeper = {
   /** Of this pod alone. */
   readonly folder: string;
   readonly disks: DisksOfPod;
+  /** Default: the pod's name. */
+  readonly hostname: string | undefined;
   /** Ports of an earlier life that it gets again when nobody has them. */
   readonly lastPorts: Readonly<Record<number, number>>;
   logFile(container: string): string;
@@ -62,6 +64,7 @@ export function newPodRecord(plan: PodPlan, namespace: string, name: string): Po
 /** @param record of a pod of an earlier daemon, or a new one; changed as the pod lives */
 export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Pod {
   const { house, part, folder } = keeper;
+  const hostname = hostNameOf(keeper.hostname ?? record.name);
   const containers = new Map<string, Container>();
   const hostsFile = join(folder, 'hosts');
   const networks = record.plan.hostNetwork ? undefined : house.networks;
@@ -241,6 +244,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
       part: containerPart(part, name),
       logFile: keeper.logFile(name),
       hostsFile,
+      ...(!record.plan.hostNetwork && { hostname }),
       ...(network && { network }),
       volume: volume =>
         placeOfVolume(volumes().find(one => one.name === volume)!, volumesFolder, keeper.disks),
@@ -335,6 +339,9 @@ function addressOf(networks: Networks, part: string): string | undefined {
 /** Milliseconds. */
 const NETWORK_PAUSES = [100, 5_000] as const;
 const LOOK_EVERY_MS = 10;
+
+/** As the kubelet cuts it (RFC 1123: a label has at most 63 characters). */
+const hostNameOf = (name: string): string => name.slice(0, 63).replace(/[-.]+$/, '');
 
 const knownOf = (index: number, { name, uid, ip = '127.0.0.1' }: PodRecord): Known => ({
   name,

@@ -3,7 +3,8 @@
  * has a network of its own, or, where the machine does not allow that, ports of its own on the loopback interface.
  * Processes outlive a daemon that dies; the next one on the same home takes them over.
  */
-import { access, readdir } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { access, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
 import { logRotation } from '../../lib/log-rotation.ts';
@@ -58,6 +59,8 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
   const mounts = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, {
     hide: options.hide,
   });
+  // Of all pods and branches: a container sees what is mounted for it.
+  const hidden = ['workloads', 'disks', 'disks-of-forks', 'volumes'].map(name => join(options.home, name));
   const workloads = new Map<string, Workload>();
   const listeners = new Set<(id: string) => void>();
   const house: House = {
@@ -68,6 +71,9 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     mounts: 'why' in mounts ? undefined : mounts,
     networks,
     disks,
+    nothing: join(options.home, 'nothing'),
+    hidden: mounts =>
+      mounts.some(({ path }) => isWithin(path, options.home)) ? [] : hidden.filter(existsSync),
     ports: portChooser(),
     rotation: logRotation(MAX_LOGS_BYTES, err => log.warn({ err }, 'cannot rotate logs')),
     log,
@@ -75,6 +81,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       for (const listener of listeners) listener(id);
     },
   };
+  await mkdir(house.nothing, { recursive: true, mode: 0o555 });
   const folderOf = (id: string) => join(root, pathName(id));
 
   await takeOver();
@@ -192,6 +199,8 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+const isWithin = (folder: string, path: string): boolean => path === folder || path.startsWith(`${folder}/`);
 
 /** Of the logs of all workloads together. */
 const MAX_LOGS_BYTES = 512 * 2 ** 20;

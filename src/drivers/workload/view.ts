@@ -69,16 +69,19 @@ export async function makeView(
   };
 }
 
-/** The path of this machine at which we find what a container calls `path`. */
+/** The path of this machine at which we find what a container calls `path`. @param keep as in `makeView` */
 export function seenFrom(
   path: string,
   mounts: readonly MountPlan[],
   placeOf: (volume: string) => string,
+  keep: readonly string[],
 ): string {
   const mount = mounts
     .filter(one => one.path === path || isBelow(one.path, path))
     .toSorted((a, b) => b.path.length - a.path.length)[0];
-  if (mount === undefined) return path;
+  const isKept = (mounted: string) =>
+    keep.some(folder => isBelow(mounted, folder) && (path === folder || isBelow(folder, path)));
+  if (mount === undefined || isKept(mount.path)) return path;
   return join(placeOf(mount.volume), mount.subPath ?? '', path.slice(mount.path.length));
 }
 

@@ -87,6 +87,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       house,
       part: podPart(id, index),
       folder: podFolder(index),
+      hostname: plan.hostname,
       disks: {
         baseline: claim => house.disks.baseline(plan.namespace, claim),
         fork: claim => house.disks.fork(owner, plan.namespace, claim),

@@ -107,9 +107,7 @@ export const manifestFields = {
     hostNetwork: done,
     hostPID: ignored('the processes of the machine are seen'),
     hostUsers: ignored('containers run as processes'),
-    hostname: approximated(
-      'in HOSTNAME, in its hosts file and below its subdomain; the system says the name of the machine',
-    ),
+    hostname: done,
     imagePullSecrets: ignored('images are not pulled'),
     initContainers: done,
     nodeName: ignored('there is one machine'),

@@ -1,0 +1,130 @@
+/** What a container sees of itself, and what it does not see of the pods of others, asked from inside of it. */
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { mounts } from '../../../src/lib/mounts.ts';
+import type { Container, PodSpec } from '../../../src/model/kubernetes.ts';
+import { noNetworks, openTestNetworks } from '../../support/networks.ts';
+import { tempDir } from '../../support/temp.ts';
+import {
+  ctx,
+  openTestRuntime,
+  podSpecOf,
+  shell,
+  testRuntime,
+  untilReady,
+  untilSeen,
+} from '../../support/workload.ts';
+
+type Runtime = Awaited<ReturnType<typeof openTestRuntime>>;
+
+const missing = async (driver: Pick<Runtime, 'capabilities'>) =>
+  (await driver.capabilities()).find(({ name, ok }) => name === 'workload/volumes' && !ok)?.detail;
+
+const main = (script: string, more: object = {}): Container =>
+  ({ name: 'main', ...shell(script), ...more }) as Container;
+
+/** Secrets in files, in memory and on a disk, and in a variable. */
+const secretPod = (word: string): Partial<PodSpec> => ({
+  containers: [
+    main(
+      `echo ${word}-disk >/data/x; echo ${word}-memory >/fast/x; echo ${word}-folder >/work/x; exec sleep 600`,
+      {
+        env: [{ name: 'WORD', value: `${word}-variable` }],
+        volumeMounts: [
+          { name: 'data', mountPath: '/data' },
+          { name: 'fast', mountPath: '/fast' },
+          { name: 'work', mountPath: '/work' },
+          { name: 'keys', mountPath: '/keys' },
+        ],
+      },
+    ),
+  ],
+  volumes: [
+    { name: 'data', persistentVolumeClaim: { claimName: 'data' } },
+    { name: 'fast', emptyDir: { medium: 'Memory' } },
+    { name: 'work', emptyDir: {} },
+    { name: 'keys', secret: { secretName: 'keys' } },
+  ],
+});
+
+const keys = (word: string) => ({
+  refs: { secrets: { 'demo/keys': { token: `${word}-secret` } } },
+});
+
+describe('seen from inside of a container', { concurrency: true }, () => {
+  for (const where of ['its own root', 'the root of the machine'] as const)
+    it(`there are no files and no variables of other pods: with ${where}`, async t => {
+      await using r = await testRuntime();
+      const why = await missing(r.driver);
+      if (why !== undefined) return t.skip(why);
+      await r.driver.ensure('other', podSpecOf(secretPod('theirs'), keys('theirs')), ctx());
+      await untilReady(r.driver, 'other');
+      const inside =
+        `env | grep -c theirs; grep -c theirs /etc/hosts; ls ${r.home}/workloads ${r.home}/disks; ` +
+        `grep -rls theirs ${r.home}; grep -c /other/ /proc/self/mountinfo; echo end; exec sleep 600`;
+      const own =
+        where === 'its own root'
+          ? { volumes: [{ name: 'own', emptyDir: {} }], mount: [{ name: 'own', mountPath: '/offshoot-own' }] }
+          : { volumes: [], mount: [] };
+      await r.driver.ensure(
+        'web',
+        podSpecOf({ containers: [main(inside, { volumeMounts: own.mount })], volumes: own.volumes }),
+        ctx(),
+      );
+      const { log } = await untilSeen(r.driver, 'web', 'it has looked', s => s.log.includes('end'));
+      assert.deepEqual(log.slice(0, 2), ['0', '0']);
+      const rest = log.slice(2, -1).filter(line => line !== '' && !/^\/.*:$/.test(line));
+      // Its mounts hold what was mounted before it, out of sight.
+      assert.deepEqual(rest.slice(0, -1), [], 'no folder of another pod, no file with its words');
+      assert.ok((await readdir(join(r.home, 'disks/demo'))).includes('data'), 'they are there all the same');
+    });
+
+  it('it has a host name of its own, in probes and beside other containers too', async t => {
+    await using r = await testRuntime();
+    const why = await missing(r.driver);
+    if (why !== undefined) return t.skip(why);
+    const script = 'echo $(uname -n) $HOSTNAME; exec sleep 600';
+    const command = ['/bin/sh', '-c', 'test "$(uname -n)" = "$HOSTNAME"'];
+    const containers = [main(script, { readinessProbe: { exec: { command }, failureThreshold: 1 } })];
+    await r.driver.ensure('web', podSpecOf({ containers }), ctx());
+    await untilReady(r.driver, 'web');
+    assert.deepEqual((await r.driver.observe('web', ctx()))!.log, ['web-0 web-0']);
+    await r.driver.ensure('named', podSpecOf({ containers, hostname: 'db' } as Partial<PodSpec>), ctx());
+    assert.deepEqual((await untilReady(r.driver, 'named')).log, ['db db']);
+    await r.driver.ensure('host', podSpecOf({ containers: [main(script)], hostNetwork: true }), ctx());
+    assert.deepEqual((await untilReady(r.driver, 'host')).log, [`${hostname()} web-0`]);
+  });
+});
+
+it('pods with networks and volumes leave nothing: no mount, no interface, no process, no folder', async t => {
+  const why = await noNetworks();
+  if (why !== undefined) return t.skip(why);
+  await using dir = await tempDir();
+  const networks = await openTestNetworks(dir.path);
+  const driver = await openTestRuntime(dir.path, networks);
+  try {
+    const without = await missing(driver);
+    if (without !== undefined) return t.skip(without);
+    for (const id of ['one', 'two']) await driver.ensure(id, podSpecOf(secretPod(id), keys(id)), ctx());
+    for (const id of ['one', 'two']) await untilReady(driver, id);
+    assert.equal(networks.list().length, 2);
+    assert.equal((await mounts()).filter(({ target }) => target.startsWith(dir.path)).length, 2);
+  } finally {
+    await driver.close();
+    await networks.close();
+  }
+  assert.deepEqual(networks.list(), []);
+  assert.deepEqual(
+    (await mounts()).filter(({ target }) => target.startsWith(dir.path)),
+    [],
+  );
+  assert.deepEqual(driver.processes.list('workload'), []);
+  for (const id of ['one', 'two'])
+    assert.deepEqual(
+      (await readdir(join(dir.path, 'workloads', id))).filter(name => name.startsWith('pod.')),
+      [],
+    );
+});
