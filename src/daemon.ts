@@ -246,9 +246,13 @@ export async function startDaemon(
       ...keeps,
     ],
     doctor: async () => [...encryption.checks(), ...(await drivers.capabilities())],
-    logs({ workload, sandbox, lines }) {
-      const id = sandbox === undefined ? deciding.logId(store, workload) : deciding.forkId(sandbox, workload);
-      return drivers.workloads.logs(id, lines, { signal: AbortSignal.timeout(10_000), log });
+    logs: {
+      ofWorkload({ workload, sandbox }, query, signal) {
+        const id =
+          sandbox === undefined ? deciding.logId(store, workload) : deciding.forkId(sandbox, workload);
+        return drivers.workloads.logs(id, query, { signal, log });
+      },
+      ofBranch: (id, query, signal) => drivers.branches.logs(id, query, { signal, log }),
     },
     disks: {
       list: () => drivers.workloads.disks.list({ signal: AbortSignal.timeout(30_000), log }),

@@ -1,13 +1,9 @@
-/** What the routes get of the server that they are part of. */
-export type RouteContext = ApiContext & {
-  /** For what does not leave as an answer's JSON, see masking.ts. */
-  readonly mask: <T>(view: T) => T;
-};
-
 /** What the API's routes may use. It decides nothing: HTTP in, store out. */
 import type { Baseline } from '../baseline/contract.ts';
+import type { Log } from '../lib/log.ts';
 import type { Disk } from '../model/claims.ts';
 import type { Kept } from '../model/document/manifest-warnings.ts';
+import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
 import type { Address } from '../model/route.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
 import type { BranchSize, CheckView, DaemonView, MetricsView, RoomView } from '../model/view.ts';
@@ -15,11 +11,16 @@ import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Keyring } from './keys.ts';
 
-export type LogQuery = {
-  readonly workload: WorkloadKey;
-  /** Of the fork in it; absent: the baseline. */
-  readonly sandbox?: string;
-  readonly lines: number;
+/** Without an end while `follow` is asked for and the signal does not abort. */
+export type Logs = {
+  /** @param of with a sandbox: of the fork in it */
+  ofWorkload(
+    of: { readonly workload: WorkloadKey; readonly sandbox?: string },
+    query: LogQuery,
+    signal: AbortSignal,
+  ): AsyncIterable<LogLine>;
+  /** Of the server of the branch with this id. */
+  ofBranch(id: string, query: ServerLogQuery, signal: AbortSignal): AsyncIterable<string>;
 };
 
 export type ApiContext = {
@@ -57,7 +58,7 @@ export type ApiContext = {
     remove(namespace: string, claim: string): Promise<void>;
   };
   readonly doctor: () => Promise<readonly CheckView[]>;
-  readonly logs: (query: LogQuery) => Promise<readonly string[]>;
+  readonly logs: Logs;
   /** What to tell whoever applies a sandbox. @throws OffshootError fork/*, when a fork of it cannot be derived */
   readonly warnings: (sandbox: Stored<'sandbox'>) => readonly string[];
   /** What a fork's main container has in its environment, secrets included. */
@@ -73,4 +74,11 @@ export type ApiContext = {
   readonly keepRevoked: boolean;
   /** Starts the daemon's end; returns at once. */
   readonly shutdown: (end: 'stop' | 'leave') => void;
+};
+
+/** What the routes get of the server that they are part of. */
+export type RouteContext = ApiContext & {
+  /** For what does not leave as an answer's JSON, see masking.ts. */
+  readonly mask: <T>(view: T) => T;
+  readonly log: Log;
 };

@@ -3,7 +3,6 @@ import { idOfLeftOut } from '../model/document/manifest-kinds.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
 import { manifestName, namespaceOf } from '../model/manifest-name.ts';
-import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import { imagesOf } from '../rules/folders.ts';
 import { missingImages } from '../rules/images.ts';
 import { outdated, outdatedForks } from '../rules/inputs.ts';
@@ -26,11 +25,9 @@ const names = z.strictObject({
 /** Largest body in bytes; a stream of manifests may be long. */
 const bodyLimit = 64 * 1024 * 1024;
 
-const logQuery = z.strictObject({ lines: z.coerce.number().int().min(1).max(10_000).default(200) });
-
 type Params = { kind: string; namespace: string; name: string };
 
-export function manifestRoutes(routes: Routes, { store, baseline, logs, keeps }: ApiContext): void {
+export function manifestRoutes(routes: Routes, { store, baseline, keeps }: ApiContext): void {
   const view = (object: Stored<'manifest'>) => manifestView({ store, baseline }, object);
 
   routes.get('/manifests', async () => store.list('manifest').map(view));
@@ -110,11 +107,5 @@ export function manifestRoutes(routes: Routes, { store, baseline, logs, keeps }:
   routes.delete<Params>('/manifests/:kind/:namespace/:name', async ({ params }) => {
     const marked = await deleteManifest(store, find(params).name);
     return answer(202, view(marked));
-  });
-
-  routes.get<Params>('/manifests/:kind/:namespace/:name/logs', async ({ params, query }) => {
-    const workload = asWorkload(find(params).spec);
-    const { lines } = checked(logQuery, query);
-    return { lines: workload === undefined ? [] : await logs({ workload: keyOfWorkload(workload), lines }) };
   });
 }

@@ -2,7 +2,6 @@ import { z } from 'zod';
 import { checkSandbox } from '../model/document/sandbox.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
-import { resourceStatuses } from '../model/resource-status.ts';
 import { applySandbox, deleteSandbox } from '../rules/sandboxes.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
@@ -12,19 +11,13 @@ import { answer, type Routes } from './routes.ts';
 import { sandboxView } from './views.ts';
 
 const deleteQuery = z.strictObject({ force: flag, recursive: flag });
-const logQuery = z.strictObject({
-  workload: z.string().optional(),
-  resource: z.string().optional(),
-  lines: z.coerce.number().int().min(1).max(10_000).default(200),
-});
-
 const environmentQuery = z.strictObject({ workload: z.string().optional() });
 
 type Params = { name: string };
 
 export function sandboxRoutes(
   routes: Routes,
-  { store, baseline, logs, environment, warnings: tell }: ApiContext,
+  { store, baseline, environment, warnings: tell }: ApiContext,
 ): void {
   const find = async (name: string) => {
     const found = store.get('sandbox', name);
@@ -71,25 +64,6 @@ export function sandboxRoutes(
     const already = (await find(name)).deletedAt !== undefined;
     const object = (await deleteSandbox(store, name, checked(deleteQuery, query)))!;
     return answer(202, { ...sandboxView(object), already });
-  });
-
-  routes.get<Params>('/sandboxes/:name/logs', async ({ params, query }) => {
-    const sandbox = await find(params.name);
-    const { workload, resource, lines } = checked(logQuery, query);
-    if (resource !== undefined) {
-      const status = resourceStatuses(sandbox.spec, sandbox.secret.resources).find(r => r.name === resource);
-      if (status === undefined)
-        throw new OffshootError('api/not-found', { kind: 'resource', name: resource, hint: 'see its spec' });
-      return { lines: status.output ?? [] };
-    }
-    const forks = sandbox.spec.forks ?? [];
-    const fork =
-      workload === undefined ? forks[0] : forks.find(f => f.forkOf.name === workload || f.name === workload);
-    if (fork === undefined) {
-      const hint = `its forks are: ${forks.map(f => f.forkOf.name).join(', ') || 'none'}`;
-      throw new OffshootError('api/not-found', { kind: 'fork', name: workload ?? '', hint });
-    }
-    return { lines: await logs({ sandbox: sandbox.name, workload: fork.forkOf, lines }) };
   });
 
   routes.get<Params>(

@@ -14,6 +14,7 @@ import { diskRoutes } from './disks.ts';
 import { imageRoutes } from './images.ts';
 import { keyOf } from './key-of.ts';
 import { keyRoutes } from './key-routes.ts';
+import { logRoutes } from './logs.ts';
 import { manifestRoutes } from './manifests.ts';
 import { masking } from './masking.ts';
 import { pluginRoutes } from './plugins.ts';
@@ -67,6 +68,7 @@ const all = [
   systemRoutes,
   repairRoutes,
   watchRoutes,
+  logRoutes,
   routingRuleRoutes,
 ];
 
@@ -77,7 +79,7 @@ export async function startApi(context: ApiContext, options: ApiOptions): Promis
   const routes = createRoutes();
   routes.get('/healthz', async () => ({ ok: true }));
   const below = under('/api/v1', routes);
-  for (const add of all) add(below, { ...context, mask });
+  for (const add of all) add(below, { ...context, mask, log });
 
   /** @throws OffshootError, or anything else, which is a fault of ours */
   const served = async (request: IncomingMessage, response: ServerResponse): Promise<unknown> => {

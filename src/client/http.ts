@@ -12,11 +12,13 @@ export type Connection = {
 };
 
 export type RequestOptions = {
-  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
+  readonly query?: Readonly<Record<string, Value | readonly Value[] | undefined>>;
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
 };
+
+type Value = string | number | boolean;
 
 /** An error that a server reported: its sentence and hint are the server's, the rest comes from our table. */
 export class ReportedError extends OffshootError {
@@ -49,7 +51,7 @@ export async function send(
 ): Promise<Answer> {
   const target = new URL(path, url);
   for (const [name, value] of Object.entries(query))
-    if (value !== undefined) target.searchParams.set(name, String(value));
+    for (const one of [value ?? []].flat()) target.searchParams.append(name, String(one));
   const text = body === undefined ? undefined : JSON.stringify(body);
   let answer: Answer;
   try {

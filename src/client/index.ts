@@ -25,9 +25,10 @@ import type {
   TrashView,
 } from '../model/view.ts';
 import { type Connection, type RequestOptions, sendForJson } from './http.ts';
+import { type LogFilter, logs } from './logs.ts';
 import { type WatchEvent, type WatchFilter, watch } from './watch.ts';
 
-export type { Connection, WatchEvent, WatchFilter };
+export type { Connection, LogFilter, WatchEvent, WatchFilter };
 
 /** See api/manifest-request.ts. */
 export type ManifestRequest = {
@@ -69,6 +70,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
 
   return {
     connection,
+    logs: (filter: LogFilter, signal: AbortSignal) => logs(connection, filter, signal),
     watch: <T>(filter: WatchFilter, signal: AbortSignal) => watch<T>(connection, filter, signal),
 
     status: () => call<StatusView>('GET', '/status'),
@@ -145,8 +147,6 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         call<SandboxView & { readonly already: boolean }>('DELETE', `/sandboxes/${part(name)}`, { query }),
       environment: (name: string, query: { workload?: string | undefined } = {}) =>
         call<Readonly<Record<string, string>>>('GET', `/sandboxes/${part(name)}/environment`, { query }),
-      logs: (name: string, query: { workload?: string; resource?: string; lines?: number } = {}) =>
-        call<{ readonly lines: readonly string[] }>('GET', `/sandboxes/${part(name)}/logs`, { query }),
     },
     plugins: {
       list: () => call<readonly PluginView[]>('GET', '/resource-plugins'),
@@ -185,12 +185,6 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         call<readonly ManifestView[]>('POST', '/manifests/delete', { body: { objects } }),
       delete: (kind: string, namespace: string, name: string) =>
         call<ManifestView>('DELETE', manifest(kind, namespace, name)),
-      logs: (namespace: string, name: string, query: { lines?: number } = {}) =>
-        call<{ readonly lines: readonly string[] }>(
-          'GET',
-          `${manifest('Deployment', namespace, name)}/logs`,
-          { query },
-        ),
     },
     disks: {
       list: (query: { sizes?: boolean } = {}) => call<readonly DiskView[]>('GET', '/disks', { query }),

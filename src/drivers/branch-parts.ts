@@ -2,7 +2,9 @@
  * What the embedded branch node is made of: a volume and the PostgreSQL server on it. Types only, and only for
  * drivers: paths, sockets and closures pass between these two, and none of them leaves the node.
  */
+
 import type { BranchRecord } from '../model/branch.ts';
+import type { ServerLogQuery } from '../model/log.ts';
 import type { BranchUsage, Ctx, Driver, NodeRoom, ServerExits } from './contract.ts';
 
 // --- volumes -------------------------------------------------------------------------------------
@@ -138,6 +140,8 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   forgive(id: string): void;
   /** Calls `listener` with the id of a server that ended by itself. @returns the way to stop that */
   onExit(listener: (id: string) => void): () => void;
+  /** The newest lines of its log, oldest first, and with `follow` each that comes until the signal aborts. */
+  logs(id: string, query: ServerLogQuery, ctx: Ctx): AsyncIterable<string>;
   /** Stops all servers, fast. */
   close(): Promise<void>;
 };

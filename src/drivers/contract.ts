@@ -6,6 +6,7 @@
  * is there, so that the collector can compare it with what should be. Locks per key, deadlines, timing and
  * error mapping are added once, by drivers/guarded.ts, so drivers stay naive.
  */
+
 import type { Log } from '../lib/log.ts';
 import type { BranchEndpoint, BranchRecord } from '../model/branch.ts';
 import type { Disk } from '../model/claims.ts';
@@ -14,6 +15,7 @@ import type { EnvRefs } from '../model/container-env.ts';
 import type { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
 import type { Workload } from '../model/kubernetes.ts';
+import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
 import type { StepInput, StepOutput } from '../model/plugin.ts';
 import type { Room } from '../model/room.ts';
 import type { Trashed } from '../model/trash.ts';
@@ -130,6 +132,8 @@ export type BranchNode = Driver<BranchWish, BranchSeen> & {
   stop(id: string, ctx: Ctx): Promise<void>;
   /** Writes down beside the data what is asked for, so that it can be known without us; absent is success. */
   note(id: string, wish: BranchWish, ctx: Ctx): Promise<void>;
+  /** The newest lines of its server's log, oldest first, and with `follow` each that comes until the signal aborts. */
+  logs(id: string, query: ServerLogQuery, ctx: Ctx): AsyncIterable<string>;
   /** Calls `listener` with the id of a branch whose server has ended by itself. @returns the way to stop that */
   onChange(listener: (id: string) => void): () => void;
   /** Calls `listener` with the id of a branch of which `room` or what follows from it has changed. @returns the way to stop that */
@@ -229,8 +233,11 @@ export type WorkloadDriver = Driver<WorkloadSpec, WorkloadSeen> & {
   onChange(listener: (id: string) => void): () => void;
   /** Says that nobody is led to these pods, of `WorkloadSeen.leaving`, any more. Without it they end after a while. */
   release(id: string, pods: readonly string[]): void;
-  /** The newest `lines` lines of a workload's log, oldest first. */
-  logs(id: string, lines: number, ctx: Ctx): Promise<readonly string[]>;
+  /**
+   * What a workload has said: of each container the newest lines, oldest first, one container after the other; with
+   * `follow` then every line as it comes, also of pods that come later, until the signal aborts, which is no error.
+   */
+  logs(id: string, query: LogQuery, ctx: Ctx): AsyncIterable<LogLine>;
   /** Stops all workloads. */
   close(): Promise<void>;
 };

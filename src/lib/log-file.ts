@@ -1,6 +1,10 @@
 /** Log files that programs write to by themselves, so that they can outlive us. */
+import { statSync } from 'node:fs';
 import { open, rm, stat, truncate } from 'node:fs/promises';
 import { isNoSpace } from './no-space.ts';
+
+/** Characters of a line that are told. */
+export const MAX_LINE = 4096;
 
 /**
  * Keeps a log file below `maxBytes` by moving its last `maxBytes` to `PATH.1`, which replaces the one before.
@@ -26,13 +30,20 @@ export async function rotate(path: string, maxBytes: number): Promise<void> {
 /**
  * The newest `lines` lines of a log, oldest first, each cut to 4096 characters; goes on into `PATH.1` when
  * the file has fewer. A file that is not there has no lines.
- * @param from only what stands from this byte of the file on; all of it when it has been rotated since
+ * @param part only what stands from its byte `from` on (all of the file when it has been rotated since), and before `to`
  */
-export async function tail(path: string, lines: number, from?: number): Promise<string[]> {
-  const newest = await lastLines(path, lines, from);
-  if (newest.length >= lines || from !== undefined) return newest;
-  return [...(await lastLines(`${path}.1`, lines - newest.length)), ...newest];
+export async function tail(
+  path: string,
+  lines: number,
+  part: { readonly from?: number | undefined; readonly to?: number | undefined } = {},
+): Promise<string[]> {
+  const newest = await lastLines(path, lines, part);
+  if (newest.length >= lines || part.from !== undefined) return newest;
+  return [...(await lastLines(`${path}.1`, lines - newest.length, {})), ...newest];
 }
+
+/** Bytes of a log; 0 when it is not there. */
+export const logSize = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 
 // --- internal -----------------------------------------------------------------------------------
 
@@ -49,16 +60,20 @@ async function copyEnd(from: string, to: string, size: number, bytes: number): P
 
 const COPY_BYTES = 256 * 1024;
 const CHUNK_BYTES = 64 * 1024;
-const MAX_LINE = 4096;
 
-async function lastLines(path: string, lines: number, first = 0): Promise<string[]> {
+async function lastLines(
+  path: string,
+  lines: number,
+  { from: first = 0, to = Number.POSITIVE_INFINITY }: { from?: number | undefined; to?: number | undefined },
+): Promise<string[]> {
   if (lines <= 0) return [];
   const file = await open(path).catch(() => undefined);
   if (file === undefined) return [];
   try {
     const chunks: Buffer[] = [];
-    let start = (await file.stat()).size;
-    const lowest = first > start ? 0 : first;
+    const { size } = await file.stat();
+    let start = Math.min(size, to);
+    const lowest = first > size ? 0 : first;
     // One line end more than lines, since the oldest line must be whole and the last byte ends the newest.
     for (let ends = 0; start > lowest && ends <= lines; ends += countLineEnds(chunks[0]!)) {
       const from = Math.max(lowest, start - CHUNK_BYTES);

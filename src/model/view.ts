@@ -152,6 +152,17 @@ export type ImageView = {
   readonly users: readonly string[];
 };
 
+/** A line that a program has written. */
+export type LogLineView = {
+  /** The selector that finds the program: `deployment/users`, `sandbox/fix-42/users`, `resource/fix-42/usersDb`, `branch/main`. */
+  readonly of: string;
+  /** Of a workload of the baseline. */
+  readonly namespace?: string;
+  readonly pod?: string;
+  readonly container?: string;
+  readonly text: string;
+};
+
 export type EventView = {
   /** Grows from event to event. */
   readonly version: number;

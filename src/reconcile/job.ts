@@ -113,6 +113,6 @@ function endedStatus({ phase, startedAt, endedAt, reason, message }: Run): Ended
 
 async function logOf({ phase }: Run, id: string, workloads: WorkloadDriver, ctx: Ctx) {
   if (phase !== 'failed') return {};
-  const log = await workloads.logs(id, 20, ctx);
+  const log = await Array.fromAsync(workloads.logs(id, { lines: 20 }, ctx), ({ text }) => text);
   return log.length > 0 ? { log } : {};
 }

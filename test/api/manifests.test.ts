@@ -44,10 +44,6 @@ test('manifests are applied, listed, read and deleted', async () => {
     observedGeneration: 0,
   });
   assert.equal(((await api.request('GET', manifests)).json() as unknown[]).length, 3);
-  assert.deepEqual(await api.client.manifests.logs('demo', 'users', { lines: 3 }), { lines: ['one', 'two'] });
-  assert.deepEqual(api.asked.logs, [
-    { workload: { kind: 'Deployment', namespace: 'demo', name: 'users' }, lines: 3 },
-  ]);
   const deleted = await api.request('DELETE', path);
   assert.equal(deleted.status, 202);
   assert.ok((deleted.json() as ManifestView).deletedAt);
@@ -115,13 +111,9 @@ test('manifests that are refused', async () => {
   );
   const inUse = await api.request('DELETE', `${manifests}/Deployment/demo/users`);
   assert.equal((inUse.json() as ErrorBody).code, 'manifest/in-use');
-  for (const [method, suffix] of [
-    ['GET', ''],
-    ['DELETE', ''],
-    ['GET', '/logs'],
-  ] as const) {
+  for (const method of ['GET', 'DELETE'] as const) {
     assert.match(
-      await api.refused(method, `${manifests}/Deployment/demo/nix${suffix}`),
+      await api.refused(method, `${manifests}/Deployment/demo/nix`),
       /^404 api\/not-found: Deployment "nix" does not exist; see "offshoot status"/,
     );
   }

@@ -92,7 +92,7 @@ function assertHidden(text: string, what: string): void {
 test('no answer tells an output that is secret, by its own name or by another, as it is or quoted', async () => {
   await using api = await leakyApi();
   const paths = [
-    ...['/sandboxes', '/sandboxes/sb', '/events', '/sandboxes/sb/logs', '/sandboxes/sb/logs?resource=db'],
+    ...['/sandboxes', '/sandboxes/sb', '/events', '/logs?of=sandbox/sb', '/logs?of=resource/sb/db'],
     '/manifests',
   ];
   for (const path of paths) {

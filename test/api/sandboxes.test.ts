@@ -130,37 +130,6 @@ test('a sandbox that does not exist', async () => {
   const expected = '404 api/not-found: sandbox "nix" does not exist; see "offshoot sandbox list"';
   assert.equal(await api.refused('GET', `${sandboxes}/nix`), expected);
   assert.equal(await api.refused('DELETE', `${sandboxes}/nix`), expected);
-  assert.equal(await api.refused('GET', `${sandboxes}/nix/logs`), expected);
-});
-
-test('logs of a fork, and what a resource printed', async () => {
-  await using api = await apiWithBaseline();
-  await api.client.sandboxes.apply(document('x') as never);
-  assert.deepEqual(await api.client.sandboxes.logs('x', { lines: 7 }), { lines: ['one', 'two'] });
-  assert.deepEqual(api.asked.logs, [
-    { sandbox: 'x', workload: { kind: 'Deployment', namespace: 'demo', name: 'users' }, lines: 7 },
-  ]);
-  assert.match(
-    await api.refused('GET', `${sandboxes}/x/logs?workload=nix`),
-    /^404 .*fork "nix" does not exist; its forks are: users$/,
-  );
-  assert.match(await api.refused('GET', `${sandboxes}/x/logs?resource=nix`), /^404 .*resource "nix"/);
-  assert.match(await api.refused('GET', `${sandboxes}/x/logs?lines=0`), /^400 api\/bad-request: .*lines/);
-
-  assert.deepEqual(await api.client.sandboxes.logs('x', { resource: 'db' }), { lines: [] });
-  const failure = {
-    step: 'make',
-    code: 'step/failed',
-    message: 'exit code 7',
-    output: ['no luck'],
-    retry: false,
-    generation: 1,
-  } as const;
-  await api.store.modify('sandbox', 'x', ({ secret }) => {
-    const db = { ...secret.resources.db!, phase: 'failed', failure } as const;
-    return { secret: { ...secret, resources: { db } } };
-  });
-  assert.deepEqual(await api.client.sandboxes.logs('x', { resource: 'db' }), { lines: ['no luck'] });
 });
 
 test('routing rules of all forks, filtered', async () => {

@@ -6,6 +6,7 @@ import type { Ctx } from '../../src/drivers/contract.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { scramVerifier } from '../../src/lib/scram.ts';
 import { until } from '../../src/lib/wait.ts';
+import type { ServerLogQuery } from '../../src/model/log.ts';
 
 export type ServerFixture = AsyncDisposable & {
   readonly servers: ServerDriver;
@@ -61,6 +62,21 @@ export function serverDriverConformance(name: string, open: () => Promise<Server
       assert.ok((await servers.list(ctx())).includes('one'));
       assert.ok(await servers.live('one', ctx()));
       assert.equal(seen.granted, false);
+    });
+
+    it('tells the newest of what a server says, and follows it until the signal', async () => {
+      await start('talker');
+      const logs = (query: ServerLogQuery, signal = AbortSignal.timeout(60_000)) =>
+        servers.logs('talker', query, { signal, log: silentLog });
+      const [last, ...more] = await Array.fromAsync(logs({ lines: 1 }));
+      assert.match(last!, /database system is ready to accept connections/);
+      assert.deepEqual([more, await Array.fromAsync(logs({ lines: 0 }))], [[], []]);
+      const over = new AbortController();
+      for await (const line of logs({ lines: 1, follow: true }, over.signal)) {
+        assert.equal(line, last);
+        over.abort();
+      }
+      assert.deepEqual(await Array.fromAsync(servers.logs('none', { lines: 5 }, ctx())), []);
     });
 
     it('lets in whom it was told, with the newest password only', async () => {

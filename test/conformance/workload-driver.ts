@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import type { Ctx, WorkloadDriver, WorkloadSpec } from '../../src/drivers/contract.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { until } from '../../src/lib/wait.ts';
+import { said } from '../support/said.ts';
 
 export type WorkloadFixture = AsyncDisposable & {
   readonly driver: WorkloadDriver;
@@ -27,7 +28,7 @@ export function workloadDriverConformance(name: string, open: () => Promise<Work
       assert.equal(await f.driver.observe('nobody', ctx()), undefined);
       await f.driver.remove('nobody', ctx());
       assert.deepEqual(await f.driver.list(ctx()), []);
-      assert.deepEqual(await f.driver.logs('nobody', 5, ctx()), []);
+      assert.deepEqual(await said(f.driver, 'nobody', 5), []);
     });
 
     it('brings a workload up, and lists, shows and tells it', async () => {
@@ -43,8 +44,8 @@ export function workloadDriverConformance(name: string, open: () => Promise<Work
       assert.equal(seen.ports[3000]?.length, 1);
       assert.ok(await f.answers(seen.ports[3000]![0]!));
       assert.ok(seen.log.includes('hello'), `no "hello" in ${seen.log}`);
-      assert.ok((await f.driver.logs('one', 50, ctx())).includes('hello'));
-      assert.deepEqual(await f.driver.logs('one', 0, ctx()), []);
+      assert.ok((await said(f.driver, 'one', 50)).includes('hello'));
+      assert.deepEqual(await said(f.driver, 'one', 0), []);
       assert.ok(told.includes('one'));
       const before = told.length;
       stopTelling();

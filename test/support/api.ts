@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { type Answer, http } from '../../scripts/demo/http.ts';
-import type { ApiContext, LogQuery } from '../../src/api/context.ts';
+import type { ApiContext } from '../../src/api/context.ts';
 import { keyring, newKey } from '../../src/api/keys.ts';
 import { startApi } from '../../src/api/server.ts';
 import { storeBaseline } from '../../src/baseline/store-baseline.ts';
@@ -26,7 +26,7 @@ export type TestApi = AsyncDisposable & {
   /** Of branches by id; may be changed. */
   readonly sizes: Map<string, { bytes: number; exact: boolean }>;
   /** What the context's functions were asked for. */
-  readonly asked: { readonly logs: LogQuery[]; readonly shutdowns: string[]; resets: number };
+  readonly asked: { readonly logs: unknown[]; readonly shutdowns: string[]; resets: number };
   /** With the key unless `headers` are given. */
   request(
     method: string,
@@ -50,6 +50,8 @@ export type TestApiOptions = {
   readonly trashMs?: number;
   /** Lines of every log. */
   readonly log?: readonly string[];
+  /** What workloads say while they are followed. */
+  readonly saying?: (signal: AbortSignal) => AsyncIterable<string>;
   /** Certificate of the authority. */
   readonly authority?: string;
   readonly certificate?: Certificate;
@@ -61,7 +63,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
   const store = options.store ?? (await storeWithProject());
   const apiKey = options.apiKey ?? newKey();
   const sizes: TestApi['sizes'] = new Map();
-  const asked = { logs: [] as LogQuery[], shutdowns: [] as string[], resets: 0 };
+  const asked = { logs: [] as unknown[], shutdowns: [] as string[], resets: 0 };
   const gateway = { host: '127.0.0.1', port: 7432 };
   const disks: TestApi['disks'] = [];
   const context: ApiContext = {
@@ -114,9 +116,18 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     unclaimed: async () => options.unclaimed ?? [],
     keeps: ['memory', 'cpu', 'ports', 'volumes'],
     doctor: async () => [{ area: 'volumes', name: 'copy', ok: true, detail: 'always' }],
-    async logs(query) {
-      asked.logs.push(query);
-      return options.log ?? ['one', 'two'];
+    logs: {
+      async *ofWorkload({ workload, sandbox }, query, signal) {
+        asked.logs.push({ ...(sandbox && { sandbox }), workload, ...query });
+        const names = { pod: `${workload.name}-0`, container: 'main' };
+        for (const text of options.log ?? ['one', 'two']) yield { ...names, text };
+        for await (const text of query.follow ? (options.saying?.(signal) ?? []) : [])
+          yield { ...names, text };
+      },
+      async *ofBranch(id, query) {
+        asked.logs.push({ branch: id, ...query });
+        yield 'ready';
+      },
     },
     warnings: sandbox => (sandbox.spec.description === 'shares' ? ['it shares'] : []),
     environment: (sandbox, workload) => ({

@@ -202,6 +202,9 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
     async adopt(dataDir) {
       if (volumeAt(dataDir).cluster === undefined) throw new Error(`there is no cluster in ${dataDir}`);
     },
+    async *logs(id, { lines }) {
+      if (lines > 0 && running.has(id)) yield 'database system is ready to accept connections';
+    },
     isClean: async dataDir => volumeAt(dataDir).cluster?.clean ?? false,
     async observe(id, ctx) {
       await trouble.meet('servers.observe', id, ctx);

@@ -86,9 +86,10 @@ export function memoryWorkloads(trouble: Trouble): MemoryWorkloads {
       },
     },
     close: async () => workloadsOf.clear(),
-    async logs(id, lines) {
+    async *logs(id, { lines }) {
       const { log = [] } = workloadsOf.get(id)?.seen ?? {};
-      return log.slice(Math.max(0, log.length - lines));
+      for (const text of log.slice(Math.max(0, log.length - lines)))
+        yield { pod: `${id}-0`, container: 'main', text };
     },
     async observe(id, ctx) {
       await trouble.meet('workloads.observe', id, ctx);

@@ -24,6 +24,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   branch: { names: ['branch'], load: () => import('./branch.ts') },
   trash: { names: ['trash'], load: () => import('./trash.ts') },
   ca: { names: ['ca'], load: () => import('./ca.ts') },
+  logs: { names: ['logs'], load: () => import('./logs.ts') },
   sql: { names: ['sql'], load: () => import('./sql.ts') },
   sandbox: { names: ['sandbox', 'sb'], load: () => import('./sandbox.ts') },
   resourceplugin: { names: ['resourceplugin', 'rp'], load: () => import('./resourceplugin.ts') },

@@ -10,6 +10,7 @@ import { readSource } from '../read-file.ts';
 import { applySteps, deleteSteps } from '../sandbox-progress.ts';
 import { templateOptions, withDocument } from '../template-options.ts';
 import { waitFor } from '../wait.ts';
+import { showLogs } from './logs.ts';
 
 export function register(program: Command, cli: Cli): void {
   const sandbox = withExamples(
@@ -136,12 +137,13 @@ export function register(program: Command, cli: Cli): void {
     ),
   )
     .description("log of a fork, or a failed resource's output")
-    .option('-w, --workload <workload>', 'which fork (default: the first)')
+    .option('-w, --workload <workload>', 'which fork (default: all)')
     .option('--resource <resource>', 'a resource instead of a fork')
     .option('-n, --lines <n>', 'how many of the newest lines', parseCount, 200)
     .action(async (name: string, { output, workload, resource, lines }) => {
-      const log = await cli.client().sandboxes.logs(name, { workload, resource, lines });
-      await print(cli, output, log, l => l.lines.join('\n'));
+      const of = resource === undefined ? `sandbox/${name}` : `resource/${name}/${resource}`;
+      const filter = { of: [workload === undefined ? of : `${of}/${workload}`], lines };
+      await showLogs(cli, filter, { output, plain: workload !== undefined || resource !== undefined });
     });
 
   withOutput(

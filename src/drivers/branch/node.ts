@@ -71,6 +71,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     onRoom: roomChanged.add,
     onRelief: relieved.add,
     onShort: roomShort.add,
+    logs: (id, query, ctx) => servers.logs(id, query, ctx),
     usages: () => volumes.usages(),
     room: () => volumes.room(),
 

@@ -7,6 +7,8 @@ import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
+import { tail } from '../../lib/log-file.ts';
+import { tailAndFollow } from '../../lib/log-follow.ts';
 import { logRotation } from '../../lib/log-rotation.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
@@ -123,6 +125,12 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     async remove(id, ctx) {
       await end(id, ctx);
       for (const path of [logFileOf(id), `${logFileOf(id)}.1`]) await rm(path, { force: true });
+    },
+
+    async *logs(id, { lines, follow }, { signal }) {
+      const file = logFileOf(id);
+      if (follow && existsSync(file)) yield* tailAndFollow(file, lines, signal);
+      else yield* await tail(file, lines);
     },
 
     async list() {

@@ -2,8 +2,9 @@
  * Keeps one container of a pod going: starts or adopts it, watches it, starts it again with growing pauses, until it has
  * ended for good or is stopped. The whole life is one loop, so there is never a second copy.
  */
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { ExecError } from '../../lib/exec.ts';
+import { logSize } from '../../lib/log-file.ts';
 import { beside } from '../../lib/namespaces.ts';
 import { isAlive } from '../../lib/process.ts';
 import { delay, orAborted } from '../../lib/wait.ts';
@@ -71,7 +72,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
     tryNow() {
       record.restarts = 0;
       if (!pausing) return;
-      record.logStart = sizeOf(place.logFile);
+      newLog();
       turn.abort();
       report(starting);
     },
@@ -170,6 +171,12 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
     return code === undefined ? undefined : problemOf(keeper.current().plan, { code, outOfMemory: false });
   }
 
+  /** What it says from now on is said in another life. */
+  function newLog(): void {
+    if (record.logStart !== undefined) record.logBefore = record.logStart;
+    record.logStart = logSize(place.logFile);
+  }
+
   async function startOrAdopt(signal: AbortSignal): Promise<Running> {
     first = false;
     const before = house.processes.find(place.part);
@@ -180,7 +187,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
     await endProcess(0); // what its earlier life has left
     signal.throwIfAborted();
     fits = await keeper.prepare();
-    record.logStart = sizeOf(place.logFile);
+    newLog();
     rmSync(place.exitFile, { force: true });
     keeper.save(); // first, because its ports are on record nowhere else
     keeper.changed(); // others may wait for the ports
@@ -333,5 +340,3 @@ const AFTER_HOOK_MS = 2_000;
 const NOT_STARTED: readonly string[] = ['ConfigError', 'CommandNotFound', 'StartFailed'];
 
 export const starting: Health = { ready: false, reason: 'Starting', message: 'started' };
-
-const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;

@@ -130,8 +130,9 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       return () => listeners.delete(listener);
     },
 
-    async logs(id, lines) {
-      return (await workloads.get(id)?.logs(lines)) ?? [];
+    async *logs(id, query, { signal }) {
+      const workload = workloads.get(id);
+      if (workload !== undefined) yield* workload.logs(query, signal);
     },
 
     async close() {

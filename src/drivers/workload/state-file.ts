@@ -10,6 +10,8 @@ export type ContainerRecord = {
   restarts: number;
   /** Size of the log when it was started, in bytes: what comes later is its own. */
   logStart?: number;
+  /** The same of the life before. */
+  logBefore?: number;
   /** It has run to its end and does not start again. */
   done?: 'succeeded' | 'failed';
   /** How that came. */

@@ -1,13 +1,17 @@
 /** One workload: its pods, its folder, and what is seen of it. */
+
 import { closeSync, constants, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { Listeners } from '../../lib/listeners.ts';
 import { tail } from '../../lib/log-file.ts';
+import type { LogLine, LogQuery } from '../../model/log.ts';
 import type { WorkloadSeen } from '../contract.ts';
 import { pathName } from '../labels.ts';
 import { untilIdle } from './connections.ts';
 import { restartPause } from './container.ts';
 import type { Health } from './health.ts';
 import type { House } from './house.ts';
+import { type LogSource, logLines } from './logs.ts';
 import { samePod, type WorkloadPlan, workloadHash } from './plan.ts';
 import { keepPod, newPodRecord, type Pod } from './pod.ts';
 import { nextSteps, type PodState } from './rollout.ts';
@@ -22,7 +26,8 @@ export type Workload = {
   seen(): Promise<WorkloadSeen>;
   /** Nobody is led to these pods any more, named as in `WorkloadSeen.leaving`. */
   release(pods: readonly string[]): void;
-  logs(lines: number): Promise<string[]>;
+  /** See WorkloadDriver. */
+  logs(query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine>;
   /** Returns when no process is left. The folder stays. */
   stop(): Promise<void>;
 };
@@ -37,6 +42,7 @@ export type Before = {
 
 export function openWorkload(id: string, folder: string, before: Before, house: House): Workload {
   const pods = new Map<number, Member>();
+  const onPods = new Listeners<void>();
   let owner = '';
   let wanted = true;
   let lastWish: string | undefined;
@@ -51,7 +57,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   let alarm: NodeJS.Timeout | undefined;
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  return { apply, seen, release, logs: lines => tails(lines), stop };
+  return { apply, seen, release, logs, stop };
 
   function apply(nextOwner: string, next: WorkloadPlan, wish?: string): void {
     const again = wish !== undefined && lastWish !== undefined && wish !== lastWish;
@@ -100,6 +106,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     });
     const member: Member = { pod };
     pods.set(index, member);
+    onPods.tell();
     if (house.mounts !== undefined) writeHosts(pod.hostsFile, record, plan);
     for (const { name } of record.plan.containers) house.rotation.add(logFile(index, name), MAX_LOG_BYTES);
     return member;
@@ -277,7 +284,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     // Nothing of an earlier life: what a process said before its cause was mended would mislead.
     return {
       ...now,
-      log: await tails(LINES_IN_STATUS, logOf),
+      log: await log(logOf),
       ...(Object.keys(disks).length > 0 && { disks }),
     };
   }
@@ -381,24 +388,26 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     return undefined;
   }
 
-  async function tails(lines: number, only?: LogOf): Promise<string[]> {
-    const all = [...pods.values()]
-      .sort((a, b) => a.pod.index - b.pod.index)
-      .flatMap(({ pod }) => pod.record.plan.containers.map(({ name }) => ({ pod, name })));
-    const keys = only
-      ? all.filter(({ pod, name }) => pod.index === only.index && name === only.container)
-      : all;
-    const from = ({ pod, name }: (typeof all)[number]) =>
-      lines === LINES_IN_STATUS ? (pod.record.containers[name]?.logStart ?? 0) : undefined;
-    if (keys.length === 1)
-      return await tail(logFile(keys[0]!.pod.index, keys[0]!.name), lines, from(keys[0]!));
-    const each = Math.ceil(lines / keys.length);
-    const found = keys.map(async key =>
-      (await tail(logFile(key.pod.index, key.name), each, from(key))).map(
-        line => `[${key.name}.${key.pod.index}] ${line}`,
-      ),
-    );
+  /** Last lines of what says most about the state, or of all containers. */
+  async function log(of: LogOf | undefined): Promise<string[]> {
+    const all = sources().filter(({ file }) => of === undefined || file === logFile(of.index, of.container));
+    const each = Math.ceil(LINES_IN_STATUS / all.length);
+    const found = all.map(async ({ file, container, pod, start = 0 }) => {
+      const lines = await tail(file, each, { from: start });
+      return all.length === 1 ? lines : lines.map(line => `[${pod} ${container}] ${line}`);
+    });
     return (await Promise.all(found)).flat();
+  }
+
+  function sources(): LogSource[] {
+    return [...pods.values()]
+      .sort((a, b) => a.pod.index - b.pod.index)
+      .flatMap(({ pod: { index, record } }) =>
+        record.plan.containers.map(({ name }) => ({
+          ...{ pod: record.name, container: name, file: logFile(index, name) },
+          ...{ start: record.containers[name]?.logStart, before: record.containers[name]?.logBefore },
+        })),
+      );
   }
 
   async function stop(): Promise<void> {
@@ -416,6 +425,10 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     for (const { pod } of all)
       for (const { name } of pod.record.plan.containers) house.rotation.remove(logFile(pod.index, name));
     trySave();
+  }
+
+  function logs(query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine> {
+    return logLines(sources, onPods.add, query, signal);
   }
 
   function podFolder(index: number): string {

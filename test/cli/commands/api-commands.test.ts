@@ -67,6 +67,7 @@ test('every command with -o prints one JSON or YAML value, and sentences only on
     'sandbox list',
     'sandbox get x',
     'sandbox logs x',
+    'logs',
   ];
   for (const command of commands) {
     const args = command.split(' ');
@@ -282,7 +283,11 @@ test('status and sandbox get tell people the same as objects do', async () => {
     (await run(['sandbox', 'list'])).stdout,
     new RegExp(`^x +${routingKey} +- +local +\\ds +Not Ready$`, 'm'),
   );
-  assert.equal((await run(['sandbox', 'logs', 'x', '-n', '2'])).stdout, 'one\ntwo\n');
+  assert.equal((await run(['sandbox', 'logs', 'x', '-n', '2', '-w', 'users'])).stdout, 'one\ntwo\n');
+  assert.equal((await run(['sandbox', 'logs', 'x'])).stdout, 'x users-0 main | one\nx users-0 main | two\n');
+  assert.equal((await run(['logs', 'users'])).stdout, 'users-0 main | one\nusers-0 main | two\n');
+  assert.equal((await run(['logs', 'branch/main', '--plain'])).stdout, 'ready\n');
+  assert.equal((await run(['logs', 'resource/x/db'])).stderr, 'nothing was said\n');
 });
 
 test('resourceplugin get, and delete while it is in use', async () => {

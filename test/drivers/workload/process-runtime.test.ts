@@ -107,7 +107,7 @@ it('runs each replica on ports of its own, and ends what is too many', async () 
   for (const { port } of [a!, b!])
     parts.push((await ask<Record<string, string>>(port, '/env')).OFFSHOOT_PART);
   assert.deepEqual(parts, ['workload/web/0/main', 'workload/web/1/main']);
-  const says = (seen: WorkloadSeen) => seen.log.some(line => line.startsWith('[main.1] listening'));
+  const says = (seen: WorkloadSeen) => seen.log.some(line => line.startsWith('[web-1 main] listening'));
   await untilSeen(r.driver, 'web', 'the second one says so', says);
   const gone = identify(await ask<number>(b!.port, '/pid'))!;
   const kept = await ask<number>(a!.port, '/pid');

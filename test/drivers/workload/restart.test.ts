@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { restartPause } from '../../../src/drivers/workload/container.ts';
 import { until } from '../../../src/lib/wait.ts';
+import { said } from '../../support/said.ts';
 import {
   ask,
   ctx,
@@ -144,7 +145,7 @@ describe('restart', { concurrency: true }, () => {
     );
     await ask(port, '/print?text=after');
     await untilSeen(r.driver, 'web', 'the new line is there', seen => seen.log.at(-1) === 'after');
-    const lines = await r.driver.logs('web', 3, ctx());
+    const lines = await said(r.driver, 'web', 3);
     assert.deepEqual(
       lines.map(line => line.slice(0, 9)),
       ['xxxxxxxxx', 'after'],

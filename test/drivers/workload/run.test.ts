@@ -6,6 +6,7 @@ import { describe, it } from 'node:test';
 import type { WorkloadSpec } from '../../../src/drivers/contract.ts';
 import { nextRunSteps, type RunPod, runOf } from '../../../src/drivers/workload/run.ts';
 import type { Workload } from '../../../src/model/kubernetes.ts';
+import { said } from '../../support/said.ts';
 import { tempDir } from '../../support/temp.ts';
 import {
   ctx,
@@ -63,7 +64,7 @@ describe('a Job', { concurrency: true }, () => {
     assert.deepEqual([seen.ended, seen.ready, seen.reason], ['succeeded', true, 'Completed']);
     await r.driver.ensure('job', { ...spec, wish: 'again' }, ctx());
     assert.equal((await r.driver.observe('job', ctx()))!.ended, 'succeeded');
-    assert.deepEqual(await r.driver.logs('job', 5, ctx()), ['done']);
+    assert.deepEqual(await said(r.driver, 'job', 5), ['done']);
     assert.deepEqual(await lines(out), ['ran']);
     await r.driver.ensure('job', jobOf(`echo other >>${out}`), ctx());
     await untilSeen(
@@ -88,7 +89,7 @@ describe('a Job', { concurrency: true }, () => {
       assert.deepEqual([seen.ended, seen.ready, seen.reason], ['failed', false, 'BackoffLimitExceeded']);
       assert.match(seen.message, /^container "main" ended: exit code 3/);
       assert.deepEqual(await lines(out), restartPolicy === 'Never' ? ['web-0', 'web-1'] : ['web-0', 'web-0']);
-      assert.ok((await r.driver.logs('job', 9, ctx())).some(line => line.endsWith('broken')));
+      assert.ok((await said(r.driver, 'job', 9)).some(line => line.endsWith('broken')));
     }
   });
 
@@ -152,5 +153,5 @@ it('a bare Pod has its own name, without a number', async () => {
   const { workload, ...rest } = jobOf('echo $HOSTNAME');
   await r.driver.ensure('pod', { ...rest, workload: { ...workload, kind: 'Pod' } }, ctx());
   await ended(r.driver, 'pod');
-  assert.deepEqual(await r.driver.logs('pod', 5, ctx()), ['web']);
+  assert.deepEqual(await said(r.driver, 'pod', 5), ['web']);
 });

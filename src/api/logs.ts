@@ -1,0 +1,69 @@
+/**
+ * What programs say: `GET /logs?of=…`, one JSON object a line (https://jsonlines.org), a LogLineView. Of each program the
+ * newest lines, one after the other; with `follow` then every line as it comes, until the client leaves. An empty line says
+ * that we are still there.
+ */
+
+import { once } from 'node:events';
+import { z } from 'zod';
+import { merge } from '../lib/channel.ts';
+import type { LogQuery } from '../model/log.ts';
+import { parseLogSelector } from '../model/log-selector.ts';
+import type { LogLineView } from '../model/view.ts';
+import type { RouteContext } from './context.ts';
+import { checked, flag } from './input.ts';
+import { keyOf } from './key-of.ts';
+import { logSources } from './log-sources.ts';
+import { type Routes, taken } from './routes.ts';
+
+/** Whoever hears nothing for long believes that we hang. */
+const heartbeatMs = 15_000;
+
+const one = z.string().max(300);
+
+const logQuery = z.strictObject({
+  of: z.union([one.transform(of => [of]), z.array(one).max(100)]).default([]),
+  namespace: one.optional(),
+  project: one.optional(),
+  container: one.optional(),
+  lines: z.coerce.number().int().min(0).max(10_000).default(200),
+  follow: flag,
+  previous: flag,
+});
+
+export function logRoutes(routes: Routes, context: RouteContext): void {
+  const { keys, keepRevoked, mask, log } = context;
+
+  routes.get('/logs', async request => {
+    const { of, namespace, project, container, ...how } = checked(logQuery, request.query);
+    const sources = logSources(context, of.map(parseLogSelector), { namespace, project });
+    const query: LogQuery = { ...how, ...(container !== undefined && { container }) };
+
+    const out = request.response;
+    const gone = new AbortController();
+    out.on('close', () => gone.abort());
+    const key = keyOf(request);
+    const stopRevoked =
+      key === undefined || keepRevoked ? () => {} : keys.onRevoked(key, () => out.destroy());
+    out.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
+    out.flushHeaders();
+    const heartbeat = setInterval(() => out.write('\n'), heartbeatMs);
+    try {
+      const lines = sources.map(source => source(query, gone.signal));
+      for await (const line of merge<LogLineView>(lines, { sideBySide: query.follow ?? false })) {
+        if (gone.signal.aborted) break;
+        // A client that reads slowly is waited for; what is followed waits too.
+        if (!out.write(`${JSON.stringify(mask(line))}\n`)) await once(out, 'drain', { signal: gone.signal });
+      }
+      out.end();
+    } catch (err) {
+      if (!gone.signal.aborted) log.warn({ err }, 'cannot tell a log');
+      out.destroy();
+    } finally {
+      clearInterval(heartbeat);
+      gone.abort();
+      stopRevoked();
+    }
+    return taken;
+  });
+}
