@@ -34,14 +34,17 @@ export async function readManifestsAside(
 let last: Promise<void> = Promise.resolve();
 
 function inThread(bytes: Uint8Array, keeps: readonly Kept[], deadlineMs: number): Promise<ManifestRequest> {
+  const { length } = bytes;
   const worker = new Worker(new URL('./manifest-worker.ts', import.meta.url), {
     workerData: { bytes, keeps },
+    // Handed over where it is ours alone: a copy would keep everybody waiting.
+    transferList: bytes.byteLength === bytes.buffer.byteLength ? [bytes.buffer as ArrayBuffer] : [],
     resourceLimits: { maxOldGenerationSizeMb: memoryMiB },
   });
   const manifests: Manifest[] = [];
   return new Promise<ManifestRequest>((resolve, reject) => {
     const timer = setTimeout(
-      () => reject(tooLarge(bytes, `it took longer than ${deadlineMs / 1000} s`)),
+      () => reject(tooLarge(length, `it took longer than ${deadlineMs / 1000} s`)),
       deadlineMs,
     );
     worker.on('message', (told: Told) => {
@@ -54,14 +57,14 @@ function inThread(bytes: Uint8Array, keeps: readonly Kept[], deadlineMs: number)
     });
     worker.on('error', cause => {
       const full = (cause as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY';
-      reject(full ? tooLarge(bytes, 'it needs too much memory') : cause);
+      reject(full ? tooLarge(length, 'it needs too much memory') : cause);
     });
     worker.on('exit', () => {
       clearTimeout(timer);
-      reject(tooLarge(bytes, 'it was given up'));
+      reject(tooLarge(length, 'it was given up'));
     });
   }).finally(() => void worker.terminate());
 }
 
-const tooLarge = ({ length }: Uint8Array, why: string) =>
+const tooLarge = (length: number, why: string) =>
   new OffshootError('document/too-large', { size: `${Math.ceil(length / 2 ** 20)} MiB`, why });

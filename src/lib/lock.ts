@@ -1,3 +1,8 @@
+import { turn } from './turns.ts';
+
+/** Of those who take very many. */
+const TURN_EACH = 64;
+
 /** Callers take turns per key, in order of arrival; inside one process. */
 export class KeyedLock {
   /** By key: who came last. Those who share do not wait for one another. */
@@ -23,6 +28,7 @@ export class KeyedLock {
     try {
       for (const [key, sharing] of [...keys].sort(([a], [b]) => (a < b ? -1 : 1))) {
         releases.push(await this.#take(key, sharing));
+        if (releases.length % TURN_EACH === 0) await turn();
       }
       return await body();
     } finally {

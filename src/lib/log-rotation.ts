@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { rm, truncate } from 'node:fs/promises';
 import { rotate } from './log-file.ts';
 import { repeat } from './repeat.ts';
+import { inTurns } from './turns.ts';
 
 export type LogRotation = {
   /** From now on `path`, which need not be there yet, is kept below about `maxBytes`, and `PATH.1` too. */
@@ -28,10 +29,10 @@ export function logRotation(
 
   const looking = repeat(
     async () => {
-      // Asked for at once rather than in threads: hundreds of files in a millisecond.
-      const sizes = new Map([...limits.keys()].map(path => [path, sizeOf(path)]));
+      // Asked for here rather than in threads: hundreds of files in a millisecond.
+      const sizes = new Map(await inTurns(limits.keys(), path => [path, sizeOf(path)] as const));
       for (const [path, size] of sizes) {
-        if (size <= limits.get(path)!) continue;
+        if (size <= (limits.get(path) ?? size)) continue;
         await rotate(path, limits.get(path)!);
         older.set(path, sizeOf(`${path}.1`));
         sizes.set(path, sizeOf(path));

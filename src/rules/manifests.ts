@@ -1,6 +1,7 @@
 /** Intents about the baseline: what may be deployed, and what may go. */
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { inTurns, turn } from '../lib/turns.ts';
 import { OffshootError } from '../model/errors.ts';
 import { isInside, nowhere, type Origin } from '../model/folder.ts';
 import type { ImageMap } from '../model/image.ts';
@@ -68,6 +69,7 @@ export function applyManifests(
     const origin = (i: number) => (folder === nowhere ? undefined : { folder, file: files[i] ?? '' });
     const written: Stored<'manifest'>[] = [];
     for (let from = 0; from < manifests.length; from += atOnce) {
+      await turn(); // what changes nothing waits for nothing
       const some = manifests.slice(from, from + atOnce);
       const puts = some.map((spec, i) => putManifest(store, names[from + i]!, spec, origin(from + i)));
       written.push(...(await Promise.all(puts)));
@@ -120,7 +122,7 @@ export function deleteManifests(
       if (store.get('manifest', name) === undefined)
         throw new OffshootError('api/not-found', { kind, name: own, hint: 'see "offshoot status"' });
     }
-    const marked = names.map(name => store.modify('manifest', name, () => ({ deleted: true })));
+    const marked = await inTurns(names, name => store.modify('manifest', name, () => ({ deleted: true })));
     return (await Promise.all(marked)).filter(object => object !== undefined);
   });
 }

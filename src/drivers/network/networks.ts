@@ -113,6 +113,7 @@ class BridgedNetworks implements Networks {
   #bridge: Bridge | undefined;
   /** As they were set last; undefined: they could not be. */
   #shortcuts: string | undefined = '';
+  #saving: NodeJS.Immediate | undefined;
 
   constructor(calls: Libc, pool: Range, options: NetworksOptions) {
     this.#calls = calls;
@@ -149,7 +150,7 @@ class BridgedNetworks implements Networks {
     const known = this.#state.pods[pod];
     if (known !== undefined && isPodOf(layout, known)) return known;
     const ip = freeAddress(layout, new Set(Object.values(this.#state.pods)), pod);
-    this.#save({ pods: { ...this.#state.pods, [pod]: ip } });
+    this.#savePods({ ...this.#state.pods, [pod]: ip });
     return ip;
   }
 
@@ -175,7 +176,7 @@ class BridgedNetworks implements Networks {
     this.#pods.delete(pod);
     if (known !== undefined) letGo(known);
     const { [pod]: gone, ...pods } = this.#state.pods;
-    if (gone !== undefined) this.#save({ pods });
+    if (gone !== undefined) this.#savePods(pods);
   }
 
   resolvConf(): string | undefined {
@@ -224,6 +225,7 @@ class BridgedNetworks implements Networks {
   }
 
   leave(): void {
+    if (this.#saving !== undefined) this.#save({});
     for (const pod of this.#pods.values()) letGo(pod);
     this.#pods.clear();
     closeSockets(this.#sockets);
@@ -232,6 +234,7 @@ class BridgedNetworks implements Networks {
 
   async close(): Promise<void> {
     const { instance, log } = this.#options;
+    if (this.#saving !== undefined) this.#save({});
     for (const pod of this.#pods.values()) letGo(pod);
     this.#pods.clear();
     // The kernel takes an empty namespace away in its own time, and with it the pair that leads there.
@@ -361,7 +364,21 @@ class BridgedNetworks implements Networks {
     pod.rules = rules;
   }
 
+  /** Those of one turn together, since all are written each time. One that is lost is chosen again, and is the same. */
+  #savePods(pods: NetworkState['pods']): void {
+    this.#state = { ...this.#state, pods };
+    this.#saving ??= setImmediate(() => {
+      try {
+        this.#save({});
+      } catch (err) {
+        this.#options.log.warn({ err }, 'the addresses of pods are not on disk');
+      }
+    });
+  }
+
   #save(change: Partial<NetworkState>): void {
+    clearImmediate(this.#saving);
+    this.#saving = undefined;
     this.#state = { ...this.#state, ...change };
     writeNetworkState(this.#file, this.#state);
   }

@@ -20,6 +20,7 @@ import { ExecError, type ExecResult, resultOf } from '../../lib/exec.ts';
 import { findShells, HeldVariableError, hold } from '../../lib/held.ts';
 import type { Log } from '../../lib/log.ts';
 import { identify, isAlive, signal } from '../../lib/process.ts';
+import { turn } from '../../lib/turns.ts';
 import { DeadlineError, until } from '../../lib/wait.ts';
 import { capabilitiesOf } from './capabilities.ts';
 import type {
@@ -116,6 +117,7 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
     program: Program,
   ): Promise<HeldPart & { readonly child: ChildProcess }> {
     await kill(part);
+    await turn(); // a start keeps everybody waiting for some milliseconds
     const held = await hold(program, shells);
     const { id: leader, child } = held;
     const { promise: ended, resolve } = Promise.withResolvers<Exit>();

@@ -4,6 +4,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { turn } from '../../lib/turns.ts';
 import { backoffMs, delay } from '../../lib/wait.ts';
 import { podUid } from '../../model/container-env.ts';
 import { pathName } from '../labels.ts';
@@ -90,6 +91,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
   async function live(): Promise<void> {
     const { containers: plans, restartPolicy } = record.plan;
     await makeOwnVolumes();
+    await turn(); // the kernel makes a network while we wait
     await enterNetwork();
     await choosePorts(plans.flatMap(plan => plan.containerPorts).filter(port => !(port in record.ports)));
     for (const { name, role } of plans) {

@@ -10,6 +10,7 @@ import type { Log } from '../../lib/log.ts';
 import { logRotation } from '../../lib/log-rotation.ts';
 import { mayMount } from '../../lib/mounts.ts';
 import { findPrivateMounts } from '../../lib/namespaces.ts';
+import { turn } from '../../lib/turns.ts';
 import type { Node } from '../../model/resource-field.ts';
 import type { Capability, WorkloadDriver, WorkloadSeen } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
@@ -100,6 +101,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     },
 
     async ensure(id, spec) {
+      await turn(); // planning, hosts files and the state on disk are a millisecond or two for each
       const workload = workloads.get(id) ?? (await open(id));
       workload.apply(spec.owner, planWorkload(spec, { node, networks: networks !== undefined }), spec.wish);
       return await workload.seen();

@@ -56,8 +56,12 @@ export type WorkloadState = {
 /** Raised whenever the shape changes: an older daemon's state is then not read, and its processes are replaced. */
 const STATE_VERSION = 4;
 
-/** Synchronous and by rename: a reader, or the next daemon, finds the old content or the new one. */
-export function writeState(folder: string, state: Omit<WorkloadState, 'version'>): void {
+/**
+ * Synchronous and by rename: a reader, or the next daemon, finds the old content or the new one.
+ * @param last what is there
+ * @returns what is there now
+ */
+export function writeState(folder: string, state: Omit<WorkloadState, 'version'>, last?: string): string {
   const file = join(folder, FILE);
   // Most pods are as the workload is planned now; that is written once.
   const pods = Object.entries(state.pods).map(([index, { plan, ...pod }]) => [
@@ -65,8 +69,10 @@ export function writeState(folder: string, state: Omit<WorkloadState, 'version'>
     plan === state.plan.pod ? pod : { ...pod, plan },
   ]);
   const text = JSON.stringify({ version: STATE_VERSION, ...state, pods: Object.fromEntries(pods) });
+  if (text === last) return last;
   writeFileSync(`${file}.new`, text, { mode: 0o600 });
   renameSync(`${file}.new`, file);
+  return text;
 }
 
 /** @returns undefined when there is none that we can read */

@@ -48,6 +48,8 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   let lastWish: string | undefined;
   let plan: WorkloadPlan = nothing;
   let lastTold = '';
+  /** As it is on disk. */
+  let lastState: string | undefined;
   /** Since when nothing has come of what was asked for last; undefined: it is done. */
   let waitingSince: number | undefined = performance.now();
   let run: RunRecord | undefined = before.run;
@@ -446,7 +448,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
 
   function trySaveOrThrow(): void {
     const records = Object.fromEntries([...pods].map(([index, { pod }]) => [index, pod.record]));
-    writeState(folder, { owner, wanted, plan, ...(run && { run }), pods: records });
+    lastState = writeState(folder, { owner, wanted, plan, ...(run && { run }), pods: records }, lastState);
   }
 
   /** For when processes come first: a full disk must not keep them from ending, nor others from being taken over. */
