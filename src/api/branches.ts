@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { inTurns } from '../lib/turns.ts';
 import { connectionString } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import {
@@ -52,7 +53,7 @@ export function branchRoutes(routes: Routes, { store, gateway, space, trash }: A
   routes.get<{ project: string }>(path, async ({ params }) => {
     requireProject(store, params.project);
     const now = await space();
-    return branchesOf(store, params.project).map(b => sizedBranchView(store, b, now));
+    return inTurns(branchesOf(store, params.project), b => sizedBranchView(store, b, now));
   });
 
   routes.post<{ project: string }>(path, async request => {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { inTurns } from '../lib/turns.ts';
 import { idOfLeftOut } from '../model/document/manifest-kinds.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
@@ -30,7 +31,7 @@ type Params = { kind: string; namespace: string; name: string };
 export function manifestRoutes(routes: Routes, { store, baseline, keeps }: ApiContext): void {
   const view = (object: Stored<'manifest'>) => manifestView({ store, baseline }, object);
 
-  routes.get('/manifests', async () => store.list('manifest').map(view));
+  routes.get('/manifests', async () => inTurns(store.list('manifest'), view));
 
   // What is long is not read here: see manifest-reader.ts.
   const long = { bodyLimit, bytes: true } as const;
@@ -69,7 +70,7 @@ export function manifestRoutes(routes: Routes, { store, baseline, keeps }: ApiCo
           concerned.map(({ spec }) => spec),
           name => imagesOf(store, name),
         ),
-        applied: applied.map(({ object, outcome }) => ({ ...view(object), outcome })),
+        applied: await inTurns(applied, ({ object, outcome }) => ({ ...view(object), outcome })),
         pruned: pruned.map(view),
         forks,
         affected: affected.filter(({ name }) => !names.has(name)).map(view),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { inTurns } from '../lib/turns.ts';
 import { checkSandbox } from '../model/document/sandbox.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
@@ -38,7 +39,7 @@ export function sandboxRoutes(
     }
   };
 
-  routes.get('/sandboxes', async () => store.list('sandbox').map(sandboxView));
+  routes.get('/sandboxes', async () => inTurns(store.list('sandbox'), sandboxView));
 
   routes.get<Params>('/sandboxes/:name', async ({ params }) => sandboxView(await find(params.name)));
 

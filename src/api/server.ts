@@ -5,6 +5,7 @@ import type { Certificate } from '../lib/certificate.ts';
 import { createServer } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import { takeTls } from '../lib/tls-front.ts';
+import { inTurns } from '../lib/turns.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import { tlsOnly } from '../model/tls-refusal.ts';
 import { readBody, readJson } from './body.ts';
@@ -82,7 +83,7 @@ export async function startApi(context: ApiContext, options: ApiOptions): Promis
   for (const add of all) add(below, { ...context, mask, log });
 
   /** @throws OffshootError, or anything else, which is a fault of ours */
-  const served = async (request: IncomingMessage, response: ServerResponse): Promise<unknown> => {
+  const served = async (request: IncomingMessage, response: ServerResponse): Promise<Text | undefined> => {
     const { method = '', url = '', headers } = request;
     checkHost(headers, names);
     if (url !== '/healthz') checkKey(headers, context.keys);
@@ -102,22 +103,24 @@ export async function startApi(context: ApiContext, options: ApiOptions): Promis
       headers,
       response,
     });
-    return options.tellsSecrets ? view : masked(view, mask);
+    if (view === taken) return undefined;
+    const given = view instanceof Answer ? view : answer(200, view);
+    return textOf(given.status, await jsonOf(given.view, options.tellsSecrets ? asItIs : mask));
   };
   const answerTo = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    let given: unknown;
+    let text: Text | undefined;
     try {
-      given = await served(request, response);
-      if (given === taken) return;
+      text = await served(request, response);
+      if (text === undefined) return;
     } catch (thrown) {
       if (response.destroyed) return;
       const error = toOffshootError(thrown);
       if (error.row.http >= 500) log.error({ err: error.cause ?? error, url: request.url }, 'request failed');
-      given = answer(error.row.http, mask(error.toBody()));
+      text = textOf(error.row.http, JSON.stringify(mask(error.toBody())));
     }
     // What is told of is done.
     await context.routed();
-    send(response, given);
+    send(response, text);
   };
   const server = createServer({ requestTimeout, keepAliveTimeout }, (request, response) => {
     for (const one of [request, response]) one.on('error', () => {}); // its client has left
@@ -177,17 +180,34 @@ const under = (prefix: string, { get, put, post, delete: remove, find }: Routes)
   find,
 });
 
-const masked = (given: unknown, mask: <T>(view: T) => T): unknown =>
-  given instanceof Answer ? answer(given.status, mask(given.view)) : mask(given);
+type Mask = <T>(view: T) => T;
+const asItIs: Mask = view => view;
 
-function send(response: ServerResponse, given: unknown): void {
-  const { status, view } = given instanceof Answer ? given : answer(200, given);
-  const text = JSON.stringify(view);
+type Text = { readonly status: number; readonly json: string };
+const textOf = (status: number, json: string): Text => ({ status, json });
+
+/** Of what may be long: a list, or what has lists in it, is masked and written item by item, in turns. */
+async function jsonOf(view: unknown, mask: Mask): Promise<string> {
+  if (Array.isArray(view)) {
+    const items = await inTurns(view, item => JSON.stringify(mask(item)) ?? 'null');
+    return `[${items.join(',')}]`;
+  }
+  const hasLists = typeof view === 'object' && view !== null && Object.values(view).some(Array.isArray);
+  if (!hasLists) return JSON.stringify(mask(view));
+  const fields: string[] = [];
+  for (const [key, value] of Object.entries(view)) {
+    if (Array.isArray(value)) fields.push(`${JSON.stringify(key)}:${await jsonOf(value, mask)}`);
+    else if (value !== undefined) fields.push(JSON.stringify(mask({ [key]: value })).slice(1, -1));
+  }
+  return `{${fields.join(',')}}`;
+}
+
+function send(response: ServerResponse, { status, json }: Text): void {
   response.writeHead(status, {
     'content-type': 'application/json; charset=utf-8',
-    'content-length': Buffer.byteLength(text),
+    'content-length': Buffer.byteLength(json),
   });
-  response.end(text);
+  response.end(json);
 }
 
 /** The first address of the name only, as gateways do. */

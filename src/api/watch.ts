@@ -5,6 +5,7 @@
  * there has no id.
  */
 import { z } from 'zod';
+import { inTurns } from '../lib/turns.ts';
 import type { Change, Kind, Stored } from '../store/contract.ts';
 import type { RouteContext } from './context.ts';
 import { checked } from './input.ts';
@@ -42,6 +43,15 @@ export function watchRoutes(
     }
   };
 
+  /** All that are there of a kind, or of all; the one of a name is not looked for among all others. */
+  const objects = (kind: (typeof watchable)[number] | undefined, name: string | undefined): Change[] => {
+    const kinds: readonly Kind[] = kind === undefined ? watchable : [kind];
+    const found = kinds.flatMap(k =>
+      name === undefined ? store.list(k) : [store.get(k, name) ?? []].flat(),
+    );
+    return found.map(object => ({ type: 'put', kind: object.kind, name: object.name, object }));
+  };
+
   routes.get('/watch', async request => {
     const { kind, name } = checked(watchQuery, request.query);
     const wanted = (c: Change) =>
@@ -52,6 +62,8 @@ export function watchRoutes(
     const from = typeof last === 'string' && /^\d{1,15}$/.test(last) ? Number(last) : undefined;
     await routed();
     const missed = from === undefined ? undefined : store.since(from);
+    const there = missed ?? objects(kind, name);
+    const version = store.version();
 
     const out = request.response;
     out.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
@@ -68,21 +80,22 @@ export function watchRoutes(
       else if (type === 'gone') send('gone', { kind: change.kind, name: change.name }, change.version);
       else send('event', change.event, change.event.version);
     };
-    if (missed === undefined) {
-      send('reset', {});
-      for (const k of watchable) {
-        for (const object of store.list(k))
-          if (wanted({ type: 'put', kind: k, name: object.name, object })) sendObject(object);
-      }
-      send('synced', {}, store.version());
-    } else {
-      for (const change of missed) sendChange(change);
-    }
-    // What is there may be much, and is no sign of a slow reader.
-    const most = out.writableLength + maxBuffered;
+    const sendThere = async (): Promise<void> => {
+      if (missed === undefined) send('reset', {});
+      await inTurns(there, change => {
+        if (out.destroyed) return;
+        if (missed !== undefined) sendChange(change);
+        else if (change.type === 'put') sendObject(change.object);
+      });
+      if (missed === undefined) send('synced', {}, version);
+      // What is there may be much, and is no sign of a slow reader.
+      most = out.writableLength + maxBuffered;
+    };
+    let most = Number.POSITIVE_INFINITY;
     // Told in order, and when it is so: what is called ready can be reached.
-    let told = Promise.resolve();
+    let told = sendThere().catch(err => void out.destroy(err));
     const stop = store.onChange(change => {
+      if (!wanted(change)) return;
       told = told.then(routed).then(() => {
         if (out.destroyed) return;
         sendChange(change);

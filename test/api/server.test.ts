@@ -152,6 +152,23 @@ test('a body of unknown length ends at the limit, and its connection goes on', a
   await agent.close();
 });
 
+test('a body comes whole in pieces, whether its length is announced or not', async () => {
+  await using api = await testApi();
+  const headers = { 'offshoot-api-key': api.apiKey, 'content-type': 'application/json' };
+  for (const [i, announced] of [true, false].entries()) {
+    const name = `p${i}-${'x'.repeat(20)}`;
+    const text = Buffer.from(`${JSON.stringify({ name })}${' '.repeat(100_000)}`);
+    const pieces = [text.subarray(0, 3), text.subarray(3, 20), text.subarray(20)];
+    const made = await request(`${api.url}/api/v1/projects`, {
+      method: 'POST',
+      headers: { ...headers, ...(announced && { 'content-length': String(text.length) }) },
+      body: Readable.from(pieces),
+    });
+    assert.equal(made.statusCode, 201, await made.body.text());
+    assert.notEqual(api.store.get('project', name), undefined);
+  }
+});
+
 test('a taken port', async () => {
   await using api = await testApi();
   const port = Number(new URL(api.url).port);
