@@ -36,12 +36,13 @@ export type EnvFromSource = {
 
 export type Probe = {
   readonly httpGet?: {
+    readonly host?: string;
     readonly path?: string;
     readonly port: number | string;
     readonly scheme?: string;
     readonly httpHeaders?: readonly { readonly name: string; readonly value: string }[];
   };
-  readonly tcpSocket?: { readonly port: number | string };
+  readonly tcpSocket?: { readonly host?: string; readonly port: number | string };
   readonly exec?: { readonly command: readonly string[] };
   readonly grpc?: { readonly port: number; readonly service?: string };
   readonly initialDelaySeconds?: number;

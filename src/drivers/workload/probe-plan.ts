@@ -17,7 +17,7 @@ export function planProbes(
     if (probe === undefined) continue;
     const check = planCheck(container, probe);
     if (typeof check === 'string') return { wrong: `${kind}Probe ${check}` };
-    if (check.kind !== 'exec') ports.push(check.port);
+    if (check.kind !== 'exec' && !('host' in check)) ports.push(check.port);
     probes[kind] = {
       check,
       initialDelayMs: 1000 * (probe.initialDelaySeconds ?? 0),
@@ -53,9 +53,11 @@ export function planCheck(
   if (named === undefined) return 'has none of httpGet, tcpSocket, exec and grpc';
   const port = typeof named === 'number' ? named : portByName(container, named);
   if (port === undefined) return `names the port "${named}", which the container does not have`;
-  if (httpGet === undefined) return { kind: 'tcp', port };
+  const elsewhere = hostOf((httpGet ?? tcpSocket)?.host);
+  if (httpGet === undefined) return { kind: 'tcp', ...elsewhere, port };
   return {
     kind: 'http',
+    ...elsewhere,
     port,
     path: httpGet.path ?? '/',
     tls: httpGet.scheme?.toUpperCase() === 'HTTPS',
@@ -64,6 +66,10 @@ export function planCheck(
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** A kubelet asks its own machine then, which is where pods of the host's network are. */
+const hostOf = (host = ''): { readonly host?: string } =>
+  ['', 'localhost', '127.0.0.1', '::1', '0.0.0.0'].includes(host) ? {} : { host };
 
 /** A number in quotes is a number too, as YAML tools like to quote. */
 function portByName(container: Container, name: string): number | undefined {

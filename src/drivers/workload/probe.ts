@@ -9,12 +9,14 @@ export type ProbePlan = {
   readonly check:
     | {
         readonly kind: 'http';
+        /** Another than the pod; `port` is then one of it. */
+        readonly host?: string;
         readonly port: number;
         readonly path: string;
         readonly tls: boolean;
         readonly headers: Readonly<Record<string, string>>;
       }
-    | { readonly kind: 'tcp'; readonly port: number }
+    | { readonly kind: 'tcp'; readonly host?: string; readonly port: number }
     | { readonly kind: 'grpc'; readonly port: number; readonly service: string }
     | { readonly kind: 'exec'; readonly command: readonly string[] };
   readonly initialDelayMs: number;
@@ -42,20 +44,26 @@ export function checkProbe(
 ): Promise<string | undefined> {
   switch (check.kind) {
     case 'http':
-      return checkHttp({ ...check, host: target.host, port: target.ports[check.port]! }, timeoutMs, signal);
+      return checkHttp({ ...check, ...placeOf(check, target) }, timeoutMs, signal);
     case 'tcp':
-      return checkTcp(target.host, target.ports[check.port]!, timeoutMs, signal);
+      return checkTcp(placeOf(check, target), timeoutMs, signal);
     case 'grpc':
-      return checkGrpcHealth(
-        { ...check, host: target.host, port: target.ports[check.port]!, timeoutMs },
-        signal,
-      );
+      return checkGrpcHealth({ ...check, ...placeOf(check, target), timeoutMs }, signal);
     case 'exec':
       return checkExec(check.command, target, timeoutMs, signal);
   }
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+const placeOf = (
+  { host, port }: { readonly host?: string; readonly port: number },
+  target: ProbeTarget,
+): { readonly host: string; readonly port: number } =>
+  host === undefined ? { host: target.host, port: target.ports[port]! } : { host, port };
+
+/** Programs leave such requests out of their logs. */
+const ofKubelet = { 'user-agent': 'kube-probe/1.30', accept: '*/*' };
 
 function checkHttp(
   probe: {
@@ -74,7 +82,7 @@ function checkHttp(
       host,
       port,
       path,
-      headers,
+      headers: { ...ofKubelet, ...headers },
       agent: false as const,
       signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
     };
@@ -92,8 +100,7 @@ function checkHttp(
 }
 
 function checkTcp(
-  host: string,
-  port: number,
+  { host, port }: { readonly host: string; readonly port: number },
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<string | undefined> {

@@ -61,13 +61,14 @@ const probe = z
   .looseObject({
     httpGet: z
       .looseObject({
+        host: z.string().optional(),
         path: z.string().optional(),
         port: portOrName,
         scheme: z.enum(['HTTP', 'HTTPS']).optional(),
         httpHeaders: z.array(z.looseObject({ name: text, value: z.string() })).optional(),
       })
       .optional(),
-    tcpSocket: z.looseObject({ port: portOrName }).optional(),
+    tcpSocket: z.looseObject({ host: z.string().optional(), port: portOrName }).optional(),
     grpc: z.looseObject({ port, service: z.string().optional() }).optional(),
     exec: z.looseObject({ command: z.array(z.string()).min(1, 'must not be empty') }).optional(),
     initialDelaySeconds: wholeNumber.optional(),

@@ -12,6 +12,10 @@ export const partsWithoutEffect = {
   claim: toldOf(manifestFields.PersistentVolumeClaimSpec),
 };
 
+/** Kinds of volumes, and fields of ports, that are warned about. */
+export const volumesWithoutEffect: Readonly<Record<string, string>> = toldOf(manifestFields.Volume);
+export const portsWithoutEffect: Readonly<Record<string, string>> = toldOf(manifestFields.ContainerPort);
+
 /**
  * What a machine can keep: limits of containers, their ports, for which pods must have networks of their own, mounts, and
  * volumes in memory.
@@ -57,12 +61,16 @@ function workloadWarnings({ kind, spec }: Workload, keeps: readonly Kept[]): rea
   const at: Path = podPath(kind);
   return [
     ...pick(pod, at, partsWithoutEffect.pod),
+    ...(pod.volumes ?? []).flatMap((volume, i) => pick(volume, [...at, 'volumes', i], volumesWithoutEffect)),
     ...(keeps.includes('memory-volumes') ? [] : memoryWarnings(pod, at)),
     ...(['initContainers', 'containers'] as const).flatMap(list =>
       (pod[list] ?? []).flatMap((container, i) => {
         const path = [...at, list, i];
         return [
           ...pick(container, path, partsWithoutEffect.container),
+          ...(container.ports ?? []).flatMap((port, i) =>
+            pick(port, [...path, 'ports', i], portsWithoutEffect),
+          ),
           ...limitsWarnings(container, path, keeps),
           ...portsWarnings(container, path, keeps),
           ...(keeps.includes('volumes') ? [] : pick(container, path, withoutMounts)),

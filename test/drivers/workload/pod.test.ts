@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { until } from '../../../src/lib/wait.ts';
 import type { Container } from '../../../src/model/kubernetes.ts';
 import { tempDir } from '../../support/temp.ts';
 import {
@@ -130,6 +131,40 @@ describe('a pod', { concurrency: true }, () => {
     assert.deepEqual(await lines(out), ['started']);
     await r.driver.remove('web', ctx());
     assert.deepEqual(await lines(out), ['started', 'stopping', 'asked']);
+  });
+
+  it('asks its program to end also when its preStop hook takes longer than the grace', async () => {
+    await using r = await testRuntime();
+    const out = join(r.home, 'out');
+    const main = named('main', `trap 'echo asked >>${out}; exit' TERM; while :; do sleep 0.05; done`, {
+      lifecycle: { preStop: { exec: { command: ['/bin/sh', '-c', `echo hook >>${out}; exec sleep 600`] } } },
+    });
+    const pod = { containers: [main], terminationGracePeriodSeconds: 1 };
+    await r.driver.ensure('web', podSpecOf(pod), ctx());
+    await untilReady(r.driver, 'web');
+    await r.driver.remove('web', ctx());
+    assert.deepEqual(await lines(out), ['hook', 'asked']);
+    assert.deepEqual(r.processes.list('workload'), [], 'the hook has ended with it');
+  });
+
+  it('runs hooks that ask by HTTP, and hooks that sleep', async () => {
+    await using r = await testRuntime();
+    const [server] = podSpecOf({}).workload.spec.template.spec.containers;
+    const lifecycle = { preStop: { httpGet: { path: '/print?text=bye', port: 3000 } } };
+    const sleeper = named('sleeper', 'exec sleep 600', {
+      lifecycle: { postStart: { sleep: { seconds: 1 } } },
+    });
+    const started = performance.now();
+    await r.driver.ensure('web', podSpecOf({ containers: [{ ...server!, lifecycle }, sleeper] }), ctx());
+    await untilReady(r.driver, 'web');
+    assert.ok(performance.now() - started >= 1000, 'it has slept');
+    const log = join(r.home, 'workloads/web/main.0.log');
+    await r.driver.ensure('web', podSpecOf({ containers: [sleeper] }), ctx());
+    await untilSeen(r.driver, 'web', 'it is another pod', s => s.ready && s.ports[3000] === undefined);
+    await until(async () => ((await lines(log)).includes('bye') ? true : undefined), {
+      what: 'it has said goodbye',
+      deadlineMs: 10_000,
+    });
   });
 
   it('says so when a postStart hook fails', async () => {

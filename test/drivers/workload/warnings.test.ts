@@ -2,7 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readManifests } from '../../../src/model/document/manifest.ts';
-import type { partsWithoutEffect } from '../../../src/model/document/manifest-warnings.ts';
+import {
+  type partsWithoutEffect,
+  portsWithoutEffect,
+  volumesWithoutEffect,
+} from '../../../src/model/document/manifest-warnings.ts';
 import type { Deployment } from '../../../src/model/kubernetes.ts';
 import { ctx, specOf, testRuntime, untilReady } from '../../support/workload.ts';
 
@@ -52,6 +56,26 @@ const manifests: Readonly<Record<string, object>> = {
     ]),
   ),
   'limits that are kept nowhere': deploymentWith({}, { resources: { limits: { 'ephemeral-storage': '1' } } }),
+  'kinds of volumes that we do not have': deploymentWith(
+    { volumes: Object.keys(volumesWithoutEffect).map((kind, i) => ({ name: `v${i}`, [kind]: { x: 1 } })) },
+    {
+      volumeMounts: Object.keys(volumesWithoutEffect).map((_, i) => ({
+        name: `v${i}`,
+        mountPath: `/v/${i}`,
+      })),
+    },
+  ),
+  'fields of ports': deploymentWith(
+    {},
+    {
+      ports: [
+        {
+          containerPort: 3000,
+          ...Object.fromEntries(Object.keys(portsWithoutEffect).map(field => [field, 80])),
+        },
+      ],
+    },
+  ),
   'all of them': deploymentWith(examples.pod, examples.container),
 };
 
