@@ -16,7 +16,7 @@ What becomes of every field, made from \`src/model/document/manifest-fields.ts\`
 holds it against the types of the Kubernetes API (1.30). Fields that are newer or of nobody are kept as they are.
 
 Read are Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob, Pod, Argo's Rollout (as a
-Deployment; one with a \`workloadRef\` is left out), Service, ConfigMap, Secret, PersistentVolumeClaim, Namespace. Every
+Deployment; one with a \`workloadRef\` is left out), Service, Endpoints, EndpointSlice, ConfigMap, Secret, PersistentVolumeClaim, Namespace. Every
 other kind is left out, counted at \`deploy\`, listed by \`-v\` and refused by \`--strict\`. What a cluster refuses is refused here too, with its line.
 
 *done*: as in a cluster. *approximated*: not quite. *warned*: ignored, and \`deploy\` says so. *ignored*: without a word,

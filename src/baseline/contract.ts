@@ -5,11 +5,21 @@
  *
  * Types only. A conformance suite says what every source does: test/conformance/baseline.ts.
  */
-import type { ConfigMap, Secret, Service, Workload, WorkloadKind } from '../model/kubernetes.ts';
+import type {
+  ConfigMap,
+  EndpointSlice,
+  Endpoints,
+  Secret,
+  Service,
+  Workload,
+  WorkloadKind,
+} from '../model/kubernetes.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 
 type Objects = { readonly [K in WorkloadKind]: Workload<K> } & {
   readonly Service: Service;
+  readonly Endpoints: Endpoints;
+  readonly EndpointSlice: EndpointSlice;
   readonly ConfigMap: ConfigMap;
   readonly Secret: Secret;
   /** Of any kind. */
@@ -17,7 +27,7 @@ type Objects = { readonly [K in WorkloadKind]: Workload<K> } & {
 };
 
 /** Kinds that objects are of. */
-export type ObjectKind = WorkloadKind | 'Service' | 'ConfigMap' | 'Secret';
+export type ObjectKind = WorkloadKind | 'Service' | 'Endpoints' | 'EndpointSlice' | 'ConfigMap' | 'Secret';
 /** Kinds that can be asked for. */
 export type BaselineKind = keyof Objects;
 

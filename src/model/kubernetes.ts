@@ -260,6 +260,32 @@ export type Service = {
   };
 };
 
+type EndpointPort = { readonly name?: string; readonly port: number; readonly protocol?: string };
+
+/** Where a Service of the same name leads that selects nothing. */
+export type Endpoints = {
+  readonly apiVersion: string;
+  readonly kind: 'Endpoints';
+  readonly metadata: Meta;
+  readonly subsets?: readonly {
+    readonly addresses?: readonly { readonly ip: string }[];
+    readonly ports?: readonly EndpointPort[];
+  }[];
+};
+
+/** The same, for the Service that its label `kubernetes.io/service-name` names. */
+export type EndpointSlice = {
+  readonly apiVersion: string;
+  readonly kind: 'EndpointSlice';
+  readonly metadata: Meta;
+  readonly addressType: string;
+  readonly endpoints: readonly {
+    readonly addresses: readonly string[];
+    readonly conditions?: { readonly ready?: boolean };
+  }[];
+  readonly ports?: readonly EndpointPort[];
+};
+
 export type ConfigMap = {
   readonly apiVersion: string;
   readonly kind: 'ConfigMap';
@@ -294,5 +320,13 @@ export type PersistentVolumeClaim = {
 
 export type Namespace = { readonly apiVersion: string; readonly kind: 'Namespace'; readonly metadata: Meta };
 
-export type Manifest = WorkloadManifest | Service | ConfigMap | Secret | PersistentVolumeClaim | Namespace;
+export type Manifest =
+  | WorkloadManifest
+  | Service
+  | Endpoints
+  | EndpointSlice
+  | ConfigMap
+  | Secret
+  | PersistentVolumeClaim
+  | Namespace;
 export type ManifestKind = Manifest['kind'];

@@ -75,6 +75,8 @@ export type RouteKinds = {
   service: {
     readonly label: string;
     readonly behind: readonly { readonly workload: string; readonly port: number }[];
+    /** Of a Service that selects nothing: where else it leads. */
+    readonly outside?: readonly Address[];
     /** Absent: its first bytes say it. */
     readonly speaks?: Speaks;
     /** Name of a port that none of the containers has which the Service selects. */

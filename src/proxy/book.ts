@@ -65,9 +65,10 @@ export function createBook(first: Iterable<RouteChange> = []): Book {
   const get = <K extends RouteKind>(kind: K, name: string) =>
     items[kind].get(name) as RouteKinds[K] | undefined;
 
-  const destinationOf = ({ label, behind, missingPort }: RouteKinds['service']): Destination => ({
+  const destinationOf = ({ label, behind, outside, missingPort }: RouteKinds['service']): Destination => ({
     label,
     baseline() {
+      if (outside !== undefined) return outsideOf(label, outside);
       if (behind.length === 0) return nobody(label, missingPort);
       return together(
         behind.map(({ workload, port }) => {
@@ -144,6 +145,15 @@ function nobody(label: string, missingPort: string | undefined): Answerer {
       : { reason: 'NoPort', message: `no container that ${label} selects has a port named "${missingPort}"` };
   return { ready: false, ...why };
 }
+
+const outsideOf = (label: string, addresses: readonly Address[]): Answerer =>
+  addresses.length > 0
+    ? { ready: true, addresses }
+    : {
+        ready: false,
+        reason: 'NoEndpoints',
+        message: `${label} selects nothing, and no Endpoints say where it leads`,
+      };
 
 const gone: Target = { ready: false, reason: 'NoWorkload', message: 'it is gone' };
 

@@ -16,6 +16,7 @@ import {
 } from '../model/route.ts';
 import { sandboxRoutes } from '../model/sandbox-route.ts';
 import { containerPortOf, isHeadless } from '../model/service.ts';
+import { addressesAt, selectsNothing, serviceOf } from '../model/service-endpoints.ts';
 import { declaredSpeech } from '../model/speaks.ts';
 import { isTrashed } from '../model/trash.ts';
 import { isWorkloadKind, keyOfWorkload, workloadPath } from '../model/workload.ts';
@@ -58,6 +59,13 @@ export function followRoutes(
     );
 
   const onBaseline = ({ kind, namespace, name, before, now }: BaselineChange): void => {
+    if (kind === 'Endpoints' || kind === 'EndpointSlice') {
+      for (const one of [before, now] as readonly (Found<'Endpoints' | 'EndpointSlice'> | undefined)[]) {
+        const service = one && baseline.get('Service', namespace, serviceOf(one.object) ?? '');
+        if (service !== undefined) touchFound('Service', namespace, service.name, service);
+      }
+      return;
+    }
     if (kind !== 'Service' && !isWorkloadKind(kind)) return;
     touchFound(kind, namespace, name, now);
     if (kind === 'Service' || before?.object === now?.object) return;
@@ -165,6 +173,7 @@ function serviceItems(
   { object: service, namespace, name, status }: Found<'Service'>,
   baseline: Baseline,
 ): readonly RouteChange[] {
+  const elsewhere = selectsNothing(service) ? endpointsOfService(baseline, namespace, name) : undefined;
   const backing = baseline.workloadsBehind(service).map(({ object }) => object);
   return (service.spec.ports ?? []).flatMap((servicePort): RouteChange[] => {
     const speaks = declaredSpeech(servicePort);
@@ -178,7 +187,12 @@ function serviceItems(
     const { targetPort } = servicePort;
     const missingPort = behind.length === 0 && backing.length > 0 ? String(targetPort) : undefined;
     const address = status?.addresses?.[servicePort.port];
-    const more = { ...(speaks && { speaks }), ...(missingPort && { missingPort }) };
+    const outside = elsewhere && addressesAt(servicePort, elsewhere);
+    const more = {
+      ...(outside && { outside }),
+      ...(speaks && { speaks }),
+      ...(missingPort && { missingPort }),
+    };
     return [
       { kind: 'service', name: key, value: { label, behind, ...more } },
       ...(address === undefined ? [] : [isUdp ? datagrams(address, key) : listener(address, key)]),
@@ -187,6 +201,12 @@ function serviceItems(
         : podPorts(service, behind).map(port => listener({ ...address, port }, key))),
     ];
   });
+}
+
+function endpointsOfService(baseline: Baseline, namespace: string, name: string) {
+  const own = baseline.get('Endpoints', namespace, name);
+  const slices = baseline.list('EndpointSlice', namespace).map(({ object }) => object);
+  return [...(own === undefined ? [] : [own.object]), ...slices.filter(slice => serviceOf(slice) === name)];
 }
 
 /** Whoever asks for a headless Service means its pods, and so their ports, where those are others than its own. */

@@ -162,7 +162,8 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
       if (podsOf(now) !== podsOf(before)) onPods((now ?? before) as Found<'Workload'>);
       if (askedFor(now) === askedFor(before)) return;
       else if (kind === 'ConfigMap' || kind === 'Secret') onSource(kind, namespace, name);
-      else addForksOf({ kind, namespace, name }, { intent: true });
+      else if (kind !== 'Endpoints' && kind !== 'EndpointSlice')
+        addForksOf({ kind, namespace, name }, { intent: true });
     },
 
     workload(id) {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { connect } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { http } from '../../scripts/demo/http.ts';
@@ -187,6 +187,19 @@ async function names(t: TestContext, { daemon: { cli }, dir }: Programs): Promis
   // In a cluster one asks pods at their own port; that leads there by the Service too.
   for (const host of ['db', 'db-0.db', 'db-1.db.shop.svc'])
     assert.equal(await ask(`ask/${host}/5432`), '+PONG\r\n', host);
+  // What selects nothing leads where it is said to, out of the pods' networks.
+  await using legacy = await listening('+OLD');
+  const subsets = [{ addresses: [{ ip: '127.0.0.1' }], ports: [{ name: 'tcp', port: legacy.port }] }];
+  const { metadata } = service('legacy', {});
+  await deploy(service('legacy', { selector: undefined, ports: [{ name: 'tcp', port: 5432 }] }), {
+    apiVersion: 'v1',
+    kind: 'Endpoints',
+    metadata,
+    subsets,
+  });
+  await until(async () => (await ask('ask/legacy/5432')) === '+OLD' || undefined, {
+    ...{ what: 'an answer from elsewhere', deadlineMs: 10_000 },
+  });
   assert.match(await ask('lookup/late'), /^E/); // nobody knows it, or nobody can be asked
   await deploy(service('late', { selector: { app: 'client' }, ports: [{ port: 80 }] }));
   await until(async () => !(await ask('lookup/late')).startsWith('E') || undefined, {
@@ -264,6 +277,22 @@ async function changing({ daemon: { cli, client }, dir }: Programs): Promise<voi
 }
 
 const ref = (name: string) => ({ kind: 'Deployment', namespace: 'shop', name });
+
+/** A program of this machine that says one word to everybody. */
+async function listening(word: string): Promise<{ readonly port: number } & AsyncDisposable> {
+  const server = createServer(
+    socket =>
+      void socket
+        .on('error', () => {})
+        .resume()
+        .end(word),
+  );
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    [Symbol.asyncDispose]: () => new Promise(resolve => server.close(() => resolve())),
+  };
+}
 
 /** All of it. @throws when it is cut */
 function openStream(url: string): Promise<string> {

@@ -400,3 +400,39 @@ it('a headless Service answers at the ports of its pods, too', async () => {
     ['127.77.0.9:3000', 'svc:demo/peers:80'],
   ]);
 });
+
+it('a Service that selects nothing leads where Endpoints or a slice of its say', async () => {
+  await using r = await testRoutes();
+  const key = 'svc:demo/legacy:80';
+  const legacy = service('legacy', { port: 80 });
+  const { selector: _, ...spec } = legacy.spec;
+  await r.put({ ...legacy, spec }, running);
+  assert.deepEqual(r.baseline(key), {
+    ...{ ready: false, reason: 'NoEndpoints' },
+    message: 'Service demo/legacy selects nothing, and no Endpoints say where it leads',
+  });
+  const endpoints = (port: number): Manifest => ({
+    ...{ apiVersion: 'v1', kind: 'Endpoints', metadata: { name: 'legacy', namespace: 'demo' } },
+    subsets: [{ addresses: [{ ip: '192.0.2.1' }], ports: [{ port }] }],
+  });
+  await r.put(endpoints(8080), running);
+  assert.deepEqual(r.baseline(key), { ready: true, addresses: [{ host: '192.0.2.1', port: 8080 }] });
+  await r.put(endpoints(8081), running);
+  assert.deepEqual(r.baseline(key), { ready: true, addresses: [{ host: '192.0.2.1', port: 8081 }] });
+  const labels = { 'kubernetes.io/service-name': 'legacy' };
+  const name = await r.put(
+    {
+      ...{ apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', addressType: 'IPv4' },
+      metadata: { name: 'legacy-1', namespace: 'demo', labels },
+      ...{ endpoints: [{ addresses: ['192.0.2.2'] }], ports: [{ port: 8082 }] },
+    },
+    running,
+  );
+  const both = [
+    { host: '192.0.2.1', port: 8081 },
+    { host: '192.0.2.2', port: 8082 },
+  ];
+  assert.deepEqual(r.baseline(key), { ready: true, addresses: both });
+  await r.store.remove('manifest', name);
+  assert.deepEqual(r.baseline(key), { ready: true, addresses: both.slice(0, 1) });
+});

@@ -29,6 +29,8 @@ export function completeManifest(manifest: Manifest): Manifest {
     case 'Secret':
       return { ...secretText(manifest), metadata };
     case 'ConfigMap':
+    case 'Endpoints':
+    case 'EndpointSlice':
     case 'PersistentVolumeClaim':
       return { ...manifest, metadata };
   }

@@ -313,7 +313,7 @@ export const manifestFields = {
     loadBalancerSourceRanges: ignored('an address is reached from this machine only'),
     ports: done,
     publishNotReadyAddresses: ignored('requests go to pods that are ready'),
-    selector: done,
+    selector: approximated('one without leads where Endpoints or an EndpointSlice say'),
     sessionAffinity: ignored('pods take turns'),
     sessionAffinityConfig: ignored('pods take turns'),
     trafficDistribution: ignored('there is one machine'),
@@ -337,6 +337,22 @@ export const manifestFields = {
     volumeAttributesClassName: ignored('a disk is a folder of the data directory'),
     volumeMode: approximated('always files'),
     volumeName: ignored('a disk is a folder of the data directory'),
+  },
+  Endpoints: {
+    apiVersion: done,
+    kind: done,
+    metadata: done,
+    subsets: approximated(
+      'of a Service without selector: its addresses by the names of ports; those that are not ready do not count',
+    ),
+  },
+  EndpointSlice: {
+    addressType: done,
+    apiVersion: done,
+    endpoints: approximated('of a Service without selector: the addresses of those that are ready'),
+    kind: done,
+    metadata: approximated('the label kubernetes.io/service-name says of which Service'),
+    ports: done,
   },
   ConfigMap: {
     apiVersion: done,
@@ -384,6 +400,8 @@ export const manifestTypes = {
   ServiceSpec: { title: 'Service', module: 'core/v1' },
   ServicePort: { title: 'Ports of a Service', module: 'core/v1' },
   PersistentVolumeClaimSpec: { title: 'PersistentVolumeClaim', module: 'core/v1' },
+  Endpoints: { title: 'Endpoints', module: 'core/v1' },
+  EndpointSlice: { title: 'EndpointSlice', module: 'discovery/v1' },
   ConfigMap: { title: 'ConfigMap', module: 'core/v1' },
   Secret: { title: 'Secret', module: 'core/v1' },
 } as const satisfies Readonly<

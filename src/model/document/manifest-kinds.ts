@@ -34,6 +34,7 @@ export function effectOf(object: {
   if (kind === 'List') return { path: ['items'], message: 'a List needs a list of items', at: 'key' };
   // The schemas know which apiVersion ours have; a custom resource may have the name of one of them.
   if (OWN.includes(kind) && !isCustom(apiVersion)) return isForLater(object) ? 'hook' : 'read';
+  if (kind === 'EndpointSlice' && apiVersion === 'discovery.k8s.io/v1') return 'read';
   if (kind === 'Rollout' && isArgo(apiVersion) && !refersToTemplate(object)) return 'read';
   const suggestion = ALL.includes(kind) ? undefined : similarName(kind, ALL);
   if (apiVersion === undefined)
@@ -87,7 +88,7 @@ const SAY = {
 
 /** As in `manifestSchemas`, which would be a circle; Rollout apart, which is a custom resource itself. */
 const OWN: readonly string[] = [
-  ...['ConfigMap', 'Namespace', 'PersistentVolumeClaim', 'Secret', 'Service'],
+  ...['ConfigMap', 'Endpoints', 'EndpointSlice', 'Namespace', 'PersistentVolumeClaim', 'Secret', 'Service'],
   ...['CronJob', 'DaemonSet', 'Deployment', 'Job', 'Pod', 'ReplicaSet', 'ReplicationController'],
   'StatefulSet',
 ];

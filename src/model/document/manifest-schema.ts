@@ -159,6 +159,34 @@ const service = z.looseObject({
   }),
 });
 
+const endpointPorts = z
+  .array(z.looseObject({ name: z.string().optional(), port, protocol: z.string().optional() }))
+  .optional();
+const ip = z.union([z.ipv4(), z.ipv6()]);
+
+const endpoints = z.looseObject({
+  apiVersion: z.literal('v1'),
+  kind: z.literal('Endpoints'),
+  metadata: metadata(dnsName),
+  subsets: z
+    .array(z.looseObject({ addresses: z.array(z.looseObject({ ip })).optional(), ports: endpointPorts }))
+    .optional(),
+});
+
+const endpointSlice = z.looseObject({
+  apiVersion: z.literal('discovery.k8s.io/v1'),
+  kind: z.literal('EndpointSlice'),
+  metadata: metadata(dnsName),
+  addressType: z.enum(['IPv4', 'IPv6', 'FQDN']),
+  endpoints: z.array(
+    z.looseObject({
+      addresses: z.array(text),
+      conditions: z.looseObject({ ready: z.boolean().optional() }).optional(),
+    }),
+  ),
+  ports: endpointPorts,
+});
+
 const configMap = z.looseObject({
   apiVersion: z.literal('v1'),
   kind: z.literal('ConfigMap'),
@@ -194,6 +222,8 @@ export const manifestSchemas = {
   CronJob: cronJob,
   DaemonSet: daemonSet,
   Deployment: deployment,
+  EndpointSlice: endpointSlice,
+  Endpoints: endpoints,
   Job: job,
   Namespace: namespace,
   PersistentVolumeClaim: persistentVolumeClaim,
