@@ -8,12 +8,12 @@ import { once } from 'node:events';
 import { z } from 'zod';
 import { merge } from '../lib/channel.ts';
 import type { LogQuery } from '../model/log.ts';
-import { parseLogSelector } from '../model/log-selector.ts';
+import { parseProgramSelector } from '../model/program-selector.ts';
 import type { LogLineView } from '../model/view.ts';
 import type { RouteContext } from './context.ts';
 import { checked, flag } from './input.ts';
 import { keyOf } from './key-of.ts';
-import { logSources } from './log-sources.ts';
+import { type Program, programs } from './programs.ts';
 import { type Routes, taken } from './routes.ts';
 
 /** Whoever hears nothing for long believes that we hang. */
@@ -36,7 +36,7 @@ export function logRoutes(routes: Routes, context: RouteContext): void {
 
   routes.get('/logs', async request => {
     const { of, namespace, project, container, ...how } = checked(logQuery, request.query);
-    const sources = logSources(context, of.map(parseLogSelector), { namespace, project });
+    const sources = programs(context, of.map(parseProgramSelector), { namespace, project });
     const query: LogQuery = { ...how, ...(container !== undefined && { container }) };
 
     const out = request.response;
@@ -49,7 +49,7 @@ export function logRoutes(routes: Routes, context: RouteContext): void {
     out.flushHeaders();
     const heartbeat = setInterval(() => out.write('\n'), heartbeatMs);
     try {
-      const lines = sources.map(source => source(query, gone.signal));
+      const lines = sources.map(program => said(context, program, query, gone.signal));
       for await (const line of merge<LogLineView>(lines, { sideBySide: query.follow ?? false })) {
         if (gone.signal.aborted) break;
         // A client that reads slowly is waited for; what is followed waits too.
@@ -66,4 +66,32 @@ export function logRoutes(routes: Routes, context: RouteContext): void {
     }
     return taken;
   });
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+async function* said(
+  { logs }: RouteContext,
+  program: Program,
+  query: LogQuery,
+  signal: AbortSignal,
+): AsyncGenerator<LogLineView, void> {
+  const { lines, follow = false } = query;
+  if (program.of === 'baseline') {
+    const { kind, name, namespace } = program.workload;
+    const names = { of: `${kind.toLowerCase()}/${name}`, namespace };
+    for await (const line of logs.ofWorkload(program, query, signal)) yield { ...names, ...line };
+  } else if (program.of === 'fork') {
+    const of = `sandbox/${program.sandbox}/${program.workload.name}`;
+    for await (const line of logs.ofWorkload(program, query, signal)) yield { of, ...line };
+  } else if (program.of === 'branch') {
+    const { name, spec } = program.branch;
+    for await (const text of logs.ofBranch(name, { lines, follow }, signal))
+      yield { of: `branch/${spec.name}`, text };
+  } else {
+    // Of one that has not failed nothing is kept.
+    const { name, output = [] } = program.resource;
+    const of = `resource/${program.sandbox}/${name}`;
+    for (const text of lines === 0 ? [] : output.slice(-lines)) yield { of, text };
+  }
 }

@@ -21,6 +21,7 @@ import { masking } from './masking.ts';
 import { pluginRoutes } from './plugins.ts';
 import { projectRoutes } from './projects.ts';
 import { repairRoutes } from './repair.ts';
+import { restartRoutes } from './restarts.ts';
 import { Answer, answer, createRoutes, queryOf, type Routes, taken } from './routes.ts';
 import { routingRuleRoutes } from './routing-rules.ts';
 import { sandboxRoutes } from './sandboxes.ts';
@@ -68,6 +69,7 @@ const all = [
   trashRoutes,
   systemRoutes,
   repairRoutes,
+  restartRoutes,
   watchRoutes,
   logRoutes,
   routingRuleRoutes,

@@ -86,7 +86,7 @@ export async function waitReady(
   return last;
 }
 
-type OldFork = { readonly sandbox: string; readonly forkOf: WorkloadKey; readonly inputs: string };
+type OldFork = { readonly sandbox: string; readonly forkOf: WorkloadKey; readonly inputs?: string };
 
 /**
  * Waits until forks answer with what was deployed. One that does not become ready is its sandbox's matter: that is told,

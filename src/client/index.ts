@@ -191,6 +191,18 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       delete: (namespace: string, claim: string) =>
         call<unknown>('DELETE', `/disks/${part(namespace)}/${part(claim)}`),
     },
+    /** Another start of what is named, see model/program-selector.ts. */
+    restart: (body: {
+      of: readonly string[];
+      namespace?: string | undefined;
+      project?: string | undefined;
+    }) =>
+      call<{
+        readonly workloads: readonly ManifestView[];
+        /** With what each was made from until now. */
+        readonly forks: readonly { sandbox: string; forkOf: WorkloadKey; inputs?: string }[];
+        readonly branches: readonly BranchView[];
+      }>('POST', '/restarts', { body }),
     images: {
       list: () => call<readonly ImageView[]>('GET', '/images'),
       remove: (query: { folder: string; image: string }) => call<unknown>('DELETE', '/images', { query }),

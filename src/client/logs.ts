@@ -5,7 +5,7 @@ import { type Connection, send } from './http.ts';
 
 /** See api/logs.ts. */
 export type LogFilter = {
-  /** Selectors, see model/log-selector.ts; none: all of the baseline and of the sandboxes. */
+  /** Selectors, see model/program-selector.ts; none: all of the baseline and of the sandboxes. */
   readonly of?: readonly string[];
   readonly namespace?: string | undefined;
   readonly project?: string | undefined;

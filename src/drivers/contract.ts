@@ -190,6 +190,8 @@ export type WorkloadSpec = {
    * at once, and nothing of the failure is shown any more.
    */
   readonly wish?: string;
+  /** Another value whenever its pods are to be replaced although nothing else has changed. */
+  readonly restart?: string;
 };
 
 export type WorkloadSeen = {

@@ -16,6 +16,7 @@ export function specOfBaseline(
   return workloadSpec(around.baseline, baselineOwner, workload, {
     ports: servedBy(around.baseline, workload),
     wish: inputsOf(around, object),
+    restarts: object.secret?.restarts,
     images: [imagesOf(around.store, object.name)],
   });
 }

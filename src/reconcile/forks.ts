@@ -9,10 +9,10 @@ import { OffshootError } from '../model/errors.ts';
 import type { Workload } from '../model/kubernetes.ts';
 import { manifestName, nameOfManifest } from '../model/manifest-name.ts';
 import type { Fork, SandboxSpec, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
-import { sameWorkload } from '../model/workload.ts';
+import { sameWorkload, workloadPath } from '../model/workload.ts';
 import { workloadPorts } from '../model/workload-ports.ts';
 import { imagesOf } from '../rules/folders.ts';
-import { inputsOf } from '../rules/inputs.ts';
+import { inputsOfFork } from '../rules/inputs.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { rootUseSentences, rootUses, withoutOutputs } from './root-uses.ts';
 import { forkId, sandboxOwner, servedBy, wishOf, workloadSpec } from './workload-spec.ts';
@@ -77,7 +77,7 @@ export function forkRunner({
     const id = forkId(sandbox.name, fork.forkOf);
     const { kind, namespace, name: original } = fork.forkOf;
     const manifest = store.get('manifest', manifestName(kind, namespace, original));
-    const inputs = manifest && { inputs: inputsOf({ store, baseline }, manifest) };
+    const inputs = manifest && { inputs: inputsOfFork({ store, baseline }, manifest, sandbox) };
     const portsOf = (key: WorkloadKey) => others.get(forkId(sandbox.name, key))?.ports;
     const spec = forkSpec({ store, baseline }, sandbox, fork, portsOf);
     const seen = await workloads.ensure(id, spec, ctx);
@@ -165,7 +165,8 @@ export function forkSpec(
   ]);
   const wish = `${wishOf(sandbox)}-${found.revision}`;
   const images = [sandbox.spec.images ?? {}, imagesOf(store, nameOfManifest(found.object))];
-  const more = { ports: [...ports], wish, images };
+  const restarts = sandbox.secret.restarts?.[workloadPath(fork.forkOf)];
+  const more = { ports: [...ports], wish, restarts, images };
   const spec = workloadSpec(baseline, sandboxOwner(sandbox.name), workload, more);
   return fork.volumes === undefined ? spec : { ...spec, forkVolumes: fork.volumes };
 }

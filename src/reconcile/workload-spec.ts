@@ -63,6 +63,7 @@ export function workloadOf(id: string): KnownWorkload | undefined {
 /**
  * @param ports that are sent to although no container declares them
  * @param wish differs whenever somebody has asked again for one of the objects that the workload is made from
+ * @param restarts how often its pods were started anew on request
  * @param images tables of images, the first counts most
  */
 export function workloadSpec(
@@ -72,8 +73,14 @@ export function workloadSpec(
   {
     ports,
     wish,
+    restarts = 0,
     images,
-  }: { readonly ports: readonly number[]; readonly wish: string; readonly images: readonly ImageMap[] },
+  }: {
+    readonly ports: readonly number[];
+    readonly wish: string;
+    readonly restarts?: number | undefined;
+    readonly images: readonly ImageMap[];
+  },
 ): WorkloadSpec {
   const namespace = namespaceOf(workload);
   return {
@@ -83,6 +90,7 @@ export function workloadSpec(
     images: imagesOfPod(workload.spec.template, images),
     network: { env: variables(baseline, namespace), hosts: clusterNames(baseline, workload), ports },
     wish,
+    ...(restarts > 0 && { restart: String(restarts) }),
   };
 }
 

@@ -36,6 +36,17 @@ export function inputsOf({ store, baseline }: Around, object: Stored<'manifest'>
   return createHash('sha256').update(all.join('\n')).digest('base64url').slice(0, 16);
 }
 
+/** The same of the fork of a workload in a sandbox, as far as the baseline and its restarts go. */
+export function inputsOfFork(
+  around: Around,
+  object: Stored<'manifest'>,
+  { secret }: Stored<'sandbox'>,
+): string {
+  const workload = asWorkload(object.spec);
+  const restarts = workload && secret.restarts?.[workloadPath(keyOfWorkload(workload))];
+  return [inputsOf(around, object), restarts].filter(part => part !== undefined).join('.');
+}
+
 /** Whether the status of a manifest tells of what it is made from now. */
 export const isCurrent = (around: Around, object: Stored<'manifest'>): boolean =>
   (object.status?.inputs ?? '') === inputsOf(around, object);
@@ -65,8 +76,9 @@ export function outdatedForks(
     const workload = asWorkload(manifest.spec);
     if (workload === undefined) return [];
     const key = keyOfWorkload(workload);
-    const now = inputsOf(around, manifest);
-    return around.store.by('sandbox/workload', workloadPath(key)).flatMap(({ name, status, deletedAt }) => {
+    return around.store.by('sandbox/workload', workloadPath(key)).flatMap(sandbox => {
+      const { name, status, deletedAt } = sandbox;
+      const now = inputsOfFork(around, manifest, sandbox);
       const fork = status?.forks.find(({ forkOf }) => sameWorkload(forkOf, key));
       if (deletedAt !== undefined || !fork?.ready || fork.inputs === undefined || fork.inputs === now)
         return [];

@@ -9,10 +9,10 @@ import type { Manifest } from '../model/kubernetes.ts';
 import { nameOfManifest, namespaceOf } from '../model/manifest-name.ts';
 import { runOf } from '../model/run.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
-import { hasFailed, triedAgain } from '../model/tries.ts';
+import { hasFailed } from '../model/tries.ts';
 import { asWorkload, isWorkloadKind, workloadPath } from '../model/workload.ts';
-import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Store, Stored } from '../store/contract.ts';
+import { manifestTriedAgain } from './another-try.ts';
 import { checkOwners, claim, folderLock, namespaceLock } from './folders.ts';
 import { holding } from './locks.ts';
 
@@ -218,15 +218,10 @@ async function putManifest(
     return {
       spec,
       secret: Object.keys(next).length === 0 ? null : next,
-      ...(again && { status: asTriedAgain(status) }),
+      ...(again && { status: manifestTriedAgain(status) }),
     };
   });
   return changed ?? store.create('manifest', name, { spec, status: null, secret: from ? { from } : null });
-}
-
-/** Nothing of what the try before has said. */
-function asTriedAgain({ log: _, ...status }: ManifestStatus): ManifestStatus {
-  return { ...status, ready: false, ...triedAgain };
 }
 
 /** As the store keeps it. */

@@ -34,8 +34,10 @@ export type Kinds = {
       readonly routingKey: string;
       /** What each resource's plugin did so far, outputs included; by resource name. */
       readonly resources: Readonly<Record<string, ResourceRecord>>;
-      /** How often a failed sandbox was applied again. */
+      /** How often a failed sandbox was applied again, or forks of it were started anew on request. */
       readonly tries?: number;
+      /** How often forks were started anew on request, by workloadPath. */
+      readonly restarts?: Readonly<Record<string, number>>;
       /** Delete without running the plugins' delete workflows. */
       readonly force?: boolean;
       /** Delete what grows from its branches, too. */
@@ -55,8 +57,10 @@ export type Kinds = {
     spec: Manifest;
     status: ManifestStatus | null;
     secret: {
-      /** How often one that had failed was deployed again. */
+      /** How often one that had failed was deployed again, or was started anew on request. */
       readonly tries?: number;
+      /** How often its pods were started anew on request. */
+      readonly restarts?: number;
       /** Absent: nobody said where it came from. */
       readonly from?: Origin;
       /** Job: its newest run. */

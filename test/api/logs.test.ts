@@ -76,7 +76,7 @@ test('what is not there, or no selector', async () => {
   assert.match(await refused('of=resource/x/nix'), /^404 .*resource "nix"/);
   assert.match(await refused('of=branch/nix'), /^404 .*branch "nix"/);
   assert.match(await refused('of=branch/main&project=nix'), /^404 .*project "nix"/);
-  assert.match(await refused('of=service/users'), /^400 api\/bad-request: .*names no log/);
+  assert.match(await refused('of=service/users'), /^400 api\/bad-request: .*names no program/);
   assert.match(await refused('lines=-1'), /^400 api\/bad-request: .*lines/);
 });
 

@@ -265,6 +265,10 @@ async function changing({ daemon: { cli, client }, dir }: Programs): Promise<voi
     await deploy(2, 'c');
     await sawAll('c two', { web: 1, 'fork of web': 1 });
     await sawAll('c one', { pair: 2, 'fork of pair': 1 });
+    const restarted = await cli(['restart', 'pair', 'sandbox/rolling/web', '-n', 'shop']);
+    assert.equal(restarted.code, 0, restarted.stderr);
+    await sawAll('c one', { pair: 4, 'fork of pair': 1 });
+    await sawAll('c two', { web: 1, 'fork of web': 2 });
   } finally {
     await load.stop();
   }
@@ -272,7 +276,7 @@ async function changing({ daemon: { cli, client }, dir }: Programs): Promise<voi
   assert.ok(load.answered() > 500, `${load.answered()} answers`);
   // What uses nothing of what has changed is the process that it was.
   assert.deepEqual([processes('quiet', ''), processes('fork of quiet', '')], [1, 1]);
-  assert.deepEqual([processes('web', ''), processes('fork of web', '')], [3, 4]);
+  assert.deepEqual([processes('web', ''), processes('fork of web', '')], [3, 5]);
   assert.equal(await stream, 'hello and goodbye');
 }
 

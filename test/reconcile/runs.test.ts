@@ -6,6 +6,7 @@ import { silentLog } from '../../src/lib/log.ts';
 import type { Manifest } from '../../src/model/kubernetes.ts';
 import { baselineReconciler } from '../../src/reconcile/baseline.ts';
 import { applyManifests } from '../../src/rules/manifests.ts';
+import { restartWorkload } from '../../src/rules/restart.ts';
 import { configMap, cronJob, deploy, job, testClock } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 import { it, testStore } from '../support/stores.ts';
@@ -87,6 +88,17 @@ describe('a Job', () => {
     assert.equal(r.workloadsOf.get(id)?.spec.workload.spec.template.spec.containers[0]?.args?.[0], '2');
     assert.equal(r.starts(), 1, 'the one before was removed');
     assert.equal(r.status(name), 'false Running: it runs');
+  });
+
+  it('runs once more when it is started anew on request', async () => {
+    await using r = await testRuns();
+    await r.deploy(job('migrate'));
+    r.become(id, { ended: 'succeeded' });
+    await r.look(name);
+    await restartWorkload(r.store, name);
+    await r.look(name);
+    assert.equal(r.status(name), 'false Running: it runs');
+    assert.equal(r.workloadsOf.get(id)?.spec.restart, '1');
   });
 
   it('is not disturbed by a change of what it was made from', async () => {

@@ -18,6 +18,8 @@ export type PodPlan = {
   readonly restartPolicy: RestartPolicy;
   /** From the request to end until the kill, preStop hooks included. */
   readonly graceMs: number;
+  /** See WorkloadSpec. */
+  readonly restart?: string;
 };
 
 export type RestartPolicy = 'Always' | 'OnFailure' | 'Never';
@@ -68,7 +70,8 @@ export function planWorkload(spec: WorkloadSpec, where: Where): WorkloadPlan {
   const problem = planned.find(one => 'reason' in one);
   if (problem !== undefined) return { ...plan, problem };
   const containers = planned.filter(one => 'argv' in one);
-  const pod = { containers, volumes, hostNetwork, ...endsOf(template) };
+  const restart = spec.restart === undefined ? {} : { restart: spec.restart };
+  const pod = { containers, volumes, hostNetwork, ...endsOf(template), ...restart };
   const run = runOf(workload, pod.restartPolicy);
   return { ...plan, pod, ...(run && { run }) };
 }

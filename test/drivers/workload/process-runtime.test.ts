@@ -122,7 +122,7 @@ it('is ready without processes when scaled to zero', async () => {
   assert.deepEqual([seen.ready, seen.reason], [true, 'ScaledToZero']);
 });
 
-it('replaces a process for a changed spec or a moved service, but not for a new service', async () => {
+it('replaces a process for a changed spec, a moved service or a restart, but not for a new service', async () => {
   await using r = await testRuntime();
   const withNetwork = (env: Record<string, string>, extra = {}) => specOf(extra, { network: { env } });
   const pidAfter = async (spec: ReturnType<typeof specOf>) => {
@@ -137,6 +137,10 @@ it('replaces a process for a changed spec or a moved service, but not for a new 
   assert.notEqual(moved.pid, first.pid);
   const changed = await pidAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.4' }, { args: ['changed'] }));
   assert.notEqual(changed.pid, moved.pid);
+  const again = { ...withNetwork({ A_SERVICE_HOST: '127.0.0.4' }, { args: ['changed'] }), restart: '1' };
+  const restarted = await pidAfter(again);
+  assert.notEqual(restarted.pid, changed.pid);
+  assert.deepEqual(await pidAfter(again), restarted);
 });
 
 it('says what offshoot.yaml lacks when an image is unknown', async () => {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseLogSelector } from '../../src/model/log-selector.ts';
+import { parseProgramSelector } from '../../src/model/program-selector.ts';
 
-test('selectors of logs', () => {
+test('selectors of programs', () => {
   const table = {
     users: { of: 'workload', name: 'users' },
     'deployment/users': { of: 'workload', kind: 'Deployment', name: 'users' },
@@ -13,7 +13,8 @@ test('selectors of logs', () => {
     'resource/fix/db': { of: 'resource', sandbox: 'fix', name: 'db' },
     'branch/main': { of: 'branch', name: 'main' },
   };
-  for (const [text, selector] of Object.entries(table)) assert.deepEqual(parseLogSelector(text), selector);
+  for (const [text, selector] of Object.entries(table))
+    assert.deepEqual(parseProgramSelector(text), selector);
   for (const text of [
     '',
     '/',
@@ -24,5 +25,5 @@ test('selectors of logs', () => {
     'sandbox/a/b/c',
     '/users',
   ])
-    assert.throws(() => parseLogSelector(text), /names no log: write NAME, KIND\/NAME/, text);
+    assert.throws(() => parseProgramSelector(text), /names no program: write NAME, KIND\/NAME/, text);
 });

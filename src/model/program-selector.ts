@@ -1,9 +1,9 @@
-/** Whose log is meant, in the words of the command line. Pure. */
+/** Which program is meant, in the words of the command line. Pure. */
 import { OffshootError } from './errors.ts';
 import type { WorkloadKind } from './kubernetes.ts';
 import { workloadKinds } from './workload.ts';
 
-export type LogSelector =
+export type ProgramSelector =
   /** Of the baseline; without a kind all that have the name. */
   | { readonly of: 'workload'; readonly kind?: WorkloadKind; readonly name: string }
   /** All forks of a sandbox, or that of one workload. */
@@ -17,7 +17,7 @@ export type LogSelector =
  * any case, and short as kubectl has them.
  * @throws OffshootError api/bad-request
  */
-export function parseLogSelector(text: string): LogSelector {
+export function parseProgramSelector(text: string): ProgramSelector {
   const [first = '', ...rest] = text.split('/');
   const [name = '', second] = rest;
   const word = first.toLowerCase();
@@ -48,5 +48,5 @@ const shortKinds: Readonly<Record<string, WorkloadKind>> = {
 
 const unknown = (text: string): OffshootError =>
   new OffshootError('api/bad-request', {
-    why: `"${text}" names no log: write NAME, KIND/NAME, sandbox/NAME, sandbox/NAME/FORK, resource/SANDBOX/NAME or branch/NAME`,
+    why: `"${text}" names no program: write NAME, KIND/NAME, sandbox/NAME, sandbox/NAME/FORK, resource/SANDBOX/NAME or branch/NAME`,
   });
