@@ -4,6 +4,7 @@ import { rmdir } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
 import type { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { ApiContext } from './api/context.ts';
 import type { ApiServer } from './api/server.ts';
@@ -28,6 +29,7 @@ import { type ErrorParams, OffshootError } from './model/errors.ts';
 import { isLow } from './model/room.ts';
 import { type Address, addressKey } from './model/route.ts';
 import type { DaemonView } from './model/view.ts';
+import { yaml } from './model/yaml-package.ts';
 import { proxyRunner } from './proxy-runner.ts';
 import type { Loop } from './reconcile/loop.ts';
 import { freePort, rememberedPorts, rememberPorts } from './remembered-ports.ts';
@@ -124,15 +126,22 @@ export async function startDaemon(
   };
   opened.defer(stopDataPath);
   await dataPath.proxyStarts;
-  const { openStore, storeBaseline, openDrivers, createLoop, startApi, ...deciding } = await loadDeciding();
+  const [{ openStore }, { openDrivers }] = await Promise.all([
+    import('./store/sqlite.ts'),
+    import('./drivers/open.ts'),
+  ]);
   const room = ballast(join(config.home, 'state.ballast'), keptForState.bytes, keptForState.spareBytes);
   const onNoSpace = async () => room.release() > 0;
   const store = openStore(join(config.home, 'state.db'), { log, onNoSpace });
   opened.defer(() => store.close());
-  const baseline = storeBaseline(store);
   const fresh = store.version() === 0;
-  const drivers = await openDrivers(driverOptions(config, env, log), { processes, networks });
-  opened.defer(() => drivers.close());
+  // The programs that it starts, and waits for, run while the rest is loaded.
+  const opening = openDrivers(driverOptions(config, env, log), { processes, networks });
+  opening.catch(() => {}); // it is waited for below
+  opened.defer(async () => (await opening.catch(() => undefined))?.close());
+  const { storeBaseline, createLoop, startApi, ...deciding } = await loadDeciding();
+  const drivers = await opening;
+  const baseline = storeBaseline(store);
   signal.throwIfAborted();
   // Before the servers of its sessions.
   opened.defer(stopDataPath);
@@ -290,8 +299,7 @@ export async function startDaemon(
   });
   chmodSync(file, 0o600);
   opened.defer(() => rmSync(file, { force: true }));
-  // Otherwise written at exit only: a daemon that is killed would leave the next one to strip all types again.
-  flushCompileCache();
+  void useSoon().catch(err => log.error({ err }, 'what is needed soon cannot be loaded'));
   log.info({ version, url, home: config.home, volumes: drivers.branches.name }, 'daemon started');
 
   isUp = true;
@@ -352,32 +360,30 @@ export async function probeDrivers(
 
 type Deciding = Awaited<ReturnType<typeof loadDeciding>>;
 
-/** All that decides. Loading it takes as long as a proxy takes to start, which goes on meanwhile. */
+/** All that decides. One after the other: in between, what goes on meanwhile gets its turn. */
 async function loadDeciding() {
-  const [api, keys, drivers, loop, speech, ids, branches, sqlite, baseline] = await Promise.all([
-    import('./api/server.ts'),
-    import('./api/keys.ts'),
-    import('./drivers/open.ts'),
-    import('./reconcile/loop.ts'),
-    import('./reconcile/speech.ts'),
-    import('./reconcile/workload-spec.ts'),
-    import('./rules/branches.ts'),
-    import('./store/sqlite.ts'),
-    import('./baseline/store-baseline.ts'),
-  ]);
-  const { startApi } = api;
-  const { keyring } = keys;
-  const { openDrivers } = drivers;
-  const { createLoop } = loop;
-  const { noteFound } = speech;
-  const { logId, forkId } = ids;
-  const { createProject } = branches;
-  const { openStore } = sqlite;
-  const { storeBaseline } = baseline;
-  return {
-    ...{ startApi, keyring, openDrivers, createLoop, noteFound },
-    ...{ logId, forkId, createProject, openStore, storeBaseline },
+  const load = async <T>(module: Promise<T>): Promise<T> => {
+    const loaded = await module;
+    await setImmediate();
+    return loaded;
   };
+  const { logId, forkId } = await load(import('./reconcile/workload-spec.ts'));
+  const { createLoop } = await load(import('./reconcile/loop.ts'));
+  const { noteFound } = await load(import('./reconcile/speech.ts'));
+  const { createProject } = await load(import('./rules/branches.ts'));
+  const { storeBaseline } = await load(import('./baseline/store-baseline.ts'));
+  const { keyring } = await load(import('./api/keys.ts'));
+  const { startApi } = await load(import('./api/server.ts'));
+  return { logId, forkId, createLoop, noteFound, createProject, storeBaseline, keyring, startApi };
+}
+
+/** What whoever waits for the start need not wait for, and who comes then shall not. */
+async function useSoon(): Promise<void> {
+  await setImmediate();
+  yaml();
+  await setImmediate();
+  // Otherwise written at exit only: a daemon that is killed would leave the next one to strip all types again.
+  flushCompileCache();
 }
 
 /**

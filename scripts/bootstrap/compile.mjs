@@ -9,9 +9,18 @@ import { run } from './run.mjs';
 /** It only saves time later, so it may fail: whoever runs the code next will see why. */
 export async function compile() {
   const commands = join(root, 'src', 'cli', 'commands');
+  // Daemon and proxy load these by and by.
+  const loaded = [
+    'daemon',
+    'proxy',
+    'api/server',
+    'drivers/open',
+    'reconcile/loop',
+    'store/sqlite',
+    'cli/main',
+  ];
   const files = [
-    join(root, 'src', 'daemon.ts'),
-    join(root, 'src', 'cli', 'main.ts'),
+    ...loaded.map(name => join(root, 'src', `${name}.ts`)).filter(existsSync),
     ...(existsSync(commands) ? readdirSync(commands).map(name => join(commands, name)) : []),
   ];
   const imports = files.map(file => `await import(${JSON.stringify(pathToFileURL(file).href)});`).join('\n');

@@ -3,6 +3,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { availableParallelism, hostname, totalmem } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import type { Log } from '../lib/log.ts';
+import { findPrivateMounts } from '../lib/namespaces.ts';
 import { randomSecret } from '../lib/random.ts';
 import { openBranchNode } from './branch/node.ts';
 import type { BranchNode, Capability, StepDriver, WorkloadDriver } from './contract.ts';
@@ -13,11 +14,11 @@ import { openNetworks } from './network/networks.ts';
 import { findPostgres } from './postgres/binaries.ts';
 import { openServers } from './postgres/server.ts';
 import { letGoOn, standstill } from './postgres/standstill.ts';
-import { chooseServerUser } from './postgres/user.ts';
+import { chooseServerUser, type ServerUser } from './postgres/user.ts';
 import type { Processes } from './processes/contract.ts';
 import { openProcesses } from './processes/registry.ts';
 import { openStepRunner } from './step/script-runner.ts';
-import { openVolumes, type VolumeKind } from './volume/choose.ts';
+import { openVolumes, type VolumeKind, type VolumeOptions } from './volume/choose.ts';
 import { openProcessRuntime } from './workload/process-runtime.ts';
 
 export type DriverOptions = {
@@ -70,28 +71,25 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
     early?.processes ?? (await openProcesses({ home, instance, path: baseEnv.PATH ?? '', cgroup, log }));
   if (early === undefined) opened.defer(() => processes.close());
   const user = await chooseServerUser();
-  const postgres = await findPostgres({
-    searchFrom: import.meta.url,
-    runtimeDir,
-    user,
-    ...(options.postgresBin !== undefined && { configured: options.postgresBin }),
-  });
-  opened.defer(() => postgres.close());
-  const { volumes: force, poolBytes, minFreeBytes, reserveBytes } = options;
   await letGoOn(processes);
-  const found = await openVolumes({
-    home,
-    runtimeDir,
-    minFreeBytes,
-    owner: user,
-    keep: true,
-    standstill: work => standstill(processes, work),
-    log,
-    ...(force !== undefined && { force }),
-    ...(poolBytes !== undefined && { poolBytes }),
-    ...(reserveBytes !== undefined && { reserveBytes }),
-  });
-  opened.defer(() => found.driver.close());
+  // As root all instances have their mounts in one directory; see decision 6.
+  const hide = basename(dirname(runtimeDir)) === 'offshoot' ? dirname(runtimeDir) : runtimeDir;
+  // At once: each waits mostly for programs that it starts.
+  const opening = {
+    postgres: findPostgres({
+      searchFrom: import.meta.url,
+      runtimeDir,
+      user,
+      ...(options.postgresBin !== undefined && { configured: options.postgresBin }),
+    }),
+    volumes: openVolumes(volumeOptions(options, user, processes)),
+    mounts: findPrivateMounts(baseEnv.PATH ?? '', processes.shells, { hide }),
+  };
+  opened.defer(() => opening.postgres.then(({ close }) => close(), nothing));
+  opened.defer(() => opening.volumes.then(({ driver }) => driver.close(), nothing));
+  // Before the others: what it tries holds a copy of their mounts.
+  opened.defer(() => opening.mounts.then(nothing, nothing));
+  const [postgres, found, mounts] = await Promise.all([opening.postgres, opening.volumes, opening.mounts]);
   const adminSecret = await secretIn(join(home, 'admin-secret'));
   const { bin, version } = postgres;
   const servers = await openServers({
@@ -106,12 +104,10 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
     log,
   });
   opened.defer(() => servers.close());
-  // As root all instances have their mounts in one directory; see decision 6.
-  const hide = basename(dirname(runtimeDir)) === 'offshoot' ? dirname(runtimeDir) : runtimeDir;
   const networks = early?.networks ?? (await openNetworks(options));
   if (early === undefined && !('why' in networks)) opened.defer(() => networks.close());
   const networksOrNot = 'why' in networks ? undefined : networks;
-  const processOptions = { home, instance, processes, hide, baseEnv, nodePath, log };
+  const processOptions = { home, instance, processes, mounts, baseEnv, nodePath, log };
   const workloads = await openProcessRuntime({
     ...processOptions,
     networks: networksOrNot,
@@ -154,6 +150,23 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** For what did not open. */
+const nothing = (): void => {};
+
+function volumeOptions(
+  { home, runtimeDir, log, volumes: force, poolBytes, minFreeBytes, reserveBytes }: DriverOptions,
+  owner: ServerUser,
+  processes: Processes,
+): VolumeOptions {
+  return {
+    ...{ home, runtimeDir, minFreeBytes, owner, keep: true, log },
+    standstill: work => standstill(processes, work),
+    ...(force !== undefined && { force }),
+    ...(poolBytes !== undefined && { poolBytes }),
+    ...(reserveBytes !== undefined && { reserveBytes }),
+  };
+}
 
 function networkCapabilities(networks: Networks | { readonly why: string }) {
   const detail = (why: string) =>

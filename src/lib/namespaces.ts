@@ -26,6 +26,9 @@ export type PrivateMounts = {
 
 export type Bind = { readonly source: string; readonly target: string; readonly readOnly?: boolean };
 
+/** The way, or why there is none. */
+export type FoundMounts = PrivateMounts | { readonly why: string };
+
 /**
  * Finds out, by doing it once, whether this machine lets us have private mounts.
  * @param path where to look for unshare and mount, as in `PATH`
@@ -36,7 +39,7 @@ export async function findPrivateMounts(
   path: string,
   shells: Shells,
   { hide }: { readonly hide: string },
-): Promise<PrivateMounts | { readonly why: string }> {
+): Promise<FoundMounts> {
   if (process.platform !== 'linux') return { why: `not on ${process.platform}` };
   const [uid, gid] = [process.getuid!(), process.getgid!()];
   const root = uid === 0;

@@ -9,6 +9,7 @@ import type { Networks } from '../../src/drivers/network/contract.ts';
 import type { Processes } from '../../src/drivers/processes/contract.ts';
 import { openProcessRuntime } from '../../src/drivers/workload/process-runtime.ts';
 import { silentLog } from '../../src/lib/log.ts';
+import { findPrivateMounts } from '../../src/lib/namespaces.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { ImageMap } from '../../src/model/image.ts';
 import type { Container, PodTemplate } from '../../src/model/kubernetes.ts';
@@ -43,7 +44,7 @@ export async function openTestRuntime(
     home,
     instance: home,
     processes,
-    hide: join(home, 'hidden'),
+    mounts: await findPrivateMounts(testBaseEnv.PATH ?? '', processes.shells, { hide: join(home, 'hidden') }),
     baseEnv: testBaseEnv,
     nodePath: process.execPath,
     node: testNode,

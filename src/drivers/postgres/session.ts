@@ -1,6 +1,5 @@
 /** A superuser's session on one of our servers. */
 import { Socket } from 'node:net';
-import { Client } from 'pg';
 import { adminRole } from '../../model/branch.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Ctx } from '../contract.ts';
@@ -46,6 +45,7 @@ const STATEMENT_MS = 60_000;
  * @throws OffshootError postgres/not-running
  */
 export async function openSession(address: SessionAddress, { signal }: Ctx): Promise<Session> {
+  const { Client } = await import('pg');
   signal.throwIfAborted();
   const socket = new Socket();
   const client = new Client({

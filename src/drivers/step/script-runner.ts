@@ -5,7 +5,7 @@
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { KeyedLock } from '../../lib/lock.ts';
-import { findPrivateMounts, type PrivateMounts } from '../../lib/namespaces.ts';
+import type { FoundMounts, PrivateMounts } from '../../lib/namespaces.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Capability, Ctx, StepDone, StepDriver, StepSpec } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
@@ -20,8 +20,8 @@ export type StepRunnerOptions = {
   /** Differs between data directories, is the same for all daemons on one. */
   readonly instance: string;
   readonly processes: Processes;
-  /** Our mounts are below this directory; processes have no business there. */
-  readonly hide: string;
+  /** How scripts get mounts of their own, or why they cannot. */
+  readonly mounts: FoundMounts;
   /** All that scripts get of our environment, e.g. PATH, HOME, LANG, TZ. */
   readonly baseEnv: Readonly<Record<string, string>>;
   /** Absolute path of the node that `node` means. */
@@ -31,9 +31,7 @@ export type StepRunnerOptions = {
 export async function openStepRunner(options: StepRunnerOptions): Promise<StepDriver> {
   const { instance, processes, baseEnv, nodePath } = options;
   const root = join(options.home, 'steps');
-  const found = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, {
-    hide: options.hide,
-  });
+  const found = options.mounts;
   const mounts = 'why' in found ? undefined : found;
 
   const runs = new Map<string, Run>();

@@ -1,8 +1,6 @@
 /** One check of a process's health, as a kubelet does it (Kubernetes, "Configure Liveness, Readiness and Startup Probes"). */
-import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import { request as httpRequest } from '../../lib/http.ts';
-import { checkGrpcHealth } from './grpc-health.ts';
 
 /** A probe of the manifest with defaults filled in and ports resolved to containerPorts. Times in milliseconds. */
 export type ProbePlan = {
@@ -37,7 +35,7 @@ export type ProbeTarget = {
 };
 
 /** @returns undefined when the process is well, otherwise what is wrong */
-export function checkProbe(
+export async function checkProbe(
   { check, timeoutMs }: Pick<ProbePlan, 'check' | 'timeoutMs'>,
   target: ProbeTarget,
   signal: AbortSignal,
@@ -48,7 +46,10 @@ export function checkProbe(
     case 'tcp':
       return checkTcp(placeOf(check, target), timeoutMs, signal);
     case 'grpc':
-      return checkGrpcHealth({ ...check, ...placeOf(check, target), timeoutMs }, signal);
+      return (await healthCheck()).checkGrpcHealth(
+        { ...check, ...placeOf(check, target), timeoutMs },
+        signal,
+      );
     case 'exec':
       return checkExec(check.command, target, timeoutMs, signal);
   }
@@ -65,7 +66,10 @@ const placeOf = (
 /** Programs leave such requests out of their logs. */
 const ofKubelet = { 'user-agent': 'kube-probe/1.30', accept: '*/*' };
 
-function checkHttp(
+/** Loaded when it is first used, as is https: HTTP/2 takes its time, and few are asked by it. */
+const healthCheck = () => import('./grpc-health.ts');
+
+async function checkHttp(
   probe: {
     host: string;
     port: number;
@@ -77,7 +81,8 @@ function checkHttp(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const { host, port, path, tls, headers } = probe;
-  return new Promise(resolve => {
+  const open = tls ? (await import('node:https')).request : httpRequest;
+  return await new Promise(resolve => {
     const options = {
       host,
       port,
@@ -87,7 +92,7 @@ function checkHttp(
       signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
     };
     // A kubelet does not verify certificates either.
-    const request = tls ? httpsRequest({ ...options, rejectUnauthorized: false }) : httpRequest(options);
+    const request = open({ ...options, ...(tls && { rejectUnauthorized: false }) });
     request.on('response', response => {
       const status = response.statusCode ?? 0;
       response.on('error', () => {});

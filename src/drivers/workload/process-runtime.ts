@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
 import { logRotation } from '../../lib/log-rotation.ts';
 import { mayMount } from '../../lib/mounts.ts';
-import { findPrivateMounts } from '../../lib/namespaces.ts';
+import type { FoundMounts } from '../../lib/namespaces.ts';
 import { turn } from '../../lib/turns.ts';
 import type { Node } from '../../model/resource-field.ts';
 import type { Capability, WorkloadDriver, WorkloadSeen } from '../contract.ts';
@@ -39,8 +39,8 @@ export type ProcessRuntimeOptions = {
   /** Differs between data directories, is the same for all daemons on one. */
   readonly instance: string;
   readonly processes: Processes;
-  /** Our mounts are below this directory; processes have no business there. */
-  readonly hide: string;
+  /** How processes get mounts of their own, or why they cannot. */
+  readonly mounts: FoundMounts;
   /** All that processes get of our environment, e.g. PATH, HOME, LANG, TMPDIR, TZ. */
   readonly baseEnv: Readonly<Record<string, string>>;
   /** Absolute path of the node that `node` means. */
@@ -54,12 +54,9 @@ export type ProcessRuntimeOptions = {
 
 /** Opens the runtime and takes over what an earlier daemon left running; starts again what it left and has died. */
 export async function openProcessRuntime(options: ProcessRuntimeOptions): Promise<WorkloadDriver> {
-  const { instance, processes, networks, baseEnv, nodePath, node, log } = options;
+  const { instance, processes, mounts, networks, baseEnv, nodePath, node, log } = options;
   const root = join(options.home, 'workloads');
   const disks = openDisks(options.home);
-  const mounts = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, {
-    hide: options.hide,
-  });
   // Of all pods and branches: a container sees what is mounted for it.
   const hidden = ['workloads', 'disks', 'disks-of-forks', 'volumes'].map(name => join(options.home, name));
   const workloads = new Map<string, Workload>();
@@ -229,10 +226,7 @@ function leftover(state: WorkloadState | undefined): WorkloadSeen {
   };
 }
 
-function capabilitiesOf(
-  mounts: Awaited<ReturnType<typeof findPrivateMounts>>,
-  inMemory: boolean,
-): readonly Capability[] {
+function capabilitiesOf(mounts: FoundMounts, inMemory: boolean): readonly Capability[] {
   const named = !('why' in mounts);
   return [
     { name: 'workload/process', ok: true, detail: 'containers run as local processes' },

@@ -1,12 +1,13 @@
 /** The library's lexer, as forgiving as the parsers of clusters are. */
-import { Lexer } from 'yaml';
+import type { Lexer } from 'yaml';
+import { yaml } from '../yaml-package.ts';
 
 /**
  * A quoted text may go on, and end, in lines that are indented no more than its key: YAML demands more (1.2.2 section
  * 7.3), libyaml and what was made of it (go-yaml, and so kubectl) do not, and people paste JSON into annotations.
  */
 export function forgivingLexer(): Lexer {
-  const lexer = new Lexer();
+  const lexer = new (yaml().Lexer)();
   const inner = lexer as unknown as LexerInside;
   const strict = inner.parseQuotedScalar;
   inner.parseQuotedScalar = function* () {

@@ -2,19 +2,8 @@
  * YAML (and JSON, which is a part of it) to plain values, with the place of every node. Written for text
  * that nobody vouches for: size, depth and what aliases multiply are capped.
  */
-import {
-  type Alias,
-  Composer,
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  LineCounter,
-  type Node,
-  Parser,
-  type ScalarTag,
-  type YAMLMap,
-} from 'yaml';
+import type { Alias, LineCounter, Node, Parser, ScalarTag, YAMLMap } from 'yaml';
+import { yaml } from '../yaml-package.ts';
 import { documentError, type Locate, type Path, type Position, type Problem } from './problem.ts';
 import { forgivingLexer } from './yaml-lexer.ts';
 
@@ -92,14 +81,14 @@ export function parseYaml(
       errors: [{ ...place, message: `the text is larger than ${maxBytes / 1024} KiB` }],
     };
   }
-  const lines = new LineCounter();
+  const lines = new (yaml().LineCounter)();
   const position = (offset: number): Position => {
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(line, 1) + linesBefore, column: Math.max(col, 1) };
   };
   // Duplicate keys, merge keys and aliases are resolved below: the library compares keys pairwise and
   // resolves each alias by a walk over the whole document, which makes long hostile files slow.
-  const composer = new Composer({
+  const composer = new (yaml().Composer)({
     prettyErrors: false,
     schema: 'core',
     customTags: tags => [octal, ...tags],
@@ -133,7 +122,7 @@ export function parseYaml(
 type Fault = { readonly offset: number; readonly message: string };
 
 function* tokens(text: string, lines: LineCounter): ReturnType<Parser['parse']> {
-  const parser = new Parser(lines.addNewLine);
+  const parser = new (yaml().Parser)(lines.addNewLine);
   lines.addNewLine(0);
   // Files that were joined may have a mark at the beginning of each.
   const clean = text.replace(/^(---.*\n)?\uFEFF/, '$1');
@@ -200,12 +189,12 @@ class NodeReader {
   read(node: Node | null, depth: number): Read {
     const offset = node?.range?.[0] ?? 0;
     if (depth > MAX_DEPTH) return this.#refuse(offset, TOO_DEEP);
-    if (isAlias(node)) return this.#alias(node, offset, depth);
-    const read = isMap(node)
+    if (yaml().isAlias(node)) return this.#alias(node, offset, depth);
+    const read = yaml().isMap(node)
       ? this.#map(node, offset, depth)
-      : isSeq(node)
+      : yaml().isSeq(node)
         ? this.#list(node.items as (Node | null)[], offset, depth)
-        : { value: isScalar(node) ? node.value : null, spot: { value: offset }, nodes: 1, height: 0 };
+        : { value: yaml().isScalar(node) ? node.value : null, spot: { value: offset }, nodes: 1, height: 0 };
     // Set only now, so that a node that contains an alias to itself is an unknown alias, not a circle.
     if (node?.anchor !== undefined) this.#anchors.set(node.anchor, read);
     return read;
@@ -293,11 +282,11 @@ function extent(reads: readonly Read[]): { nodes: number; height: number } {
 
 /** Numbers and booleans as keys are taken as they are written: the key `8080` is the text "8080". */
 function keyText(node: Node | null): string | undefined {
-  if (!isScalar(node) || node.value === null) return undefined;
+  if (!yaml().isScalar(node) || node.value === null) return undefined;
   return typeof node.value === 'string' ? node.value : (node.source ?? String(node.value));
 }
 
-const isEmpty = (node: Node): boolean => isScalar(node) && node.value === null;
+const isEmpty = (node: Node): boolean => yaml().isScalar(node) && node.value === null;
 
 function offsetOf(root: Spot, path: Path, part: 'key' | 'value' = 'value'): number {
   let spot = root;

@@ -1,7 +1,7 @@
 /** The one way to a patch: from its text in a document to the patched object. */
-import { parse, YAMLParseError } from 'yaml';
 import { OffshootError } from '../errors.ts';
 import type { Patch } from '../sandbox.ts';
+import { yaml } from '../yaml-package.ts';
 import { jsonPatch } from './json.ts';
 import { mergePatch } from './merge.ts';
 import { strategicMergePatch } from './strategic.ts';
@@ -34,7 +34,7 @@ function read(type: Patch['type'], text: string): Json {
       forbidden ||= key === '__proto__';
       return value;
     };
-    const patch = parse(text, refuse, { stringKeys: true, logLevel: 'error' });
+    const patch = yaml().parse(text, refuse, { stringKeys: true, logLevel: 'error' });
     if (!forbidden) return patch;
   } catch (cause) {
     throw failed(type, 'its text', sentenceOf(cause as Error), cause);
@@ -43,7 +43,7 @@ function read(type: Patch['type'], text: string): Json {
 }
 
 function sentenceOf(error: Error): string {
-  if (error instanceof YAMLParseError && error.code === 'MULTIPLE_DOCS')
+  if (error instanceof yaml().YAMLParseError && error.code === 'MULTIPLE_DOCS')
     return 'it holds more than one document';
   // The further lines quote the text, which may hold a secret.
   return error.message.split('\n')[0]!.replace(/:$/, '');

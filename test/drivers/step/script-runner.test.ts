@@ -6,6 +6,7 @@ import { describe, it } from 'node:test';
 import type { StepDriver, StepSpec } from '../../../src/drivers/contract.ts';
 import type { Processes } from '../../../src/drivers/processes/contract.ts';
 import { openStepRunner } from '../../../src/drivers/step/script-runner.ts';
+import { findPrivateMounts } from '../../../src/lib/namespaces.ts';
 import { identify, isAlive } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
 import type { OffshootError } from '../../../src/model/errors.ts';
@@ -27,7 +28,8 @@ async function testSteps(baseEnv: Readonly<Record<string, string>> = testBaseEnv
   const { path: home } = stack.use(await tempDir());
   const processes = await testProcesses(home);
   stack.defer(() => processes.close());
-  const options = { home, instance: home, processes, hide: home, baseEnv, nodePath: process.execPath };
+  const mounts = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, { hide: home });
+  const options = { home, instance: home, processes, mounts, baseEnv, nodePath: process.execPath };
   const steps = await openStepRunner(options);
   const owned = stack.move();
   return { steps, processes, home, [Symbol.asyncDispose]: () => owned.disposeAsync() };

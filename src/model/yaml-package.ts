@@ -1,0 +1,10 @@
+/**
+ * The package that reads YAML, loaded when it is first used: it takes 50 ms of processor time, and neither a daemon that
+ * starts nor most commands read any.
+ */
+import { createRequire } from 'node:module';
+import type * as Yaml from 'yaml';
+
+let loaded: typeof Yaml | undefined;
+
+export const yaml = (): typeof Yaml => (loaded ??= createRequire(import.meta.url)('yaml') as typeof Yaml);
