@@ -1,6 +1,7 @@
 /** Waiting until what was deployed answers as it is asked for. */
 import { OffshootError } from '../model/errors.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
+import { isHopeless } from '../model/tries.ts';
 import type { ManifestView, SandboxView } from '../model/view.ts';
 import { isWorkloadKind, sameWorkload } from '../model/workload.ts';
 import type { Cli } from './context.ts';
@@ -56,8 +57,7 @@ export async function waitReady(
           ({ object, generation }) =>
             object !== undefined &&
             isThere(object, generation) &&
-            (finalReasons.has(object.reason) ||
-              (/^(Init:)?CrashLoopBackOff$/.test(object.reason) && (object.restarts ?? 0) >= 3)),
+            (finalReasons.has(object.reason) || isHopeless(object)),
         )?.object;
         if (failed !== undefined) {
           throw new OffshootError(

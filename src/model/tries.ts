@@ -13,6 +13,23 @@ export const hasFailed = ({
   readonly reason: string;
 }): boolean => !ready && !onItsWay.has(reason);
 
+/**
+ * Whether nobody should wait for a workload any longer, though it is still tried: it ends again and again, or has come
+ * no further for as long as it says itself.
+ */
+export const isHopeless = ({
+  ready,
+  reason,
+  restarts = 0,
+}: {
+  readonly ready: boolean;
+  readonly reason: string;
+  readonly restarts?: number;
+}): boolean =>
+  !ready &&
+  (reason === 'ProgressDeadlineExceeded' ||
+    (restarts >= 3 && /^(Init:)?(CrashLoopBackOff|OOMKilled|PostStartHookError)$/.test(reason)));
+
 // --- internal -----------------------------------------------------------------------------------
 
 const onItsWay = new Set([

@@ -6,6 +6,7 @@ import { type Condition, reasonOf, setCondition } from '../model/conditions.ts';
 import { endpointsOf, type PreviewSite, previewUrl } from '../model/endpoint.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { SandboxStatus } from '../model/sandbox.ts';
+import { isHopeless } from '../model/tries.ts';
 import { deleteTime } from '../model/ttl.ts';
 import { offspringOfSandbox, sandboxHasChildren } from '../rules/offspring.ts';
 import { deleteOffspringOfSandbox, deleteSandbox, removeSandbox } from '../rules/sandboxes.ts';
@@ -297,15 +298,10 @@ const finalReasons = new Set(['ResourceFailed', 'ImageUnknown', 'CommandNotFound
 /** Milliseconds between tries of a delete while something is in its way. */
 const BLOCKED_MS = 30_000;
 
-/** After so many restarts in a row nobody should wait any longer, though it is still tried. */
-const hopelessRestarts = 3;
-
 function isFinal({ stopped, error }: Walk, forks: readonly ForkStatus[]): boolean {
   if (error !== undefined) return !toOffshootError(error).row.retry;
   if (stopped !== undefined && finalReasons.has(ownReason(stopped.outcome.reason))) return true;
-  return forks.some(
-    f => !f.ready && ownReason(f.reason) === 'CrashLoopBackOff' && f.restarts >= hopelessRestarts,
-  );
+  return forks.some(isHopeless);
 }
 
 /** Of an init container that fails, as of any other. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { http } from '../../scripts/demo/http.ts';
-import type { SandboxView } from '../../src/model/view.ts';
+import type { CheckView, SandboxView } from '../../src/model/view.ts';
 import { addUser, deployBaseline, sandboxDocument, users } from '../support/baseline.ts';
 import { testDaemon } from '../support/daemon.ts';
 
@@ -105,40 +105,44 @@ test('two sandboxes and the baseline are isolated from each other', async t => {
   );
 });
 
-test('a fork that crashes is seen, restarted and explained', async () => {
+/** A fork whose container is changed. */
+const changed = (container: object) => ({
+  resources: [],
+  forks: [
+    {
+      forkOf: { kind: 'Deployment', namespace: 'demo', name: 'users-service' },
+      customizations: {
+        patch: {
+          type: 'strategic',
+          value: JSON.stringify({
+            spec: { template: { spec: { containers: [{ name: 'users-service', ...container }] } } },
+          }),
+        },
+      },
+    },
+  ],
+});
+
+test('a fork that crashes, or needs more memory than it may have, is seen, restarted and explained', async () => {
   await using daemon = await testDaemon();
   const { cli } = daemon;
   await deployBaseline(cli);
-  const change = {
-    resources: [],
-    forks: [
-      {
-        forkOf: { kind: 'Deployment', namespace: 'demo', name: 'users-service' },
-        customizations: {
-          patch: {
-            type: 'strategic',
-            value: JSON.stringify({
-              spec: {
-                template: {
-                  spec: {
-                    containers: [
-                      {
-                        name: 'users-service',
-                        command: ['node', '-e', 'console.error("no luck today"); process.exit(7)'],
-                      },
-                    ],
-                  },
-                },
-              },
-            }),
-          },
-        },
-      },
-    ],
-  };
-  const made = await cli(['sandbox', 'apply', '-f', '-', '--wait-timeout', '40s'], {
-    input: sandboxDocument('crash', change),
-  });
+  const make = (name: string, container: object) =>
+    cli(['sandbox', 'apply', '-f', '-', '--wait-timeout', '40s'], {
+      input: sandboxDocument(name, changed(container)),
+    });
+  const doctor = JSON.parse((await cli(['doctor', '-o', 'json'])).stdout) as readonly CheckView[];
+  if (doctor.some(({ name, ok }) => name === 'processes/limits' && ok)) {
+    const command = ['/bin/sh', '-c', 'exec tail /dev/zero']; // it keeps a line without an end in its memory
+    const hungry = await make('hungry', { command, resources: { limits: { memory: '32Mi' } } });
+    assert.equal(hungry.code, 1);
+    assert.match(
+      hungry.stderr,
+      /fork of demo\/users-service: container "users-service" was killed: it needed more memory than its limit of 32Mi/,
+    );
+  }
+  const crash = { command: ['node', '-e', 'console.error("no luck today"); process.exit(7)'] };
+  const made = await make('crash', crash);
   assert.equal(made.code, 1);
   assert.match(
     made.stderr,

@@ -286,7 +286,7 @@ export const manifestFields = {
   },
   EnvVarSource: {
     configMapKeyRef: done,
-    fieldRef: done,
+    fieldRef: approximated('status.hostIP is the address of the pod'),
     resourceFieldRef: done,
     secretKeyRef: done,
   },

@@ -6,10 +6,12 @@ import { test } from 'node:test';
 import { readManifestsAside } from '../../../src/api/manifest-reader.ts';
 import { storeBaseline } from '../../../src/baseline/store-baseline.ts';
 import type { ErrorBody } from '../../../src/model/errors.ts';
+import { runOf } from '../../../src/model/run.ts';
+import { asWorkload } from '../../../src/model/workload.ts';
 import { inputsOf } from '../../../src/rules/inputs.ts';
 import { type TestApi, testApi } from '../../support/api.ts';
 import { type FakeCliOptions, runCli } from '../../support/cli.ts';
-import { applied, configMap, deployment, fork, statefulSet } from '../../support/documents.ts';
+import { applied, configMap, deployment, fork, job, statefulSet } from '../../support/documents.ts';
 import { tempDir } from '../../support/temp.ts';
 
 type World = AsyncDisposable & {
@@ -246,6 +248,21 @@ test('what was warned of is counted the next time, and repeated with -v', async 
   w.write('a.yaml', asked, account, { ...account, metadata: { name: 'y' } });
   assert.match((await w.run('deploy -f a.yaml --no-wait')).stderr, /^warning: left out: 2 ServiceAccount/);
   assert.match((await w.run('deploy -f a.yaml --no-wait -v')).stderr, /^warning: a\.yaml:1:\d+: .*nvidia/);
+});
+
+test('a Job that has run is replaced when what it runs has changed, and deploy says so', async () => {
+  await using w = await world();
+  const name = 'Job/demo/migrate';
+  w.write('k8s/job.yaml', job('migrate'));
+  assert.match((await w.run('deploy -f k8s --no-wait')).stderr, /^job\/migrate created$/m);
+  const of = runOf(asWorkload(w.api.store.get('manifest', name)!.spec)!, 0);
+  const [startedAt, endedAt] = ['2030-01-01T00:00:00Z', '2030-01-01T00:00:01Z'];
+  await w.api.store.modify('manifest', name, ({ secret }) => ({
+    secret: { ...secret, run: { of, phase: 'succeeded', startedAt, endedAt } },
+  }));
+  assert.match((await w.run('deploy -f k8s --no-wait')).stderr, /^job\/migrate unchanged$/m);
+  w.write('k8s/job.yaml', job('migrate', { args: ['--to', '2'] }));
+  assert.match((await w.run('deploy -f k8s --no-wait')).stderr, /^job\/migrate replaced$/m);
 });
 
 test('undeploy by files, by name, by namespace and by folder', async () => {

@@ -53,6 +53,16 @@ describe('a StatefulSet', { concurrency: true }, () => {
     });
 });
 
+it('a pod counts when it has been ready for minReadySeconds', async () => {
+  await using r = await testRuntime();
+  const base = specOf(shell('exec sleep 600'));
+  const spec = { ...base.workload.spec, minReadySeconds: 1 };
+  await r.driver.ensure('web', { ...base, workload: { ...base.workload, spec } }, ctx());
+  const young = await untilSeen(r.driver, 'web', 'its pod is ready', s => s.serving);
+  assert.deepEqual([young.ready, young.message], [false, 'ready, but not yet for minReadySeconds']);
+  await untilReady(r.driver, 'web');
+});
+
 it('a rollout without progress for too long says so, with the reason, and goes on', async () => {
   await using r = await testRuntime();
   const base = specOf(shell('test -e ready && exec sleep 600; echo no; exit 3'));
