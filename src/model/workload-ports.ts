@@ -25,9 +25,12 @@ export const workloadPorts = (workload: Workload, services: readonly Service[]):
   ...servedPorts(workload, services),
 ];
 
-/** TCP ports that the container declares. */
-export const declaredPorts = ({ ports = [] }: Container): readonly number[] =>
-  ports.filter(({ protocol = 'TCP' }) => protocol === 'TCP').map(({ containerPort }) => containerPort);
+/** Ports that the container declares. */
+export const declaredPorts = (
+  { ports = [] }: Container,
+  transport: 'TCP' | 'UDP' = 'TCP',
+): readonly number[] =>
+  ports.filter(({ protocol = 'TCP' }) => protocol === transport).map(({ containerPort }) => containerPort);
 
 /** Ports that its probes ask by number. */
 export const probedPorts = (container: Container): readonly number[] =>

@@ -53,8 +53,11 @@ export function planContainer(
   if ('wrong' in planned) return configError(container, planned.wrong);
   const hooks = planHooks(asked);
   if (typeof hooks === 'string') return configError(container, hooks);
-  const containerPorts = portsOf(spec, asked, role, planned.ports);
-  const [firstPort] = containerPorts;
+  const tcpPorts = portsOf(spec, asked, role, planned.ports);
+  const [firstPort] = tcpPorts;
+  // In a network of its own nobody has to know them.
+  const udpPorts = networks ? [] : declaredPorts(container, 'UDP');
+  const containerPorts = [...new Set([...tcpPorts, ...udpPorts])];
   const { env, missing } = environment(spec, container, { node, networks, image, containerPorts });
   if (missing.length > 0) return configError(container, `its environment lacks ${missing.join(', ')}`);
   const limits = limitsOf(container);
@@ -105,7 +108,7 @@ function limitsOf({ resources }: Container): Limits | undefined | string {
   return { ...(memoryBytes > 0 && { memoryBytes: Math.ceil(memoryBytes) }), ...(cpus > 0 && { cpus }) };
 }
 
-/** The first becomes `$PORT`: one that is declared, else the one that a Service sends to. */
+/** TCP ports; the first becomes `$PORT`: one that is declared, else the one that a Service sends to. */
 function portsOf(
   { workload, network }: WorkloadSpec,
   container: Container,

@@ -73,12 +73,12 @@ it('orders variables: services, image, envFrom, env, ports', () => {
   assert.deepEqual(network, { USERS_SERVICE_HOST: '127.0.0.9' });
 });
 
-it('counts a port that only a probe names, but none that is not TCP', () => {
+it('counts a port that only a probe names, and declared UDP ports, of which none is probed', () => {
   const { containerPorts, probes, env } = planOf({
     ports: [{ containerPort: 3000 }, { containerPort: 53, protocol: 'UDP' }],
     readinessProbe: { httpGet: { port: 9090, path: '/ready', scheme: 'HTTPS' }, initialDelaySeconds: 5 },
   });
-  assert.deepEqual(containerPorts, [3000, 9090]);
+  assert.deepEqual(containerPorts, [3000, 9090, 53]);
   assert.equal(env.PORT_9090, '4101');
   assert.deepEqual(probes, {
     readiness: {

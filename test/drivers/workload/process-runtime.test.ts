@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -40,6 +42,26 @@ it('starts a container as one process group: the process that is on record is th
   await r.driver.ensure('web', specOf(), ctx());
   const pid = await ask<number>(portOf(await untilReady(r.driver, 'web')), '/pid');
   assert.ok(process.kill(-pid, 0), 'it leads a group');
+});
+
+it('gives a container its UDP ports, which no connection is waited for', async () => {
+  await using r = await testRuntime();
+  const program = `require('node:dgram').createSocket('udp4').on('message', function (packet, from) {
+    this.send('echo ' + packet, from.port, from.address);
+  }).bind(Number(process.env.PORT_DNS), '127.0.0.1')`;
+  const ports = [{ containerPort: 53, name: 'dns', protocol: 'UDP' }];
+  await r.driver.ensure('dns', specOf({ ports, command: ['node', '-e', program] }), ctx());
+  const port = portOf(await untilReady(r.driver, 'dns'), 53);
+  const client = createSocket('udp4');
+  try {
+    const answer = once(client, 'message', { signal: AbortSignal.timeout(10_000) });
+    // It is ready when it runs; nobody can see whether it listens yet.
+    const again = setInterval(() => client.send('hello', port, '127.0.0.1'), 20);
+    const [packet] = (await answer.finally(() => clearInterval(again))) as [Buffer];
+    assert.equal(String(packet), 'echo hello');
+  } finally {
+    client.close();
+  }
 });
 
 it('gives a container its ports, its labels, and nothing else of our environment', async t => {
