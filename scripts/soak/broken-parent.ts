@@ -64,6 +64,8 @@ export const brokenParent: Scenario = {
       told('statements there', `${harm.count}, the slowest ${Math.round(harm.slowestMs)} ms`),
       atMost('a new branch there is ready after', neighbourMs, 5_000, 'ms'),
       atMost(`the last of ${children} children is ready after the repair`, last - mainAt, 1_000, 'ms'),
+      // Told beside it, because a busy machine slows both.
+      told('that is', `${((last - mainAt) / neighbourMs).toFixed(1)} × the time of one new branch alone`),
       exactly('logins that got in at the end', waiting.length, logins),
       told('refused logins before', String(waiting.reduce((sum, l) => sum + l.refused(), 0))),
     ];
