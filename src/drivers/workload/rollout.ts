@@ -6,6 +6,8 @@ export type PodState = {
   readonly index: number;
   /** It is as asked for now, not as before. */
   readonly current: boolean;
+  /** Somebody wants another in its place, whatever the rollout would keep. */
+  readonly again?: boolean;
   readonly ready: boolean;
   /** Ready for as long as the rollout wants. */
   readonly available: boolean;
@@ -29,7 +31,7 @@ export type Steps = {
 export function nextSteps(pods: readonly PodState[], replicas: number, rollout: Rollout): Steps {
   const staying = pods.filter(pod => !pod.leaving);
   // One that has never served and is out of date is in nobody's way but that of the new one.
-  const useless = staying.filter(pod => !pod.current && !pod.served && !mayBeOlder(rollout, pod.index));
+  const useless = staying.filter(pod => isOutdated(pod, rollout) && !pod.served);
   if (useless.length > 0) {
     const without = pods.map(pod => (useless.includes(pod) ? { ...pod, leaving: true } : pod));
     const { start, retire } = nextSteps(without, replicas, rollout);
@@ -84,14 +86,21 @@ const steps: Readonly<Record<Rollout['how'], Step>> = {
     const surplus = staying.filter(pod => !wanted.includes(pod.index)).sort(highestFirst);
     if (surplus.length > 0) return { start, retire: indices(inOrder ? surplus.slice(0, 1) : surplus) };
     const allWell = missing.length === 0 && staying.length === pods.length;
-    const old = staying.filter(pod => !pod.current && !mayBeOlder(rollout, pod.index)).sort(highestFirst);
+    const old = staying.filter(pod => isOutdated(pod, rollout)).sort(highestFirst);
     const next = old.find(pod => !pod.available) ?? old[0];
     const othersAvailable = staying.every(pod => pod === next || pod.available);
     return { start, retire: allWell && othersAvailable && next !== undefined ? [next.index] : [] };
   },
 
-  never: (pods, staying, replicas) => scale(pods, staying, replicas),
+  never(pods, staying, replicas, rollout) {
+    const old = staying.filter(pod => isOutdated(pod, rollout));
+    return old.length > 0 ? { start: [], retire: indices(old) } : scale(pods, staying, replicas);
+  },
 };
+
+/** It is to be replaced. */
+const isOutdated = ({ current, again = false, index }: PodState, rollout: Rollout): boolean =>
+  !current && (again || !mayBeOlder(rollout, index));
 
 /** More or fewer, whatever they are. */
 function scale(pods: readonly PodState[], staying: readonly PodState[], replicas: number): Steps {

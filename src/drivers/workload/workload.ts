@@ -228,6 +228,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     return {
       index: pod.index,
       current: isCurrent(member),
+      again: isAskedAgain(member),
       ready,
       available: ready && readyMs >= plan.rollout.minReadyMs,
       served: pod.record.served === true,
@@ -241,7 +242,12 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
 
   /** It is of the newest version, or need not be. */
   function isAsAsked(member: Member): boolean {
-    return isCurrent(member) || mayBeOlder(plan.rollout, member.pod.index);
+    return isCurrent(member) || (mayBeOlder(plan.rollout, member.pod.index) && !isAskedAgain(member));
+  }
+
+  /** Somebody has asked for another start since it began. */
+  function isAskedAgain({ pod }: Member): boolean {
+    return plan.pod !== undefined && pod.record.plan.restart !== plan.pod.restart;
   }
 
   function progress(): void {

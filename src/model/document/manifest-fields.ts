@@ -44,7 +44,7 @@ export const manifestFields = {
     ),
     template: done,
     updateStrategy: approximated(
-      'pods that a partition or OnDelete keeps are of the form before until they are started anew',
+      'pods that a partition or OnDelete keeps are of the form before until `offshoot restart`',
     ),
     volumeClaimTemplates: approximated('folders of the data directory, whatever size and class'),
   },
@@ -53,7 +53,7 @@ export const manifestFields = {
     revisionHistoryLimit: ignored('no older form is kept'),
     selector: approximated('checked against the labels of the template'),
     template: approximated('one pod: there is one machine'),
-    updateStrategy: approximated('with OnDelete the pod is of the form before until it is started anew'),
+    updateStrategy: approximated('with OnDelete the pod is of the form before until `offshoot restart`'),
   },
   ReplicaSetSpec: {
     minReadySeconds: done,

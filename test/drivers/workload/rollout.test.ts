@@ -114,6 +114,9 @@ describe('ordered, as a StatefulSet', () => {
     assert.deepEqual(nextSteps([old(0), old(1)], 2, byHand), { start: [], retire: [] });
     assert.deepEqual(nextSteps([old(0)], 2, byHand), { start: [1], retire: [] });
     assert.deepEqual(nextSteps([old(0), old(1)], 1, byHand), { start: [], retire: [1] });
+    const again = { again: true };
+    assert.deepEqual(nextSteps([old(0, again), old(1, again)], 2, byHand).retire, [1]);
+    assert.deepEqual(nextSteps([old(0, again), now(1)], 2, byHand).retire, [0]);
   });
 
   it('begins at another number, and ends what has none of those numbers', () => {
@@ -131,6 +134,7 @@ it('leaves a paused Deployment as it is, but for the number of its pods', () => 
   assert.deepEqual(nextSteps([old(0)], 1, paused), { start: [], retire: [] });
   assert.deepEqual(nextSteps([old(0)], 2, paused), { start: [1], retire: [] });
   assert.deepEqual(nextSteps([old(0), old(1)], 1, paused), { start: [], retire: [1] });
+  assert.deepEqual(nextSteps([old(0, { again: true })], 1, paused), { start: [], retire: [0] });
 });
 
 it('reads strategies with the defaults of Kubernetes', () => {

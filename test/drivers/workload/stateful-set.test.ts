@@ -50,6 +50,14 @@ describe('a StatefulSet', { concurrency: true }, () => {
         s => s.ready && s.message === message && s.log.length === 2,
       );
       assert.deepEqual(said(log), expected);
+      await r.driver.ensure('web', { ...spec('v2'), restart: '1' }, ctx());
+      const again = await untilSeen(
+        r.driver,
+        'web',
+        'all are new',
+        s => s.ready && s.message === 'ready' && s.log.length === 2,
+      );
+      assert.deepEqual(said(again.log), ['v2 web-0 0', 'v2 web-1 1']);
     });
 });
 
