@@ -14,6 +14,9 @@ const finalReasons = new Set(['CommandNotFound', 'ConfigError', 'PortTaken', 'Fa
 /** The same, but told of all at the end, and no reason not to wait for the others. */
 const imageUnknown = 'ImageUnknown';
 
+/** Of an init container that fails, as of any other. */
+const ownReason = ({ reason }: ManifestView): string => reason.replace(/^Init:/, '');
+
 export const storeName = (m: ManifestView): string =>
   `${m.kind}/${m.kind === 'Namespace' ? m.name : m.namespace}/${m.name}`;
 
@@ -31,6 +34,8 @@ export async function waitReady(
   const names = applied.map(m => ({ name: storeName(m), generation: m.generation }));
   const isThere = (object: ManifestView | undefined, generation: number) =>
     object !== undefined && object.observedGeneration >= generation;
+  const missing = (objects: ReadonlyMap<string, ManifestView>) =>
+    names.map(({ name }) => objects.get(name)).find(object => object?.ready === false);
   let last: ReadonlyMap<string, ManifestView> = new Map();
   const progress = createProgress(cli);
   try {
@@ -57,12 +62,15 @@ export async function waitReady(
           ({ object, generation }) =>
             object !== undefined &&
             isThere(object, generation) &&
-            (finalReasons.has(object.reason) || isHopeless(object)),
+            (finalReasons.has(ownReason(object)) || isHopeless(object)),
         )?.object;
         if (failed !== undefined) {
           throw new OffshootError(
             'manifest/failed',
-            { kind: failed.kind, name: failed.name, namespace: failed.namespace, why: failed.message },
+            {
+              ...{ kind: failed.kind, name: failed.name, namespace: failed.namespace },
+              ...{ why: failed.message, reason: ownReason(failed) },
+            },
             { ...(failed.log && { output: failed.log.join('\n') }) },
           );
         }
@@ -74,11 +82,11 @@ export async function waitReady(
         return settled ? true : undefined;
       },
       last: objects => {
-        const { name, object } = names
-          .map(({ name }) => ({ name, object: objects.get(name) }))
-          .find(({ object }) => object?.ready === false) ?? { name: '', object: undefined };
-        return object && `${name}: ${object.message}`;
+        const object = missing(objects);
+        const job = object?.kind === 'Job' ? ' (until its end; --no-wait does not wait for it)' : '';
+        return object && `${storeName(object)}: ${object.message}${job}`;
       },
+      output: objects => missing(objects)?.log?.join('\n'),
     });
   } finally {
     progress.end();

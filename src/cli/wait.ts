@@ -14,6 +14,8 @@ export type WaitOptions<T> = {
   /** Called with everything known after each change; `undefined` = wait on. */
   readonly probe: (objects: ReadonlyMap<string, T>) => boolean | undefined;
   readonly last?: (objects: ReadonlyMap<string, T>) => string | undefined;
+  /** For the error: lines of output of what did not come. */
+  readonly output?: (objects: ReadonlyMap<string, T>) => string | undefined;
 };
 
 /** @throws OffshootError api/timeout; whatever `probe` throws; the reason of Ctrl-C */
@@ -39,7 +41,9 @@ export async function waitFor<T>(cli: Cli, options: WaitOptions<T>): Promise<voi
     }
   } catch (error) {
     if (error !== deadline.reason) throw error;
-    throw new OffshootError('api/timeout', { after: took(timeoutMs), what, last: last?.(objects), hint });
+    const output = options.output?.(objects);
+    const params = { after: took(timeoutMs), what, last: last?.(objects), hint };
+    throw new OffshootError('api/timeout', params, output === undefined ? {} : { output });
   } finally {
     stop.abort();
   }

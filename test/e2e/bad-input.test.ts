@@ -1,11 +1,15 @@
 /** Bad input: one clear sentence that says what, where and what to do; exit code not 0; nothing left behind. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { stringify } from 'yaml';
+import type { RunCli } from '../../scripts/demo/cli.ts';
 import { http } from '../../scripts/demo/http.ts';
+import { until } from '../../src/lib/wait.ts';
 import type { SandboxView } from '../../src/model/view.ts';
 import { deployBaseline, sandboxDocument } from '../support/baseline.ts';
-import { testDaemon } from '../support/daemon.ts';
+import { runCli } from '../support/cli.ts';
+import { root, testDaemon } from '../support/daemon.ts';
 
 type Case = {
   readonly what: string;
@@ -174,9 +178,84 @@ const failing: readonly (Omit<Case, 'document'> & { readonly plugin?: string; re
     },
   ];
 
+/** A pod in a workload that ends, or does not. */
+const workloadOf =
+  (kind: 'Deployment' | 'Job', pod: object, container: object = {}) =>
+  (namespace: string) => {
+    const main = { name: 'main', image: 'sh', args: ['-c', 'sleep 600'], ...container };
+    const labels = { app: 'bad' };
+    return {
+      ...{ apiVersion: kind === 'Job' ? 'batch/v1' : 'apps/v1', kind, metadata: { name: 'bad', namespace } },
+      spec: {
+        ...(kind === 'Deployment' && { selector: { matchLabels: labels } }),
+        template: {
+          metadata: { labels },
+          spec: { ...(kind === 'Job' && { restartPolicy: 'Never' }), containers: [main], ...pod },
+        },
+      },
+    };
+  };
+const init = (container: object) => ({ initContainers: [{ name: 'migrate', image: 'sh', ...container }] });
+const settings = { volumes: [{ name: 'v', configMap: { name: 'settings' } }] };
+
+/** Deployed, and never ready. */
+const hopeless: readonly (Omit<Case, 'document'> & {
+  readonly object: (namespace: string) => object;
+  /** That somebody waits. */
+  readonly seconds?: number;
+})[] = [
+  {
+    what: 'a mounted ConfigMap that is missing',
+    code: 1,
+    says: [
+      /Deployment "bad" in namespace "\S+" cannot become ready: volume "v" lacks the ConfigMap "\S+\/settings"/,
+      /hint: deploy what it lacks, or mark the reference as optional/,
+    ],
+    object: workloadOf('Deployment', settings, { volumeMounts: [{ name: 'v', mountPath: '/etc/settings' }] }),
+  },
+  {
+    what: 'an init container that fails',
+    code: 1,
+    says: [/cannot become ready: init container "migrate" ended: exit code 3/, /\| no database\n/],
+    object: workloadOf('Deployment', init({ args: ['-c', 'echo no database >&2; exit 3'] })),
+  },
+  {
+    what: 'an init container without its command',
+    code: 1,
+    says: [
+      /cannot become ready: the command "frobnicate" of container "migrate" was not found/,
+      /hint: mend the command/,
+    ],
+    object: workloadOf('Deployment', init({ command: ['frobnicate'] })),
+  },
+  {
+    what: 'a Job that never ends',
+    code: 5,
+    seconds: 2,
+    says: [
+      /timed out after 2\.0 s .*; last seen: Job\/\S+\/bad: it runs \(until its end; --no-wait does not wait for it\)/,
+    ],
+    object: workloadOf('Job', {}),
+  },
+  {
+    what: 'a Job that may not take longer',
+    code: 1,
+    says: [/Job "bad" in namespace "\S+" cannot become ready: DeadlineExceeded: it did not end within 1 s/],
+    object: namespace => {
+      const job = workloadOf('Job', {})(namespace);
+      return { ...job, spec: { ...job.spec, activeDeadlineSeconds: 1 } };
+    },
+  },
+];
+
 test('bad input', async t => {
   await using daemon = await testDaemon();
-  const { cli } = daemon;
+  const env = { OFFSHOOT_HOME: daemon.home, PATH: process.env.PATH };
+  // In this process: a hundred commands, of which what they say is looked at.
+  const cli: RunCli = async (args, { input, cwd = root } = {}) => ({
+    ...(await runCli(args, { env, cwd, ...(input !== undefined && { input }) })),
+    ms: 0,
+  });
   const { key } = await deployBaseline(cli);
   const before = await daemon.labelled('');
   const json = async <T>(args: readonly string[]) =>
@@ -186,7 +265,12 @@ test('bad input', async t => {
       (await json<{ name: string }[]>(['branch', 'list'])).map(b => b.name),
       ['main'],
     );
-    assert.deepEqual(await daemon.labelled(''), before);
+    // A branch in the trash is gone for everybody before its server has ended.
+    const isLeft = async () => !isDeepStrictEqual(await daemon.labelled(''), before);
+    await until(async () => !(await isLeft()) || undefined, {
+      what: 'the end of all that is not to be left',
+      deadlineMs: 10_000,
+    });
   };
   const says = (stderr: string, expected: readonly RegExp[]) => {
     for (const pattern of expected) assert.match(stderr, pattern);
@@ -318,6 +402,32 @@ test('bad input', async t => {
     assert.equal(wrong.status, 401);
     assert.equal((await http(url, { headers: { 'signadot-api-key': key } })).status, 200);
     assert.equal((await cli(['sandbox', 'delete', 'keys'])).code, 0);
+  });
+
+  await t.test('baselines that cannot become ready', async () => {
+    await Promise.all(
+      hopeless.map(async ({ what, code, says: expected, object, seconds = 60 }) => {
+        const namespace = what.toLowerCase().replaceAll(' ', '-');
+        const input = JSON.stringify(object(namespace));
+        const config = ['--config', 'test/support/fixtures/offshoot.yaml'];
+        const deploy = [
+          'deploy',
+          '-f',
+          '-',
+          '--folder',
+          `/${namespace}`,
+          '--wait-timeout',
+          `${seconds}s`,
+          ...config,
+        ];
+        const result = await cli(deploy, { input });
+        says(result.stderr, expected);
+        assert.equal(result.code, code, result.stderr);
+        const gone = await cli(['undeploy', '-n', namespace, '--yes']);
+        assert.equal(gone.code, 0, gone.stderr);
+      }),
+    );
+    await nothingLeft();
   });
 
   await t.test('a command of the baseline that is not found', async () => {

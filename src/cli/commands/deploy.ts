@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { ManifestPlan } from '../../client/index.ts';
 import { type LeftOut, leftOutLine, leftOutLines } from '../../model/document/manifest-kinds.ts';
+import { isWorkloadKind } from '../../model/workload.ts';
 import type { Cli } from '../context.ts';
 import { storeName, waitForForks, waitReady } from '../deploy-wait.ts';
 import { readManifestsGiven, sayOfKustomize, withManifests } from '../manifest-files.ts';
@@ -70,8 +71,16 @@ export function register(program: Command, cli: Cli): void {
       for (const m of applied) say(cli, `${m.kind.toLowerCase()}/${m.name} ${m.outcome}`);
       for (const m of pruned) say(cli, `${m.kind.toLowerCase()}/${m.name} pruned`);
       const concerned = [...applied, ...affected];
+      const isConcerned = new Set(concerned.map(storeName));
       const seen = wait === false ? undefined : await waitReady(cli, concerned, pruned, waitTimeout);
       if (wait !== false && done.forks.length > 0) await waitForForks(cli, done.forks, waitTimeout);
+      for (const object of seen?.values() ?? [])
+        if (
+          isWorkloadKind(object.kind) &&
+          isConcerned.has(storeName(object)) &&
+          /^ready[,;] /.test(object.message)
+        )
+          say(cli, `warning: ${object.kind.toLowerCase()}/${object.name}: ${object.message}`);
       say(cli, `applied ${applied.length} in ${took(performance.now() - started)}`);
       if (seen !== undefined && done.missingImages.length > 0)
         throw missingImagesError(done.missingImages, imagesFile);

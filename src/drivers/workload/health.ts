@@ -47,6 +47,7 @@ export async function watchHealth(
 const FIRST_CHECKS_EVERY_MS = 10;
 const FIRST_COMMANDS_EVERY_MS = 25;
 const READY_WITHOUT_PORTS_AFTER_MS = 50;
+const SLOW_AFTER_MS = 2_000;
 
 async function watchReadiness(probe: ProbePlan | undefined, watch: Watch): Promise<never> {
   const { check, report, signal } = watch;
@@ -56,7 +57,12 @@ async function watchReadiness(probe: ProbePlan | undefined, watch: Watch): Promi
     await once(signal, 'abort');
     throw signal.reason;
   }
-  let wrong = await firstSuccess(probe, watch);
+  let wrong = await firstSuccess(probe, watch, wrong => report(waiting(probe, wrong)));
+  // In a cluster a port that is declared is information: who never listens there is ready all the same.
+  if (probe.assumed && wrong !== undefined) {
+    report({ ...running, message: `ready, but ${silent(probe)}` });
+    for (; wrong !== undefined; wrong = await check(probe)) await delay(probe.periodMs, signal);
+  }
   // One success is enough for most; where more are asked for, the others are waited for below.
   let ready = wrong === undefined && probe.successThreshold === 1;
   let against = ready || wrong !== undefined ? 0 : 1; // checks in a row that contradict what we last reported
@@ -90,19 +96,38 @@ async function watchLiveness(
 /**
  * Checks often until the first success. The initial delay is part of the patience rather than a pause: it
  * spares slow starters a failure, and a check that succeeds early is as true as a late one.
+ * @param slow is told what is wrong when somebody who waits would want to know
  * @returns what is wrong when the patience ends
  */
-async function firstSuccess(probe: ProbePlan, { check, signal }: Watch): Promise<string | undefined> {
-  const end = performance.now() + probe.initialDelayMs + probe.periodMs * probe.failureThreshold;
-  for (;;) {
+async function firstSuccess(
+  probe: ProbePlan,
+  { check, signal }: Watch,
+  slow?: (wrong: string) => void,
+): Promise<string | undefined> {
+  const begun = performance.now();
+  const end = begun + probe.initialDelayMs + probe.periodMs * probe.failureThreshold;
+  for (let told = false; ; ) {
     const wrong = await check(probe);
     signal.throwIfAborted();
     if (wrong === undefined || performance.now() >= end) return wrong;
+    if (!told && performance.now() - begun >= SLOW_AFTER_MS) {
+      told = true;
+      slow?.(wrong);
+    }
     await delay(probe.check.kind === 'exec' ? FIRST_COMMANDS_EVERY_MS : FIRST_CHECKS_EVERY_MS, signal);
   }
 }
 
 const running: Health = { ready: true, reason: 'Running', message: 'ready' };
+
+const silent = ({ check }: ProbePlan): string =>
+  `nothing listens at port ${check.kind === 'exec' ? '' : check.port}`;
+
+const waiting = (probe: ProbePlan, wrong: string): Health => ({
+  ready: false,
+  reason: 'Starting',
+  message: probe.assumed ? `${silent(probe)} yet` : `readiness probe has not succeeded yet: ${wrong}`,
+});
 
 const failing = (wrong: string | undefined): Health => ({
   ready: false,

@@ -270,7 +270,11 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
             reason: 'PodInitializing',
             message: `init container "${name}" runs (${ran} of ${inits})`,
           };
-        return { ready, reason: `Init:${reason}`, message: `init ${message}` };
+        return {
+          ready,
+          reason: `Init:${reason}`,
+          message: message.replace(/^container /, 'init container '),
+        };
       }
       if (!ready) return { ready, reason, message: warned(message) };
     }

@@ -22,6 +22,8 @@ export type ProbePlan = {
   readonly timeoutMs: number;
   readonly successThreshold: number;
   readonly failureThreshold: number;
+  /** Nobody has written it: that the first port takes connections stands in for a readiness probe. */
+  readonly assumed?: true;
   /** For a container that it finds ill, from the request to end until the kill. */
   readonly graceMs?: number;
 };

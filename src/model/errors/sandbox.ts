@@ -1,5 +1,12 @@
 import type { ErrorRow } from '../errors.ts';
 
+/** What to do about a workload, by the reason of its status. */
+const mending: Readonly<Record<string, string>> = {
+  ConfigError: 'deploy what it lacks, or mark the reference as optional',
+  CommandNotFound: 'mend the command, in the manifest or in offshoot.yaml, or install it here',
+  PortTaken: 'stop what has the port, or choose another one',
+};
+
 /** What a sandbox asks for and cannot have. */
 export const sandboxErrors = {
   'sandbox/plugin-missing': {
@@ -127,7 +134,7 @@ export const sandboxErrors = {
     exit: 1,
     retry: false,
     say: p => `${p.kind} "${p.name}" in namespace "${p.namespace}" cannot become ready: ${p.why}`,
-    hint: () => 'mend the cause and deploy again',
+    hint: p => `${mending[String(p.reason)] ?? 'mend the cause'}; then deploy again`,
   },
   'manifest/deleting': {
     fault: 'conflict',

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:http2';
 import { describe, it } from 'node:test';
+import { watchHealth } from '../../../src/drivers/workload/health.ts';
+import { connects } from '../../../src/drivers/workload/probe-plan.ts';
 import type { Container } from '../../../src/model/kubernetes.ts';
 import {
   ask,
@@ -81,8 +83,32 @@ describe('health', { concurrency: true }, () => {
     await run(r, { image: 'shell', args: ['exec sleep 600'], ports: [{ containerPort: 3000 }] });
     const seen = await untilSeen(r.driver, 'web', 'its port is chosen', s => s.ports[3000]!.length === 1);
     assert.deepEqual([seen.ready, seen.reason], [false, 'Starting']);
+    const slow = await untilSeen(r.driver, 'web', 'it says why', s => s.message !== seen.message);
+    assert.deepEqual([slow.reason, slow.message], ['Starting', 'nothing listens at port 3000 yet']);
     await r.driver.ensure('idle', specOf(shell('exec sleep 600')), ctx());
     assert.equal((await untilReady(r.driver, 'idle')).reason, 'Running');
+  });
+
+  it('does not wait for ever for a port that only a manifest names', async () => {
+    const probe = { ...connects(3000), periodMs: 20 };
+    const reported: string[] = [];
+    const done = new AbortController();
+    let opens = false;
+    const watching = watchHealth(
+      { readiness: probe },
+      {
+        check: async () => (opens ? undefined : 'refused'),
+        report: ({ ready, message }) => {
+          reported.push(`${ready} ${message}`);
+          if (opens) done.abort(new Error('seen'));
+          opens = true;
+        },
+        started() {},
+        signal: done.signal,
+      },
+    );
+    await assert.rejects(watching, /seen/);
+    assert.deepEqual(reported, ['true ready, but nothing listens at port 3000', 'true ready']);
   });
 
   it('asks the health service of a program that speaks gRPC, by its thresholds', async () => {
