@@ -203,6 +203,16 @@ export type Workload<K extends WorkloadKind = WorkloadKind> = {
     readonly activeDeadlineSeconds?: number;
     readonly ttlSecondsAfterFinished?: number;
     readonly suspend?: boolean;
+    readonly podFailurePolicy?: {
+      readonly rules?: readonly {
+        readonly action?: string;
+        readonly onExitCodes?: {
+          readonly containerName?: string;
+          readonly operator?: string;
+          readonly values?: readonly number[];
+        };
+      }[];
+    };
     readonly [field: string]: unknown;
   };
 };

@@ -96,6 +96,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
         if (how !== undefined) {
           record.done = how;
           record.why = { reason: problem.reason, message: problem.message };
+          if (problem.exitCode !== undefined) record.exitCode = problem.exitCode;
           keeper.save();
           report({ ready: false, ...record.why });
           break;

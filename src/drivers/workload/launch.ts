@@ -88,6 +88,7 @@ export function problemOf({ name, limits }: ContainerPlan, exit: Exit): Problem 
     return {
       reason: 'OOMKilled',
       message: `container "${name}" was killed: it needed more memory than its limit${limit}`,
+      exitCode: 137,
     };
   }
   const how =
@@ -99,6 +100,7 @@ export function problemOf({ name, limits }: ContainerPlan, exit: Exit): Problem 
   return {
     reason: exit.code === 0 ? 'Completed' : 'CrashLoopBackOff',
     message: `container "${name}" ended: ${how}`,
+    ...(exit.code !== undefined && { exitCode: exit.code }),
   };
 }
 

@@ -25,7 +25,12 @@ export type PodPlan = {
 export type RestartPolicy = 'Always' | 'OnFailure' | 'Never';
 
 /** Why nothing can be started, in the words of `WorkloadSeen`. */
-export type Problem = { readonly reason: string; readonly message: string };
+export type Problem = {
+  readonly reason: string;
+  readonly message: string;
+  /** Of a container that has ended; 128 and more: by a signal. */
+  readonly exitCode?: number;
+};
 
 export type WorkloadPlan = {
   /** Absent when there is a problem. */

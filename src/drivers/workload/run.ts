@@ -12,8 +12,19 @@ export type RunPlan = {
   readonly indexed: boolean;
   /** So many failures are tried again. */
   readonly backoffLimit: number;
+  /** What failures mean, the first that fits counts; absent: each is one more. */
+  readonly failureRules?: readonly FailureRule[];
   /** Milliseconds from the start until it has failed; absent: it may take as long as it likes. */
   readonly deadlineMs?: number;
+};
+
+/** Of `podFailurePolicy`. */
+export type FailureRule = {
+  readonly action: 'FailJob' | 'Ignore' | 'Count';
+  /** Absent: any. */
+  readonly container?: string;
+  readonly isIn: boolean;
+  readonly codes: readonly number[];
 };
 
 /** Kept on disk: a run that has ended does not begin again. */
@@ -31,6 +42,8 @@ export type RunPod = {
   readonly index: number;
   readonly end: 'succeeded' | 'failed' | undefined;
   readonly restarts: number;
+  /** Containers that have ended badly, with their exit codes. */
+  readonly exits?: readonly { readonly container: string; readonly code: number }[];
   /** Why it is not well. */
   readonly problem: Problem;
 };
@@ -47,12 +60,14 @@ export function runOf({ kind, spec }: Workload, restartPolicy: RestartPolicy): R
     };
   if (kind !== 'Job' && kind !== 'CronJob') return undefined;
   const { completions, parallelism = 1, backoffLimit = 6, activeDeadlineSeconds, completionMode } = spec;
+  const failureRules = failureRulesOf(spec);
   return {
     completions: completions ?? 1,
     parallelism,
     ...(completions === undefined && { workQueue: true }),
     indexed: completionMode === 'Indexed',
     backoffLimit,
+    ...(failureRules.length > 0 && { failureRules }),
     ...(activeDeadlineSeconds !== undefined && { deadlineMs: 1000 * activeDeadlineSeconds }),
   };
 }
@@ -78,7 +93,9 @@ export function nextRunSteps(
   if (succeeded >= plan.completions && !(goesOn && active > 0))
     return over('succeeded', 'Completed', completed(plan));
   const failed = pods.filter(pod => pod.end === 'failed');
-  const tries = pods.reduce((sum, pod) => sum + pod.restarts, failures + failed.length);
+  const final = failed.find(pod => meaningOf(pod, plan) === 'FailJob');
+  if (final !== undefined) return over('failed', 'PodFailurePolicy', final.problem.message);
+  const tries = pods.reduce((sum, pod) => sum + triesOf(pod, plan), failures);
   if (tries > plan.backoffLimit) {
     const last = failed.at(-1) ?? pods.toSorted((a, b) => b.restarts - a.restarts)[0];
     return over('failed', 'BackoffLimitExceeded', last?.problem.message ?? 'it has failed too often');
@@ -93,7 +110,35 @@ export function nextRunSteps(
   };
 }
 
+/** How many failures a pod counts for, gone or not. */
+export const triesOf = (pod: RunPod, plan: RunPlan): number =>
+  pod.restarts + (pod.end === 'failed' && meaningOf(pod, plan) !== 'Ignore' ? 1 : 0);
+
 // --- internal -----------------------------------------------------------------------------------
+
+/** Kubernetes, "Handling retriable and non-retriable pod failures". Conditions of pods are those of clusters. */
+function failureRulesOf({ podFailurePolicy }: Workload['spec']): readonly FailureRule[] {
+  return (podFailurePolicy?.rules ?? []).flatMap(({ action, onExitCodes }) =>
+    onExitCodes === undefined
+      ? []
+      : [
+          {
+            action: action === 'FailJob' || action === 'Ignore' ? action : 'Count',
+            ...(onExitCodes.containerName !== undefined && { container: onExitCodes.containerName }),
+            isIn: onExitCodes.operator !== 'NotIn',
+            codes: onExitCodes.values ?? [],
+          },
+        ],
+  );
+}
+
+const meaningOf = ({ exits = [] }: RunPod, { failureRules = [] }: RunPlan): FailureRule['action'] =>
+  failureRules.find(rule =>
+    exits.some(
+      ({ container, code }) =>
+        code !== 0 && (rule.container ?? container) === container && rule.codes.includes(code) === rule.isIn,
+    ),
+  )?.action ?? 'Count';
 
 const completed = ({ completions }: RunPlan): string =>
   completions === 1 ? 'it has run to its end' : `all ${completions} have run to their ends`;

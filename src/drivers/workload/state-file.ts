@@ -16,6 +16,8 @@ export type ContainerRecord = {
   done?: 'succeeded' | 'failed';
   /** How that came. */
   why?: Problem;
+  /** With which code. */
+  exitCode?: number;
 };
 
 export type PodRecord = {

@@ -16,7 +16,7 @@ import { samePod, type WorkloadPlan, workloadHash } from './plan.ts';
 import { keepPod, newPodRecord, type Pod } from './pod.ts';
 import { nextSteps, type PodState } from './rollout.ts';
 import { mayBeOlder, rolloutOf } from './rollout-plan.ts';
-import { nextRunSteps, type RunPlan, type RunPod, type RunRecord } from './run.ts';
+import { nextRunSteps, type RunPlan, type RunPod, type RunRecord, triesOf } from './run.ts';
 import { type PodRecord, writeState } from './state-file.ts';
 import { removeVolumes } from './volumes.ts';
 
@@ -148,7 +148,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     }
     for (const index of retire) {
       const member = pods.get(index)!;
-      run.failures = (run.failures ?? 0) + restartsOf(member.pod) + 1;
+      run.failures = (run.failures ?? 0) + triesOf(runPodOf(member), of);
       endPod(member);
     }
     const failures = (run.failures ?? 0) + all.filter(({ pod }) => pod.end() === 'failed').length;
@@ -162,7 +162,10 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   }
 
   function runPodOf({ pod }: Member): RunPod {
-    return { index: pod.index, end: pod.end(), restarts: restartsOf(pod), problem: pod.health() };
+    const exits = Object.entries(pod.record.containers).flatMap(([container, { done, exitCode }]) =>
+      done === 'failed' && exitCode !== undefined ? [{ container, code: exitCode }] : [],
+    );
+    return { index: pod.index, end: pod.end(), restarts: restartsOf(pod), exits, problem: pod.health() };
   }
 
   function podChanged(member: Member): void {

@@ -77,7 +77,7 @@ export const manifestFields = {
     manualSelector: ignored('the pods are those of the template'),
     maxFailedIndexes: ignored('backoffLimit counts'),
     parallelism: done,
-    podFailurePolicy: ignored('every failure counts'),
+    podFailurePolicy: approximated('by exit codes; FailIndex counts as a failure'),
     podReplacementPolicy: ignored('a pod is replaced when it has ended'),
     selector: ignored('the pods are those of the template'),
     successPolicy: ignored('all completions count'),

@@ -106,6 +106,24 @@ const jobSpec = z.looseObject({
   activeDeadlineSeconds: wholeNumber.optional(),
   ttlSecondsAfterFinished: wholeNumber.optional(),
   suspend: z.boolean().optional(),
+  podFailurePolicy: z
+    .looseObject({
+      rules: z
+        .array(
+          z.looseObject({
+            action: z.enum(['FailJob', 'FailIndex', 'Ignore', 'Count']),
+            onExitCodes: z
+              .looseObject({
+                containerName: text.optional(),
+                operator: z.enum(['In', 'NotIn']),
+                values: z.array(z.int()),
+              })
+              .optional(),
+          }),
+        )
+        .optional(),
+    })
+    .optional(),
 });
 
 const job = z.looseObject({

@@ -93,6 +93,23 @@ describe('a Job', { concurrency: true }, () => {
     }
   });
 
+  it('takes a failure for what its policy says, by the exit code', async () => {
+    await using r = await testRuntime();
+    const out = join(r.home, 'out');
+    const rule = (action: string, ...values: number[]) => ({
+      action,
+      onExitCodes: { operator: 'In', values },
+    });
+    const podFailurePolicy = { rules: [rule('FailJob', 42), rule('Ignore', 7)] };
+    // Twice what does not count, once what does, then what cannot be mended.
+    const script = `echo x >>${out}; case $(wc -l <${out}) in 1|2) exit 7;; 3) exit 1;; *) exit 42;; esac`;
+    await r.driver.ensure('job', jobOf(script, { backoffLimit: 1, podFailurePolicy }), ctx());
+    const seen = await ended(r.driver);
+    assert.deepEqual([seen.ended, seen.reason], ['failed', 'PodFailurePolicy']);
+    assert.match(seen.message, /^container "main" ended: exit code 42/);
+    assert.equal((await lines(out)).length, 4);
+  });
+
   it('is ended when it takes too long, with all that it has started', async () => {
     await using r = await testRuntime();
     await r.driver.ensure('job', jobOf('sleep 600', { activeDeadlineSeconds: 1 }), ctx());
