@@ -4,6 +4,7 @@ import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { main as branch } from './branch.ts';
 import { main as branches } from './branches.ts';
+import { main as deploy } from './deploy.ts';
 import { main as gateway } from './gateway.ts';
 import { root } from './home.ts';
 import { main as memory } from './memory.ts';
@@ -16,6 +17,7 @@ import { main as store } from './store.ts';
 
 const benches = {
   sandbox: () => sandbox([]),
+  deploy: () => deploy([]),
   branch: () => branch([]),
   gateway: () => gateway([]),
   router: () => router([]),
