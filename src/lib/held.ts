@@ -205,6 +205,7 @@ const FORGET = 'unset PWD OLDPWD _';
 // by one process, because each one more costs more than all mounts. A variable of the script that the program has too
 // would be changed for the program, hence the odd names. The file for the exit code is opened first, because what is
 // mounted may lie over it.
+// The host name is written by the shell itself where it may, because a program more costs a millisecond of each start.
 // A signal to the group reaches the program; the shell that waits for it lives on, to write how it ended.
 const SCRIPT = `_held_mount=$1 _held_umount=$2 _held_hide=$3 _held_table=$4 _held_cwd=$5 _held_exit=$6
 _held_hostname=$7 _held_name=$8
@@ -219,7 +220,9 @@ if [ -n "$_held_table" ]; then
   "$_held_mount" -a -T "/proc/self/fd/$_held_table" || exit 125
   eval "exec $_held_table<&-"
 fi
-[ -z "$_held_name" ] || "$_held_hostname" "$_held_name" || exit 125
+if [ -n "$_held_name" ]; then
+  { echo "$_held_name" >/proc/sys/kernel/hostname; } 2>/dev/null || "$_held_hostname" "$_held_name" || exit 125
+fi
 [ -z "$_held_cwd" ] || cd "$_held_cwd" || exit 125
 while IFS= read -r _held_line; do
   case $_held_line in
