@@ -117,7 +117,12 @@ async function passingThrough({ daemon: { cli }, dir }: Programs): Promise<void>
   const input = list([
     ...[deployment('cache', { image: 'acme/raw:1' }), service('cache', { ports: [{ port: 6379 }] })],
     deployment('mail', { image: 'acme/raw:1', env }),
-    service('mail', { ports: [{ name: 'smtp', port: 2525 }] }),
+    service('mail', {
+      ports: [
+        { name: 'smtp', port: 2525 },
+        { name: 'other', port: 2526, targetPort: 2525 }, // it says nothing; the server speaks first all the same
+      ],
+    }),
   ]);
   const deployed = await cli(['deploy', '-f', '-'], { input, cwd: dir });
   assert.equal(deployed.code, 0, deployed.stderr);
@@ -126,7 +131,8 @@ async function passingThrough({ daemon: { cli }, dir }: Programs): Promise<void>
     spec: { cluster: 'local', forks: [{ forkOf: ref('cache') }] },
   });
 
-  const urlOf = async (name: string) => (await cli(['service', 'url', name, '-n', 'shop'])).stdout.trim();
+  const urlOf = async (name: string, ...more: string[]) =>
+    (await cli(['service', 'url', name, '-n', 'shop', ...more])).stdout.trim();
   assert.match(await urlOf('mail'), /^tcp:/);
   assert.match(await urlOf('cache'), /^http:/); // nobody has said it, and nobody has spoken
   const unseen = await cli(['sandbox', 'apply', '-f', '-'], { input: sandbox });
@@ -134,6 +140,7 @@ async function passingThrough({ daemon: { cli }, dir }: Programs): Promise<void>
   assert.doesNotMatch(unseen.stderr, /warning/);
 
   assert.equal(await first(await urlOf('mail'), ''), '220 hello\r\n');
+  assert.equal(await first(await urlOf('mail', '--port', '2526'), ''), '220 hello\r\n');
   assert.equal(await first(await urlOf('cache'), 'PING\r\n'), '+PONG\r\n');
   await until(async () => (await urlOf('cache')).startsWith('tcp:') || undefined, {
     ...{ what: 'the status of what is spoken', deadlineMs: 10_000 },
