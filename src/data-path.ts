@@ -23,10 +23,10 @@ import {
 import type { ProxyView } from './model/view.ts';
 import { type Keeper, keepProxy, type Runner } from './proxy/keeper.ts';
 import { feedSocket, tableFile } from './proxy/places.ts';
+import { mayChangeShortcuts, type Shortcut, shortcutsOf } from './proxy/shortcuts.ts';
 import { type Feed, type FeedOptions, type ListenerReport, openFeed } from './proxy/stream/feed.ts';
 import type { Command } from './proxy/stream/messages.ts';
 import { readTable } from './proxy/stream/table-file.ts';
-import { mayChangeShortcuts, type Shortcut, shortcutsOf } from './proxy/tcp/shortcuts.ts';
 import type { Listening } from './reconcile/baseline.ts';
 import { followRoutes, type Routes } from './reconcile/routes.ts';
 import type { Store } from './store/contract.ts';

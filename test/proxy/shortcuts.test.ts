@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import type { Speaks, Target } from '../../../src/model/route.ts';
-import { createBook } from '../../../src/proxy/book.ts';
-import { shortcutsOf } from '../../../src/proxy/tcp/shortcuts.ts';
+import type { Speaks, Target } from '../../src/model/route.ts';
+import { createBook } from '../../src/proxy/book.ts';
+import { shortcutsOf } from '../../src/proxy/shortcuts.ts';
 
 const at = { host: '10.0.1.1', port: 5432 };
 const ready: Target = { ready: true, ports: {}, ips: ['10.0.0.1', '10.0.0.2'] };

@@ -1,6 +1,6 @@
 /** What of a route book needs no proxy: TCP ports that are said to pass through, whose pods answer at addresses of their own. */
-import type { Address, RouteChange, RouteKind } from '../../model/route.ts';
-import type { Book } from '../book.ts';
+import type { Address, RouteChange, RouteKind } from '../model/route.ts';
+import type { Book } from './book.ts';
 
 export type Shortcut = Address & { readonly pods: readonly Address[] };
 
