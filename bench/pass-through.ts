@@ -83,7 +83,7 @@ async function throughKernel(stack: AsyncDisposableStack): Promise<Record<string
   stack.defer(() => networks.close());
   const pod = await networks.ensure('workload/cache/0');
   const at = await start(stack, 'server', pod.ip, pod.within);
-  const service = { host: networks.serviceAddress('cache', 0), port: 6379 };
+  const service = { host: networks.services!.address('cache', 0), port: 6379 };
   networks.shorten([{ ...service, pods: [at] }]);
   return { pod: { to: at, against: 'pod' }, 'Service to pod': { to: service, against: 'pod' } };
 }

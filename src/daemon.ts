@@ -89,7 +89,8 @@ export async function startDaemon(
   const processes = await openProcesses({ ...config, path: env.PATH ?? '', log });
   opened.defer(() => processes.close());
   // The proxy listens there.
-  const networks = await openNetworks({ ...config, shared: sharedPorts(config), log });
+  const outpost = { processes, runtimeDir: config.runtimeDir, path: env.PATH ?? '' };
+  const networks = await openNetworks({ ...config, shared: sharedPorts(config), outpost, log });
   if (!('why' in networks)) opened.defer(() => networks.close());
   signal.throwIfAborted();
   // First of all, because the proxy takes its time to start, too.
@@ -105,6 +106,7 @@ export async function startDaemon(
   }>();
   const dataPath = await openDataPath({
     ...{ config, version, command, log, replace: replaceProxy, tls: encryption.files },
+    pods: 'why' in networks ? undefined : networks.outside?.way,
     runner: proxyRunner(processes, config.home, command),
     // Proxies that were here before us ask before we can answer.
     async awake(id, signal) {
@@ -210,7 +212,7 @@ export async function startDaemon(
   opened.defer(() => metrics.close());
 
   const can = await drivers.workloads.capabilities();
-  const keeps = (['volumes', 'memory-volumes'] as const).filter(kept =>
+  const keeps = (['volumes', 'memory-volumes', 'names'] as const).filter(kept =>
     can.some(({ name, ok }) => name === `workload/${kept}` && ok),
   );
   const context: ApiContext = {
@@ -464,6 +466,7 @@ async function removeRuntimeDir({ runtimeDir }: Config): Promise<void> {
     'pgsql',
     'volumes',
     'proxy',
+    'network',
     '.',
     ...(dirname(runtimeDir).endsWith('/offshoot') ? ['..'] : []),
   ];

@@ -19,6 +19,7 @@ import {
   type BranchRoute,
   type RouteChange,
   type RouteSettings,
+  type WayIn,
 } from './model/route.ts';
 import type { ProxyView } from './model/view.ts';
 import { type Keeper, keepProxy, type Runner } from './proxy/keeper.ts';
@@ -36,6 +37,8 @@ export type DataPathOptions = {
   readonly version: string;
   /** What TLS is served with. */
   readonly tls: NonNullable<RouteSettings['tls']>;
+  /** Absent: this machine reaches pods as it is. */
+  readonly pods: WayIn | undefined;
   readonly runner: Runner;
   readonly command: Command;
   /** A proxy of an earlier daemon is replaced, also when it is of our version. */
@@ -176,7 +179,7 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
   return {
     proxyStarts: proxyStarts.promise,
     async begin(store, baseline, keys, last) {
-      feed.publish([...fixedItems(config, o.tls, last), ...keys.map(keyItem)]);
+      feed.publish([...fixedItems(config, o.tls, o.pods, last), ...keys.map(keyItem)]);
       routes = followRoutes(store, baseline, changes => {
         feed.publish(changes);
         if (mayChangeShortcuts(changes)) o.shorten(shortcutsOf(feed.book));
@@ -239,6 +242,7 @@ const telling = (runner: Runner, there: () => void): Runner => ({
 function fixedItems(
   config: Config,
   tls: NonNullable<RouteSettings['tls']>,
+  pods: WayIn | undefined,
   last: Gateways,
 ): readonly RouteChange[] {
   const { host, advertised, domain, customHeaders, keepRevoked, drainMs, cleartext } = config;
@@ -253,10 +257,18 @@ function fixedItems(
   return [
     {
       ...{ kind: 'setting', name: 'proxy' },
-      value: { domain, advertised, headers: customHeaders, keepRevoked, drainMs, tls },
+      value: { domain, advertised, headers: customHeaders, keepRevoked, drainMs, tls, ...(pods && { pods }) },
     },
     gateway('previews', config.httpPort, last.http),
     gateway('postgres', config.postgresPort, last.postgres),
+    ...(pods === undefined
+      ? []
+      : [
+          {
+            ...({ kind: 'listener', name: 'pods' } as const),
+            value: { host: pods.gateway, port: pods.port, serves: 'pods' },
+          },
+        ]),
   ];
 }
 

@@ -14,6 +14,7 @@ import { isOnThisMachine } from './lib/peer.ts';
 import { identify } from './lib/process.ts';
 import { delay } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
+import { addressKey } from './model/route.ts';
 import { tlsOnly } from './model/tls-refusal.ts';
 import { type Book, createBook } from './proxy/book.ts';
 import { followCertificates } from './proxy/certificates.ts';
@@ -24,6 +25,7 @@ import { createRouter } from './proxy/http/router.ts';
 import { openServer } from './proxy/http/server.ts';
 import { createListeners, type Inherited, type Listeners } from './proxy/listeners.ts';
 import { feedSocket, outFile, tableFile } from './proxy/places.ts';
+import { createPods } from './proxy/pods.ts';
 import { type CancelKeys, createCancelKeys } from './proxy/postgres/cancel-keys.ts';
 import { createGateway } from './proxy/postgres/gateway.ts';
 import { askForVerifiers } from './proxy/postgres/verifiers.ts';
@@ -32,6 +34,8 @@ import type { Command } from './proxy/stream/messages.ts';
 import { keepTable, readTable, type TableFile } from './proxy/stream/table-file.ts';
 import { createPassThrough } from './proxy/tcp/pass-through.ts';
 import { createDatagrams } from './proxy/udp/datagrams.ts';
+import { answerNames } from './proxy/udp/names.ts';
+import { openWayOut } from './proxy/way-out.ts';
 
 export type ProxyOptions = {
   readonly home: string;
@@ -165,8 +169,10 @@ function openFront(o: {
   readonly log: Log;
 }): Front {
   const { book, follower, log } = o;
-  const router = createRouter({ book, log });
-  const previews = createPreviews({ book, log });
+  const pods = createPods(book);
+  const { dial } = pods;
+  const router = createRouter({ book, log, dial });
+  const previews = createPreviews({ book, log, dial });
   const certificates = followCertificates(book, log);
   const gateway = createGateway({
     ...{ book, awake: follower.ask, cancelKeys: o.cancelKeys, log },
@@ -176,12 +182,15 @@ function openFront(o: {
   const passThrough = createPassThrough({
     book,
     log,
+    dial,
     onFound: () => follower.tellFound(passThrough.found()),
   });
-  const listeners = createListeners({
+  const listeners: Listeners = createListeners({
     ...{ book, inherited: o.inherited, drainMs: defaultLimits.drainMs },
     open(where, listener) {
       const { serves } = listener();
+      if (serves === 'pods')
+        return openWayOut(where, { pods, serverAt: at => listeners.server(addressKey(at)), log });
       const clear = (peer: Socket) => listener().encrypted !== true || isOnThisMachine(peer);
       if (serves === 'postgres') return gateway.open(where, { clear });
       const options = { what: serves, limits: defaultLimits };
@@ -202,7 +211,8 @@ function openFront(o: {
     },
     onState: () => tellStates(),
   });
-  const datagrams = createDatagrams({ book, log, onState: () => tellStates() });
+  const datagrams = createDatagrams({ book, log, pods, onState: () => tellStates() });
+  const names = answerNames({ book, pods, log });
   const tellStates = () => follower.tellListeners([...listeners.states(), ...datagrams.states()]);
   return {
     listeners,
@@ -216,6 +226,8 @@ function openFront(o: {
     async close(graceMs) {
       await listeners.close(graceMs);
       datagrams.close();
+      names.close();
+      pods.close();
       gateway.close();
       certificates.close();
       await Promise.all([router.close(), previews.close()]);

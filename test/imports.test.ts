@@ -23,7 +23,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   'drivers/branch': ['model', 'lib', 'drivers'],
   'drivers/volume': ['model', 'lib', 'drivers'],
   'drivers/postgres': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
-  'drivers/network': ['model', 'lib', 'drivers'],
+  'drivers/network': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
   'drivers/workload': [
     'model',
     'lib',
@@ -63,6 +63,8 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'proxy/udp',
     'log-output.ts',
   ],
+  // A process of its own, too, which knows nothing of us.
+  'outpost.ts': ['lib'],
   reconcile: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts', 'type:drivers/contract.ts'],
   api: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts'],
   client: ['model', 'lib'],

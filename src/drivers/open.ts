@@ -104,7 +104,8 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
     log,
   });
   opened.defer(() => servers.close());
-  const networks = early?.networks ?? (await openNetworks(options));
+  const outpost = { processes, runtimeDir, path: baseEnv.PATH ?? '' };
+  const networks = early?.networks ?? (await openNetworks({ ...options, outpost }));
   if (early === undefined && !('why' in networks)) opened.defer(() => networks.close());
   const networksOrNot = 'why' in networks ? undefined : networks;
   const processOptions = { home, instance, processes, mounts, baseEnv, nodePath, log };

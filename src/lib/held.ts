@@ -46,8 +46,8 @@ export type HeldProgram = {
     /** Of its own, where `how` has one. */
     readonly hostname?: string;
   };
-  /** Where it starts and stays; default: in our network. */
-  readonly network?: Pick<NetNamespace, 'within'>;
+  /** Where it starts and stays; default: in our network. `through` goes before its argument vector. */
+  readonly network?: Pick<NetNamespace, 'within'> & { readonly through: readonly string[] };
   /**
    * Where its exit code is written, as a line, for whoever did not see it end. The shell then stays, as its parent and
    * as the leader of its group.
@@ -91,7 +91,7 @@ export async function findShells(path: string): Promise<Shells> {
  */
 export async function hold(program: HeldProgram, shells: Shells): Promise<Held> {
   const { env, cwd, uid, gid, stdout, stderr, inherit = [], mounts, network = ours } = program;
-  const [file, ...args] = wrapped(program, shells);
+  const [file, ...args] = [...network.through, ...wrapped(program, shells)];
   const table = mounts && mounts.binds.length > 0 ? [await openTable(mounts)] : [];
   const child = network.within(() =>
     spawn(file!, args, {
@@ -161,7 +161,7 @@ function wrapped(
   ];
 }
 
-const ours: NonNullable<HeldProgram['network']> = { within: work => work() };
+const ours: NonNullable<HeldProgram['network']> = { within: work => work(), through: [] };
 
 /** A file for mount(8), which takes nothing but a regular one; without a name, so that nothing is left of it. */
 async function openTable({ how, binds }: NonNullable<HeldProgram['mounts']>): Promise<number> {

@@ -2,6 +2,7 @@
  * System calls that Node does not offer, made through the C library. Linux on x64 and arm64 only, where numbers and
  * layouts are the same; loaded when first asked for, because that takes 15 ms and 3 MB.
  */
+import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 
 export type Libc = {
@@ -21,6 +22,12 @@ export type Libc = {
   enterNetwork(fd: number): void;
   /** unshare(2): this thread alone goes into a new network namespace. */
   newNetwork(): void;
+  /** socket(2) and bind(2), IPv4. @param port 0: any. @returns the descriptor of a socket that does not listen yet */
+  bound(kind: 'stream' | 'datagrams', host: string, port: number): number;
+  /** A copy of another process's descriptor (pidfd_getfd(2)); the other needs to be ours, or of a user namespace of ours. */
+  takeFrom(pid: number, fd: number): number;
+  /** Where a connection of IPv4 was to go before a rule of the kernel has sent it to us (linux/netfilter_ipv4.h). */
+  originalDestination(fd: number): { readonly host: string; readonly port: number };
 };
 
 /** Direction of an ioctl's argument, as the kernel sees it (asm-generic/ioctl.h). */
@@ -48,6 +55,16 @@ const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 const CLONE_NEWNET = 0x40000000;
+const AF_INET = 2;
+const KINDS = { stream: 1, datagrams: 2 } as const;
+const SOCK_NONBLOCK = 0o4000;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const SOL_IP = 0;
+const SO_ORIGINAL_DST = 80;
+// asm-generic/unistd.h and arch/x86: numbers that all architectures have in common
+const PIDFD_OPEN = 434;
+const PIDFD_GETFD = 438;
 
 async function load(): Promise<Libc> {
   if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch))
@@ -64,6 +81,11 @@ async function load(): Promise<Libc> {
   const recv = library.func('long recv(int fd, void *into, ulong bytes, int flags)');
   const setns = library.func('int setns(int fd, int kind)');
   const unshare = library.func('int unshare(int flags)');
+
+  const bind = library.func('int bind(int fd, void *address, uint bytes)');
+  const setsockopt = library.func('int setsockopt(int fd, int level, int name, void *value, uint bytes)');
+  const getsockopt = library.func('int getsockopt(int fd, int level, int name, void *value, void *bytes)');
+  const syscall3 = library.func('long syscall(long number, int a, int b, uint c)');
 
   function now(syscall: string, call: Call, args: readonly unknown[]): number {
     for (;;) {
@@ -97,6 +119,37 @@ async function load(): Promise<Libc> {
     },
     enterNetwork: fd => void now('setns', setns, [fd, CLONE_NEWNET]),
     newNetwork: () => void now('unshare', unshare, [CLONE_NEWNET]),
+    bound(kind, host, port) {
+      const type = KINDS[kind] | SOCK_CLOEXEC | SOCK_NONBLOCK;
+      const fd = now('socket', socket, [AF_INET, type, 0]);
+      try {
+        const on = Buffer.from(new Uint32Array([1]).buffer);
+        now('setsockopt', setsockopt, [fd, SOL_SOCKET, SO_REUSEADDR, on, on.length]);
+        const address = Buffer.alloc(16); // struct sockaddr_in
+        address.writeUInt16LE(AF_INET, 0);
+        address.writeUInt16BE(port, 2);
+        Buffer.from(host.split('.').map(Number)).copy(address, 4);
+        now('bind', bind, [fd, address, address.length]);
+        return fd;
+      } catch (error) {
+        closeSync(fd);
+        throw error;
+      }
+    },
+    takeFrom(pid, fd) {
+      const process = now('pidfd_open', syscall3, [PIDFD_OPEN, pid, 0, 0]);
+      try {
+        return now('pidfd_getfd', syscall3, [PIDFD_GETFD, process, fd, 0]);
+      } finally {
+        closeSync(process);
+      }
+    },
+    originalDestination(fd) {
+      const address = Buffer.alloc(16);
+      const length = Buffer.from(new Uint32Array([address.length]).buffer);
+      now('getsockopt', getsockopt, [fd, SOL_IP, SO_ORIGINAL_DST, address, length]);
+      return { host: address.subarray(4, 8).join('.'), port: address.readUInt16BE(2) };
+    },
   };
 }
 

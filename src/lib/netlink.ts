@@ -42,8 +42,10 @@ export const flags = {
 } as const;
 
 /** @param calls see lib/libc.ts @returns a socket of the network that this thread is in, and it stays in that one */
-export function openNetlink(calls: Libc, family: number): Netlink {
-  const fd = calls.netlink(family);
+export const openNetlink = (calls: Libc, family: number): Netlink => netlinkBy(calls, calls.netlink(family));
+
+/** @param fd of a socket of netlink, wherever it was made; closed with what is returned */
+export function netlinkBy(calls: Libc, fd: number): Netlink {
   const into = Buffer.alloc(RECEIVE_BYTES);
   let sequence = 0;
   return {

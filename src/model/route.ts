@@ -54,6 +54,20 @@ export type RouteSettings = {
   readonly tls?: { readonly previews?: CertificateFiles; readonly postgres?: CertificateFiles };
   /** Milliseconds that a proxy which was replaced goes on serving its connections. */
   readonly drainMs: number;
+  /** Pods are in a network that this machine does not reach as it is. */
+  readonly pods?: WayIn;
+};
+
+/** The way into a network of pods, by an outpost in it, and out of it. */
+export type WayIn = {
+  /** Path of the outpost's unix socket. */
+  readonly outpost: string;
+  /** Addresses of pods and of the bridge, e.g. `10.208.16.0/20`. */
+  readonly range: string;
+  /** Of the bridge; pods ask for names there. */
+  readonly gateway: string;
+  /** There comes in what pods want of others. */
+  readonly port: number;
 };
 
 /**
@@ -86,7 +100,8 @@ export type RouteKinds = {
    * `<host>:<port>` of a Service, or the name of a gateway. Port 0: any free one, `prefer` first.
    */
   listener: Address & {
-    readonly serves: DestinationKey | 'previews' | 'postgres';
+    /** `pods`: what pods want of others; see `WayIn`. */
+    readonly serves: DestinationKey | 'previews' | 'postgres' | 'pods';
     readonly prefer?: number;
     /** Clear text only for peers on this machine. */
     readonly encrypted?: true;

@@ -1,5 +1,5 @@
 /** How servers of the data path begin to listen: at an address, or on a socket that the proxy before us had open. */
-import type { Server } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { OffshootError } from '../model/errors.ts';
 import type { Address } from '../model/route.ts';
 
@@ -23,10 +23,10 @@ export function listen(
 }
 
 /**
- * The descriptor of a listening socket, to be inherited by another process. Node has it, but does not say so in its
- * documentation; there is no other way to it.
+ * The descriptor of a socket, e.g. of a listening one that is to be inherited by another process. Node has it, but does
+ * not say so in its documentation; there is no other way to it.
  */
-export function fdOf(server: Server): number {
-  const { fd } = (server as unknown as { readonly _handle: { readonly fd: number } })._handle;
+export function fdOf(socket: Server | Socket): number {
+  const { fd } = (socket as unknown as { readonly _handle: { readonly fd: number } })._handle;
   return fd;
 }

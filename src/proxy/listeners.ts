@@ -1,5 +1,6 @@
 /** One server per listener of the route book: opened and closed as they come and go. */
 import { closeSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { OffshootError } from '../model/errors.ts';
 import { type Address, addressKey, type RouteKinds } from '../model/route.ts';
 import type { Book } from './book.ts';
@@ -11,6 +12,8 @@ export type Server = Address & {
   /** Of the listening socket, for who takes it over. */
   readonly fd: number;
   connections(): number;
+  /** Serves a connection that has come to somebody else. */
+  accept?(client: Socket): void;
   /** Stops listening and lets clients go as soon as that cuts nothing; resolves when all have gone. */
   drain(): Promise<void>;
   /** Stops listening and ends clients, at the latest after `graceMs`. */
@@ -31,6 +34,8 @@ export type Listeners = {
   /** Nothing more is opened until `thaw`; what is open is told, to be inherited. */
   freeze(): readonly Inherited[];
   thaw(): void;
+  /** What is open under this name. */
+  server(name: string): Server | undefined;
   connections(): number;
   /** As a server's, for all of them; and the book is not followed any more. */
   drain(): Promise<void>;
@@ -173,6 +178,7 @@ export function createListeners({ book, open, onState, drainMs, ...o }: Listener
       frozen = false;
       openMissing();
     },
+    server: name => slots.get(name)?.server,
     connections: () => [...servers].reduce((sum, server) => sum + server.connections(), 0),
     async drain() {
       await stopFollowing();

@@ -1,6 +1,9 @@
 /** A machine for tests: a network namespace with a neighbour, in which bridges and rules harm nobody. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { get as httpGet } from 'node:http';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import type { Networks } from '../../src/drivers/network/contract.ts';
 import {
   addAddress,
@@ -11,32 +14,61 @@ import {
   setUp,
 } from '../../src/drivers/network/links.ts';
 import { defaultPool, openNetworks } from '../../src/drivers/network/networks.ts';
+import { dial } from '../../src/lib/dial.ts';
 import { ExecError, resultOf } from '../../src/lib/exec.ts';
 import { libc } from '../../src/lib/libc.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { type NetNamespace, newNetNamespace, ownNetNamespace } from '../../src/lib/net-namespace.ts';
 import { families, openNetlink } from '../../src/lib/netlink.ts';
+import { testProcesses } from './processes.ts';
 import { tempDir } from './temp.ts';
 
 /** Why this machine has no networks for pods; undefined where it has. */
 export async function noNetworks(): Promise<string | undefined> {
   await using home = await tempDir();
-  const options = { home: home.path, instance: home.path, network: defaultPool, shared: [], log: silentLog };
-  const found = await openNetworks(options);
+  const found = await tryTestNetworks(home.path);
   if ('why' in found) return found.why;
-  found.leave();
+  await found.close();
   return undefined;
 }
 
-/** Networks of the data directory `home` on this machine itself. */
-export async function openTestNetworks(home: string): Promise<Networks> {
-  const options = { home, instance: home, network: defaultPool, shared: [], log: silentLog };
-  const found = await openNetworks(options);
+/** Networks of the data directory `home` on this machine itself; an ordinary user's are held by an outpost. */
+export async function openTestNetworks(home: string, shared: readonly number[] = []): Promise<Networks> {
+  const found = await tryTestNetworks(home, shared);
   if ('why' in found) throw new Error(found.why);
   return found;
 }
 
-export type Place = Pick<NetNamespace, 'within'>;
+/** What a pod's HTTP server answers, whether or not this machine reaches pods as it is. */
+export function getFrom({ outside }: Networks, url: string): Promise<string> {
+  const { hostname: host, port, pathname } = new URL(url);
+  const address = { host, port: Number(port) };
+  return new Promise((resolve, reject) => {
+    const dialled = (outside?.connect ?? dial)(address, AbortSignal.timeout(10_000));
+    dialled.then(socket => {
+      const request = httpGet({ ...address, path: pathname, createConnection: () => socket }, response =>
+        text(response).then(resolve, reject),
+      );
+      request.on('error', reject);
+    }, reject);
+  });
+}
+
+async function tryTestNetworks(home: string, shared: readonly number[] = []) {
+  const options = { home, instance: home, network: defaultPool, shared, log: silentLog };
+  if (process.getuid?.() === 0) return await openNetworks(options);
+  const processes = await testProcesses(join(home, 'outpost'));
+  const outpost = { processes, runtimeDir: join(home, 'run'), path: process.env.PATH ?? '' };
+  const found = await openNetworks({ ...options, outpost });
+  if ('why' in found) await processes.close();
+  else {
+    const close = found.close.bind(found);
+    found.close = () => close().finally(() => processes.close());
+  }
+  return found;
+}
+
+export type Place = Pick<NetNamespace, 'within'> & { readonly through?: readonly string[] };
 
 export type TestMachine = AsyncDisposable & {
   /** The machine itself: `198.51.100.2`. */
@@ -85,11 +117,9 @@ export type Serving = AsyncDisposable & { readonly pid: number };
 
 /** A program in `place` that answers everybody who connects with `name` and from where he came. */
 export async function serve(place: Place, host: string, port: number, name: string): Promise<Serving> {
-  const child = place.within(() =>
-    spawn(process.execPath, ['-e', SERVER, host, String(port), name], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    }),
-  );
+  const argv = [process.execPath, '-e', SERVER, host, String(port), name];
+  const [file, ...args] = [...(place.through ?? []), ...argv] as [string, ...string[]];
+  const child = place.within(() => spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] }));
   const exited = once(child, 'exit');
   await once(child.stdout!, 'data', { signal: AbortSignal.timeout(10_000) });
   return {
@@ -103,25 +133,33 @@ export async function serve(place: Place, host: string, port: number, name: stri
 
 /**
  * What a client in `place` hears; `refused`, or `silence`, when there is nothing to hear.
- * @param from an address of the place that he shall come from
+ * @param from an address of the place that he shall come from @param patienceMs after which it is silence
  */
-export async function ask(place: Place, host: string, port: number, from?: string): Promise<string> {
+export async function ask(
+  place: Place,
+  host: string,
+  port: number,
+  { from, patienceMs = 20_000 }: { readonly from?: string; readonly patienceMs?: number } = {},
+): Promise<string> {
   const bash = ['/bin/bash', '-c', 'exec 3<>"/dev/tcp/$0/$1" || exit 7; cat <&3', host, String(port)];
   const node = [process.execPath, '-e', CLIENT, host, String(port), from ?? ''];
-  const [file, ...args] = (from === undefined ? bash : node) as [string, ...string[]];
+  const argv = from === undefined ? bash : node;
+  const [file, ...args] = [...(place.through ?? []), ...argv] as [string, ...string[]];
   const started = place.within(() => spawn(file, args, { stdio: 'pipe' }));
   try {
-    return (await resultOf(started, [file, ...args], { deadlineMs: PATIENCE_MS })).stdout;
+    return (await resultOf(started, [file, ...args], { deadlineMs: patienceMs })).stdout;
   } catch (error) {
     if (!(error instanceof ExecError)) throw error;
     return error.timedOut ? 'silence' : 'refused';
   }
 }
 
-// --- internal ------------------------------------------------------------------------------------
+/** Nobody answers, not even that nobody is there: a packet that is dropped is never heard of. */
+export async function silent(place: Place, host: string, port: number, from?: string): Promise<boolean> {
+  return (await ask(place, host, port, { ...(from && { from }), patienceMs: 1_000 })) === 'silence';
+}
 
-/** A packet that is dropped is never heard of. */
-const PATIENCE_MS = 1_000;
+// --- internal ------------------------------------------------------------------------------------
 
 const SERVER = `const [host, port, name] = process.argv.slice(1);
 require('node:net').createServer(socket => {

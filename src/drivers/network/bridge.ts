@@ -37,6 +37,11 @@ import { removeShortcuts } from './shortcuts.ts';
 /** Sockets of one network namespace. */
 export type Sockets = { readonly route: Netlink; readonly netfilter: Netlink };
 
+export function closeSockets({ route, netfilter }: Sockets): void {
+  route.close();
+  netfilter.close();
+}
+
 export type Bridge = { readonly index: number; readonly name: string; readonly layout: Layout };
 
 const PREFIX = 'offshoot-';
@@ -53,19 +58,20 @@ export const hardwareAddress = (ip: string): Buffer => Buffer.from([2, 0x0f, ...
 
 /**
  * A part of `pool` that no route of this machine knows.
+ * @param machine of which the routes are, `own` is the index there of the bridge that we have
  * @param last the one that we had, which is taken again if possible; as long as the bridge is there, it is
  * @returns undefined when there is none
  */
 export function freeRange(
-  { route }: Sockets,
+  machine: Netlink,
+  own: number | undefined,
   {
     instance,
     pool,
     last,
   }: { readonly instance: string; readonly pool: Range; readonly last?: Range | undefined },
 ): Range | undefined {
-  const own = linkNamed(route, bridgeName(instance))?.index;
-  const known = routes(route).filter(r => r.to.bits > 0 && r.interface !== own);
+  const known = routes(machine).filter(r => r.to.bits > 0 && r.interface !== own);
   const mine = last !== undefined && overlap(last, pool) ? [last] : [];
   if (own !== undefined && mine.length > 0) return last;
   return [...mine, ...candidates(pool, instance)].find(range => !known.some(r => overlap(r.to, range)));

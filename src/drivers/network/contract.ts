@@ -1,6 +1,6 @@
 /** Networks of pods, as drivers see them. Types only. */
-import type { NetNamespace } from '../../lib/net-namespace.ts';
-import type { Address } from '../../model/route.ts';
+import type { Socket } from 'node:net';
+import type { Address, WayIn } from '../../model/route.ts';
 import type { Capability } from '../contract.ts';
 
 /** A pod is named by the part of its workload and its place in it, e.g. `workload/base.demo.users/0`. */
@@ -22,10 +22,17 @@ export type Networks = {
   resolvConf(): string | undefined;
   /** All pods that have an address. */
   list(): readonly string[];
-  /** The `attempt`-th address of a Service; pods and this machine reach it, nobody else. */
-  serviceAddress(key: string, attempt: number): string;
-  /** Whether `serviceAddress` could have given it. */
-  isServiceAddress(ip: string): boolean;
+  /** Absent where Services have addresses of the loopback interface, which pods reach, too. */
+  readonly services:
+    | {
+        /** The `attempt`-th address of a Service; pods and this machine reach it, nobody else. */
+        address(key: string, attempt: number): string;
+        /** Whether `address` could have given it. */
+        has(ip: string): boolean;
+      }
+    | undefined;
+  /** Absent where this machine reaches pods as it is. */
+  readonly outside: Outside | undefined;
   /** Pods find what listens at these ports of this machine's 127.0.0.1 at their own, too; until told otherwise. */
   share(ports: readonly number[]): void;
   /**
@@ -44,8 +51,24 @@ export type Shortcut = Address & { readonly pods: readonly Address[] };
 
 export type Before = { readonly members: readonly number[]; readonly reached: readonly number[] };
 
-export type PodNetwork = Pick<NetNamespace, 'within'> & {
+/** How what is outside of the networks of pods reaches into them. */
+export type Outside = {
+  readonly way: WayIn;
+  connect(address: Address, signal?: AbortSignal): Promise<Socket>;
+  /** A socket in the network of the bridge, that is bound to `address` and does not listen yet. @returns its descriptor */
+  socket(kind: 'stream' | 'datagrams', address: Address): Promise<number>;
+};
+
+/** How a program is started inside: `within` runs the start, and `through` goes before the argument vector. */
+export type Entrance = {
+  within<T>(work: () => T): T;
+  readonly through: readonly string[];
+};
+
+export type PodNetwork = Entrance & {
   readonly ip: string;
+  /** A connection to it. Half-open ones are allowed. @throws the system's error; the signal's reason */
+  connect(port: number, signal?: AbortSignal): Promise<Socket>;
   /** Nothing has lived in it yet. */
   readonly isNew: boolean;
   /** TCP ports at which something in the pod listens at 127.0.0.1 alone; others have no way to it but through us. */

@@ -125,12 +125,18 @@ export function addresses(netlink: Netlink, index: number): readonly string[] {
     });
 }
 
-/** The way to `to`. */
-export const addRoute = ({ first, bits }: Pick<Range, 'first' | 'bits'>, gateway: string): Message =>
-  change(NEW_ROUTE, flags.create | flags.exclusive, routeHeader({ bits }), [
-    ...(bits === 0 ? [] : [[DESTINATION, ipBytes(ipText(first))] as const]),
-    [GATEWAY, ipBytes(gateway)],
-  ]);
+/** The way to `to`. @param before also before what the network takes for its own, such as 127.0.0.0/8 */
+export const addRoute = (
+  { first, bits }: Pick<Range, 'first' | 'bits'>,
+  gateway: string,
+  before = false,
+): Message =>
+  change(
+    NEW_ROUTE,
+    flags.create | flags.exclusive,
+    routeHeader({ bits, ...(before && { table: TABLE_LOCAL }) }),
+    [...(bits === 0 ? [] : [[DESTINATION, ipBytes(ipText(first))] as const]), [GATEWAY, ipBytes(gateway)]],
+  );
 
 export const everywhere = { first: 0, bits: 0 } as const;
 

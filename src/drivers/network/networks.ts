@@ -5,30 +5,23 @@
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { type Libc, libc } from '../../lib/libc.ts';
+import { dial } from '../../lib/dial.ts';
+import { libc } from '../../lib/libc.ts';
 import type { Log } from '../../lib/log.ts';
-import {
-  type NetNamespace,
-  netNamespaceOf,
-  newNetNamespace,
-  ownNetNamespace,
-} from '../../lib/net-namespace.ts';
-import { families, openNetlink } from '../../lib/netlink.ts';
+import type { NetNamespace } from '../../lib/net-namespace.ts';
 import { until } from '../../lib/wait.ts';
 import {
   type Bridge,
   bridgeName,
   ensureBridge,
-  forwardAnswers,
   freeRange,
   hardwareAddress,
   portName,
   portsOf,
-  removeBridge,
-  type Sockets,
   setRules,
 } from './bridge.ts';
-import type { Before, Networks, PodNetwork, Shortcut } from './contract.ts';
+import type { Before, Networks, Outside, PodNetwork, Shortcut } from './contract.ts';
+import { type Ground, machineGround, type Network } from './ground.ts';
 import {
   addAddress,
   addPair,
@@ -42,6 +35,7 @@ import {
   settings,
   setUp,
 } from './links.ts';
+import { type OutpostOptions, outpostGround, outpostSocket, wayOutPort } from './outpost-ground.ts';
 import { ipText, isPodOf, type Layout, type Range, readIp, readRange, serviceAddress } from './range.ts';
 import { machineFiles, podResolvConf, writeResolvConf } from './resolv-conf.ts';
 import { destination, from, masquerade, replaceTable, sendTo, source, tcpPort, to } from './rules.ts';
@@ -57,6 +51,8 @@ export type NetworksOptions = {
   readonly network: string;
   /** See `share`. */
   readonly shared: readonly number[];
+  /** For an ordinary user; absent: he has no networks for pods. */
+  readonly outpost?: Omit<OutpostOptions, 'home' | 'instance' | 'log'>;
   /** Where the bridge is made; default: where this process is. Closed with us. */
   readonly machine?: NetNamespace;
   readonly log: Log;
@@ -68,23 +64,25 @@ export const defaultPool = '10.208.0.0/12';
 export async function openNetworks(options: NetworksOptions): Promise<Networks | { readonly why: string }> {
   if (options.network === 'host') return { why: 'OFFSHOOT_NETWORK says so' };
   if (process.platform !== 'linux') return { why: `not on ${process.platform}` };
-  if (process.getuid?.() !== 0) return { why: 'only as root' };
   const pool = readRange(options.network);
   if (pool === undefined || pool.bits > SMALLEST_POOL)
     return { why: `"${options.network}" is no range of addresses` };
-  let calls: Libc;
+  let ground: Ground;
   try {
-    calls = await libc();
-    tryOnce(calls);
+    const calls = await libc();
+    const { home, instance, machine, outpost } = options;
+    if (process.getuid!() === 0) ground = machineGround(calls, instance, machine);
+    else if (outpost !== undefined)
+      ground = await outpostGround(calls, { home, instance, log: options.log, ...outpost });
+    else return { why: 'only as root' };
   } catch (error) {
     return { why: (error as Error).message };
   }
-  const networks = new BridgedNetworks(calls, pool, options);
-  if (networks.free() !== undefined) return networks.begin();
-  networks.leave();
-  return {
-    why: `every part of ${options.network} is used by a route of this machine; OFFSHOOT_NETWORK names another`,
-  };
+  const why = await problemOf(ground, options, pool);
+  if (why === undefined) return new BridgedNetworks(ground, pool, options).begin();
+  if (ground.outside === undefined) ground.leave();
+  else await ground.remove([]);
+  return { why };
 }
 
 // --- internal -----------------------------------------------------------------------------------
@@ -94,18 +92,15 @@ const HOW_LONG_PODS_DIE_MS = 5_000;
 
 type Pod = {
   readonly ip: string;
-  readonly namespace: NetNamespace;
-  readonly inside: Sockets;
+  readonly network: Network;
   reached: readonly number[];
   rules: string;
 };
 
 class BridgedNetworks implements Networks {
-  readonly #calls: Libc;
+  readonly #ground: Ground;
   readonly #pool: Range;
   readonly #options: NetworksOptions;
-  readonly #machine: NetNamespace;
-  readonly #sockets: Sockets;
   readonly #pods = new Map<string, Pod>();
   readonly #file: string;
   #state: NetworkState;
@@ -115,12 +110,10 @@ class BridgedNetworks implements Networks {
   #shortcuts: string | undefined = '';
   #saving: NodeJS.Immediate | undefined;
 
-  constructor(calls: Libc, pool: Range, options: NetworksOptions) {
-    this.#calls = calls;
+  constructor(ground: Ground, pool: Range, options: NetworksOptions) {
+    this.#ground = ground;
     this.#pool = pool;
     this.#options = options;
-    this.#machine = options.machine ?? ownNetNamespace(calls);
-    this.#sockets = this.#machine.within(() => openSockets(calls));
     this.#file = join(options.home, 'network.json');
     this.#state = readNetworkState(this.#file);
     this.#shared = options.shared;
@@ -128,9 +121,23 @@ class BridgedNetworks implements Networks {
 
   capabilities() {
     const name = bridgeName(this.#options.instance);
-    const reached = podResolvConf(machineFiles) !== undefined;
+    const own = this.#ground.outside !== undefined;
+    const reached = own || podResolvConf(machineFiles) !== undefined;
     return [
-      { name: 'network/pods', ok: true, detail: `each pod has an address of its own, on the bridge ${name}` },
+      {
+        name: 'network/pods',
+        ok: true,
+        detail: own
+          ? 'each pod has an address of its own, in a network of your own (user namespace), which nobody else reaches'
+          : `each pod has an address of its own, on the bridge ${name}`,
+      },
+      {
+        name: 'network/out',
+        ok: !own,
+        detail: own
+          ? 'connections (TCP) and questions for names leave pods through the proxy; other UDP and ICMP do not: that takes root'
+          : 'pods reach what this machine reaches',
+      },
       {
         name: 'network/names',
         ok: reached,
@@ -156,14 +163,15 @@ class BridgedNetworks implements Networks {
 
   async ensure(pod: string, before: Before = { members: [], reached: [] }): Promise<PodNetwork> {
     const ip = this.address(pod);
-    const found = this.#pods.get(pod) ?? this.#find(ip, before);
+    const found = this.#pods.get(pod) ?? (await this.#find(ip, before));
     const known = found ?? (await this.#make(ip));
     this.#pods.set(pod, known);
     this.#setPodRules(known);
     return {
       ip,
       isNew: found === undefined,
-      within: known.namespace.within,
+      ...known.network.entrance,
+      connect: (port, signal) => (this.#ground.outside?.connect ?? dial)({ host: ip, port }, signal),
       reach: ports => {
         known.reached = ports;
         this.#setPodRules(known);
@@ -174,13 +182,13 @@ class BridgedNetworks implements Networks {
   remove(pod: string): void {
     const known = this.#pods.get(pod);
     this.#pods.delete(pod);
-    if (known !== undefined) letGo(known);
+    known?.network.close();
     const { [pod]: gone, ...pods } = this.#state.pods;
     if (gone !== undefined) this.#savePods(pods);
   }
 
   resolvConf(): string | undefined {
-    const found = podResolvConf(machineFiles);
+    const found = podResolvConf(machineFiles, this.#ground.outside && this.gateway());
     if (found === undefined || found.same) return undefined;
     const file = join(this.#options.home, 'resolv.conf');
     writeResolvConf(file, found.text);
@@ -191,21 +199,31 @@ class BridgedNetworks implements Networks {
     return Object.keys(this.#state.pods);
   }
 
-  serviceAddress(key: string, attempt: number): string {
-    return serviceAddress(this.#use().layout, key, attempt);
+  get services(): Networks['services'] {
+    if (this.#ground.outside !== undefined) return undefined;
+    return {
+      address: (key, attempt) => serviceAddress(this.#use().layout, key, attempt),
+      has: ip => {
+        const { services } = this.#use().layout;
+        const value = readIp(ip) ?? 0;
+        return value >= services.first && value < services.first + 2 ** (32 - services.bits);
+      },
+    };
   }
 
-  isServiceAddress(ip: string): boolean {
-    const { services } = this.#use().layout;
-    const value = readIp(ip) ?? 0;
-    return value >= services.first && value < services.first + 2 ** (32 - services.bits);
+  get outside(): Outside | undefined {
+    const { outside } = this.#ground;
+    if (outside === undefined) return undefined;
+    const { layout } = this.#use();
+    const way = { range: layout.all.text, gateway: layout.gateway, port: wayOutPort };
+    return { ...outside, way: { outpost: outpostSocket(this.#options.outpost!.runtimeDir), ...way } };
   }
 
   share(ports: readonly number[]): void {
     if (String(ports) === String(this.#shared)) return;
     this.#shared = ports;
     if (this.#bridge === undefined) return;
-    setRules(this.#sockets, this.#bridge, ports);
+    this.#ground.setRules(this.#bridge, ports);
     for (const pod of this.#pods.values()) this.#setPodRules(pod);
   }
 
@@ -213,11 +231,11 @@ class BridgedNetworks implements Networks {
     const wanted = JSON.stringify(ways);
     if (wanted === this.#shortcuts || (ways.length === 0 && this.#bridge === undefined)) return;
     try {
-      setShortcuts(this.#sockets, this.#use(), ways);
+      setShortcuts(this.#ground.sockets, this.#use(), ways);
       this.#shortcuts = wanted;
     } catch (err) {
       // What was led there before must not be any longer.
-      removeShortcuts(this.#sockets, this.#use().name);
+      removeShortcuts(this.#ground.sockets, this.#use().name);
       if (this.#shortcuts !== undefined)
         this.#options.log.warn({ err }, 'the proxies pass everything through');
       this.#shortcuts = undefined;
@@ -226,45 +244,38 @@ class BridgedNetworks implements Networks {
 
   leave(): void {
     if (this.#saving !== undefined) this.#save({});
-    for (const pod of this.#pods.values()) letGo(pod);
+    for (const { network } of this.#pods.values()) network.close();
     this.#pods.clear();
-    closeSockets(this.#sockets);
-    this.#machine.close();
+    this.#ground.leave();
   }
 
   async close(): Promise<void> {
     const { instance, log } = this.#options;
     if (this.#saving !== undefined) this.#save({});
-    for (const pod of this.#pods.values()) letGo(pod);
+    const { sockets } = this.#ground;
+    for (const { network } of this.#pods.values()) network.close();
     this.#pods.clear();
     // The kernel takes an empty namespace away in its own time, and with it the pair that leads there.
-    const gone = () => (portsOf(this.#sockets, instance).length === 0 ? true : undefined);
+    const gone = () => (portsOf(sockets, instance).length === 0 ? true : undefined);
     await until(gone, {
       what: 'networks of pods end',
       deadlineMs: HOW_LONG_PODS_DIE_MS,
       intervalMs: 5,
     }).catch(() => {
-      for (const { name } of portsOf(this.#sockets, instance)) this.#sockets.route.ask(removeLink(name));
+      for (const { name } of portsOf(sockets, instance)) sockets.route.ask(removeLink(name));
     });
     try {
-      removeBridge(this.#sockets, instance, this.#state.forwarding);
+      await this.#ground.remove(this.#state.forwarding);
       if (this.#state.forwarding.length > 0) this.#save({ forwarding: [] });
     } catch (err) {
       log.warn({ err }, 'the bridge is left');
     }
-    closeSockets(this.#sockets);
-    this.#machine.close();
   }
 
   /** Whoever has listened on the bridge wants to again. */
   begin(): this {
-    if (this.#state.range !== undefined) this.#use();
+    if (this.#state.range !== undefined || this.#ground.outside !== undefined) this.#use();
     return this;
-  }
-
-  free(): Range | undefined {
-    const last = readRange(this.#state.range ?? '');
-    return freeRange(this.#sockets, { instance: this.#options.instance, pool: this.#pool, last });
   }
 
   /** The bridge, which is made when it is used for the first time. */
@@ -275,35 +286,27 @@ class BridgedNetworks implements Networks {
 
   #open(): Bridge {
     const { instance, home, log } = this.#options;
-    const last = readRange(this.#state.range ?? '');
-    const range = freeRange(this.#sockets, { instance, pool: this.#pool, last });
+    const range = rangeFor(this.#ground, this.#pool, instance, this.#state);
     if (range === undefined)
       throw new Error(`every part of ${this.#pool.text} is used by a route of this machine`);
-    const bridge = ensureBridge(this.#sockets, instance, home, range);
-    setRules(this.#sockets, bridge, this.#shared);
-    const forwarding = [...new Set([...this.#state.forwarding, ...forwardAnswers(this.#sockets)])];
+    const bridge = ensureBridge(this.#ground.sockets, instance, home, range);
+    this.#ground.setRules(bridge, this.#shared);
+    const forwarding = [...new Set([...this.#state.forwarding, ...this.#ground.letAnswersIn()])];
     this.#save({ range: range.text, forwarding });
     log.info({ bridge: bridge.name, range: range.text }, 'pods have networks of their own');
     return bridge;
   }
 
   /** A pod that an earlier daemon has started, if something of it lives. */
-  #find(ip: string, { members, reached }: Before): Pod | undefined {
+  async #find(ip: string, { members, reached }: Before): Promise<Pod | undefined> {
     for (const pid of members) {
-      let namespace: NetNamespace;
-      try {
-        namespace = netNamespaceOf(this.#calls, pid);
-      } catch {
-        continue; // it has ended
-      }
-      if (namespace.id !== this.#machine.id) {
-        const inside = namespace.within(() => openSockets(this.#calls));
-        const eth = linkNamed(inside.route, inPod);
-        if (eth !== undefined && addresses(inside.route, eth.index).includes(ip))
-          return { ip, namespace, inside, reached, rules: '' };
-        closeSockets(inside);
-      }
-      namespace.close();
+      const network = await this.#ground.networkOf(pid);
+      if (network === undefined) continue;
+      const { route } = network.sockets;
+      const eth = linkNamed(route, inPod);
+      if (eth !== undefined && addresses(route, eth.index).includes(ip))
+        return { ip, network, reached, rules: '' };
+      network.close();
     }
     return undefined;
   }
@@ -312,27 +315,27 @@ class BridgedNetworks implements Networks {
   async #make(ip: string): Promise<Pod> {
     const { index, layout } = this.#use();
     const port = portName(this.#options.instance, ip);
-    const { route } = this.#sockets;
+    const { route } = this.#ground.sockets;
     // Of a namespace that is being taken away.
     if (linkNamed(route, port) !== undefined) route.ask(removeLink(port));
-    const namespace = newNetNamespace(this.#calls);
-    const inside = namespace.within(() => openSockets(this.#calls));
+    const network = await this.#ground.newNetwork();
     try {
-      route.ask(addPair(port, index, namespace.fd, hardwareAddress(ip)));
+      route.ask(addPair(port, index, network.fd, hardwareAddress(ip)));
       await turn();
-      const eth = linkNamed(inside.route, inPod)!.index;
-      inside.route.ask(
+      const inside = network.sockets.route;
+      const eth = linkNamed(inside, inPod)!.index;
+      inside.ask(
         setUp(LOOPBACK),
         setUp(eth),
         addAddress(eth, ip, layout.all.bits),
         addRoute(everywhere, layout.gateway),
+        ...this.#ground.podRoutes(layout.gateway),
         configure(eth, { [settings.routeLocalnet]: 1 }),
       );
       await turn();
-      return { ip, namespace, inside, reached: [], rules: '' };
+      return { ip, network, reached: [], rules: '' };
     } catch (error) {
-      closeSockets(inside);
-      namespace.close();
+      network.close();
       throw error;
     }
   }
@@ -360,7 +363,7 @@ class BridgedNetworks implements Networks {
         rules: pod.reached.map(port => [from.interface(inPod), tcpPort(port), sendTo('127.0.0.1')]),
       },
     ].filter(chain => chain.rules.length > 0);
-    replaceTable(pod.inside.netfilter, 'offshoot', chains);
+    replaceTable(pod.network.sockets.netfilter, 'offshoot', chains);
     pod.rules = rules;
   }
 
@@ -389,21 +392,6 @@ const localhost = readRange('127.0.0.1/32')!;
 
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));
 
-const openSockets = (calls: Libc): Sockets => ({
-  route: openNetlink(calls, families.route),
-  netfilter: openNetlink(calls, families.netfilter),
-});
-
-function closeSockets({ route, netfilter }: Sockets): void {
-  route.close();
-  netfilter.close();
-}
-
-function letGo({ inside, namespace }: Pod): void {
-  closeSockets(inside);
-  namespace.close();
-}
-
 /** The same for one pod whenever it is free. */
 function freeAddress({ pods: [first, end] }: Layout, taken: ReadonlySet<string>, pod: string): string {
   const start = createHash('sha256').update(pod).digest().readUInt32BE(0) % (end - first);
@@ -414,16 +402,36 @@ function freeAddress({ pods: [first, end] }: Layout, taken: ReadonlySet<string>,
   throw new Error('all addresses of pods are taken');
 }
 
-/** Everything once, in a network that nobody else sees. @throws the first error, e.g. EPERM, EOPNOTSUPP */
-function tryOnce(calls: Libc): void {
-  const machine = newNetNamespace(calls);
-  const sockets = machine.within(() => openSockets(calls));
+const rangeFor = (ground: Ground, pool: Range, instance: string, { range = '' }: NetworkState) => {
+  const { route, own } = ground.machine();
+  return freeRange(route, own, { instance, pool, last: readRange(range) });
+};
+
+/** @returns why there can be no networks of pods; undefined when there can */
+async function problemOf(
+  ground: Ground,
+  { home, instance, network }: NetworksOptions,
+  pool: Range,
+): Promise<string | undefined> {
+  try {
+    await tryOnce(ground);
+  } catch (error) {
+    return (error as Error).message; // e.g. EPERM, EOPNOTSUPP
+  }
+  const state = readNetworkState(join(home, 'network.json'));
+  if (rangeFor(ground, pool, instance, state) !== undefined) return undefined;
+  return `every part of ${network} is used by a route of this machine; OFFSHOOT_NETWORK names another`;
+}
+
+/** Everything once, in a network that nobody else sees. @throws the first error */
+async function tryOnce(ground: Ground): Promise<void> {
+  const machine = await ground.newNetwork();
+  const { sockets, fd } = machine;
   try {
     const bridge = ensureBridge(sockets, 'try', '', readRange('10.208.0.0/20')!);
     setRules(sockets, bridge, [1]);
-    sockets.route.ask(addPair('try', bridge.index, machine.fd, hardwareAddress(bridge.layout.gateway)));
+    sockets.route.ask(addPair('try', bridge.index, fd, hardwareAddress(bridge.layout.gateway)));
   } finally {
-    closeSockets(sockets);
     machine.close();
   }
 }

@@ -8,11 +8,19 @@ export const machineFiles = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.co
 
 /**
  * The first of `files` that names a server that pods reach, without those that they do not.
+ * @param instead the one server that they reach: it asks for them whom this machine asks
  * @returns `same`: as it is; undefined: there is none
  */
 export function podResolvConf(
   files: readonly string[],
+  instead?: string,
 ): { readonly text: string; readonly same: boolean } | undefined {
+  if (instead !== undefined) {
+    const others = textOf(files[0] ?? '')
+      .split('\n')
+      .filter(line => !isServer(line));
+    return { text: [`nameserver ${instead}`, ...others].join('\n'), same: false };
+  }
   for (const file of files) {
     const lines = textOf(file).split('\n');
     const servers = lines.filter(isServer);

@@ -18,6 +18,8 @@ export type Chain = {
   readonly name: string;
   readonly hook: 'prerouting' | 'output' | 'postrouting';
   readonly type: 'filter' | 'nat';
+  /** After others of its kind, in whatever table. */
+  readonly last?: true;
   readonly rules: readonly Rule[];
 };
 
@@ -32,7 +34,7 @@ export function replaceTable(netlink: Netlink, table: string, chains: readonly C
     own, // so that there is one to delete
     change(DEL_TABLE, 0, [[1, table]]),
     own,
-    ...chains.flatMap(({ name, hook, type, rules }) => [
+    ...chains.flatMap(({ name, hook, type, rules, last }) => [
       change(NEW_CHAIN, flags.create, [
         [1, table],
         [3, name],
@@ -40,7 +42,7 @@ export function replaceTable(netlink: Netlink, table: string, chains: readonly C
           4,
           [
             [1, be32(HOOKS[hook])],
-            [2, be32(PRIORITIES[`${type} ${hook}`]!)],
+            [2, be32(PRIORITIES[`${type} ${hook}`]! + (last ? 1 : 0))],
           ],
         ],
         [7, type],
@@ -95,10 +97,13 @@ export const source = {
   in: (range: Range) => addressIn(SOURCE_OFFSET, EQUAL, range),
   notIn: (range: Range) => addressIn(SOURCE_OFFSET, UNEQUAL, range),
 };
-export const destination = { in: (range: Range) => addressIn(DESTINATION_OFFSET, EQUAL, range) };
+export const destination = {
+  in: (range: Range) => addressIn(DESTINATION_OFFSET, EQUAL, range),
+  notIn: (range: Range) => addressIn(DESTINATION_OFFSET, UNEQUAL, range),
+};
 
-export const tcpPort = (port: number): readonly Expression[] => [
-  ...is(
+export const tcp = (): readonly Expression[] =>
+  is(
     [
       'meta',
       [
@@ -108,7 +113,10 @@ export const tcpPort = (port: number): readonly Expression[] => [
     ],
     EQUAL,
     Buffer.from([TCP]),
-  ),
+  );
+
+export const tcpPort = (port: number): readonly Expression[] => [
+  ...tcp(),
   ...is(payload(TRANSPORT, DESTINATION_PORT_OFFSET, 2), EQUAL, be16(port)),
 ];
 

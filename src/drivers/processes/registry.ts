@@ -199,6 +199,7 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
       asExecError(program),
     );
     const result = resultOf(child, program.argv, options, () => void signal(id, 'SIGKILL', 'group'));
+    result.catch(() => {}); // it may end before it is waited for
     try {
       const group = parts.get(part)?.group;
       if (group !== undefined) await enter(group, id.pid);

@@ -3,6 +3,7 @@
  * ended for good or is stopped. The whole life is one loop, so there is never a second copy.
  */
 import { readFileSync, rmSync } from 'node:fs';
+import { dial } from '../../lib/dial.ts';
 import { ExecError } from '../../lib/exec.ts';
 import { logSize } from '../../lib/log-file.ts';
 import { beside } from '../../lib/namespaces.ts';
@@ -250,6 +251,8 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
     return {
       host: network?.ip ?? '127.0.0.1',
       ports,
+      connect: (port, deadline) =>
+        network === undefined ? dial({ host: '127.0.0.1', port }, deadline) : network.connect(port, deadline),
       run: (argv, deadlineMs, ended) =>
         house.processes
           .runIn(

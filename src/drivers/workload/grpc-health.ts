@@ -4,11 +4,13 @@
  * messages, with one field each, is protobuf.dev/programming-guides/encoding.
  */
 import { type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2';
-import { connect as connectTcp } from 'node:net';
+import type { Socket } from 'node:net';
 
 export type HealthCall = {
   readonly host: string;
   readonly port: number;
+  /** A connection to it. @throws the system's error; the signal's reason */
+  connect(signal: AbortSignal): Promise<Socket>;
   /** Empty: the server as a whole. */
   readonly service: string;
   readonly timeoutMs: number;
@@ -46,8 +48,17 @@ const CODE: Readonly<Record<string, string>> = {
   '12': 'the server has no health service',
 };
 
-async function ask({ host, port, service, timeoutMs }: HealthCall, deadline: AbortSignal): Promise<Answer> {
-  const session = connectHttp2(`http://${host}:${port}`);
+async function ask(call: HealthCall, deadline: AbortSignal): Promise<Answer> {
+  const { host, port, service, timeoutMs } = call;
+  let socket: Socket;
+  try {
+    socket = await call.connect(deadline);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const late = deadline.aborted ? `no answer within ${timeoutMs} ms` : undefined;
+    return { spoke: false, wrong: `health check: ${late ?? code ?? message}` };
+  }
+  const session = connectHttp2(`http://${host}:${port}`, { createConnection: () => socket });
   let spoke = false;
   session.once('remoteSettings', () => {
     spoke = true;
@@ -138,9 +149,12 @@ function varint(value: number): number[] {
 }
 
 /** Whether the first bytes that answer an HTTP/2 client are not a frame of settings, but something. */
-async function speaksSomethingElse({ host, port }: HealthCall, deadline: AbortSignal): Promise<boolean> {
-  const socket = connectTcp({ host, port, signal: deadline });
+async function speaksSomethingElse({ connect }: HealthCall, deadline: AbortSignal): Promise<boolean> {
+  const socket = await connect(deadline).catch(() => undefined);
+  if (socket === undefined) return false;
   socket.on('error', () => {});
+  const aborted = () => socket.destroy();
+  deadline.addEventListener('abort', aborted, { once: true });
   const emptySettings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
   socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), emptySettings]));
   const typeOfFrame = 3;
@@ -149,6 +163,7 @@ async function speaksSomethingElse({ host, port }: HealthCall, deadline: AbortSi
   } catch {
     // reset or timed out: nobody has answered
   } finally {
+    deadline.removeEventListener('abort', aborted);
     socket.destroy();
   }
   return false;

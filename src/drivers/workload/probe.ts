@@ -1,5 +1,6 @@
 /** One check of a process's health, as a kubelet does it (Kubernetes, "Configure Liveness, Readiness and Startup Probes"). */
-import { connect } from 'node:net';
+import type { Socket } from 'node:net';
+import { dial } from '../../lib/dial.ts';
 import { request as httpRequest } from '../../lib/http.ts';
 
 /** A probe of the manifest with defaults filled in and ports resolved to containerPorts. Times in milliseconds. */
@@ -32,6 +33,8 @@ export type ProbeTarget = {
   readonly host: string;
   /** containerPort → port on it */
   readonly ports: Readonly<Record<number, number>>;
+  /** A connection to such a port. @throws the system's error; the signal's reason */
+  connect(port: number, signal: AbortSignal): Promise<Socket>;
   /** Runs a command inside the container. @throws Error unless it ends well in time */
   run(command: readonly string[], deadlineMs: number, signal: AbortSignal): Promise<unknown>;
 };
@@ -59,70 +62,71 @@ export async function checkProbe(
 
 // --- internal -----------------------------------------------------------------------------------
 
-const placeOf = (
-  { host, port }: { readonly host?: string; readonly port: number },
-  target: ProbeTarget,
-): { readonly host: string; readonly port: number } =>
-  host === undefined ? { host: target.host, port: target.ports[port]! } : { host, port };
+type Place = {
+  readonly host: string;
+  readonly port: number;
+  connect(signal: AbortSignal): Promise<Socket>;
+};
+
+/** A probe that names a host asks it from this machine, as a kubelet does. */
+function placeOf(asked: { readonly host?: string; readonly port: number }, target: ProbeTarget): Place {
+  const { host } = asked;
+  const port = host === undefined ? target.ports[asked.port]! : asked.port;
+  return {
+    host: host ?? target.host,
+    port,
+    connect: signal => (host === undefined ? target.connect(port, signal) : dial({ host, port }, signal)),
+  };
+}
 
 /** Programs leave such requests out of their logs. */
 const ofKubelet = { 'user-agent': 'kube-probe/1.30', accept: '*/*' };
 
-/** Loaded when it is first used, as is https: HTTP/2 takes its time, and few are asked by it. */
+/** Loaded when it is first used, as is TLS: HTTP/2 takes its time, and few are asked by it. */
 const healthCheck = () => import('./grpc-health.ts');
 
 async function checkHttp(
-  probe: {
-    host: string;
-    port: number;
-    path: string;
-    tls: boolean;
-    headers: Readonly<Record<string, string>>;
-  },
+  probe: Place & { path: string; tls: boolean; headers: Readonly<Record<string, string>> },
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const { host, port, path, tls, headers } = probe;
-  const open = tls ? (await import('node:https')).request : httpRequest;
-  return await new Promise(resolve => {
-    const options = {
-      host,
-      port,
-      path,
-      headers: { ...ofKubelet, ...headers },
-      agent: false as const,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-    };
+  const { host, port, path, tls } = probe;
+  const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  let socket: Socket | undefined;
+  try {
+    const own = await probe.connect(deadline);
+    socket = own;
     // A kubelet does not verify certificates either.
-    const request = open({ ...options, ...(tls && { rejectUnauthorized: false }) });
-    request.on('response', response => {
-      const status = response.statusCode ?? 0;
-      response.on('error', () => {});
-      response.destroy(); // the status is all we want
-      resolve(status >= 200 && status < 400 ? undefined : `GET ${path} answered ${status}`);
+    const stream = tls ? (await import('node:tls')).connect({ socket: own, rejectUnauthorized: false }) : own;
+    for (const one of [own, stream]) one.on('error', () => {}); // told by the request
+    const createConnection = () => stream;
+    const status = await new Promise<number>((resolve, reject) => {
+      const headers = { ...ofKubelet, ...probe.headers };
+      const options = { host, port, path, headers, createConnection, signal: deadline };
+      const request = httpRequest(options);
+      request.on('response', response => {
+        response.on('error', () => {});
+        resolve(response.statusCode ?? 0); // it is all we want
+      });
+      request.on('error', reject);
+      request.end();
     });
-    request.on('error', error => resolve(`GET ${path}: ${reasonOf(error, timeoutMs)}`));
-    request.end();
-  });
+    return status >= 200 && status < 400 ? undefined : `GET ${path} answered ${status}`;
+  } catch (error) {
+    return `GET ${path}: ${reasonOf(error as Error, timeoutMs)}`;
+  } finally {
+    socket?.destroy();
+  }
 }
 
-function checkTcp(
-  { host, port }: { readonly host: string; readonly port: number },
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  return new Promise(resolve => {
-    const socket = connect({
-      host,
-      port,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-    });
-    socket.on('connect', () => {
-      socket.destroy();
-      resolve(undefined);
-    });
-    socket.on('error', error => resolve(`connect: ${reasonOf(error, timeoutMs)}`));
-  });
+async function checkTcp(place: Place, timeoutMs: number, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    const socket = await place.connect(AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]));
+    socket.destroy();
+    return undefined;
+  } catch (error) {
+    return `connect: ${reasonOf(error as Error, timeoutMs)}`;
+  }
 }
 
 async function checkExec(
@@ -140,6 +144,6 @@ async function checkExec(
 }
 
 function reasonOf(error: Error, timeoutMs: number): string {
-  if (error.name === 'AbortError') return `no answer within ${timeoutMs} ms`;
+  if (error.name === 'AbortError' || error.name === 'TimeoutError') return `no answer within ${timeoutMs} ms`;
   return (error as NodeJS.ErrnoException).code ?? error.message;
 }

@@ -323,7 +323,7 @@ export const manifestFields = {
     appProtocol: done,
     name: done,
     nodePort: ignored('an address is reached from this machine only'),
-    port: approximated('an ordinary user has 8080 for 80 and so on'),
+    port: approximated('on the machine of an ordinary user it is 8080 for 80 and so on; pods have both'),
     protocol: done,
     targetPort: done,
   },

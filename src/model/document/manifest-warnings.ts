@@ -17,10 +17,10 @@ export const volumesWithoutEffect: Readonly<Record<string, string>> = toldOf(man
 export const portsWithoutEffect: Readonly<Record<string, string>> = toldOf(manifestFields.ContainerPort);
 
 /**
- * What a machine can keep: limits of containers, their ports, for which pods must have networks of their own, mounts, and
- * volumes in memory.
+ * What a machine can keep: limits of containers, their ports, for which pods must have networks of their own, mounts,
+ * volumes in memory, and names of Services.
  */
-export type Kept = 'memory' | 'cpu' | 'ports' | 'volumes' | 'memory-volumes';
+export type Kept = 'memory' | 'cpu' | 'ports' | 'volumes' | 'memory-volumes' | 'names';
 
 /**
  * One finding for each part; they are no reason to refuse the manifest.
@@ -36,6 +36,7 @@ export function manifestWarnings(
   if (workload !== undefined) return workloadWarnings(workload, keeps);
   if (manifest.kind === 'PersistentVolumeClaim')
     return pick(manifest.spec, ['spec'], partsWithoutEffect.claim);
+  if (manifest.kind === 'Service' && !keeps.includes('names')) return [withoutName];
   return manifest.kind === 'Secret' ? secretWarnings(value as Secret) : [];
 }
 
@@ -119,6 +120,11 @@ function pick(object: unknown, path: Path, parts: Readonly<Record<string, string
 }
 
 const warning = (path: Path, message: string): Finding => ({ path, message, at: 'key' });
+
+const withoutName = warning(
+  ['metadata', 'name'],
+  'it does not resolve on this machine: programs find Services by their variables, see "offshoot doctor"',
+);
 
 const isEmpty = (value: unknown): boolean =>
   value === false || (typeof value === 'object' && value !== null && Object.keys(value).length === 0);

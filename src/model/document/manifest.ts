@@ -73,7 +73,7 @@ export function readManifestFiles(
   sources: readonly ManifestSource[],
   {
     strict = false,
-    keeps = ['memory', 'cpu', 'ports', 'volumes', 'memory-volumes'],
+    keeps = ['memory', 'cpu', 'ports', 'volumes', 'memory-volumes', 'names'],
     namespace,
   }: ReadOptions = {},
 ): Manifests {

@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { constants } from 'node:http2';
+import type { Dial } from '../../lib/dial.ts';
 import type { Log } from '../../lib/log.ts';
 import { cut as cutConnection } from '../../lib/tls-socket.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
@@ -73,9 +74,9 @@ export type DataPath = {
   close(): Promise<void>;
 };
 
-export function createDataPath(o: { book: Book; limits: Limits; log: Log }): DataPath {
+export function createDataPath(o: { book: Book; limits: Limits; log: Log; dial?: Dial }): DataPath {
   const { book, limits, log } = o;
-  const upstreams = createUpstreams(limits);
+  const upstreams = createUpstreams(limits, o.dial);
   upstreams.follow([...book.all()]);
   const unsubscribe = book.onChange(upstreams.follow);
   const counters = { inFlight: 0, baseline: 0, fork: 0, refused: 0, notReady: 0, failed: 0, aborted: 0 };

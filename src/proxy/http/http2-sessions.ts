@@ -6,10 +6,11 @@ import {
   connect,
   type OutgoingHttpHeaders,
 } from 'node:http2';
-import { connect as dial } from 'node:net';
+import type { Socket } from 'node:net';
+import type { Dial } from '../../lib/dial.ts';
 import type { Address } from '../../model/route.ts';
 import type { Limits } from './limits.ts';
-import { NO_HTTP2 } from './upstream-error.ts';
+import { dialInTime, NO_HTTP2 } from './upstream-error.ts';
 
 export type Sessions = {
   /** Begins a stream. Rejects when the workload cannot be reached, or speaks something else. */
@@ -19,20 +20,40 @@ export type Sessions = {
   destroy(): void;
 };
 
-export function createSessions({ host, port }: Address, limits: Limits): Sessions {
+export function createSessions({ host, port }: Address, limits: Limits, dial: Dial): Sessions {
   const open = new Set<Opened>();
+  let over: 'close' | 'destroy' | undefined;
 
   const begin = (): Opened => {
     const { promise: ready, resolve, reject } = Promise.withResolvers<void>();
     ready.catch(() => {}); // who has taken it is told
+    const one: Opened = { session: undefined, ready, streams: 0, waiting: 0, isReady: false };
+    open.add(one);
+    const failed = (failure: Error | undefined) => {
+      open.delete(one);
+      // The system's errors, and ours, say more than that it was no HTTP/2.
+      const code = (failure as NodeJS.ErrnoException | undefined)?.code ?? 'ERR_HTTP2';
+      reject(code.startsWith('ERR_HTTP2') ? notHttp2(failure) : failure);
+    };
+    dialInTime(dial, { host, port }, limits.connectMs).then(socket => {
+      one.session = speak(socket, one, resolve, failed);
+      if (over !== undefined) one.session[over]();
+    }, failed);
+    return one;
+  };
+
+  const speak = (
+    socket: Socket,
+    one: Opened,
+    ready: () => void,
+    failed: (failure: Error | undefined) => void,
+  ): ClientHttp2Session => {
     const session = connect(`http://${host.includes(':') ? `[${host}]` : host}:${port}`, {
-      createConnection: () => dial({ host, port, noDelay: true, keepAlive: true }),
+      createConnection: () => socket,
       settings: { enablePush: false, initialWindowSize: limits.streamWindowBytes },
       maxSessionMemory: limits.sessionMegabytes,
       maxHeaderListPairs: MAX_HEADERS,
     } as object);
-    const one: Opened = { session, ready, streams: 0, waiting: 0, isReady: false };
-    open.add(one);
     let failure: Error | undefined;
     const timer = setTimeout(
       () =>
@@ -47,7 +68,7 @@ export function createSessions({ host, port }: Address, limits: Limits): Session
       session.setTimeout(limits.keepAliveMs, () => {
         if (one.streams === 0) session.close();
       });
-      resolve();
+      ready();
     });
     session.on('error', error => {
       failure = error;
@@ -56,21 +77,18 @@ export function createSessions({ host, port }: Address, limits: Limits): Session
     session.once('goaway', () => open.delete(one));
     session.once('close', () => {
       clearTimeout(timer);
-      open.delete(one);
-      // The system's errors, and ours, say more than that it was no HTTP/2.
-      const code = (failure as NodeJS.ErrnoException | undefined)?.code ?? 'ERR_HTTP2';
-      reject(code.startsWith('ERR_HTTP2') ? notHttp2(failure) : failure);
+      failed(failure);
     });
-    return one;
+    return session;
   };
 
   const room = ({ session, streams, waiting, isReady }: Opened): boolean =>
     isReady
-      ? streams < Math.min(session.remoteSettings.maxConcurrentStreams ?? MAX_STREAMS, MAX_STREAMS)
+      ? streams < Math.min(session?.remoteSettings.maxConcurrentStreams ?? MAX_STREAMS, MAX_STREAMS)
       : waiting < MAX_STREAMS;
 
   const choose = (): Opened => {
-    const usable = [...open].filter(({ session }) => !session.closed && !session.destroyed);
+    const usable = [...open].filter(({ session }) => !session?.closed && !session?.destroyed);
     const free = usable.find(room);
     if (free !== undefined) return free;
     if (usable.length < MAX_SESSIONS) return begin();
@@ -88,7 +106,7 @@ export function createSessions({ host, port }: Address, limits: Limits): Session
           if (attempt < MAX_SESSIONS) continue;
         }
         try {
-          const stream = one.session.request(headers, options);
+          const stream = one.session!.request(headers, options);
           one.streams++;
           stream.once('close', () => one.streams--);
           return stream;
@@ -99,10 +117,12 @@ export function createSessions({ host, port }: Address, limits: Limits): Session
       }
     },
     close() {
-      for (const { session } of open) session.close();
+      over = 'close';
+      for (const { session } of open) session?.close();
     },
     destroy() {
-      for (const { session } of open) session.destroy();
+      over = 'destroy';
+      for (const { session } of open) session?.destroy();
     },
   };
 }
@@ -110,7 +130,8 @@ export function createSessions({ host, port }: Address, limits: Limits): Session
 // --- internal ---
 
 type Opened = {
-  readonly session: ClientHttp2Session;
+  /** Absent while it is connected to. */
+  session: ClientHttp2Session | undefined;
   /** Resolves with its first settings. */
   readonly ready: Promise<void>;
   isReady: boolean;

@@ -5,6 +5,7 @@
  * The workload gets the `Host` that the client used, as from most ingresses: links, redirects, cookies and
  * checks of `Origin` against `Host` then fit the URL in the browser.
  */
+import type { Dial } from '../../lib/dial.ts';
 import type { Log } from '../../lib/log.ts';
 import { injectKey } from '../../model/carriers.ts';
 import { OffshootError } from '../../model/errors.ts';
@@ -21,6 +22,8 @@ export type PreviewOptions = {
   readonly book: Book;
   readonly log: Log;
   readonly limits?: Partial<Limits>;
+  /** How workloads are connected to. */
+  readonly dial?: Dial;
 };
 
 export type Previews = {
@@ -41,7 +44,7 @@ export type Previews = {
 /** A key that is revoked opens nothing any more, and what it opened is cut, unless a setting keeps it. */
 export function createPreviews({ book, log, ...o }: PreviewOptions): Previews {
   const limits = { ...defaultLimits, ...o.limits };
-  const path = createDataPath({ book, limits, log });
+  const path = createDataPath({ book, limits, log, ...(o.dial && { dial: o.dial }) });
   /** Requests and tunnels under way, by the hash of the key that opened them. */
   const opened: Opened = new Map();
   const unsubscribe = book.onChange(changed => {

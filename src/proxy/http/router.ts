@@ -1,4 +1,5 @@
 /** The router: every Service of the baseline answers at its listener; the routing key picks baseline or fork. */
+import type { Dial } from '../../lib/dial.ts';
 import type { Log } from '../../lib/log.ts';
 import { keepKeys, routingKeysOf } from '../../model/carriers.ts';
 import { OffshootError } from '../../model/errors.ts';
@@ -12,6 +13,8 @@ export type RouterOptions = {
   readonly book: Book;
   readonly log: Log;
   readonly limits?: Partial<Limits>;
+  /** How workloads are connected to. */
+  readonly dial?: Dial;
 };
 
 export type Router = {
@@ -25,7 +28,7 @@ export type Router = {
 /** Requests pass as they are, apart from hop-by-hop headers. */
 export function createRouter({ book, log, ...options }: RouterOptions): Router {
   const limits = { ...defaultLimits, ...options.limits };
-  const path = createDataPath({ book, limits, log });
+  const path = createDataPath({ book, limits, log, ...(options.dial && { dial: options.dial }) });
   return {
     counters: path.counters,
     handlersFor: destination => path.serve([leadTo(book, destination), readRoutingKeys(book)]),

@@ -27,6 +27,8 @@ export type HttpServer = Address & {
   readonly fd: number;
   /** Clients, those in a tunnel included. */
   connections(): number;
+  /** Serves a connection that has come to somebody else. */
+  accept(client: Socket): void;
   /**
    * Stops listening and lets clients go with their next answer. An idle one is left alone: ending it could meet a
    * request on its way. Resolves when all have gone.
@@ -146,6 +148,7 @@ export async function openServer(
     port: (server.address() as AddressInfo).port,
     fd: fdOf(server),
     connections: () => connections.size + (pending?.size ?? 0),
+    accept: client => void server.emit('connection', client),
     drain() {
       draining = true;
       streams.drain();

@@ -1,6 +1,9 @@
 /** What went wrong with a workload, in words. */
+import type { Socket } from 'node:net';
 import { errors } from 'undici';
+import type { Dial } from '../../lib/dial.ts';
 import { OffshootError } from '../../model/errors.ts';
+import type { Address } from '../../model/route.ts';
 import type { Limits } from './limits.ts';
 
 /** Code of the error when a workload resets a connection; upstreams.ts says why it has a name of our own. */
@@ -26,6 +29,19 @@ const REASONS: Readonly<Record<string, string>> = {
   ERR_HTTP2_STREAM_ERROR: 'it broke off the session',
 };
 
+/** A connection to a workload, with keep-alive probes. @throws with UND_ERR_CONNECT_TIMEOUT when it takes too long */
+export async function dialInTime(dial: Dial, address: Address, connectMs: number): Promise<Socket> {
+  const late = AbortSignal.timeout(connectMs);
+  try {
+    const socket = await dial(address, late);
+    socket.allowHalfOpen = false; // whoever has heard the end of an answer has no more to say
+    return socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
+  } catch (error) {
+    if (!late.aborted) throw error;
+    throw Object.assign(new Error('no connection in time'), { code: 'UND_ERR_CONNECT_TIMEOUT' });
+  }
+}
+
 /** @param upstream who it was, e.g. `Deployment demo/users at 127.0.0.1:4001` */
 export function upstreamError(thrown: unknown, upstream: string, limits: Limits): OffshootError {
   const code = codeOf(thrown);
@@ -40,6 +56,8 @@ export function upstreamError(thrown: unknown, upstream: string, limits: Limits)
 }
 
 // --- internal ---
+
+const KEEP_ALIVE_MS = 60_000;
 
 const codeOf = (thrown: unknown): string =>
   thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';

@@ -1,10 +1,11 @@
 /** Connections to workloads: one pool per address, as long as the route book has the address. */
-import { buildConnector, Pool } from 'undici';
+import { type buildConnector, Pool } from 'undici';
+import { type Dial, dial as dialHere } from '../../lib/dial.ts';
 import { type Address, addressKey, type RouteChanged } from '../../model/route.ts';
 import { createSessions, type Sessions } from './http2-sessions.ts';
 import type { Limits } from './limits.ts';
 import { readOnAfterFailedWrite } from './read-on.ts';
-import { RESET } from './upstream-error.ts';
+import { dialInTime, RESET } from './upstream-error.ts';
 
 export type Upstreams = {
   to(address: Address): Pool;
@@ -16,7 +17,7 @@ export type Upstreams = {
   destroy(): Promise<void>;
 };
 
-export function createUpstreams(limits: Limits): Upstreams {
+export function createUpstreams(limits: Limits, dial: Dial = dialHere): Upstreams {
   const pools = new Map<string, Pool>();
   const sessions = new Map<string, Sessions>();
   const ending = new Set<Pool>();
@@ -36,7 +37,7 @@ export function createUpstreams(limits: Limits): Upstreams {
       let pool = pools.get(origin);
       if (pool === undefined) {
         pool = new Pool(origin, {
-          connect: connector(limits.connectMs),
+          connect: connector(dial, limits.connectMs),
           headersTimeout: limits.idleMs,
           bodyTimeout: limits.idleMs,
           maxHeaderSize: limits.headerBytes,
@@ -49,7 +50,7 @@ export function createUpstreams(limits: Limits): Upstreams {
       const origin = originOf(address);
       let found = sessions.get(origin);
       if (found === undefined) {
-        found = createSessions(address, limits);
+        found = createSessions(address, limits, dial);
         sessions.set(origin, found);
       }
       return found;
@@ -91,15 +92,17 @@ function addressesOf(change: RouteChanged, when: 'before' | 'value'): readonly A
  * undici takes a reset connection for the end of a body that has no length, so a truncated response would
  * look complete. It asks for the error's code; our listener comes first and gives it another one.
  */
-function connector(timeout: number): buildConnector.connector {
-  const connect = buildConnector({ timeout });
-  return (options, callback) =>
-    connect(options, (...result) => {
-      const socket = result[1];
-      socket?.on('error', (error: NodeJS.ErrnoException) => {
-        if (error.code === 'ECONNRESET') error.code = RESET;
-      });
-      if (socket) readOnAfterFailedWrite(socket);
-      callback(...result);
-    });
+function connector(dial: Dial, connectMs: number): buildConnector.connector {
+  return ({ hostname, port }, callback) => {
+    dialInTime(dial, { host: hostname, port: Number(port || 80) }, connectMs).then(
+      socket => {
+        socket.on('error', (error: NodeJS.ErrnoException) => {
+          if (error.code === 'ECONNRESET') error.code = RESET;
+        });
+        readOnAfterFailedWrite(socket);
+        callback(null, socket);
+      },
+      error => callback(error, null),
+    );
+  };
 }

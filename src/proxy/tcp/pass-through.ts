@@ -3,7 +3,8 @@
  * speaks, the first bytes do, whoever sends them: a client of HTTP speaks first, and its workload never does; so
  * the workload is connected to at once, hears nothing while it is not clear, and a greeting of it makes it clear.
  */
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { type Dial, dial as dialHere } from '../../lib/dial.ts';
 import type { Log } from '../../lib/log.ts';
 import { OffshootError } from '../../model/errors.ts';
 import { type Address, addressKey, type DestinationKey, type Found } from '../../model/route.ts';
@@ -19,6 +20,8 @@ export type PassThroughOptions = {
   readonly book: Book;
   readonly log: Log;
   readonly limits?: Partial<PassLimits>;
+  /** How workloads are connected to. */
+  readonly dial?: Dial;
   /** Called when it is other than before. HTTP wins: one client that is confused does not change what a port is. */
   readonly onFound?: (destination: DestinationKey, found: Found) => void;
 };
@@ -33,6 +36,7 @@ export type PassThrough = {
 };
 
 export function createPassThrough({ book, log, onFound, ...o }: PassThroughOptions): PassThrough {
+  const { dial = dialHere } = o;
   const limits = { ...defaultPassLimits, ...o.limits };
   const clients = new Set<Socket>();
   const found = new Map<DestinationKey, Found>();
@@ -70,7 +74,7 @@ export function createPassThrough({ book, log, onFound, ...o }: PassThroughOptio
     for (let i = 0; i < addresses.length && !client.destroyed; i++) {
       const address = addresses[(first + i) % addresses.length]!;
       try {
-        return await dial(address, limits.connectMs, client);
+        return await dialFor(dial, address, limits.connectMs, client);
       } catch (cause) {
         failure ??= new OffshootError(
           'proxy/upstream-failed',
@@ -169,28 +173,18 @@ const REPEAT_MS = 60_000;
 const HTTP_ANSWER = Buffer.from('HTTP/');
 
 /** @throws the system's error, or one that says that it took too long */
-function dial({ host, port }: Address, connectMs: number, client: Socket): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({
-      ...{ host, port, allowHalfOpen: true, noDelay: true },
-      ...{ keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
-    });
-    const timer = setTimeout(() => socket.destroy(new Error('it did not accept in time')), connectMs);
-    const leave = () => socket.destroy(new Error('the client has gone'));
-    client.once('close', leave);
-    const over = () => {
-      clearTimeout(timer);
-      client.off('close', leave);
-    };
-    socket.once('connect', () => {
-      over();
-      resolve(socket);
-    });
-    socket.on('error', error => {
-      over();
-      reject(error);
-    });
-  });
+async function dialFor(dial: Dial, address: Address, connectMs: number, client: Socket): Promise<Socket> {
+  const over = new AbortController();
+  const timer = setTimeout(() => over.abort(new Error('it did not accept in time')), connectMs);
+  const leave = () => over.abort(new Error('the client has gone'));
+  client.once('close', leave);
+  try {
+    const socket = await dial(address, over.signal);
+    return socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
+  } finally {
+    clearTimeout(timer);
+    client.off('close', leave);
+  }
 }
 
 /**

@@ -11,6 +11,7 @@ import { OffshootError } from '../../model/errors.ts';
 import { type Address, addressKey, type RouteKinds } from '../../model/route.ts';
 import type { Book } from '../book.ts';
 import type { ListenerState } from '../listeners.ts';
+import type { Pods } from '../pods.ts';
 
 export type DatagramLimits = {
   /** Milliseconds without a packet, either way, after which a session is over. */
@@ -31,10 +32,12 @@ export function createDatagrams(o: {
   readonly book: Book;
   readonly log: Log;
   readonly limits?: Partial<DatagramLimits>;
+  /** Absent: this machine reaches pods as it is. */
+  readonly pods?: Pods;
   /** Some state is another one. */
   readonly onState: () => void;
 }): Datagrams {
-  const { book, log } = o;
+  const { book } = o;
   const limits = { ...defaultDatagramLimits, ...o.limits };
   const ports = new Map<string, Port>();
 
@@ -46,8 +49,7 @@ export function createDatagrams(o: {
       else if (open !== undefined) {
         ports.delete(name);
         open.close();
-      } else if (wanted !== undefined)
-        ports.set(name, openPort(name, wanted, { book, log, limits, onState: o.onState }));
+      } else if (wanted !== undefined) ports.set(name, openPort(name, wanted, { ...o, limits }));
     }
   };
   follow(book.names('datagrams'));
@@ -72,6 +74,8 @@ export function createDatagrams(o: {
 const defaultDatagramLimits: DatagramLimits = { idleMs: 60_000, sessions: 1_000 };
 
 const RETRY_MS = 1_000;
+/** Packets of a new session. */
+const MAX_WAITING = 16;
 
 type Port = {
   serves: string;
@@ -80,19 +84,34 @@ type Port = {
   close(): void;
 };
 
-type Session = { readonly socket: Socket; readonly to: Address; timer: NodeJS.Timeout };
+type Session = {
+  readonly to: Address;
+  readonly timer: NodeJS.Timeout;
+  /** Absent until it is open: what comes before that waits. */
+  socket?: Socket;
+  readonly waiting: Buffer[];
+};
 
 function openPort(
   name: string,
   { host, port, serves }: RouteKinds['datagrams'],
-  { book, log, limits, onState }: { book: Book; log: Log; limits: DatagramLimits; onState: () => void },
+  {
+    book,
+    log,
+    limits,
+    pods,
+    onState,
+  }: { book: Book; log: Log; limits: DatagramLimits; pods?: Pods; onState: () => void },
 ): Port {
   /** By client; the one that was heard of last comes last. */
   const sessions = new Map<string, Session>();
   const { promise: tried, resolve } = Promise.withResolvers<void>();
   let listening: Socket | undefined;
+  /** At the same address in the network of pods, where it is theirs. */
+  let inside: Socket | undefined;
   let failure: OffshootError | undefined;
   let retry: NodeJS.Timeout | undefined;
+  let insideRetry: NodeJS.Timeout | undefined;
   let closed = false;
   let turn = 0;
   let said = '';
@@ -102,22 +121,30 @@ function openPort(
     if (session === undefined) return;
     sessions.delete(client);
     clearTimeout(session.timer);
-    session.socket.close();
+    session.socket?.close();
   };
 
-  const begin = (client: string, { address, port: clientPort }: RemoteInfo, to: Address): Session => {
+  const begin = (client: string, from: RemoteInfo, to: Address, by: Socket): Session => {
     const [oldest] = sessions.keys();
     if (sessions.size >= limits.sessions && oldest !== undefined) end(oldest);
-    const socket = createSocket(to.host.includes(':') ? 'udp6' : 'udp4');
-    const session: Session = { socket, to, timer: setTimeout(end, limits.idleMs, client) };
+    const session: Session = { to, timer: setTimeout(end, limits.idleMs, client), waiting: [] };
     sessions.set(client, session);
-    // Nobody is there just now; the next packet tries again.
-    socket.on('error', () => sessions.get(client) === session && end(client));
-    socket.on('message', (packet, from) => {
-      if (from.address !== to.host || from.port !== to.port) return; // nobody that we have asked
-      session.timer.refresh();
-      listening?.send(packet, clientPort, address, () => {});
-    });
+    const isOpen = () => sessions.get(client) === session;
+    const opened = (socket: Socket) => {
+      if (!isOpen()) return socket.close();
+      session.socket = socket;
+      // Nobody is there just now; the next packet tries again.
+      socket.on('error', () => isOpen() && end(client));
+      socket.on('message', (packet, sender) => {
+        if (sender.address !== to.host || sender.port !== to.port) return; // nobody that we have asked
+        session.timer.refresh();
+        by.send(packet, from.port, from.address, () => {});
+      });
+      for (const packet of session.waiting) socket.send(packet, to.port, to.host, () => {});
+      return;
+    };
+    if (pods?.way() === undefined) opened(createSocket(to.host.includes(':') ? 'udp6' : 'udp4'));
+    else pods.datagramsTo(to).then(opened, () => isOpen() && end(client));
     return session;
   };
 
@@ -130,22 +157,23 @@ function openPort(
     return [];
   };
 
-  const onPacket = (packet: Buffer, from: RemoteInfo): void => {
+  const onPacket = (by: Socket, packet: Buffer, from: RemoteInfo): void => {
     const client = addressKey({ host: from.address, port: from.port });
     const there = addresses();
     const known = sessions.get(client);
     if (known !== undefined && !there.some(one => addressKey(one) === addressKey(known.to))) end(client);
     if (there.length === 0) return;
-    const session = sessions.get(client) ?? begin(client, from, there[turn++ % there.length]!);
+    const session = sessions.get(client) ?? begin(client, from, there[turn++ % there.length]!, by);
     session.timer.refresh();
     sessions.delete(client);
     sessions.set(client, session);
-    session.socket.send(packet, session.to.port, session.to.host, () => {});
+    if (session.socket !== undefined) session.socket.send(packet, session.to.port, session.to.host, () => {});
+    else if (session.waiting.length < MAX_WAITING) session.waiting.push(packet);
   };
 
   const bind = (): void => {
     const socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', reuseAddr: true });
-    socket.on('message', onPacket);
+    socket.on('message', (packet, from) => onPacket(socket, packet, from));
     socket.once('error', cause => {
       socket.close();
       if (closed) return;
@@ -166,6 +194,20 @@ function openPort(
     });
   };
 
+  const bindInside = async (): Promise<void> => {
+    if (pods?.way() === undefined || closed) return;
+    try {
+      const socket = await pods.datagrams({ host, port });
+      if (closed) return void socket.close();
+      inside = socket;
+      socket.on('error', () => {}); // of one answer; the others are not lost
+      socket.on('message', (packet, from) => onPacket(socket, packet, from));
+    } catch (err) {
+      log.warn({ err, destination: self.serves }, 'pods cannot send packets');
+      insideRetry = setTimeout(bindInside, RETRY_MS);
+    }
+  };
+
   const self: Port = {
     serves,
     tried,
@@ -176,11 +218,14 @@ function openPort(
     close() {
       closed = true;
       clearTimeout(retry);
+      clearTimeout(insideRetry);
+      inside?.close();
       for (const client of [...sessions.keys()]) end(client);
       listening?.close();
       resolve();
     },
   };
   bind();
+  void bindInside();
   return self;
 }

@@ -6,6 +6,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { describe, it, type TestContext } from 'node:test';
 import { checkGrpcHealth } from '../../../src/drivers/workload/grpc-health.ts';
+import { dial } from '../../../src/lib/dial.ts';
 
 async function listen(t: TestContext, server: Server): Promise<number> {
   t.after(() => void server.close());
@@ -14,7 +15,13 @@ async function listen(t: TestContext, server: Server): Promise<number> {
 }
 
 const check = (port: number, service = '', timeoutMs = 5_000) =>
-  checkGrpcHealth({ host: '127.0.0.1', port, service, timeoutMs }, AbortSignal.timeout(10_000));
+  checkGrpcHealth(
+    {
+      ...{ host: '127.0.0.1', port, service, timeoutMs },
+      connect: signal => dial({ host: '127.0.0.1', port }, signal),
+    },
+    AbortSignal.timeout(10_000),
+  );
 
 type Answer = { readonly body?: Buffer; readonly code?: string; readonly status?: number };
 

@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
 import type { WorkloadSeen, WorkloadSpec } from '../../../src/drivers/contract.ts';
+import type { Networks } from '../../../src/drivers/network/contract.ts';
 import type { Container } from '../../../src/model/kubernetes.ts';
-import { noNetworks, openTestNetworks } from '../../support/networks.ts';
+import { getFrom, noNetworks, openTestNetworks } from '../../support/networks.ts';
 import { tempDir } from '../../support/temp.ts';
 import { ctx, openTestRuntime, podSpecOf, specOf, untilReady, untilSeen } from '../../support/workload.ts';
 
@@ -38,7 +39,8 @@ const urlOf = (seen: WorkloadSeen, replica = 0): string => {
   return `http://${host}:${port}/`;
 };
 
-const environment = async (url: string) => (await (await fetch(url)).json()) as Record<string, string>;
+const environment = async (networks: Networks, url: string) =>
+  JSON.parse(await getFrom(networks, url)) as Record<string, string>;
 
 describe('pods with networks of their own', { skip: missing ?? false, concurrency: true }, () => {
   it('run programs with a fixed port side by side, and tell them their address', async () => {
@@ -53,11 +55,11 @@ describe('pods with networks of their own', { skip: missing ?? false, concurrenc
     const all = [urlOf(one), urlOf(one, 1), urlOf(two)];
     assert.equal(new Set(all).size, 3);
     for (const url of all) {
-      const { PORT, IP } = await environment(url);
+      const { PORT, IP } = await environment(r.networks, url);
       assert.equal(PORT, '3000');
       assert.ok(IP === undefined || url === `http://${IP}:3000/`);
     }
-    assert.equal((await environment(all[0]!)).PORT_METRICS, 'mine');
+    assert.equal((await environment(r.networks, all[0]!)).PORT_METRICS, 'mine');
     assert.equal(one.message, 'ready');
     assert.equal(r.networks.list().length, 3);
     await r.driver.remove('one', ctx());
@@ -71,7 +73,7 @@ describe('pods with networks of their own', { skip: missing ?? false, concurrenc
     const readinessProbe = { tcpSocket: { port: 3000 } };
     await r.driver.ensure('web', specOf({ env, ports, readinessProbe }), ctx());
     const seen = await untilReady(r.driver, 'web');
-    assert.equal((await environment(`${urlOf(seen)}env`)).PORT, '3000');
+    assert.equal((await environment(r.networks, `${urlOf(seen)}env`)).PORT, '3000');
   });
 
   it('are reached at 127.0.0.1 too, with a warning; at ::1 alone there is only the warning', async () => {
@@ -83,7 +85,7 @@ describe('pods with networks of their own', { skip: missing ?? false, concurrenc
       v4.message,
       'ready; port 3000 is listened at on 127.0.0.1 only; in a cluster nobody would reach it',
     );
-    assert.equal((await environment(urlOf(v4))).PORT, '3000');
+    assert.equal((await environment(r.networks, urlOf(v4))).PORT, '3000');
     const v6 = await untilSeen(r.driver, 'v6', 'the warning is there', seen => seen.message.includes('::1'));
     assert.match(v6.message, /^.+; port 3000 is listened at on ::1 only, where nobody reaches it$/);
     assert.ok(!v6.ready);
@@ -122,7 +124,7 @@ describe('pods with networks of their own', { skip: missing ?? false, concurrenc
       const second = await openTestRuntime(home, networks);
       const after = await untilReady(second, 'web');
       assert.deepEqual([after.ports, after.restarts], [before.ports, 0]);
-      assert.equal((await environment(urlOf(after))).PORT, '3000');
+      assert.equal((await environment(networks, urlOf(after))).PORT, '3000');
       await second.close();
       await networks.close();
     }

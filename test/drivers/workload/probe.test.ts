@@ -6,6 +6,7 @@ import type { AddressInfo, Server } from 'node:net';
 import { describe, it } from 'node:test';
 import { checkProbe } from '../../../src/drivers/workload/probe.ts';
 import { planProbes } from '../../../src/drivers/workload/probe-plan.ts';
+import { dial } from '../../../src/lib/dial.ts';
 import { issueServer } from '../../../src/lib/x509.ts';
 import type { Container, Probe } from '../../../src/model/kubernetes.ts';
 import { authority, validity } from '../../support/certificates.ts';
@@ -19,7 +20,9 @@ const container = (probe: Probe): Container => ({
 async function check(probe: Probe, port: number): Promise<string | undefined> {
   const planned = planProbes(container(probe));
   assert.ok('probes' in planned, JSON.stringify(planned));
-  const target = { host: '127.0.0.1', ports: { 80: port }, run: async () => {} };
+  const host = '127.0.0.1';
+  const connect = (at: number, signal: AbortSignal) => dial({ host, port: at }, signal);
+  const target = { host, ports: { 80: port }, connect, run: async () => {} };
   return await checkProbe(planned.probes.readiness!, target, AbortSignal.timeout(10_000));
 }
 

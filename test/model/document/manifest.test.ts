@@ -364,6 +364,19 @@ test('warns about volumes where the machine cannot mount them', () => {
   ]);
 });
 
+test('warns of Services where their names do not resolve', () => {
+  const text =
+    'apiVersion: v1\nkind: Service\nmetadata: { name: users, namespace: demo }\nspec: { ports: [{ port: 80 }] }\n';
+  const about = (keeps: readonly Kept[]) =>
+    readManifestFiles([{ text, file: 'k8s.yaml' }], { keeps }).warnings.map(one =>
+      one.text.replace(/^\S+ /, ''),
+    );
+  assert.deepEqual(about(['names']), []);
+  assert.deepEqual(about([]), [
+    'metadata.name: it does not resolve on this machine: programs find Services by their variables, see "offshoot doctor"',
+  ]);
+});
+
 test('warns about volumes in memory where the machine has them on the disk', () => {
   const text = withPod(
     'containers: [{ name: a, image: a }]\nvolumes: [{ name: v, emptyDir: { medium: Memory } }]',
