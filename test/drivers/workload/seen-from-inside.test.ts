@@ -91,11 +91,12 @@ describe('seen from inside of a container', { concurrency: true }, () => {
     const containers = [main(script, { readinessProbe: { exec: { command }, failureThreshold: 1 } })];
     await r.driver.ensure('web', podSpecOf({ containers }), ctx());
     await untilReady(r.driver, 'web');
-    assert.deepEqual((await r.driver.observe('web', ctx()))!.log, ['web-0 web-0']);
+    const said = (id: string) => untilSeen(r.driver, id, 'it has spoken', s => s.ready && s.log.length > 0);
+    assert.deepEqual((await said('web')).log, ['web-0 web-0']);
     await r.driver.ensure('named', podSpecOf({ containers, hostname: 'db' } as Partial<PodSpec>), ctx());
-    assert.deepEqual((await untilReady(r.driver, 'named')).log, ['db db']);
+    assert.deepEqual((await said('named')).log, ['db db']);
     await r.driver.ensure('host', podSpecOf({ containers: [main(script)], hostNetwork: true }), ctx());
-    assert.deepEqual((await untilReady(r.driver, 'host')).log, [`${hostname()} web-0`]);
+    assert.deepEqual((await said('host')).log, [`${hostname()} web-0`]);
   });
 });
 
