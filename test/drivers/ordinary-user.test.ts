@@ -3,7 +3,7 @@ import { chown } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { enter, findGroups, killMembers, removeGroup } from '../../src/lib/cgroups.ts';
-import { resultOf } from '../../src/lib/exec.ts';
+import { ExecError, type ExecResult, exec, resultOf } from '../../src/lib/exec.ts';
 import { findShells, hold } from '../../src/lib/held.ts';
 import { ordinaryUser, testAs } from '../support/ordinary-user.ts';
 
@@ -56,4 +56,26 @@ it('an ordinary user has control groups where one was delegated to him', async t
     [],
     'it has groups',
   );
+});
+
+it('an ordinary user is told why when the system allows no user namespaces', async t => {
+  const user = await ordinaryUser(t);
+  if (user === undefined) return;
+  // One that root makes, in which nobody may make another.
+  const script = `unshare --user sleep 60 & pid=$!
+    trap 'kill $pid' EXIT
+    for try in 1 2 3 4 5 6 7 8 9 10; do
+      [ "$(readlink /proc/$pid/ns/user)" = "$(readlink /proc/self/ns/user)" ] || break; sleep 0.1
+    done
+    echo '0 0 65536' >/proc/$pid/uid_map && echo '0 0 65536' >/proc/$pid/gid_map || exit 3
+    nsenter --user --target $pid sh -c 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"' sh "$@"`;
+  const as = ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups'];
+  const program = [process.execPath, join(import.meta.dirname, '../support/fixtures/refused.ts')];
+  const env = { PATH: process.env.PATH ?? '' };
+  const options = { env, deadlineMs: 60_000 };
+  const ran = await exec('/bin/sh', ['-c', script, 'sh', ...as, ...program], options).catch(error => error);
+  if (ran instanceof ExecError && ran.exitCode === 3) return t.skip('no user namespace with many users here');
+  const { mounts, networks } = JSON.parse((ran as ExecResult).stdout) as Record<string, string>;
+  assert.match(mounts!, /^no user namespaces: /);
+  assert.match(networks!, /the system allows no user namespaces$/);
 });
