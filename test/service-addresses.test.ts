@@ -6,9 +6,11 @@ import { serviceAddresses } from '../src/service-addresses.ts';
 
 /** Addresses on a bridge, the same ones for all Services. */
 const networks = {
-  serviceAddress: (_service: string, attempt: number) => `10.208.8.${attempt + 1}`,
-  isServiceAddress: (ip: string) => ip.startsWith('10.208.8.'),
-} as unknown as Networks;
+  services: {
+    address: (_service: string, attempt: number) => `10.208.8.${attempt + 1}`,
+    has: (ip: string) => ip.startsWith('10.208.8.'),
+  },
+} as Networks;
 
 it('gives no two Services one address on the bridge, whatever their ports', () => {
   const { choose } = serviceAddresses('i', networks);
