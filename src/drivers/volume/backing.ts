@@ -46,6 +46,11 @@ export type Backing = {
   /** Looks, and does what is due. @returns milliseconds after which it could matter again */
   look(): Promise<number>;
   room(): Promise<NodeRoom>;
+  /**
+   * Bytes of the room that can be written wherever inside the file system puts them: not those that the file has kept of
+   * what is gone, which stand where something else may be chosen, and come back with a trim.
+   */
+  sureBytes(): Promise<number>;
   /** Gives the room that is free inside back to the host. */
   trim(): Promise<void>;
 };
@@ -80,7 +85,10 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
     },
 
     async room() {
-      const [inside, host, { blocks }] = await Promise.all([statfs(root), statfs(home), stat(options.image)]);
+      // In this order: what is written meanwhile then makes it less, never more.
+      const { blocks } = await stat(options.image);
+      const host = await statfs(home);
+      const inside = await statfs(root);
       const totalBytes = inside.blocks * inside.bsize;
       const insideBytes = inside.bavail * inside.bsize - counter('data/bytes_may_use');
       const here = { where: root, totalBytes, freeBytes: Math.max(0, insideBytes), reserveBytes };
@@ -90,6 +98,12 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
       const backedBytes = Math.max(0, blocks * 512 - takenBytes);
       const outsideBytes = host.bavail * host.bsize + backedBytes;
       return outsideBytes < insideBytes ? { ...here, where: home, freeBytes: outsideBytes } : here;
+    },
+
+    async sureBytes() {
+      const { freeBytes } = await backing.room();
+      if (existsSync(plug)) return freeBytes;
+      return Math.min(freeBytes, await freeBytesOf(home));
     },
 
     async trim() {

@@ -140,7 +140,9 @@ const openers: Record<VolumeKind, (options: VolumeOptions) => Promise<Found>> = 
     };
     const backing = calls === undefined ? undefined : await openBacking({ ...roomOf, calls });
     const keeper =
-      options.keep && calls && backing ? keepPool({ root, calls, backing, sizes, log }) : undefined;
+      options.keep && calls && backing
+        ? keepPool({ root, calls, backing, sizes, reserveBytes, log })
+        : undefined;
     if (keeper) opened.defer(() => keeper.stop());
     const medium = btrfsMedium(calls, keeper?.removed);
     const room = backing?.room ?? (() => lessRoom(root, home, reserveBytes));

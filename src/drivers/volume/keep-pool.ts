@@ -17,9 +17,10 @@ export function keepPool(pool: {
   readonly calls: BtrfsCalls;
   readonly backing: Backing;
   readonly sizes: Sizes;
+  readonly reserveBytes: number;
   readonly log: Log;
 }): Keeper {
-  const { root, calls, backing, sizes, log } = pool;
+  const { root, calls, backing, sizes, reserveBytes, log } = pool;
   const leaving = new Set<bigint>();
   const stopped = new AbortController();
   let trouble = '';
@@ -27,8 +28,7 @@ export function keepPool(pool: {
 
   const looking = repeat(async () => {
     const pauseMs = await backing.look();
-    const { freeBytes, reserveBytes } = await backing.room();
-    sizes.limitChildren(freeBytes - reserveBytes);
+    sizes.limitChildren((await backing.sureBytes()) - reserveBytes);
     trouble = '';
     return Math.min(LONGEST_MS, Math.max(SHORTEST_MS, pauseMs));
   }, failed);
