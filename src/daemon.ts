@@ -133,8 +133,9 @@ export async function startDaemon(
     import('./drivers/open.ts'),
   ]);
   const room = ballast(join(config.home, 'state.ballast'), keptForState.bytes, keptForState.spareBytes);
-  const onNoSpace = async () => room.release() > 0;
-  const store = openStore(join(config.home, 'state.db'), { log, onNoSpace });
+  const stateFile = join(config.home, 'state.db');
+  const onNoSpace = async () => (await room.giveTo(`${stateFile}-wal`)) > 0;
+  const store = openStore(stateFile, { log, onNoSpace });
   opened.defer(() => store.close());
   const fresh = store.version() === 0;
   // The programs that it starts, and waits for, run while the rest is loaded.

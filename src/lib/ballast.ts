@@ -14,6 +14,12 @@ export type Ballast = {
   held(): number;
   /** Gives up all but `keepBytes`, at once. @returns bytes given up; none when they were already, or never could be had */
   release(keepBytes?: number): number;
+  /**
+   * Gives up all of it to the file `path`, for what will be appended there: whoever fills the disk would have it before the
+   * next write otherwise. Without the system call (see libc.ts), or the file, it is given up to whoever comes.
+   * @returns bytes given up
+   */
+  giveTo(path: string): Promise<number>;
   /** Takes the room again. @returns whether it is all there; false while the disk has less than `spareBytes` besides */
   take(): Promise<boolean>;
 };
@@ -41,6 +47,25 @@ export function ballast(path: string, bytes: number, spareBytes: number): Ballas
       return before - held();
     },
 
+    async giveTo(path) {
+      const calls = await libc().catch(() => undefined); // loading it takes its time, and the room must not wait for that
+      await using file = await open(path, 'r+').catch(() => undefined);
+      const { size } = (await file?.stat()) ?? { size: 0 };
+      const given = this.release();
+      for (
+        let part = given;
+        file !== undefined && calls !== undefined && part >= PAGE;
+        part = Math.floor(part / 2)
+      ) {
+        const had = await calls.allocate(file.fd, size, part).then(
+          () => true,
+          () => false, // somebody was quicker with a part of it
+        );
+        if (had) break;
+      }
+      return given;
+    },
+
     async take() {
       const missing = bytes - held();
       if (missing <= 0) return true;
@@ -53,6 +78,8 @@ export function ballast(path: string, bytes: number, spareBytes: number): Ballas
 }
 
 // --- internal ------------------------------------------------------------------------------------
+
+const PAGE = 4096;
 
 async function fill(path: string, bytes: number): Promise<void> {
   await using file = await open(path, 'a', 0o600);

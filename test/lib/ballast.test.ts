@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { appendFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { ballast } from '../../src/lib/ballast.ts';
@@ -33,6 +33,20 @@ for (const kind of ['tmpfs', 'ext4'] as const)
     await disk.clear();
     assert.equal(await kept.take(), true);
   });
+
+it('gives its room to a file, which nobody else has then, however full the disk is', { skip }, async () => {
+  await using disk = await smallDisk(64 * MIB);
+  const [file, kept] = [join(disk.path, 'log'), ballast(join(disk.path, 'ballast'), 8 * MIB, 4 * MIB)];
+  await writeFile(file, 'so far');
+  assert.equal(await kept.take(), true);
+  await disk.fill();
+  assert.ok((await kept.giveTo(file)) >= 8 * MIB);
+  await assert.rejects(writeFile(join(disk.path, 'mine'), Buffer.alloc(MIB, 1)), isNoSpace);
+  await appendFile(file, Buffer.alloc(7 * MIB, 1));
+  assert.equal((await stat(file)).size, 7 * MIB + 6);
+  assert.equal(await kept.giveTo(file), 0);
+  assert.equal(await kept.giveTo(join(disk.path, 'nowhere')), 0);
+});
 
 it('leaves the disk as much as is asked for besides', async () => {
   await using dir = await tempDir();
