@@ -73,7 +73,9 @@ it('a pod counts when it has been ready for minReadySeconds', async () => {
 
 it('a rollout without progress for too long says so, with the reason, and goes on', async () => {
   await using r = await testRuntime();
-  const base = specOf(shell('test -e ready && exec sleep 600; echo no; exit 3'));
+  // Never ready, be it for a moment, which would be progress.
+  const readinessProbe = { exec: { command: ['false'] } };
+  const base = specOf({ ...shell('test -e ready && exec sleep 600; echo no; exit 3'), readinessProbe });
   const spec = { ...base.workload.spec, progressDeadlineSeconds: 1 };
   await r.driver.ensure('web', { ...base, workload: { ...base.workload, spec } }, ctx());
   const seen = await untilSeen(
