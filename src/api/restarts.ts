@@ -42,7 +42,7 @@ export function restartRoutes(routes: Routes, { store, baseline }: ApiContext): 
       Promise.all(
         [...forks].map(async ([sandbox, keys]) => {
           const before = store.get('sandbox', sandbox)?.status?.forks ?? [];
-          await restartForks(store, sandbox, keys);
+          if ((await restartForks(store, sandbox, keys)) === undefined) return [];
           return keys.map(forkOf => {
             const inputs = before.find(fork => sameWorkload(fork.forkOf, forkOf))?.inputs;
             return { sandbox, forkOf, ...(inputs !== undefined && { inputs }) };

@@ -99,8 +99,13 @@ type OldFork = { readonly sandbox: string; readonly forkOf: WorkloadKey; readonl
 /**
  * Waits until forks answer with what was deployed. One that does not become ready is its sandbox's matter: that is told,
  * and no reason for the deploy to fail.
+ * @returns those that are not ready
  */
-export async function waitForForks(cli: Cli, forks: readonly OldFork[], timeoutMs: number): Promise<void> {
+export async function waitForForks<F extends OldFork>(
+  cli: Cli,
+  forks: readonly F[],
+  timeoutMs: number,
+): Promise<readonly F[]> {
   let last: ReadonlyMap<string, SandboxView> = new Map();
   const now = ({ sandbox, forkOf }: OldFork) =>
     last.get(sandbox)?.status.forks.find(fork => sameWorkload(fork.forkOf, forkOf));
@@ -133,12 +138,11 @@ export async function waitForForks(cli: Cli, forks: readonly OldFork[], timeoutM
   } finally {
     progress.end();
   }
-  for (const fork of forks) {
-    const view = now(fork);
-    if (view?.ready === false)
-      say(
-        cli,
-        `warning: the fork of ${fork.forkOf.namespace}/${fork.forkOf.name} in sandbox ${fork.sandbox} is not ready: ${view.message}`,
-      );
-  }
+  const failed = forks.filter(fork => now(fork)?.ready === false);
+  for (const fork of failed)
+    say(
+      cli,
+      `warning: the fork of ${fork.forkOf.namespace}/${fork.forkOf.name} in sandbox ${fork.sandbox} is not ready: ${now(fork)?.message}`,
+    );
+  return failed;
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Cli } from '../context.ts';
 import { waitForForks, waitReady } from '../deploy-wait.ts';
 import { timeoutOption, withExamples } from '../options.ts';
-import { print, say, took, withOutput } from '../output.ts';
+import { ExitCode, print, say, took, withOutput } from '../output.ts';
 import { chooseProject } from '../target.ts';
 import { waitForBranch } from './branch.ts';
 
@@ -24,18 +24,22 @@ export function register(program: Command, cli: Cli): void {
       const project = ofBranches ? await chooseProject(cli, flag) : undefined;
       const started = performance.now();
       const done = await cli.client().restart({ of, namespace, project });
+      let failed: readonly object[] = [];
       if (wait) {
         await waitReady(cli, done.workloads, [], waitTimeout);
-        await waitForForks(cli, done.forks, waitTimeout);
+        failed = await waitForForks(cli, done.forks, waitTimeout);
         for (const { project, id } of done.branches) await waitForBranch(cli, project, id, waitTimeout);
       }
       const names = [
         ...done.workloads.map(({ kind, name }) => `${kind.toLowerCase()}/${name}`),
-        ...done.forks.map(({ sandbox, forkOf }) => `sandbox/${sandbox}/${forkOf.name}`),
+        ...done.forks
+          .filter(fork => !failed.includes(fork))
+          .map(({ sandbox, forkOf }) => `sandbox/${sandbox}/${forkOf.name}`),
         ...done.branches.map(({ name }) => `branch/${name}`),
       ];
       const how = wait ? `restarted in ${took(performance.now() - started)}` : 'being restarted';
       for (const name of names) say(cli, `${name} ${how}`);
       await print(cli, output, done, () => '');
+      if (failed.length > 0) throw new ExitCode(1); // it is told already
     });
 }

@@ -237,3 +237,31 @@ test('branch restart returns when it accepts connections again, or says why it d
   assert.equal(bad.code, 1);
   assert.match(bad.stderr, /error: branch "main" could not be made ready: its files are broken/);
 });
+
+test('restart says so when forks answer again, and fails with the reason when one does not', async () => {
+  await using api = await apiWithBaseline();
+  await run(api, [...apply, '--no-wait'], { input: sandbox });
+  const forkOf = { kind: 'Deployment', namespace: 'demo', name: 'users' };
+  const become = (inputs: string, more: object) => {
+    const one = {
+      name: 'users',
+      forkOf,
+      ready: true,
+      reason: 'Running',
+      message: 'runs',
+      restarts: 0,
+      ports: {},
+    };
+    return status(api, { failed: false, ...more, forks: [{ ...one, inputs, ...more }] });
+  };
+  await become('old', { ready: true });
+  next(api, 'sandbox', () => become('new', { ready: true }));
+  const good = await run(api, ['restart', 'sandbox/x']);
+  assert.equal(good.code, 0, good.stderr);
+  assert.match(good.stderr, /^sandbox\/x\/users restarted in /m);
+  next(api, 'sandbox', () => become('newer', { ready: false, failed: true, message: 'exit code 3' }));
+  const bad = await run(api, ['restart', 'sandbox/x']);
+  assert.equal(bad.code, 1, bad.stderr);
+  assert.match(bad.stderr, /warning: the fork of demo\/users in sandbox x is not ready: exit code 3/);
+  assert.doesNotMatch(bad.stderr, /restarted in/);
+});

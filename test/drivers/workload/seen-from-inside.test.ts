@@ -30,13 +30,13 @@ const main = (script: string, more: object = {}): Container =>
 const secretPod = (word: string): Partial<PodSpec> => ({
   containers: [
     main(
-      `echo ${word}-disk >/data/x; echo ${word}-memory >/fast/x; echo ${word}-folder >/work/x; exec sleep 600`,
+      `echo ${word}-disk >/data/x; echo ${word}-memory >/fast/x; echo ${word}-folder >/scratch/x; exec sleep 600`,
       {
         env: [{ name: 'WORD', value: `${word}-variable` }],
         volumeMounts: [
           { name: 'data', mountPath: '/data' },
           { name: 'fast', mountPath: '/fast' },
-          { name: 'work', mountPath: '/work' },
+          { name: 'work', mountPath: '/scratch' },
           { name: 'keys', mountPath: '/keys' },
         ],
       },
