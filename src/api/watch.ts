@@ -60,7 +60,6 @@ export function watchRoutes(
       (name === undefined || c.name === name);
     const last = request.headers['last-event-id'];
     const from = typeof last === 'string' && /^\d{1,15}$/.test(last) ? Number(last) : undefined;
-    await routed();
     const missed = from === undefined ? undefined : store.since(from);
     const there = missed ?? objects(kind, name);
     const version = store.version();
@@ -81,6 +80,7 @@ export function watchRoutes(
       else send('event', change.event, change.event.version);
     };
     const sendThere = async (): Promise<void> => {
+      await routed();
       if (missed === undefined) send('reset', {});
       await inTurns(there, change => {
         if (out.destroyed) return;

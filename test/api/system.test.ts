@@ -49,6 +49,38 @@ test('nothing is told before the data path does it, and no change of it either',
   await watching;
 });
 
+test('what changes while a watch begins is told when the data path does it', async () => {
+  const held: (() => void)[] = [];
+  let isHeld = true;
+  await using api = await testApi({
+    routed: async () => {
+      if (isHeld) await new Promise<void>(go => void held.push(go));
+    },
+  });
+  const abort = new AbortController();
+  const seen: string[] = [];
+  const watching = (async () => {
+    for await (const change of api.client.watch({ kind: 'project' }, abort.signal))
+      if (change.type === 'put') seen.push(change.name);
+  })().catch(() => {});
+  try {
+    const beginning = await until(() => held[0], { what: 'the watch begins', deadlineMs: 5_000 });
+    await createProject(api.store, 'shop', { database: 'app', role: 'app' });
+    beginning();
+    await until(() => seen[0], { what: 'what was there', deadlineMs: 5_000 });
+    for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+    assert.deepEqual(seen, ['default']);
+    isHeld = false;
+    for (const go of held) go();
+    await until(() => seen[1] === 'shop', { what: 'the change', deadlineMs: 5_000 });
+  } finally {
+    isHeld = false;
+    for (const go of held) go();
+    abort.abort();
+    await watching;
+  }
+});
+
 test('events: the newest, oldest first, filtered', async () => {
   await using api = await testApi();
   for (const name of ['a', 'b', 'a', 'c'])
