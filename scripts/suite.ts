@@ -1,0 +1,71 @@
+/** Running test files and counting: what `npm test` and `npm run test:kubernetes` share. */
+import { globSync, statSync } from 'node:fs';
+import { join, matchesGlob, relative, resolve } from 'node:path';
+import { run } from 'node:test';
+import { root } from './checks.ts';
+import { mark, type Result, report } from './report.ts';
+
+const filesAtOnce = 2;
+const testTimeoutMs = 120_000;
+/** Tests that hold their process open would otherwise wait for ever. */
+const runTimeoutMs = 40 * 60_000;
+
+/**
+ * Absolute paths of the test files in `paths`, sorted. Ends the run when there is nothing to run.
+ * @param except a glob from the root of the repository
+ */
+export function testFiles(paths: readonly string[], except?: string): string[] {
+  const found = paths.flatMap(path => {
+    const absolute = resolve(root, path);
+    if (statSync(absolute, { throwIfNoEntry: false })?.isDirectory() !== true) return globSync(absolute);
+    return globSync(join(absolute, '**/*.test.ts'));
+  });
+  const files = found.filter(file => except === undefined || !matchesGlob(relative(root, file), except));
+  if (files.length > 0) return files.sort();
+  console.error(`no test files in ${paths.join(', ')}: give files or folders below test/`);
+  process.exit(2);
+}
+
+/** Runs `files`, two at a time, each in a process of its own, and prints how each went. */
+export async function runFiles(files: readonly string[], stop?: AbortSignal): Promise<readonly Result[]> {
+  const results: Result[] = [];
+  const queue = files.values();
+  const signal = AbortSignal.any([AbortSignal.timeout(runTimeoutMs), ...(stop === undefined ? [] : [stop])]);
+  await Promise.all(
+    Array.from({ length: filesAtOnce }, async () => {
+      // One run per file: a test knows the file that defines it, which may be a shared suite, not the one it runs for.
+      for (const file of queue)
+        results.push(
+          ...(await report(file, run({ files: [file], cwd: root, timeout: testTimeoutMs, signal }))),
+        );
+    }),
+  );
+  return results;
+}
+
+/** Prints a result that is not a test's. @param problem undefined when all is well */
+export function tell(name: string, startedAt: number, problem: string | undefined): Result {
+  const outcome = problem === undefined ? 'passed' : 'failed';
+  console.log(`${mark[outcome]} ${name}`);
+  if (problem !== undefined) console.log(problem.replaceAll(/^/gm, '    '));
+  return { name, ms: performance.now() - startedAt, outcome };
+}
+
+/** Prints the slowest and the skipped, and as the last line the count; sets the exit code. */
+export function close(results: readonly Result[]): void {
+  console.log('\nslowest:');
+  for (const { ms, name } of results.toSorted((a, b) => b.ms - a.ms).slice(0, 10))
+    console.log(`  ${(ms / 1000).toFixed(2).padStart(6)} s  ${name}`);
+
+  const skipped = results.filter(result => result.outcome === 'skipped');
+  if (skipped.length > 0) console.log('\nskipped:');
+  for (const { name, reason } of skipped)
+    console.log(`  ${name}: ${reason ?? 'without a reason, which is a failure'}`);
+
+  const count = (outcome: Result['outcome']) => results.filter(result => result.outcome === outcome).length;
+  const unexplained = skipped.filter(({ reason }) => reason === undefined).length;
+  const failed = count('failed') + unexplained;
+  const skips = skipped.length - unexplained;
+  process.exitCode = failed === 0 ? 0 : 1;
+  console.log(`\n${count('passed')} passed, ${failed} failed${skips === 0 ? '' : `, ${skips} skipped`}`);
+}
