@@ -1,38 +1,30 @@
 /** Composition: chooses the implementations, wires them, starts them in order and stops them backwards. */
-import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { rmdir } from 'node:fs/promises';
-import { flushCompileCache } from 'node:module';
-import type { Socket } from 'node:net';
-import { dirname, join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { ApiContext } from './api/context.ts';
 import type { ApiServer } from './api/server.ts';
 import type { Config } from './config.ts';
 import { endProxies, openDataPath, proxyCommand } from './data-path.ts';
-import { makeEnterable } from './drivers/enterable.ts';
 import { labels } from './drivers/labels.ts';
 import { openNetworks } from './drivers/network/networks.ts';
-import type { DriverOptions } from './drivers/open.ts';
 import { openProcesses } from './drivers/processes/registry.ts';
-import { type Encryption, openEncryption } from './encryption.ts';
-import { type Home, makeHome } from './home.ts';
+import { openEncryption } from './encryption.ts';
 import { internalKeys } from './internal-keys.ts';
-import { ballast } from './lib/ballast.ts';
-import { tryExclusive } from './lib/exclusive.ts';
 import type { Log } from './lib/log.ts';
-import { measureLoopDelay } from './lib/loop-delay.ts';
-import { isLoopback, isOnThisMachine } from './lib/peer.ts';
 import { orAborted } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
-import { type ErrorParams, OffshootError } from './model/errors.ts';
-import { isLow } from './model/room.ts';
 import { type Address, addressKey } from './model/route.ts';
 import type { DaemonView } from './model/view.ts';
-import { yaml } from './model/yaml-package.ts';
 import { proxyRunner } from './proxy-runner.ts';
 import type { Loop } from './reconcile/loop.ts';
 import { freePort, rememberedPorts, rememberPorts } from './remembered-ports.ts';
+import { branchesAtHand, programsAtHand } from './roles/at-hand.ts';
+import { type Deciding, loadDeciding, useSoon } from './roles/deciding.ts';
+import { driverOptions, type Env, passedOnFrom, root, sharedPorts, version } from './roles/environment.ts';
+import { door, givenOut, naming, nearUrl, nowhere } from './roles/given-out.ts';
+import { lockHome, removeRuntimeDir } from './roles/home-lock.ts';
+import { measure } from './roles/metrics.ts';
+import { openState } from './roles/state.ts';
 import { serviceAddresses } from './service-addresses.ts';
 
 export type Daemon = {
@@ -56,14 +48,8 @@ export type DaemonOptions = {
   readonly signal?: AbortSignal;
 };
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
-
 /** Milliseconds that connections get to end when the daemon stops. */
 const graceMs = 1_000;
-
-/** Room on the disk for writes of intent (deletes, for example) when there is none any more. */
-const keptForState = { bytes: 8 * 1024 * 1024, spareBytes: 64 * 1024 * 1024, everyMs: 60_000 };
 
 /**
  * @throws OffshootError host/already-running, host/port-taken, and whatever the machine lacks; the signal's reason. Then
@@ -71,7 +57,7 @@ const keptForState = { bytes: 8 * 1024 * 1024, spareBytes: 64 * 1024 * 1024, eve
  */
 export async function startDaemon(
   config: Config,
-  env: Readonly<Record<string, string | undefined>>,
+  env: Env,
   { replaceProxy = false, signal = new AbortController().signal }: DaemonOptions = {},
 ): Promise<Daemon> {
   const startedAt = new Date().toISOString();
@@ -128,16 +114,11 @@ export async function startDaemon(
   };
   opened.defer(stopDataPath);
   await dataPath.proxyStarts;
-  const [{ openStore }, { openDrivers }] = await Promise.all([
-    import('./store/sqlite.ts'),
+  const [{ store, fresh, keepRoom }, { openDrivers }] = await Promise.all([
+    openState(config.home, log),
     import('./drivers/open.ts'),
   ]);
-  const room = ballast(join(config.home, 'state.ballast'), keptForState.bytes, keptForState.spareBytes);
-  const stateFile = join(config.home, 'state.db');
-  const onNoSpace = async () => (await room.giveTo(`${stateFile}-wal`)) > 0;
-  const store = openStore(stateFile, { log, onNoSpace });
   opened.defer(() => store.close());
-  const fresh = store.version() === 0;
   // The programs that it starts, and waits for, run while the rest is loaded.
   const opening = openDrivers(driverOptions(config, env, log), { processes, networks });
   opening.catch(() => {}); // it is waited for below
@@ -155,18 +136,13 @@ export async function startDaemon(
   let api: ApiServer | undefined;
   let gateways = { previews: nowhere(config), postgres: nowhere(config) };
   const { scheme } = encryption;
-  const site = () => ({ domain: config.domain, scheme, port: gateways.previews.port });
-  const advertise = ({ port }: Address): Address => ({ host: config.advertised, port });
-  const mustEncrypt = !isLoopback(config.advertised) && !config.cleartext;
-  const postgres = () => ({
-    ...advertise(gateways.postgres),
-    ...(mustEncrypt && { sslmode: 'require' as const }),
-  });
+  const { site, advertise, postgres } = givenOut(config, scheme, () => gateways);
 
   const loop = createLoop({
-    ...drivers,
     store,
     baseline,
+    branches: drivers.branches,
+    programs: drivers,
     gateway: () => advertise(gateways.postgres),
     site,
     scriptEnv: () => ({
@@ -212,10 +188,7 @@ export async function startDaemon(
   const metrics = measure(loop.counts);
   opened.defer(() => metrics.close());
 
-  const can = await drivers.workloads.capabilities();
-  const keeps = (['volumes', 'memory-volumes', 'names'] as const).filter(kept =>
-    can.some(({ name, ok }) => name === `workload/${kept}` && ok),
-  );
+  const branches = branchesAtHand(drivers, loop, log);
   const context: ApiContext = {
     store,
     baseline,
@@ -224,57 +197,35 @@ export async function startDaemon(
     authority: () => encryption.authority?.certificate(),
     routed: dataPath.routed,
     keepRevoked: config.keepRevoked,
-    async space() {
-      const [room, sizes] = await Promise.all([drivers.branches.room(), drivers.branches.usages()]);
-      return { room: { ...room, low: isLow(room) }, sizes };
-    },
+    branches,
+    programs: await programsAtHand(
+      drivers,
+      ({ workload, sandbox }) =>
+        sandbox === undefined ? deciding.logId(store, workload) : deciding.forkId(sandbox, workload),
+      log,
+    ),
     trash: { keepMs: config.trashMs },
     info: () => ({
       version,
       pid: process.pid,
       home: config.home,
       startedAt,
-      volumes: {
-        driver: drivers.branches.name,
-        copyOnWrite: drivers.branches.copyOnWrite,
-        why: drivers.why.volumes,
-      },
+      volumes: branches.volumes(),
       listen: config.host,
       api: { ...advertise(api!), scheme },
       preview: site(),
       postgres: postgres(),
       proxies: dataPath.proxies(),
       log: logFile,
-      leftovers: loop
-        .leftovers()
-        .orphans.filter(id => store.get('branch', id) === undefined)
+      leftovers: branches
+        .orphans()
+        .filter(id => store.get('branch', id) === undefined)
         .map(id => `volume ${id} belongs to no branch: see "offshoot repair"`),
     }),
     metrics,
-    unclaimed: loop.unclaimed,
-    keeps: [
-      ...drivers.processes.keeps,
-      ...(drivers.networks === undefined ? [] : (['ports'] as const)),
-      ...keeps,
-    ],
     doctor: async () => [...encryption.checks(), ...(await drivers.capabilities())],
-    logs: {
-      ofWorkload({ workload, sandbox }, query, signal) {
-        const id =
-          sandbox === undefined ? deciding.logId(store, workload) : deciding.forkId(sandbox, workload);
-        return drivers.workloads.logs(id, query, { signal, log });
-      },
-      ofBranch: (id, query, signal) => drivers.branches.logs(id, query, { signal, log }),
-    },
-    disks: {
-      list: () => drivers.workloads.disks.list({ signal: AbortSignal.timeout(30_000), log }),
-      bytes: disk => drivers.workloads.disks.bytes(disk, { signal: AbortSignal.timeout(30_000), log }),
-      remove: (namespace, claim) =>
-        drivers.workloads.disks.remove(namespace, claim, { signal: AbortSignal.timeout(60_000), log }),
-    },
     environment: loop.environment,
     warnings: loop.warnings,
-    stepPathProblem: path => drivers.steps.pathProblem(path),
     shutdown: stopping.resolve,
   };
 
@@ -289,10 +240,7 @@ export async function startDaemon(
       for (const { name } of store.by('manifest/address', addressKey(address))) loop.look('manifest', name);
     },
   });
-  const keepRoom = () => room.take().catch(err => log.warn({ err }, 'no room could be kept for the state'));
-  const keeping = setInterval(keepRoom, keptForState.everyMs);
-  opened.defer(() => clearInterval(keeping));
-  void keepRoom();
+  opened.defer(keepRoom());
 
   signal.throwIfAborted();
   const file = join(config.home, 'client.json');
@@ -329,10 +277,7 @@ export async function startDaemon(
 }
 
 /** Stops what a daemon that was killed left running, and unmounts; data stays. @throws OffshootError host/already-running */
-export async function cleanUp(
-  config: Config,
-  env: Readonly<Record<string, string | undefined>>,
-): Promise<void> {
+export async function cleanUp(config: Config, env: Env): Promise<void> {
   await using opened = new AsyncDisposableStack();
   await lockHome(config, opened);
   const log = openLog(join(config.home, 'logs', 'daemon.log'), config.logLevel);
@@ -346,173 +291,11 @@ export async function cleanUp(
 }
 
 /** What the machine can do, found out in `config.home`, which should be a temporary one. */
-export async function probeDrivers(
-  config: Config,
-  env: Readonly<Record<string, string | undefined>>,
-  log: Log,
-) {
+export async function probeDrivers(config: Config, env: Env, log: Log) {
   await using opened = new AsyncDisposableStack();
   opened.defer(() => removeRuntimeDir(config));
   const { openDrivers } = await import('./drivers/open.ts');
   const drivers = await openDrivers(driverOptions(config, env, log));
   opened.defer(() => drivers.close());
   return await drivers.capabilities();
-}
-
-// --- internal -----------------------------------------------------------------------------------
-
-type Deciding = Awaited<ReturnType<typeof loadDeciding>>;
-
-/** All that decides. One after the other: in between, what goes on meanwhile gets its turn. */
-async function loadDeciding() {
-  const load = async <T>(module: Promise<T>): Promise<T> => {
-    const loaded = await module;
-    await setImmediate();
-    return loaded;
-  };
-  const { logId, forkId } = await load(import('./reconcile/workload-spec.ts'));
-  const { createLoop } = await load(import('./reconcile/loop.ts'));
-  const { noteFound } = await load(import('./reconcile/speech.ts'));
-  const { createProject } = await load(import('./rules/branches.ts'));
-  const { storeBaseline } = await load(import('./baseline/store-baseline.ts'));
-  const { keyring } = await load(import('./api/keys.ts'));
-  const { startApi } = await load(import('./api/server.ts'));
-  return { logId, forkId, createLoop, noteFound, createProject, storeBaseline, keyring, startApi };
-}
-
-/** What whoever waits for the start need not wait for, and who comes then shall not. */
-async function useSoon(): Promise<void> {
-  await setImmediate();
-  yaml();
-  await setImmediate();
-  // Otherwise written at exit only: a daemon that is killed would leave the next one to strip all types again.
-  flushCompileCache();
-}
-
-/**
- * For programs of this machine. To them the API speaks clear text also where it asks TLS of others, so nobody has to
- * trust a certificate in order to talk to himself.
- */
-const nearUrl = ({ host }: Config, { port }: Address): string =>
-  `http://${/^0+(\.0+)*$/.test(host) ? '127.0.0.1' : host}:${port}`;
-
-const door = ({ host, advertised, cleartext }: Config, { api }: Encryption) => ({
-  names: [host, advertised],
-  ...(api !== undefined && { certificate: () => api.current() }),
-  clear: (peer: Socket) => cleartext || isOnThisMachine(peer),
-});
-
-const nowhere = ({ host }: Config): Address => ({ host, port: 0 });
-
-/** Says which variable is to blame when `open` cannot listen; servers do not know their names. */
-async function naming<T>({ host }: Config, open: () => Promise<T>): Promise<T> {
-  try {
-    return await open();
-  } catch (cause) {
-    const error = cause as { readonly code?: string; readonly params?: ErrorParams };
-    if (error.code === 'host/port-taken') {
-      const variable = portVariables[String(error.params?.what)];
-      throw new OffshootError('host/port-taken', { ...error.params, variable }, { cause });
-    }
-    const why =
-      hostProblems[error.code === 'proxy/listen-failed' ? String(error.params?.why) : (error.code ?? '')];
-    if (why === undefined) throw cause;
-    throw new OffshootError('config/invalid', { name: 'OFFSHOOT_HOST', value: host, why }, { cause });
-  }
-}
-
-/** By what listens. */
-const portVariables: Readonly<Record<string, string>> = {
-  'the API': 'OFFSHOOT_API_PORT',
-  previews: 'OFFSHOOT_HTTP_PORT',
-  'the Postgres gateway': 'OFFSHOOT_POSTGRES_PORT',
-};
-
-const hostProblems: Readonly<Record<string, string>> = {
-  ENOTFOUND: 'there is no such host name',
-  EAI_AGAIN: 'the host name could not be looked up',
-  EADDRNOTAVAIL: 'this machine has no such address',
-};
-
-async function lockHome(config: Config, opened: AsyncDisposableStack): Promise<Home> {
-  const home = makeHome(config.home);
-  // Before anything else is made in it: the servers' user must get through.
-  await makeEnterable(config.runtimeDir);
-  const release = tryExclusive(join(config.home, 'lock'));
-  if (release === undefined) {
-    throw new OffshootError('host/already-running', {
-      pid: pidOf(config.home) ?? 'unknown',
-      home: config.home,
-    });
-  }
-  opened.defer(release);
-  opened.defer(() => removeRuntimeDir(config));
-  return home;
-}
-
-function pidOf(home: string): number | undefined {
-  try {
-    return (JSON.parse(readFileSync(join(home, 'client.json'), 'utf8')) as { pid: number }).pid;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Only when nothing is mounted in it any more, hence no recursive removal of directories. */
-async function removeRuntimeDir({ runtimeDir }: Config): Promise<void> {
-  rmSync(join(runtimeDir, 'pg_hba.conf'), { force: true });
-  const dirs = [
-    's',
-    'pool',
-    'pgsql',
-    'volumes',
-    'proxy',
-    'network',
-    '.',
-    ...(dirname(runtimeDir).endsWith('/offshoot') ? ['..'] : []),
-  ];
-  for (const dir of dirs) await rmdir(join(runtimeDir, dir)).catch(() => {});
-}
-
-const passedOn = ['PATH', 'HOME', 'LANG', 'TMPDIR', 'TZ'] as const;
-
-const passedOnFrom = (env: Readonly<Record<string, string | undefined>>): Record<string, string> =>
-  Object.fromEntries(passedOn.flatMap(name => (env[name] === undefined ? [] : [[name, env[name]]])));
-
-function driverOptions(
-  config: Config,
-  env: Readonly<Record<string, string | undefined>>,
-  log: Log,
-): DriverOptions {
-  const shared = sharedPorts(config);
-  return { ...config, shared, baseEnv: passedOnFrom(env), nodePath: process.execPath, log };
-}
-
-/** What addresses that we give out lead to, as of now, and what was asked for. */
-function sharedPorts({ home, hostPorts }: Config): readonly number[] {
-  const { api, http, postgres } = rememberedPorts(home);
-  return [...new Set([api, http, postgres, ...hostPorts].filter(port => port !== undefined))];
-}
-
-function measure(scheduler: Loop['counts']): ApiContext['metrics'] & { close(): void } {
-  const delay = measureLoopDelay();
-  let since = new Date();
-  let before = process.cpuUsage();
-  return {
-    read() {
-      const { user, system } = process.cpuUsage(before);
-      return {
-        since: since.toISOString(),
-        loopDelay: delay.read(),
-        cpuMs: Math.round((user + system) / 1000),
-        scheduler: scheduler(),
-      };
-    },
-    reset() {
-      delay.reset();
-      since = new Date();
-      before = process.cpuUsage();
-    },
-    close: delay.close,
-  };
 }

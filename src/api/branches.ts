@@ -40,7 +40,7 @@ const rotateQuery = z.strictObject({ keepSessions: flag });
 
 type Params = { project: string; branch: string };
 
-export function branchRoutes(routes: Routes, { store, gateway, space, trash }: ApiContext): void {
+export function branchRoutes(routes: Routes, { store, gateway, branches, trash }: ApiContext): void {
   const path = '/projects/:project/branches';
 
   const find = ({ project, branch }: Params): Stored<'branch'> => {
@@ -52,7 +52,7 @@ export function branchRoutes(routes: Routes, { store, gateway, space, trash }: A
 
   routes.get<{ project: string }>(path, async ({ params }) => {
     requireProject(store, params.project);
-    const now = await space();
+    const now = await branches.space();
     return inTurns(branchesOf(store, params.project), b => sizedBranchView(store, b, now));
   });
 
@@ -71,13 +71,13 @@ export function branchRoutes(routes: Routes, { store, gateway, space, trash }: A
   });
 
   routes.get<Params>(`${path}/:branch`, async ({ params }) =>
-    sizedBranchView(store, find(params), await space()),
+    sizedBranchView(store, find(params), await branches.space()),
   );
 
   routes.put<Params>(`${path}/:branch/limit`, async ({ params, body }) => {
     const branch = find(params);
     await limitBranch(store, branch, checked(limitBody, body).limitBytes ?? undefined);
-    return sizedBranchView(store, store.get('branch', branch.name) ?? branch, await space());
+    return sizedBranchView(store, store.get('branch', branch.name) ?? branch, await branches.space());
   });
 
   routes.delete<Params>(`${path}/:branch`, async ({ params, query }) => {

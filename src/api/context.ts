@@ -11,16 +11,48 @@ import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Keyring } from './keys.ts';
 
-/** Without an end while `follow` is asked for and the signal does not abort. */
-export type Logs = {
-  /** @param of with a sandbox: of the fork in it */
-  ofWorkload(
+/**
+ * All that is asked of whoever holds branches, beside what the store says of them. They may live in another process
+ * than this one, or in several: everything here is data, or a stream of it.
+ */
+export type BranchesAtHand = {
+  /** How new ones are made, and why so. */
+  volumes(): DaemonView['volumes'];
+  /** What there is for branches, and what each takes. */
+  space(): Promise<{
+    readonly room: RoomView;
+    readonly sizes: ReadonlyMap<string, Pick<BranchSize, 'bytes' | 'exact'>>;
+  }>;
+  /** Complete volumes that no branch claims. */
+  unclaimed(): Promise<readonly UnclaimedVolume[]>;
+  /** Ids of those, as of the last collection. */
+  orphans(): readonly string[];
+  /** Of the server of the branch with this id; without an end while `follow` is asked for and the signal does not abort. */
+  logs(id: string, query: ServerLogQuery, signal: AbortSignal): AsyncIterable<string>;
+};
+
+/** The same of whoever runs workloads and plugin steps. */
+export type ProgramsAtHand = {
+  /** What of containers is kept there. */
+  readonly keeps: readonly Kept[];
+  /**
+   * Without an end while `follow` is asked for and the signal does not abort.
+   * @param of with a sandbox: of the fork in it
+   */
+  logs(
     of: { readonly workload: WorkloadKey; readonly sandbox?: string },
     query: LogQuery,
     signal: AbortSignal,
   ): AsyncIterable<LogLine>;
-  /** Of the server of the branch with this id. */
-  ofBranch(id: string, query: ServerLogQuery, signal: AbortSignal): AsyncIterable<string>;
+  /** Of claims of the baseline. */
+  readonly disks: {
+    list(): Promise<readonly Disk[]>;
+    /** That one takes; undefined: it could not be counted in time. */
+    bytes(disk: Disk): Promise<number | undefined>;
+    remove(namespace: string, claim: string): Promise<void>;
+  };
+  /** Why a step cannot have a file of an input or output at `path` there; undefined when it can. */
+  stepPathProblem(path: string): Promise<string | undefined>;
 };
 
 export type ApiContext = {
@@ -37,28 +69,13 @@ export type ApiContext = {
   readonly gateway: () => Address & { readonly sslmode?: 'require' };
   /** Certificate of our own authority, PEM; undefined where certificates were given. */
   readonly authority: () => string | undefined;
-  /** Complete volumes that no branch claims. */
-  readonly unclaimed: () => Promise<readonly UnclaimedVolume[]>;
-  /** What there is for branches, and what each takes. */
-  readonly space: () => Promise<{
-    readonly room: RoomView;
-    readonly sizes: ReadonlyMap<string, Pick<BranchSize, 'bytes' | 'exact'>>;
-  }>;
-  /** What of containers is kept on this machine. */
-  readonly keeps: readonly Kept[];
+  readonly branches: BranchesAtHand;
+  readonly programs: ProgramsAtHand;
   readonly trash: {
     /** Milliseconds that what was deleted by hand can be had back; 0 = there is no trash. */
     readonly keepMs: number;
   };
-  /** Of claims of the baseline. */
-  readonly disks: {
-    list(): Promise<readonly Disk[]>;
-    /** That one takes; undefined: it could not be counted in time. */
-    bytes(disk: Disk): Promise<number | undefined>;
-    remove(namespace: string, claim: string): Promise<void>;
-  };
   readonly doctor: () => Promise<readonly CheckView[]>;
-  readonly logs: Logs;
   /** What to tell whoever applies a sandbox. @throws OffshootError fork/*, when a fork of it cannot be derived */
   readonly warnings: (sandbox: Stored<'sandbox'>) => readonly string[];
   /** What a fork's main container has in its environment, secrets included. */
@@ -66,8 +83,6 @@ export type ApiContext = {
     sandbox: Stored<'sandbox'>,
     workload: string | undefined,
   ) => Readonly<Record<string, string>>;
-  /** Why a step cannot have a file of an input or output at `path` here; undefined when it can. */
-  readonly stepPathProblem: (path: string) => Promise<string | undefined>;
   /** Waits until the data path does what the store says now: nobody is told of what is not so yet. */
   readonly routed: () => Promise<void>;
   /** Watches go on when their key is revoked. */

@@ -71,7 +71,7 @@ export function logRoutes(routes: Routes, context: RouteContext): void {
 // --- internal -----------------------------------------------------------------------------------
 
 async function* said(
-  { logs }: RouteContext,
+  { branches, programs }: RouteContext,
   program: Program,
   query: LogQuery,
   signal: AbortSignal,
@@ -80,13 +80,13 @@ async function* said(
   if (program.of === 'baseline') {
     const { kind, name, namespace } = program.workload;
     const names = { of: `${kind.toLowerCase()}/${name}`, namespace };
-    for await (const line of logs.ofWorkload(program, query, signal)) yield { ...names, ...line };
+    for await (const line of programs.logs(program, query, signal)) yield { ...names, ...line };
   } else if (program.of === 'fork') {
     const of = `sandbox/${program.sandbox}/${program.workload.name}`;
-    for await (const line of logs.ofWorkload(program, query, signal)) yield { of, ...line };
+    for await (const line of programs.logs(program, query, signal)) yield { of, ...line };
   } else if (program.of === 'branch') {
     const { name, spec } = program.branch;
-    for await (const text of logs.ofBranch(name, { lines, follow }, signal))
+    for await (const text of branches.logs(name, { lines, follow }, signal))
       yield { of: `branch/${spec.name}`, text };
   } else {
     // Of one that has not failed nothing is kept.

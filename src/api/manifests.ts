@@ -28,7 +28,7 @@ const bodyLimit = 64 * 1024 * 1024;
 
 type Params = { kind: string; namespace: string; name: string };
 
-export function manifestRoutes(routes: Routes, { store, baseline, keeps }: ApiContext): void {
+export function manifestRoutes(routes: Routes, { store, baseline, programs }: ApiContext): void {
   const view = (object: Stored<'manifest'>) => manifestView({ store, baseline }, object);
 
   routes.get('/manifests', async () => inTurns(store.list('manifest'), view));
@@ -41,7 +41,7 @@ export function manifestRoutes(routes: Routes, { store, baseline, keeps }: ApiCo
     '/manifests',
     async request => {
       const given = request.body instanceof Uint8Array ? request.body : new Uint8Array();
-      const { read, dryRun, ...options } = await readManifestsAside(given, keeps);
+      const { read, dryRun, ...options } = await readManifestsAside(given, programs.keeps);
       const { manifests, leftOut } = read;
       const { folder, takeOver, prune } = options;
       const how = {

@@ -4,13 +4,13 @@ import { OffshootError } from '../model/errors.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
 import { canonicalPluginName } from '../model/plugin-name.ts';
 import { applyPlugin, deletePlugin, findPlugin } from '../rules/plugins.ts';
-import type { ApiContext } from './context.ts';
+import type { ApiContext, ProgramsAtHand } from './context.ts';
 import { answer, type Routes } from './routes.ts';
 import { pluginView } from './views.ts';
 
 type Params = { name: string };
 
-export function pluginRoutes(routes: Routes, { store, stepPathProblem }: ApiContext): void {
+export function pluginRoutes(routes: Routes, { store, programs }: ApiContext): void {
   routes.get('/resource-plugins', async () => store.list('plugin').map(p => pluginView(store, p)));
 
   routes.get<Params>('/resource-plugins/:name', async ({ params }) => {
@@ -29,7 +29,7 @@ export function pluginRoutes(routes: Routes, { store, stepPathProblem }: ApiCont
         why: `the document is named "${plugin.name}", the path "${request.params.name}"`,
       });
     }
-    await checkPaths(plugin, stepPathProblem);
+    await checkPaths(plugin, programs.stepPathProblem);
     const { name, outcome } = await applyPlugin(store, plugin);
     return answer(outcome === 'created' ? 201 : 200, {
       ...pluginView(store, store.get('plugin', name)!),
@@ -47,7 +47,7 @@ export function pluginRoutes(routes: Routes, { store, stepPathProblem }: ApiCont
 /** What this machine cannot give a script is known before the script has run. @throws OffshootError document/not-supported */
 async function checkPaths(
   { name, spec }: ResourcePlugin,
-  problemOf: ApiContext['stepPathProblem'],
+  problemOf: ProgramsAtHand['stepPathProblem'],
 ): Promise<void> {
   const file = `the resource plugin "${name}"`;
   const problems: Problem[] = [];

@@ -17,9 +17,9 @@ const shutdownQuery = z.strictObject({ leave: flag });
 
 export function systemRoutes(
   routes: Routes,
-  { store, info, space, metrics, authority, doctor, shutdown }: ApiContext,
+  { store, info, branches, metrics, authority, doctor, shutdown }: ApiContext,
 ): void {
-  routes.get('/status', async () => ({ ...info(), room: (await space()).room }));
+  routes.get('/status', async () => ({ ...info(), room: (await branches.space()).room }));
 
   routes.get('/metrics', async () => metrics.read());
 

@@ -10,9 +10,9 @@ const body = z.strictObject({ as: z.string().optional() });
 type Params = { entry: string };
 
 /** Entries are named by their id, or by the name that they had. */
-export function trashRoutes(routes: Routes, { store, space }: ApiContext): void {
+export function trashRoutes(routes: Routes, { store, branches }: ApiContext): void {
   routes.get('/trash', async () => {
-    const { sizes } = await space();
+    const { sizes } = await branches.space();
     return trashEntries(store).map(entry => trashView(store, entry, sizes));
   });
 

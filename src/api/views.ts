@@ -22,7 +22,7 @@ import { isCurrent } from '../rules/inputs.ts';
 import type { PlannedManifest } from '../rules/manifests.ts';
 import { nameOfEntry, projectOfEntry, type TrashEntry } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
-import type { ApiContext } from './context.ts';
+import type { BranchesAtHand } from './context.ts';
 
 export const projectView = (store: Store, { name, spec, createdAt }: Stored<'project'>): ProjectView => ({
   name,
@@ -91,11 +91,11 @@ export function trashView(
   };
 }
 
-/** @param space see ApiContext */
+/** @param space see BranchesAtHand */
 export function sizedBranchView(
   store: Store,
   branch: Stored<'branch'>,
-  { room, sizes }: Awaited<ReturnType<ApiContext['space']>>,
+  { room, sizes }: Awaited<ReturnType<BranchesAtHand['space']>>,
 ): BranchView {
   const view = branchView(store, branch);
   const size = sizes.get(branch.name);

@@ -19,6 +19,7 @@ import { branchSecret, childrenOf } from '../rules/branches.ts';
 import { branchHasChildren } from '../rules/offspring.ts';
 import { expire } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
+import { notReady, unknown } from './awake-by-status.ts';
 import { conditionsOf, statusOf } from './branch-status.ts';
 import type { Result, Wish } from './scheduler.ts';
 import type { Topic } from './topics.ts';
@@ -349,7 +350,3 @@ function roomProblem(id: string, { code, params }: OffshootError): OffshootError
     return new OffshootError('gateway/branch-stopped', { branch: id, limit: params.limit });
   return code === 'branch/no-room' ? new OffshootError('gateway/branch-stopped', { branch: id }) : undefined;
 }
-
-const unknown = (id: string) => new OffshootError('gateway/branch-unknown', { branch: id });
-const notReady = (id: string, why: string) =>
-  new OffshootError('gateway/branch-not-ready', { branch: id, why });

@@ -11,9 +11,10 @@ import { workloadOf } from './workload-spec.ts';
 
 export type CollectDeps = {
   readonly store: Store;
-  readonly branches: BranchNode;
-  readonly workloads: WorkloadDriver;
-  readonly steps: StepDriver;
+  /** What there is here; see reconcile/loop.ts. */
+  readonly branches?: BranchNode | undefined;
+  readonly workloads?: WorkloadDriver | undefined;
+  readonly steps?: StepDriver | undefined;
 };
 
 export type Leftovers = {
@@ -26,10 +27,7 @@ export type Leftovers = {
  * Finds and removes leftovers. Things that are just being made are intended already, so they are safe. What cannot
  * be removed is logged and does not keep the rest.
  */
-export async function collect(
-  { store, branches, workloads, steps }: CollectDeps,
-  ctx: Ctx,
-): Promise<Leftovers> {
+export async function collect({ store, ...o }: CollectDeps, ctx: Ctx): Promise<Leftovers> {
   const removed: string[] = [];
   const orphans: string[] = [];
   const remove = async (
@@ -48,16 +46,17 @@ export async function collect(
   };
 
   /** Whatever cannot be read in one area keeps nobody from looking at the others. */
-  const area = async (what: string, look: () => Promise<void>): Promise<void> => {
+  const area = async <D>(what: string, driver: D | undefined, look: (driver: D) => Promise<void>) => {
+    if (driver === undefined) return;
     try {
-      await look();
+      await look(driver);
     } catch (err) {
       ctx.signal.throwIfAborted();
       ctx.log.warn({ what, err }, 'leftovers could not be looked for');
     }
   };
 
-  await area('branch', async () => {
+  await area('branch', o.branches, async branches => {
     for (const { id, seen, halfMade } of await unclaimed(store, branches, ctx)) {
       if (halfMade) {
         await remove('half-made branch', branches, id);
@@ -67,12 +66,12 @@ export async function collect(
       orphans.push(id);
     }
   });
-  await area('workload', async () => {
+  await area('workload', o.workloads, async workloads => {
     for (const id of await workloads.list(ctx)) {
       if (!workloadIntended(store, id)) await remove('workload', workloads, id);
     }
   });
-  await area('step', async () => {
+  await area('step', o.steps, async steps => {
     for (const id of await steps.list(ctx)) {
       const [sandbox = ''] = id.split('.');
       if (store.get('sandbox', sandbox) === undefined) await remove('step', steps, id);

@@ -1,4 +1,7 @@
-/** The reconcilers together: store changes and driver signals in, keys to the right reconciler. */
+/**
+ * The reconcilers together: store changes and driver signals in, keys to the right reconciler. A loop looks at what it
+ * has drivers for; the rest is looked at by another one on the same store, and what that has seen comes as status.
+ */
 import type { Baseline } from '../baseline/contract.ts';
 import type { BranchNode, StepDriver, WorkloadDriver } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
@@ -6,6 +9,7 @@ import type { PreviewSite } from '../model/endpoint.ts';
 import type { Address } from '../model/route.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Store, Stored } from '../store/contract.ts';
+import { awakeByStatus } from './awake-by-status.ts';
 import { type BaselineDeps, baselineReconciler } from './baseline.ts';
 import { type BranchReconciler, branchReconciler } from './branch.ts';
 import { branchActions } from './branch-action.ts';
@@ -19,14 +23,15 @@ import { resume } from './resume.ts';
 import { sandboxReconciler } from './sandbox.ts';
 import { createScheduler, type KindOptions, type Result, type Scheduler } from './scheduler.ts';
 import { unclaimed } from './unclaimed.ts';
-import { keyOf, type ReconciledKind, wake } from './wake.ts';
+import { keyOf, kindOf, type ReconciledKind, wake } from './wake.ts';
 
 export type LoopDeps = {
   readonly store: Store;
   readonly baseline: Baseline;
-  readonly branches: BranchNode;
-  readonly workloads: WorkloadDriver;
-  readonly steps: StepDriver;
+  /** The node whose branches are looked at; undefined: they are elsewhere. */
+  readonly branches?: BranchNode | undefined;
+  /** What runs sandboxes and the baseline; undefined: somebody else looks at these, and at projects. */
+  readonly programs?: Programs | undefined;
   /** Waits until the data path does what the store says now; see data-path.ts. */
   readonly routed: () => Promise<void>;
   /** What still runs is known, and nothing was started yet: from here on the data path follows the store. */
@@ -46,6 +51,8 @@ export type LoopDeps = {
   readonly now: () => Date;
   readonly log: Log;
 };
+
+export type Programs = { readonly workloads: WorkloadDriver; readonly steps: StepDriver };
 
 export type Loop = {
   /** Looks at everything once, removes leftovers, and from then on follows changes. */
@@ -67,20 +74,21 @@ export type Loop = {
 };
 
 export function createLoop(deps: LoopDeps): Loop {
-  const { store, workloads, log } = deps;
+  const { store, log } = deps;
+  const { workloads, steps } = deps.programs ?? {};
+  const drivers = { branches: deps.branches, workloads, steps };
   const stop = new AbortController();
   let leftovers: Leftovers = { removed: [], orphans: [] };
   let collector: NodeJS.Timeout | undefined;
 
-  const branches = branchReconciler({
-    ...deps,
-    add: (id, wish) => scheduler.add(keyOf('branch', id), wish),
-    tell: (topic, most) => scheduler.tell(topic, most),
-  });
-  const actions = branchActions({ store, gateway: deps.gateway });
-  const resources = resourceRunner({ ...deps, actions });
-  const sandbox = sandboxReconciler({ ...deps, resources, forks: forkRunner(deps) });
-  const manifests = baselineReconciler(deps);
+  const branches =
+    deps.branches &&
+    branchReconciler({
+      ...{ ...deps, branches: deps.branches },
+      add: (id, wish) => scheduler.add(keyOf('branch', id), wish),
+      tell: (topic, most) => scheduler.tell(topic, most),
+    });
+  const elsewhere = branches === undefined ? awakeByStatus(store) : undefined;
 
   const tombstone = async (key: string): Promise<Result> => {
     const found = store.get('tombstone', key);
@@ -91,24 +99,36 @@ export function createLoop(deps: LoopDeps): Loop {
     return;
   };
 
-  // Sandboxes mostly wait, for scripts and branches; none may keep another from beginning.
-  const unlimited = Number.POSITIVE_INFINITY;
-  const scheduler = createScheduler({
-    kinds: {
+  const programKinds = (programs: Programs) => {
+    const { workloads, steps } = programs;
+    const all = { ...deps, workloads, steps };
+    const actions = branchActions({ store, gateway: deps.gateway });
+    const resources = resourceRunner({ ...all, actions });
+    const sandbox = sandboxReconciler({ ...all, resources, forks: forkRunner(all) });
+    return {
       project: { reconcile: projectReconciler(deps), concurrency: 16 },
-      branch: { reconcile: branches.reconcile, concurrency: 16 },
-      manifest: { reconcile: manifests, concurrency: 16 },
-      sandbox: { reconcile: sandbox, concurrency: unlimited },
+      manifest: { reconcile: baselineReconciler(all), concurrency: 16 },
+      // Sandboxes mostly wait, for scripts and branches; none may keep another from beginning.
+      sandbox: { reconcile: sandbox, concurrency: Number.POSITIVE_INFINITY },
       tombstone: { reconcile: tombstone, concurrency: 16 },
-    } satisfies Record<ReconciledKind, KindOptions>,
-    pauses: deps.pauses,
-    log,
+    } satisfies Record<Exclude<ReconciledKind, 'branch'>, KindOptions>;
+  };
+
+  const kinds: Readonly<Partial<Record<ReconciledKind, KindOptions>>> = {
+    ...(branches && { branch: { reconcile: branches.reconcile, concurrency: 16 } }),
+    ...(deps.programs && programKinds(deps.programs)),
+  };
+  const scheduler = createScheduler({ kinds, pauses: deps.pauses, log });
+  const waking = wake(store, deps.baseline, {
+    add(key, wish) {
+      if (kindOf(key) in kinds) scheduler.add(key, wish);
+    },
+    tell: scheduler.tell,
   });
-  const waking = wake(store, deps.baseline, scheduler);
 
   const collectNow = async (): Promise<void> => {
     try {
-      leftovers = await collect(deps, { signal: stop.signal, log });
+      leftovers = await collect({ store, ...drivers }, { signal: stop.signal, log });
     } catch (err) {
       if (!stop.signal.aborted) log.warn({ err }, 'collecting leftovers failed');
     }
@@ -116,26 +136,29 @@ export function createLoop(deps: LoopDeps): Loop {
 
   const stopListening: (() => void)[] = [];
   return {
-    awake: branches.awake,
+    awake: branches?.awake ?? elsewhere!.awake,
     environment: (sandbox, workload) => forkEnvironment(deps, sandbox, workload),
     warnings: sandbox => rootUsesOf(deps, sandbox),
     leftovers: () => leftovers,
     async unclaimed() {
+      if (deps.branches === undefined) return [];
       const found = await unclaimed(store, deps.branches, { signal: stop.signal, log });
       return found
         .filter(({ halfMade }) => !halfMade)
         .map(({ id, seen }) => ({ id, ...(seen?.record && { record: seen.record }) }));
     },
-    look: (kind, name) => scheduler.add(keyOf(kind, name)),
+    look(kind, name) {
+      if (kind in kinds) scheduler.add(keyOf(kind, name));
+    },
     counts: scheduler.counts,
     async start() {
       await collectNow();
-      await resume(deps, { signal: stop.signal, log });
+      await resume({ store, ...drivers }, { signal: stop.signal, log });
       // Nothing is started at an address to which somebody may still be led.
       await deps.resumed();
       stopListening.push(store.onChange(waking.change), deps.baseline.watch(waking.baseline));
-      stopListening.push(workloads.onChange(waking.workload));
-      stopListening.push(deps.branches.onShort(giverUp(store, log)));
+      if (workloads !== undefined) stopListening.push(workloads.onChange(waking.workload));
+      if (deps.branches !== undefined) stopListening.push(deps.branches.onShort(giverUp(store, log)));
       waking.all();
       collector = setInterval(() => void collectNow(), deps.collectEveryMs);
       collector.unref();
@@ -144,6 +167,7 @@ export function createLoop(deps: LoopDeps): Loop {
       stop.abort(new Error('the daemon stops'));
       clearInterval(collector);
       for (const stopOne of stopListening) stopOne();
+      elsewhere?.close();
       await scheduler.close();
     },
   };

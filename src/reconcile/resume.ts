@@ -9,13 +9,21 @@ import { baselineId, forkId } from './workload-spec.ts';
 
 export type ResumeDeps = {
   readonly store: Store;
-  readonly branches: BranchNode;
-  readonly workloads: WorkloadDriver;
+  /** What there is here; see reconcile/loop.ts. */
+  readonly branches?: BranchNode | undefined;
+  readonly workloads?: WorkloadDriver | undefined;
 };
 
 const resuming = { ready: false, reason: 'Resuming', message: 'being started again' } as const;
 
 export async function resume({ store, branches, workloads }: ResumeDeps, ctx: Ctx): Promise<void> {
+  if (workloads !== undefined) await resumePrograms(store, workloads, ctx);
+  if (branches !== undefined) await resumeBranches(store, branches, ctx);
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+async function resumePrograms(store: Store, workloads: WorkloadDriver, ctx: Ctx): Promise<void> {
   const runs = async (id: string): Promise<boolean> => (await workloads.observe(id, ctx))?.ready ?? false;
 
   for (const { name, spec, status } of store.list('manifest')) {
@@ -35,6 +43,9 @@ export async function resume({ store, branches, workloads }: ResumeDeps, ctx: Ct
     const ready = status.ready ? resuming : {};
     await store.modify('sandbox', name, () => ({ status: { ...status, ...ready, forks } }));
   }
+}
+
+async function resumeBranches(store: Store, branches: BranchNode, ctx: Ctx): Promise<void> {
   const { reason, message } = resuming;
   await Promise.all(
     store.list('branch').map(async ({ name, status }) => {

@@ -20,6 +20,7 @@ export const reconciledKinds = ['project', 'branch', 'manifest', 'sandbox', 'tom
 export type ReconciledKind = (typeof reconciledKinds)[number];
 
 export const keyOf = (kind: ReconciledKind, name: string): Key => `${kind} ${name}`;
+export const kindOf = (key: Key): string => key.slice(0, key.indexOf(' '));
 
 /** What is waited for. */
 export const topicOf = {

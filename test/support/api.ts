@@ -70,21 +70,41 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     store,
     baseline: storeBaseline(store),
     keys: keyring(store, [apiKey]),
-    space: async () => ({
-      room: { where: '/', totalBytes: 2 ** 40, freeBytes: 2 ** 39, reserveBytes: 2 ** 29, low: false },
-      sizes,
-    }),
+    branches: {
+      volumes: () => ({ driver: 'copy', copyOnWrite: false, why: 'a test' }),
+      space: async () => ({
+        room: { where: '/', totalBytes: 2 ** 40, freeBytes: 2 ** 39, reserveBytes: 2 ** 29, low: false },
+        sizes,
+      }),
+      unclaimed: async () => options.unclaimed ?? [],
+      orphans: () => [],
+      async *logs(id, query) {
+        asked.logs.push({ branch: id, ...query });
+        yield 'ready';
+      },
+    },
+    programs: {
+      keeps: ['memory', 'cpu', 'ports', 'volumes'],
+      disks: {
+        list: async () => [...disks],
+        bytes: async () => 4096,
+        async remove(namespace, claim) {
+          const at = disks.findIndex(disk => disk.namespace === namespace && disk.claim === claim);
+          if (at >= 0) disks.splice(at, 1);
+        },
+      },
+      async *logs({ workload, sandbox }, query, signal) {
+        asked.logs.push({ ...(sandbox && { sandbox }), workload, ...query });
+        const names = { pod: `${workload.name}-0`, container: 'main' };
+        for (const text of options.log ?? ['one', 'two']) yield { ...names, text };
+        for await (const text of query.follow ? (options.saying?.(signal) ?? []) : [])
+          yield { ...names, text };
+      },
+      stepPathProblem: async path => (path.startsWith('/proc/') ? '/proc is no place for files' : undefined),
+    },
     gateway: () => gateway,
     authority: () => options.authority,
     trash: { keepMs: options.trashMs ?? 86_400_000 },
-    disks: {
-      list: async () => [...disks],
-      bytes: async () => 4096,
-      async remove(namespace, claim) {
-        const at = disks.findIndex(disk => disk.namespace === namespace && disk.claim === claim);
-        if (at >= 0) disks.splice(at, 1);
-      },
-    },
     info: () => ({
       version: '0.0.0',
       pid: process.pid,
@@ -113,28 +133,12 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       }),
       reset: () => void asked.resets++,
     },
-    unclaimed: async () => options.unclaimed ?? [],
-    keeps: ['memory', 'cpu', 'ports', 'volumes'],
     doctor: async () => [{ area: 'volumes', name: 'copy', ok: true, detail: 'always' }],
-    logs: {
-      async *ofWorkload({ workload, sandbox }, query, signal) {
-        asked.logs.push({ ...(sandbox && { sandbox }), workload, ...query });
-        const names = { pod: `${workload.name}-0`, container: 'main' };
-        for (const text of options.log ?? ['one', 'two']) yield { ...names, text };
-        for await (const text of query.follow ? (options.saying?.(signal) ?? []) : [])
-          yield { ...names, text };
-      },
-      async *ofBranch(id, query) {
-        asked.logs.push({ branch: id, ...query });
-        yield 'ready';
-      },
-    },
     warnings: sandbox => (sandbox.spec.description === 'shares' ? ['it shares'] : []),
     environment: (sandbox, workload) => ({
       OF: `${sandbox.name} ${workload ?? 'first'}`,
       QUOTED: "it's \x1b[1m",
     }),
-    stepPathProblem: async path => (path.startsWith('/proc/') ? '/proc is no place for files' : undefined),
     routed: options.routed ?? (async () => {}),
     keepRevoked: options.keepRevoked ?? false,
     shutdown: end => void asked.shutdowns.push(end),

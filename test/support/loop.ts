@@ -9,7 +9,7 @@ import type { MemoryWorld } from './memory-drivers.ts';
 export type LoopOptions = {
   readonly problems?: ReadonlyMap<number, string>;
   readonly baseMs?: number;
-} & Partial<Pick<LoopDeps, 'resumed' | 'routed' | 'deletedKeysMs' | 'now'>>;
+} & Partial<Pick<LoopDeps, 'branches' | 'programs' | 'resumed' | 'routed' | 'deletedKeysMs' | 'now'>>;
 
 /** A loop on `store` and `world`, whose addresses are 127.77.0.1 with the Service's port. */
 export function loopOn(
@@ -18,7 +18,8 @@ export function loopOn(
   { problems, baseMs = 1, ...more }: LoopOptions = {},
 ): Loop {
   return createLoop({
-    ...world,
+    branches: world.branches,
+    programs: world,
     store,
     baseline: storeBaseline(store),
     gateway: () => ({ host: '127.0.0.1', port: 7432 }),

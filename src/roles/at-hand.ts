@@ -1,0 +1,46 @@
+/** What the API asks of those who hold branches and run programs, answered by the drivers of this process. */
+import type { BranchesAtHand, ProgramsAtHand } from '../api/context.ts';
+import type { Drivers } from '../drivers/open.ts';
+import type { Log } from '../lib/log.ts';
+import { isLow } from '../model/room.ts';
+import type { Loop } from '../reconcile/loop.ts';
+
+export function branchesAtHand(
+  { branches, why }: Pick<Drivers, 'branches' | 'why'>,
+  { unclaimed, leftovers }: Loop,
+  log: Log,
+): BranchesAtHand {
+  return {
+    volumes: () => ({ driver: branches.name, copyOnWrite: branches.copyOnWrite, why: why.volumes }),
+    async space() {
+      const [room, sizes] = await Promise.all([branches.room(), branches.usages()]);
+      return { room: { ...room, low: isLow(room) }, sizes };
+    },
+    unclaimed,
+    orphans: () => leftovers().orphans,
+    logs: (id, query, signal) => branches.logs(id, query, { signal, log }),
+  };
+}
+
+/** @param logIdOf under which the driver has the log of a workload */
+export async function programsAtHand(
+  { workloads, steps, processes, networks }: Pick<Drivers, 'workloads' | 'steps' | 'processes' | 'networks'>,
+  logIdOf: (of: Parameters<ProgramsAtHand['logs']>[0]) => string,
+  log: Log,
+): Promise<ProgramsAtHand> {
+  const can = await workloads.capabilities();
+  const keeps = (['volumes', 'memory-volumes', 'names'] as const).filter(kept =>
+    can.some(({ name, ok }) => name === `workload/${kept}` && ok),
+  );
+  const within = (ms: number) => ({ signal: AbortSignal.timeout(ms), log });
+  return {
+    keeps: [...processes.keeps, ...(networks === undefined ? [] : (['ports'] as const)), ...keeps],
+    logs: (of, query, signal) => workloads.logs(logIdOf(of), query, { signal, log }),
+    disks: {
+      list: () => workloads.disks.list(within(30_000)),
+      bytes: disk => workloads.disks.bytes(disk, within(30_000)),
+      remove: (namespace, claim) => workloads.disks.remove(namespace, claim, within(60_000)),
+    },
+    stepPathProblem: path => steps.pathProblem(path),
+  };
+}
