@@ -21,11 +21,20 @@ export type BenchHome = AsyncDisposable & {
   ): Promise<CliResult>;
 };
 
-/** @param up whether the daemon is to run already; otherwise the data directory is still empty */
-export async function benchHome({ up = true }: { readonly up?: boolean } = {}): Promise<BenchHome> {
+/**
+ * @param up whether the daemon is to run already; otherwise the data directory is still empty
+ * @param env more of its environment
+ */
+export async function benchHome({
+  up = true,
+  env = {},
+}: {
+  readonly up?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
+} = {}): Promise<BenchHome> {
   const home = await mkdtemp(join(tmpdir(), 'offshoot-bench-'));
   const ports = { OFFSHOOT_API_PORT: '0', OFFSHOOT_HTTP_PORT: '0', OFFSHOOT_POSTGRES_PORT: '0' };
-  const run = cliRunner(root, { ...process.env, ...ports, OFFSHOOT_HOME: home });
+  const run = cliRunner(root, { ...process.env, ...ports, ...env, OFFSHOOT_HOME: home });
   const cli: BenchHome['cli'] = async (args, options) => {
     const result = await run(args, options);
     if (result.code !== 0) throw new Error(`offshoot ${args.join(' ')}: ${result.stderr}`);

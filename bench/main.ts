@@ -10,13 +10,14 @@ import { root } from './home.ts';
 import { main as memory } from './memory.ts';
 import { main as passThrough } from './pass-through.ts';
 import { main as router } from './router.ts';
-import { main as sandbox } from './sandbox.ts';
+import { networks, main as sandbox } from './sandbox.ts';
 import { main as scale } from './scale.ts';
 import { main as start } from './start.ts';
 import { main as store } from './store.ts';
 
 const benches = {
   sandbox: () => sandbox([]),
+  networks: () => networks([]),
   deploy: () => deploy([]),
   branch: () => branch([]),
   gateway: () => gateway([]),

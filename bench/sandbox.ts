@@ -1,7 +1,7 @@
 /**
  * The product's main figure: from `offshoot sandbox apply` (the process, as a user starts it) to the first
  * correct answer through the preview URL, and from `sandbox delete` to its return. The same again through
- * the API, without the command line's own start.
+ * the API, without the command line's own start. Apart from that: what of it a network for each pod costs.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,9 +19,7 @@ const template = join(example, 'signadot', 'users-sandbox.yaml');
 export async function main(argv: readonly string[]): Promise<readonly Row[]> {
   const { values } = parseArgs({ args: [...argv], options: { runs: { type: 'string', default: '40' } } });
   const runs = Number(values.runs);
-  await using bench = await benchHome();
-  const { cli } = bench;
-  const key = await baseline(bench);
+  await using bench = await openExample();
   const times = {
     cliApply: [] as number[],
     cliDelete: [] as number[],
@@ -29,35 +27,14 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
     apiDelete: [] as number[],
   };
   for (let i = 0; i < runs; i++) {
-    const started = performance.now();
-    const { stdout } = await cli([
-      'sandbox',
-      'apply',
-      '-f',
-      template,
-      '--set',
-      'cluster=local',
-      '-o',
-      'json',
-    ]);
-    await correctAnswer((JSON.parse(stdout) as SandboxView).endpoints[0]!.url, key);
-    times.cliApply.push(performance.now() - started);
-    times.cliDelete.push((await cli(['sandbox', 'delete', 'xata-test'])).ms);
+    const { apply, remove } = await byCommand(bench);
+    times.cliApply.push(apply);
+    times.cliDelete.push(remove);
   }
-  const { sandbox } = readSandbox(
-    { file: template, text: readFileSync(template, 'utf8') },
-    { set: ['cluster=local'] },
-  );
   for (let i = 0; i < runs; i++) {
-    const started = performance.now();
-    await bench.client.sandboxes.apply(sandbox);
-    const view = await until(bench, v => (v?.status.ready ? v : undefined));
-    await correctAnswer(view.endpoints[0]!.url, key);
-    times.apiApply.push(performance.now() - started);
-    const deleting = performance.now();
-    await bench.client.sandboxes.delete('xata-test');
-    await until(bench, v => (v === undefined ? true : undefined));
-    times.apiDelete.push(performance.now() - deleting);
+    const { apply, remove } = await byApi(bench);
+    times.apiApply.push(apply);
+    times.apiDelete.push(remove);
   }
   const rows: Row[] = [
     {
@@ -73,7 +50,85 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
   return rows;
 }
 
+/** Two daemons, one whose pods share the network of this machine, by turns. */
+export async function networks(argv: readonly string[]): Promise<readonly Row[]> {
+  const { values } = parseArgs({ args: [...argv], options: { runs: { type: 'string', default: '20' } } });
+  const runs = Number(values.runs);
+  await using own = await openExample();
+  await using shared = await openExample({ OFFSHOOT_NETWORK: 'host' });
+  const times = {
+    own: { cli: [] as number[], api: [] as number[] },
+    shared: { cli: [] as number[], api: [] as number[] },
+  };
+  for (let i = 0; i < runs; i++)
+    for (const [name, bench] of i % 2 === 0
+      ? ([
+          ['own', own],
+          ['shared', shared],
+        ] as const)
+      : ([
+          ['shared', shared],
+          ['own', own],
+        ] as const)) {
+      times[name].cli.push((await byCommand(bench)).apply);
+      times[name].api.push((await byApi(bench)).apply);
+    }
+  const rows = (['cli', 'api'] as const).flatMap(way =>
+    (['own', 'shared'] as const).map(name => ({
+      what: `sandbox apply (${way === 'cli' ? 'command line' : 'API'}), network ${name === 'own' ? 'of its own' : 'of the machine'}`,
+      summary: summarise(times[name][way]),
+    })),
+  );
+  printRows(rows);
+  for (const way of ['cli', 'api'] as const) {
+    const ratio = summarise(times.own[way]).p50 / summarise(times.shared[way]).p50;
+    console.log(
+      `${way === 'cli' ? 'command line' : 'API'}: ${ratio.toFixed(2)} × (goal ≤ 1.1: ${ratio <= 1.1 ? 'reached' : 'NOT reached'})`,
+    );
+  }
+  return rows;
+}
+
 // --- internal -----------------------------------------------------------------------------------
+
+/** The example's baseline, in a daemon of its own. */
+async function openExample(
+  env: Readonly<Record<string, string>> = {},
+): Promise<BenchHome & { readonly key: string }> {
+  const bench = await benchHome({ env });
+  try {
+    return Object.assign(bench, { key: await baseline(bench) });
+  } catch (error) {
+    await bench[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+type Times = { readonly apply: number; readonly remove: number };
+
+async function byCommand({ cli, key }: BenchHome & { readonly key: string }): Promise<Times> {
+  const started = performance.now();
+  const { stdout } = await cli(['sandbox', 'apply', '-f', template, '--set', 'cluster=local', '-o', 'json']);
+  await correctAnswer((JSON.parse(stdout) as SandboxView).endpoints[0]!.url, key);
+  const apply = performance.now() - started;
+  return { apply, remove: (await cli(['sandbox', 'delete', 'xata-test'])).ms };
+}
+
+async function byApi(bench: BenchHome & { readonly key: string }): Promise<Times> {
+  const { sandbox } = readSandbox(
+    { file: template, text: readFileSync(template, 'utf8') },
+    { set: ['cluster=local'] },
+  );
+  const started = performance.now();
+  await bench.client.sandboxes.apply(sandbox);
+  const view = await until(bench, v => (v?.status.ready ? v : undefined));
+  await correctAnswer(view.endpoints[0]!.url, bench.key);
+  const apply = performance.now() - started;
+  const deleting = performance.now();
+  await bench.client.sandboxes.delete('xata-test');
+  await until(bench, v => (v === undefined ? true : undefined));
+  return { apply, remove: performance.now() - deleting };
+}
 
 async function baseline({ cli }: BenchHome): Promise<string> {
   const inExample = { cwd: example };

@@ -75,7 +75,7 @@ function serve(client: Socket, calls: Libc): void {
 
 /** @throws the system's error */
 function make(wish: Exclude<Wish, { kind: 'connection' }>, calls: Libc): Made {
-  const sockets = () => [calls.netlink(families.route), calls.netlink(families.netfilter)];
+  const sockets = () => [families.route, families.netfilter, families.diag].map(calls.netlink);
   if (wish.kind === 'netlink') return made(sockets());
   if (wish.kind !== 'network') return made([calls.bound(wish.kind, wish.host, wish.port)]);
   const network = wish.of === undefined ? newNetNamespace(calls) : netNamespaceOf(calls, wish.of);

@@ -3,7 +3,7 @@
  * at once (netlink(7), rtnetlink(7); RFC 3549; attributes: linux/netlink.h). Numbers are in the order of this machine,
  * except where the kernel says otherwise (nf_tables).
  */
-import { closeSync } from 'node:fs';
+import { close } from 'node:fs';
 import { constants } from 'node:os';
 import type { Libc } from './libc.ts';
 
@@ -27,11 +27,12 @@ export type Netlink = {
    * @throws an error like those of node:fs, with `code`: the first that the kernel tells
    */
   ask(...messages: readonly Message[]): readonly Answer[];
+  /** In its own time: the kernel lets nobody go before rules that went before are away. */
   close(): void;
 };
 
 /** Families of netlink. */
-export const families = { route: 0, netfilter: 12 } as const;
+export const families = { route: 0, diag: 4, netfilter: 12 } as const;
 /** Flags of a message. */
 export const flags = {
   acknowledge: 0x4,
@@ -63,7 +64,7 @@ export function netlinkBy(calls: Libc, fd: number): Netlink {
         }
       }
     },
-    close: () => closeSync(fd),
+    close: () => close(fd, () => {}),
   };
 }
 

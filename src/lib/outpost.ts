@@ -13,9 +13,9 @@ export type Wish =
   | { readonly kind: 'connection'; readonly host: string; readonly port: number }
   /** A socket that is bound, but does not listen yet. */
   | { readonly kind: 'stream' | 'datagrams'; readonly host: string; readonly port: number }
-  /** Of the outpost's network: sockets of netlink for routes and for rules. */
+  /** Of the outpost's network: sockets of netlink for routes, for rules and for diagnosis. */
   | { readonly kind: 'netlink' }
-  /** A new network, or the one that a process of the outpost's user namespace is in: itself, and its two sockets of netlink. */
+  /** A new network, or the one that a process of the outpost's user namespace is in: itself, and its three sockets of netlink. */
   | { readonly kind: 'network'; readonly of?: number };
 
 /** Ours to the outpost; `taken` ends what was asked for, also before there is an answer. */

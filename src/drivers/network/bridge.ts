@@ -35,11 +35,17 @@ import {
 import { removeShortcuts } from './shortcuts.ts';
 
 /** Sockets of one network namespace. */
-export type Sockets = { readonly route: Netlink; readonly netfilter: Netlink };
+export type Sockets = {
+  readonly route: Netlink;
+  readonly netfilter: Netlink;
+  /** Absent from an outpost of an earlier version. */
+  readonly diag?: Netlink;
+};
 
-export function closeSockets({ route, netfilter }: Sockets): void {
+export function closeSockets({ route, netfilter, diag }: Sockets): void {
   route.close();
   netfilter.close();
+  diag?.close();
 }
 
 export type Bridge = { readonly index: number; readonly name: string; readonly layout: Layout };

@@ -1,5 +1,6 @@
 /** Networks of pods, as drivers see them. Types only. */
 import type { Socket } from 'node:net';
+import type { TcpEnd, TcpState } from '../../lib/tcp-ends.ts';
 import type { Address, WayIn } from '../../model/route.ts';
 import type { Capability } from '../contract.ts';
 
@@ -69,6 +70,8 @@ export type PodNetwork = Entrance & {
   readonly ip: string;
   /** A connection to it. Half-open ones are allowed. @throws the system's error; the signal's reason */
   connect(port: number, signal?: AbortSignal): Promise<Socket>;
+  /** The TCP sockets in it. @param pid a process in it, whose /proc is read where the kernel says it no other way */
+  ends(state: TcpState, pid: number): Promise<readonly TcpEnd[]>;
   /** Nothing has lived in it yet. */
   readonly isNew: boolean;
   /** TCP ports at which something in the pod listens at 127.0.0.1 alone; others have no way to it but through us. */

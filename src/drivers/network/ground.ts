@@ -108,4 +108,5 @@ export function machineGround(calls: Libc, instance: string, machine = ownNetNam
 const openSockets = (calls: Libc): Sockets => ({
   route: openNetlink(calls, families.route),
   netfilter: openNetlink(calls, families.netfilter),
+  diag: openNetlink(calls, families.diag),
 });

@@ -9,6 +9,7 @@ import { dial } from '../../lib/dial.ts';
 import { libc } from '../../lib/libc.ts';
 import type { Log } from '../../lib/log.ts';
 import type { NetNamespace } from '../../lib/net-namespace.ts';
+import { tcpEnds, tcpEndsByProc } from '../../lib/tcp-ends.ts';
 import { until } from '../../lib/wait.ts';
 import {
   type Bridge,
@@ -172,6 +173,15 @@ class BridgedNetworks implements Networks {
       isNew: found === undefined,
       ...known.network.entrance,
       connect: (port, signal) => (this.#ground.outside?.connect ?? dial)({ host: ip, port }, signal),
+      async ends(state, pid) {
+        try {
+          const { diag } = known.network.sockets;
+          if (diag !== undefined) return tcpEnds(diag, state);
+        } catch {
+          // A kernel without it.
+        }
+        return await tcpEndsByProc(pid, state);
+      },
       reach: ports => {
         known.reached = ports;
         this.#setPodRules(known);

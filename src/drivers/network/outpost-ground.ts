@@ -207,9 +207,10 @@ async function answers(socket: string, { leader }: Running): Promise<true | unde
   }
 }
 
-const socketsOf = (calls: Libc, [route, netfilter]: readonly number[]): Sockets => ({
+const socketsOf = (calls: Libc, [route, netfilter, diag]: readonly number[]): Sockets => ({
   route: netlinkBy(calls, route!),
   netfilter: netlinkBy(calls, netfilter!),
+  ...(diag !== undefined && { diag: netlinkBy(calls, diag) }),
 });
 
 /** What is not for another pod is the proxy's, who asks the kernel where it was to go. */

@@ -1,8 +1,5 @@
-/**
- * Where programs listen, from the kernel's tables (proc_net_tcp(5)): one that listens at a loopback address alone would
- * be reached by nobody in a cluster.
- */
-import { readFile } from 'node:fs/promises';
+/** Where programs listen: one that does at a loopback address alone would be reached by nobody in a cluster. */
+import type { TcpEnd } from '../../lib/tcp-ends.ts';
 
 export type LocalOnly = {
   /** Ports at 127.0.0.1 alone. We can lead others there. */
@@ -11,10 +8,9 @@ export type LocalOnly = {
   readonly v6: readonly number[];
 };
 
-/** @param pid a process in the network that is meant @param ports those of interest */
-export async function localOnly(pid: number, ports: readonly number[]): Promise<LocalOnly> {
-  const [v4, v6] = await Promise.all([listening(pid, 'tcp'), listening(pid, 'tcp6')]);
-  const at = (port: number) => [...v4, ...v6].filter(one => one.port === port).map(({ host }) => host);
+/** @param listening what listens in the pod @param ports those of interest */
+export function localOnly(listening: readonly TcpEnd[], ports: readonly number[]): LocalOnly {
+  const at = (port: number) => listening.filter(one => one.port === port).map(({ host }) => host);
   const only = (port: number, loopback: string) => {
     const hosts = at(port);
     return hosts.length > 0 && hosts.every(host => LOOPBACK.includes(host)) && hosts.includes(loopback);
@@ -34,18 +30,7 @@ export function localOnlyWarning({ v4, v6 }: LocalOnly): string | undefined {
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** tcp_states.h */
-const LISTEN = '0A';
-/** As the tables have them: words of 32 bits in the order of the machine. */
-const LOOPBACK_V4 = '0100007F';
-const LOOPBACK_V6 = '00000000000000000000000001000000';
-const LOOPBACK: readonly string[] = [LOOPBACK_V4, LOOPBACK_V6, '0000000000000000FFFF00000100007F'];
-
-async function listening(pid: number, table: 'tcp' | 'tcp6'): Promise<{ host: string; port: number }[]> {
-  const text = await readFile(`/proc/${pid}/net/${table}`, 'utf8').catch(() => '');
-  return text.split('\n').flatMap(line => {
-    const [, local = '', , state] = line.trim().split(/\s+/);
-    const [host = '', port = ''] = local.split(':');
-    return state === LISTEN ? [{ host, port: Number.parseInt(port, 16) }] : [];
-  });
-}
+const LOOPBACK_V4 = '127.0.0.1';
+const LOOPBACK_V6 = '00000000000000000000000000000001';
+/** The last is the first, as a socket for both kinds has it. */
+const LOOPBACK: readonly string[] = [LOOPBACK_V4, LOOPBACK_V6, '00000000000000000000ffff7f000001'];

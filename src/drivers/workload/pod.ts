@@ -4,6 +4,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { tcpEndsByProc } from '../../lib/tcp-ends.ts';
 import { turn } from '../../lib/turns.ts';
 import { backoffMs, delay } from '../../lib/wait.ts';
 import { podUid } from '../../model/container-env.ts';
@@ -33,6 +34,8 @@ export type Pod = {
   end(): 'succeeded' | 'failed' | undefined;
   /** Ends pauses after failures; what was seen of those is forgotten. */
   tryNow(): void;
+  /** Whether somebody is connected to one of its ports. Linux only; elsewhere nobody is seen. */
+  isConnected(): Promise<boolean>;
   /** Returns when no process is left. */
   stop(): Promise<void>;
 };
@@ -86,7 +89,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
       if (!stopping) house.log.error({ part, err }, 'cannot keep a pod');
     });
 
-  return { index, record, hostsFile, health, culprit, end: () => end, tryNow, stop };
+  return { index, record, hostsFile, health, culprit, end: () => end, tryNow, isConnected, stop };
 
   async function live(): Promise<void> {
     const { containers: plans, restartPolicy } = record.plan;
@@ -169,7 +172,8 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     if (network === undefined) return false;
     looked = performance.now();
     const before = record.localOnly ?? { v4: [], v6: [] };
-    const found = await localOnly(leader, Object.keys(record.ports).map(Number));
+    const ends = await network.ends('listening', leader);
+    const found = localOnly(ends, Object.keys(record.ports).map(Number));
     if (JSON.stringify(found) === JSON.stringify(before) || stopping) return false;
     try {
       network.reach(found.v4);
@@ -300,6 +304,14 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
 
   function tryNow(): void {
     for (const container of containers.values()) container.tryNow();
+  }
+
+  async function isConnected(): Promise<boolean> {
+    const [pid] = house.processes.list(part).flatMap(one => house.processes.find(one)?.leader.pid ?? []);
+    const ports = Object.values(record.ports);
+    if (pid === undefined || ports.length === 0) return false;
+    const ends = await (network?.ends('connected', pid) ?? tcpEndsByProc(pid, 'connected'));
+    return ends.some(({ port }) => ports.includes(port));
   }
 
   async function stop(): Promise<void> {

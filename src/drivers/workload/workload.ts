@@ -4,10 +4,10 @@ import { closeSync, constants, ftruncateSync, mkdirSync, openSync, readFileSync,
 import { join } from 'node:path';
 import { Listeners } from '../../lib/listeners.ts';
 import { tail } from '../../lib/log-file.ts';
+import { delay } from '../../lib/wait.ts';
 import type { LogLine, LogQuery } from '../../model/log.ts';
 import type { WorkloadSeen } from '../contract.ts';
 import { pathName } from '../labels.ts';
-import { untilIdle } from './connections.ts';
 import { restartPause } from './container.ts';
 import type { Health } from './health.ts';
 import type { House } from './house.ts';
@@ -203,8 +203,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
 
   function endPod(member: Member): void {
     const { pod } = member;
-    const idle =
-      member.release === undefined ? Promise.resolve() : untilIdle(leadersOf(pod), portsOf(pod), IDLE_MS);
+    const idle = member.release === undefined ? Promise.resolve() : untilIdle(pod);
     clearTimeout(member.release);
     delete member.release;
     member.ending ??= idle
@@ -450,11 +449,6 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     return join(folder, `${pathName(container)}.${index}.log`);
   }
 
-  function leadersOf(pod: Pod): readonly number[] {
-    const parts = house.processes.list(podPart(id, pod.index));
-    return parts.flatMap(part => house.processes.find(part)?.leader.pid ?? []);
-  }
-
   function trySaveOrThrow(): void {
     const records = Object.fromEntries([...pods].map(([index, { pod }]) => [index, pod.record]));
     lastState = writeState(folder, { owner, wanted, plan, ...(run && { run }), pods: records }, lastState);
@@ -515,11 +509,15 @@ const MAX_LOG_BYTES = 5 * 1024 * 1024;
 const RELEASE_MS = 15_000;
 /** For what is in flight to a pod that nobody is led to any more; tunnels may be open for ever. */
 const IDLE_MS = 5_000;
+const LOOK_EVERY_MS = 10;
+
+async function untilIdle(pod: Pod): Promise<void> {
+  const end = performance.now() + IDLE_MS;
+  while (performance.now() < end && (await pod.isConnected())) await delay(LOOK_EVERY_MS);
+}
 
 const restartsOf = ({ record }: Pod): number =>
   Object.values(record.containers).reduce((sum, { restarts }) => sum + restarts, 0);
-
-const portsOf = ({ record }: Pod): readonly number[] => Object.values(record.ports);
 
 /**
  * In place, because processes see the file through a mount of exactly this inode: new names reach them at
