@@ -356,7 +356,7 @@ function addressOf(networks: Networks, part: string): string | undefined {
 
 /** Milliseconds. */
 const NETWORK_PAUSES = [100, 5_000] as const;
-const LOOK_EVERY_MS = 10;
+const LOOK_EVERY_MS = 25;
 
 /** As the kubelet cuts it (RFC 1123: a label has at most 63 characters). */
 const hostNameOf = (name: string): string => name.slice(0, 63).replace(/[-.]+$/, '');
