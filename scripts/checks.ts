@@ -1,6 +1,7 @@
 /** The checks that are not tests: format and lint, types, and generated files. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { crdFiles } from '../src/kubernetes/crd.ts';
 import { ExecError, exec } from '../src/lib/exec.ts';
 import { jsonSchemaFiles } from '../src/model/document/json-schema.ts';
 import { errorsPage } from './gen-errors.ts';
@@ -31,6 +32,7 @@ const generated = (): Readonly<Record<string, string>> => ({
   'docs/errors.md': errorsPage(),
   'docs/kinds.md': kindsPage(),
   ...jsonSchemaFiles(),
+  ...crdFiles(),
 });
 
 async function generatedFiles(write: boolean): Promise<string | undefined> {

@@ -44,6 +44,8 @@ async function testOn(cluster: Cluster): Promise<void> {
     await cluster[Symbol.asyncDispose]();
   }
   const here = performance.now();
-  const left = [...(await leftovers(before)), ...cluster.traces()];
+  const ofCluster = cluster.traces();
+  if (ofCluster === undefined) return;
+  const left = [...(await leftovers(before)), ...ofCluster];
   results.push(tell('nothing left behind', here, left.length === 0 ? undefined : left.join('\n')));
 }

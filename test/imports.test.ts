@@ -139,6 +139,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
 const packages: Readonly<Record<string, readonly string[]>> = {
   model: ['croner', 'yaml', 'zod'],
   lib: ['koffi'],
+  kubernetes: ['zod'],
   'drivers/postgres': ['pg'],
   'proxy/http': ['undici'],
   api: ['zod'],

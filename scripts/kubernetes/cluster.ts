@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { exec } from '../../src/lib/exec.ts';
+import { root } from '../checks.ts';
 import { packImage } from './image.ts';
 import { labHome, openLab } from './lab.ts';
 
@@ -11,8 +12,8 @@ export type Cluster = AsyncDisposable & {
   readonly env: Readonly<Record<string, string>>;
   /** What tests have left in it, as a text; undefined: nothing. */
   leftovers(): Promise<string | undefined>;
-  /** What is left of it on this machine when it is down. */
-  traces(): readonly string[];
+  /** What is left of it on this machine when it is down; undefined: it stays, and others use this machine as well. */
+  traces(): readonly string[] | undefined;
 };
 
 /** On all that tests make and that has no namespace of a test; the namespaces have it, too. */
@@ -27,11 +28,12 @@ export async function chooseCluster(
   if (named !== undefined && named !== '' && named !== '0') {
     if (KUBECONFIG === undefined) return 'OFFSHOOT_KUBERNETES is set, but KUBECONFIG names no file';
     const env = { KUBECONFIG, OFFSHOOT_KUBERNETES: named };
+    await define(env);
     return {
       name: `${named === '1' ? 'the current context' : `context ${named}`} of ${KUBECONFIG}`,
       env,
-      leftovers: () => leftInCluster(env, named),
-      traces: () => [],
+      leftovers: () => leftInCluster(env),
+      traces: () => undefined,
       async [Symbol.asyncDispose]() {},
     };
   }
@@ -41,11 +43,12 @@ export async function chooseCluster(
   try {
     const OFFSHOOT_IMAGE = await packImage(lab, say);
     const env = { ...lab.env, OFFSHOOT_KUBERNETES: '1', OFFSHOOT_IMAGE };
+    await define(env);
     return {
       name: `lab in ${folder}`,
       env,
-      leftovers: () => leftInCluster(env, '1'),
-      traces: () => (lab.kept ? [] : tracesOf(lab.home)),
+      leftovers: () => leftInCluster(env),
+      traces: () => (lab.kept ? undefined : tracesOf(lab.home)),
       [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
     };
   } catch (error) {
@@ -59,23 +62,36 @@ export async function chooseCluster(
 /** Namespaces take a while to go: tests do not wait for it, this does. */
 const goneDeadlineMs = 60_000;
 
-async function leftInCluster(
-  env: Readonly<Record<string, string>>,
-  context: string,
-): Promise<string | undefined> {
-  const kubectl = async (...args: string[]) => {
-    const at = context === '1' ? [] : ['--context', context];
-    const { stdout } = await exec('kubectl', [...at, ...args], {
-      env: { ...process.env, ...env },
-      deadlineMs: goneDeadlineMs + 10_000,
-    });
-    return stdout.trim();
-  };
+type Environment = Readonly<Record<string, string>>;
+
+/** Puts the definitions of this checkout into the cluster, where they stay: others may use them, too. */
+async function define(env: Environment): Promise<void> {
+  await kubectl(env, 'apply', '--server-side', '--force-conflicts', '-f', join(root, 'charts/offshoot/crds'));
+  await kubectl(
+    env,
+    'wait',
+    '--for=condition=Established',
+    'customresourcedefinitions',
+    '--all',
+    '--timeout=30s',
+  );
+}
+
+async function leftInCluster(env: Environment): Promise<string | undefined> {
   const kinds = 'namespaces,customresourcedefinitions,clusterroles,clusterrolebindings';
   const wait = `--timeout=${goneDeadlineMs / 1000}s`;
-  await kubectl('wait', '--for=delete', 'namespaces', '-l', testLabel, wait).catch(() => {});
-  const left = await kubectl('get', kinds, '-l', testLabel, '-o', 'name');
+  await kubectl(env, 'wait', '--for=delete', 'namespaces', '-l', testLabel, wait).catch(() => {});
+  const left = await kubectl(env, 'get', kinds, '-l', testLabel, '-o', 'name');
   return left === '' ? undefined : left;
+}
+
+async function kubectl(env: Environment, ...args: readonly string[]): Promise<string> {
+  const { OFFSHOOT_KUBERNETES: context = '1' } = env;
+  const { stdout } = await exec('kubectl', [...(context === '1' ? [] : ['--context', context]), ...args], {
+    env: { ...process.env, ...env },
+    deadlineMs: goneDeadlineMs + 10_000,
+  });
+  return stdout.trim();
 }
 
 /** Processes of its binaries, mounts in its folders, and its network. */

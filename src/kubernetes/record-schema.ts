@@ -1,0 +1,41 @@
+/** The shape of what is no document: specs of projects, branches, tombstones and API keys, as objects of a cluster hold them. */
+import { z } from 'zod';
+import type { BranchSpec, ProjectSpec } from '../model/branch.ts';
+import { shortList } from '../model/document/fields.ts';
+import type { TrashedProject } from '../model/trash.ts';
+
+/** Each field of the type, and no other: what a schema does not name an API server would drop without a word. */
+type Fields<T> = { readonly [K in keyof T]-?: z.ZodType };
+
+const text = z.string().min(1).max(253);
+const long = z.string().min(1).max(1024);
+const time = z.string().max(64);
+const bytes = z.int().min(0);
+/** As names of databases and roles are (NAMEDATALEN of PostgreSQL, less one). */
+const identifier = z.string().min(1).max(63);
+
+const trashedFields = { at: time, until: time };
+
+export const projectSchema = z.strictObject({
+  database: identifier,
+  role: identifier,
+  branchLimitBytes: bytes.optional(),
+  trashed: z.strictObject({ ...trashedFields, name: text } satisfies Fields<TrashedProject>).optional(),
+  takesOver: text.optional(),
+} satisfies Fields<ProjectSpec>);
+
+export const branchSchema = z.strictObject({
+  project: text,
+  name: z.string().min(1).max(255),
+  parent: text.optional(),
+  owner: text.optional(),
+  limitBytes: bytes.optional(),
+  trashed: z.strictObject(trashedFields).optional(),
+} satisfies Fields<BranchSpec>);
+
+export const tombstoneSchema = z.strictObject({
+  sandbox: text,
+  forks: shortList(z.strictObject({ kind: text, namespace: text, name: text })),
+});
+
+export const keySchema = z.strictObject({ label: long, hash: long, preview: text });
