@@ -6,7 +6,8 @@ import { X509Certificate } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CertificateFiles } from './lib/certificate.ts';
-import { createAuthority, type Issued, issueServer } from './lib/x509.ts';
+import { identityUri } from './lib/identity.ts';
+import { createAuthority, type Issued, issueClient, issueServer } from './lib/x509.ts';
 
 export type Authority = {
   /** For who wants to trust it: PEM, no secret. */
@@ -14,6 +15,8 @@ export type Authority = {
   certificate(): string;
   /** Of the server, certificate and key in one, so that they are replaced together. */
   readonly server: CertificateFiles;
+  /** What a program of ours elsewhere needs to prove who it is; see lib/identity.ts. It holds a key. */
+  identity(name: string): string;
 };
 
 /**
@@ -45,6 +48,11 @@ export function keepAuthority(home: string, label: string, names: readonly strin
     file,
     certificate: () => authority.certificate,
     server: { cert: serverFile, key: serverFile },
+    identity(name) {
+      const validity = validFor(Date.now(), IDENTITY_DAYS);
+      const { certificate, key } = issueClient(authority, identityUri(name), validity);
+      return certificate + key + authority.certificate;
+    },
   };
 }
 
@@ -53,6 +61,8 @@ export function keepAuthority(home: string, label: string, names: readonly strin
 const DAY = 86_400_000;
 const AUTHORITY_DAYS = 3_650;
 const SERVER_DAYS = 90;
+/** Longer than a server's, because somebody has to carry it to where it is used. */
+const IDENTITY_DAYS = 365;
 /** So long before its end each is replaced. */
 const MARGIN = { authority: 180 * DAY, server: 30 * DAY };
 /** Clocks of clients may be behind ours. */

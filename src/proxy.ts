@@ -32,6 +32,7 @@ import { askForVerifiers } from './proxy/postgres/verifiers.ts';
 import { type Follower, follow } from './proxy/stream/follower.ts';
 import type { Command } from './proxy/stream/messages.ts';
 import { keepTable, readTable, type TableFile } from './proxy/stream/table-file.ts';
+import { unixWay } from './proxy/stream/way.ts';
 import { createPassThrough } from './proxy/tcp/pass-through.ts';
 import { createDatagrams } from './proxy/udp/datagrams.ts';
 import { answerNames } from './proxy/udp/names.ts';
@@ -66,7 +67,7 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
   let replace = (_: Command): void => {};
 
   const follower = follow({
-    ...{ socket: feedSocket(runtimeDir), proxy: identity(), book, log },
+    ...{ way: unixWay(feedSocket(runtimeDir)), proxy: identity(), book, log },
     kept: async () => (await keeping.promise).written(),
     onReplace: command => replace(command),
     // Everything stops: at the addresses of the table there will soon be nobody, or somebody else.

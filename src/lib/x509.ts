@@ -1,5 +1,5 @@
 /**
- * Makes certificates: an authority, and servers that it vouches for (RFC 5280). Keys are of the curve P-256, signatures
+ * Makes certificates: an authority, and servers and clients that it vouches for (RFC 5280). Keys are of the curve P-256, signatures
  * ECDSA with SHA-256, which everything that speaks TLS 1.2 knows. Times are in milliseconds since 1970.
  */
 import {
@@ -37,7 +37,17 @@ export function createAuthority(name: string, validity: Validity): Issued {
  * A server's certificate and key.
  * @param names DNS names, `*.` in front included, and IPv4 and IPv6 addresses; what clients compare with where they went
  */
-export function issueServer(authority: Issued, names: readonly string[], validity: Validity): Issued {
+export const issueServer = (authority: Issued, names: readonly string[], validity: Validity): Issued =>
+  issue(authority, '1.3.6.1.5.5.7.3.1', names.map(generalName), validity); // serverAuth
+
+/** A client's certificate and key. @param uri what it is called */
+export const issueClient = (authority: Issued, uri: string, validity: Validity): Issued =>
+  issue(authority, '1.3.6.1.5.5.7.3.2', [der.implicit(6, Buffer.from(uri, 'latin1'))], validity); // clientAuth
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** @param use RFC 5280 §4.2.1.12. @param names §4.2.1.6 */
+function issue(authority: Issued, use: string, names: readonly Buffer[], validity: Validity): Issued {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const issuer = new X509Certificate(authority.certificate);
   const certificate = signed(createPrivateKey(authority.key), {
@@ -47,16 +57,14 @@ export function issueServer(authority: Issued, names: readonly string[], validit
     extensions: [
       extension('2.5.29.19', true, der.sequence()), // no authority
       extension('2.5.29.15', true, der.bits([1])), // digitalSignature
-      extension('2.5.29.37', false, der.sequence(der.oid('1.3.6.1.5.5.7.3.1'))), // serverAuth
-      extension('2.5.29.17', false, der.sequence(...names.map(generalName))),
+      extension('2.5.29.37', false, der.sequence(der.oid(use))),
+      extension('2.5.29.17', false, der.sequence(...names)),
       extension('2.5.29.14', false, der.octets(keyIdentifier(publicKey))),
       extension('2.5.29.35', false, der.sequence(der.implicit(0, keyIdentifier(issuer.publicKey)))),
     ],
   });
   return { certificate, key: pem(privateKey) };
 }
-
-// --- internal ------------------------------------------------------------------------------------
 
 const ECDSA_WITH_SHA256 = der.sequence(der.oid('1.2.840.10045.4.3.2'));
 

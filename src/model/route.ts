@@ -117,7 +117,11 @@ export type RouteKinds = {
     readonly protocol: 'http' | 'https' | 'grpc';
   };
   /** A routing key that was a sandbox's; it leads nowhere any more. */
-  tombstone: { readonly sandbox: string };
+  tombstone: {
+    readonly sandbox: string;
+    /** Of what the sandbox had forks. */
+    readonly workloads?: readonly string[];
+  };
   /** SHA-256 of an API key in hexadecimal: it opens previews. */
   key: Readonly<Record<string, never>>;
   /** By branch id. */

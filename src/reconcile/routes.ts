@@ -151,7 +151,10 @@ const itemsOf = {
   },
 
   tombstone: ({ name, spec }: Stored<'tombstone'>): readonly RouteChange[] => [
-    { kind: 'tombstone', name, value: { sandbox: spec.sandbox } },
+    {
+      ...{ kind: 'tombstone', name },
+      value: { sandbox: spec.sandbox, workloads: spec.forks.map(workloadPath) },
+    },
   ],
 
   key: ({ spec }: Stored<'key'>): readonly RouteChange[] => [{ kind: 'key', name: spec.hash, value: {} }],

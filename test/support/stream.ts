@@ -8,6 +8,7 @@ import type { RouteChange } from '../../src/model/route.ts';
 import { type Book, createBook } from '../../src/proxy/book.ts';
 import { type Feed, type FeedOptions, type ListenerReport, openFeed } from '../../src/proxy/stream/feed.ts';
 import { type Follower, type FollowerOptions, follow } from '../../src/proxy/stream/follower.ts';
+import { unixWay, type Way } from '../../src/proxy/stream/way.ts';
 import { tempDir } from './temp.ts';
 
 /** A path for the socket of a test's daemons. */
@@ -47,12 +48,17 @@ export type TestFollower = Follower & { readonly book: Book };
 /** A proxy's end, until the end of the test. */
 export function startFollower(
   t: TestContext,
-  socket: string,
+  socket: string | Way,
   { pid = 1, ...options }: Partial<FollowerOptions> & { readonly pid?: number } = {},
 ): TestFollower {
   const book = createBook();
   const follower = follow({
-    ...{ socket, book, log: silentLog, kept: async () => {} },
+    ...{
+      way: typeof socket === 'string' ? unixWay(socket) : socket,
+      book,
+      log: silentLog,
+      kept: async () => {},
+    },
     proxy: { version: '1.2.2', pid, startTime: '7', startedAt: '2030-01-01T00:00:00.000Z' },
     onReplace() {},
     onStop() {},

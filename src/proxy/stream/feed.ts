@@ -1,33 +1,46 @@
 /**
- * The daemon's end of the stream: holds what all proxies shall know, tells each what changed since it last heard, and
- * answers their questions.
+ * The daemon's end of the stream: holds what is to be known, tells each follower what changed of its part since it last
+ * heard, and answers questions. A change is put into words once for each destination that it concerns, be they many or
+ * few who follow there. Longer than most: who follows, and what is told, hang together.
  */
-import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { readJsonLines, writeJsonLine } from '../../lib/json-lines.ts';
+import { readJsonLines } from '../../lib/json-lines.ts';
 import type { Log } from '../../lib/log.ts';
+import { whenSilent } from '../../lib/silence.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import type { Address, BranchRoute, DestinationKey, Found, RouteChange } from '../../model/route.ts';
 import { type Book, createBook } from '../book.ts';
+import type { Destination } from './destinations.ts';
+import { createHistory, wordsOf } from './history.ts';
 import {
+  BEAT_MS,
   type Command,
   type Counts,
   type FromDaemon,
   type FromProxy,
   maxLine,
+  maxLineOfOthers,
   type ProxyIdentity,
   protocols,
-  toWire,
-  type WireItem,
 } from './messages.ts';
 
-/** A proxy that follows, as the daemon sees it. */
+/** A proxy of this machine that follows, as the daemon sees it. */
 export type ProxyView = ProxyIdentity & {
   readonly protocol: number;
   readonly counts: Counts;
+};
+
+/** One on another machine, or at least not ours to start and to end. */
+export type FollowerView = {
+  readonly destination: Destination;
+  /** Its address. */
+  readonly peer: string;
+  readonly version: string;
+  /** It knows all that it has been told. */
+  readonly upToDate: boolean;
 };
 
 export type ListenerReport = Address & { readonly name: string; readonly error?: OffshootError };
@@ -49,21 +62,28 @@ export type FeedOptions = {
   readonly isAlive: (proxy: ProxyIdentity) => boolean;
   /** Removes the table on disk: it lacks what somebody is about to rely on. */
   readonly dropTable: () => Promise<void>;
+  /** Between two words to followers from elsewhere; default `BEAT_MS`. */
+  readonly beatMs?: number;
   readonly log: Log;
 };
 
 export type Feed = {
+  /** Takes a connection of one from elsewhere who has proved that it is this destination. */
+  admit(socket: Socket, destination: Destination): void;
   /** One step. What is as it was is no change. */
   publish(changes: Iterable<RouteChange>): void;
   /** Until now what was published was only a beginning: from here on it is all there is, and proxies are told. */
   settle(): void;
   /**
-   * Waits until every proxy follows what was published so far, and will do so again when it is killed. When there is
-   * none, or one that hangs, the next one will not serve a table from before either.
+   * Waits until all who follow know what was published so far of their part, those of this machine also when they are
+   * killed then: when there is none, or one that hangs, the next one will not serve a table from before either. Who is
+   * not connected from elsewhere is not waited for; see `followers`.
    * @returns false when the time was up: a proxy hangs, or is away
    */
   delivered(deadlineMs?: number): Promise<boolean>;
   proxies(): readonly ProxyView[];
+  /** Those from elsewhere. */
+  followers(): readonly FollowerView[];
   /** What was published. */
   readonly book: Pick<Book, 'names' | 'get' | 'destination'>;
   /** Tells a proxy to start its successor; how that ends shows in `proxies`. */
@@ -75,21 +95,18 @@ export type Feed = {
 };
 
 export async function openFeed(options: FeedOptions): Promise<Feed> {
-  const { socket: path, log } = options;
-  const epoch = randomUUID();
+  const { socket: path, log, beatMs = BEAT_MS } = options;
   const book = createBook();
-  const members = new Map<number, Member>();
+  const history = createHistory(book);
+  const members = new Map<MemberKey, Member>();
+  const audiences = new Map<Destination, Audience>();
   const sockets = new Set<Socket>();
   let settled = false;
   let closing = false;
-  let version = 0;
-  /** The newest steps, for those who only missed some. */
-  let history: { readonly version: number; readonly lines: readonly FromDaemon[] }[] = [];
   let waiting: (() => void)[] = [];
   /** Up to here the table on disk knows everything, or there is none. */
   let onDisk = 0;
 
-  const place = () => ({ epoch, version });
   const wake = () => {
     const all = waiting;
     waiting = [];
@@ -98,20 +115,13 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
 
   book.onChange(changed => {
     if (!settled) return;
-    version += 1;
-    const step = linesOf(changed.map(toWire), place());
-    history.push({ version, lines: step });
-    if (history.length > MAX_HISTORY) history = history.slice(-MAX_HISTORY / 2);
-    for (const { connection } of members.values()) connection?.send(step);
+    for (const [destination, words] of history.step(changed, new Set(audiences.keys())))
+      tell(audiences.get(destination)!, words);
   });
 
-  const catchUp = (connection: Connection, at: { epoch: string; version: number } | undefined): void => {
-    const first = history[0]?.version ?? version + 1;
-    if (at?.epoch === epoch && at.version + 1 >= first && at.version <= version) {
-      for (const step of history) if (step.version > at.version) connection.send(step.lines);
-      // Also when nothing was missed: what it has acknowledged to an earlier connection counts again.
-      connection.send([{ type: 'step', place: place(), items: [] }]);
-    } else connection.send(linesOf([...book.all()].map(toWire), place(), true));
+  const tell = (audience: Audience, words: string): void => {
+    audience.newest = history.version();
+    for (const { connection } of audience.members) connection?.write(words);
   };
 
   const greet = (connection: Connection, hello: Extract<FromProxy, { type: 'hello' }>): void => {
@@ -123,16 +133,38 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
       connection.send([{ type: 'refused', why }]);
       return;
     }
-    members.get(proxy.pid)?.connection?.socket.destroy();
-    const member: Member = {
-      ...{ proxy, protocol, connection, acked: -1, stuck: false, counts: { http: 0, sql: 0 } },
+    const { destination } = connection;
+    const key: MemberKey = destination === 'all' ? proxy.pid : `${destination} ${proxy.id}`;
+    leave(members.get(key));
+    const audience: Audience = audiences.get(destination) ?? {
+      ...{ destination, members: new Set(), newest: history.version() },
     };
-    members.set(proxy.pid, member);
+    audiences.set(destination, audience);
+    const member: Member = {
+      ...{ key, audience, proxy, protocol, connection, acked: -1, stuck: false, counts: { http: 0, sql: 0 } },
+    };
+    members.set(key, member);
+    audience.members.add(member);
     connection.member = member;
     connection.send([{ type: 'hello', protocol, version: options.version, pid: process.pid, settled }]);
-    if (settled) catchUp(connection, hello.at);
-    log.info({ proxy: proxy.pid, version: proxy.version, protocol }, 'a proxy follows');
-    options.onProxies();
+    if (settled) connection.write(history.since(destination, hello.at));
+    log.info({ proxy: key, version: proxy.version, protocol }, 'a proxy follows');
+    if (destination === 'all') options.onProxies();
+  };
+
+  const forget = (member: Member): void => {
+    const { key, audience } = member;
+    if (members.get(key) === member) members.delete(key);
+    audience.members.delete(member);
+    if (audience.members.size === 0) audiences.delete(audience.destination);
+  };
+  /** Its place is taken by a newer connection of its own. */
+  const leave = (member: Member | undefined): void => {
+    if (member === undefined) return;
+    forget(member);
+    const { connection } = member;
+    member.connection = undefined;
+    connection?.socket.destroy();
   };
 
   const answer = async (connection: Connection, id: number, branch: string): Promise<void> => {
@@ -153,11 +185,12 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
   };
 
   const hears: Hears = {
-    ack({ place: { epoch: theirs, version: followed } }, { member }) {
-      if (theirs === epoch) member.acked = followed;
-      // One that is being replaced writes no table any more.
-      if (member.counts.drainingSince === undefined) onDisk = Math.max(onDisk, member.acked);
-      if (member.acked === version) member.stuck = false;
+    ack({ place }, { member }) {
+      if (history.isOurs(place)) member.acked = place.version;
+      // One that is being replaced writes no table any more, and others not ours.
+      if (member.audience.destination === 'all' && member.counts.drainingSince === undefined)
+        onDisk = Math.max(onDisk, member.acked);
+      if (member.acked >= member.audience.newest) member.stuck = false;
       wake();
     },
     listeners({ states }) {
@@ -170,7 +203,7 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
     },
     counts({ counts }, { member }) {
       member.counts = counts;
-      options.onProxies();
+      if (member.audience.destination === 'all') options.onProxies();
     },
     found: ({ found }) => options.onFound(found),
     ask: ({ id, branch }, connection) => void answer(connection, id, branch),
@@ -179,36 +212,43 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
       log.error({ proxy: proxy.pid, why }, 'a new proxy could not take over');
       options.onProxies(why);
     },
+    beat() {},
   };
   const hear = (connection: Connection, message: FromProxy) => {
     if (message.type === 'hello') return greet(connection, message);
+    if (!mayTell(connection.destination, message.type)) return;
     const heard = hears[message.type] as ((message: FromProxy, from: Connection) => void) | undefined;
     if (connection.member !== undefined) heard?.(message, connection);
   };
 
   /** It comes again, unless it is dead; then nobody has to wait for it. */
   const waitFor = (member: Member): void => {
-    const { pid } = member.proxy;
-    if (closing || members.get(pid) !== member || member.connection !== undefined) return;
-    if (options.isAlive(member.proxy)) return void setTimeout(waitFor, AWAY_MS, member).unref();
-    log.info({ proxy: pid }, 'a proxy has ended');
-    members.delete(pid);
+    const { key, audience } = member;
+    if (closing || members.get(key) !== member || member.connection !== undefined) return;
+    const isOurs = audience.destination === 'all';
+    if (isOurs && options.isAlive(member.proxy)) return void setTimeout(waitFor, AWAY_MS, member).unref();
+    log.info({ proxy: key }, 'a proxy has ended');
+    forget(member);
     wake();
-    options.onProxies();
+    if (isOurs) options.onProxies();
   };
 
-  const accept = (socket: Socket): void => {
+  const admit = (socket: Socket, destination: Destination): void => {
     const connection: Connection = {
-      socket,
-      member: undefined,
-      asked: new Map(),
-      send(messages) {
-        for (const message of messages) writeJsonLine(socket, message);
+      ...{ socket, destination, member: undefined, asked: new Map() },
+      write(words) {
+        if (socket.writable) socket.write(words);
         // It does not read; later it can have everything at once.
         if (socket.writableLength > MAX_BEHIND) socket.destroy();
       },
+      send: messages => connection.write(wordsOf(messages)),
     };
     sockets.add(socket);
+    if (destination !== 'all') {
+      const beat = setInterval(() => connection.member && connection.write(BEAT), beatMs).unref();
+      socket.once('close', () => clearInterval(beat));
+      whenSilent(socket, SILENT_BEATS * beatMs, () => socket.destroy());
+    }
     socket.on('error', () => {}); // "close" follows
     socket.on('close', () => {
       sockets.delete(socket);
@@ -216,14 +256,14 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
       const { member } = connection;
       if (member?.connection !== connection) return;
       member.connection = undefined;
-      options.onProxies();
+      if (destination === 'all') options.onProxies();
       waitFor(member);
     });
     readJsonLines(socket, {
-      maxLength: maxLine,
+      maxLength: destination === 'all' ? maxLine : maxLineOfOthers,
       onValue: value => hear(connection, value as FromProxy),
       onBroken(why) {
-        log.error({ why, proxy: connection.member?.proxy.pid }, 'a proxy sent nonsense');
+        log.error({ why, proxy: connection.member?.key ?? destination }, 'a proxy sent nonsense');
         socket.destroy();
       },
     });
@@ -238,27 +278,29 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   chmodSync(dirname(path), 0o700);
   rmSync(path, { force: true }); // of a daemon that was killed
-  const server = createServer(accept).listen(path);
+  const server = createServer(socket => admit(socket, 'all')).listen(path);
   await once(server, 'listening');
   server.on('error', err => log.error({ err }, 'proxies cannot connect'));
 
   return {
+    admit,
     publish: changes => book.apply(changes),
     settle() {
       settled = true;
-      version += 1;
-      const all = linesOf([...book.all()].map(toWire), place(), true);
-      for (const { connection } of members.values()) connection?.send(all);
+      history.begin();
+      for (const audience of audiences.values()) tell(audience, history.whole(audience.destination));
     },
     async delivered(deadlineMs = DELIVERY_MS) {
-      const wanted = version;
-      const isBehind = () => [...members.values()].some(m => m.acked < wanted && !m.stuck);
+      const wanted = history.version();
+      const newest = new Map([...audiences.values()].map(audience => [audience, audience.newest]));
+      const lacks = (m: Member) => m.acked < (newest.get(m.audience) ?? wanted);
+      const isBehind = () => [...members.values()].some(m => !m.stuck && lacks(m));
       const end = performance.now() + deadlineMs;
       while (isBehind()) {
         const left = end - performance.now();
         if (left <= 0) {
           // Not again for each thing that is told from now on.
-          for (const member of members.values()) member.stuck ||= member.acked < wanted;
+          for (const member of members.values()) member.stuck ||= lacks(member);
           log.warn({ wanted }, 'a proxy does not follow');
           await keepNoneBefore(wanted);
           return false;
@@ -274,12 +316,26 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
     },
     book,
     proxies: () =>
-      [...members.values()].flatMap(({ connection, proxy, protocol, counts }) =>
-        connection === undefined ? [] : [{ ...proxy, protocol, counts }],
+      [...members.values()].flatMap(({ connection, audience, proxy, protocol, counts }) =>
+        connection === undefined || audience.destination !== 'all' ? [] : [{ ...proxy, protocol, counts }],
+      ),
+    followers: () =>
+      [...members.values()].flatMap(({ connection, audience, proxy, acked }) =>
+        connection === undefined || audience.destination === 'all'
+          ? []
+          : [
+              {
+                destination: audience.destination,
+                peer: connection.socket.remoteAddress ?? '',
+                version: proxy.version,
+                upToDate: acked >= audience.newest,
+              },
+            ],
       ),
     replace: (pid, command) => members.get(pid)?.connection?.send([{ type: 'replace', command }]),
     stop(graceMs) {
-      for (const { connection } of members.values()) connection?.send([{ type: 'stop', graceMs }]);
+      const ours = audiences.get('all')?.members ?? [];
+      for (const { connection } of ours) connection?.send([{ type: 'stop', graceMs }]);
     },
     async close() {
       closing = true;
@@ -294,16 +350,30 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
 
 // --- internal ---
 
-const MAX_HISTORY = 2_000;
 const MAX_BEHIND = 64 * 1024 * 1024;
 const DELIVERY_MS = 2_000;
 const AWAY_MS = 25;
-const ITEMS_PER_LINE = 500;
+/** After so many beats without a word nobody is there any more. */
+const SILENT_BEATS = 3;
+
+/** Of one on this machine its pid, of others destination and id. */
+type MemberKey = number | string;
+
+/** All who follow as one destination. */
+type Audience = {
+  readonly destination: Destination;
+  readonly members: Set<Member>;
+  /** Version of the last step that they were told. */
+  newest: number;
+};
 
 type Connection = {
   readonly socket: Socket;
+  readonly destination: Destination;
   member: Member | undefined;
   readonly asked: Map<number, AbortController>;
+  /** @param words as `wordsOf` makes them */
+  write(words: string): void;
   send(messages: readonly FromDaemon[]): void;
 };
 
@@ -315,6 +385,8 @@ type Hears = {
 };
 
 type Member = {
+  readonly key: MemberKey;
+  readonly audience: Audience;
   readonly proxy: ProxyIdentity;
   readonly protocol: number;
   /** Undefined while it is away; it comes again, or is forgotten. */
@@ -325,15 +397,11 @@ type Member = {
   counts: Counts;
 };
 
-function linesOf(
-  items: readonly WireItem[],
-  place: { readonly epoch: string; readonly version: number },
-  whole = false,
-): FromDaemon[] {
-  const count = Math.max(1, Math.ceil(items.length / ITEMS_PER_LINE));
-  return Array.from({ length: count }, (_, i) => ({
-    ...{ type: 'step', place, items: items.slice(i * ITEMS_PER_LINE, (i + 1) * ITEMS_PER_LINE) },
-    ...(whole && { whole }),
-    ...(i < count - 1 && { more: true }),
-  })) as FromDaemon[];
+const BEAT = wordsOf([{ type: 'beat' }]);
+
+/** Where others listen, and what they find, is their own matter; and a sidecar has no business with branches. */
+function mayTell(destination: Destination, type: FromProxy['type']): boolean {
+  if (destination === 'all') return true;
+  if (destination === 'gateway' && (type === 'ask' || type === 'forget')) return true;
+  return type === 'ack' || type === 'counts' || type === 'beat';
 }

@@ -2,9 +2,10 @@
  * A proxy's end of the stream: brings the route book up to date whenever there is a daemon, tells it what it wants to
  * know, and asks it what the book does not say.
  */
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { readJsonLines, writeJsonLine } from '../../lib/json-lines.ts';
 import type { Log } from '../../lib/log.ts';
+import { whenSilent } from '../../lib/silence.ts';
 import { isErrorCode, OffshootError } from '../../model/errors.ts';
 import type { BranchRoute, DestinationKey, Endpoint, Found, RouteChange } from '../../model/route.ts';
 import type { Book } from '../book.ts';
@@ -20,10 +21,10 @@ import {
   type ProxyIdentity,
   protocols,
 } from './messages.ts';
+import type { Way } from './way.ts';
 
 export type FollowerOptions = {
-  /** Path of the daemon's unix socket. */
-  readonly socket: string;
+  readonly way: Way;
   readonly proxy: ProxyIdentity;
   readonly book: Book;
   /** Resolves when what the book has now would survive the end of this process. */
@@ -66,7 +67,7 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
   let listeners: Extract<FromProxy, { type: 'listeners' }> | undefined;
   let counts: Extract<FromProxy, { type: 'counts' }> | undefined;
   let found: Extract<FromProxy, { type: 'found' }> | undefined;
-  let pauseMs = MIN_PAUSE_MS;
+  let pauseMs = o.way.pauses.firstMs;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
 
@@ -101,7 +102,7 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
   const hears: Hears = {
     hello({ pid, version, settled }, socket) {
       daemon = socket;
-      pauseMs = MIN_PAUSE_MS;
+      pauseMs = o.way.pauses.firstMs;
       log.info({ daemon: pid, version }, 'follows a daemon');
       if (!settled) first.resolve('undecided');
       if (listeners !== undefined) say(listeners);
@@ -117,13 +118,11 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
     answer: hearAnswer,
     replace: ({ command }) => o.onReplace(command),
     stop: ({ graceMs }) => o.onStop(graceMs),
+    beat: () => say({ type: 'beat' }),
   };
 
   const dial = (): void => {
-    const socket = connect({ path: o.socket });
-    current = socket;
-    socket.on('error', () => {}); // "close" follows
-    socket.on('connect', () => {
+    const socket = o.way.dial(socket => {
       parts = [];
       writeJsonLine(socket, {
         type: 'hello',
@@ -132,6 +131,9 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
         ...(at && { at }),
       } satisfies FromProxy);
     });
+    current = socket;
+    socket.on('error', err => log.debug({ err }, 'no daemon')); // "close" follows
+    if (o.way.silenceMs !== undefined) whenSilent(socket, o.way.silenceMs, () => socket.destroy());
     socket.on('close', () => {
       first.resolve('absent');
       if (daemon === socket) {
@@ -142,8 +144,8 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
         reject(new OffshootError('gateway/no-control-plane', { branch }));
       questions.clear();
       if (closed) return;
-      timer = setTimeout(dial, pauseMs);
-      pauseMs = Math.min(MAX_PAUSE_MS, pauseMs * 2);
+      timer = setTimeout(dial, pauseMs * (0.5 + Math.random() / 2));
+      pauseMs = Math.min(Math.max(o.way.pauses.lastMs, pauseMs), pauseMs * 2);
     });
     readJsonLines(socket, {
       maxLength: maxLine,
@@ -208,9 +210,6 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
 
 // --- internal ---
 
-const MIN_PAUSE_MS = 10;
-/** A daemon that comes is found that soon. */
-const MAX_PAUSE_MS = 100;
 const REFUSED_PAUSE_MS = 2_000;
 
 type Hears = {

@@ -1,6 +1,6 @@
 /**
- * What daemon and proxies say to each other, as JSON lines over a unix socket. The proxy connects, and says hello first;
- * the daemon chooses a protocol that both know. A field or a kind that one side does not know is passed over, so a
+ * What daemon and proxies say to each other, as JSON lines over a unix socket or, with TLS, a network. The proxy connects,
+ * and says hello first; the daemon chooses a protocol that both know. A field or a kind that one side does not know is passed over, so a
  * new one needs no new protocol; what means something else than before does.
  */
 import type { ErrorBody, ErrorParams } from '../../model/errors.ts';
@@ -9,8 +9,12 @@ import type { Address, BranchRoute, DestinationKey, Found, RouteChange } from '.
 /** Newest first. The one before stays until no proxy that speaks only it can be running any more: for one release. */
 export const protocols: readonly number[] = [1];
 
-/** Longest line either side takes, in characters. */
+/** Longest line either side takes, in characters; of what a follower from elsewhere may say there is less. */
 export const maxLine = 16 * 1024 * 1024;
+export const maxLineOfOthers = 64 * 1024;
+
+/** Milliseconds between two words to a follower from elsewhere, so that silence means something. */
+export const BEAT_MS = 5_000;
 
 /** Who a proxy is. */
 export type ProxyIdentity = {
@@ -20,6 +24,8 @@ export type ProxyIdentity = {
   readonly startTime: string;
   /** ISO time. */
   readonly startedAt: string;
+  /** Of one on another machine, where its pid says nothing. */
+  readonly id?: string;
 };
 
 /** A place in the history of one daemon's changes. */
@@ -58,7 +64,9 @@ export type FromProxy =
   | { readonly type: 'ask'; readonly id: number; readonly branch: string }
   /** Nobody waits for the answer any more. */
   | { readonly type: 'forget'; readonly id: number }
-  | { readonly type: 'replace-failed'; readonly why: string };
+  | { readonly type: 'replace-failed'; readonly why: string }
+  /** The answer to the daemon's. */
+  | { readonly type: 'beat' };
 
 export type WireListener = Address & { readonly name: string; readonly error?: WireError };
 
@@ -87,6 +95,7 @@ export type FromDaemon =
       readonly branch?: BranchRoute;
       readonly error?: WireError;
     }
+  | { readonly type: 'beat' }
   /** Start this program with your listening sockets, and let it take over. */
   | { readonly type: 'replace'; readonly command: Command }
   /** End all connections, at the latest after `graceMs`, and then yourself. */
