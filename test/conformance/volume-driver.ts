@@ -79,6 +79,15 @@ export function volumeDriverConformance(
       assert.equal(await read(second.dataDir), 'first');
     });
 
+    it('keeps all of a record, and replaces it when it is another', async () => {
+      await volumes.ensure('noted', empty('noted'), ctx());
+      const trashed = { at: '2029-03-01T00:00:00.000Z', until: '2029-03-02T00:00:00.000Z' };
+      const record = { ...recordOf('noted'), owner: 'sandbox/pr', role: 'app', database: 'app', trashed };
+      const made = await volumes.ensure('noted', { ...empty('noted'), record }, ctx());
+      assert.deepEqual(made.record, record);
+      assert.deepEqual((await volumes.observe('noted', ctx()))?.record, record);
+    });
+
     it('grows a volume that is independent of its source, in both directions', async () => {
       const parent = await volumes.ensure('parent', empty('parent', 'before'), ctx());
       const child = await volumes.ensure('child', grown('child', 'parent'), ctx());

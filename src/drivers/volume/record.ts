@@ -54,7 +54,7 @@ function parse(text: string): BranchRecord {
     if (found === undefined) throw new Error(`its field "${name}" is missing`);
     return found;
   };
-  const { emptied } = fields;
+  const { emptied, trashed } = fields as Pick<BranchRecord, 'emptied' | 'trashed'>;
   return {
     id: field('id'),
     project: field('project'),
@@ -64,6 +64,7 @@ function parse(text: string): BranchRecord {
     createdAt: field('createdAt'),
     ...optional('role'),
     ...optional('database'),
+    ...(trashed && { trashed: { at: String(trashed.at), until: String(trashed.until) } }),
     ...(Array.isArray(emptied) && { emptied: emptied.map(String) }),
   };
 }
