@@ -7,19 +7,24 @@ export class DeadlineError extends Error {
   }
 }
 
-/** Resolves after `ms` milliseconds; rejects with the signal's reason as soon as it aborts. */
-export function delay(ms: number, signal?: AbortSignal): Promise<void> {
+/**
+ * Resolves after `ms` milliseconds, or when `early` settles; rejects with the signal's reason as soon as it aborts.
+ */
+export function delay(ms: number, signal?: AbortSignal, early?: Promise<unknown>): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     const stop = () => {
       clearTimeout(timer);
       reject(signal!.reason);
     };
-    const timer = setTimeout(() => {
+    const go = () => {
+      clearTimeout(timer);
       signal?.removeEventListener('abort', stop);
       resolve();
-    }, ms);
+    };
+    const timer = setTimeout(go, ms);
     signal?.addEventListener('abort', stop, { once: true });
+    early?.then(go, go);
   });
 }
 
@@ -30,6 +35,8 @@ export type UntilOptions = {
   /** Pause between two tries, default 5 ms. */
   readonly intervalMs?: number;
   readonly signal?: AbortSignal;
+  /** Something after which `probe` may find what it looks for: it is called then, without the rest of its pause. */
+  readonly event?: Promise<unknown>;
 };
 
 /**
@@ -38,15 +45,20 @@ export type UntilOptions = {
  */
 export async function until<T>(
   probe: () => T | undefined | Promise<T | undefined>,
-  { what, deadlineMs, intervalMs = 5, signal }: UntilOptions,
+  { what, deadlineMs, intervalMs = 5, signal, event }: UntilOptions,
 ): Promise<T> {
   const end = performance.now() + deadlineMs;
+  let early = event;
+  const once = () => {
+    early = undefined;
+  };
+  event?.then(once, once);
   for (;;) {
     signal?.throwIfAborted();
     const found = await probe();
     if (found !== undefined) return found;
     if (performance.now() >= end) throw new DeadlineError(what, deadlineMs);
-    await delay(intervalMs, signal);
+    await delay(intervalMs, signal, early);
   }
 }
 

@@ -2,13 +2,14 @@
  * Branches on this machine: a volume, the PostgreSQL server on it, and who may log in. What a step needs and others
  * hold (a copy of the parent, a place for a start) is never waited for here: the answer says so, and `onFree` when.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { Listeners } from '../../lib/listeners.ts';
 import { KeyedLock } from '../../lib/lock.ts';
 import type { Log } from '../../lib/log.ts';
 import { createSlots } from '../../lib/slots.ts';
 import type { BranchRecord } from '../../model/branch.ts';
 import { toOffshootError } from '../../model/errors.ts';
-import type { ServerDriver, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
+import type { ServerDriver, ServerSeen, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
 import type { BranchNode, BranchSeen, BranchWish, Ctx } from '../contract.ts';
 import { branchSeen, failed, outOfRoom, type Stop, type World } from './phases.ts';
 import { watchRoom } from './room-watch.ts';
@@ -95,7 +96,8 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
 
     note: (id, wish, ctx) =>
       locks.run(id, async () => {
-        if ((await volumes.observe(id, ctx)) !== undefined) await keepRecord(id, wish, ctx);
+        const volume = await volumes.observe(id, ctx);
+        if (volume !== undefined) await keepRecord(id, wish, volume, ctx);
       }),
 
     remove: (id, ctx) =>
@@ -118,30 +120,31 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     let phase: Stop['phase'] = 'volume';
     try {
       world = await look(id, ctx);
-      const { volume, server } = world;
-      if (volume === undefined) {
-        const stop = await makeVolume(id, wish, ctx);
-        return say(id, await look(id, ctx), stop);
+      const { volume: found, server } = world;
+      if (found === undefined) {
+        const made = await makeVolume(id, wish, ctx);
+        return isStop(made) ? say(id, world, made) : say(id, { volume: made });
       }
-      await keepRecord(id, wish, ctx);
+      const volume = await keepRecord(id, wish, found, ctx);
       phase = 'server';
       const { limitBytes } = wish;
       const root = wish.parent === undefined;
       const limit = { root, ...(limitBytes !== undefined && { limitBytes }) };
       const full = await room.admit(id, limit, server !== undefined);
-      if (full !== undefined) return say(id, world, outOfRoom(wish.branch, full, roomTopic(id)));
+      if (full !== undefined) return say(id, { volume, server }, outOfRoom(wish.branch, full, roomTopic(id)));
       if (server === undefined) {
-        const stop = await startServer(id, wish, volume, ctx);
-        if (stop === undefined) room.runs(id);
-        return say(id, await look(id, ctx), stop);
+        const started = await startServer(id, wish, volume, ctx);
+        if (isStop(started)) return say(id, { volume, server }, started);
+        room.runs(id);
+        return say(id, { volume, server: started });
       }
       // Somebody else may have started it: from now on we know when it ends.
-      await servers.ensure(id, { dataDir: volume.dataDir, name: wish.branch }, ctx);
+      const running = await servers.ensure(id, { dataDir: volume.dataDir, name: wish.branch }, ctx);
       room.runs(id);
       phase = 'access';
       const { role, database, verifier, parent } = wish;
       await servers.grant(id, { role, database, verifier, inherited: parent !== undefined }, ctx);
-      return say(id, await look(id, ctx));
+      return say(id, { volume, server: { ...running, granted: true } });
     } catch (thrown) {
       ctx.signal.throwIfAborted();
       const { code, params, output, message } = toOffshootError(thrown);
@@ -151,12 +154,11 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     }
   }
 
-  async function makeVolume(id: string, wish: BranchWish, ctx: Ctx): Promise<Stop | undefined> {
+  async function makeVolume(id: string, wish: BranchWish, ctx: Ctx): Promise<VolumeSeen | Stop> {
     const record = recordOf(id, wish);
     const { parent, branch: name } = wish;
     if (parent === undefined) {
-      await volumes.ensure(id, { record, prepare: servers.initialise }, ctx);
-      return;
+      return await volumes.ensure(id, { record, prepare: servers.initialise }, ctx);
     }
     const topic = `copy/${parent}`;
     const since = asked.get(id) ?? performance.now();
@@ -175,9 +177,10 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
         );
       servers.prepare?.(id, { name }); // while the copy is made
       const prepare = (dir: string, c: Ctx) => servers.adopt(dir, c, live?.unlogged.held);
-      await volumes.ensure(id, { record, source: { id: parent, ...(live && { live }) }, prepare }, ctx);
+      const source = { id: parent, ...(live && { live }) };
+      const made = await volumes.ensure(id, { record, source, prepare }, ctx);
       asked.delete(id);
-      return;
+      return made;
     } finally {
       release();
     }
@@ -195,7 +198,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     wish: BranchWish,
     volume: VolumeSeen,
     ctx: Ctx,
-  ): Promise<Stop | undefined> {
+  ): Promise<ServerSeen | Stop> {
     const copied = `copy/${id}`;
     if (slots.taken(copied) > 0)
       return waitsFor('server', copied, 'WaitsForCopy', 'waits until a copy of its files is complete');
@@ -207,9 +210,9 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     const timer = setTimeout(release, START_MS);
     starting.add(id);
     try {
-      await servers.ensure(id, { dataDir: volume.dataDir, name: wish.branch }, ctx);
+      const started = await servers.ensure(id, { dataDir: volume.dataDir, name: wish.branch }, ctx);
       broken.delete(id);
-      return;
+      return started;
     } catch (error) {
       if (!ctx.signal.aborted) broken.add(id);
       throw error;
@@ -221,13 +224,17 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
   }
 
   /** Names and owners change; a branch without the newest record is no worse a branch. */
-  async function keepRecord(id: string, wish: BranchWish, ctx: Ctx): Promise<void> {
+  async function keepRecord(id: string, wish: BranchWish, found: VolumeSeen, ctx: Ctx): Promise<VolumeSeen> {
+    const { emptied: _, ...kept } = found.record;
+    const record = recordOf(id, wish);
+    if (isDeepStrictEqual(record, kept)) return found;
     const prepare = () => Promise.reject(new TypeError('the volume is there'));
     try {
-      await volumes.ensure(id, { record: recordOf(id, wish), prepare }, ctx);
+      return await volumes.ensure(id, { record, prepare }, ctx);
     } catch (err) {
       ctx.signal.throwIfAborted();
       ctx.log.warn({ err }, 'the record of a branch is not what it should be');
+      return found;
     }
   }
 }
@@ -242,6 +249,8 @@ const SNAPSHOTS_AT_ONCE = 8;
 
 /** For a server to end in order. */
 const STOP_MS = 60_000;
+
+const isStop = (outcome: VolumeSeen | ServerSeen | Stop): outcome is Stop => 'phase' in outcome;
 
 const roomTopic = (id: string): string => `room/${id}`;
 

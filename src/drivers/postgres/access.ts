@@ -7,17 +7,22 @@ import { adminRole } from '../../model/branch.ts';
 import type { Access } from '../branch-parts.ts';
 import type { AdminQuery } from './session.ts';
 
-/** Makes the role and its database where they lack, and gives the role its password; may be repeated. */
+/**
+ * Makes the role and its database where they lack, and gives the role its password; may be repeated. Two messages in
+ * most cases, and no wait for the disk: a server that dies before it is written down loses its mark, and is asked again.
+ */
 export async function grant(query: AdminQuery, id: string, access: Access): Promise<void> {
-  const role = quoteName(access.role);
-  const known = await query('SELECT 1 FROM pg_roles WHERE rolname = $1', [access.role]);
-  if (known.rows.length === 0) await query(`CREATE ROLE ${role} LOGIN CREATEDB CREATEROLE`);
+  const { role: owner, database } = access;
+  const known = (await query(KNOWN, [owner, database, adminRole])).rows[0] as Known;
+  const role = quoteName(owner);
+  const changes: string[] = [];
+  if (known.monitors === null) changes.push(`CREATE ROLE ${role} LOGIN CREATEDB CREATEROLE`);
   // What an owner may know of his own server; extensions that look at tables ask for it too.
-  await query(`GRANT pg_monitor TO ${role}`);
-  if (access.inherited) await endInheritedPasswords(query, id, access.role);
-  await query(`ALTER ROLE ${role} PASSWORD ${quoteText(access.verifier)}`);
-  const database = await query('SELECT 1 FROM pg_database WHERE datname = $1', [access.database]);
-  if (database.rows.length === 0) await query(`CREATE DATABASE ${quoteName(access.database)} OWNER ${role}`);
+  if (known.monitors !== true) changes.push(`GRANT pg_monitor TO ${role}`);
+  if (access.inherited && known.adopted !== id) changes.push(...adoption(id, known.others));
+  changes.push(`ALTER ROLE ${role} PASSWORD ${quoteText(access.verifier)}`);
+  await query(`BEGIN; SET LOCAL synchronous_commit = off; ${changes.join('; ')}; COMMIT`);
+  if (!known.database) await query(`CREATE DATABASE ${quoteName(database)} OWNER ${role}`);
 }
 
 /**
@@ -47,22 +52,31 @@ export const markOf = ({ role, database, verifier }: Access): string =>
 
 const FILE = 'access';
 
+type Known = {
+  /** Whether the owner has that role; null: there is no owner yet. */
+  readonly monitors: boolean | null;
+  readonly database: boolean;
+  readonly adopted: string | null;
+  /** Other roles with a password. */
+  readonly others: readonly string[];
+};
+
+/** Nobody else is in there yet who could change it. */
+const KNOWN = `SELECT
+  (SELECT pg_has_role(oid, 'pg_monitor', 'member') FROM pg_roles WHERE rolname = $1) AS monitors,
+  EXISTS (SELECT FROM pg_database WHERE datname = $2) AS database,
+  current_setting('offshoot.adopted', true) AS adopted,
+  ARRAY(SELECT rolname::text FROM pg_authid WHERE rolpassword IS NOT NULL AND rolname NOT IN ($1, $3)) AS others`;
+
 /**
  * A child begins with its parent's roles. Their passwords end here, also those of roles that users made; once,
  * because from then on the roles are the child's own. The mark is a setting of our role in the child's catalogue:
  * a grandchild inherits it with another id, and so is not taken for marked.
  */
-async function endInheritedPasswords(query: AdminQuery, id: string, role: string): Promise<void> {
-  const { rows } = await query("SELECT current_setting('offshoot.adopted', true) AS id");
-  if (rows[0]?.id === id) return;
-  await query(`DO $do$ DECLARE r record; BEGIN
-      FOR r IN SELECT rolname FROM pg_authid WHERE rolpassword IS NOT NULL
-        AND rolname NOT IN (${quoteText(adminRole)}, ${quoteText(role)}) LOOP
-        EXECUTE format('ALTER ROLE %I PASSWORD NULL', r.rolname);
-      END LOOP;
-      ALTER ROLE ${quoteName(adminRole)} SET offshoot.adopted = ${quoteText(id)};
-    END $do$`);
-}
+const adoption = (id: string, others: readonly string[]): readonly string[] => [
+  ...others.map(other => `ALTER ROLE ${quoteName(other)} PASSWORD NULL`),
+  `ALTER ROLE ${quoteName(adminRole)} SET offshoot.adopted = ${quoteText(id)}`,
+];
 
 /** SQL identifier (PostgreSQL §4.1.1). */
 const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;

@@ -1,5 +1,5 @@
 /** Data directories of servers that do not run: made new, or made fit after a copy. */
-import { chown, readdir, rm, writeFile } from 'node:fs/promises';
+import { chown, readdir, rm, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExecError, exec } from '../../lib/exec.ts';
 import { OffshootError } from '../../model/errors.ts';
@@ -67,13 +67,17 @@ export async function adopt(dataDir: string): Promise<void> {
   if (tablespaces.some(entry => entry.isSymbolicLink()))
     throw new OffshootError('postgres/tablespaces', { dataDir });
   const gone = ['postmaster.pid', 'postmaster.opts', 'standby.signal', 'recovery.signal'];
-  for (const name of gone) await rm(join(dataDir, name), { force: true });
+  for (const name of gone) await unlink(join(dataDir, name)).catch(ignoreAbsent);
   for (const name of ['pg_replslot', 'pg_stat_tmp'])
     for (const entry of await readdir(join(dataDir, name)))
       await rm(join(dataDir, name, entry), { recursive: true, force: true });
 }
 
 // --- internal ------------------------------------------------------------------------------------
+
+function ignoreAbsent(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ENOENT') throw error;
+}
 
 /** In what they print: what comes before the reason. Clean-up and hints follow it. */
 const REASON = /^.*?(FATAL|PANIC|error):\s*/;

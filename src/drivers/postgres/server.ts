@@ -11,7 +11,7 @@ import { tail } from '../../lib/log-file.ts';
 import { tailAndFollow } from '../../lib/log-follow.ts';
 import { logRotation } from '../../lib/log-rotation.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
+import type { Access, ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
 import type { Processes, Running, Stage } from '../processes/contract.ts';
 import { grant, markOf, readMark, writeMark } from './access.ts';
@@ -116,7 +116,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       const server = (await ready(id))?.leader;
       if (server === undefined) throw new OffshootError('postgres/not-running', { id });
       if ((await readMark(socketDirOf(id), server)) === markOf(access)) return;
-      await withSession(addressOf(id, 'postgres'), query => grant(query, id, access), ctx);
+      await granted(id, access, ctx);
       await writeMark(socketDirOf(id), server, access);
     },
 
@@ -179,7 +179,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     }
     if (dataDirOf(id) === dataDir) {
       if (exits.watches(id, running) && existsSync(socketOf(id))) return seen(id, running);
-      await untilReady({ id, dataDir, logFile: logFileOf(id) }, running.leader, ctx);
+      await untilReady({ id, dataDir, logFile: logFileOf(id) }, running, ctx);
       await putBack(dataDir);
       if (await answers(socketOf(id))) return watched(id, running);
       ctx.log.warn({ id, pid: running.leader.pid }, 'server has lost its socket and is started again');
@@ -190,11 +190,27 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
   async function start(id: string, { dataDir, name }: ServerSpec, ctx: Ctx): Promise<ServerSeen> {
     const { part, logStart } = await heldFor(id, name);
+    const begun = performance.now();
     const running = part.go([dataDir], { dataDir, ...exits.notes(id) });
-    await untilReady({ id, dataDir, logFile: logFileOf(id), logStart }, running.leader, ctx);
+    await untilReady({ id, dataDir, logFile: logFileOf(id), logStart }, running, ctx);
     await putBack(dataDir);
+    checkpoints.set(running, { since: begun }); // a recovery ends with one, and without a recovery all is in the files
     void noteMemory(id, running);
     return watched(id, running);
+  }
+
+  /** In the owner's database where there should be one: what the first session of a database has to find out is there for him, then. */
+  async function granted(id: string, access: Access, ctx: Ctx): Promise<void> {
+    const within = (database: string) =>
+      withSession(addressOf(id, database), query => grant(query, id, access), ctx);
+    if (!access.inherited) return within('postgres');
+    try {
+      await within(access.database);
+    } catch (err) {
+      ctx.signal.throwIfAborted();
+      ctx.log.warn({ err }, 'access is not granted from the database itself'); // it may be gone, or take no sessions
+      await within('postgres');
+    }
   }
 
   function hold(id: string, name: string): Promise<HeldServer> {

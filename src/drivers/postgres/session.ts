@@ -27,7 +27,9 @@ const AUTHENTICATION = '28';
  * search path of theirs, nor lose his transaction to a timeout of theirs.
  */
 const OPTIONS = Object.entries({
+  role: 'none',
   search_path: 'pg_catalog',
+  standard_conforming_strings: 'on',
   default_transaction_read_only: 'off',
   idle_in_transaction_session_timeout: '0',
   idle_session_timeout: '0',

@@ -37,6 +37,9 @@ export function settings(server: {
     // A branch believes that it is its parent: it must not write to its archive nor read its subscriptions.
     archive_mode: 'off',
     max_logical_replication_workers: '0',
+    // Nobody may stream from it (see HBA), and each place for a process is work at every start.
+    max_wal_senders: '0',
+    autovacuum_worker_slots: '3',
     cluster_name: server.id,
     'offshoot.branch': server.id,
     'offshoot.branch_name': server.name,

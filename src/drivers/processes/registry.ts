@@ -307,7 +307,7 @@ async function exitOf(group: Group | undefined, how: Omit<Exit, 'outOfMemory'>):
 
 /** @returns whether its leader ended before the last of the times was over */
 async function askToEnd(
-  { leader, members }: Part,
+  { leader, members, ended }: Part,
   stages: readonly Stage[],
   { to = 'group', signal: abort }: EndOptions,
 ): Promise<boolean> {
@@ -318,7 +318,8 @@ async function askToEnd(
       await until(() => (isAlive(leader) ? undefined : true), {
         what: `process ${leader.pid} ends after ${name}`,
         deadlineMs,
-        intervalMs: 2,
+        intervalMs: 25, // for one that an earlier daemon started, whose end may be told late
+        event: ended,
         ...(abort && { signal: abort }),
       });
       return true;

@@ -134,7 +134,6 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     await spec.prepare(dataDir, ctx);
     const record = withEmptied(spec.record, spec.source?.live?.unlogged.emptied);
     await writeRecord(partial, record);
-    await syncDirectory(partial);
     await rename(partial, pathOf(id));
     await syncDirectory(root);
     return { dataDir: join(pathOf(id), 'pgdata'), record };

@@ -7,6 +7,7 @@ import { openServers } from '../../../src/drivers/postgres/server.ts';
 import { withSession } from '../../../src/drivers/postgres/session.ts';
 import { type ExecError, exec } from '../../../src/lib/exec.ts';
 import { identify } from '../../../src/lib/process.ts';
+import { scramVerifier } from '../../../src/lib/scram.ts';
 import { until } from '../../../src/lib/wait.ts';
 import {
   asSuperuser,
@@ -201,6 +202,26 @@ describe('PostgreSQL servers', () => {
     await Promise.all([copy(together), copy(together), copy(together)]);
     await counted(4, 'copies that are made together share one');
     assert.equal(await flushes(), before + 4, 'none was made twice');
+  });
+
+  it('grants access whatever the owner has set for his database, or done with it', async () => {
+    await ensure();
+    const done = [
+      'SELECT 1',
+      'ALTER DATABASE app SET role = app',
+      'ALTER DATABASE app SET standard_conforming_strings = off',
+      'ALTER DATABASE app ALLOW_CONNECTIONS false',
+      'DROP DATABASE app',
+    ];
+    for (const [round, text] of done.entries()) {
+      if (round > 0) await sql(text);
+      const verifier = await scramVerifier(`password-${round}`);
+      await s.servers.grant('b1', { role: 'app', database: 'app', verifier, inherited: round > 0 }, ctx());
+      const rows = await sql(
+        "SELECT rolpassword FROM pg_authid, pg_database WHERE rolname = 'app' AND datname = 'app'",
+      );
+      assert.deepEqual(rows, [{ rolpassword: verifier }], text);
+    }
   });
 
   it('starts a server again whose socket was swept away', async () => {
