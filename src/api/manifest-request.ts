@@ -63,12 +63,16 @@ export function readManifestRequest(bytes: Uint8Array, keeps: readonly Kept[]): 
     ...(request.namespace !== undefined && { namespace: request.namespace }),
   });
   if (read.manifests.length === 0 && read.leftOut.every(({ effect }) => effect === 'no-object'))
-    throw new OffshootError('manifest/none', {
-      where: files
-        .map(({ file }) => file)
-        .join(', ')
-        .slice(0, 200),
-    });
+    throw new OffshootError('manifest/none', { where: listed(files.map(({ file }) => file)) });
   const paths = new Map(files.map(({ file, path }) => [file, path]));
   return { ...request, read: { ...read, files: read.files.map(file => paths.get(file)!) } };
 }
+
+// --- internal -----------------------------------------------------------------------------------
+
+const named = 3;
+
+const listed = (files: readonly string[]): string => {
+  const more = files.length - named;
+  return more > 1 ? `${files.slice(0, named).join(', ')} and ${more} others` : files.join(', ');
+};

@@ -1,12 +1,13 @@
 /** What `deploy` and `undeploy` are given: files, folders, standard input, or folders that Kustomize renders. */
 import { existsSync, realpathSync, statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
+import type { Problem } from '../model/document/problem.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { Cli } from './context.ts';
 import { readKustomization } from './kustomize.ts';
 import { say, UsageError } from './output.ts';
-import { type ProjectFile, readProjectFile } from './project-file.ts';
+import { findProjectFile, type ProjectFile } from './project-file.ts';
 import { readSources, type SourceFile } from './read-file.ts';
 
 export type ManifestOptions = {
@@ -46,7 +47,7 @@ export async function readManifestsGiven(cli: Cli, options: ManifestOptions): Pr
   if (kustomize !== undefined) files.push(await readKustomization(cli, kustomize));
   for (const path of filename) files.push(...(await readSources(cli, path, { recursive, maxInput })));
   const first = kustomize ?? filename[0]!;
-  const project = await readProjectFile(cli, first, config);
+  const project = findProjectFile(cli, first, config);
   const paths = [...filename, ...(kustomize === undefined ? [] : [kustomize])].map(path =>
     path === '-' ? path : realpathSync(resolve(cli.cwd, path)),
   );
@@ -56,14 +57,17 @@ export async function readManifestsGiven(cli: Cli, options: ManifestOptions): Pr
 /** A folder that Kustomize renders also holds patches, which are no manifests: whoever deploys it as it is, is told. */
 export function sayOfKustomize(cli: Cli, { filename = [] }: ManifestOptions, error: unknown): void {
   if (!(error instanceof OffshootError) || error.code !== 'document/invalid') return;
-  const folder = filename.find(path =>
-    ['yaml', 'yml'].some(ext => existsSync(resolve(cli.cwd, path, `kustomization.${ext}`))),
-  );
-  if (folder === undefined) return;
-  say(cli, `note: ${folder} has a kustomization.yaml; "offshoot deploy -k ${folder}" renders it first`);
+  const problems = (error.problems ?? []) as readonly Problem[];
+  const folders = new Set([...filename, ...problems.map(({ file }) => dirname(file))]);
+  for (const folder of [...folders].filter(folder => hasKustomization(resolve(cli.cwd, folder))).slice(0, 3))
+    say(cli, `note: ${folder} has a kustomization.yaml; "offshoot deploy -k ${folder}" renders it first`);
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** The names that Kustomize looks for. */
+const hasKustomization = (folder: string): boolean =>
+  ['kustomization.yaml', 'kustomization.yml', 'Kustomization'].some(name => existsSync(join(folder, name)));
 
 /** Bytes of standard input. */
 const maxInput = 64 * 1024 * 1024;

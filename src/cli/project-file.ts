@@ -3,31 +3,35 @@ import { existsSync, realpathSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { ImageMap } from '../model/image.ts';
 import type { Cli } from './context.ts';
+import { UsageError } from './output.ts';
 import { readText } from './read-file.ts';
 
 export type ProjectFile = {
+  /** Absolute. */
+  readonly file: string;
   /** Where it is; absolute, the real path. */
   readonly folder: string;
-  readonly images: ImageMap;
 };
 
 /**
  * @param path what is worked with: a file, a folder, or `-` for the working directory
  * @param config the project file, when it is not to be looked for
- * @throws UsageError, OffshootError document/invalid, workload/config-bad
  */
-export async function readProjectFile(
-  cli: Cli,
-  path: string,
-  config?: string,
-): Promise<ProjectFile | undefined> {
-  const start = path === '-' ? cli.cwd : resolve(cli.cwd, path);
-  const file = config === undefined ? searchUpwards(start) : resolve(cli.cwd, config);
+export function findProjectFile({ cwd }: Cli, path: string, config?: string): ProjectFile | undefined {
+  const start = path === '-' ? cwd : resolve(cwd, path);
+  const file = config === undefined ? searchUpwards(start) : resolve(cwd, config);
   if (file === undefined) return undefined;
+  if (!existsSync(file)) throw new UsageError(`cannot read ${file}: it does not exist`);
+  return { file, folder: realpathSync(dirname(file)) };
+}
+
+/** @throws UsageError, OffshootError document/invalid, workload/config-bad */
+export async function readImages({ file }: ProjectFile): Promise<ImageMap> {
   const { readDocument } = await import('../model/document/yaml.ts');
   const { parseOffshootConfig } = await import('../model/offshoot-config.ts');
-  const { value } = readDocument({ file, text: readText(file, file) });
-  return { folder: realpathSync(dirname(file)), images: parseOffshootConfig(value, file).images };
+  const text = readText(file, file);
+  const { value, locate } = readDocument({ file, text });
+  return parseOffshootConfig(value, file, { text, locate }).images;
 }
 
 /** A folder that an option names, also by its project file; `-` is that of what came from nowhere. */

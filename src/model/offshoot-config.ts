@@ -1,26 +1,30 @@
 /** offshoot.yaml: how images run here without containers. */
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { type Locate, type Path, toProblem } from './document/problem.ts';
+import { checkShape, mapChildren } from './document/shape.ts';
 import { OffshootError } from './errors.ts';
 import type { ImageMap, ImageSpec } from './image.ts';
 import type { PodTemplate } from './kubernetes.ts';
 
 export type OffshootConfig = { readonly images: ImageMap };
 
+/** The text that a document was read from, and where its nodes stand there. */
+type Written = { readonly text: string; readonly locate: Locate };
+
 /**
- * Checks the parsed content of an offshoot.yaml.
+ * Checks the parsed content of an offshoot.yaml. All in it are texts: numbers and booleans mean what is written.
  * @param file its path; a relative `dir` counts from the folder that holds it
  * @throws OffshootError workload/config-bad with every problem
  */
-export function parseOffshootConfig(document: unknown, file: string): OffshootConfig {
-  const result = configSchema.safeParse(document ?? {});
-  if (!result.success) {
-    const problems = result.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
-    const why = problems.map(p => (p.path === '' ? p.message : `${p.path}: ${p.message}`)).join('; ');
-    throw new OffshootError('workload/config-bad', { file, why }, { problems });
+export function parseOffshootConfig(document: unknown, file: string, written?: Written): OffshootConfig {
+  const { findings, data } = checkShape(configSchema, asTexts(document ?? {}, [], written));
+  if (data === undefined) {
+    const problems = findings.map(finding => toProblem(file, finding, written?.locate));
+    throw new OffshootError('workload/config-bad', { file, count: problems.length }, { problems });
   }
   const images: Record<string, ImageSpec> = {};
-  for (const [key, { dir, command, args, env }] of Object.entries(result.data.images)) {
+  for (const [key, { dir, command, args, env }] of Object.entries(data.images)) {
     images[key] = {
       dir: resolve(dirname(file), dir),
       command,
@@ -95,6 +99,16 @@ const configSchema = z.strictObject({
     )
     .default({}),
 });
+
+/** `[node, app.js, 8080]`: what stands there, since `1.10` as a number has lost its end. */
+function asTexts(node: unknown, path: Path, written: Written | undefined): unknown {
+  if (typeof node !== 'number' && typeof node !== 'boolean')
+    return mapChildren(node, (child, step) => asTexts(child, [...path, step], written));
+  if (written === undefined) return String(node);
+  const { line, column } = written.locate(path);
+  const rest = written.text.split(/\r?\n/, line)[line - 1]?.slice(column - 1) ?? '';
+  return /^[-+\w.]+/.exec(rest)?.[0] ?? String(node);
+}
 
 function parseReference(image: string): { segments: readonly string[]; tag: string | undefined } {
   const [name = ''] = image.split('@', 1); // what follows is a digest

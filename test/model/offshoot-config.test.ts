@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
+import { formatProblem, type Problem } from '../../src/model/document/problem.ts';
+import { readDocument } from '../../src/model/document/yaml.ts';
 import type { OffshootError } from '../../src/model/errors.ts';
 import type { ImageMap } from '../../src/model/image.ts';
 import { findImage, imageKeyFor, parseOffshootConfig } from '../../src/model/offshoot-config.ts';
@@ -23,19 +25,42 @@ it('tells every problem at once, with its place', () => {
     () => parse({ 'no name': entry, users: { dir: '', comand: ['node'] }, 'x:{Ref}': entry }),
     (error: OffshootError) => {
       assert.equal(error.code, 'workload/config-bad');
-      assert.match(error.message, /^\/project\/offshoot.yaml is not valid: /);
+      assert.equal(error.message, '/project/offshoot.yaml is not valid: 5 problems');
       const paths = error.problems!.map(p => (p as { path: string }).path).toSorted();
       assert.deepEqual(paths, [
-        'images.no name',
-        'images.users',
+        'images.users.comand',
         'images.users.command',
         'images.users.dir',
-        'images.x:{Ref}',
+        'images["no name"]',
+        'images["x:{Ref}"]',
       ]);
       return true;
     },
   );
   assert.throws(() => parseOffshootConfig({ image: {} }, 'f'), { code: 'workload/config-bad' });
+});
+
+it('takes numbers and booleans as they are written, and tells where a problem stands', () => {
+  const read = (text: string) => {
+    const { value, locate } = readDocument({ file: 'offshoot.yaml', text });
+    return parseOffshootConfig(value, '/p/offshoot.yaml', { text, locate }).images.a;
+  };
+  const entry =
+    'images:\n  a: {dir: ., command: [node, 8080, 1.10, 0755, True], env: {DEBUG: 1, RATE: 0.50}}\n';
+  assert.deepEqual(read(entry), {
+    ...{ dir: '/p', command: ['node', '8080', '1.10', '0755', 'True'] },
+    env: { DEBUG: '1', RATE: '0.50' },
+  });
+  assert.throws(
+    () => read('images:\n  a: {dir: .,\n    comand: [x], command: x}\n'),
+    (error: OffshootError) => {
+      assert.deepEqual((error.problems as Problem[]).map(formatProblem), [
+        '/p/offshoot.yaml:3:27: images.a.command: expected a list, found a string',
+        '/p/offshoot.yaml:3:5: images.a.comand: unknown field "comand" (did you mean "command"?)',
+      ]);
+      return true;
+    },
+  );
 });
 
 it('finds the most specific entry for an image', () => {

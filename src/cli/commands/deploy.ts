@@ -9,7 +9,7 @@ import { readManifestsGiven, sayOfKustomize, withManifests } from '../manifest-f
 import { entriesFor, missingImagesError, missingImagesLine } from '../missing-images.ts';
 import { timeoutOption, withExamples } from '../options.ts';
 import { print, say, took, UsageError, withOutput } from '../output.ts';
-import { folderNamed } from '../project-file.ts';
+import { folderNamed, readImages } from '../project-file.ts';
 
 export function register(program: Command, cli: Cli): void {
   withExamples(
@@ -45,7 +45,7 @@ export function register(program: Command, cli: Cli): void {
       const imagesFile = options.config ?? join(project?.folder ?? folder, 'offshoot.yaml');
       const { namespace, strict = false, takeOver = false } = options;
       const request = {
-        ...{ files, strict, takeOver, images: project?.images ?? {} },
+        ...{ files, strict, takeOver, images: project ? await readImages(project) : {} },
         folder: options.folder === undefined ? folder : folderNamed(cli, options.folder),
         ...(namespace !== undefined && { namespace }),
         ...(options.prune && { prune: scope }),

@@ -5,7 +5,7 @@ import type { Cli } from '../context.ts';
 import { parseCount, timeoutOption, withExamples } from '../options.ts';
 import { age, print, say, table, took, UsageError, withOutput, write } from '../output.ts';
 import { createProgress } from '../progress.ts';
-import { readProjectFile } from '../project-file.ts';
+import { findProjectFile, readImages } from '../project-file.ts';
 import { readSource } from '../read-file.ts';
 import { applySteps, deleteSteps } from '../sandbox-progress.ts';
 import { templateOptions, withDocument } from '../template-options.ts';
@@ -51,8 +51,8 @@ export function register(program: Command, cli: Cli): void {
       const { sandbox: document, warnings } = readSandbox(source, templateOptions(cli, filename, set));
       for (const warning of warnings) say(cli, `warning: ${warning}`);
       if (dryRun) return print(cli, output === 'text' ? 'yaml' : output, document, () => '');
-      const project = await readProjectFile(cli, filename, config);
-      const applied = await cli.client().sandboxes.apply(document, project?.images);
+      const project = findProjectFile(cli, filename, config);
+      const applied = await cli.client().sandboxes.apply(document, project && (await readImages(project)));
       say(cli, `sandbox ${applied.name} ${applied.outcome} (routing key ${applied.routingKey})`);
       for (const warning of applied.warnings)
         if (!warnings.includes(warning)) say(cli, `warning: ${warning}`);

@@ -77,12 +77,16 @@ const withDefaults = (probe: Probe): Probe => ({
   ...probe,
 });
 
+/** A targetPort of 0 or '', as charts print one that nobody has set, is none (Kubernetes' `SetDefaults_Service`). */
 function serviceSpec(spec: Service['spec']): Service['spec'] {
   if (spec.ports === undefined) return spec;
-  return { ...spec, ports: spec.ports.map(port => ({ targetPort: port.port, ...port })) };
+  return { ...spec, ports: spec.ports.map(port => ({ ...port, targetPort: port.targetPort || port.port })) };
 }
 
-/** `stringData` wins over `data`, and is gone afterwards, as in Kubernetes. */
+/**
+ * `stringData` wins over `data`, and is gone afterwards, as in Kubernetes. A value whose bytes are no text is kept beside
+ * as it is, for files; variables, which hold no others, have what is text of it, the same one wherever it is asked for.
+ */
 function secretText({ stringData, data = {}, ...rest }: Secret): Secret {
   const plain = (stringData ?? {}) as Readonly<Record<string, string>>;
   const text: Record<string, string> = {};
@@ -91,7 +95,7 @@ function secretText({ stringData, data = {}, ...rest }: Secret): Secret {
     if (Object.hasOwn(plain, key)) continue;
     const decoded = decodeSecret(value);
     if (decoded === undefined) binary[key] = value;
-    else text[key] = decoded;
+    text[key] = decoded ?? Buffer.from(value, 'base64').toString().replaceAll('\0', '\uFFFD');
   }
   const binaryData = Object.keys(binary).length === 0 ? {} : { binaryData: binary };
   return { ...rest, data: { ...text, ...plain }, ...binaryData };

@@ -5,9 +5,9 @@ import type { Finding } from './problem.ts';
 /**
  * `read`: one of ours. `not-run`: a cluster would run something, which does not run here yet. `hook`: one of ours that is
  * for another time than a deploy. `none`: without an effect where containers run as processes (access rights, ingress,
- * scaling, custom resources, …). `no-object`: another YAML or JSON file in the folder.
+ * scaling, custom resources, …). `kustomize`: what says how the others are put together. `no-object`: another YAML or JSON file in the folder.
  */
-export type Effect = 'read' | 'not-run' | 'hook' | 'none' | 'no-object';
+export type Effect = 'read' | 'not-run' | 'hook' | 'none' | 'kustomize' | 'no-object';
 
 /** An object that was left out. Where it stands is as in a `Problem`. */
 export type LeftOut = {
@@ -43,6 +43,7 @@ export function effectOf(object: {
   const known = Object.hasOwn(CLOSED, apiVersion) ? CLOSED[apiVersion]! : undefined;
   if (known !== undefined && !known.includes(kind) && !RUNNING.has(kind))
     return { path: ['kind'], message: `${apiVersion} has no kind ${kind}`, suggestion };
+  if (apiVersion.startsWith('kustomize.config.k8s.io/')) return 'kustomize';
   return RUNNING.has(kind) ? 'not-run' : 'none';
 }
 
@@ -52,7 +53,7 @@ export const idOfLeftOut = (object: LeftOut): string =>
 
 /** One line for each effect, e.g. `2 ServiceAccount, 1 Ingress: no effect here`. */
 export function leftOutLines(leftOut: readonly LeftOut[]): readonly string[] {
-  return (['not-run', 'hook', 'none', 'no-object'] as const).flatMap(effect => {
+  return (['not-run', 'hook', 'none', 'kustomize', 'no-object'] as const).flatMap(effect => {
     const counts = new Map<string, number>();
     for (const object of leftOut.filter(object => object.effect === effect)) {
       const kind = kindOf(object);
@@ -84,6 +85,7 @@ const SAY = {
   hook: 'hooks of Helm or Argo CD that do not belong to a deploy (tests, deletions, rollbacks)',
   'no-object': 'without apiVersion and kind, so no objects of Kubernetes',
   none: 'no effect where containers run as processes',
+  kustomize: 'the folder is deployed as it is; -k renders it',
 } as const;
 
 /** As in `manifestSchemas`, which would be a circle; Rollout apart, which is a custom resource itself. */

@@ -168,7 +168,7 @@ const service = z.looseObject({
         z.looseObject({
           name: text.optional(),
           port,
-          targetPort: portOrName.optional(),
+          targetPort: z.preprocess(value => value || undefined, portOrName.optional()),
           protocol: z.string().optional(),
           appProtocol: z.string().optional(),
         }),

@@ -54,7 +54,9 @@ function toldOf<Rows extends Readonly<Record<string, FieldRow>>>(rows: Rows): To
 function secretWarnings({ data = {} }: Secret): readonly Finding[] {
   return Object.entries(data)
     .filter(([, value]) => decodeSecret(value) === undefined)
-    .map(([key]) => warning(['data', key], 'the value is binary, so no variable can have it'));
+    .map(([key]) =>
+      warning(['data', key], 'the value is binary; in a variable, what is no text of it becomes U+FFFD'),
+    );
 }
 
 function workloadWarnings({ kind, spec }: Workload, keeps: readonly Kept[]): readonly Finding[] {

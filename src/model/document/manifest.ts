@@ -26,7 +26,7 @@ import {
   toProblem,
 } from './problem.ts';
 import { checkShape, withoutNulls } from './shape.ts';
-import { parseYamlStream, type Source, syntaxProblems, type YamlError } from './yaml.ts';
+import { parseYamlStream, type Source, syntaxProblems } from './yaml.ts';
 
 export type Manifests = {
   /** Deeply frozen, with namespace and defaults filled in, in the order of the text. */
@@ -66,7 +66,7 @@ export type ReadOptions = {
 export const readManifests = (source: ManifestSource): Manifests => readManifestFiles([source]);
 
 /**
- * The same for several texts. An object may stand in several places only if it is the same in all.
+ * The same for several texts. Of an object that stands in several places the last one counts, as kubectl has it.
  * @throws OffshootError document/invalid with every problem of all texts; document/not-supported
  */
 export function readManifestFiles(
@@ -79,26 +79,26 @@ export function readManifestFiles(
 ): Manifests {
   const all: EntryRead[] = [];
   const syntax: Problem[] = [];
-  const repeated: Warning[] = [];
+  const repeated: Problem[] = [];
   for (const { text, file, found = false } of sources) {
     for (const { documents, errors } of parseYamlStream(text, MAX_OBJECT_BYTES)) {
       syntax.push(...syntaxProblems(file, errors));
       for (const { value, locate, repeated: keys } of documents) {
-        for (const key of keys) repeated.push(repeatedWarning(file, key));
+        for (const key of keys) repeated.push({ file, path: '', ...key });
         for (const entry of entriesOf({ file, found, locate, value, path: [] }, 0))
           all.push(readEntry(entry, { keeps, namespace }));
       }
     }
   }
-  const { read, problems: twice } = withoutDuplicates(all);
-  const problems = [...syntax, ...read.flatMap(r => r.problems), ...twice];
+  const { read, repeated: objects } = withoutDuplicates(all);
+  const problems = [...syntax, ...read.flatMap(r => r.problems), ...(strict ? objects : [])];
   if (problems.length > 0) throw errorOf('document/invalid', problems);
   const leftOut = read.flatMap(r => r.leftOut ?? []);
   if (strict && leftOut.length > 0) throw errorOf('document/not-supported', leftOut.map(problemOf));
   return {
     manifests: deepFreeze(read.flatMap(r => r.manifest ?? [])),
     files: read.flatMap(r => (r.manifest === undefined ? [] : [r.file])),
-    warnings: [...repeated, ...read.flatMap(r => r.warnings)],
+    warnings: [...[...repeated, ...objects].map(lastCounts), ...read.flatMap(r => r.warnings)],
     leftOut,
   };
 }
@@ -219,9 +219,9 @@ function named(value: unknown): unknown {
   return { ...asObject(value), metadata: { ...asObject(metadata), name: `${generateName}${digest}` } };
 }
 
-const repeatedWarning = (file: string, key: YamlError): Warning => ({
-  text: `${formatProblem({ file, path: '', ...key })}; the last one counts`,
-  id: `${file} ${key.message}`,
+const lastCounts = (problem: Problem): Warning => ({
+  text: `${formatProblem(problem)}; the last one counts`,
+  id: `${problem.file} ${problem.message.replace(/:\d+(?=, and differs$)/, '')}`,
 });
 
 /** A file of Kustomize beside the manifests is no object of a cluster, and often says not even its kind. */
@@ -232,7 +232,7 @@ function effectIn({ file, found, path }: Entry, value: unknown): Effect | Findin
     return 'no-object';
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return { path: [], message: 'expected an object with apiVersion, kind and metadata' };
-  if (/^kustomization\.ya?ml$/i.test(basename(file)) && !('kind' in value)) return 'none';
+  if (/^kustomization\.ya?ml$/i.test(basename(file)) && !('kind' in value)) return 'kustomize';
   return effectOf(value);
 }
 
@@ -263,32 +263,32 @@ const problemOf = (leftOut: LeftOut): Problem => {
 
 function errorOf(code: 'document/invalid' | 'document/not-supported', problems: readonly Problem[]) {
   const files = [...new Set(problems.map(problem => problem.file))];
-  return documentError(code, files.length === 1 ? files[0]! : `the text of ${files.length} files`, problems);
+  return documentError(code, files.length === 1 ? files[0]! : `the text of ${files.length} files`, problems, {
+    hint: 'mend what the problems name, then repeat',
+  });
 }
 
-/** Files often repeat an object that they share, most of all their Namespace. */
+/** Files often repeat an object that they share, most of all their Namespace. Of several that differ the last one counts. */
 function withoutDuplicates(read: readonly EntryRead[]): {
   readonly read: readonly EntryRead[];
-  readonly problems: readonly Problem[];
+  readonly repeated: readonly Problem[];
 } {
-  const seen = new Map<string, EntryRead>();
-  const problems: Problem[] = [];
-  const kept = read.filter(one => {
+  const last = new Map<string, EntryRead>();
+  const repeated: Problem[] = [];
+  for (const one of read) {
     const { manifest, file, path, at } = one;
-    if (manifest === undefined) return true;
+    if (manifest === undefined) continue;
     const { namespace, name } = manifest.metadata;
     const id = `${manifest.kind} ${manifest.kind === 'Namespace' ? name : `${namespace}/${name}`}`;
-    const first = seen.get(id);
-    if (first === undefined) {
-      seen.set(id, one);
-      return true;
-    }
-    if (isDeepStrictEqual(first.manifest, manifest)) return false;
-    const message = `${id} stands already at ${first.file}:${first.at!.line}, and differs`;
-    problems.push({ file, ...at, path: formatPath([...path, 'metadata', 'name']), message });
-    return true;
-  });
-  return { read: kept, problems };
+    const before = last.get(id);
+    if (before !== undefined && isDeepStrictEqual(before.manifest, manifest)) continue;
+    last.set(id, one);
+    if (before === undefined) continue;
+    const message = `${id} stands already at ${before.file}:${before.at!.line}, and differs`;
+    repeated.push({ file, ...at, path: formatPath([...path, 'metadata', 'name']), message });
+  }
+  const kept = new Set(last.values());
+  return { read: read.filter(one => one.manifest === undefined || kept.has(one)), repeated };
 }
 
 const asObject = (value: unknown): Record<string, unknown> =>

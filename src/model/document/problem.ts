@@ -78,6 +78,7 @@ export function documentError(
   code: 'document/invalid' | 'document/not-supported',
   file: string,
   problems: readonly Problem[],
+  { hint }: { readonly hint?: string } = {},
 ): OffshootError {
   const sorted = problems.toSorted(
     (a, b) =>
@@ -87,7 +88,7 @@ export function documentError(
   );
   return new OffshootError(
     code,
-    { file, count: problems.length },
+    { file, count: problems.length, ...(code === 'document/invalid' && { hint }) },
     { problems: sorted.slice(0, MAX_PROBLEMS) },
   );
 }

@@ -103,9 +103,11 @@ function suggestionFor(issue: z.core.$ZodIssue, found: unknown): string | undefi
 
 /** The fields that the object at `path` may have. */
 function fieldsAt(schema: z.ZodType, path: Path): readonly string[] {
-  const inner = schema instanceof z.ZodOptional ? (schema.unwrap() as z.ZodType) : schema;
+  const isAround = schema instanceof z.ZodOptional || schema instanceof z.ZodDefault;
+  const inner = isAround ? (schema.unwrap() as z.ZodType) : schema;
   const [step, ...rest] = path;
   if (inner instanceof z.ZodArray) return fieldsAt(inner.element as z.ZodType, rest);
+  if (inner instanceof z.ZodRecord) return fieldsAt(inner.valueType as z.ZodType, rest);
   if (!(inner instanceof z.ZodObject)) return [];
   return step === undefined ? Object.keys(inner.shape) : fieldsAt(inner.shape[step], rest);
 }

@@ -9,15 +9,16 @@ export const deployErrors = {
     retry: false,
     say: p => `namespace "${p.namespace}" belongs to the folder ${p.owner}, and this is ${p.folder}`,
     hint: () =>
-      'deploy from that folder, choose another namespace, or make it this folder\'s own with "--take-over"',
+      'deploy from that folder, into another namespace (-n NAME), or make it this folder\'s own with "--take-over"',
   },
   'manifest/none': {
     fault: 'user',
     http: 400,
     exit: 2,
     retry: false,
-    say: p => `there is no object in ${p.where}`,
-    hint: () => 'name a file or a folder with manifests; -R also looks into the folders below',
+    say: p => `there is no object of Kubernetes in ${p.where}`,
+    hint: () =>
+      'name a file or a folder with manifests, which have apiVersion and kind; -R also looks into the folders below',
   },
   'deploy/no-kustomize': {
     fault: 'user',

@@ -10,8 +10,11 @@ export const documentErrors = {
     exit: 2,
     retry: false,
     say: p => `${p.file} is not valid: ${problems(p.count)}`,
-    hint: () =>
-      'mend what the problems name, then repeat; docs/schema has the schemas of sandboxes and plugins',
+    hint: p =>
+      String(
+        p.hint ??
+          'mend what the problems name, then repeat; docs/schema has the schemas of sandboxes and plugins',
+      ),
   },
   'document/too-large': {
     fault: 'user',

@@ -15,7 +15,7 @@ export const workloadErrors = {
     http: 422,
     exit: 2,
     retry: false,
-    say: p => `${p.file} is not valid: ${p.why}`,
+    say: p => `${p.file} is not valid: ${p.count} ${p.count === 1 ? 'problem' : 'problems'}`,
     hint: () =>
       'an entry looks like  images: {users-service: {dir: pkg/users-service, command: [node, app.ts]}}',
   },

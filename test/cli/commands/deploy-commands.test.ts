@@ -207,13 +207,21 @@ test('all images without an entry are told at once, with what to write', async (
 
 test('a folder of Kustomize that is deployed as it is gets a note', async () => {
   await using w = await world();
-  w.write('k8s/kustomization.yaml', { resources: ['a.yaml'] });
+  w.write('k8s/kustomization.yml', { resources: ['a.yaml'] });
   w.write('k8s/patch.yaml', { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'a' } });
-  const { code, stderr } = await w.run('deploy -f k8s --no-wait');
-  assert.equal(code, 2);
+  for (const args of ['-f k8s', '-f . -R']) {
+    const { code, stderr } = await w.run(`deploy ${args} --no-wait`);
+    assert.equal(code, 2);
+    assert.match(
+      stderr,
+      /^note: k8s has a kustomization\.yaml; "offshoot deploy -k k8s" renders it first\nk8s\/patch/,
+    );
+    assert.match(stderr, /hint: mend what the problems name, then repeat\n$/);
+  }
+  w.write('k8s/patch.yaml', configMap('a', {}));
   assert.match(
-    stderr,
-    /^note: k8s has a kustomization\.yaml; "offshoot deploy -k k8s" renders it first\nk8s\/patch/,
+    (await w.run('deploy -f k8s --no-wait')).stderr,
+    /^warning: left out: 1 Kustomization: the folder is deployed as it is; -k renders it/,
   );
 });
 
@@ -294,6 +302,23 @@ test('undeploy by files, by name, by namespace and by folder', async () => {
   assert.equal((await w.run('undeploy --folder . --yes')).code, 0);
   assert.deepEqual(w.names(), []);
   assert.equal((await w.run('undeploy')).code, 2);
+});
+
+test('an offshoot.yaml that is not valid: each problem with its place; undeploy does not need it', async () => {
+  await using w = await world();
+  w.write('k8s/a.yaml', configMap('a', {}));
+  w.write('offshoot.yaml', { images: {} });
+  assert.equal((await w.run('deploy -f k8s --no-wait')).code, 0);
+  writeFileSync(join(w.folder, 'offshoot.yaml'), 'images:\n  web: {dir: ., comand: [node, 8080]}\n');
+  const bad = await w.run('deploy -f k8s');
+  assert.equal(bad.code, 2);
+  assert.match(
+    bad.stderr,
+    /^\/.*\/offshoot\.yaml:2:8: .*missing field "command"\n\/.*:2:17: .*\(did you mean "command"\?\)\nerror: .*\/offshoot\.yaml is not valid: 2 problems\nhint: /,
+  );
+  assert.equal((await w.run('undeploy -f k8s')).stderr, 'ConfigMap/demo/a is gone\n');
+  const { stderr } = await w.run('deploy -f k8s --config nix.yaml');
+  assert.match(stderr, /^error: cannot read .*nix\.yaml: it does not exist\n/);
 });
 
 test('undeploy leaves disks, and says so; with --disks those go that are there for nothing else', async () => {
@@ -385,7 +410,10 @@ test('what holds nothing, or half of something, is named', async () => {
     return `${code} ${stderr}`;
   };
   assert.match(await said('deploy -f empty'), /^2 error: empty holds no \.yaml, \.yml or \.json file\n$/);
-  assert.match(await said('deploy -f blank.yaml'), /^2 error: there is no object in blank\.yaml\nhint: .*-R/);
+  assert.match(
+    await said('deploy -f blank.yaml'),
+    /^2 error: there is no object of Kubernetes in blank\.yaml\nhint: .*-R/,
+  );
   assert.match(
     await said('deploy -f half.yaml'),
     /^2 half\.yaml:\d+:\d+: .*\nerror: half\.yaml is not valid: 1 problem\n/,

@@ -3,6 +3,8 @@ import { describe, test } from 'node:test';
 import { readManifestFiles, readManifests } from '../../../src/model/document/manifest.ts';
 import { leftOutLine, leftOutLines } from '../../../src/model/document/manifest-kinds.ts';
 import type { Kept } from '../../../src/model/document/manifest-warnings.ts';
+import type { Problem } from '../../../src/model/document/problem.ts';
+import type { OffshootError } from '../../../src/model/errors.ts';
 import type { ConfigMap, Deployment, Secret, Service } from '../../../src/model/kubernetes.ts';
 import { problemsOf } from './problems-of.ts';
 
@@ -89,13 +91,15 @@ containers:
     assert.deepEqual(users?.startupProbe, { ...defaults, exec: { command: ['test'] }, failureThreshold: 30 });
   });
 
-  test('a Service; targetPort is the port where it says nothing', () => {
+  test('a Service; targetPort is the port where it says nothing, 0 or an empty text', () => {
     const service = only<Service>(
-      'apiVersion: v1\nkind: Service\nmetadata: { name: users }\nspec: { selector: { app: users }, ports: [{ name: a, port: 80 }, { name: b, port: 81, targetPort: http }] }\n',
+      'apiVersion: v1\nkind: Service\nmetadata: { name: users }\nspec: { selector: { app: users }, ports: [{ name: a, port: 80 }, { name: b, port: 81, targetPort: http }, { name: c, port: 82, targetPort: 0 }, { name: d, port: 83, targetPort: "" }] }\n',
     );
     assert.deepEqual(service.spec.ports, [
       { name: 'a', port: 80, targetPort: 80 },
       { name: 'b', port: 81, targetPort: 'http' },
+      { name: 'c', port: 82, targetPort: 82 },
+      { name: 'd', port: 83, targetPort: 83 },
     ]);
   });
 
@@ -260,7 +264,7 @@ describe('what is left out', () => {
   test('a file of Kustomize, which need not say what it is', () => {
     const kustomization = { file: 'k8s/kustomization.yaml', text: 'resources: [web.yaml]\n' };
     assert.deepEqual(readManifestFiles([kustomization]).leftOut.map(leftOutLine), [
-      'k8s/kustomization.yaml:1:1: Kustomization: no effect where containers run as processes',
+      'k8s/kustomization.yaml:1:1: Kustomization: the folder is deployed as it is; -k renders it',
     ]);
     assert.equal(problemsOf(() => readManifests({ ...kustomization, file: 'k8s/web.yaml' })).length, 1);
   });
@@ -283,10 +287,11 @@ describe('what is left out', () => {
     const { manifests, warnings } = read(
       '{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {a: /w==, b: YQ==}}',
     );
-    assert.deepEqual((manifests[0] as Secret).data, { b: 'a' });
+    assert.deepEqual((manifests[0] as Secret).data, { a: '\uFFFD', b: 'a' });
+    assert.deepEqual((manifests[0] as Secret).binaryData, { a: '/w==' }, 'for files');
     assert.deepEqual(
       warnings.map(({ text }) => text),
-      ['k8s.yaml:1:60: data.a: the value is binary, so no variable can have it'],
+      ['k8s.yaml:1:60: data.a: the value is binary; in a variable, what is no text of it becomes U+FFFD'],
     );
   });
 
@@ -552,11 +557,6 @@ describe('what is refused', () => {
       ],
     ],
     [
-      'an object twice with different contents, also in a List',
-      'apiVersion: v1\nkind: Namespace\nmetadata: { name: a }\n---\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n  metadata: { name: a, labels: { b: c } }\n',
-      ['9:21: items[0].metadata.name: Namespace a stands already at k8s.yaml:3, and differs'],
-    ],
-    [
       'text that is not YAML, beside other problems',
       'a: [\n---\nkind: Ingress\n',
       [
@@ -590,33 +590,47 @@ describe('several files', () => {
     assert.equal(readManifestFiles(sources).manifests.length, 1);
   });
 
-  test('may hold different objects of one name only once, and report the problems of all', () => {
-    assert.throws(
-      () =>
-        readManifestFiles([
-          { file: 'a.yaml', text: namespace('x') },
-          { file: 'b.yaml', text: namespace('x', '{a: b}') },
-          { file: 'c.yaml', text: 'kind: Ingress\n' },
-        ]),
+  test('may hold different objects of one name: the last one counts, also of a List, and it is told', () => {
+    const sources = [
+      { file: 'a.yaml', text: namespace('x') },
       {
-        code: 'document/invalid',
-        message: 'the text of 2 files is not valid: 2 problems',
-        problems: [
-          {
-            file: 'b.yaml',
-            line: 1,
-            column: 52,
-            path: 'metadata.name',
-            message: 'Namespace x stands already at a.yaml:1, and differs',
-          },
-          {
-            file: 'c.yaml',
-            line: 1,
-            column: 1,
-            path: 'apiVersion',
-            message: 'missing field "apiVersion" of Ingress',
-          },
-        ],
+        file: 'b.yaml',
+        text: `${namespace('y')}---\n{kind: List, items: [\n${namespace('x', '{a: b}')}]}\n`,
+      },
+    ];
+    const { manifests, files, warnings } = readManifestFiles(sources);
+    assert.deepEqual(
+      manifests.map(({ metadata }) => [metadata.name, metadata.labels]),
+      [
+        ['y', {}],
+        ['x', { a: 'b' }],
+      ],
+    );
+    assert.deepEqual(files, ['b.yaml', 'b.yaml']);
+    const sentence = 'items[0].metadata.name: Namespace x stands already at a.yaml:1, and differs';
+    const [first] = warnings;
+    assert.deepEqual(
+      warnings.map(({ text }) => text),
+      [`b.yaml:4:52: ${sentence}; the last one counts`],
+    );
+    const moved = sources.map(({ file, text }) => ({ file, text: `\n\n${text}` }));
+    assert.equal(readManifestFiles(moved).warnings[0]?.id, first?.id);
+    assert.throws(() => readManifestFiles(sources, { strict: true }), { code: 'document/invalid' });
+  });
+
+  test('report the problems of all', () => {
+    const texts = ['kind: Ingress\n', namespace('x'), 'kind: Secret\n'];
+    const sources = texts.map((text, i) => ({ file: `${i}.yaml`, text }));
+    assert.throws(
+      () => readManifestFiles(sources),
+      (error: OffshootError) => {
+        assert.equal(error.message, 'the text of 2 files is not valid: 3 problems');
+        assert.equal(error.hint, 'mend what the problems name, then repeat');
+        assert.deepEqual(
+          new Set((error.problems as Problem[]).map(({ file }) => file)),
+          new Set(['0.yaml', '2.yaml']),
+        );
+        return true;
       },
     );
   });
