@@ -6,7 +6,7 @@ import type { ManifestView, SandboxView } from '../model/view.ts';
 import { isWorkloadKind, sameWorkload } from '../model/workload.ts';
 import type { Cli } from './context.ts';
 import { say } from './output.ts';
-import { createProgress } from './progress.ts';
+import { createProgress, type ProgressStep } from './progress.ts';
 import { waitFor } from './wait.ts';
 
 /** Reasons that waiting does not mend; the same words as the workload runtime uses. */
@@ -20,10 +20,14 @@ const ownReason = ({ reason }: ManifestView): string => reason.replace(/^Init:/,
 export const storeName = (m: ManifestView): string =>
   `${m.kind}/${m.kind === 'Namespace' ? m.name : m.namespace}/${m.name}`;
 
+/** How long the others are still waited for when one has failed, in ms: what else is wrong is told with it. */
+const afterFailure = 2_000;
+
 /**
  * @param applied what must be ready
  * @param pruned what must be gone
  * @returns what all are then, by store name
+ * @throws OffshootError manifest/failed, api/timeout
  */
 export async function waitReady(
   cli: Cli,
@@ -32,54 +36,38 @@ export async function waitReady(
   timeoutMs: number,
 ): Promise<ReadonlyMap<string, ManifestView>> {
   const names = applied.map(m => ({ name: storeName(m), generation: m.generation }));
-  const isThere = (object: ManifestView | undefined, generation: number) =>
-    object !== undefined && object.observedGeneration >= generation;
   const missing = (objects: ReadonlyMap<string, ManifestView>) =>
     names.map(({ name }) => objects.get(name)).find(object => object?.ready === false);
   let last: ReadonlyMap<string, ManifestView> = new Map();
+  const seen = () =>
+    names.map(({ name, generation }) => ({ label: name, ...seenOf(last.get(name), generation) }));
+  const failed = () =>
+    seen().flatMap(({ state, object }) =>
+      state === 'failed' && object!.reason !== imageUnknown ? [object!] : [],
+    );
+  const giveUp = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
   const progress = createProgress(cli);
   try {
     await waitFor<ManifestView>(cli, {
       kind: 'manifest',
       timeoutMs,
+      signal: giveUp.signal,
       what: 'the baseline to be ready',
       hint: '"offshoot status" shows what is not ready, and the last lines of its log',
       probe: objects => {
         last = objects;
-        const seen = names.map(({ name, generation }) => ({ name, generation, object: objects.get(name) }));
+        const all = seen();
         progress.show(
-          seen
-            .filter(({ object }) => object?.kind === 'Service' || isWorkloadKind(object?.kind ?? ''))
-            .map(({ name, object, generation }) => {
-              const seen = isThere(object, generation);
-              const ready = object!.ready && seen;
-              const failed = seen && object!.reason === imageUnknown;
-              const state = ready ? 'done' : failed ? 'failed' : 'running';
-              return { label: name, state, detail: object!.message } as const;
-            }),
+          all.filter(({ object }) => object?.kind === 'Service' || isWorkloadKind(object?.kind ?? '')),
         );
-        const failed = seen.find(
-          ({ object, generation }) =>
-            object !== undefined &&
-            isThere(object, generation) &&
-            (finalReasons.has(ownReason(object)) || isHopeless(object)),
-        )?.object;
-        if (failed !== undefined) {
-          throw new OffshootError(
-            'manifest/failed',
-            {
-              ...{ kind: failed.kind, name: failed.name, namespace: failed.namespace },
-              ...{ why: failed.message, reason: ownReason(failed) },
-            },
-            { ...(failed.log && { output: failed.log.join('\n') }) },
-          );
-        }
+        if (failed().length === 0) {
+          clearTimeout(timer);
+          timer = undefined;
+        } else if (all.every(({ state }) => state !== 'running')) throw failure(failed());
+        else timer ??= setTimeout(() => giveUp.abort(failure(failed())), afterFailure);
         if (pruned.some(m => objects.has(storeName(m)))) return undefined;
-        const settled = seen.every(
-          ({ object, generation }) =>
-            isThere(object, generation) && (object!.ready || object!.reason === imageUnknown),
-        );
-        return settled ? true : undefined;
+        return all.every(({ state }) => state !== 'running') ? true : undefined;
       },
       last: objects => {
         const object = missing(objects);
@@ -89,9 +77,36 @@ export async function waitReady(
       output: objects => missing(objects)?.log?.join('\n'),
     });
   } finally {
+    clearTimeout(timer);
     progress.end();
   }
   return last;
+}
+
+type Seen = Pick<ProgressStep, 'state' | 'detail'> & { readonly object: ManifestView | undefined };
+
+function seenOf(object: ManifestView | undefined, generation: number): Seen {
+  if (object === undefined) return { object, state: 'running', detail: 'not looked at yet' };
+  const { ready, reason, message, observedGeneration } = object;
+  if (observedGeneration < generation) return { object, state: 'running', detail: message };
+  if (ready) return { object, state: 'done' };
+  if (reason === imageUnknown) return { object, state: 'failed', detail: 'an image has no entry, see below' };
+  if (finalReasons.has(ownReason(object)) || isHopeless(object))
+    return { object, state: 'failed', detail: withoutPause(message) };
+  return { object, state: 'running', detail: message };
+}
+
+/** It is tried again, but nobody waits for that. */
+const withoutPause = (message: string): string => message.replace(/; starts again after [\d.]+ s$/, '');
+
+/** One error for all that have failed: the first, and how many others there are. */
+function failure([failed, ...others]: readonly ManifestView[]): OffshootError {
+  const { kind, name, namespace, message, log } = failed!;
+  const params = {
+    ...{ kind, name, namespace, why: withoutPause(message) },
+    ...{ reason: ownReason(failed!), others: others.map(storeName).join(', ') },
+  };
+  return new OffshootError('manifest/failed', params, { ...(log && { output: log.join('\n') }) });
 }
 
 type OldFork = { readonly sandbox: string; readonly forkOf: WorkloadKey; readonly inputs?: string };

@@ -32,7 +32,7 @@ export function createProgress({ stderr }: Cli): Progress {
     const start = begun.get(step.label);
     const now = ended.get(step.label) ?? performance.now();
     const ms = step.ms ?? (start === undefined ? undefined : now - start);
-    const time = ms === undefined || step.state === 'waiting' ? '' : ` (${took(ms)})`;
+    const time = ms === undefined || Math.round(ms) === 0 || step.state === 'waiting' ? '' : ` (${took(ms)})`;
     const detail = step.detail === undefined || step.state === 'done' ? '' : `: ${step.detail}`;
     return legible(`  ${marks[step.state]} ${step.label}${detail}${time}`);
   };

@@ -11,6 +11,8 @@ export type WaitOptions<T> = {
   /** For the error: what is waited for, and what was last seen of it. */
   readonly what: string;
   readonly hint?: string;
+  /** Ends the wait; its reason is thrown. */
+  readonly signal?: AbortSignal;
   /** Called with everything known after each change; `undefined` = wait on. */
   readonly probe: (objects: ReadonlyMap<string, T>) => boolean | undefined;
   readonly last?: (objects: ReadonlyMap<string, T>) => string | undefined;
@@ -26,10 +28,11 @@ export async function waitFor<T>(cli: Cli, options: WaitOptions<T>): Promise<voi
   const objects = new Map<string, T>();
   let synced = false;
   try {
+    const given = options.signal === undefined ? [] : [options.signal];
     const filter = { kind, ...(name !== undefined && { name }) };
     for await (const change of cli
       .client()
-      .watch<T>(filter, AbortSignal.any([cli.signal, deadline, stop.signal]))) {
+      .watch<T>(filter, AbortSignal.any([cli.signal, deadline, stop.signal, ...given]))) {
       if (change.type === 'put') objects.set(change.name, change.object);
       else if (change.type === 'gone') objects.delete(change.name);
       else if (change.type === 'reset') {

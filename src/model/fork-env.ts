@@ -3,7 +3,7 @@ import { literal } from './container-env.ts';
 import { OffshootError } from './errors.ts';
 import type { EnvVar } from './kubernetes.ts';
 import { similarName } from './names.ts';
-import type { EnvOperation, ValueFrom, WorkloadKey } from './sandbox.ts';
+import type { EnvOperation, Fork, ValueFrom, WorkloadKey } from './sandbox.ts';
 
 /** Where a fork answers, with the names that expressions use. */
 export type ForkService = { readonly Host: string; readonly Port: number };
@@ -33,6 +33,17 @@ export function changeEnv(
   if (operation.operation === 'delete') return others;
   const first = env.findIndex(variable => variable.name === name);
   return others.toSpliced(first < 0 ? others.length : first, 0, variableOf(operation, sources, path));
+}
+
+/** A fork as it is known before its resources are there: what will come from elsewhere leads to nothing yet. */
+export function withoutOutputs(fork: Fork): Fork {
+  const { customizations = {} } = fork;
+  const env = customizations.env?.map(({ valueFrom, ...operation }) =>
+    valueFrom === undefined || 'configMap' in valueFrom || 'secret' in valueFrom
+      ? { ...operation, ...(valueFrom && { valueFrom }) }
+      : { ...operation, value: '' },
+  );
+  return { ...fork, customizations: { ...customizations, ...(env && { env }) } };
 }
 
 // --- internal -----------------------------------------------------------------------------------

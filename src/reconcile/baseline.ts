@@ -163,7 +163,11 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
     );
     const failed = all.find(one => typeof one !== 'string');
     const how =
-      failed !== undefined ? portTaken(failed.problem) : all.includes('opening') ? opening : answers(object);
+      failed !== undefined
+        ? portTaken(failed.problem)
+        : all.includes('opening')
+          ? opening
+          : answers(object, addresses);
     await report(object, { ...how, observedGeneration: object.generation, addresses });
   };
 
@@ -205,12 +209,14 @@ function transportsOf(service: Service): ReadonlyMap<number, readonly ('tcp' | '
   return all;
 }
 
-function answers({ spec, status }: Stored<'manifest'>) {
+function answers({ spec, status }: Stored<'manifest'>, addresses: Readonly<Record<number, Address>>) {
   const passing = Object.entries(speechOfPorts(spec as Service, status?.found)).flatMap(([port, speaks]) =>
     speaks === 'http' || speaks === 'unknown' ? [] : [`${port} (${speaks.toUpperCase()})`],
   );
   const more = passing.length === 0 ? '' : `; passes through to the baseline: ${passing.join(', ')}`;
-  return { ready: true, reason: 'Listening', message: `the router answers for it${more}` };
+  const all = Object.values(addresses);
+  const where = all.length === 0 ? '' : ` at ${all[0]!.host}:${all.map(({ port }) => port).join(', ')}`;
+  return { ready: true, reason: 'Listening', message: `the router answers for it${where}${more}` };
 }
 /** The router tells when it does. */
 const opening = { ready: false, reason: 'Opening', message: 'the router opens its address' } as const;

@@ -6,6 +6,7 @@ import { resolveEnv } from '../model/container-env.ts';
 import { deriveFork } from '../model/derive.ts';
 import { endpointsOf } from '../model/endpoint.ts';
 import { OffshootError } from '../model/errors.ts';
+import { withoutOutputs } from '../model/fork-env.ts';
 import type { Workload } from '../model/kubernetes.ts';
 import { manifestName, nameOfManifest } from '../model/manifest-name.ts';
 import type { Fork, SandboxSpec, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
@@ -14,7 +15,7 @@ import { workloadPorts } from '../model/workload-ports.ts';
 import { imagesOf } from '../rules/folders.ts';
 import { inputsOfFork } from '../rules/inputs.ts';
 import type { Store, Stored } from '../store/contract.ts';
-import { rootUseSentences, rootUses, withoutOutputs } from './root-uses.ts';
+import { rootUseSentences, rootUses } from './root-uses.ts';
 import { forkId, sandboxOwner, servedBy, wishOf, workloadSpec } from './workload-spec.ts';
 
 export type ForkStatus = SandboxStatus['forks'][number];

@@ -7,7 +7,7 @@ import type { Condition } from '../model/conditions.ts';
 import { resolveEnv } from '../model/container-env.ts';
 import type { Container, PodSpec } from '../model/kubernetes.ts';
 import { namespaceOf } from '../model/manifest-name.ts';
-import type { Fork, RootUse, SandboxStatus } from '../model/sandbox.ts';
+import type { RootUse, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
 import { isTrashed } from '../model/trash.ts';
 import type { Store } from '../store/contract.ts';
 
@@ -48,20 +48,9 @@ export function dataCondition(
   return { type: 'DataIsolated', status: 'False', reason: 'UsesMain', message: sentences.join('; ') };
 }
 
-/** A fork as it is known before its resources are there: what will come from elsewhere leads to nothing yet. */
-export function withoutOutputs(fork: Fork): Fork {
-  const { customizations = {} } = fork;
-  const env = customizations.env?.map(({ valueFrom, ...operation }) =>
-    valueFrom === undefined || 'configMap' in valueFrom || 'secret' in valueFrom
-      ? { ...operation, ...(valueFrom && { valueFrom }) }
-      : { ...operation, value: '' },
-  );
-  return { ...fork, customizations: { ...customizations, ...(env && { env }) } };
-}
-
 // --- internal -----------------------------------------------------------------------------------
 
-function sentence({ namespace, name }: Fork['forkOf'], uses: readonly RootUse[]): string {
+function sentence({ namespace, name }: WorkloadKey, uses: readonly RootUse[]): string {
   const projects = [...new Set(uses.map(u => u.project))];
   const what = uses.map(u => u.what).join(', ');
   const lead = uses.length === 1 ? 'leads' : 'lead';

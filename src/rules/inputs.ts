@@ -1,7 +1,11 @@
 /** What a workload of the baseline is made from beside its own manifest. */
 import { createHash } from 'node:crypto';
 import type { Baseline } from '../baseline/contract.ts';
+import { deriveFork, type ForkInput } from '../model/derive.ts';
+import { OffshootError } from '../model/errors.ts';
 import { nowhere } from '../model/folder.ts';
+import { withoutOutputs } from '../model/fork-env.ts';
+import type { Workload } from '../model/kubernetes.ts';
 import { namespaceOf } from '../model/manifest-name.ts';
 import { podSources } from '../model/pod-sources.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
@@ -36,15 +40,12 @@ export function inputsOf({ store, baseline }: Around, object: Stored<'manifest'>
   return createHash('sha256').update(all.join('\n')).digest('base64url').slice(0, 16);
 }
 
-/** The same of the fork of a workload in a sandbox, as far as the baseline and its restarts go. */
-export function inputsOfFork(
-  around: Around,
-  object: Stored<'manifest'>,
-  { secret }: Stored<'sandbox'>,
-): string {
+/** The same of the fork of a workload in a sandbox: with its restarts, and what its document lets it refer to besides. */
+export function inputsOfFork(around: Around, object: Stored<'manifest'>, sandbox: Stored<'sandbox'>): string {
   const workload = asWorkload(object.spec);
-  const restarts = workload && secret.restarts?.[workloadPath(keyOfWorkload(workload))];
-  return [inputsOf(around, object), restarts].filter(part => part !== undefined).join('.');
+  const restarts = workload && sandbox.secret.restarts?.[workloadPath(keyOfWorkload(workload))];
+  const own = workload && ownSources(around, workload, sandbox);
+  return [inputsOf(around, object), restarts, own].filter(part => part !== undefined).join('.');
 }
 
 /** Whether the status of a manifest tells of what it is made from now. */
@@ -88,6 +89,41 @@ export function outdatedForks(
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** A digest of the ConfigMaps and Secrets that a fork refers to and its baseline does not; undefined: there are none. */
+function ownSources(
+  { baseline }: Around,
+  workload: Workload,
+  { name, spec, secret }: Stored<'sandbox'>,
+): string | undefined {
+  const fork = spec.forks?.find(({ forkOf }) => sameWorkload(forkOf, keyOfWorkload(workload)));
+  const { env = [], patch } = fork?.customizations ?? {};
+  if (patch === undefined && !env.some(({ valueFrom }) => valueFrom)) return undefined;
+  const derived = derivedOrNot({
+    ...{ fork: withoutOutputs(fork!), baseline: workload, sandboxName: name, routingKey: secret.routingKey },
+    ...{ resourceOutputs: {}, forkServices: () => undefined },
+  });
+  if (derived === undefined) return undefined;
+  const [of, known] = [podSources(derived.spec.template), podSources(workload.spec.template)];
+  const revisions = (['ConfigMap', 'Secret'] as const).flatMap(kind =>
+    [...of[kind]]
+      .filter(name => !known[kind].has(name))
+      .sort()
+      .map(name => `${kind} ${name} ${baseline.get(kind, namespaceOf(workload), name)?.revision}`),
+  );
+  if (revisions.length === 0) return undefined;
+  return createHash('sha256').update(revisions.join('\n')).digest('base64url').slice(0, 8);
+}
+
+/** undefined: its document asks for what cannot be done, which is told where it is tried. */
+function derivedOrNot(input: ForkInput): Workload | undefined {
+  try {
+    return deriveFork(input);
+  } catch (error) {
+    if (error instanceof OffshootError) return undefined;
+    throw error;
+  }
+}
 
 /** What is in the namespaces, or came from the folder. */
 function near(

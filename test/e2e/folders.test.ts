@@ -58,9 +58,9 @@ function checkout(root: string, name: string, namespace: string): string {
   return folder;
 }
 
-async function answerOf({ cli }: TestDaemon, namespace: string): Promise<string> {
+async function answerOf({ cli }: TestDaemon, namespace: string, headers = {}): Promise<string> {
   const { stdout } = await cli(['service', 'url', 'web', '-n', namespace]);
-  const { status, body } = await http(stdout.trim());
+  const { status, body } = await http(stdout.trim(), { headers });
   return `${status} ${body}`;
 }
 
@@ -129,10 +129,41 @@ test('a deploy of a ConfigMap returns when what uses it answers with it', async 
     assert.equal(result.code, 0, result.stderr);
   };
   await deploy(['-f', 'k8s']);
-  for (let round = 0; round < 5; round++) {
+  // A fork whose own document refers to a ConfigMap that the baseline knows nothing of.
+  const document = {
+    name: 'own',
+    spec: {
+      cluster: 'local',
+      forks: [
+        {
+          forkOf: { kind: 'Deployment', namespace: 'demo', name: 'web' },
+          customizations: {
+            env: [{ name: 'COLOUR', valueFrom: { configMap: { name: 'own', key: 'COLOUR' } } }],
+          },
+        },
+      ],
+    },
+  };
+  const paint = (name: string, data: Readonly<Record<string, string>>) =>
+    deploy(
+      ['-f', '-'],
+      JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace: 'demo' }, data }),
+    );
+  await paint('own', { COLOUR: 'white' });
+  const made = await daemon.cli(['sandbox', 'apply', '-f', '-', '-o', 'json'], {
+    cwd: folder,
+    input: JSON.stringify(document),
+  });
+  assert.equal(made.code, 0, made.stderr);
+  const { routingKey } = JSON.parse(made.stdout) as SandboxView;
+  for (let round = 0; round < 3; round++) {
     const data = { COLOUR: `colour-${round}` };
-    const metadata = { name: 'paint', namespace: 'demo' };
-    await deploy(['-f', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata, data }));
+    await paint('paint', data);
     assert.equal(await answerOf(daemon, 'demo'), `200 one ${data.COLOUR}`);
+    await paint('own', data);
+    assert.equal(
+      await answerOf(daemon, 'demo', { baggage: `sd-routing-key=${routingKey}` }),
+      `200 one ${data.COLOUR}`,
+    );
   }
 });

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { bytesText } from '../../model/bytes.ts';
 import { leftFor } from '../../model/room.ts';
-import type { ProxyView, RoomView, TrashView } from '../../model/view.ts';
+import type { ManifestView, ProxyView, RoomView, TrashView } from '../../model/view.ts';
+import { isWorkloadKind } from '../../model/workload.ts';
 import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
 import { age, left, print, table, withOutput } from '../output.ts';
@@ -33,9 +34,15 @@ export function register(program: Command, cli: Cli): void {
           '',
           table(
             ['KIND', 'NAMESPACE', 'NAME', 'STATUS', 'MESSAGE'],
-            manifests.map(m => [m.kind, m.namespace, m.name, m.ready ? 'Ready' : m.reason, m.message]),
+            sorted(manifests).map(m => [
+              m.kind,
+              m.namespace,
+              m.name,
+              m.ready ? 'Ready' : m.reason,
+              m.message,
+            ]),
           ),
-          ...manifests.flatMap(m => (m.log ?? []).map(line => `  ${m.name} | ${line}`)),
+          ...sorted(manifests).flatMap(m => (m.log ?? []).map(line => `  ${m.name} | ${line}`)),
           '',
           table(
             ['SANDBOX', 'STATUS', 'MESSAGE'],
@@ -47,6 +54,16 @@ export function register(program: Command, cli: Cli): void {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** Namespaces one after the other, each with what runs first. */
+function sorted(manifests: readonly ManifestView[]): readonly ManifestView[] {
+  const rank = ({ kind }: ManifestView) => (isWorkloadKind(kind) ? 0 : kind === 'Service' ? 1 : 2);
+  const namespaceOf = ({ namespace, name }: ManifestView) => namespace || name;
+  const compare = (a: string, b: string) => Number(a > b) - Number(a < b);
+  return manifests.toSorted(
+    (a, b) => compare(namespaceOf(a), namespaceOf(b)) || rank(a) - rank(b) || compare(a.kind, b.kind),
+  );
+}
 
 function proxyLine({ version, pid, connections: { http, sql, tcp }, drainingSince }: ProxyView): string {
   const draining =

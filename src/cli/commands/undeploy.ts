@@ -56,7 +56,8 @@ export function register(program: Command, cli: Cli): void {
         what: 'the manifests to be gone',
         probe: seen => (names.some(name => seen.has(name)) ? undefined : true),
       });
-      for (const name of names) say(cli, `${name} is gone`);
+      for (const { kind, namespace, name } of chosen)
+        say(cli, `${[kind, namespace, name].filter(part => part !== '').join('/')} is gone`);
       const left = (await cli.client().disks.list()).filter(disk => idle.some(one => isSame(one, disk)));
       if (left.length === 0) return;
       if (!disks)

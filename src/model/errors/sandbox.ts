@@ -133,7 +133,9 @@ export const sandboxErrors = {
     http: 422,
     exit: 1,
     retry: false,
-    say: p => `${p.kind} "${p.name}" in namespace "${p.namespace}" cannot become ready: ${p.why}`,
+    say: p =>
+      `${p.kind} "${p.name}" in namespace "${p.namespace}" cannot become ready: ${p.why}` +
+      (p.others ? ` (nor can ${p.others}, see above)` : ''),
     hint: p => `${mending[String(p.reason)] ?? 'mend the cause'}; then deploy again`,
   },
   'manifest/deleting': {
@@ -150,7 +152,7 @@ export const sandboxErrors = {
     exit: 1,
     retry: false,
     say: p => `${p.kind} "${p.name}" in namespace "${p.namespace}" is forked by sandbox ${p.sandboxes}`,
-    hint: () => 'delete the sandboxes first',
+    hint: p => `first: offshoot sandbox delete ${String(p.sandboxes).split(', ')[0]}`,
   },
   'plugin/in-use': {
     fault: 'user',

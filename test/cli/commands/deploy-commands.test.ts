@@ -314,7 +314,7 @@ test('an offshoot.yaml that is not valid: each problem with its place; undeploy 
   assert.equal(bad.code, 2);
   assert.match(
     bad.stderr,
-    /^\/.*\/offshoot\.yaml:2:8: .*missing field "command"\n\/.*:2:17: .*\(did you mean "command"\?\)\nerror: .*\/offshoot\.yaml is not valid: 2 problems\nhint: /,
+    /^\/.*\/offshoot\.yaml:2:3: .*missing field "command"\n\/.*:2:17: .*\(did you mean "command"\?\)\nerror: .*\/offshoot\.yaml is not valid: 2 problems\nhint: /,
   );
   assert.equal((await w.run('undeploy -f k8s')).stderr, 'ConfigMap/demo/a is gone\n');
   const { stderr } = await w.run('deploy -f k8s --config nix.yaml');

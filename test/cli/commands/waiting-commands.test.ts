@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { storeBaseline } from '../../../src/baseline/store-baseline.ts';
+import { until } from '../../../src/lib/wait.ts';
 import { type ErrorBody, OffshootError } from '../../../src/model/errors.ts';
 import type { SandboxView } from '../../../src/model/view.ts';
 import { inputsOf } from '../../../src/rules/inputs.ts';
@@ -218,6 +219,35 @@ test('deploy ends as soon as waiting does not help, with the last lines of the l
   const asObject = await run(api, ['deploy', '-f', '-', '-o', 'json'], { input });
   const body = JSON.parse(asObject.stderr.split('\n').at(-2)!) as ErrorBody;
   assert.deepEqual([asObject.code, body.code], [1, 'manifest/failed']);
+});
+
+test('deploy tells of all that cannot become ready; who has not failed is awaited for a moment', async () => {
+  await using api = await testApi();
+  const become = (name: string, reason: string, message: string) =>
+    api.store.modify('manifest', `Deployment/demo/${name}`, object => ({
+      status: {
+        ...{ ready: reason === 'Running', reason, message, observedGeneration: 1 },
+        inputs: inputsOf({ store: api.store, baseline: storeBaseline(api.store) }, object),
+      },
+    }));
+  const names = ['one', 'two', 'three'];
+  next(api, 'manifest', async () => {
+    await until(() => api.store.list('manifest').length === names.length || undefined, {
+      what: 'all are there',
+      deadlineMs: 5_000,
+    });
+    await become('one', 'CommandNotFound', 'one is not there; starts again after 0.5 s');
+    await become('two', 'ConfigError', 'two lacks something');
+  });
+  const input = names.map(name => JSON.stringify(deployment(name))).join('\n---\n');
+  const { code, stderr } = await run(api, ['deploy', '-f', '-'], { input });
+  assert.equal(code, 1);
+  assert.match(stderr, /^ {2}✗ Deployment\/demo\/one: one is not there( \(|$)/m);
+  assert.match(stderr, /^ {2}✗ Deployment\/demo\/two: two lacks something/m);
+  assert.match(
+    stderr,
+    /^error: Deployment "one" in namespace "demo" cannot become ready: one is not there \(nor can Deployment\/demo\/two, see above\)\nhint: /m,
+  );
 });
 
 test('branch restart returns when it accepts connections again, or says why it does not', async () => {
