@@ -33,6 +33,8 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'type:drivers/processes/contract.ts',
     'type:drivers/network/contract.ts',
   ],
+  // What forks are on a cluster; who lives on one machine loads none of it.
+  'drivers/cluster': ['model', 'lib', 'drivers', 'kubernetes'],
   'drivers/step': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
   // Opens them all; only the composition root uses it.
   'drivers/open.ts': [

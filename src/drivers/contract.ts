@@ -184,7 +184,15 @@ export type WorkloadSpec = {
   readonly forkVolumes?: {
     readonly disks?: 'copy' | 'empty';
     readonly hostPath?: 'read' | 'write';
+    /** Claims of the baseline, which a runtime without copies of them refuses to share. */
+    readonly shared?: readonly string[];
   };
+  /** Variables of a fork with values of plugins: a runtime that shows its objects to others keeps them apart. */
+  readonly secretEnv?: readonly {
+    readonly container: string;
+    readonly name: string;
+    readonly value: string;
+  }[];
   /**
    * Another value whenever somebody has asked for this again, be it the same: what pauses after a failure is then tried
    * at once, and nothing of the failure is shown any more.

@@ -14,6 +14,7 @@ import {
   pathOf,
   type Resource,
   resourceName,
+  resources,
 } from './resource.ts';
 import { type Answer, type Sent, TooLongError, transportTo } from './transport.ts';
 
@@ -70,6 +71,21 @@ export type ClusterClient = {
     resource: Resource,
     place: { readonly namespace?: string },
     selection: Selection & { readonly resourceVersion: string; readonly timeoutSeconds: number },
+    limits?: Limits,
+  ): Promise<IncomingMessage>;
+  /**
+   * What a container of a pod has said; the answer ends when its signal aborts, or with the container.
+   * @throws OffshootError kubernetes/invalid when it has said nothing yet, or has no life before this one
+   */
+  log(
+    pod: { readonly namespace: string; readonly pod: string },
+    query: {
+      readonly container: string;
+      readonly tailLines?: number;
+      readonly sinceTime?: string;
+      readonly follow?: 'true';
+      readonly previous?: 'true';
+    },
     limits?: Limits,
   ): Promise<IncomingMessage>;
   close(): void;
@@ -140,6 +156,26 @@ export function clusterClient(access: ClusterAccess, options: ClientOptions = {}
       const { code } = error as NodeJS.ErrnoException;
       if (sent.method !== 'GET' || (code !== 'ECONNRESET' && code !== 'EPIPE')) throw error;
       return transport.call(sent, limits);
+    }
+  }
+
+  /** A good answer as it comes, which may have no end. */
+  async function open(ask: Ask, { signal, deadlineMs: own = deadlineMs }: Limits = {}) {
+    for (let tries = 0; ; tries++) {
+      let answer: IncomingMessage;
+      try {
+        const path = pathOf(ask.resource, ask.place) + queryOf(ask.query);
+        const sent = { method: ask.method, path, headers: await headers() };
+        answer = await transport.open(sent, { deadlineMs: own, ...(signal && { signal }) });
+      } catch (error) {
+        throw notAnswered(error, ask, longest, signal);
+      }
+      const status = answer.statusCode!;
+      if (status === 200) return answer;
+      const retryAfter = answer.headers['retry-after'];
+      const body = await firstOf(answer);
+      if (status === 401 && tries === 0 && access.tokens !== undefined) access.tokens.refused();
+      else throw refused({ status, body, ...(retryAfter && { retryAfter }) }, ask);
     }
   }
 
@@ -236,28 +272,14 @@ export function clusterClient(access: ClusterAccess, options: ClientOptions = {}
       }
     },
 
-    async watch(resource, place, selection, { signal, deadlineMs: own = deadlineMs } = {}) {
+    watch(resource, place, selection, limits) {
       const query = { ...selection, watch: 'true', allowWatchBookmarks: 'true' };
-      const ask = { verb: 'watch', method: 'GET', resource, place, query } as const;
-      for (let tries = 0; ; tries++) {
-        let answer: IncomingMessage;
-        try {
-          const sent = {
-            method: 'GET',
-            path: pathOf(resource, place) + queryOf(query),
-            headers: await headers(),
-          };
-          answer = await transport.open(sent, { deadlineMs: own, ...(signal && { signal }) });
-        } catch (error) {
-          throw notAnswered(error, ask, longest, signal);
-        }
-        const status = answer.statusCode!;
-        if (status === 200) return answer;
-        const retryAfter = answer.headers['retry-after'];
-        const body = await firstOf(answer);
-        if (status === 401 && tries === 0 && access.tokens !== undefined) access.tokens.refused();
-        else throw refused({ status, body, ...(retryAfter && { retryAfter }) }, ask);
-      }
+      return open({ verb: 'watch', method: 'GET', resource, place, query }, limits);
+    },
+
+    log({ namespace, pod }, query, limits) {
+      const place = { namespace, name: pod, subresource: 'log' };
+      return open({ verb: 'get', method: 'GET', resource: resources.Pod, place, query }, limits);
     },
 
     close: () => transport.close(),

@@ -2,6 +2,7 @@
 import { availableParallelism, totalmem } from 'node:os';
 import type { Baseline } from '../baseline/contract.ts';
 import type { Ctx, WorkloadDriver, WorkloadSpec } from '../drivers/contract.ts';
+import { claimsOf } from '../model/claims.ts';
 import { resolveEnv } from '../model/container-env.ts';
 import { deriveFork } from '../model/derive.ts';
 import { endpointsOf } from '../model/endpoint.ts';
@@ -147,13 +148,14 @@ export function forkSpec(
     const path = `the fork of ${namespace}/${name}`;
     throw new OffshootError('sandbox/baseline-missing', { path, what: kind, name, namespace });
   }
+  // The journal has moved on since the sandbox was read.
+  const resourceOutputs = outputsOf(store.get('sandbox', sandbox.name) ?? sandbox);
   const workload = deriveFork({
     baseline: found.object,
     fork,
     sandboxName: sandbox.name,
     routingKey: sandbox.secret.routingKey,
-    // The journal has moved on since the sandbox was read.
-    resourceOutputs: outputsOf(store.get('sandbox', sandbox.name) ?? sandbox),
+    resourceOutputs,
     forkServices: key => {
       const [address] = Object.values(portsOf(key) ?? {}).flat();
       return address && { Host: address.host, Port: address.port };
@@ -169,7 +171,15 @@ export function forkSpec(
   const restarts = sandbox.secret.restarts?.[workloadPath(fork.forkOf)];
   const more = { ports: [...ports], wish, restarts, images };
   const spec = workloadSpec(baseline, sandboxOwner(sandbox.name), workload, more);
-  return fork.volumes === undefined ? spec : { ...spec, forkVolumes: fork.volumes };
+  const shared = claimsOf(found.object);
+  const secretEnv = outputsIn(fork, found.object, resourceOutputs);
+  return {
+    ...spec,
+    ...((fork.volumes !== undefined || shared.length > 0) && {
+      forkVolumes: { ...fork.volumes, ...(shared.length > 0 && { shared }) },
+    }),
+    ...(secretEnv.length > 0 && { secretEnv }),
+  };
 }
 
 /** What of a sandbox's forks leads to a root, in sentences, before anything of it is there. */
@@ -246,6 +256,20 @@ const referencesOf = (fork: Fork): readonly WorkloadKey[] =>
 
 const dependsOnOpen = (fork: Fork, open: readonly Fork[]): boolean =>
   referencesOf(fork).some(key => open.some(other => other !== fork && sameWorkload(other.forkOf, key)));
+
+/** The variables that get outputs of resources. */
+function outputsIn(
+  { customizations: { env = [] } = {} }: Fork,
+  baseline: Workload,
+  outputs: Readonly<Record<string, Readonly<Record<string, string>>>>,
+): NonNullable<WorkloadSpec['secretEnv']> {
+  return env.flatMap(({ container = baseline.spec.template.spec.containers[0]!.name, name, valueFrom }) => {
+    if (valueFrom === undefined || !('resource' in valueFrom)) return [];
+    const { name: resource, outputKey } = valueFrom.resource;
+    const value = outputs[resource]?.[outputKey];
+    return value === undefined ? [] : [{ container, name, value }];
+  });
+}
 
 /** resource name → `step.output` → value */
 function outputsOf(sandbox: Stored<'sandbox'>): Record<string, Record<string, string>> {

@@ -15,12 +15,15 @@ export const noImage: string | false =
 
 export type RunOptions = { readonly input?: string; readonly deadlineMs?: number };
 
+/** Of the kubeconfig; undefined: its current one. */
+export const contextName: string | undefined = named === '1' ? undefined : named;
+
 /** Name of our image; see `noImage`. */
 export const ourImage = image ?? '';
 
 /** @throws ExecError with what it said */
 export const kubectl = (args: readonly string[], options: RunOptions = {}): Promise<ExecResult> =>
-  exec('kubectl', [...(named === '1' ? [] : ['--context', named]), ...args], {
+  exec('kubectl', [...(contextName === undefined ? [] : ['--context', contextName]), ...args], {
     deadlineMs: 60_000,
     maxOutput: 4 * 1024 * 1024,
     ...options,

@@ -51,4 +51,22 @@ export const forkErrors = {
     retry: false,
     say: p => `${p.path}: after the ${p.type} patch the ${p.kind} is not valid: ${p.where}: ${p.why}`,
   },
+  'fork/shares-claim': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p =>
+      `its volume "${p.volume}" is the claim "${p.claim}" of the baseline, to which a fork never writes`,
+    hint: () =>
+      'say "volumes: { disks: empty }" in the fork for an empty one, or name another claim in a patch of it',
+  },
+  'fork/name-taken': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `${p.kind} ${p.namespace}/${p.name} belongs to somebody else, perhaps another installation`,
+    hint: () => 'give the sandbox another name',
+  },
 } as const satisfies Record<string, ErrorRow>;
