@@ -9,8 +9,9 @@ import { http } from '../../scripts/demo/http.ts';
 import type { Capability } from '../../src/drivers/contract.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { SandboxView } from '../../src/model/view.ts';
-import { type TestDaemon, testDaemon } from '../support/daemon.ts';
+import { root, type TestDaemon, testDaemon } from '../support/daemon.ts';
 import { startLoad } from '../support/load.ts';
+import { type ChatWay, openChat, openSocket, startTalkers } from '../support/talkers.ts';
 import { tempDir } from '../support/temp.ts';
 
 /** Speaks first when told to, as a mail server does; otherwise it answers, as redis does. */
@@ -98,6 +99,12 @@ test('Services', async t => {
     JSON.stringify({
       images: {
         'acme/raw': { dir: '.', command: ['node', 'raw.mjs'] },
+        ...Object.fromEntries(
+          ['one', 'two'].map((word, i) => {
+            const command = ['node', join(root, 'test', 'support', 'chat.ts'), word];
+            return [`acme/chat:${i + 1}`, { dir: '.', command }];
+          }),
+        ),
         'acme/client': { dir: '.', command: ['node', 'client.mjs'] },
         'acme/web:1': { dir: '.', command: ['node', 'web.mjs', 'one'] },
         'acme/web:2': { dir: '.', command: ['node', 'web.mjs', 'two'] },
@@ -108,6 +115,9 @@ test('Services', async t => {
   await t.test(name, () => passingThrough(programs));
   await t.test('and their pods are found by name in every workload', t => names(t, programs));
   await t.test('lose no request while baseline and forks change', () => changing(programs));
+  await t.test('lose no conversation either: it ends when it is over, or the grace is', () =>
+    talking(programs),
+  );
 });
 
 type Programs = { readonly daemon: TestDaemon; readonly dir: string };
@@ -285,6 +295,81 @@ async function changing({ daemon: { cli, client }, dir }: Programs): Promise<voi
   assert.deepEqual([processes('quiet', ''), processes('fork of quiet', '')], [1, 1]);
   assert.deepEqual([processes('web', ''), processes('fork of web', '')], [3, 5]);
   assert.equal(await stream, 'hello and goodbye');
+}
+
+/** WebSockets and gRPC: what is open stays where it is, what is new goes to who is new, and nothing is refused. */
+async function talking({ daemon: { cli, client }, dir }: Programs): Promise<void> {
+  const ports = [{ containerPort: 8080 }, { containerPort: 9090 }];
+  const spec = {
+    ports: [
+      { name: 'http', port: 80, targetPort: 8080 },
+      { name: 'grpc', port: 9090 },
+    ],
+  };
+  /** The one is patient, the other is not. */
+  const graces = { chat: 60, brief: 1 } as const;
+  const deploy = async (tag: 1 | 2) => {
+    const items = Object.entries(graces).flatMap(([name, terminationGracePeriodSeconds]) => {
+      const one = deployment(name, {
+        image: `acme/chat:${tag}`,
+        ports,
+        env: [{ name: 'TEXT', value: 'baseline' }],
+      });
+      Object.assign(one.spec.template.spec, { terminationGracePeriodSeconds });
+      return [one, service(name, spec)];
+    });
+    const deployed = await cli(['deploy', '-f', '-'], { input: list(items), cwd: dir });
+    assert.equal(deployed.code, 0, deployed.stderr);
+  };
+  await deploy(1);
+  const env = [{ name: 'TEXT', value: 'fork' }];
+  const forks = [{ forkOf: ref('chat'), customizations: { env } }];
+  const input = JSON.stringify({ name: 'chatting', spec: { cluster: 'local', forks } });
+  const applied = await cli(['sandbox', 'apply', '-f', '-', '-o', 'json'], { input });
+  assert.equal(applied.code, 0, applied.stderr);
+  const { routingKey: key } = JSON.parse(applied.stdout) as SandboxView;
+  const services = (await client.manifests.list()).filter(({ kind }) => kind === 'Service');
+  const wayTo = (name: string): ChatWay => {
+    const { addresses } = services.find(one => one.name === name)!;
+    return { name, web: addresses![80]!, grpc: addresses![9090]! };
+  };
+  const ways = [wayTo('chat'), { ...wayTo('chat'), name: 'fork', key }];
+
+  const talks = await Promise.all(ways.flatMap(way => [openSocket(way), openChat(way)]));
+  const brief = await openSocket(wayTo('brief'));
+  const answers = () => Promise.all(talks.map(talk => talk.ask()));
+  const before = await answers();
+  assert.deepEqual(
+    before.map(who => who.split(' ').slice(0, 2).join(' ')),
+    ['baseline one', 'baseline one', 'fork one', 'fork one'],
+  );
+  await brief.ask();
+  const talkers = startTalkers(ways);
+  /** Whatever asks was answered by such. */
+  const sawAll = (words: string) =>
+    until(
+      () =>
+        ways.every(({ name }) => {
+          const all = Object.entries(talkers.seen).filter(([what]) => what.startsWith(`${name}: `));
+          const who = `${name === 'fork' ? name : 'baseline'} ${words}`;
+          return all.length === 4 && all.every(([, seen]) => seen.some(one => one.startsWith(who)));
+        }) || undefined,
+      { what: `answers of "${words}"`, deadlineMs: 20_000 },
+    );
+  try {
+    await sawAll('one');
+    await deploy(2);
+    await sawAll('two');
+    assert.deepEqual(await answers(), before);
+    // Its program waits for it, too, but not for ever; by now the others have been asked to end.
+    assert.notEqual(await brief.ended, 1000);
+    assert.deepEqual(await answers(), before);
+    assert.deepEqual(await Promise.all(talks.map(talk => talk.end())), [1000, 0, 1000, 0]);
+  } finally {
+    await talkers.stop();
+    await Promise.all(talks.map(talk => talk.end()));
+  }
+  assert.deepEqual(talkers.failures, []);
 }
 
 const ref = (name: string) => ({ kind: 'Deployment', namespace: 'shop', name });
