@@ -9,5 +9,6 @@ export const imageMap = z.record(
     command: z.array(z.string()).min(1),
     args: z.array(z.string()).optional(),
     env: z.record(z.string(), z.string()).optional(),
+    programs: z.record(z.string(), z.array(z.string()).min(1)).optional(),
   }),
 );

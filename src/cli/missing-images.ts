@@ -11,16 +11,27 @@ export function missingImagesLine(missing: readonly MissingImageView[], file: st
   return `${message}: ${[...new Set(missing.map(({ image }) => image))].join(', ')}`;
 }
 
-/** The entries to begin with, as they would stand in offshoot.yaml; each with those who wait for it. */
+/**
+ * The entries to begin with, as they would stand in offshoot.yaml; each with those who wait for it. A repository with many
+ * tags has a program in each.
+ */
 export function entriesFor(missing: readonly MissingImageView[]): string {
-  const byKey = new Map<string, string[]>();
-  for (const { key, users } of missing)
-    byKey.set(key, [...new Set([...(byKey.get(key) ?? []), ...users.map(short)])]);
-  const entries = [...byKey].flatMap(([key, users]) => [
-    `  ${key}: # ${listed(users)}`,
-    '    dir: .',
-    '    command: [PROGRAM, ARGUMENT]',
-  ]);
+  const byKey = new Map<string, { users: readonly string[]; tags: ReadonlySet<string> }>();
+  for (const { key, image, users } of missing) {
+    const { users: before = [], tags = [] } = byKey.get(key) ?? {};
+    byKey.set(key, {
+      users: [...new Set([...before, ...users.map(short)])],
+      tags: new Set([...tags, image.slice(image.lastIndexOf(key) + key.length + 1)]),
+    });
+  }
+  const entries = [...byKey].flatMap(([key, { users, tags }]) =>
+    tags.size <= manyTags
+      ? [`  ${key}: # ${listed(users)}`, '    dir: .', '    command: [PROGRAM, ARGUMENT]']
+      : [
+          `  "${key}:{tag}": # ${listed(users)}; ${tags.size} tags: ${listed([...tags])}`,
+          ...['    dir: .', '    command: [PROGRAM, "{tag}"]'],
+        ],
+  );
   return ['images:', ...entries].join('\n');
 }
 
@@ -36,6 +47,7 @@ const counts = (missing: readonly MissingImageView[], file: string) => ({
 const short = (name: string): string => name.split('/').slice(1).join('/');
 
 const named = 3;
+const manyTags = 3;
 
 const listed = (users: readonly string[]): string =>
   users.length <= named

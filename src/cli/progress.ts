@@ -1,6 +1,6 @@
 /**
  * Progress of something that consists of named steps: redrawn in place on a terminal, plain lines
- * elsewhere (one when a step begins to run or ends).
+ * elsewhere (one when a step ends, and one before when it has run for half a second).
  */
 import type { Cli } from './context.ts';
 import { legible } from './legible.ts';
@@ -21,12 +21,14 @@ export type Progress = {
 
 const marks = { waiting: '·', running: '…', done: '✓', failed: '✗' } as const;
 
-export function createProgress({ stderr }: Cli): Progress {
+/** @param lateMs what ends sooner has no line of its beginning, elsewhere than on a terminal */
+export function createProgress({ stderr }: Cli, { lateMs = 500 } = {}): Progress {
   const begun = new Map<string, number>();
   const ended = new Map<string, number>();
   const said = new Map<string, string>();
   let steps: readonly ProgressStep[] = [];
   let drawn = 0;
+  let late: NodeJS.Timeout | undefined;
 
   const line = (step: ProgressStep): string => {
     const start = begun.get(step.label);
@@ -48,6 +50,21 @@ export function createProgress({ stderr }: Cli): Progress {
   const timer = stderr.isTTY ? setInterval(() => steps.length > 0 && draw(), 100) : undefined;
   timer?.unref();
 
+  const print = (): void => {
+    for (const step of steps) {
+      if (step.state === 'waiting' || said.get(step.label) === step.state) continue;
+      if (step.state === 'running' && performance.now() - begun.get(step.label)! < lateMs) {
+        late ??= setTimeout(() => {
+          late = undefined;
+          print();
+        }, lateMs).unref();
+        continue;
+      }
+      said.set(step.label, step.state);
+      stderr.write(`${line(step)}\n`);
+    }
+  };
+
   return {
     show(next) {
       steps = next;
@@ -58,14 +75,11 @@ export function createProgress({ stderr }: Cli): Progress {
         if (state === 'running') ended.delete(label);
       }
       if (stderr.isTTY) return draw();
-      for (const step of next) {
-        if (step.state === 'waiting' || said.get(step.label) === step.state) continue;
-        said.set(step.label, step.state);
-        stderr.write(`${line(step)}\n`);
-      }
+      print();
     },
     end() {
       clearInterval(timer);
+      clearTimeout(late);
       if (stderr.isTTY && steps.length > 0) draw();
     },
   };

@@ -24,12 +24,13 @@ export function parseOffshootConfig(document: unknown, file: string, written?: W
     throw new OffshootError('workload/config-bad', { file, count: problems.length }, { problems });
   }
   const images: Record<string, ImageSpec> = {};
-  for (const [key, { dir, command, args, env }] of Object.entries(data.images)) {
+  for (const [key, { dir, command, args, env, programs }] of Object.entries(data.images)) {
     images[key] = {
       dir: resolve(dirname(file), dir),
       command,
       ...(args === undefined ? {} : { args }),
       ...(env === undefined ? {} : { env }),
+      ...(programs === undefined ? {} : { programs }),
     };
   }
   return { images };
@@ -95,6 +96,7 @@ const configSchema = z.strictObject({
         command: z.array(z.string()).min(1),
         args: z.array(z.string()).optional(),
         env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).optional(),
+        programs: z.record(z.string().min(1), z.array(z.string()).min(1)).optional(),
       }),
     )
     .default({}),
@@ -125,6 +127,11 @@ function fill(spec: ImageSpec, placeholder: string, value: string): ImageSpec {
     ...(spec.args && { args: spec.args.map(put) }),
     ...(spec.env && {
       env: Object.fromEntries(Object.entries(spec.env).map(([name, text]) => [name, put(text)])),
+    }),
+    ...(spec.programs && {
+      programs: Object.fromEntries(
+        Object.entries(spec.programs).map(([name, command]) => [name, command.map(put)]),
+      ),
     }),
   };
 }

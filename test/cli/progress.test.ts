@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createProgress, type ProgressStep } from '../../src/cli/progress.ts';
+import { until } from '../../src/lib/wait.ts';
 import { fakeCli } from '../support/cli.ts';
 
 const step = (state: ProgressStep['state'], more: Partial<ProgressStep> = {}): ProgressStep => ({
@@ -11,7 +12,7 @@ const step = (state: ProgressStep['state'], more: Partial<ProgressStep> = {}): P
 
 test('elsewhere than on a terminal: one line when a step begins, and one when it ends', () => {
   const { cli, stdout, stderr } = fakeCli();
-  const progress = createProgress(cli);
+  const progress = createProgress(cli, { lateMs: 0 });
   progress.show([step('waiting')]);
   assert.equal(stderr(), '');
   progress.show([step('running', { detail: 'starts', ms: 1 })]);
@@ -22,9 +23,23 @@ test('elsewhere than on a terminal: one line when a step begins, and one when it
   assert.equal(stdout(), '');
 });
 
+test('a step that ends soon has one line, one that goes on has that of its beginning, too', async () => {
+  const { cli, stderr } = fakeCli();
+  const progress = createProgress(cli, { lateMs: 30 });
+  progress.show([step('running'), step('running', { label: 'slow', detail: 'starts' })]);
+  progress.show([step('done', { ms: 5 }), step('running', { label: 'slow', detail: 'starts' })]);
+  assert.equal(stderr(), '  ✓ fork demo/users (5 ms)\n');
+  await until(() => (stderr().includes('slow') ? true : undefined), {
+    what: 'the late line',
+    deadlineMs: 5_000,
+  });
+  progress.end();
+  assert.match(stderr(), /^ {2}✓ fork demo\/users \(5 ms\)\n {2}… slow: starts \(\d+ ms\)\n$/);
+});
+
 test('a step that fails and is tried again is told each time', () => {
   const { cli, stderr } = fakeCli();
-  const progress = createProgress(cli);
+  const progress = createProgress(cli, { lateMs: 0 });
   for (const state of ['running', 'failed', 'running', 'done'] as const)
     progress.show([step(state, { ms: 5 })]);
   progress.end();

@@ -224,7 +224,7 @@ const hopeless: readonly (Omit<Case, 'document'> & {
     code: 1,
     says: [
       /cannot become ready: the command "frobnicate" of container "migrate" was not found/,
-      /hint: mend the command/,
+      /hint: install it here, or say in the image's entry of offshoot\.yaml what runs in its place: programs:/,
     ],
     object: workloadOf('Deployment', init({ command: ['frobnicate'] })),
   },

@@ -102,10 +102,19 @@ function warn(
   all: boolean,
 ): void {
   const isNew = (one: { readonly known?: boolean }) => all || !one.known;
-  for (const { text } of warnings.filter(isNew)) say(cli, `warning: ${text}`);
+  const texts = warnings.filter(isNew).map(({ text }) => text);
+  for (const text of all ? texts : together(texts)) say(cli, `warning: ${text}`);
   const left: readonly LeftOut[] = leftOut.some(isNew) ? leftOut : [];
   for (const line of leftOutLines(left)) say(cli, `warning: ${line}${all ? '' : ' (-v lists them)'}`);
   if (all) for (const object of left) say(cli, `  ${leftOutLine(object)}`);
   const hidden = warnings.filter(one => !isNew(one)).length + (left.length === 0 ? leftOut.length : 0);
   if (hidden > 0) say(cli, `${hidden} ${hidden === 1 ? 'warning' : 'warnings'} as before (-v repeats them)`);
+}
+
+/** Charts say the same in many places: from three on, the first one stands for all. */
+function together(texts: readonly string[]): readonly string[] {
+  const bySentence = Map.groupBy(texts, text => text.replace(/^.*?:\d+:\d+: \S+: /, ''));
+  return [...bySentence.values()].flatMap(same =>
+    same.length < 3 ? same : [`${same[0]} (and in ${same.length - 1} other places; -v lists them)`],
+  );
 }

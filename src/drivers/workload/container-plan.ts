@@ -14,6 +14,7 @@ import type { Probes } from './health.ts';
 import { type Hooks, planHooks } from './hook.ts';
 import type { Problem, Where } from './plan.ts';
 import { connects, planProbes } from './probe-plan.ts';
+import { commandHere, hooksHere, probesHere } from './programs.ts';
 import { standIn } from './stand-in.ts';
 import { type MountPlan, planMounts, type VolumePlan } from './volume-plan.ts';
 
@@ -64,6 +65,7 @@ export function planContainer(
   if (typeof limits === 'string') return configError(container, limits);
   const mounts = planMounts(container, volumes, env);
   if (typeof mounts === 'string') return configError(container, mounts);
+  const probes = probesHere(planned.probes, image);
   // What is asked by Services is a main container, so only that is waited for until it listens.
   const listens = role === 'main' && firstPort !== undefined;
   return {
@@ -74,8 +76,8 @@ export function planContainer(
     env,
     network: spec.network.env,
     containerPorts,
-    probes: listens ? { readiness: connects(firstPort), ...planned.probes } : planned.probes,
-    hooks,
+    probes: listens ? { readiness: connects(firstPort), ...probes } : probes,
+    hooks: hooksHere(hooks, image),
     mounts,
     ...(limits && { limits }),
   };
@@ -123,10 +125,10 @@ function portsOf(
   return [...new Set([...declaredPorts(container), ...served, ...probed])];
 }
 
-/** As in Kubernetes, `command` replaces the entry point of the image and with it the arguments of the image. */
-function commandOf(container: Container, image: ImageSpec): readonly string[] {
-  if (container.command !== undefined) return [...container.command, ...(container.args ?? [])];
-  return [...image.command, ...(container.args ?? image.args ?? [])];
+/** As in Kubernetes, `command` replaces the entry point of the image and with it the arguments of the image; an empty list is none. */
+function commandOf({ command = [], args = [] }: Container, image: ImageSpec): readonly string[] {
+  if (command.length > 0) return [...commandHere(command, image), ...args];
+  return [...image.command, ...(args.length > 0 ? args : (image.args ?? []))];
 }
 
 /**
@@ -159,7 +161,7 @@ function environment(
   const weak = networks ? Object.fromEntries(ports.map(({ name, value }) => [name, value])) : {};
   const given = {
     ...weak,
-    HOSTNAME: spec.template.spec.hostname ?? standIn('name'),
+    HOSTNAME: spec.template.spec.hostname || standIn('name'),
     ...(workload.spec.completionMode === 'Indexed' && { JOB_COMPLETION_INDEX: standIn('index') }),
     ...image.env,
   };

@@ -64,7 +64,7 @@ export function planWorkload(spec: WorkloadSpec, where: Where): WorkloadPlan {
   const bare = workload.kind === 'Pod' ? ({ bare: true } as const) : {};
   const hosts = [...aliasesOf(template), ...spec.network.hosts];
   const { hostname } = template.spec;
-  const called = hostname === undefined ? {} : { hostname };
+  const called = hostname ? { hostname } : {};
   const plan = { name, ...bare, ...called, namespace, replicas, rollout: rolloutOf(workload), hosts };
   const hostNetwork = template.spec.hostNetwork === true;
   const volumes = planVolumes(spec, where.node);

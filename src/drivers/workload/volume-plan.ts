@@ -82,8 +82,8 @@ function planMount(
   const volume = volumes.find(volume => volume.name === name);
   if (volume === undefined) return `names the volume "${name}", which the pod does not have`;
   if (!mountPath.startsWith('/') || mountPath === '/') return 'is no place below /';
-  const [sub] = subPathExpr === undefined ? [subPath] : expandCommand([subPathExpr], env);
-  if (sub !== undefined && !isInside(sub)) return `has the subPath "${sub}", which leads out of the volume`;
+  const [sub] = subPathExpr ? expandCommand([subPathExpr], env) : [subPath]; // an empty one is none
+  if (sub && !isInside(sub)) return `has the subPath "${sub}", which leads out of the volume`;
   return {
     volume: name,
     path: mountPath.replace(/\/+$/, ''),

@@ -3,7 +3,8 @@ import type { ErrorRow } from '../errors.ts';
 /** What to do about a workload, by the reason of its status. */
 const mending: Readonly<Record<string, string>> = {
   ConfigError: 'deploy what it lacks, or mark the reference as optional',
-  CommandNotFound: 'mend the command, in the manifest or in offshoot.yaml, or install it here',
+  CommandNotFound:
+    "install it here, or say in the image's entry of offshoot.yaml what runs in its place: programs: {NAME: [PROGRAM, ARGUMENT]}",
   PortTaken: 'stop what has the port, or choose another one',
 };
 

@@ -185,6 +185,15 @@ test('all images without an entry are told at once, with what to write', async (
     [code, stderr],
     [0, `warning: ${said}: docker.io/redis:7, redis:8, acme/proxy\n${entries}`],
   );
+  w.write(
+    'k8s/c.yaml',
+    ...['a', 'b', 'c', 'd'].map(name => image(`mono-${name}`, `ghcr.io:5000/x/mono:1-${name}`)),
+  );
+  assert.match(
+    (await w.run('deploy -f k8s/c.yaml --dry-run')).stderr,
+    /\n {2}\| {3}"mono:\{tag\}": # demo\/mono-a, demo\/mono-b, demo\/mono-c and 1 more; 4 tags: 1-a, 1-b, 1-c and 1 more\n {2}\| {5}dir: \.\n {2}\| {5}command: \[PROGRAM, "\{tag\}"\]\n/,
+  );
+  rmSync(join(w.folder, 'k8s/c.yaml'));
   // What has an entry is waited for; nothing else could become ready.
   const { store } = w.api;
   store.onChange(change => {
@@ -253,6 +262,12 @@ test('what was warned of is counted the next time, and repeated with -v', async 
     second.stderr,
     /^2 warnings as before \(-v repeats them\)\nwarning: an image .*\nconfigmap\/before created\n/,
   );
+  w.write('many.yaml', ...['a', 'b', 'c'].map(name => ({ ...asked, metadata: { name, namespace: 'demo' } })));
+  assert.match(
+    (await w.run('deploy -f many.yaml --no-wait')).stderr,
+    /^warning: many\.yaml:1:\d+: .*nvidia.* \(and in 2 other places; -v lists them\)\n/,
+  );
+  assert.equal((await w.run('deploy -f many.yaml --no-wait -v')).stderr.match(/nvidia/g)?.length, 3);
   w.write('a.yaml', asked, account, { ...account, metadata: { name: 'y' } });
   assert.match((await w.run('deploy -f a.yaml --no-wait')).stderr, /^warning: left out: 2 ServiceAccount/);
   assert.match((await w.run('deploy -f a.yaml --no-wait -v')).stderr, /^warning: a\.yaml:1:\d+: .*nvidia/);

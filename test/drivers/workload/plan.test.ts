@@ -30,11 +30,35 @@ it('lets command and args replace what the image has, as Kubernetes does', () =>
   assert.deepEqual(argv({ args: ['--slow'] }), ['node', 'app.ts', '--slow']);
   assert.deepEqual(argv({ command: ['sh'] }), ['sh']);
   assert.deepEqual(argv({ command: ['sh'], args: ['-c', 'true'] }), ['sh', '-c', 'true']);
+  assert.deepEqual(argv({ command: [], args: [] }), ['node', 'app.ts', '--fast'], 'empty lists are none');
   assert.deepEqual(argv({ args: ['$(PORT)', '$$(PORT)', '$(NOBODY)'] }).slice(2), [
     '4100',
     '$(PORT)',
     '$(NOBODY)',
   ]);
+});
+
+it('runs what the entry of the image says in the place of its programs: commands, probes and hooks', () => {
+  const programs = { '/app/serve': ['node', 'serve.js'], pg_isready: ['true'] };
+  const { pod, problem } = planWorkload(
+    specOf(
+      {
+        command: ['/app/serve', '--port'],
+        args: ['80'],
+        readinessProbe: { exec: { command: ['pg_isready', '-q'] } },
+        livenessProbe: { exec: { command: ['other', '-q'] } },
+        lifecycle: { preStop: { exec: { command: ['/app/serve', 'stop'] } } },
+      } as Partial<Container>,
+      { images: { server: { ...images.server, programs } } },
+    ),
+    where,
+  );
+  assert.equal(problem, undefined);
+  const { argv, probes, hooks } = pod!.containers[0]!;
+  assert.deepEqual(argv, ['node', 'serve.js', '--port', '80']);
+  assert.deepEqual(probes.readiness?.check, { kind: 'exec', command: ['true', '-q'] });
+  assert.deepEqual(probes.liveness?.check, { kind: 'exec', command: ['other', '-q'] });
+  assert.deepEqual(hooks.preStop, { kind: 'exec', command: ['node', 'serve.js', 'stop'] });
 });
 
 it('takes a relative workingDir from the folder of the image, and the folder itself for a path inside the image', () => {

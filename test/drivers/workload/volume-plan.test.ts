@@ -175,6 +175,15 @@ it('a claim can be read only, by its volume or by a mount', () => {
   assert.deepEqual([mounted({}), mounted({ readOnly: true }), mounted({}, true)], [false, true, true]);
 });
 
+it('an empty subPath is none, as charts print one that nobody has set', () => {
+  const volumeMounts = [{ name: 'data', mountPath: '/data', subPath: '', subPathExpr: '' }];
+  const containers = [{ name: 'main', ...shell('true'), volumeMounts }] as PodSpec['containers'];
+  const spec = podSpecOf({ containers, volumes: [{ name: 'data', emptyDir: {} }] }, { refs });
+  const { pod, problem } = planWorkload(spec, { node: testNode, networks: false });
+  assert.equal(problem, undefined);
+  assert.deepEqual(pod!.containers[0]!.mounts, [{ volume: 'data', path: '/data', readOnly: false }]);
+});
+
 it('kinds of volumes that we do not know are empty folders', () => {
   const volumes = [
     { name: 'nfs', nfs: { server: 'nfs.example', path: '/' } },
