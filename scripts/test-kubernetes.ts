@@ -39,7 +39,8 @@ async function testOn(cluster: Cluster): Promise<void> {
   try {
     results.push(...(await runFiles(files, stop.signal)));
     const inCluster = performance.now();
-    results.push(tell('nothing left in the cluster', inCluster, await cluster.leftovers()));
+    if (!stop.signal.aborted)
+      results.push(tell('nothing left in the cluster', inCluster, await cluster.leftovers()));
   } finally {
     await cluster[Symbol.asyncDispose]();
   }

@@ -1,4 +1,5 @@
 /** The cluster that tests run on: somebody's own, or one of the lab. */
+import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { exec } from '../../src/lib/exec.ts';
@@ -8,7 +9,7 @@ import { labHome, openLab } from './lab.ts';
 
 export type Cluster = AsyncDisposable & {
   readonly name: string;
-  /** For the tests: KUBECONFIG, OFFSHOOT_KUBERNETES, PATH, and OFFSHOOT_IMAGE where there is our image in it. */
+  /** For the tests: KUBECONFIG, OFFSHOOT_KUBERNETES, OFFSHOOT_TEST_RUN, PATH, and OFFSHOOT_IMAGE where there is our image in it. */
   readonly env: Readonly<Record<string, string>>;
   /** What tests have left in it, as a text; undefined: nothing. */
   leftovers(): Promise<string | undefined>;
@@ -16,7 +17,7 @@ export type Cluster = AsyncDisposable & {
   traces(): readonly string[] | undefined;
 };
 
-/** On all that tests make and that has no namespace of a test; the namespaces have it, too. */
+/** With the run that it belongs to, on namespaces of tests, and on what they make outside of those. */
 export const testLabel = 'offshoot.test/run';
 
 /** @returns the cluster, or why there is none. @throws NoLab when the one that was named cannot be had */
@@ -25,9 +26,11 @@ export async function chooseCluster(
   signal: AbortSignal,
 ): Promise<Cluster | string> {
   const { OFFSHOOT_KUBERNETES: named, OFFSHOOT_LAB: folder, KUBECONFIG } = process.env;
+  const OFFSHOOT_TEST_RUN = randomBytes(4).toString('hex');
   if (named !== undefined && named !== '' && named !== '0') {
     if (KUBECONFIG === undefined) return 'OFFSHOOT_KUBERNETES is set, but KUBECONFIG names no file';
-    const env = { KUBECONFIG, OFFSHOOT_KUBERNETES: named };
+    const env = { KUBECONFIG, OFFSHOOT_KUBERNETES: named, OFFSHOOT_TEST_RUN };
+    await clean(env);
     await define(env);
     return {
       name: `${named === '1' ? 'the current context' : `context ${named}`} of ${KUBECONFIG}`,
@@ -42,7 +45,8 @@ export async function chooseCluster(
   const lab = await openLab(folder, { home: labHome(), say, signal });
   try {
     const OFFSHOOT_IMAGE = await packImage(lab, say);
-    const env = { ...lab.env, OFFSHOOT_KUBERNETES: '1', OFFSHOOT_IMAGE };
+    const env = { ...lab.env, OFFSHOOT_KUBERNETES: '1', OFFSHOOT_IMAGE, OFFSHOOT_TEST_RUN };
+    if (lab.kept) await clean(env);
     await define(env);
     return {
       name: `lab in ${folder}`,
@@ -62,7 +66,25 @@ export async function chooseCluster(
 /** Namespaces take a while to go: tests do not wait for it, this does. */
 const goneDeadlineMs = 60_000;
 
+const kinds = 'namespaces,customresourcedefinitions,clusterroles,clusterrolebindings';
+/** No run takes longer: see suite.ts. */
+const cutOffMs = 45 * 60_000;
+
 type Environment = Readonly<Record<string, string>>;
+
+/** Deletes what runs that were cut off have left: older than any run lasts. Others may be testing on the same cluster. */
+async function clean(env: Environment): Promise<void> {
+  const list = JSON.parse(await kubectl(env, 'get', kinds, '-l', testLabel, '-o', 'json')) as {
+    readonly items: readonly {
+      readonly kind: string;
+      readonly metadata: { readonly name: string; readonly creationTimestamp: string };
+    }[];
+  };
+  const old = list.items.filter(
+    ({ metadata }) => Date.now() - Date.parse(metadata.creationTimestamp) > cutOffMs,
+  );
+  for (const { kind, metadata } of old) await kubectl(env, 'delete', kind, metadata.name, '--wait=false');
+}
 
 /** Puts the definitions of this checkout into the cluster, where they stay: others may use them, too. */
 async function define(env: Environment): Promise<void> {
@@ -78,10 +100,10 @@ async function define(env: Environment): Promise<void> {
 }
 
 async function leftInCluster(env: Environment): Promise<string | undefined> {
-  const kinds = 'namespaces,customresourcedefinitions,clusterroles,clusterrolebindings';
+  const run = `${testLabel}=${env.OFFSHOOT_TEST_RUN}`;
   const wait = `--timeout=${goneDeadlineMs / 1000}s`;
-  await kubectl(env, 'wait', '--for=delete', 'namespaces', '-l', testLabel, wait).catch(() => {});
-  const left = await kubectl(env, 'get', kinds, '-l', testLabel, '-o', 'name');
+  await kubectl(env, 'wait', '--for=delete', 'namespaces', '-l', run, wait).catch(() => {});
+  const left = await kubectl(env, 'get', kinds, '-l', run, '-o', 'name');
   return left === '' ? undefined : left;
 }
 

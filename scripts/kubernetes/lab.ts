@@ -85,7 +85,7 @@ async function build(
   const start = performance.now();
   const child = spawn('bash', [program, 'build'], {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, ...env, HOME: homedir(), GOFLAGS: '-v' },
+    env: { ...process.env, ...env, HOME: homedir(), GOFLAGS: `${process.env.GOFLAGS ?? ''} -v` },
     // A group of its own: compilers go with it.
     detached: true,
   });

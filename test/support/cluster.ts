@@ -3,7 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { testLabel } from '../../scripts/kubernetes/cluster.ts';
 import { type ExecResult, exec } from '../../src/lib/exec.ts';
 
-const { OFFSHOOT_KUBERNETES: named = '', OFFSHOOT_IMAGE: image } = process.env;
+const {
+  OFFSHOOT_KUBERNETES: named = '',
+  OFFSHOOT_IMAGE: image,
+  OFFSHOOT_TEST_RUN: run = 'by-hand',
+} = process.env;
 
 /** Why there is no cluster for this run; `false`: there is one. As `skip` of a test. */
 export const noCluster: string | false =
@@ -29,6 +33,13 @@ export const kubectl = (args: readonly string[], options: RunOptions = {}): Prom
     ...options,
   });
 
+/** The same for helm. */
+export const helm = (args: readonly string[]): Promise<ExecResult> =>
+  exec('helm', [...(named === '1' ? [] : ['--kube-context', named]), ...args], {
+    deadlineMs: 90_000,
+    maxOutput: 4 * 1024 * 1024,
+  });
+
 /** What `kubectl … -o json` prints. */
 export const read = async <T>(...args: readonly string[]): Promise<T> =>
   JSON.parse((await kubectl([...args, '-o', 'json'])).stdout) as T;
@@ -42,7 +53,7 @@ export const apply = (objects: readonly object[], ...flags: readonly string[]): 
 /** A namespace that is deleted at the end of its scope, with all that is in it: `await using ns = await namespace()`. */
 export async function namespace(): Promise<AsyncDisposable & { readonly name: string }> {
   const name = `offshoot-test-${randomBytes(4).toString('hex')}`;
-  await apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { [testLabel]: name } } }]);
+  await apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { [testLabel]: run } } }]);
   return {
     name,
     async [Symbol.asyncDispose]() {
