@@ -38,8 +38,8 @@ const snippets = (page: string): readonly Text[] => {
 };
 
 function documentOf({ from, text }: Text): readonly ShownDocument[] {
-  const { spec } = parse(text) as { spec?: object };
-  if (spec === undefined) return [];
+  const { spec, apiVersion } = parse(text) as { spec?: object; apiVersion?: string };
+  if (spec === undefined || apiVersion !== undefined) return [];
   const source = { file: join(root, from), text };
   // `# set:` lines are what would be given with `--set`; the tutorial's Makefile gives the cluster.
   const set = [...text.matchAll(/^# set: (.*)$/gm)].map(([, value = '']) => value);
