@@ -60,12 +60,15 @@ export type ClusterClient = {
   ): Promise<O>;
   /** Server-side apply: the fields in `object` become ours, others stay as they are. */
   apply<O extends KubernetesObject>(resource: Resource, object: O, limits?: Limits): Promise<O>;
-  /** @returns false when it did not exist. @throws OffshootError kubernetes/conflict when it is another one than named */
+  /**
+   * @returns what the cluster says of it, e.g. the object that waits for its finalizers; undefined when it did not exist
+   * @throws OffshootError kubernetes/conflict when it is another one than named
+   */
   remove(
     resource: Resource,
     place: Named,
     options?: Limits & { readonly uid?: string; readonly resourceVersion?: string },
-  ): Promise<boolean>;
+  ): Promise<KubernetesObject | undefined>;
   /** The answer to a watch; see watch.ts. */
   watch(
     resource: Resource,
@@ -264,10 +267,9 @@ export function clusterClient(access: ClusterAccess, options: ClientOptions = {}
       };
       try {
         const ask = { verb: 'delete', method: 'DELETE', resource, place, body } as const;
-        await call({ ...ask, type: 'application/json' }, limits);
-        return true;
+        return (await call({ ...ask, type: 'application/json' }, limits)) as KubernetesObject;
       } catch (error) {
-        if (isCode(error, 'kubernetes/absent')) return false;
+        if (isCode(error, 'kubernetes/absent')) return undefined;
         throw error;
       }
     },

@@ -35,8 +35,8 @@ describe('a client', () => {
       code: 'kubernetes/conflict',
     });
     assert.deepEqual(
-      [await client.remove(sandboxes, place), await client.remove(sandboxes, place)],
-      [true, false],
+      [(await client.remove(sandboxes, place))?.metadata.name, await client.remove(sandboxes, place)],
+      ['x', undefined],
     );
   });
 

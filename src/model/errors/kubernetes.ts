@@ -85,4 +85,12 @@ export const kubernetesErrors = {
     say: p => `the cluster's answer to "${p.verb} ${p.what}" is longer than ${p.most} bytes`,
     hint: () => 'a single object is never as long; what stands between us and the API server?',
   },
+  'kubernetes/not-kept': {
+    fault: 'user',
+    http: 400,
+    exit: 1,
+    retry: false,
+    say: p => `a ${p.kind} is not kept in a cluster: the cluster itself is the baseline`,
+    hint: () => 'deploy with "kubectl apply"; Offshoot reads what is there',
+  },
 } as const satisfies Record<string, ErrorRow>;
