@@ -8,7 +8,7 @@
 import { spawn } from 'node:child_process';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { installBtrfs, needsBtrfs } from './bootstrap/btrfs.mjs';
-import { compile } from './bootstrap/compile.mjs';
+import { bundle } from './bootstrap/bundle.mjs';
 import { withLock } from './bootstrap/lock.mjs';
 import { chosenNode, installNode, linkNode, nodeIsLinked } from './bootstrap/node.mjs';
 import { installPackages, packagesAreFresh } from './bootstrap/packages.mjs';
@@ -19,8 +19,8 @@ import { ended, passSignals, SetupError, say } from './bootstrap/run.mjs';
 try {
   await setUp();
   const [script, ...args] = process.argv.slice(2);
-  if (script === undefined) say(`ready, with Node at ${chosenNode()}`);
-  else await runScript(resolve(root, script), args);
+  if (script !== undefined) await runScript(resolve(root, script), args);
+  else if (process.env.npm_lifecycle_event === 'setup') say(`ready, with Node at ${chosenNode()}`);
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;
   say(error.message);
@@ -32,12 +32,10 @@ async function setUp() {
     await withLock(join(cache, 'setup.lock'), async () => {
       if (chosenNode() === undefined) await installNode();
       if (!nodeIsLinked()) linkNode();
-      if (!packagesAreFresh()) {
-        await installPackages();
-        await compile();
-      }
+      if (!packagesAreFresh()) await installPackages();
       linkPostgres();
     });
+  await bundle();
   // Not under the lock: apt has its own, and a checkout that is read-only for this user still works.
   if (needsBtrfs()) await installBtrfs();
 }

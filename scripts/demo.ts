@@ -72,7 +72,7 @@ async function main(): Promise<number> {
   } finally {
     const started = performance.now();
     // Whatever happened: nothing stays. `down` also ends what a killed daemon left.
-    const down = spawnSync(process.execPath, [join(root, 'src/cli/main.ts'), 'down'], {
+    const down = spawnSync(join(root, 'offshoot'), ['down'], {
       env,
       encoding: 'utf8',
       timeout: 120_000,

@@ -5,10 +5,10 @@
 import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Baseline } from './baseline/contract.ts';
 import type { Config } from './config.ts';
 import { bootId } from './lib/boot.ts';
+import { programFile } from './lib/checkout.ts';
 import type { Log } from './lib/log.ts';
 import { isAlive } from './lib/process.ts';
 import { until } from './lib/wait.ts';
@@ -83,11 +83,10 @@ export type DataPath = {
 
 /** How a proxy of this checkout is started. */
 export function proxyCommand(config: Config, env: Readonly<Record<string, string>>): Command {
-  const entry = join(fileURLToPath(new URL('.', import.meta.url)), 'proxy.ts');
   const { home, runtimeDir, logLevel } = config;
   return {
     program: process.execPath,
-    args: [entry, '--home', home, '--runtime-dir', runtimeDir, '--log-level', logLevel],
+    args: [programFile('proxy'), '--home', home, '--runtime-dir', runtimeDir, '--log-level', logLevel],
     env,
   };
 }

@@ -10,6 +10,7 @@ import { type Libc, libc } from './lib/libc.ts';
 import { netNamespaceOf, newNetNamespace } from './lib/net-namespace.ts';
 import { families } from './lib/netlink.ts';
 import { type Asked, MAX_LINE, type Told, type Wish } from './lib/outpost.ts';
+import { nameSourceLines } from './lib/source-lines.ts';
 
 /** What was made for somebody, until he has it. */
 type Made = { readonly fds: readonly number[]; close(): void };
@@ -110,7 +111,11 @@ function openLowPorts(): void {
 /** Node has it, but does not say so in its documentation; there is no other way to it. */
 const fdOf = (socket: Socket): number => (socket as unknown as { _handle: { fd: number } })._handle.fd;
 
-if (import.meta.main) {
+if (import.meta.main) void run();
+
+/** No `await` at the top: a bundle is no module. */
+async function run(): Promise<void> {
+  nameSourceLines();
   const { values } = parseArgs({ options: { socket: { type: 'string' } } });
   process.on('SIGTERM', () => process.exit());
   await runOutpost(values.socket!);

@@ -9,9 +9,11 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bootId } from './lib/boot.ts';
+import { version } from './lib/checkout.ts';
 import type { Log } from './lib/log.ts';
 import { isOnThisMachine } from './lib/peer.ts';
 import { identify } from './lib/process.ts';
+import { nameSourceLines } from './lib/source-lines.ts';
 import { delay } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
 import { addressKey } from './model/route.ts';
@@ -46,10 +48,6 @@ export type ProxyOptions = {
   readonly inherited?: string | undefined;
   /** Aborted: all connections end soon, then it does. */
   readonly signal: AbortSignal;
-};
-
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-  version: string;
 };
 
 /** Serves until it is told to stop, or a successor has taken over and the last connection has ended. */
@@ -236,7 +234,11 @@ function openFront(o: {
   };
 }
 
-if (import.meta.main) {
+if (import.meta.main) void run();
+
+/** No `await` at the top: a bundle is no module. */
+async function run(): Promise<void> {
+  nameSourceLines();
   const { values } = parseArgs({
     options: {
       home: { type: 'string' },

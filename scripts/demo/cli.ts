@@ -19,7 +19,7 @@ export function cliRunner(root: string, env: NodeJS.ProcessEnv, defaultCwd: stri
   return (args, { input, cwd = defaultCwd } = {}) =>
     new Promise((resolve, reject) => {
       const started = performance.now();
-      const child = spawn(process.execPath, [join(root, 'src/cli/main.ts'), ...args], {
+      const child = spawn(join(root, 'offshoot'), args, {
         env,
         cwd,
         stdio: ['pipe', 'pipe', 'pipe'],

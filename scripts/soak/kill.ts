@@ -151,7 +151,8 @@ async function daemons(home: string): Promise<number[]> {
       ['cmdline', 'environ'].map(file => readFile(`/proc/${pid}/${file}`, 'latin1').catch(() => '')),
     );
     const words = command!.split('\0');
-    if (!words[1]?.endsWith('/cli/main.ts') || words[2] !== 'up' || words.includes('--detach')) continue;
+    if (!/\/main\.(ts|cjs)$/.test(words[1] ?? '') || words[2] !== 'up' || words.includes('--detach'))
+      continue;
     if (environ!.split('\0').includes(`OFFSHOOT_HOME=${home}`)) found.push(Number(pid));
   }
   return found;

@@ -1,5 +1,6 @@
 /** Reading manifests costs time by their length: what is long is read in a thread of its own, and comes back in pieces. */
 import { Worker } from 'node:worker_threads';
+import { programFile } from '../lib/checkout.ts';
 import type { Kept } from '../model/document/manifest-warnings.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { Manifest } from '../model/kubernetes.ts';
@@ -35,7 +36,7 @@ let last: Promise<void> = Promise.resolve();
 
 function inThread(bytes: Uint8Array, keeps: readonly Kept[], deadlineMs: number): Promise<ManifestRequest> {
   const { length } = bytes;
-  const worker = new Worker(new URL('./manifest-worker.ts', import.meta.url), {
+  const worker = new Worker(programFile('api/manifest-worker'), {
     workerData: { bytes, keeps },
     // Handed over where it is ours alone: a copy would keep everybody waiting.
     transferList: bytes.byteLength === bytes.buffer.byteLength ? [bytes.buffer as ArrayBuffer] : [],

@@ -1,12 +1,13 @@
 /** Entry of the command line: finds the command, runs it, turns errors into sentences and exit codes. */
 import { Command, CommanderError } from 'commander';
+import { version } from '../lib/checkout.ts';
+import { nameSourceLines } from '../lib/source-lines.ts';
 import { formatProblem, type Problem } from '../model/document/problem.ts';
 import { OffshootError } from '../model/errors.ts';
 import { commands } from './commands/index.ts';
 import { type Cli, createCli } from './context.ts';
 import { ExitCode, ReaderGone, say, UsageError } from './output.ts';
 import { flushed, hearStreams } from './streams.ts';
-import { version } from './version.ts';
 
 /** @returns the exit code */
 export async function main(argv: readonly string[], cli: Cli): Promise<number> {
@@ -99,7 +100,12 @@ function sayError(error: OffshootError, cli: Cli): void {
   if (error.hint !== undefined) say(cli, `hint: ${error.hint}`);
 }
 
-if (import.meta.main) {
+if (import.meta.main) void run();
+
+/** No `await` at the top: a bundle is no module. */
+async function run(): Promise<void> {
+  nameSourceLines();
+  process.exitCode = 1; // for whoever ends us before we know better
   const abort = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => abort.abort(new Error(signal)));

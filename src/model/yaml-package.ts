@@ -7,4 +7,9 @@ import type * as Yaml from 'yaml';
 
 let loaded: typeof Yaml | undefined;
 
-export const yaml = (): typeof Yaml => (loaded ??= createRequire(import.meta.url)('yaml') as typeof Yaml);
+export const yaml = (): typeof Yaml => (loaded ??= createRequire(import.meta.url)(name) as typeof Yaml);
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** A bundle has it beside itself. */
+const name = import.meta.url.endsWith('.ts') ? 'yaml' : './yaml.cjs';

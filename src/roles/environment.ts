@@ -1,19 +1,10 @@
 /** What configuration and environment mean for what we start. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Config } from '../config.ts';
 import type { DriverOptions } from '../drivers/open.ts';
 import type { Log } from '../lib/log.ts';
 import { rememberedPorts } from '../remembered-ports.ts';
 
 export type Env = Readonly<Record<string, string | undefined>>;
-
-/** Of the installation. */
-export const root = fileURLToPath(new URL('../..', import.meta.url));
-export const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
-  version: string;
-};
 
 /** What programs get of our environment. */
 export const passedOnFrom = (env: Env): Record<string, string> =>

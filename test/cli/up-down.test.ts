@@ -66,7 +66,7 @@ test('up, up again, down, down again', async () => {
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   test(`in the foreground, until ${signal}`, async t => {
     await using daemon = await testDaemon({ start: false, env: { OFFSHOOT_VOLUMES: 'copy' } });
-    const child = spawn(process.execPath, [join(root, 'src', 'cli', 'main.ts'), 'up'], {
+    const child = spawn(join(root, 'offshoot'), ['up'], {
       env: daemon.env,
       cwd: '/',
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -150,7 +150,7 @@ for (const args of [['up'], ['up', '--detach']]) {
   test(`a start that is interrupted leaves nothing (${args.join(' ')})`, async () => {
     await using daemon = await testDaemon({ start: false });
     const home = join(daemon.home, 'home');
-    const child = spawn(process.execPath, [join(root, 'src', 'cli', 'main.ts'), ...args], {
+    const child = spawn(join(root, 'offshoot'), args, {
       env: { ...daemon.env, OFFSHOOT_HOME: home },
       stdio: ['ignore', 'ignore', 'pipe'],
     });

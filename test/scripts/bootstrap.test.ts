@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { until } from '../../src/lib/wait.ts';
@@ -97,6 +97,104 @@ test('./offshoot sets up when needed and runs the command line, also through lin
   assert.deepEqual(await checkout.npmCalls(), ['ci']);
 });
 
+test('./offshoot runs a bundle, and never one that was made of something else', async () => {
+  await using checkout = await copyOfCheckout({ bundles: true });
+  const main = 'src/cli/main.ts';
+  const says = (what: string) => `${what}; process.stdout.write(String(process.argv[1]));`;
+  const run = async () => {
+    const { stdout, stderr } = await checkout.runProgram(checkout.at('offshoot'));
+    const ran = stdout.replace(`${checkout.path}/`, '').replace(/[0-9a-f]{16}/, 'NAME');
+    return { said: stderr, ran };
+  };
+  const bundle = '.cache/bundle/NAME/main.cjs';
+  await checkout.bootstrap('script.ts');
+  await checkout.write(main, says("console.error('one')"));
+  assert.deepEqual(await run(), { said: 'one\n', ran: bundle });
+  const first = await checkout.current();
+  assert.deepEqual(await run(), { said: 'one\n', ran: bundle });
+  assert.equal(await checkout.current(), first);
+
+  // What copies and unpacks files sets this time back.
+  await checkout.write(main, says("console.error('two')"));
+  await utimes(checkout.at(main), new Date(0), new Date(0));
+  assert.deepEqual(await run(), { said: 'two\n', ran: bundle });
+  assert.notEqual(await checkout.current(), first);
+
+  await checkout.write('src/cli/part.ts', "console.error('part');");
+  await checkout.write(main, says("import './part.ts'"));
+  assert.deepEqual(await run(), { said: 'part\n', ran: bundle });
+  await rename(checkout.at('src/cli/part.ts'), checkout.at('src/cli/gone.ts'));
+  const { said, ran } = await run();
+  assert.match(said, /^offshoot: the programs could not be bundled.*part\.ts.*Cannot find module/s);
+  assert.equal(ran, '');
+
+  await checkout.write(main, says("console.error('one')"));
+  await rm(checkout.at('src/cli/gone.ts'));
+  assert.deepEqual(await run(), { said: 'one\n', ran: bundle });
+  assert.equal(await checkout.current(), first, 'the one that there was is taken again');
+});
+
+test('./offshoot runs from the sources where there is no bundle, and says why when there could be one', async () => {
+  await using checkout = await copyOfCheckout({ bundles: true });
+  const main = 'src/cli/main.ts';
+  await checkout.write(
+    main,
+    "process.stdout.write(String(process.argv[1])); import('./part.ts').catch(() => {});",
+  );
+  await checkout.write('src/cli/part.ts', 'const = ;');
+  const broken = await checkout.runProgram(checkout.at('offshoot'));
+  assert.equal(broken.stdout, checkout.at(main));
+  assert.match(broken.stderr, /could not be bundled, and start slower.*part\.ts:1:7/s);
+  const again = await checkout.runProgram(checkout.at('offshoot'));
+  assert.deepEqual([again.stdout, again.stderr], [checkout.at(main), ''], 'it is said once for each change');
+
+  await checkout.write('src/cli/part.ts', '');
+  await rm(checkout.at('.cache/bundle'), { recursive: true });
+  // Here nothing can be written.
+  await checkout.write('.cache/bundle', '');
+  const unwritable = await checkout.runProgram(checkout.at('offshoot'));
+  assert.deepEqual([unwritable.stdout, unwritable.stderr], [checkout.at(main), '']);
+});
+
+test('a stack names lines of the sources, also when a bundle runs', async () => {
+  await using checkout = await copyOfCheckout({ bundles: true });
+  for (const path of ['src/lib/checkout.ts', 'src/lib/source-lines.ts']) {
+    await mkdir(dirname(checkout.at(path)), { recursive: true });
+    await cp(join(root, path), checkout.at(path));
+  }
+  const source = `
+import { root } from '../lib/checkout.ts';
+import { nameSourceLines } from '../lib/source-lines.ts';
+type Long = {
+  readonly a: string;
+};
+nameSourceLines();
+function fails(_: Long) {
+  throw new TypeError(root);
+}
+try {
+  fails({ a: '' });
+} catch (error) {
+  console.log(process.argv[1], (error as Error).stack);
+}`;
+  await checkout.write('src/cli/main.ts', source);
+  const lines = source.split('\n');
+  const lineOf = (text: string) => lines.findIndex(line => line.includes(text)) + 1;
+  const { stdout } = await checkout.runProgram(checkout.at('offshoot'));
+  const [head, ...sites] = stdout.split('\n');
+  assert.match(head!, new RegExp(`bundle/\\w+/main\\.cjs TypeError: ${checkout.path}$`));
+  assert.equal(sites[0], `    at fails (${checkout.at('src/cli/main.ts')}:${lineOf('throw')}:9)`);
+  assert.match(sites[1]!, new RegExp(`${checkout.at('src/cli/main.ts')}:${lineOf('fails({')}:`));
+});
+
+test('every program that is started by its path is bundled', async () => {
+  const rolled = await readFile(join(root, 'scripts/bootstrap/roll.mjs'), 'utf8');
+  const known = await readFile(join(root, 'src/lib/checkout.ts'), 'utf8');
+  const namesIn = (text: string) => [...text.matchAll(/'([a-z/-]+)'/g)].map(match => match[1]);
+  const list = /const programs = \[(.*)\]/.exec(rolled)![1]!;
+  assert.deepEqual(namesIn(list), namesIn(/type Program = (.*);/.exec(known)![1]!));
+});
+
 type Ended = {
   readonly code: number | null;
   readonly signal: string | null;
@@ -104,7 +202,8 @@ type Ended = {
   readonly stderr: string;
 };
 
-async function copyOfCheckout() {
+/** @param o.bundles otherwise there is no place for a bundle, which would take each of these tests a second more */
+async function copyOfCheckout({ bundles = false } = {}) {
   const dir = await tempDir();
   const at = (path: string) => join(dir.path, path);
   for (const path of ['scripts/bootstrap.mjs', 'scripts/bootstrap', 'offshoot'])
@@ -119,6 +218,8 @@ async function copyOfCheckout() {
   await writeFile(at('package-lock.json'), '{}');
   await writeFile(at('npm-cli.js'), npmStandIn);
   await writeFile(at('npm-calls'), '');
+  await mkdir(at('.cache'));
+  if (!bundles) await writeFile(at('.cache/bundle'), '');
 
   const env = {
     // The shim starts `node`, which must be new enough to need no Node from npm.
@@ -126,6 +227,7 @@ async function copyOfCheckout() {
     HOME: dir.path,
     npm_execpath: at('npm-cli.js'),
     OFFSHOOT_NO_INSTALL: '1',
+    ROLLDOWN: join(root, 'node_modules/rolldown'),
   };
   const spawned: ChildProcess[] = [];
   const start = (more: Readonly<Record<string, string>>, ...args: readonly string[]) => {
@@ -138,6 +240,11 @@ async function copyOfCheckout() {
     collect(start(more, ...args));
   return {
     path: dir.path,
+    at,
+    async write(path: string, text: string) {
+      await writeFile(at(path), text);
+    },
+    current: () => readFile(at('.cache/bundle/current'), 'utf8'),
     start,
     run,
     bootstrap: (...args: readonly string[]) => run({}, 'scripts/bootstrap.mjs', ...args),
@@ -153,9 +260,12 @@ async function copyOfCheckout() {
 
 /** Does what bootstrap expects of `npm ci`: node_modules is there afterwards. */
 const npmStandIn = `
-import { appendFileSync, mkdirSync } from 'node:fs';
+import { appendFileSync, mkdirSync, symlinkSync } from 'node:fs';
 appendFileSync('npm-calls', process.argv[2] + '\\n');
 mkdirSync('node_modules', { recursive: true });
+try {
+  symlinkSync(process.env.ROLLDOWN, 'node_modules/rolldown');
+} catch {} // it is there
 if (process.env.NPM_FAILS) {
   console.error('the registry is asleep');
   process.exit(1);

@@ -1,17 +1,16 @@
 import { spawn } from 'node:child_process';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { variables } from '../../config.ts';
 import { makeHome } from '../../home.ts';
+import { programFile, version } from '../../lib/checkout.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { DaemonView } from '../../model/view.ts';
 import { type Cli, createCli, localDaemon, type OutputFormat, readClientFile } from '../context.ts';
 import { withExamples } from '../options.ts';
 import { ExitCode, print, say, withOutput } from '../output.ts';
 import { untilGone } from '../until-gone.ts';
-import { version } from '../version.ts';
 
 const startDeadlineMs = 120_000;
 /** For taking back what a start that was given up has made. */
@@ -127,9 +126,8 @@ async function startDetached(cli: Cli, replace: boolean): Promise<DaemonView> {
   const { home, tls } = cli.config();
   const made = makeHome(home);
   const out = openSync(made.outFile, 'w+', 0o600);
-  const main = fileURLToPath(new URL('../main.ts', import.meta.url));
   // The working directory is nobody's business: a daemon must not keep a folder from being removed.
-  const child = spawn(process.execPath, [main, 'up', ...(replace ? ['--replace'] : [])], {
+  const child = spawn(process.execPath, [programFile('cli/main'), 'up', ...(replace ? ['--replace'] : [])], {
     cwd: '/',
     detached: true,
     stdio: ['ignore', out, out],

@@ -6,7 +6,7 @@
 import { closeSync, fstatSync, openSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { programFile } from '../../lib/checkout.ts';
 import { exec } from '../../lib/exec.ts';
 import type { Libc } from '../../lib/libc.ts';
 import type { Log } from '../../lib/log.ts';
@@ -168,12 +168,11 @@ async function start(
   socket: string,
 ): Promise<Running> {
   await mkdir(dirname(socket), { recursive: true, mode: 0o700 });
-  const entry = fileURLToPath(new URL('../../outpost.ts', import.meta.url));
   await mkdir(join(home, 'logs'), { recursive: true });
   const log = openSync(join(home, 'logs', 'outpost.out'), 'w', 0o600);
   try {
     const running = await processes.start(PART, {
-      argv: [...place, process.execPath, entry, '--socket', socket],
+      argv: [...place, process.execPath, programFile('outpost'), '--socket', socket],
       ...{ env: labels(instance, PART), cwd: '/', stdout: log, stderr: log },
     });
     await until(() => answers(socket, running), {
