@@ -14,6 +14,7 @@ import {
   objectName,
   storedName,
 } from '../kubernetes/kinds.ts';
+import { withoutReady } from '../kubernetes/ready.ts';
 import type { KubernetesObject } from '../kubernetes/resource.ts';
 import type { Kinds, Stored } from './contract.ts';
 
@@ -134,7 +135,7 @@ export function toStored<K extends KeptKind>(
     ...{ kind, name: nameOf(kind, object), generation: generationOf(object), version },
     ...{
       spec: (object.spec ?? {}) as Kinds[K]['spec'],
-      status: (object.status ?? null) as Kinds[K]['status'],
+      status: (withoutReady(object.status) ?? null) as Kinds[K]['status'],
       secret,
     },
     ...{ createdAt, updatedAt: updated?.at ?? createdAt },

@@ -11,6 +11,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type ClusterClient, isCode } from '../kubernetes/client.ts';
 import { type Informer, type InformerOptions, type InformerState, informer } from '../kubernetes/informer.ts';
 import { clusterKinds, isKept, type KeptKind, keptKinds, objectName } from '../kubernetes/kinds.ts';
+import { withReady } from '../kubernetes/ready.ts';
 import { type KubernetesObject, resourceOf } from '../kubernetes/resource.ts';
 import { type Log, silentLog } from '../lib/log.ts';
 import { backoffMs, delay } from '../lib/wait.ts';
@@ -391,8 +392,8 @@ class ClusterStore implements KubernetesStore {
     object: KubernetesObject,
     status: unknown,
   ): Promise<KubernetesObject | undefined> {
-    const { status: _, ...rest } = object;
-    const next = status === null ? rest : { ...rest, status };
+    const { status: before, ...rest } = object;
+    const next = status === null ? rest : { ...rest, status: withReady(status, before, this.#now()) };
     return this.#replace(kind, nameOf(kind, object), next as KubernetesObject, 'status');
   }
 

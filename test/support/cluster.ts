@@ -50,10 +50,13 @@ export const apply = (objects: readonly object[], ...flags: readonly string[]): 
     input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }),
   });
 
+/** Of whatever has no namespace of a test, such as the namespace itself. */
+export const testLabels: Readonly<Record<string, string>> = { [testLabel]: run };
+
 /** A namespace that is deleted at the end of its scope, with all that is in it: `await using ns = await namespace()`. */
 export async function namespace(): Promise<AsyncDisposable & { readonly name: string }> {
   const name = `offshoot-test-${randomBytes(4).toString('hex')}`;
-  await apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { [testLabel]: run } } }]);
+  await apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: testLabels } }]);
   return {
     name,
     async [Symbol.asyncDispose]() {
