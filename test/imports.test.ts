@@ -18,7 +18,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   // Names of our objects there, a client and informers; who lives on one machine loads none of it.
   kubernetes: ['model', 'lib'],
   store: ['model', 'lib', 'kubernetes'],
-  baseline: ['model', 'lib', 'store'],
+  baseline: ['model', 'lib', 'store', 'kubernetes'],
   rules: ['model', 'lib', 'store', 'type:baseline/contract.ts'],
   drivers: ['model', 'lib'],
   'drivers/processes': ['model', 'lib', 'drivers'],

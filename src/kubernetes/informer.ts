@@ -28,8 +28,12 @@ export type InformerOptions<T> = {
   /** Default: all namespaces. */
   readonly namespace?: string;
   readonly selection?: Selection;
-  /** What is kept of an object. @returns undefined for one that is of no interest: as if it were not there */
-  readonly keep: (object: KubernetesObject) => T | undefined;
+  /**
+   * What is kept of an object.
+   * @param before what is kept of it until now; the same once more is no change
+   * @returns undefined for one that is of no interest: as if it were not there
+   */
+  readonly keep: (object: KubernetesObject, before: T | undefined) => T | undefined;
   /** Told of each change, in their order. Before the first list is complete `before` is always absent. */
   readonly onChange?: (change: InformerChange<T>) => void;
   readonly log?: Log;
@@ -110,7 +114,7 @@ export function informer<T>(options: InformerOptions<T>): Informer<T> {
     const { uid = '', resourceVersion = '' } = object.metadata;
     const before = known.get(key);
     if (before?.uid === uid && before.version === resourceVersion) return before;
-    const value = keep(object);
+    const value = keep(object, before?.value);
     return { uid, version: resourceVersion, ...(value !== undefined && { value }) };
   }
 

@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Log } from '../lib/log.ts';
+import { Table } from '../lib/ordered-table.ts';
 import type { Change, Changes, Kind, Store, Stored, StoreEvent } from './contract.ts';
 import { type Index, indexesOf, type KindOf } from './indexes.ts';
 import type { Entry, HistoryEntry, Kept } from './journal.ts';
@@ -17,8 +18,8 @@ export class Known {
   /** The counter. */
   version: number;
   readonly #log: Log;
-  readonly #objects = new Map<Kind, Table>();
-  readonly #indexes = new Map<Index, Map<string, Table>>();
+  readonly #objects = new Map<Kind, Table<Stored<Kind>>>();
+  readonly #indexes = new Map<Index, Map<string, Table<Stored<Kind>>>>();
   #history: HistoryEntry[] = [];
   #forgotten: number;
   readonly #listeners = new Set<(change: Change) => void>();
@@ -142,7 +143,7 @@ export class Known {
 
   #put(object: Stored<Kind> | undefined, before: Stored<Kind> | undefined): void {
     const { kind, name } = (object ?? before)!;
-    const table = this.#objects.get(kind) ?? new Table();
+    const table = this.#objects.get(kind) ?? new Table<Stored<Kind>>();
     this.#objects.set(kind, table);
     const seat = table.set(name, object);
     for (const [index, keysOf] of indexesOf(kind)) {
@@ -154,10 +155,10 @@ export class Known {
     }
   }
 
-  #bucket(index: Index, key: string): Table {
-    const buckets = this.#indexes.get(index) ?? new Map<string, Table>();
+  #bucket(index: Index, key: string): Table<Stored<Kind>> {
+    const buckets = this.#indexes.get(index) ?? new Map<string, Table<Stored<Kind>>>();
     this.#indexes.set(index, buckets);
-    const bucket = buckets.get(key) ?? new Table(() => buckets.delete(key));
+    const bucket = buckets.get(key) ?? new Table<Stored<Kind>>(() => buckets.delete(key));
     buckets.set(key, bucket);
     return bucket;
   }
@@ -198,43 +199,6 @@ export function freeze<T>(value: T): T {
 // --- internal -----------------------------------------------------------------------------------
 
 const none: readonly never[] = Object.freeze([]);
-
-/** Objects by name, in order of creation. */
-class Table {
-  readonly #seats = new Map<string, { seat: number; object: Stored<Kind> }>();
-  readonly #onEmpty: (() => void) | undefined;
-  #next = 0;
-  /** Until something changes. */
-  #list: readonly Stored<Kind>[] | undefined;
-
-  constructor(onEmpty?: () => void) {
-    this.#onEmpty = onEmpty;
-  }
-
-  get(name: string): Stored<Kind> | undefined {
-    return this.#seats.get(name)?.object;
-  }
-
-  list(): readonly Stored<Kind>[] {
-    this.#list ??= Object.freeze(
-      [...this.#seats.values()].sort((a, b) => a.seat - b.seat).map(({ object }) => object),
-    );
-    return this.#list;
-  }
-
-  /** @param seat its place in the order; default: the one it has, or the last */
-  set(
-    name: string,
-    object: Stored<Kind> | undefined,
-    seat = this.#seats.get(name)?.seat ?? this.#next,
-  ): number {
-    this.#list = undefined;
-    if (object !== undefined) this.#seats.set(name, { seat, object });
-    else if (this.#seats.delete(name) && this.#seats.size === 0) this.#onEmpty?.();
-    this.#next = Math.max(this.#next, seat + 1);
-    return seat;
-  }
-}
 
 function toChange(entry: Entry): Change {
   if (entry.type === 'event') {

@@ -404,15 +404,16 @@ async function asks(request: IncomingMessage): Promise<Asked> {
   };
 }
 
-/** Of labels and fields, equality alone. */
+/** Of labels and fields: `a`, `!a`, `a=b` and `a!=b`. */
 function selected({ namespace, query }: Asked, object: KubernetesObject): boolean {
   if (namespace !== undefined && object.metadata.namespace !== namespace) return false;
   const holds = (selector: string | null, value: (field: string) => unknown) =>
     (selector ?? '').split(',').every(term => {
+      const [, no = '', field = '', sign, wanted] = /^(!?)([^=!]*)(!?=)?(.*)$/.exec(term)!;
       if (term === '') return true;
-      const [field, wanted] = term.split('=');
-      const found = value(field!);
-      return wanted === undefined ? found !== undefined : found === wanted;
+      const found = value(field);
+      if (sign === undefined) return (found === undefined) === (no === '!');
+      return (found === wanted) === (sign === '=');
     });
   return (
     holds(query.get('labelSelector'), label => object.metadata.labels?.[label]) &&
