@@ -27,6 +27,8 @@ export type Config = {
   readonly apiPort: number;
   readonly httpPort: number;
   readonly postgresPort: number;
+  /** Where gateways and sidecars follow from elsewhere; undefined: nowhere. */
+  readonly feedPort: number | undefined;
   readonly domain: string;
   readonly volumes: 'btrfs' | 'pool' | 'copy' | undefined;
   readonly poolBytes: number | undefined;
@@ -71,6 +73,7 @@ export const variables = {
   OFFSHOOT_API_PORT: 'port of the API (7400; 0 = any free one)',
   OFFSHOOT_HTTP_PORT: 'port of the preview gateway (7480)',
   OFFSHOOT_POSTGRES_PORT: 'port of the Postgres gateway (7432)',
+  OFFSHOOT_FEED_PORT: 'port at which gateways and sidecars follow that were started apart (none)',
   OFFSHOOT_DOMAIN: 'previews live below preview.<domain> (OFFSHOOT_ADVERTISE if it is a name, or localhost)',
   OFFSHOOT_VOLUMES: 'btrfs, pool or copy instead of the best that works here',
   OFFSHOOT_POOL_SIZE: 'size of the pool image, e.g. 20G (80 % of the free space)',
@@ -103,6 +106,7 @@ export function readConfig(env: Env, uid: number): Config {
     apiPort: port(env, 'OFFSHOOT_API_PORT', defaultPorts.api),
     httpPort: port(env, 'OFFSHOOT_HTTP_PORT', defaultPorts.http),
     postgresPort: port(env, 'OFFSHOOT_POSTGRES_PORT', defaultPorts.postgres),
+    feedPort: env.OFFSHOOT_FEED_PORT ? port(env, 'OFFSHOOT_FEED_PORT', 0) : undefined,
     domain: domain(env),
     volumes: oneOf(env, 'OFFSHOOT_VOLUMES', ['btrfs', 'pool', 'copy'] as const),
     poolBytes: bytes(env, 'OFFSHOOT_POOL_SIZE'),

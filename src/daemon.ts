@@ -16,6 +16,7 @@ import { orAborted } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
 import { type Address, addressKey } from './model/route.ts';
 import type { DaemonView } from './model/view.ts';
+import { destinationNamed } from './proxy/stream/destinations.ts';
 import { proxyRunner } from './proxy-runner.ts';
 import type { Loop } from './reconcile/loop.ts';
 import { freePort, rememberedPorts, rememberPorts } from './remembered-ports.ts';
@@ -91,23 +92,33 @@ export async function startDaemon(
     readonly lookAt: (address: Address) => void;
     readonly noteFound: Deciding['noteFound'];
   }>();
-  const dataPath = await openDataPath({
-    ...{ config, version, command, log, replace: replaceProxy, tls: encryption.files },
-    pods: 'why' in networks ? undefined : networks.outside?.way,
-    runner: proxyRunner(processes, config.home, command),
-    // Proxies that were here before us ask before we can answer.
-    async awake(id, signal) {
-      const { awake } = await orAborted(started.promise, signal);
-      const endpoint = await awake(id, signal);
-      return { endpoint, sessions: store.get('branch', id)?.secret.sessions ?? 0 };
-    },
-    onListening: address => void started.promise.then(({ lookAt }) => lookAt(address)),
-    shorten: ways => void ('why' in networks || networks.shorten(ways)),
-    onFound: found =>
-      void started.promise
-        .then(({ noteFound }) => noteFound(store, found))
-        .catch(err => log.error({ err }, 'what ports speak cannot be noted')),
-  });
+  const dataPath = await naming(config, () =>
+    openDataPath({
+      ...{
+        config,
+        version,
+        command,
+        log,
+        replace: replaceProxy,
+        tls: encryption.files,
+        house: encryption.house,
+      },
+      pods: 'why' in networks ? undefined : networks.outside?.way,
+      runner: proxyRunner(processes, config.home, command),
+      // Proxies that were here before us ask before we can answer.
+      async awake(id, signal) {
+        const { awake } = await orAborted(started.promise, signal);
+        const endpoint = await awake(id, signal);
+        return { endpoint, sessions: store.get('branch', id)?.secret.sessions ?? 0 };
+      },
+      onListening: address => void started.promise.then(({ lookAt }) => lookAt(address)),
+      shorten: ways => void ('why' in networks || networks.shorten(ways)),
+      onFound: found =>
+        void started.promise
+          .then(({ noteFound }) => noteFound(store, found))
+          .catch(err => log.error({ err }, 'what ports speak cannot be noted')),
+    }),
+  );
   let dataPathOpen = true;
   const stopDataPath = async () => {
     if (dataPathOpen) await dataPath.stop(graceMs);
@@ -196,6 +207,7 @@ export async function startDaemon(
     keys,
     gateway: postgres,
     authority: () => encryption.authority?.certificate(),
+    identity: name => (destinationNamed(name) === undefined ? undefined : encryption.house?.identity(name)),
     routed: dataPath.routed,
     keepRevoked: config.keepRevoked,
     branches,
@@ -217,6 +229,7 @@ export async function startDaemon(
       preview: site(),
       postgres: postgres(),
       proxies: dataPath.proxies(),
+      ...(dataPath.door && { feed: { ...advertise(dataPath.door), followers: dataPath.followers() } }),
       log: logFile,
       leftovers: branches
         .orphans()

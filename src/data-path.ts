@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Authority } from './authority.ts';
 import type { Baseline } from './baseline/contract.ts';
 import type { Config } from './config.ts';
 import { bootId } from './lib/boot.ts';
@@ -21,10 +22,11 @@ import {
   type RouteSettings,
   type WayIn,
 } from './model/route.ts';
-import type { ProxyView } from './model/view.ts';
+import type { FollowerView, ProxyView } from './model/view.ts';
 import { type Keeper, keepProxy, type Runner } from './proxy/keeper.ts';
 import { feedSocket, tableFile } from './proxy/places.ts';
 import { mayChangeShortcuts, type Shortcut, shortcutsOf } from './proxy/shortcuts.ts';
+import { openDoor } from './proxy/stream/door.ts';
 import { type Feed, type FeedOptions, type ListenerReport, openFeed } from './proxy/stream/feed.ts';
 import type { Command } from './proxy/stream/messages.ts';
 import { readTable } from './proxy/stream/table-file.ts';
@@ -35,6 +37,8 @@ import type { Store } from './store/contract.ts';
 export type DataPathOptions = {
   readonly config: Config;
   readonly version: string;
+  /** By which those who follow from elsewhere are known; undefined: none may. */
+  readonly house: Pick<Authority, 'server' | 'certificate'> | undefined;
   /** What TLS is served with. */
   readonly tls: NonNullable<RouteSettings['tls']>;
   /** Absent: this machine reaches pods as it is. */
@@ -75,6 +79,10 @@ export type DataPath = {
   routed(): Promise<void>;
   listening(address: Address, transport?: 'tcp' | 'udp'): Listening;
   proxies(): readonly ProxyView[];
+  /** Those who follow from elsewhere. */
+  followers(): readonly FollowerView[];
+  /** Where they do. */
+  readonly door: Address | undefined;
   /** Ends all proxies. */
   stop(graceMs: number): Promise<void>;
   /** Lets them go on without us. */
@@ -114,6 +122,7 @@ export async function endProxies({ home, runtimeDir }: Config, runner: Runner, l
   await rm(tableFile(home), { force: true });
 }
 
+/** @throws OffshootError host/port-taken, proxy/listen-failed where others are to follow */
 export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
   const { config, log } = o;
   const listeners = new Map<string, ListenerReport>();
@@ -144,6 +153,20 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
     dropTable: () => rm(tableFile(config.home), { force: true }),
     isAlive,
   });
+  const door =
+    o.house === undefined || config.feedPort === undefined
+      ? undefined
+      : await openDoor({
+          ...{ host: config.host, port: config.feedPort, files: o.house.server },
+          ...{ authority: o.house.certificate, admit: feed.admit, log },
+        }).catch(async error => {
+          await feed.close();
+          throw error;
+        });
+  const closeFeed = async () => {
+    await door?.close();
+    await feed.close();
+  };
   const proxyStarts = Promise.withResolvers<void>();
   keeper = keepProxy({
     ...{
@@ -203,17 +226,19 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
         ...{ version, pid, startedAt, connections: { http, sql, tcp } },
         ...(drainingSince !== undefined && { drainingSince }),
       })),
+    followers: feed.followers,
+    door,
     async stop(graceMs) {
       routes?.stop();
       await keeper.stop(graceMs);
-      await feed.close();
+      await closeFeed();
       // Its addresses are nobody's now, and soon somebody else's.
       await rm(tableFile(config.home), { force: true });
     },
     async leave() {
       routes?.stop();
       keeper.leave();
-      await feed.close();
+      await closeFeed();
     },
   };
 }

@@ -24,6 +24,8 @@ export type Encryption = {
   readonly scheme: 'http' | 'https';
   /** The authority that clients have to trust; undefined: certificates were given. */
   readonly authority: Authority | undefined;
+  /** The one by which programs of ours on other machines know each other; undefined: none may follow. */
+  readonly house: Authority | undefined;
   /** For `offshoot doctor`. */
   checks(): readonly (CheckView & { readonly area: string })[];
   close(): Promise<void>;
@@ -36,9 +38,10 @@ export function openEncryption(config: Config, log: Log): Encryption {
   if (given !== undefined) check(given);
   const names = namesOf(config);
   const keep = () => keepAuthority(home, hostname(), names, Date.now());
-  const authority = given === undefined ? keep() : undefined;
+  const house = given === undefined || config.feedPort !== undefined ? keep() : undefined;
+  const authority = given === undefined ? house : undefined;
   const renewing =
-    authority &&
+    house &&
     repeat(
       async () => {
         keep();
@@ -63,6 +66,7 @@ export function openEncryption(config: Config, log: Log): Encryption {
     api: encrypted ? served : undefined,
     scheme: encrypted ? 'https' : 'http',
     authority,
+    house: config.feedPort === undefined ? undefined : house,
     checks: () => [certificateCheck(config, served), listeningCheck(config)],
     async close() {
       served.close();

@@ -1,11 +1,15 @@
 /** Logs as JSON lines in a file; what might be a secret is struck out. */
 import type { Log, LogFields } from './lib/log.ts';
-import { logSink } from './lib/log-sink.ts';
+import { type LogSink, logSink } from './lib/log-sink.ts';
 
-/** It is written before the process ends, and never stops it. @param level the least one that is written */
-export function openLog(file: string, level: string): Log {
+/**
+ * It is written before the process ends, and never stops it.
+ * @param file undefined: standard error, for whoever started us
+ * @param level the least one that is written
+ */
+export function openLog(file: string | undefined, level: string): Log {
   const note = (dropped: number) => line('warn', { dropped }, 'log lines were dropped');
-  const destination = logSink(file, { maxBytes: maxLogBytes, note });
+  const destination = file === undefined ? standardError() : logSink(file, { maxBytes: maxLogBytes, note });
   process.once('exit', destination.flush);
   const least = levels[level as Level] ?? levels.info;
   const open = (bound: LogFields): Log => {
@@ -21,6 +25,11 @@ export function openLog(file: string, level: string): Log {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+function standardError(): Pick<LogSink, 'write' | 'flush'> {
+  process.stderr.on('error', () => {}); // nobody reads it
+  return { write: text => void process.stderr.write(text), flush() {} };
+}
 
 const maxLogBytes = 10 * 1024 * 1024;
 

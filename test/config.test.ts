@@ -33,6 +33,7 @@ test('defaults', () => {
     deletedKeysMs: 86_400_000,
     keepRevoked: false,
     drainMs: 3_600_000,
+    feedPort: undefined,
     logLevel: 'info',
   });
   assert.match(instance, /^[0-9a-f]{10}$/);

@@ -67,13 +67,15 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'proxy/udp',
     'log-output.ts',
   ],
-  // A process of its own, too, which knows nothing of us.
+  // Processes of their own, too.
+  'sidecar.ts': ['model', 'lib', 'proxy', 'proxy/stream', 'proxy/http', 'proxy/tcp', 'log-output.ts'],
+  // This one knows nothing of us.
   'outpost.ts': ['lib'],
   reconcile: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts', 'type:drivers/contract.ts'],
   api: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts'],
   client: ['model', 'lib'],
   // `up` starts the daemon; `down` and `doctor` do without a running one what it would have done.
-  cli: ['model', 'lib', 'client', 'config.ts', 'home.ts', 'lazy:daemon.ts'],
+  cli: ['model', 'lib', 'client', 'config.ts', 'home.ts', 'lazy:daemon.ts', 'lazy:sidecar.ts'],
   'config.ts': ['model', 'lib'],
   'home.ts': ['model', 'lib'],
   'remembered-ports.ts': ['lib'],
@@ -92,6 +94,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'proxy/stream',
     'reconcile',
     'config.ts',
+    'type:authority.ts',
     'type:baseline/contract.ts',
   ],
   'daemon.ts': [

@@ -69,6 +69,12 @@ export type ApiContext = {
   readonly gateway: () => Address & { readonly sslmode?: 'require' };
   /** Certificate of our own authority, PEM; undefined where certificates were given. */
   readonly authority: () => string | undefined;
+  /**
+   * What a gateway or a sidecar that is started apart proves with who it is; PEM, with a key.
+   * @param name `gateway`, or `workload/PATH`; see model/workload.ts
+   * @returns undefined when nobody can be called so, or none may follow
+   */
+  readonly identity: (name: string) => string | undefined;
   readonly branches: BranchesAtHand;
   readonly programs: ProgramsAtHand;
   readonly trash: {

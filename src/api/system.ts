@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { OffshootError } from '../model/errors.ts';
-import type { AuthorityView } from '../model/view.ts';
+import type { AuthorityView, IdentityView } from '../model/view.ts';
 import type { Kind } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
-import { answer, type Routes } from './routes.ts';
+import { type Answer, answer, type Routes } from './routes.ts';
 
 const eventQuery = z.strictObject({
   kind: z.string().optional(),
@@ -12,12 +12,14 @@ const eventQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(1_000).default(100),
 });
 
+const identityBody = z.strictObject({ name: z.string() });
+
 /** `leave`: nothing that runs is stopped. */
 const shutdownQuery = z.strictObject({ leave: flag });
 
 export function systemRoutes(
   routes: Routes,
-  { store, info, branches, metrics, authority, doctor, shutdown }: ApiContext,
+  { store, info, branches, metrics, authority, identity, doctor, shutdown }: ApiContext,
 ): void {
   routes.get('/status', async () => ({ ...info(), room: (await branches.space()).room }));
 
@@ -32,6 +34,16 @@ export function systemRoutes(
     const certificate = authority();
     if (certificate === undefined) throw new OffshootError('api/no-authority');
     return { certificate };
+  });
+  routes.post('/identities', async ({ body }): Promise<Answer> => {
+    const { name } = checked(identityBody, body);
+    if (info().feed === undefined) throw new OffshootError('api/no-feed');
+    const made = identity(name);
+    if (made === undefined)
+      throw new OffshootError('api/bad-request', {
+        why: `"${name}" is neither gateway nor workload/NAMESPACE/NAME or workload/KIND/NAMESPACE/NAME`,
+      });
+    return answer(201, { name, identity: made } satisfies IdentityView);
   });
   routes.get('/doctor', async () => doctor());
 

@@ -11,6 +11,7 @@ import type {
   DeletedView,
   DiskView,
   EventView,
+  IdentityView,
   ImageView,
   KeyView,
   ManifestView,
@@ -79,6 +80,8 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       reset: () => call<MetricsView>('DELETE', '/metrics'),
     },
     authority: () => call<AuthorityView>('GET', '/ca'),
+    /** @param name `gateway`, or `workload/PATH` */
+    identity: (name: string) => call<IdentityView>('POST', '/identities', { body: { name } }),
     doctor: () => call<readonly CheckView[]>('GET', '/doctor'),
     repair: {
       plan: () => call<readonly RepairView[]>('GET', '/repair'),

@@ -182,6 +182,17 @@ export type KeyView = {
   readonly createdAt: string;
 };
 
+/** A gateway or a sidecar that was started apart, not by the daemon. */
+export type FollowerView = {
+  /** `gateway`, or `workload/PATH` of a sidecar. */
+  readonly destination: string;
+  /** Its address. */
+  readonly peer: string;
+  readonly version: string;
+  /** It knows all that it has been told. */
+  readonly upToDate: boolean;
+};
+
 export type ProxyView = {
   readonly version: string;
   readonly pid: number;
@@ -191,6 +202,9 @@ export type ProxyView = {
   /** Another one has taken over. */
   readonly drainingSince?: string;
 };
+
+/** PEM: certificate, key, and the certificate of the authority. */
+export type IdentityView = { readonly name: string; readonly identity: string };
 
 /** Whom clients have to trust. */
 export type AuthorityView = {
@@ -212,6 +226,8 @@ export type DaemonView = {
   readonly postgres: Address & { readonly sslmode?: 'require' };
   /** The processes of the data path: the one that listens, and those that only serve what they have. */
   readonly proxies: readonly ProxyView[];
+  /** Where gateways and sidecars that were started apart follow, and who does; absent: none may. */
+  readonly feed?: Address & { readonly followers: readonly FollowerView[] };
   readonly log: string;
   /** What belongs to nothing and was not removed, in words. */
   readonly leftovers: readonly string[];

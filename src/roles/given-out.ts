@@ -71,6 +71,7 @@ const portVariables: Readonly<Record<string, string>> = {
   'the API': 'OFFSHOOT_API_PORT',
   previews: 'OFFSHOOT_HTTP_PORT',
   'the Postgres gateway': 'OFFSHOOT_POSTGRES_PORT',
+  followers: 'OFFSHOOT_FEED_PORT',
 };
 
 const hostProblems: Readonly<Record<string, string>> = {

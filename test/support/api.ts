@@ -54,6 +54,8 @@ export type TestApiOptions = {
   readonly saying?: (signal: AbortSignal) => AsyncIterable<string>;
   /** Certificate of the authority. */
   readonly authority?: string;
+  /** Gateways and sidecars may follow from elsewhere. */
+  readonly feed?: boolean;
   readonly certificate?: Certificate;
   readonly clear?: () => boolean;
   readonly names?: readonly string[];
@@ -104,6 +106,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     },
     gateway: () => gateway,
     authority: () => options.authority,
+    identity: name => (name === 'gateway' ? 'PEM' : undefined),
     trash: { keepMs: options.trashMs ?? 86_400_000 },
     info: () => ({
       version: '0.0.0',
@@ -121,6 +124,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
           connections: { http: 2, sql: 1, tcp: 0 },
         },
       ],
+      ...(options.feed && { feed: { host: '127.0.0.1', port: 7490, followers: [] } }),
       log: '/nowhere/daemon.log',
       leftovers: [],
     }),

@@ -30,5 +30,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   sandbox: { names: ['sandbox', 'sb'], load: () => import('./sandbox.ts') },
   resourceplugin: { names: ['resourceplugin', 'rp'], load: () => import('./resourceplugin.ts') },
   key: { names: ['key'], load: () => import('./key.ts') },
+  identity: { names: ['identity'], load: () => import('./identity.ts') },
+  sidecar: { names: ['sidecar'], load: () => import('./sidecar.ts') },
   events: { names: ['events'], load: () => import('./events.ts') },
 };

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { bytesText } from '../../model/bytes.ts';
 import { leftFor } from '../../model/room.ts';
-import type { ManifestView, ProxyView, RoomView, TrashView } from '../../model/view.ts';
+import type { FollowerView, ManifestView, ProxyView, RoomView, TrashView } from '../../model/view.ts';
 import { isWorkloadKind } from '../../model/workload.ts';
 import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
@@ -28,6 +28,7 @@ export function register(program: Command, cli: Cli): void {
           ...(daemon.listen === daemon.api.host ? [] : [`listens    on ${daemon.listen}`]),
           `room       ${roomText(daemon.room)}`,
           ...daemon.proxies.map(proxyLine),
+          ...(daemon.feed?.followers ?? []).map(followerLine),
           `log        ${daemon.log}`,
           ...(trash.length === 0 ? [] : [`trash      ${trashLine(trash)}`]),
           ...daemon.leftovers.map(l => `leftover   ${l}`),
@@ -70,6 +71,9 @@ function proxyLine({ version, pid, connections: { http, sql, tcp }, drainingSinc
     drainingSince === undefined ? '' : `, replaced ${age(drainingSince)} ago: serves what it has`;
   return `proxy      pid ${pid}, version ${version}, connections: ${http} HTTP, ${sql} SQL, ${tcp} passing through${draining}`;
 }
+
+const followerLine = ({ destination, peer, version, upToDate }: FollowerView): string =>
+  `follows    ${destination} from ${peer}, version ${version}${upToDate ? '' : ', behind'}`;
 
 function trashLine(entries: readonly TrashView[]): string {
   const known = entries.flatMap(e => (e.bytes === undefined ? [] : [e.bytes]));

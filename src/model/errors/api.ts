@@ -59,6 +59,14 @@ export const apiErrors = {
     say: () => 'there is no authority of our own: TLS is served with the certificate in OFFSHOOT_TLS_CERT',
     hint: () => 'clients have to trust whoever issued that one',
   },
+  'api/no-feed': {
+    fault: 'user',
+    http: 404,
+    exit: 3,
+    retry: false,
+    say: () => 'nobody can follow this daemon from elsewhere',
+    hint: () => 'start it with OFFSHOOT_FEED_PORT, see docs/operating.md',
+  },
   'api/untrusted': {
     fault: 'user',
     http: 502,

@@ -40,6 +40,14 @@ export const proxyErrors = {
     say: p => `the fork of ${p.label} in sandbox "${p.sandbox}" is not ready: ${p.reason}: ${p.message}`,
     hint: p => `see "offshoot sandbox get ${p.sandbox}"; the baseline is never used in its place`,
   },
+  'proxy/no-table': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p => `nobody has told yet where routing keys lead for ${p.workload}`,
+    hint: () => 'the sidecar waits for the controller; requests without a key are answered meanwhile',
+  },
   'proxy/sandbox-gone': {
     fault: 'user',
     http: 410,

@@ -15,6 +15,8 @@ export type RouterOptions = {
   readonly limits?: Partial<Limits>;
   /** How workloads are connected to. */
   readonly dial?: Dial;
+  /** @throws OffshootError when a request with these keys cannot be led anywhere now */
+  readonly mayRoute?: (routingKeys: readonly string[]) => void;
 };
 
 export type Router = {
@@ -31,7 +33,8 @@ export function createRouter({ book, log, ...options }: RouterOptions): Router {
   const path = createDataPath({ book, limits, log, ...(options.dial && { dial: options.dial }) });
   return {
     counters: path.counters,
-    handlersFor: destination => path.serve([leadTo(book, destination), readRoutingKeys(book)]),
+    handlersFor: destination =>
+      path.serve([leadTo(book, destination), readRoutingKeys(book, options.mayRoute)]),
     close: path.close,
   };
 }
@@ -48,9 +51,10 @@ const leadTo =
 
 /** From what was received: a `Connection` header that names a carrier must not lead to the baseline, here or further on. */
 const readRoutingKeys =
-  (book: Book): Pass =>
+  (book: Book, mayRoute: RouterOptions['mayRoute']): Pass =>
   exchange => {
     const customHeaders = book.get('setting', 'proxy')?.headers;
     exchange.routingKeys = routingKeysOf(exchange.received, customHeaders);
+    mayRoute?.(exchange.routingKeys);
     exchange.headers = keepKeys(exchange.headers, exchange.routingKeys, customHeaders);
   };

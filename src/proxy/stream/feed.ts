@@ -12,6 +12,7 @@ import type { Log } from '../../lib/log.ts';
 import { whenSilent } from '../../lib/silence.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import type { Address, BranchRoute, DestinationKey, Found, RouteChange } from '../../model/route.ts';
+import type { FollowerView } from '../../model/view.ts';
 import { type Book, createBook } from '../book.ts';
 import type { Destination } from './destinations.ts';
 import { createHistory, wordsOf } from './history.ts';
@@ -31,16 +32,6 @@ import {
 export type ProxyView = ProxyIdentity & {
   readonly protocol: number;
   readonly counts: Counts;
-};
-
-/** One on another machine, or at least not ours to start and to end. */
-export type FollowerView = {
-  readonly destination: Destination;
-  /** Its address. */
-  readonly peer: string;
-  readonly version: string;
-  /** It knows all that it has been told. */
-  readonly upToDate: boolean;
 };
 
 export type ListenerReport = Address & { readonly name: string; readonly error?: OffshootError };

@@ -1,0 +1,65 @@
+import type { Command } from 'commander';
+import { version } from '../../lib/checkout.ts';
+import type { Cli } from '../context.ts';
+import { withExamples } from '../options.ts';
+import { UsageError } from '../output.ts';
+
+/** Both numbers of `LISTEN:PROGRAM`. */
+type Port = { readonly listen: number; readonly program: number };
+
+export function register(program: Command, cli: Cli): void {
+  withExamples(
+    program.command('sidecar'),
+    'offshoot sidecar --workload shop/users --port 15001:8080 --controller offshoot.example.com:7490 --identity users.pem',
+  )
+    .summary('the router of one workload, beside its program (a role of its own)')
+    .description(
+      'the router of one workload, beside its program. Connections that are led to LISTEN get to PROGRAM, except requests with the routing key of a fork, which get to the fork. See docs/operating.md.',
+    )
+    .requiredOption('--workload <path>', 'NAMESPACE/NAME of a Deployment, or KIND/NAMESPACE/NAME')
+    .requiredOption(
+      '--port <listen:program>',
+      'where it listens for which port of the program; several',
+      ports,
+    )
+    .requiredOption('--controller <host:port>', 'who tells where keys lead', address)
+    .requiredOption('--identity <file>', 'who this is, from "offshoot identity"')
+    .option('--host <address>', 'address to listen on', '0.0.0.0')
+    .option(
+      '--header <name>',
+      'further header that carries the key, before it is told which do; several',
+      names,
+    )
+    .option('--table <file>', 'where to keep what it was told, for its next start')
+    .option('--log <level>', 'debug, info, warn, error', 'info')
+    .action(async ({ workload, port, header = [], log, ...options }) => {
+      const { runSidecar } = await import('../../sidecar.ts');
+      if (!/^([A-Za-z0-9.-]+\/){1,2}[A-Za-z0-9.-]+$/.test(workload))
+        throw new UsageError('--workload must be NAMESPACE/NAME or KIND/NAMESPACE/NAME');
+      await runSidecar({
+        ...{ ...options, workload, ports: port, headers: header, logLevel: log, version },
+        signal: cli.signal,
+      });
+    });
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function ports(text: string, before: readonly Port[] = []): readonly Port[] {
+  const [listen, program] = (/^(\d{1,5}):(\d{1,5})$/.exec(text) ?? []).slice(1).map(Number);
+  if (listen === undefined || program === undefined || Math.max(listen, program) > 65_535 || program === 0)
+    throw new UsageError(`--port must be two numbers, e.g. 15001:8080, not ${text}`);
+  return [...before, { listen, program }];
+}
+
+function address(text: string): { readonly host: string; readonly port: number } {
+  const [, host, port] = /^([A-Za-z0-9.-]+):(\d{1,5})$/.exec(text) ?? [];
+  if (host === undefined || Number(port) > 65_535)
+    throw new UsageError(`--controller must be HOST:PORT, not ${text}`);
+  return { host, port: Number(port) };
+}
+
+const names = (text: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  text.toLowerCase(),
+];
