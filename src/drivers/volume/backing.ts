@@ -63,7 +63,7 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
   const keptBytes = wholePieces(reserveBytes * 1.5);
   const kept = ballast(join(home, 'pool.ballast'), keptBytes, minFreeBytes);
   const plug = join(root, PLUG);
-  const allocation = `/sys/fs/btrfs/${calls.uuid(root)}/allocation`;
+  const allocation = `/sys/fs/btrfs/${await calls.uuid(root)}/allocation`;
   let recordBytes = 0;
   // Small chunks: all of their room is taken on the host.
   await writeFile(`${allocation}/metadata/chunk_size`, String(RECORD_CHUNK_BYTES)).catch(() => {});
@@ -108,7 +108,7 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
 
     async trim() {
       if (existsSync(plug)) return; // what is free inside is all that there is
-      for (const { use, logical, bytes } of chunksOf(root, calls))
+      for (const { use, logical, bytes } of await chunksOf(root, calls))
         if (use === 'data') await calls.trim(root, logical, bytes);
     },
   };
@@ -129,20 +129,20 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
   async function enlargeRecords(): Promise<void> {
     const { blocks, bsize } = await statfs(root);
     const enough = Math.min(64 * MIB, (blocks * bsize) / 32);
-    if (recordChunks().reduce((sum, { bytes }) => sum + bytes, 0) >= enough) return;
+    if ((await recordChunks()).reduce((sum, { bytes }) => sum + bytes, 0) >= enough) return;
     await system('btrfs', ['balance', 'start', '-m', root]).catch(error =>
       log.warn({ error }, 'room for the records of the pool could not be enlarged'),
     );
   }
 
-  function recordChunks(): readonly Range[] {
-    return chunksOf(root, calls).filter(({ use }) => use !== 'data');
+  async function recordChunks(): Promise<readonly Range[]> {
+    return (await chunksOf(root, calls)).filter(({ use }) => use !== 'data');
   }
 
   async function backRecords(): Promise<void> {
     const bytes = counter('metadata/total_bytes') + counter('system/total_bytes');
     if (bytes === recordBytes && bytes > 0) return;
-    await backAll(recordChunks());
+    await backAll(await recordChunks());
     recordBytes = bytes;
   }
 
@@ -197,7 +197,7 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
   async function backPieces(): Promise<void> {
     const pieces = (await readdir(root)).filter(name => name.startsWith(PIECE));
     if (pieces.length === 0) return;
-    const chunks = chunksOf(root, calls);
+    const chunks = await chunksOf(root, calls);
     for (const piece of pieces) {
       const path = join(root, piece);
       try {

@@ -2,7 +2,7 @@
  * What the kernel's btrfs is asked directly: quicker than its program, and more than the program of older systems
  * knows. Numbers and layouts are those of linux/btrfs.h and linux/btrfs_tree.h.
  */
-import { closeSync, openSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { ioctlNumber, type Libc, libc, read, write } from '../../lib/libc.ts';
 
@@ -28,37 +28,41 @@ export type Qgroup = {
 /** What a tree of btrfs has under the key (object, type asked for, offset). */
 export type TreeItem = { readonly object: bigint; readonly offset: bigint; readonly data: Buffer };
 
-/** A path is one of a subvolume, or of any directory of the file system where that is what is asked. */
+/**
+ * A path is one of a subvolume, or of any directory of the file system where that is what is asked. Nothing of it is done
+ * on the event loop: who changes something waits for a transaction that is being written down, and so does who only opens
+ * a directory in which a snapshot is being made.
+ */
 export type BtrfsCalls = {
   create(path: string): Promise<void>;
   snapshot(from: string, to: string): Promise<void>;
   /** The name is gone at once, the room later. @throws EINVAL when it is a directory like any other */
   remove(path: string): Promise<void>;
-  subvolume(path: string): Subvolume;
+  subvolume(path: string): Promise<Subvolume>;
   /** Names and ids of the subvolumes directly in the file system's top directory. */
-  subvolumes(path: string): ReadonlyMap<string, bigint>;
+  subvolumes(path: string): Promise<ReadonlyMap<string, bigint>>;
   /** Writes everything down, and frees what was deleted before. */
   commit(path: string): Promise<void>;
   /** Tells the device below which room is free in what the file system itself calls `logical` to `logical + bytes`. */
   trim(path: string, logical: number, bytes: number): Promise<void>;
   /** Whether the room of a removed subvolume is not all free yet. */
-  isLeaving(path: string, subvolume: bigint): boolean;
-  uuid(path: string): string;
-  quotas(path: string): QuotaState;
+  isLeaving(path: string, subvolume: bigint): Promise<boolean>;
+  uuid(path: string): Promise<string>;
+  quotas(path: string): Promise<QuotaState>;
   /** @throws EINVAL on Linux before 6.7 */
-  enableSimpleQuotas(path: string): void;
-  qgroups(path: string): readonly Qgroup[];
+  enableSimpleQuotas(path: string): Promise<void>;
+  qgroups(path: string): Promise<readonly Qgroup[]>;
   /** Nothing happens when it is there. */
-  makeQgroup(path: string, qgroup: bigint): void;
+  makeQgroup(path: string, qgroup: bigint): Promise<void>;
   /** @throws EBUSY while it holds something */
-  removeQgroup(path: string, qgroup: bigint): void;
+  removeQgroup(path: string, qgroup: bigint): Promise<void>;
   /** `member` counts in `group` from now on, with what it holds already. */
-  joinQgroup(path: string, member: bigint, group: bigint): void;
-  membersOf(path: string, group: bigint): ReadonlySet<bigint>;
+  joinQgroup(path: string, member: bigint, group: bigint): Promise<void>;
+  membersOf(path: string, group: bigint): Promise<ReadonlySet<bigint>>;
   /** @param bytes undefined: no limit */
-  limit(path: string, qgroup: bigint, bytes: number | undefined): void;
+  limit(path: string, qgroup: bigint, bytes: number | undefined): Promise<void>;
   /** All items of one object, or of all when it is undefined, of a tree. @throws ENOENT when there is no such tree */
-  search(path: string, tree: bigint, object: bigint | undefined, type: number): readonly TreeItem[];
+  search(path: string, tree: bigint, object: bigint | undefined, type: number): Promise<readonly TreeItem[]>;
 };
 
 /** The number of a qgroup. */
@@ -76,15 +80,15 @@ export async function btrfsCalls(): Promise<BtrfsCalls> {
       inDirectory(dirname(path), fd => c.ioctlAside(fd, IOC.destroy, volArgs(fd, basename(path)))),
 
     subvolume: path =>
-      inDirectory(path, fd => {
+      inDirectory(path, async fd => {
         const info = Buffer.alloc(504);
-        c.ioctl(fd, IOC.subvolumeInfo, info);
+        await c.ioctlAside(fd, IOC.subvolumeInfo, info);
         return { id: info.readBigUInt64LE(0), madeAt: info.readBigUInt64LE(352) };
       }),
 
-    subvolumes: path =>
+    subvolumes: async path =>
       new Map(
-        search(c, path, ROOT_TREE, undefined, ROOT_BACKREF)
+        (await search(c, path, ROOT_TREE, undefined, ROOT_BACKREF))
           .filter(({ offset }) => offset === TOP)
           // struct btrfs_root_ref: directory, sequence, length of the name, name
           .map(({ object, data }) => [data.toString('utf8', 18, 18 + data.readUInt16LE(16)), object]),
@@ -95,17 +99,17 @@ export async function btrfsCalls(): Promise<BtrfsCalls> {
     trim: (path, logical, bytes) =>
       inDirectory(path, fd => c.ioctlAside(fd, IOC.trim, u64s(BigInt(logical), BigInt(bytes), 0n))),
 
-    isLeaving: (path, subvolume) => search(c, path, ROOT_TREE, subvolume, ROOT_ITEM).length > 0,
+    isLeaving: async (path, subvolume) => (await search(c, path, ROOT_TREE, subvolume, ROOT_ITEM)).length > 0,
 
     uuid: path =>
-      inDirectory(path, fd => {
+      inDirectory(path, async fd => {
         const info = Buffer.alloc(1024);
-        c.ioctl(fd, IOC.fsInfo, info);
+        await c.ioctlAside(fd, IOC.fsInfo, info);
         return info.toString('hex', 16, 32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
       }),
 
-    quotas(path) {
-      const [status] = existing(() => search(c, path, QUOTA_TREE, 0n, QGROUP_STATUS)) ?? [];
+    async quotas(path) {
+      const [status] = (await existing(search(c, path, QUOTA_TREE, 0n, QGROUP_STATUS))) ?? [];
       if (status === undefined) return { mode: 'off', since: 0n };
       const flags = status.data.readBigUInt64LE(16);
       if ((flags & 1n) === 0n) return { mode: 'off', since: 0n };
@@ -115,40 +119,42 @@ export async function btrfsCalls(): Promise<BtrfsCalls> {
         : { mode: 'full', since: 0n };
     },
 
-    enableSimpleQuotas: path => inDirectory(path, fd => c.ioctl(fd, IOC.quotaControl, u64s(4n, 0n))),
+    enableSimpleQuotas: path => inDirectory(path, fd => c.ioctlAside(fd, IOC.quotaControl, u64s(4n, 0n))),
 
-    qgroups: path =>
-      search(c, path, QUOTA_TREE, 0n, QGROUP_INFO).map(({ offset, data }) => ({
+    qgroups: async path =>
+      (await search(c, path, QUOTA_TREE, 0n, QGROUP_INFO)).map(({ offset, data }) => ({
         id: offset,
         bytes: Number(data.readBigUInt64LE(8)),
       })),
 
-    makeQgroup(path, qgroup) {
+    async makeQgroup(path, qgroup) {
       try {
-        inDirectory(path, fd => c.ioctl(fd, IOC.qgroupCreate, u64s(1n, qgroup)));
+        await inDirectory(path, fd => c.ioctlAside(fd, IOC.qgroupCreate, u64s(1n, qgroup)));
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       }
     },
 
-    removeQgroup: (path, qgroup) => inDirectory(path, fd => c.ioctl(fd, IOC.qgroupCreate, u64s(0n, qgroup))),
+    removeQgroup: (path, qgroup) =>
+      inDirectory(path, fd => c.ioctlAside(fd, IOC.qgroupCreate, u64s(0n, qgroup))),
 
-    joinQgroup(path, member, group) {
+    async joinQgroup(path, member, group) {
       try {
-        inDirectory(path, fd => c.ioctl(fd, IOC.qgroupAssign, u64s(1n, member, group)));
+        await inDirectory(path, fd => c.ioctlAside(fd, IOC.qgroupAssign, u64s(1n, member, group)));
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       }
     },
 
     // Both directions are kept: under the key (group, member) and under (member, group).
-    membersOf: (path, group) =>
-      new Set(search(c, path, QUOTA_TREE, group, QGROUP_RELATION).map(({ offset }) => offset)),
+    membersOf: async (path, group) =>
+      new Set((await search(c, path, QUOTA_TREE, group, QGROUP_RELATION)).map(({ offset }) => offset)),
 
-    limit(path, qgroup, bytes) {
+    async limit(path, qgroup, bytes) {
       const MAX_REFERENCED = 1n;
       const most = bytes === undefined ? ALL : BigInt(bytes); // all ones clears it
-      inDirectory(path, fd => c.ioctl(fd, IOC.qgroupLimit, u64s(qgroup, MAX_REFERENCED, most, 0n, 0n, 0n)));
+      const args = u64s(qgroup, MAX_REFERENCED, most, 0n, 0n, 0n);
+      await inDirectory(path, fd => c.ioctlAside(fd, IOC.qgroupLimit, args));
     },
 
     search: (path, tree, object, type) => search(c, path, tree, object, type),
@@ -216,20 +222,9 @@ const named = (c: Libc, request: number, path: string, source = 0): Promise<void
   });
 
 /** Runs `body` with `path` open. Held open no longer: it would keep the file system from being unmounted. */
-function inDirectory<T>(path: string, body: (fd: number) => T): T {
-  const fd = openSync(path, 'r');
-  let result: T;
-  try {
-    result = body(fd);
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
-  if (!(result instanceof Promise)) {
-    closeSync(fd);
-    return result;
-  }
-  return result.finally(() => closeSync(fd)) as T;
+async function inDirectory<T>(path: string, body: (fd: number) => Promise<T>): Promise<T> {
+  await using directory = await open(path, 'r');
+  return await body(directory.fd);
 }
 
 /** Items come in the order of (object, type, offset), as many at once as there is room for. */
@@ -239,8 +234,8 @@ function search(
   tree: bigint,
   object: bigint | undefined,
   type: number,
-): readonly TreeItem[] {
-  return inDirectory(path, fd => {
+): Promise<readonly TreeItem[]> {
+  return inDirectory(path, async fd => {
     const found: TreeItem[] = [];
     const [first, last] = object === undefined ? [0n, ALL] : [object, object];
     let [fromObject, fromType, fromOffset] = [first, type, 0n];
@@ -251,7 +246,7 @@ function search(
       args.writeUInt32LE(type, 60);
       args.writeUInt32LE(0xffff_ffff, 64);
       args.writeBigUInt64LE(BigInt(ROOM_BYTES), KEY_BYTES);
-      c.ioctl(fd, IOC.search, args);
+      await c.ioctlAside(fd, IOC.search, args);
       const count = args.readUInt32LE(64);
       if (count === 0) return found;
       let at = KEY_BYTES + 8;
@@ -271,10 +266,10 @@ function search(
   });
 }
 
-/** What `look` finds, or undefined when the tree is not there. */
-function existing<T>(look: () => T): T | undefined {
+/** What is found, or undefined when the tree is not there. */
+async function existing<T>(look: Promise<T>): Promise<T | undefined> {
   try {
-    return look();
+    return await look;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

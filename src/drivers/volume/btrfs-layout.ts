@@ -1,5 +1,5 @@
 /** Where btrfs keeps things on its one device. Layouts: linux/btrfs_tree.h, linux/fiemap.h. */
-import { closeSync, openSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { ioctlNumber, libc, read, write } from '../../lib/libc.ts';
 import type { BtrfsCalls } from './btrfs-calls.ts';
 
@@ -13,8 +13,9 @@ export type Chunk = Range & {
 };
 
 /** @param path a directory of the file system, whose chunks are all kept once (profile `single`) */
-export function chunksOf(path: string, calls: BtrfsCalls): readonly Chunk[] {
-  return calls.search(path, CHUNK_TREE, FIRST_CHUNK_TREE_OBJECT, CHUNK_ITEM).map(({ offset, data }) => ({
+export async function chunksOf(path: string, calls: BtrfsCalls): Promise<readonly Chunk[]> {
+  const items = await calls.search(path, CHUNK_TREE, FIRST_CHUNK_TREE_OBJECT, CHUNK_ITEM);
+  return items.map(({ offset, data }) => ({
     logical: Number(offset),
     bytes: Number(data.readBigUInt64LE(0)),
     use: uses[Number(data.readBigUInt64LE(24) & 7n)] ?? 'metadata', // mixed with data
@@ -25,29 +26,25 @@ export function chunksOf(path: string, calls: BtrfsCalls): readonly Chunk[] {
 /** Where on the device the content of the file `path` is. */
 export async function rangesOf(path: string, chunks: readonly Chunk[]): Promise<readonly Range[]> {
   const { ioctlAside } = await libc();
-  const fd = openSync(path, 'r');
-  try {
-    const ranges: Range[] = [];
-    for (let start = 0n; ; ) {
-      const map = Buffer.alloc(HEAD_BYTES + EXTENTS * EXTENT_BYTES);
-      map.writeBigUInt64LE(start, 0);
-      map.writeBigUInt64LE(2n ** 63n - 1n - start, 8);
-      map.writeUInt32LE(FLAG_SYNC, 16);
-      map.writeUInt32LE(EXTENTS, 24);
-      await ioctlAside(fd, FIEMAP, map);
-      const found = map.readUInt32LE(20);
-      for (let i = 0; i < found; i++) {
-        const at = HEAD_BYTES + i * EXTENT_BYTES;
-        const logical = Number(map.readBigUInt64LE(at + 8));
-        const bytes = Number(map.readBigUInt64LE(at + 16));
-        start = map.readBigUInt64LE(at) + BigInt(bytes);
-        const chunk = chunks.find(c => c.logical <= logical && logical < c.logical + c.bytes);
-        if (chunk !== undefined) ranges.push({ offset: chunk.offset + logical - chunk.logical, bytes });
-      }
-      if (found < EXTENTS) return ranges;
+  await using file = await open(path, 'r');
+  const ranges: Range[] = [];
+  for (let start = 0n; ; ) {
+    const map = Buffer.alloc(HEAD_BYTES + EXTENTS * EXTENT_BYTES);
+    map.writeBigUInt64LE(start, 0);
+    map.writeBigUInt64LE(2n ** 63n - 1n - start, 8);
+    map.writeUInt32LE(FLAG_SYNC, 16);
+    map.writeUInt32LE(EXTENTS, 24);
+    await ioctlAside(file.fd, FIEMAP, map);
+    const found = map.readUInt32LE(20);
+    for (let i = 0; i < found; i++) {
+      const at = HEAD_BYTES + i * EXTENT_BYTES;
+      const logical = Number(map.readBigUInt64LE(at + 8));
+      const bytes = Number(map.readBigUInt64LE(at + 16));
+      start = map.readBigUInt64LE(at) + BigInt(bytes);
+      const chunk = chunks.find(c => c.logical <= logical && logical < c.logical + c.bytes);
+      if (chunk !== undefined) ranges.push({ offset: chunk.offset + logical - chunk.logical, bytes });
     }
-  } finally {
-    closeSync(fd);
+    if (found < EXTENTS) return ranges;
   }
 }
 

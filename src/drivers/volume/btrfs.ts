@@ -78,7 +78,7 @@ const byCalls = (calls: BtrfsCalls, removed: (subvolume: bigint) => void = () =>
   make: path => calls.create(path),
   snapshot: (from, to) => calls.snapshot(from, to),
   async remove(path) {
-    const { id } = calls.subvolume(path);
+    const { id } = await calls.subvolume(path);
     await calls.remove(path);
     removed(id);
   },

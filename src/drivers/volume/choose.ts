@@ -182,7 +182,7 @@ async function poolSizes(root: string, calls: BtrfsCalls | undefined, missing: s
   try {
     const names = (await readdir(root)).filter(name => !name.includes('.'));
     const records = await Promise.all(names.map(name => readRecord(join(root, name))));
-    return quotaSizes(
+    return await quotaSizes(
       root,
       calls,
       names.filter((_, i) => records[i]?.parent !== undefined),

@@ -1,9 +1,11 @@
 /**
  * What all volume drivers have in common: a volume is the directory `<root>/<id>` with `volume.json` and
- * `pgdata`. It is made as `<id>.partial` and renamed when complete, and renamed to `<id>.removing` before
- * it is destroyed: the name `<id>` stands for a whole volume at every instant.
+ * `pgdata`. It is made as `<id>.partial/volume` and renamed when complete, and renamed to `<id>.removing` before
+ * it is destroyed: the name `<id>` stands for a whole volume at every instant. A directory of its own while it is made,
+ * because the kernel locks the one in which it makes a snapshot until that is on the disk: for all others, and for
+ * whoever opens it.
  */
-import { chown, mkdir, readdir, rename } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, rename, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { isNoSpace, isReadOnly } from '../../lib/no-space.ts';
@@ -68,7 +70,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
       const found = await driver.observe(id, ctx);
       if (found !== undefined) return await recorded(id, found, spec.record);
       const partial = `${pathOf(id)}.partial`;
-      await medium.destroy(partial, ctx);
+      await discard(partial, ctx);
       const source = spec.source === undefined ? undefined : pathOf(spec.source.id);
       if (source !== undefined && (await readRecord(source)) === undefined)
         throw new OffshootError('volume/source-missing', { id, source: spec.source!.id });
@@ -80,7 +82,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
         return await make(id, partial, source, spec, ctx);
       } catch (error) {
         const full = isNoSpace(error) ? await place.room() : undefined;
-        await discard(partial, ctx);
+        await tryToDiscard(partial, ctx);
         throw full === undefined ? told(error) : noSpace(id, full, need, error);
       }
     },
@@ -104,7 +106,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
   async function remove(id: string, ctx: Ctx): Promise<void> {
     const removing = `${pathOf(id)}.removing`;
     await medium.destroy(removing, ctx);
-    await medium.destroy(`${pathOf(id)}.partial`, ctx);
+    await discard(`${pathOf(id)}.partial`, ctx);
     try {
       await rename(pathOf(id), removing);
     } catch (error) {
@@ -122,21 +124,28 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     spec: VolumeSpec,
     ctx: Ctx,
   ): Promise<VolumeSeen> {
-    const dataDir = join(partial, 'pgdata');
+    const making = await makingPlace(partial);
+    const dataDir = join(making, 'pgdata');
     if (source === undefined) {
-      await medium.make(partial, ctx);
+      await medium.make(making, ctx);
       await mkdir(dataDir, { mode: 0o700 });
       await chown(dataDir, owner.uid, owner.gid);
     } else {
-      await medium.clone(source, partial, spec.source?.live, ctx);
+      await medium.clone(source, making, spec.source?.live, ctx);
     }
-    await sizes.made(partial, spec.record.parent !== undefined);
+    await sizes.made(making, spec.record.parent !== undefined);
     await spec.prepare(dataDir, ctx);
     const record = withEmptied(spec.record, spec.source?.live?.unlogged.emptied);
-    await writeRecord(partial, record);
-    await rename(partial, pathOf(id));
+    await writeRecord(making, record);
+    await rename(making, pathOf(id));
+    if (making !== partial) await rmdir(partial);
     await syncDirectory(root);
     return { dataDir: join(pathOf(id), 'pgdata'), record };
+  }
+
+  async function discard(partial: string, ctx: Ctx): Promise<void> {
+    await medium.destroy(join(partial, MAKING), ctx);
+    await medium.destroy(partial, ctx);
   }
 
   /** What is there, with the record that it shall have now. */
@@ -148,9 +157,9 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
   }
 
   /** Undoes a failed attempt, also when it failed because it was aborted. What stays is listed, and removed later. */
-  async function discard(partial: string, ctx: Ctx): Promise<void> {
+  async function tryToDiscard(partial: string, ctx: Ctx): Promise<void> {
     try {
-      await medium.destroy(partial, { ...ctx, signal: AbortSignal.timeout(30_000) });
+      await discard(partial, { ...ctx, signal: AbortSignal.timeout(30_000) });
     } catch (error) {
       ctx.log.warn({ path: partial, error }, 'half-made volume could not be removed');
     }
@@ -159,10 +168,25 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
 
 // --- internal ------------------------------------------------------------------------------------
 
+/** What becomes the volume, in the directory where it is made. */
+const MAKING = 'volume';
+
 const ID = /^[a-z0-9][a-z0-9-]*$/;
 
 const withEmptied = (record: BranchRecord, emptied: BranchRecord['emptied'] = []): BranchRecord =>
   emptied.length === 0 ? record : { ...record, emptied };
+
+/** @returns where it is made; on a file system so full that it makes no directory, a volume may still find room */
+async function makingPlace(partial: string): Promise<string> {
+  try {
+    await mkdir(partial);
+    await chmod(partial, 0o711); // the servers' user works in it
+    return join(partial, MAKING);
+  } catch (error) {
+    if (!isNoSpace(error)) throw error;
+    return partial;
+  }
+}
 
 /** Ids become file names: one that could name another place is a bug of the caller. */
 function checkedId(id: string): string {

@@ -28,7 +28,7 @@ export function keepPool(pool: {
 
   const looking = repeat(async () => {
     const pauseMs = await backing.look();
-    sizes.limitChildren((await backing.sureBytes()) - reserveBytes);
+    await sizes.limitChildren((await backing.sureBytes()) - reserveBytes);
     trouble = '';
     return Math.min(LONGEST_MS, Math.max(SHORTEST_MS, pauseMs));
   }, failed);
@@ -52,12 +52,12 @@ export function keepPool(pool: {
   async function reclaim(): Promise<void> {
     while (leaving.size > 0 && !stopped.signal.aborted) {
       await calls.commit(root); // until then it keeps what a crash would bring back
-      for (const id of leaving) if (!calls.isLeaving(root, id)) leaving.delete(id);
+      for (const id of leaving) if (!(await calls.isLeaving(root, id))) leaving.delete(id);
       if (leaving.size > 0) await delay(FREED_MS, stopped.signal).catch(() => {});
     }
     if (stopped.signal.aborted) return;
     await calls.commit(root);
-    sizes.tidy();
+    await sizes.tidy();
     await backing.trim();
     looking.now();
   }

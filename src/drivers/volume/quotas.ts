@@ -15,15 +15,19 @@ import type { Sizes } from './sizes.ts';
  * @param children the volumes in it that have a parent
  * @throws with the reason why this kernel does not count
  */
-export function quotaSizes(root: string, calls: BtrfsCalls, children: readonly string[]): Sizes {
-  const { since } = enabled(root, calls);
-  calls.makeQgroup(root, CHILDREN);
-  const ids = calls.subvolumes(root);
-  const joined = calls.membersOf(root, CHILDREN);
+export async function quotaSizes(
+  root: string,
+  calls: BtrfsCalls,
+  children: readonly string[],
+): Promise<Sizes> {
+  const { since } = await enabled(root, calls);
+  await calls.makeQgroup(root, CHILDREN);
+  const ids = await calls.subvolumes(root);
+  const joined = await calls.membersOf(root, CHILDREN);
   for (const id of children.map(name => ids.get(name)))
-    if (id !== undefined && !joined.has(id)) calls.joinQgroup(root, id, CHILDREN);
-  removeUnused(root, calls);
-  const uuid = calls.uuid(root);
+    if (id !== undefined && !joined.has(id)) await calls.joinQgroup(root, id, CHILDREN);
+  await removeUnused(root, calls);
+  const uuid = await calls.uuid(root);
   /** By path; asking for it takes longer than reading its count. */
   const known = new Map<string, { readonly id: bigint; readonly exact: boolean }>();
   let mostOfChildren = Number.POSITIVE_INFINITY;
@@ -37,14 +41,14 @@ export function quotaSizes(root: string, calls: BtrfsCalls, children: readonly s
 
     async made(path, child) {
       if (!child) return;
-      const { id } = calls.subvolume(path);
+      const { id } = await calls.subvolume(path);
       try {
-        calls.joinQgroup(root, id, CHILDREN);
+        await calls.joinQgroup(root, id, CHILDREN);
       } catch (error) {
         if (!isNoSpace(error)) throw error;
         // What was deleted from a full file system is free for its own tables with the next transaction only.
         await calls.commit(root);
-        calls.joinQgroup(root, id, CHILDREN);
+        await calls.joinQgroup(root, id, CHILDREN);
       }
     },
 
@@ -52,40 +56,42 @@ export function quotaSizes(root: string, calls: BtrfsCalls, children: readonly s
 
     async of(path, settled) {
       if (settled) await calls.commit(root);
-      const { id, exact } = lookUp(path);
-      return { bytes: bytesNow(uuid, id) ?? committed(root, calls).get(id) ?? 0, exact };
+      const { id, exact } = await lookUp(path);
+      return { bytes: bytesNow(uuid, id) ?? (await committed(root, calls)).get(id) ?? 0, exact };
     },
 
     async all(names) {
       const wanted = new Set(names);
-      const bytes = committed(root, calls);
+      const bytes = await committed(root, calls);
       const found = new Map<string, BranchUsage>();
-      for (const [name, id] of calls.subvolumes(root))
-        if (wanted.has(name))
-          found.set(name, { bytes: bytes.get(id) ?? 0, exact: lookUp(join(root, name)).exact });
+      for (const [name, id] of await calls.subvolumes(root)) {
+        if (!wanted.has(name)) continue;
+        const seen = await lookUp(join(root, name)).catch(ignoreGone);
+        if (seen !== undefined) found.set(name, { bytes: bytes.get(id) ?? 0, exact: seen.exact });
+      }
       return found;
     },
 
     async limit(path, bytes) {
-      calls.limit(root, lookUp(path).id, bytes);
+      await calls.limit(root, (await lookUp(path)).id, bytes);
     },
 
-    limitChildren(moreBytes) {
-      const bytes = bytesNow(uuid, CHILDREN) ?? committed(root, calls).get(CHILDREN) ?? 0;
+    async limitChildren(moreBytes) {
+      const bytes = bytesNow(uuid, CHILDREN) ?? (await committed(root, calls)).get(CHILDREN) ?? 0;
       const most = bytes + Math.max(0, moreBytes);
       // Every change is written to the disk; where there is plenty, it need not be exact.
       if (Math.abs(most - mostOfChildren) < Math.max(MIB, moreBytes / 100)) return;
-      calls.limit(root, CHILDREN, most);
+      await calls.limit(root, CHILDREN, most);
       mostOfChildren = most;
     },
 
     tidy: () => removeUnused(root, calls),
   };
 
-  function lookUp(path: string): { readonly id: bigint; readonly exact: boolean } {
+  async function lookUp(path: string): Promise<{ readonly id: bigint; readonly exact: boolean }> {
     const there = known.get(path);
     if (there !== undefined) return there;
-    const { id, madeAt } = calls.subvolume(path);
+    const { id, madeAt } = await calls.subvolume(path);
     const found = { id, exact: madeAt >= since };
     known.set(path, found);
     return found;
@@ -102,23 +108,27 @@ const MIB = 2 ** 20;
 /** Ids of subvolumes begin here (BTRFS_FIRST_FREE_OBJECTID). */
 const FIRST = 256n;
 
-function enabled(root: string, calls: BtrfsCalls): QuotaState {
-  const state = calls.quotas(root);
+async function enabled(root: string, calls: BtrfsCalls): Promise<QuotaState> {
+  const state = await calls.quotas(root);
   if (state.mode === 'simple') return state;
   if (state.mode === 'full') throw new Error('its file system counts by the older kind of quotas');
   try {
-    calls.enableSimpleQuotas(root);
+    await calls.enableSimpleQuotas(root);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     throw new Error(code === 'EINVAL' ? 'simple quotas of btrfs need Linux 6.7' : (cause as Error).message, {
       cause,
     });
   }
-  return calls.quotas(root);
+  return await calls.quotas(root);
 }
 
-const committed = (root: string, calls: BtrfsCalls): ReadonlyMap<bigint, number> =>
-  new Map(calls.qgroups(root).map(({ id, bytes }) => [id, bytes]));
+const committed = async (root: string, calls: BtrfsCalls): Promise<ReadonlyMap<bigint, number>> =>
+  new Map((await calls.qgroups(root)).map(({ id, bytes }) => [id, bytes]));
+
+function ignoreGone(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
+}
 
 /** What the kernel counts, and what is written but has no place on the disk yet; undefined without sysfs. */
 function bytesNow(uuid: string, id: bigint): number | undefined {
@@ -132,8 +142,9 @@ function bytesNow(uuid: string, id: bigint): number | undefined {
 }
 
 /** A subvolume that others shared data with when it was deleted leaves its count behind. */
-function removeUnused(root: string, calls: BtrfsCalls): void {
-  const present = new Set(calls.subvolumes(root).values());
-  for (const { id, bytes } of calls.qgroups(root))
-    if (id >= FIRST && id < CHILDREN && bytes === 0 && !present.has(id)) calls.removeQgroup(root, id);
+async function removeUnused(root: string, calls: BtrfsCalls): Promise<void> {
+  const groups = await calls.qgroups(root); // first: what is made meanwhile is present then
+  const present = new Set((await calls.subvolumes(root)).values());
+  for (const { id, bytes } of groups)
+    if (id >= FIRST && id < CHILDREN && bytes === 0 && !present.has(id)) await calls.removeQgroup(root, id);
 }

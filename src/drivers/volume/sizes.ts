@@ -19,9 +19,9 @@ export type Sizes = {
   /** @param bytes undefined: no limit */
   limit(path: string, bytes: number | undefined): Promise<void>;
   /** All volumes with a parent together may take this many bytes more than they do. */
-  limitChildren(moreBytes: number): void;
+  limitChildren(moreBytes: number): Promise<void>;
   /** Clears away what removed volumes have left. */
-  tidy(): void;
+  tidy(): Promise<void>;
 };
 
 /**
@@ -55,8 +55,8 @@ export function walkedSizes(root: string, shares: boolean, why: string): Sizes {
       return found;
     },
     limit: async () => {},
-    limitChildren() {},
-    tidy() {},
+    limitChildren: async () => {},
+    tidy: async () => {},
   };
   return sizes;
 }

@@ -155,10 +155,14 @@ describe('pool', { skip }, () => {
     const root = dirname(dirname(dataDir));
     const child = { record: recordOf('child', 'parent'), source: { id: 'parent' }, prepare };
     await b.volumes.ensure('child', child, testCtx());
-    assert.equal(calls.qgroups(root).length, 4, 'the top, the group of the children, and two volumes');
+    assert.equal(
+      (await calls.qgroups(root)).length,
+      4,
+      'the top, the group of the children, and two volumes',
+    );
     await b.volumes.remove('parent', testCtx()); // before its child: its count stays as long as they share
     await b.volumes.remove('child', testCtx());
-    await until(() => (calls.qgroups(root).length === 2 ? true : undefined), {
+    await until(async () => ((await calls.qgroups(root)).length === 2 ? true : undefined), {
       what: 'the counts are gone',
       deadlineMs: 10_000,
     });
