@@ -4,7 +4,7 @@ import type { BranchState } from '../../src/model/branch.ts';
 import { type ActionCall, type ActionEnd, branchActions } from '../../src/reconcile/branch-action.ts';
 import { branchesOf, createBranch, deleteBranch, findBranch } from '../../src/rules/branches.ts';
 import { applied, defaultProject } from '../support/documents.ts';
-import { it, testStore } from '../support/stores.ts';
+import { itEverywhere as it, testStore } from '../support/stores.ts';
 
 /** The actions on project `default`; what the branch reconciler would do is done by the test. */
 async function testActions() {

@@ -18,7 +18,7 @@ import { findInTrash, restore, trashBranch } from '../../src/rules/trash.ts';
 import { defaultProject, testClock } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 import { verifierOpens } from '../support/scram.ts';
-import { it, testStore } from '../support/stores.ts';
+import { itEverywhere as it, testStore } from '../support/stores.ts';
 
 const noStart = new OffshootError('postgres/start-failed', {
   id: 'x',
