@@ -39,6 +39,8 @@ export type InformerOptions<T> = {
   readonly log?: Log;
   /** Milliseconds of silence in a watch; servers send a bookmark about every minute. Default 150 000. */
   readonly idleMs?: number;
+  /** Bytes of one event; default: see watch.ts. */
+  readonly longestLine?: number;
   /** Milliseconds until everything is listed again although nothing seems wrong, a fifth more or less. Default 30 minutes. */
   readonly relistMs?: number;
   /** Milliseconds of the shortest and longest pause after failures, default 100 and 30 000. */
@@ -211,7 +213,15 @@ export function informer<T>(options: InformerOptions<T>): Informer<T> {
       const onHeard = () => {
         heardAt = performance.now();
       };
-      await readWatch(answer, { resource, place, idleMs, onEvent, onHeard });
+      const { longestLine } = options;
+      await readWatch(answer, {
+        resource,
+        place,
+        idleMs,
+        onEvent,
+        onHeard,
+        ...(longestLine && { longestLine }),
+      });
     } catch (error) {
       if (stopping.signal.aborted || !signal.aborted) throw error;
       version = undefined; // the time has come to list
