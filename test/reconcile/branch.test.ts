@@ -18,7 +18,7 @@ import { findInTrash, restore, trashBranch } from '../../src/rules/trash.ts';
 import { defaultProject, testClock } from '../support/documents.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 import { verifierOpens } from '../support/scram.ts';
-import { itEverywhere as it, testStore } from '../support/stores.ts';
+import { it, itEverywhere, testStore } from '../support/stores.ts';
 
 const noStart = new OffshootError('postgres/start-failed', {
   id: 'x',
@@ -89,7 +89,7 @@ const conditions = (status: { conditions: readonly { type: string; status: strin
   status.conditions.map(c => `${c.type}=${c.status}`).join(' ');
 
 describe('a root branch', () => {
-  it('gets a volume with a new cluster, a server, and a role with a database', async () => {
+  itEverywhere('gets a volume with a new cluster, a server, and a role with a database', async () => {
     await using b = await testBranches();
     await b.look(b.main.name);
     const volume = b.disk.get(b.main.name)!;
@@ -110,7 +110,7 @@ describe('a root branch', () => {
     assert.equal(conditions(status), 'VolumeReady=True ServerReady=True AccessReady=True');
   });
 
-  it('is looked at again without any change', async () => {
+  itEverywhere('is looked at again without any change', async () => {
     await using b = await testBranches();
     await b.look(b.main.name);
     const { version } = b.store.get('branch', b.main.name)!;
@@ -122,7 +122,7 @@ describe('a root branch', () => {
     assert.equal(granted(), 0);
   });
 
-  it('goes with its project', async () => {
+  itEverywhere('goes with its project', async () => {
     await using b = await testBranches();
     await b.look(b.main.name);
     await deleteProject(b.store, storeBaseline(b.store), 'default');
@@ -132,7 +132,7 @@ describe('a root branch', () => {
     await b.look(b.main.name); // nothing is left to look at
   });
 
-  it('needs its project', async () => {
+  itEverywhere('needs its project', async () => {
     await using b = await testBranches();
     await b.store.remove('project', 'default');
     await assert.rejects(b.look(b.main.name), { code: 'api/not-found' });
@@ -141,7 +141,7 @@ describe('a root branch', () => {
 });
 
 describe('passwords', () => {
-  it('reach the node as a verifier only, and are changed when the intent is', async () => {
+  itEverywhere('reach the node as a verifier only, and are changed when the intent is', async () => {
     await using b = await testBranches();
     const child = await b.readyChild();
     assert.ok(verifierOpens(b.verifier(child.name), child.secret.password));
@@ -153,7 +153,7 @@ describe('passwords', () => {
     assert.equal(b.verifier(child.name), secret.verifier);
   });
 
-  it('of older versions get their verifier once', async () => {
+  itEverywhere('of older versions get their verifier once', async () => {
     await using b = await testBranches();
     await b.store.modify('branch', b.main.name, () => ({ secret: { password: 'old' } }));
     await b.look(b.main.name);
@@ -548,7 +548,7 @@ describe('the trash', () => {
 });
 
 describe('deleting', () => {
-  it('ends sessions, then the server, then the volume, and the record last', async () => {
+  itEverywhere('ends sessions, then the server, then the volume, and the record last', async () => {
     await using b = await testBranches();
     const child = await b.readyChild();
     await deleteBranch(b.store, child);
@@ -569,7 +569,7 @@ describe('deleting', () => {
     assert.ok(b.disk.has(b.main.name) && b.running.has(b.main.name), 'its parent is untouched');
   });
 
-  it('says when it does not go on, keeps the record, and goes on later', async () => {
+  itEverywhere('says when it does not go on, keeps the record, and goes on later', async () => {
     await using b = await testBranches();
     const child = await b.readyChild();
     await deleteBranch(b.store, child);
@@ -592,7 +592,7 @@ describe('deleting', () => {
     assert.equal(b.store.get('branch', child.name), undefined);
   });
 
-  it('that is stopped is no failure', async () => {
+  itEverywhere('that is stopped is no failure', async () => {
     await using b = await testBranches();
     const child = await b.readyChild();
     await deleteBranch(b.store, child);
@@ -608,7 +608,7 @@ describe('deleting', () => {
     );
   });
 
-  it('of one that failed does not repeat the old reason', async () => {
+  itEverywhere('of one that failed does not repeat the old reason', async () => {
     await using b = await testBranches();
     await b.look(b.main.name);
     const child = await b.grow('child');
