@@ -3,6 +3,7 @@
  * they listen, and sees to it that there is one.
  */
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Authority } from './authority.ts';
@@ -24,7 +25,7 @@ import {
 } from './model/route.ts';
 import type { FollowerView, ProxyView } from './model/view.ts';
 import { type Keeper, keepProxy, type Runner } from './proxy/keeper.ts';
-import { feedSocket, tableFile } from './proxy/places.ts';
+import { feedSocket, outFile, tableFile } from './proxy/places.ts';
 import { mayChangeShortcuts, type Shortcut, shortcutsOf } from './proxy/shortcuts.ts';
 import { openDoor } from './proxy/stream/door.ts';
 import { type Feed, type FeedOptions, type ListenerReport, openFeed } from './proxy/stream/feed.ts';
@@ -67,7 +68,7 @@ export type DataPath = {
    * Tells everything that the store says, and from then on what changes.
    * @param keys that open previews besides those in the store
    * @returns where the gateways listen
-   * @throws OffshootError host/port-taken, proxy/listen-failed; api/timeout when no proxy comes up
+   * @throws OffshootError host/port-taken, proxy/listen-failed, proxy/not-started; api/timeout when it never says where it listens
    */
   begin(
     store: Store,
@@ -168,10 +169,16 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
     await feed.close();
   };
   const proxyStarts = Promise.withResolvers<void>();
+  const failures: string[] = [];
+  const onFailure = (why: string): void => {
+    failures.push(why);
+    changed.resolve();
+    changed = Promise.withResolvers();
+  };
   keeper = keepProxy({
     ...{
       feed,
-      runner: telling(o.runner, proxyStarts.resolve),
+      runner: telling(o.runner, { there: proxyStarts.resolve, onFailure, outFile: outFile(config.home) }),
       command: o.command,
       version: o.version,
       replace: o.replace,
@@ -186,6 +193,7 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
       const state = listeners.get(name);
       if (state?.error !== undefined) throw state.error;
       if (state !== undefined) return { host: state.host, port: state.port };
+      if (failures.length >= TRIES) throw new OffshootError('proxy/not-started', { why: failures.at(-1) });
       if (signal.aborted)
         throw new OffshootError('api/timeout', {
           ...{ after: `${START_MS / 1000} s`, what: `the proxy to listen for ${name}` },
@@ -250,18 +258,52 @@ const START_MS = 30_000;
 /** Until proxies that see a daemon have come, and until those that are told to end have ended. */
 const COME_MS = 300;
 const END_MS = 3_000;
+/** Starts of a proxy that come to nothing before there is no use in waiting. */
+const TRIES = 3;
+const LAST_WORDS = 10_000;
 
-/** @param there called when there is a proxy, or none could be started at the first try */
-const telling = (runner: Runner, there: () => void): Runner => ({
+/**
+ * @param o.there called when there is a proxy, or none could be started at the first try
+ * @param o.onFailure called when one could not be started, or has ended
+ */
+const telling = (
+  runner: Runner,
+  o: {
+    readonly there: () => void;
+    readonly onFailure: (why: string) => void;
+    readonly outFile: string;
+  },
+): Runner => ({
   ...runner,
   find() {
     const found = runner.find();
-    if (found !== undefined) there();
+    if (found !== undefined) o.there();
     return found;
   },
-  start: () => runner.start().finally(there),
-  succeed: leader => runner.succeed(leader).finally(there),
+  async start() {
+    try {
+      const running = await runner.start();
+      void running.ended.then(() => o.onFailure(lastWords(o.outFile)));
+      return running;
+    } catch (error) {
+      o.onFailure((error as Error).message);
+      throw error;
+    } finally {
+      o.there();
+    }
+  },
+  succeed: leader => runner.succeed(leader).finally(o.there),
 });
+
+/** What a program of ours that has ended said at last: its error, or its last line. */
+function lastWords(file: string): string {
+  try {
+    const lines = readFileSync(file, 'utf8').slice(-LAST_WORDS).split('\n').filter(Boolean);
+    return lines.findLast(line => /^\w*Error\b/.test(line)) ?? lines.at(-1) ?? 'it ends without a word';
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
 
 function fixedItems(
   config: Config,

@@ -8,6 +8,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { cliRunner } from '../../scripts/demo/cli.ts';
+import { readConfig } from '../../src/config.ts';
 import { identify } from '../../src/lib/process.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { ErrorBody } from '../../src/model/errors.ts';
@@ -144,6 +145,26 @@ test('a start that fails takes nothing of the data that is there', async () => {
   const { code } = await cliRunner(root, { ...daemon.env, OFFSHOOT_POSTGRES_BIN: '/nowhere' })(['up', '-d']);
   assert.equal(code, 1);
   assert.deepEqual((await readdir(daemon.home)).toSorted(), before);
+});
+
+test('a start whose proxy does not come says why, and leaves no file, process or socket behind', async () => {
+  await using daemon = await testDaemon({ env: { OFFSHOOT_VOLUMES: 'copy' } });
+  const { runtimeDir } = readConfig(daemon.env, process.getuid?.() ?? 1);
+  await daemon.down();
+  const out = join(daemon.home, 'logs/proxy.out');
+  await rm(out);
+  await mkdir(out);
+  const all = async () => (await readdir(daemon.home, { recursive: true })).toSorted();
+  const before = await all();
+  const up = await daemon.cli(['up', '--detach']);
+  assert.equal(up.code, 1, up.stderr);
+  assert.match(up.stderr, /^error: no proxy can be started: EISDIR: .*proxy\.out'\nhint: /);
+  assert.deepEqual(await all(), before);
+  assert.deepEqual([await daemon.labelled(''), daemon.mounts(), await daemon.groups()], [[], [], []]);
+  assert.equal(existsSync(runtimeDir), false);
+
+  await rm(out, { recursive: true });
+  assert.equal((await daemon.cli(['up', '--detach'])).code, 0);
 });
 
 for (const args of [['up'], ['up', '--detach']]) {

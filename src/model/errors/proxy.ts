@@ -89,6 +89,14 @@ export const proxyErrors = {
     say: p => `${p.limit} connections pass through already`,
     hint: () => 'see which clients open them: "ss -tn"',
   },
+  'proxy/not-started': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p => `no proxy can be started: ${p.why}`,
+    hint: () => 'it serves routes, previews and PostgreSQL; mend what it says, then start again',
+  },
   'proxy/listen-failed': {
     fault: 'system',
     http: 500,
