@@ -9,7 +9,9 @@ import type { MemoryWorld } from './memory-drivers.ts';
 export type LoopOptions = {
   readonly problems?: ReadonlyMap<number, string>;
   readonly baseMs?: number;
-} & Partial<Pick<LoopDeps, 'branches' | 'programs' | 'resumed' | 'routed' | 'deletedKeysMs' | 'now'>>;
+} & Partial<
+  Pick<LoopDeps, 'baseline' | 'branches' | 'programs' | 'resumed' | 'routed' | 'deletedKeysMs' | 'now'>
+>;
 
 /** A loop on `store` and `world`, whose addresses are 127.77.0.1 with the Service's port. */
 export function loopOn(
