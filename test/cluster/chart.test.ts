@@ -1,11 +1,20 @@
 /** The chart installs, and its account may do what its store does and no more. */
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
+import { kubernetesBaseline } from '../../src/baseline/kubernetes.ts';
+import { kubeconfigAccess } from '../../src/kubernetes/access.ts';
+import { clusterClient } from '../../src/kubernetes/client.ts';
 import { clusterKinds, group, keptKinds } from '../../src/kubernetes/kinds.ts';
 import { ExecError } from '../../src/lib/exec.ts';
-import { helm, kubectl, namespace, noCluster } from '../support/cluster.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { until } from '../../src/lib/wait.ts';
+import { openKubernetesStore } from '../../src/store/kubernetes.ts';
+import { apply, helm, kubectl, namespace, noCluster } from '../support/cluster.ts';
+import { deployment } from '../support/documents.ts';
+import { tempDir } from '../support/temp.ts';
 
 const chart = join(import.meta.dirname, '../../charts/offshoot');
 
@@ -107,3 +116,64 @@ test('its account has the rights that it needs, and no others', { skip: noCluste
   const left = await kubectl(['get', 'roles,rolebindings', '-n', baseline.name, '-o', 'name']);
   assert.equal(left.stdout, '');
 });
+
+test('store and baseline work with the rights of its account', { skip: noCluster }, async () => {
+  await using ns = await namespace();
+  await using demo = await namespace();
+  await using dir = await tempDir();
+  const settings = ['--set-json', `baselineNamespaces=["${demo.name}"]`];
+  await helm(['install', 'ours', chart, '-n', ns.name, '--skip-crds', '--wait', ...settings]);
+  const file = join(dir.path, 'kubeconfig');
+  await writeFile(file, JSON.stringify(await kubeconfigOf(ns.name)), { mode: 0o600 });
+  const client = clusterClient(await kubeconfigAccess(file, { env: process.env }));
+  const source = kubernetesBaseline({ client, namespaces: [demo.name] });
+  const store = await openKubernetesStore({
+    ...{ client, namespace: ns.name, firstVersion: 0, now: () => new Date(), log: silentLog },
+  });
+  try {
+    const secret = { password: 'p' };
+    await store.create('branch', 'br4f6k', { spec: { project: 'p', name: 'b' }, status: null, secret });
+    const status = {
+      state: 'ready',
+      reason: 'R',
+      message: 'm',
+      conditions: [],
+      observedGeneration: 1,
+    } as const;
+    await store.modify('branch', 'br4f6k', () => ({ status }));
+    await store.record({
+      ...{ kind: 'branch', name: 'br4f6k', severity: 'info', reason: 'Made', message: 'by its account' },
+    });
+    const about = ['get', 'events', '-n', ns.name, '-o', 'jsonpath={.items[*].message}'];
+    assert.match((await kubectl(about)).stdout, /by its account/);
+    await store.modify('branch', 'br4f6k', () => ({ deleted: true }));
+    await store.remove('branch', 'br4f6k');
+    assert.equal((await kubectl(['get', 'branches', '-n', ns.name, '-o', 'name'])).stdout, '');
+
+    await source.synced;
+    const users = deployment('users', { image: 'lab.local/none:1' });
+    await apply([{ ...users, metadata: { ...users.metadata, namespace: demo.name } }]);
+    await until(() => source.baseline.get('Deployment', demo.name, 'users'), {
+      what: 'the workload',
+      deadlineMs: 20_000,
+    });
+  } finally {
+    await store.close();
+    await source.close();
+    client.close();
+    await helm(['uninstall', 'ours', '-n', ns.name, '--wait']);
+  }
+});
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** The one of the tests, for the account of a chart that is installed as `ours`. */
+async function kubeconfigOf(namespace: string): Promise<object> {
+  const token = await kubectl(['create', 'token', 'ours-controller', '-n', namespace]);
+  const view = await kubectl(['config', 'view', '--raw', '--minify', '--flatten', '-o', 'json']);
+  const config = JSON.parse(view.stdout) as { readonly users: readonly { readonly name: string }[] };
+  return {
+    ...config,
+    users: config.users.map(({ name }) => ({ name, user: { token: token.stdout.trim() } })),
+  };
+}
