@@ -1,7 +1,7 @@
 /**
  * Calls to a cluster's API server. What it refuses is an error of model/errors/kubernetes.ts that names the verb and the
  * object as RBAC does. A `429` is waited out within the deadline, a token that is not taken is asked for once more; nothing
- * else is repeated here, because only who asked knows whether it may be.
+ * else is repeated here, because only who asked knows whether it may be. One file for all verbs: each is a few lines.
  */
 import type { IncomingMessage } from 'node:http';
 import { delay } from '../lib/wait.ts';

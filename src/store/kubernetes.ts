@@ -6,6 +6,9 @@
  * What somebody else did is shown when this process learns of it; what this one did, when all requests of that write have
  * been answered, so nobody sees a write by halves. The counter (`version`) is this process's own: it begins at the time of
  * its start in microseconds, so that a number of another process, or of an earlier one, is never taken for one of ours.
+ *
+ * It is long because writing, showing and completing an object share the queue of that object: apart they would have to hand
+ * it to each other. What needs no queue is in the files beside it.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { type ClusterClient, isCode } from '../kubernetes/client.ts';
