@@ -8,7 +8,7 @@ import type { Cli } from './context.ts';
 import { readKustomization } from './kustomize.ts';
 import { say, UsageError } from './output.ts';
 import { findProjectFile, type ProjectFile } from './project-file.ts';
-import { readSources, type SourceFile } from './read-file.ts';
+import { isPipe, readSources, type SourceFile } from './read-file.ts';
 
 export type ManifestOptions = {
   readonly filename?: readonly string[];
@@ -46,18 +46,32 @@ export async function readManifestsGiven(cli: Cli, options: ManifestOptions): Pr
   const files: SourceFile[] = [];
   if (kustomize !== undefined) files.push(await readKustomization(cli, kustomize));
   for (const path of filename) files.push(...(await readSources(cli, path, { recursive, maxInput })));
-  const first = kustomize ?? filename[0]!;
+  const named = filename.map(path => (isPipe(resolve(cli.cwd, path)) ? '-' : path));
+  const first = kustomize ?? named[0]!;
   const project = findProjectFile(cli, first, config);
-  const paths = [...filename, ...(kustomize === undefined ? [] : [kustomize])].map(path =>
+  const paths = [...named, ...(kustomize === undefined ? [] : [kustomize])].map(path =>
     path === '-' ? path : realpathSync(resolve(cli.cwd, path)),
   );
   return { files, folder: project?.folder ?? folderOf(cli, first), project, scope: { paths, recursive } };
 }
 
-/** A folder that Kustomize renders also holds patches, which are no manifests: whoever deploys it as it is, is told. */
-export function sayOfKustomize(cli: Cli, { filename = [] }: ManifestOptions, error: unknown): void {
+/** Templates, and patches beside a kustomization.yaml, are no manifests: whoever deploys them as they are, is told. */
+export function sayWhatRenders(
+  cli: Cli,
+  { filename = [] }: ManifestOptions,
+  files: readonly SourceFile[],
+  error: unknown,
+): void {
   if (!(error instanceof OffshootError) || error.code !== 'document/invalid') return;
   const problems = (error.problems ?? []) as readonly Problem[];
+  const template = files.find(
+    ({ file, text }) => /\{\{-?\s*[\w.$(/]/.test(text) && problems.some(problem => problem.file === file),
+  );
+  if (template !== undefined)
+    say(
+      cli,
+      `note: ${template.file} holds {{ … }}, as templates do: "helm template CHART | offshoot deploy -f -" renders it first`,
+    );
   const folders = new Set([...filename, ...problems.map(({ file }) => dirname(file))]);
   for (const folder of [...folders].filter(folder => hasKustomization(resolve(cli.cwd, folder))).slice(0, 3))
     say(cli, `note: ${folder} has a kustomization.yaml; "offshoot deploy -k ${folder}" renders it first`);

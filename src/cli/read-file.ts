@@ -1,6 +1,15 @@
 /** Documents that commands are given: a file, a folder of YAML files, or `-` for standard input. */
-import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import {
+  createReadStream,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
 import { basename, join, resolve } from 'node:path';
+import { addAbortSignal } from 'node:stream';
 import type { Cli } from './context.ts';
 import { say, UsageError } from './output.ts';
 
@@ -17,7 +26,13 @@ export type SourceFile = {
 /** @param maxInput bytes of standard input */
 export async function readSource(cli: Cli, file: string, maxInput = 4 * 1024 * 1024): Promise<SourceFile> {
   if (file === '-') return { file: '<stdin>', text: await readAll(cli.stdin, maxInput), path: '-' };
-  return readAs(file, resolve(cli.cwd, file));
+  const full = resolve(cli.cwd, file);
+  // Opened as a file it would hold us until somebody writes.
+  if (isPipe(full)) {
+    const stream = addAbortSignal(cli.signal, createReadStream(full));
+    return { file, text: await readAll(stream, maxInput), path: '-' };
+  }
+  return readAs(file, full);
 }
 
 /**
@@ -31,13 +46,13 @@ export async function readSources(
   { recursive = false, maxInput }: { readonly recursive?: boolean; readonly maxInput?: number } = {},
 ): Promise<readonly SourceFile[]> {
   const full = resolve(cli.cwd, path);
-  if (path === '-' || !statSync(full, { throwIfNoEntry: false })?.isDirectory())
-    return [await readSource(cli, path, maxInput)];
+  if (path === '-' || !statOf(full)?.isDirectory()) return [await readSource(cli, path, maxInput)];
   if (isChart(full))
     throw new UsageError(
       `${path} is a chart of Helm, which has to render it: helm template ${basename(full)} ${path} | offshoot deploy -f -`,
     );
-  const { names, charts } = namesIn(full, recursive);
+  const { names, charts, others } = namesIn(full, recursive);
+  for (const other of others) say(cli, `left out: ${join(path, other)} is no file that can be read`);
   for (const chart of charts)
     say(cli, `left out: ${join(path, chart)} is a chart of Helm; "helm template" renders it`);
   if (names.length === 0) {
@@ -48,6 +63,9 @@ export async function readSources(
   if (names.length > maxFiles) throw new UsageError(`${path} holds more than ${maxFiles} files`);
   return names.map(name => ({ ...readAs(join(path, name), join(full, name)), found: true }));
 }
+
+/** `-f <(helm template …)`: it comes from no folder, as standard input does. */
+export const isPipe = (full: string): boolean => statOf(full)?.isFIFO() === true;
 
 export function readText(full: string, shown: string): string {
   try {
@@ -67,26 +85,43 @@ const readAs = (shown: string, full: string): SourceFile => ({
 
 const maxFiles = 10_000;
 
-type Found = { readonly names: readonly string[]; readonly charts: readonly string[] };
+type Found = {
+  readonly names: readonly string[];
+  readonly charts: readonly string[];
+  /** Links that lead nowhere, pipes and the like. */
+  readonly others: readonly string[];
+};
 
 /** Our own file is none of those that somebody deploys. */
 function namesIn(folder: string, recursive: boolean): Found {
   const entries = readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
   const names: string[] = [];
   const charts: string[] = [];
+  const others: string[] = [];
   for (const entry of entries) {
     const full = join(folder, entry.name);
     if (!entry.isDirectory()) {
-      if (/\.(ya?ml|json)$/.test(entry.name) && entry.name !== 'offshoot.yaml') names.push(entry.name);
+      if (!/\.(ya?ml|json)$/.test(entry.name) || entry.name === 'offshoot.yaml') continue;
+      (statOf(full)?.isFile() ? names : others).push(entry.name);
     } else if (!recursive || entry.name.startsWith('.') || entry.name === 'node_modules') continue;
     else if (isChart(full)) charts.push(entry.name);
     else {
       const below = namesIn(full, true);
       names.push(...below.names.map(name => join(entry.name, name)));
       charts.push(...below.charts.map(name => join(entry.name, name)));
+      others.push(...below.others.map(name => join(entry.name, name)));
     }
   }
-  return { names, charts };
+  return { names, charts, others };
+}
+
+/** undefined: it is not there, or a link leads nowhere. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined;
+  }
 }
 
 const isChart = (folder: string): boolean => existsSync(join(folder, 'Chart.yaml'));

@@ -5,7 +5,7 @@ import { type LeftOut, leftOutLine, leftOutLines } from '../../model/document/ma
 import { isWorkloadKind } from '../../model/workload.ts';
 import type { Cli } from '../context.ts';
 import { storeName, waitForForks, waitReady } from '../deploy-wait.ts';
-import { readManifestsGiven, sayOfKustomize, withManifests } from '../manifest-files.ts';
+import { readManifestsGiven, sayWhatRenders, withManifests } from '../manifest-files.ts';
 import { entriesFor, missingImagesError, missingImagesLine } from '../missing-images.ts';
 import { timeoutOption, withExamples } from '../options.ts';
 import { print, say, took, UsageError, withOutput } from '../output.ts';
@@ -52,7 +52,7 @@ export function register(program: Command, cli: Cli): void {
       };
       const answered = <T>(call: Promise<T>): Promise<T> =>
         call.catch((error: unknown) => {
-          sayOfKustomize(cli, options, error);
+          sayWhatRenders(cli, options, files, error);
           throw error;
         });
       if (options.dryRun) {

@@ -145,12 +145,15 @@ const MAX_NESTED_LISTS = 5;
 
 /** The items of a List, also of one kind of object as `kubectl get -o yaml` prints them (`DeploymentList`). */
 function entriesOf(entry: Entry, depth: number): readonly Entry[] {
-  const { kind, items } = asObject(entry.value);
+  const { apiVersion, kind, items } = asObject(entry.value);
   if (typeof kind !== 'string' || !kind.endsWith('List') || !Array.isArray(items)) return [entry];
   if (depth === MAX_NESTED_LISTS) return [entry];
-  return items.flatMap((value, i) =>
-    entriesOf({ ...entry, value, path: [...entry.path, 'items', i] }, depth + 1),
-  );
+  // Those of a list of one kind need not say it again, as an API server prints them.
+  const own = kind === 'List' ? {} : { apiVersion, kind: kind.slice(0, -'List'.length) };
+  return items.flatMap((item, i) => {
+    const value = isObject(item) ? { ...own, ...item } : item;
+    return entriesOf({ ...entry, value, path: [...entry.path, 'items', i] }, depth + 1);
+  });
 }
 
 type EntryOptions = { readonly keeps: readonly Kept[]; readonly namespace: string | undefined };
@@ -290,6 +293,9 @@ function withoutDuplicates(read: readonly EntryRead[]): {
   const kept = new Set(last.values());
   return { read: read.filter(one => one.manifest === undefined || kept.has(one)), repeated };
 }
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const asObject = (value: unknown): Record<string, unknown> =>
   typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};

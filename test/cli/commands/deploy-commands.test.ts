@@ -1,6 +1,8 @@
 /** deploy and undeploy against an API that nothing reconciles; what is to go is taken away here. */
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { readManifestsAside } from '../../../src/api/manifest-reader.ts';
@@ -232,6 +234,37 @@ test('a folder of Kustomize that is deployed as it is gets a note', async () => 
     (await w.run('deploy -f k8s --no-wait')).stderr,
     /^warning: left out: 1 Kustomization: the folder is deployed as it is; -k renders it/,
   );
+});
+
+test('a template gets a note; links that lead nowhere and pipes are left out, one that is named is read', async () => {
+  await using w = await world();
+  mkdirSync(join(w.folder, 'k8s'));
+  writeFileSync(
+    join(w.folder, 'k8s/a.yaml'),
+    'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Values.name }}}\n',
+  );
+  assert.match(
+    (await w.run('deploy -f k8s')).stderr,
+    /^note: k8s\/a\.yaml holds \{\{ … \}\}, as templates do: "helm template /,
+  );
+  w.write('k8s/a.yaml', configMap('a', {}));
+  symlinkSync('/nowhere', join(w.folder, 'k8s/.#a.yaml'));
+  symlinkSync('round.yaml', join(w.folder, 'k8s/round.yaml'));
+  execFileSync('mkfifo', [join(w.folder, 'k8s/pipe.yaml')]);
+  const { code, stderr } = await w.run('deploy -f k8s --no-wait');
+  assert.equal(code, 0, stderr);
+  assert.match(
+    stderr,
+    /^left out: k8s\/\.#a\.yaml is no file .*\nleft out: k8s\/pipe\.yaml .*\nleft out: k8s\/round\.yaml /,
+  );
+  assert.match(
+    (await w.run('deploy -f k8s/round.yaml')).stderr,
+    /^error: cannot read k8s\/round\.yaml: ELOOP\n$/,
+  );
+  const asked = w.run('deploy -f k8s/pipe.yaml --no-wait');
+  await writeFile(join(w.folder, 'k8s/pipe.yaml'), JSON.stringify(configMap('piped', {})));
+  assert.equal((await asked).code, 0);
+  assert.deepEqual(w.names(), ['ConfigMap/demo/a', 'ConfigMap/demo/piped']);
 });
 
 test('--prune removes nothing when something of it is in use', async () => {

@@ -283,6 +283,11 @@ describe('what is left out', () => {
     });
   });
 
+  test('a list of one kind, whose items need not say which', () => {
+    const { manifests } = read('{apiVersion: v1, kind: ConfigMapList, items: [{metadata: {name: c}}]}');
+    assert.deepEqual([manifests[0]?.kind, manifests[0]?.metadata.name], ['ConfigMap', 'c']);
+  });
+
   test('a binary value of a Secret, with a warning', () => {
     const { manifests, warnings } = read(
       '{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {a: /w==, b: YQ==}}',
