@@ -1,6 +1,7 @@
 /** The body of `PUT /manifests`: texts of files, and what is to be done with the objects in them. */
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
+import { label } from '../model/document/fields.ts';
 import { type Manifests, readManifestFiles } from '../model/document/manifest.ts';
 import type { Kept } from '../model/document/manifest-warnings.ts';
 import { OffshootError } from '../model/errors.ts';
@@ -25,7 +26,7 @@ const body = z.strictObject({
     .min(1)
     .max(10_000),
   /** Of objects that name none. */
-  namespace: z.string().min(1).optional(),
+  namespace: label.optional(),
   /** Whose they are: an absolute path. */
   folder: z
     .string()

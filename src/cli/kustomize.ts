@@ -49,6 +49,7 @@ function realFolder({ cwd }: Cli, dir: string): string {
   try {
     return realpathSync(resolve(cwd, dir));
   } catch (error) {
-    throw new UsageError(`cannot read ${dir}: ${(error as NodeJS.ErrnoException).code}`);
+    const { code } = error as NodeJS.ErrnoException;
+    throw new UsageError(`cannot read ${dir}: ${code === 'ENOENT' ? 'it does not exist' : code}`);
   }
 }

@@ -19,6 +19,8 @@ export function register(program: Command, cli: Cli): void {
     'offshoot deploy -k overlays/dev',
     'helm template shop ./chart | offshoot deploy -f -',
   )
+    .usage('[options]')
+    .allowExcessArguments()
     .summary('apply baseline manifests')
     .description(
       'apply baseline manifests: workloads of every kind, Services, ConfigMaps, Secrets, Namespaces. Other kinds are left out, and counted.',
@@ -37,7 +39,9 @@ export function register(program: Command, cli: Cli): void {
     .option('--no-wait', 'return before the workloads are ready')
     .option('--wait', 'wait until all is ready (the default)')
     .addOption(timeoutOption('3m'))
-    .action(async ({ output, verbose = false, wait, waitTimeout, ...options }) => {
+    .action(async ({ output, verbose = false, wait, waitTimeout, ...options }, { args }: Command) => {
+      if (args.length > 0)
+        throw new UsageError(`name files and folders with -f: offshoot deploy -f ${args[0]}`);
       const started = performance.now();
       const { files, folder, project, scope } = await readManifestsGiven(cli, options);
       if (options.prune && options.filename?.includes('-') && options.folder === undefined)

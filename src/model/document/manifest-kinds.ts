@@ -70,7 +70,10 @@ export function leftOutLine(object: LeftOut): string {
   const { namespace, name, effect, file, line, column } = object;
   const place = line === undefined || effect === 'no-object' ? file : `${file}:${line}:${column}`;
   if (effect === 'no-object') return `${place}: ${SAY[effect]}`;
-  const who = [namespace, name].filter(part => part !== undefined).join('/');
+  const who = [namespace, name]
+    .filter(part => part !== undefined)
+    .join('/')
+    .replace(/\s+/g, ' '); // anybody's text
   return `${place}: ${kindOf(object)}${who === '' ? '' : ` ${who}`}: ${SAY[effect]}`;
 }
 

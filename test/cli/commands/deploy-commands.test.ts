@@ -471,6 +471,17 @@ test('what holds nothing, or half of something, is named', async () => {
     await said('deploy -f https://example.com/a.yaml'),
     /^2 error: https:.* is not read from here; pipe it: curl /,
   );
+  assert.equal(
+    await said('deploy half.yaml'),
+    '2 error: name files and folders with -f: offshoot deploy -f half.yaml\n',
+  );
+  assert.equal(await said('deploy -k nix'), '2 error: cannot read nix: it does not exist\n');
+  w.write('good.yaml', nowhere('a'));
+  for (const namespace of ['Bad_NS', '../../x', 'a.b'])
+    assert.match(
+      await said(`deploy -f good.yaml -n ${namespace}`),
+      /^2 error: the request is not valid: namespace: only lowercase letters, digits and hyphens are allowed/,
+    );
   assert.match(
     await said('deploy'),
     /^2 error: name a file or folder with -f, or a folder of Kustomize with -k\n$/,

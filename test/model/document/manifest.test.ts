@@ -283,6 +283,14 @@ describe('what is left out', () => {
     });
   });
 
+  test('what is left out is told in one line, whatever its name', () => {
+    const { leftOut } = read('{apiVersion: x.io/v1, kind: X, metadata: {name: "a\\n\\rok: b"}}');
+    assert.equal(
+      leftOutLine(leftOut[0]!),
+      'k8s.yaml:1:1: X a ok: b: no effect where containers run as processes',
+    );
+  });
+
   test('a list of one kind, whose items need not say which', () => {
     const { manifests } = read('{apiVersion: v1, kind: ConfigMapList, items: [{metadata: {name: c}}]}');
     assert.deepEqual([manifests[0]?.kind, manifests[0]?.metadata.name], ['ConfigMap', 'c']);
