@@ -31,6 +31,20 @@ describe('delay', () => {
 });
 
 describe('until', () => {
+  it('asks without the rest of a pause when the event comes that it was told of, however that ends', async () => {
+    for (const end of ['resolve', 'reject'] as const) {
+      const event = Promise.withResolvers<void>();
+      let asked = 0;
+      const probe = () => {
+        asked += 1;
+        if (asked === 1) setImmediate(() => event[end]());
+        return asked === 2 ? true : undefined;
+      };
+      const options = { what: 'x', deadlineMs: hour, intervalMs: hour, event: event.promise };
+      assert.equal(await until(probe, options), true);
+    }
+  });
+
   it('asks again until there is an answer; false and null are answers', async () => {
     const answers = [undefined, undefined, false];
     let asked = 0;
