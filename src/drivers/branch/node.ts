@@ -23,10 +23,11 @@ export type BranchNodeOptions = {
 };
 
 export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNodeOptions): BranchNode {
-  const free = new Listeners<string>();
-  const roomChanged = new Listeners<string>();
-  const relieved = new Listeners<string>();
-  const roomShort = new Listeners<void>();
+  const unheard = (err: unknown) => log.error({ err }, 'who is told of a branch has failed');
+  const free = new Listeners<string>(unheard);
+  const roomChanged = new Listeners<string>(unheard);
+  const relieved = new Listeners<string>(unheard);
+  const roomShort = new Listeners<void>(unheard);
   const slots = createSlots(free.tell);
   const locks = new KeyedLock();
   // Snapshots share a checkpoint and the disk's flushes; a second backup beside the first would only slow both.

@@ -1,4 +1,5 @@
 /** Tells when servers end by themselves, both those that we started and those that an earlier process did. */
+import { Listeners } from '../../lib/listeners.ts';
 import type { ServerExits } from '../contract.ts';
 import type { Running } from '../processes/contract.ts';
 
@@ -21,15 +22,16 @@ export type Exits = {
 
 type Notes = { readonly startedAt?: string; readonly exits?: string };
 
-export function watchExits(): Exits {
+/** @param failed told what a listener has thrown */
+export function watchExits(failed?: (error: unknown) => void): Exits {
   const watched = new Map<string, { readonly server: Running; readonly since: number }>();
   const exits = new Map<string, ServerExits>();
-  const listeners = new Set<(id: string) => void>();
+  const listeners = new Listeners<string>(failed);
   const ended = (id: string, livedMs: number): void => {
     watched.delete(id);
     const before = livedMs < STEADY_MS ? (exits.get(id)?.count ?? 0) : 0;
     exits.set(id, { count: before + 1, livedMs });
-    for (const listener of listeners) listener(id);
+    listeners.tell(id);
   };
   return {
     watch(id, server, { startedAt, exits: noted } = {}) {
@@ -53,10 +55,7 @@ export function watchExits(): Exits {
       const watch = watched.get(id);
       return { count: 0, ...exits.get(id), ...(watch && { upMs: Date.now() - watch.since }) };
     },
-    onExit(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    onExit: listeners.add,
   };
 }
 

@@ -58,7 +58,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   const orphaned: SharedMemory[] = [];
   await killOrphans(processes, async pids => void orphaned.push(await sharedMemoryOf(pids)));
   for (const memory of orphaned) await freeMemory(memory);
-  const exits = watchExits();
+  const exits = watchExits(err => log.error({ err }, 'who is told that a server ended has failed'));
   const pidSpace = await pidNamespace();
   const prepared = new Map<string, Prepared>();
   const checkpoints = new WeakMap<Running, Flushed>();
