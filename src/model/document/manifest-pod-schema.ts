@@ -171,7 +171,7 @@ const volume = z.looseObject({
   hostPath: z
     .looseObject({ path: text.refine(isAbsolute, 'must be absolute'), type: z.string().optional() })
     .optional(),
-  persistentVolumeClaim: z.looseObject({ claimName: text, readOnly: z.boolean().optional() }).optional(),
+  persistentVolumeClaim: z.looseObject({ claimName: dnsName, readOnly: z.boolean().optional() }).optional(),
 });
 
 const containers = z.array(container).max(100, 'must have at most 100 items');

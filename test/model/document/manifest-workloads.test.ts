@@ -127,3 +127,14 @@ describe('what a cluster refuses is refused', () => {
     assert.deepEqual(problems(manifest('apps/v1', 'StatefulSet', spec)), []);
   });
 });
+
+test('a volume names a claim by what can be a name of one, not by a way to another folder', () => {
+  const volumes = (claim: string) =>
+    manifest('v1', 'Pod', `${pod}, volumes: [{ name: v, persistentVolumeClaim: { claimName: "${claim}" } }]`);
+  assert.deepEqual(problems(volumes('data-db.x-0')), []);
+  for (const claim of ['../other/data', '..', ''])
+    assert.match(
+      problems(volumes(claim))[0] ?? '',
+      /^spec\.volumes\[0\]\.persistentVolumeClaim\.claimName: only lowercase/,
+    );
+});
