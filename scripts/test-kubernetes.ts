@@ -3,6 +3,7 @@
  * `OFFSHOOT_KUBERNETES` is 1 (its current context) or names a context; else one of the lab in the folder `OFFSHOOT_LAB`. Its
  * last line counts as that of `npm test`.
  */
+import { ExecError } from '../src/lib/exec.ts';
 import { type Cluster, chooseCluster } from './kubernetes/cluster.ts';
 import { NoLab } from './kubernetes/lab.ts';
 import { leftovers, traces } from './leftovers.ts';
@@ -26,8 +27,9 @@ try {
     results.push({ name: 'tests of a cluster', ms: 0, outcome: 'skipped', reason: cluster });
   else await testOn(cluster);
 } catch (error) {
-  if (!(error instanceof NoLab) && !stop.signal.aborted) throw error;
-  results.push(tell('a cluster for the tests', start, (error as Error).message));
+  if (!(error instanceof NoLab || error instanceof ExecError) && !stop.signal.aborted) throw error;
+  const said = error instanceof ExecError ? `${error.message}\n${error.stderr}` : (error as Error).message;
+  results.push(tell('a cluster for the tests', start, said.trimEnd()));
 }
 close(results);
 
