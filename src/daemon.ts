@@ -78,10 +78,19 @@ export async function startDaemon(
   opened.defer(() => processes.close());
   // The proxy listens there.
   const outpost = { processes, runtimeDir: config.runtimeDir, path: env.PATH ?? '' };
-  const networks = await openNetworks({ ...config, shared: sharedPorts(config), outpost, log });
-  if (!('why' in networks)) opened.defer(() => networks.close());
+  const openingNetworks = openNetworks({ ...config, shared: sharedPorts(config), outpost, log });
+  opened.defer(async () => {
+    const networks = await openingNetworks.catch(() => undefined);
+    if (networks !== undefined && !('why' in networks)) await networks.close();
+  });
+  // At once: drivers wait longest, for the programs that they start; the rest is loaded meanwhile.
+  const { openDrivers } = await import('./drivers/open.ts');
+  const opening = openDrivers(driverOptions(config, env, log), { processes, networks: openingNetworks });
+  opening.catch(() => {}); // it is waited for below
+  opened.defer(async () => (await opening.catch(() => undefined))?.close());
+  const networks = await openingNetworks;
   signal.throwIfAborted();
-  // First of all, because the proxy takes its time to start, too.
+  // Early, because the proxy takes its time to start, too.
   const command = proxyCommand(config, {
     ...passedOnFrom(env),
     ...labels(config.instance, 'proxy'),
@@ -126,15 +135,8 @@ export async function startDaemon(
   };
   opened.defer(stopDataPath);
   await dataPath.proxyStarts;
-  const [{ store, fresh, keepRoom }, { openDrivers }] = await Promise.all([
-    openState(config.home, log),
-    import('./drivers/open.ts'),
-  ]);
+  const { store, fresh, keepRoom } = await openState(config.home, log);
   opened.defer(() => store.close());
-  // The programs that it starts, and waits for, run while the rest is loaded.
-  const opening = openDrivers(driverOptions(config, env, log), { processes, networks });
-  opening.catch(() => {}); // it is waited for below
-  opened.defer(async () => (await opening.catch(() => undefined))?.close());
   const { storeBaseline, createLoop, startApi, ...deciding } = await loadDeciding();
   const drivers = await opening;
   const baseline = storeBaseline(store);

@@ -58,7 +58,10 @@ export type Drivers = {
 const minute = 60_000;
 
 /** What somebody needs before; it is his to close. */
-export type Early = { readonly processes: Processes; readonly networks: Networks | { readonly why: string } };
+export type Early = {
+  readonly processes: Processes;
+  readonly networks: Promise<Networks | { readonly why: string }>;
+};
 
 export async function openDrivers(options: DriverOptions, early?: Early): Promise<Drivers> {
   const { home, runtimeDir, instance, baseEnv, nodePath, log } = options;
@@ -105,7 +108,7 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
   });
   opened.defer(() => servers.close());
   const outpost = { processes, runtimeDir, path: baseEnv.PATH ?? '' };
-  const networks = early?.networks ?? (await openNetworks({ ...options, outpost }));
+  const networks = await (early?.networks ?? openNetworks({ ...options, outpost }));
   if (early === undefined && !('why' in networks)) opened.defer(() => networks.close());
   const networksOrNot = 'why' in networks ? undefined : networks;
   const processOptions = { home, instance, processes, mounts, baseEnv, nodePath, log };
