@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
+import { until } from '../../src/lib/wait.ts';
 import { testDaemon } from '../support/daemon.ts';
 import { noNetworks } from '../support/networks.ts';
 import { ordinaryUser, testAs } from '../support/ordinary-user.ts';
@@ -150,4 +151,22 @@ test('an ordinary user', async t => {
   assert.equal((await daemon.cli(['up', '--detach'])).code, 0);
   assert.equal(await get(`${urlOf('front')}/users.shop.svc/`), `${seen} users.shop.svc`);
   assert.deepEqual(await running(), before, 'none was started again');
+
+  // With the outpost nobody is left who holds the networks: pods start anew in other ones.
+  await daemon.kill9();
+  for (const outpost of await daemon.labelled('network'))
+    process.kill(Number.parseInt(outpost, 10), 'SIGKILL');
+  assert.equal((await daemon.cli(['up', '--detach'])).code, 0);
+  const answered = () => get(`${urlOf('front')}/users.shop.svc/`).catch(() => undefined);
+  await until(async () => (await answered()) === `${seen} users.shop.svc` || undefined, {
+    ...{ what: 'an answer from pod to pod', deadlineMs: 30_000 },
+  });
+  const after = await running();
+  assert.equal(after.length, before.length);
+  assert.deepEqual(
+    after.filter(one => before.includes(one)),
+    [],
+  );
+  await daemon.down();
+  assert.deepEqual(await daemon.labelled(''), []);
 });

@@ -39,7 +39,7 @@ import {
 import { type OutpostOptions, outpostGround, outpostSocket, wayOutPort } from './outpost-ground.ts';
 import { ipText, isPodOf, type Layout, type Range, readIp, readRange, serviceAddress } from './range.ts';
 import { machineFiles, podResolvConf, writeResolvConf } from './resolv-conf.ts';
-import { destination, from, masquerade, replaceTable, sendTo, source, tcpPort, to } from './rules.ts';
+import { destination, drop, from, masquerade, replaceTable, sendTo, source, tcpPort, to } from './rules.ts';
 import { removeShortcuts, setShortcuts } from './shortcuts.ts';
 import { type NetworkState, readNetworkState, writeNetworkState } from './state-file.ts';
 
@@ -358,6 +358,12 @@ class BridgedNetworks implements Networks {
     const { gateway } = this.#use().layout;
     const chains = [
       {
+        // Rules let its loopback interface be led to; nobody else may ask for that, whatever his routes are.
+        name: 'guard',
+        ...({ hook: 'prerouting', type: 'filter' } as const),
+        rules: [[from.interface(inPod), destination.in(loopback), drop()]],
+      },
+      {
         name: 'shared',
         ...({ hook: 'output', type: 'nat' } as const),
         rules: shared.map(port => [destination.in(localhost), tcpPort(port), sendTo(gateway)]),
@@ -399,6 +405,7 @@ class BridgedNetworks implements Networks {
 
 const LOOPBACK = 1;
 const localhost = readRange('127.0.0.1/32')!;
+const loopback = readRange('127.0.0.0/8')!;
 
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));
 

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import {
   addAddress,
   addRoute,
+  configure,
   linkNamed,
   links,
   routes,
@@ -177,6 +180,54 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
     await networks.close();
   });
 
+  it('keep their loopback interfaces for themselves, whatever routes others have', async () => {
+    await using machine = await testMachine();
+    await using home = await tempDir();
+    bridgesAskNoRules(machine.inside);
+    const networks = await machine.open(home.path);
+    const [pod, other] = [await networks.ensure('workload/a/0'), await networks.ensure('workload/b/0')];
+    {
+      await using _local = await serve(pod, '127.55.0.1', 3000, 'local');
+      await using _machine = await serve(machine.inside, '127.56.0.1', 3000, 'machine');
+      assert.equal(await ask(pod, '127.55.0.1', 3000), 'local 127.0.0.1');
+      for (const place of [other, machine.inside]) route(place, '127.55.0.0/16', pod.ip, true);
+      route(other, '127.56.0.0/16', networks.gateway(), true);
+      mayLead(machine.outside);
+      for (const range of ['127.55.0.0/16', '127.56.0.0/16']) route(machine.outside, range, own, true);
+      const tries = [
+        [other, '127.55.0.1'],
+        [other, '127.56.0.1'],
+        [machine.inside, '127.55.0.1'],
+        [machine.outside, '127.55.0.1'],
+        [machine.outside, '127.56.0.1'],
+      ] as const;
+      const heard = await Promise.all(tries.map(([place, ip]) => silent(place, ip, 3000)));
+      assert.deepEqual(
+        heard,
+        tries.map(() => true),
+      );
+    }
+    await networks.close();
+  });
+
+  it('have no address of IPv6 that somebody could be led to', async () => {
+    await using machine = await testMachine();
+    await using home = await tempDir();
+    const networks = await machine.open(home.path);
+    const pod = await networks.ensure('workload/a/0');
+    {
+      await using running = await serve(pod, '0.0.0.0', 3000, 'a');
+      const lines = (await readFile(`/proc/${running.pid}/net/if_inet6`, 'utf8').catch(() => '')).split('\n');
+      const scopes = lines.filter(line => line !== '').map(line => line.split(/\s+/)[3]);
+      // Of the interface itself, or of its link, which is the bridge.
+      assert.deepEqual(
+        scopes.filter(scope => scope !== '10' && scope !== '20'),
+        [],
+      );
+    }
+    await networks.close();
+  });
+
   it('are taken over with what runs in them, and have their address again when nothing does', async () => {
     await using machine = await testMachine();
     await using home = await tempDir();
@@ -241,10 +292,26 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
   });
 });
 
-/** From now on `place` sends packets for `range` to `via`. */
-function route({ within }: Place, range: string, via: string): void {
+/** From now on `place` sends packets for `range` to `via`. @param before see `addRoute` */
+function route({ within }: Place, range: string, via: string, before = false): void {
   const netlink = within(() => openNetlink(calls, families.route));
-  netlink.ask(addRoute(readRange(range)!, via));
+  netlink.ask(addRoute(readRange(range)!, via, before));
+  netlink.close();
+}
+
+/** As on a machine without br_netfilter: what one pod sends to another does not pass the rules of the machine. */
+function bridgesAskNoRules({ within }: Place): void {
+  try {
+    within(() => writeFileSync('/proc/sys/net/bridge/bridge-nf-call-iptables', '0'));
+  } catch {
+    // It is one.
+  }
+}
+
+/** From now on the neighbour sends packets out that are meant for a loopback interface. */
+function mayLead({ within }: Place): void {
+  const netlink = within(() => openNetlink(calls, families.route));
+  netlink.ask(configure(linkNamed(netlink, 'eth0')!.index, { [settings.routeLocalnet]: 1 }));
   netlink.close();
 }
 
