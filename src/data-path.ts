@@ -331,7 +331,7 @@ function fixedItems(
       ? []
       : [
           {
-            ...({ kind: 'listener', name: 'pods' } as const),
+            ...{ kind: 'listener' as const, name: `pods ${pods.network}` },
             value: { host: pods.gateway, port: pods.port, serves: 'pods' },
           },
         ]),

@@ -60,6 +60,8 @@ export type RouteSettings = {
 
 /** The way into a network of pods, by an outpost in it, and out of it. */
 export type WayIn = {
+  /** Which one it is: a socket in one that is gone is reached by nobody. */
+  readonly network: string;
   /** Path of the outpost's unix socket. */
   readonly outpost: string;
   /** Addresses of pods and of the bridge, e.g. `10.208.16.0/20`. */

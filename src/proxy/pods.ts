@@ -26,7 +26,12 @@ export function createPods(book: Book): Pods {
   const current = () => {
     const now = way();
     if (now === undefined) return undefined;
-    if (known === undefined || known.way.outpost !== now.outpost || known.way.range !== now.range) {
+    if (
+      known === undefined ||
+      known.way.network !== now.network ||
+      known.way.outpost !== now.outpost ||
+      known.way.range !== now.range
+    ) {
       known?.outpost.close();
       const [net = '', bits] = now.range.split('/');
       const inside = new BlockList();

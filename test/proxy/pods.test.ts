@@ -38,7 +38,13 @@ async function outpost(t: TestContext) {
 const setting = (pods?: WayIn): RouteChange =>
   ({ kind: 'setting', name: 'proxy', value: { ...(pods && { pods }) } }) as RouteChange;
 
-const wayBy = (path: string): WayIn => ({ outpost: path, range: RANGE, gateway: '127.88.0.2', port: 15_001 });
+const wayBy = (path: string): WayIn => ({
+  network: path,
+  outpost: path,
+  range: RANGE,
+  gateway: '127.88.0.2',
+  port: 15_001,
+});
 
 /** Says hello to everybody, at `host`. */
 async function server(t: TestContext, host: string) {

@@ -34,7 +34,7 @@ export type Ground = {
   /** That of a process. @returns undefined when it has ended, or is in the network of the ground itself */
   networkOf(pid: number): Promise<Network | undefined>;
   /** Absent where this machine reaches pods as it is. */
-  readonly outside?: Pick<Outside, 'connect' | 'socket'>;
+  readonly outside?: Pick<Outside, 'connect' | 'socket'> & Pick<Outside['way'], 'network'>;
   /** Lets go of everything: what was made goes on. */
   leave(): void;
   /** Takes away what no network of a pod is; they have gone. @param forwarding what `letAnswersIn` has said */

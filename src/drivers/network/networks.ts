@@ -225,8 +225,9 @@ class BridgedNetworks implements Networks {
     const { outside } = this.#ground;
     if (outside === undefined) return undefined;
     const { layout } = this.#use();
-    const way = { range: layout.all.text, gateway: layout.gateway, port: wayOutPort };
-    return { ...outside, way: { outpost: outpostSocket(this.#options.outpost!.runtimeDir), ...way } };
+    const { network, ...ways } = outside;
+    const way = { network, range: layout.all.text, gateway: layout.gateway, port: wayOutPort };
+    return { ...ways, way: { outpost: outpostSocket(this.#options.outpost!.runtimeDir), ...way } };
   }
 
   share(ports: readonly number[]): void {

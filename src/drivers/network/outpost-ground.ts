@@ -122,6 +122,7 @@ export async function outpostGround(calls: Libc, o: OutpostOptions): Promise<Gro
         return undefined;
       },
       outside: {
+        network: String(own),
         connect: outpost.connect,
         async socket(kind, address) {
           const [fd] = await take({ kind, ...address });

@@ -53,9 +53,10 @@ export function createDatagrams(o: {
     }
   };
   follow(book.names('datagrams'));
-  const unsubscribe = book.onChange(changed =>
-    follow(changed.filter(({ kind }) => kind === 'datagrams').map(({ name }) => name)),
-  );
+  const unsubscribe = book.onChange(changed => {
+    if (changed.some(({ kind }) => kind === 'setting')) for (const port of ports.values()) port.bindInside();
+    follow(changed.filter(({ kind }) => kind === 'datagrams').map(({ name }) => name));
+  });
   return {
     async tried() {
       await Promise.all([...ports.values()].map(({ tried }) => tried));
@@ -81,6 +82,8 @@ type Port = {
   serves: string;
   readonly tried: Promise<void>;
   state(): ListenerState | undefined;
+  /** Where pods are now, if that is another network than before. */
+  bindInside(): void;
   close(): void;
 };
 
@@ -109,6 +112,7 @@ function openPort(
   let listening: Socket | undefined;
   /** At the same address in the network of pods, where it is theirs. */
   let inside: Socket | undefined;
+  let insideOf: string | undefined;
   let failure: OffshootError | undefined;
   let retry: NodeJS.Timeout | undefined;
   let insideRetry: NodeJS.Timeout | undefined;
@@ -195,15 +199,24 @@ function openPort(
   };
 
   const bindInside = async (): Promise<void> => {
-    if (pods?.way() === undefined || closed) return;
+    clearTimeout(insideRetry);
+    const network = pods?.way()?.network;
+    if (pods === undefined || network === insideOf || closed) return;
+    insideOf = network;
+    if (inside !== undefined) for (const client of [...sessions.keys()]) end(client); // it was to answer
+    inside?.close();
+    inside = undefined;
+    if (network === undefined) return;
     try {
       const socket = await pods.datagrams({ host, port });
-      if (closed) return void socket.close();
+      if (closed || network !== insideOf) return void socket.close();
       inside = socket;
       socket.on('error', () => {}); // of one answer; the others are not lost
       socket.on('message', (packet, from) => onPacket(socket, packet, from));
     } catch (err) {
       log.warn({ err, destination: self.serves }, 'pods cannot send packets');
+      if (network !== insideOf || closed) return;
+      insideOf = undefined;
       insideRetry = setTimeout(bindInside, RETRY_MS);
     }
   };
@@ -215,6 +228,7 @@ function openPort(
       if (failure !== undefined) return { name: `udp:${name}`, host, port, error: failure };
       return listening === undefined ? undefined : { name: `udp:${name}`, host, port };
     },
+    bindInside: () => void bindInside(),
     close() {
       closed = true;
       clearTimeout(retry);

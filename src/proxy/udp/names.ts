@@ -38,7 +38,7 @@ export function answerNames({ book, pods, log }: { book: Book; pods: Pods; log: 
   const open = async (): Promise<void> => {
     clearTimeout(retry);
     const way = pods.way();
-    const at = way && `${way.outpost} ${way.gateway}`;
+    const at = way && `${way.network} ${way.outpost} ${way.gateway}`;
     if (closed || listening?.at === at) return;
     listening?.socket?.close();
     listening = at === undefined ? undefined : { at };
