@@ -50,7 +50,7 @@ export function routedCondition(baseline: Baseline, { spec }: Stored<'sandbox'>)
   if (passing.size > 0)
     return {
       ...{ type: 'Routed', status: 'False', reason: 'PassesThrough' },
-      message: `no routing key travels through ${servicesText(passing)}: connections there reach the baseline, not the fork`,
+      message: `no routing key travels through ${servicesText(passing)}: connections there reach the baseline, not the fork; a port that speaks HTTP says so by appProtocol: http`,
     };
   return {
     ...{ type: 'Routed', status: 'True', reason: 'ByKey' },

@@ -37,7 +37,7 @@ describe('a fork is routed', () => {
     assert.equal(
       r.says(),
       'False PassesThrough: no routing key travels through Service demo/users:6379 (TCP): ' +
-        'connections there reach the baseline, not the fork',
+        'connections there reach the baseline, not the fork; a port that speaks HTTP says so by appProtocol: http',
     );
     await deploy(r.store, service('users', { name: 'http', port: 80 }));
     assert.match(r.says(), /^True ByKey/);
