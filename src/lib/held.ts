@@ -9,7 +9,6 @@ import { join } from 'node:path';
 import { exec } from './exec.ts';
 import { locksOf } from './mounts.ts';
 import { type Bind, begin, type PrivateMounts } from './namespaces.ts';
-import type { NetNamespace } from './net-namespace.ts';
 import { identify, type ProcessId } from './process.ts';
 
 /** What the wrapper needs of the machine. Absolute paths. */
@@ -22,6 +21,15 @@ export type Shells = {
   readonly env?: string;
   /** Variables that each of the two adds to the environment of what it becomes. */
   readonly added: { readonly sh: readonly string[]; readonly bash: readonly string[] };
+};
+
+/** How a program gets into namespaces: the start itself happens within them, or is led there by programs. */
+export type Entrance = {
+  within<T>(work: () => T): T;
+  /** Goes before its argument vector: a program that makes it root of a user namespace of ours, with options that take others behind them. */
+  readonly through: readonly string[];
+  /** Only what is started by what is started is inside. */
+  readonly apart?: boolean;
 };
 
 export type HeldProgram = {
@@ -45,9 +53,11 @@ export type HeldProgram = {
     readonly root?: string;
     /** Of its own, where `how` has one. */
     readonly hostname?: string;
+    /** It sees the processes of the namespace that it is in, and no others. */
+    readonly processes?: boolean;
   };
-  /** Where it starts and stays; default: in our network. `through` goes before its argument vector. */
-  readonly network?: Pick<NetNamespace, 'within'> & { readonly through: readonly string[] };
+  /** Where it starts and stays; default: where we are. */
+  readonly inside?: Entrance;
   /**
    * Where its exit code is written, as a line, for whoever did not see it end. The shell then stays, as its parent and
    * as the leader of its group.
@@ -90,10 +100,10 @@ export async function findShells(path: string): Promise<Shells> {
  * @throws HeldVariableError; the system's error (with `code`, e.g. ENOENT) when nothing can be started
  */
 export async function hold(program: HeldProgram, shells: Shells): Promise<Held> {
-  const { env, cwd, uid, gid, stdout, stderr, inherit = [], mounts, network = ours } = program;
-  const [file, ...args] = [...network.through, ...wrapped(program, shells)];
-  const table = mounts && mounts.binds.length > 0 ? [await openTable(mounts)] : [];
-  const child = network.within(() =>
+  const { env, cwd, uid, gid, stdout, stderr, inherit = [], mounts, inside = here } = program;
+  const [file, ...args] = [...inside.through, ...wrapped(program, shells)];
+  const table = hasTable(mounts) ? [await openTable(mounts)] : [];
+  const child = inside.within(() =>
     spawn(file!, args, {
       cwd,
       env,
@@ -129,7 +139,7 @@ export async function hold(program: HeldProgram, shells: Shells): Promise<Held> 
  * is in the end the program itself.
  */
 function wrapped(
-  { argv, env, mounts, inherit = [], exitFile = '' }: HeldProgram,
+  { argv, env, mounts, inherit = [], exitFile = '', inside = here }: HeldProgram,
   shells: Shells,
 ): readonly string[] {
   const odd = Object.keys(env).find(name => !USABLE.test(name));
@@ -139,11 +149,12 @@ function wrapped(
   const { enter: [unshare, ...options] = [], mount = '', umount = '', hide = '' } = mounts?.how ?? {};
   const { root, cwd = '' } = mounts ?? {};
   const isNamed = mounts?.hostname !== undefined && mounts.how.hostname !== undefined;
-  const table = mounts && mounts.binds.length > 0 ? String(FIRST_INHERITED + inherit.length) : '';
+  const table = hasTable(mounts) ? String(FIRST_INHERITED + inherit.length) : '';
+  const asRoot = inside.through.length === 0 ? (mounts?.how.asRoot ?? []) : []; // there it is root already
   const put = putRight(env, added);
   const repair = put.length === 0 || shells.env === undefined ? [] : [shells.env, ...put];
   return [
-    ...(unshare === undefined ? [] : [unshare, ...(isNamed ? ['--uts'] : []), ...options]),
+    ...(unshare === undefined ? [] : [unshare, ...(isNamed ? ['--uts'] : []), ...options, ...asRoot]),
     ...shell,
     '-c',
     SCRIPT,
@@ -154,6 +165,7 @@ function wrapped(
     table,
     root === undefined ? cwd : '',
     exitFile,
+    inside.apart ? 'stay' : '',
     ...(isNamed ? [mounts.how.hostname!, mounts.hostname!] : ['', '']),
     ...repair,
     ...(mounts === undefined ? [] : begin(mounts.how, root === undefined ? undefined : { root, cwd })),
@@ -161,15 +173,23 @@ function wrapped(
   ];
 }
 
-const ours: NonNullable<HeldProgram['network']> = { within: work => work(), through: [] };
+type Mounts = NonNullable<HeldProgram['mounts']>;
+
+const here: Entrance = { within: work => work(), through: [] };
+
+const hasTable = (mounts: Mounts | undefined): mounts is Mounts =>
+  mounts !== undefined && (mounts.binds.length > 0 || mounts.processes === true);
 
 /** A file for mount(8), which takes nothing but a regular one; without a name, so that nothing is left of it. */
-async function openTable({ how, binds }: NonNullable<HeldProgram['mounts']>): Promise<number> {
+async function openTable({ how, binds, root = '/', processes }: Mounts): Promise<number> {
   const keeps = how.asOneself === undefined ? () => [] : await locksOf();
   const path = join('/tmp', `offshoot-mounts-${randomUUID()}`);
   const file = openSync(path, 'wx+', 0o600);
   unlinkSync(path);
-  writeSync(file, binds.map(bind => tableLine(bind, keeps(bind.source))).join(''));
+  const lines = binds.map(bind => tableLine(bind, keeps(bind.source)));
+  // Last, because a view of another root brings the machine's along.
+  if (processes) lines.push(`offshoot ${escaped(join(root, 'proc'))} proc nosuid,nodev,noexec 0 0\n`);
+  writeSync(file, lines.join(''));
   return file;
 }
 
@@ -206,10 +226,11 @@ const FORGET = 'unset PWD OLDPWD _';
 // would be changed for the program, hence the odd names. The file for the exit code is opened first, because what is
 // mounted may lie over it.
 // The host name is written by the shell itself where it may, because a program more costs a millisecond of each start.
-// A signal to the group reaches the program; the shell that waits for it lives on, to write how it ended.
+// A signal to the group reaches the program; the shell that waits for it lives on, to write how it ended, or because it
+// is not itself in the process namespace that its children are born in; then it ends as its program did.
 const SCRIPT = `_held_mount=$1 _held_umount=$2 _held_hide=$3 _held_table=$4 _held_cwd=$5 _held_exit=$6
-_held_hostname=$7 _held_name=$8
-shift 8
+_held_stay=$7 _held_hostname=$8 _held_name=$9
+shift 9
 [ -z "$_held_exit" ] || exec 9>>"$_held_exit"
 if [ -n "$_held_hide" ]; then
   while read -r _ _held_target _; do
@@ -229,11 +250,15 @@ while IFS= read -r _held_line; do
     +*) set -- "$@" "\${_held_line#+}";;
     go)
       ${FORGET}
-      [ -n "$_held_exit" ] || exec "$@" </dev/null
+      [ -n "$_held_exit$_held_stay" ] || exec "$@" </dev/null
       trap : TERM INT HUP
       "$@" </dev/null 9>&-
       _held_code=$?
-      echo "$_held_code" >&9
+      if [ -n "$_held_exit" ]; then echo "$_held_code" >&9
+      elif [ "$_held_code" -gt 128 ]; then
+        trap - TERM INT HUP
+        kill "-$((_held_code - 128))" "$$"
+      fi
       exit "$_held_code";;
   esac
 done

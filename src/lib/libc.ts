@@ -22,6 +22,10 @@ export type Libc = {
   enterNetwork(fd: number): void;
   /** unshare(2): this thread alone goes into a new network namespace. */
   newNetwork(): void;
+  /** setns(2): what this thread starts is born in another process namespace. Meanwhile it can start no threads. */
+  startProcessesIn(fd: number): void;
+  /** unshare(2): what this thread starts is born in a new process namespace. Meanwhile it can start no threads. */
+  startProcessesApart(): void;
   /** socket(2) and bind(2), IPv4. @param port 0: any. @returns the descriptor of a socket that does not listen yet */
   bound(kind: 'stream' | 'datagrams', host: string, port: number): number;
   /** A copy of another process's descriptor (pidfd_getfd(2)); the other needs to be ours, or of a user namespace of ours. */
@@ -55,6 +59,7 @@ const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 const CLONE_NEWNET = 0x40000000;
+const CLONE_NEWPID = 0x20000000;
 const AF_INET = 2;
 const KINDS = { stream: 1, datagrams: 2 } as const;
 const SOCK_NONBLOCK = 0o4000;
@@ -119,6 +124,8 @@ async function load(): Promise<Libc> {
     },
     enterNetwork: fd => void now('setns', setns, [fd, CLONE_NEWNET]),
     newNetwork: () => void now('unshare', unshare, [CLONE_NEWNET]),
+    startProcessesIn: fd => void now('setns', setns, [fd, CLONE_NEWPID]),
+    startProcessesApart: () => void now('unshare', unshare, [CLONE_NEWPID]),
     bound(kind, host, port) {
       const type = KINDS[kind] | SOCK_CLOEXEC | SOCK_NONBLOCK;
       const fd = now('socket', socket, [AF_INET, type, 0]);

@@ -14,18 +14,19 @@ export type ProcessId = {
 /** The identity of a running process, or undefined when there is none (a zombie counts as none). */
 export function identify(pid: number): ProcessId | undefined {
   if (process.platform !== 'linux') return signalable(pid) ? { pid, startTime: '' } : undefined;
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The second field, the program's name, may contain spaces and parentheses.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
-    return { pid, startTime: fields[19] ?? '' };
-  } catch {
-    return undefined;
-  }
+  const fields = statOf(pid);
+  if (fields === undefined || fields[0] === 'Z' || fields[0] === 'X') return undefined;
+  return { pid, startTime: fields[19] ?? '' };
 }
 
 export const isAlive = (id: ProcessId): boolean => identify(id.pid)?.startTime === id.startTime;
+
+/**
+ * Whether it is alive and has not begun to end. A process 1 of a namespace does not get further as long as others of the
+ * namespace have ended and nobody has asked how, which who should ask may never do: then nothing of it is left but its pid.
+ */
+export const isAtWork = (id: ProcessId): boolean =>
+  isAlive(id) && (Number(statOf(id.pid)?.[6]) & PF_EXITING) === 0;
 
 /**
  * Signals exactly this process, or also the group that it leads. Its identity is checked right before; only a pid
@@ -73,6 +74,19 @@ export function orphans(): readonly number[] {
 
 // --- internal -----------------------------------------------------------------------------------
 
+/** linux/sched.h */
+const PF_EXITING = 4;
+
+/** Fields of proc_pid_stat(5) from the third on; the second, the program's name, may contain spaces and parentheses. */
+function statOf(pid: number): readonly string[] | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  } catch {
+    return undefined;
+  }
+}
+
 function kill(pid: number, name: NodeJS.Signals): boolean {
   try {
     return process.kill(pid, name);
@@ -82,7 +96,8 @@ function kill(pid: number, name: NodeJS.Signals): boolean {
   }
 }
 
-function childrenOf(pid: number): readonly number[] {
+/** Pids of what it has started and what runs still. */
+export function childrenOf(pid: number): readonly number[] {
   try {
     return readdirSync(`/proc/${pid}/task`).flatMap(thread =>
       readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
@@ -93,14 +108,7 @@ function childrenOf(pid: number): readonly number[] {
 }
 
 /** 0 above the first process, and where it is not to be seen. */
-function parentOf(pid: number): number {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-  } catch {
-    return 0;
-  }
-}
+const parentOf = (pid: number): number => Number(statOf(pid)?.[1] ?? 0);
 
 function signalable(pid: number): boolean {
   try {

@@ -29,7 +29,7 @@ export async function programsAtHand(
   log: Log,
 ): Promise<ProgramsAtHand> {
   const can = await workloads.capabilities();
-  const keeps = (['volumes', 'memory-volumes', 'names'] as const).filter(kept =>
+  const keeps = (['volumes', 'memory-volumes', 'names', 'processes'] as const).filter(kept =>
     can.some(({ name, ok }) => name === `workload/${kept}` && ok),
   );
   const within = (ms: number) => ({ signal: AbortSignal.timeout(ms), log });

@@ -22,6 +22,15 @@ echo.on('message', (packet, from) => echo.send('echo ' + packet, from.port, from
 /** Asks for what stands behind its address. */
 const front = `require('node:http').createServer((request, response) => {
   const [, what, host] = request.url.split('/');
+  const { readdirSync, readFileSync } = require('node:fs');
+  const read = pid => {
+    try { return readFileSync('/proc/' + pid + '/environ', 'latin1'); } catch { return ''; }
+  };
+  if (what === 'processes') {
+    const pids = readdirSync('/proc').filter(name => /^\\d+$/.test(name));
+    const words = pids.flatMap(pid => /WORD=([a-z]*)/.exec(read(pid))?.slice(1) ?? []);
+    return response.end(pids.length + ' ' + [...new Set(words)]);
+  }
   if (what !== 'udp')
     return fetch('http://' + what).then(
       async answer => response.end(await answer.text()),
@@ -80,10 +89,13 @@ const manifests = [
         { name: 'cache', emptyDir: { medium: 'Memory' } },
       ],
     },
-    { volumeMounts: [{ name: 'settings', mountPath: '/shop-settings' }] },
+    {
+      env: [{ name: 'WORD', value: 'theirs' }],
+      volumeMounts: [{ name: 'settings', mountPath: '/shop-settings' }],
+    },
   ),
   service('users', { name: 'echo', port: 5300, protocol: 'UDP' }),
-  workload('front', front),
+  workload('front', front, {}, { env: [{ name: 'WORD', value: 'mine' }] }),
   service('front'),
 ];
 
@@ -117,7 +129,7 @@ test('an ordinary user', async t => {
   assert.doesNotMatch(deployed.stderr, /PORT|volumes are not mounted/);
 
   const checks = new Map((await daemon.client.doctor()).map(({ name, ok }) => [name, ok]));
-  for (const name of ['network/pods', 'workload/volumes', 'workload/names'])
+  for (const name of ['network/pods', 'workload/volumes', 'workload/names', 'workload/processes'])
     assert.equal(checks.get(name), true);
   for (const name of ['network/out', 'workload/memory-volumes']) assert.equal(checks.get(name), false);
 
@@ -129,6 +141,8 @@ test('an ordinary user', async t => {
   const get = async (url: string) => await (await fetch(url)).text();
   const seen = `${process.getuid!()} from a file`;
   assert.equal(await get(`${urlOf('users')}/`), `${seen} ${new URL(urlOf('users')).host}`);
+  // Process 1, and itself.
+  assert.equal(await get(`${urlOf('front')}/processes`), '2 mine');
   // By name, at the port of the manifest; and at the one that this machine has for it.
   assert.equal(await get(`${urlOf('front')}/users.shop.svc/`), `${seen} users.shop.svc`);
   assert.equal(await get(`${urlOf('front')}/users:8080/`), `${seen} users:8080`);

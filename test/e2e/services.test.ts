@@ -25,10 +25,10 @@ net.createServer(socket => {
 
 /** Ends as soon as it is told to, whoever is connected; only a stream gets its last line. */
 const web = `import http from 'node:http';
-const streams = new Set();
+const [streams, life] = [new Set(), crypto.randomUUID()];
 http.createServer((request, response) => {
   if (request.url !== '/stream')
-    return response.end([process.env.TEXT, process.argv[2], process.pid].join(' '));
+    return response.end([process.env.TEXT, process.argv[2], life].join(' '));
   streams.add(response);
   response.write('hello');
 }).listen(process.env.PORT, '0.0.0.0');

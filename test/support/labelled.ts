@@ -4,6 +4,13 @@ import { identify, type ProcessId } from '../../src/lib/process.ts';
 
 export type Labelled = ProcessId & { readonly part: string };
 
+/** The process on record of `part`, a container of a workload of `instance`. */
+export async function leaderOf(instance: string, part: string): Promise<ProcessId> {
+  const all = (await labelled(instance)).filter(one => one.part === part).sort((a, b) => a.pid - b.pid);
+  const [{ pid, startTime }] = all as [Labelled];
+  return { pid, startTime };
+}
+
 /** All processes that carry the labels of `instance`, whoever started them. */
 export async function labelled(instance: string): Promise<Labelled[]> {
   const found: Labelled[] = [];

@@ -1,5 +1,6 @@
 /** Networks of pods, as drivers see them. Types only. */
 import type { Socket } from 'node:net';
+import type { Entrance } from '../../lib/held.ts';
 import type { TcpEnd, TcpState } from '../../lib/tcp-ends.ts';
 import type { Address, WayIn } from '../../model/route.ts';
 import type { Capability } from '../contract.ts';
@@ -58,12 +59,6 @@ export type Outside = {
   connect(address: Address, signal?: AbortSignal): Promise<Socket>;
   /** A socket in the network of the bridge, that is bound to `address` and does not listen yet. @returns its descriptor */
   socket(kind: 'stream' | 'datagrams', address: Address): Promise<number>;
-};
-
-/** How a program is started inside: `within` runs the start, and `through` goes before the argument vector. */
-export type Entrance = {
-  within<T>(work: () => T): T;
-  readonly through: readonly string[];
 };
 
 export type PodNetwork = Entrance & {

@@ -1,4 +1,5 @@
 /** Where networks of pods are made: this machine, as root; or a network of the user's own, see outpost.ts. */
+import type { Entrance } from '../../lib/held.ts';
 import type { Libc } from '../../lib/libc.ts';
 import {
   type NetNamespace,
@@ -16,7 +17,7 @@ import {
   type Sockets,
   setRules,
 } from './bridge.ts';
-import type { Entrance, Outside } from './contract.ts';
+import type { Outside } from './contract.ts';
 import { linkNamed } from './links.ts';
 
 export type Ground = {

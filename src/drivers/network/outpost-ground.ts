@@ -84,7 +84,7 @@ export async function outpostGround(calls: Libc, o: OutpostOptions): Promise<Gro
         entrance: {
           within: work => work(),
           // It is opened before the other namespace is entered, in which that would not be allowed.
-          through: [...enter, `--net=/proc/${process.pid}/fd/${fd}`, '--'],
+          through: [...enter, `--net=/proc/${process.pid}/fd/${fd}`],
         },
         close() {
           closeSockets(inside);

@@ -53,7 +53,11 @@ export type Processes = {
   close(): Promise<void>;
 };
 
-export type Program = HeldProgram & { readonly limits?: Limits };
+export type Program = HeldProgram & {
+  readonly limits?: Limits;
+  /** It starts nothing, so it needs no group; and nobody waits for its end, which only the daemon that has started it hears of. */
+  readonly alone?: boolean;
+};
 
 export type Notes = Readonly<Record<string, string>>;
 

@@ -1,6 +1,6 @@
 /** Who belongs to a part. The kernel knows where there are control groups; elsewhere we know the leader and ask for its children. */
 import { type Group, killMembers, membersOf, removeGroup } from '../../lib/cgroups.ts';
-import { family, isAlive, killGroupOf, type ProcessId, signal } from '../../lib/process.ts';
+import { family, isAlive, isAtWork, killGroupOf, type ProcessId, signal } from '../../lib/process.ts';
 import { until } from '../../lib/wait.ts';
 
 export type Members = {
@@ -21,6 +21,21 @@ export const membersOfGroup = (group: Group): Members => ({
   async kill() {
     await killMembers(group);
     await removeGroup(group);
+  },
+});
+
+/** Of who starts nothing. A process 1 takes all that is in its namespace along. */
+export const membersOfLoner = (leader: ProcessId): Members => ({
+  pids: async () => (isAtWork(leader) ? [leader.pid] : []),
+  remember() {},
+  leaderEnded() {},
+  async kill() {
+    signal(leader, 'SIGKILL', 'group');
+    await until(() => (isAtWork(leader) ? undefined : true), {
+      what: `process ${leader.pid} ends`,
+      deadlineMs: 10_000,
+      intervalMs: 1,
+    });
   },
 });
 

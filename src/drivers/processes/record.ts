@@ -17,6 +17,8 @@ export type PartRecord = {
   readonly boot: string;
   /** Absent where there are no control groups. */
   readonly group?: Group;
+  /** See Program. */
+  readonly alone?: true;
   /** What the part's driver wants to know later. */
   readonly notes?: Readonly<Record<string, string>>;
 };

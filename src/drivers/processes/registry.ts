@@ -36,7 +36,7 @@ import type {
   Stage,
 } from './contract.ts';
 import { watchEnds } from './ends.ts';
-import { type Members, membersOfGroup, membersOfLeader } from './members.ts';
+import { type Members, membersOfGroup, membersOfLeader, membersOfLoner } from './members.ts';
 import { keyOf, readRecords, removeRecord, writeRecord } from './record.ts';
 
 export type ProcessesOptions = {
@@ -125,9 +125,10 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
       leader,
       ended,
       uid: program.uid ?? uid,
-      members: membersOfLeader(leader),
+      members: program.alone ? membersOfLoner(leader) : membersOfLeader(leader),
       notes: {},
       recorded: false,
+      ...(program.alone && { alone: true }),
     };
     parts.set(part, known);
     child.once('exit', (code, signalName) => {
@@ -154,8 +155,8 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
   }
 
   /** Without a group it can be started still, which is better than not at all. */
-  async function giveGroup(part: string, known: Part, { limits }: Program): Promise<void> {
-    if (groups === undefined) return;
+  async function giveGroup(part: string, known: Part, { limits, alone }: Program): Promise<void> {
+    if (groups === undefined || alone) return;
     const group = await groups.make(keyOf(part), limits).catch(without(part));
     if (group === undefined) return;
     known.group = group;
@@ -174,8 +175,9 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
     return err => void log.warn({ part, err }, 'a process starts without a control group');
   }
 
-  function save(part: string, { leader, group, notes, uid: runsAs }: Part): void {
-    writeRecord(folder, { part, leader, uid: runsAs, ...(group && { group }), notes });
+  function save(part: string, { leader, group, notes, alone, uid: runsAs }: Part): void {
+    const more = { ...(group && { group }), ...(alone && { alone }) };
+    writeRecord(folder, { part, leader, uid: runsAs, ...more, notes });
   }
 
   async function run(part: string, program: RunProgram, options: RunOptions = {}): Promise<ExecResult> {
@@ -249,22 +251,24 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
   }
 
   /** A part that goes on without us being told of its end. */
-  function adopted(part: string, of: Pick<Part, 'leader' | 'group' | 'uid' | 'notes'>): Part {
-    const { leader, group } = of;
+  function adopted(part: string, of: Pick<Part, 'leader' | 'group' | 'uid' | 'notes' | 'alone'>): Part {
+    const { leader, group, alone } = of;
     const { promise: ended, resolve } = Promise.withResolvers<Exit>();
-    const members = group === undefined ? membersOfLeader(leader) : membersOfGroup(group);
+    const ungrouped = alone ? membersOfLoner : membersOfLeader;
+    const members = group === undefined ? ungrouped(leader) : membersOfGroup(group);
+    members.remember(); // it may end before we look again
     const known = { ...of, ended, members, recorded: true };
     parts.set(part, known);
-    ends.watch(part, leader, group, () => void exitOf(group, {}).then(resolve));
+    if (!alone) ends.watch(part, leader, group, () => void exitOf(group, {}).then(resolve));
     return known;
   }
 
   /** @returns the directories that groups of ours are or were made in */
   async function takeOver(): Promise<ReadonlySet<string>> {
     const all = new Set(groups?.homes);
-    for (const { part, leader, uid: runsAs, group, notes = {} } of readRecords(folder)) {
+    for (const { part, leader, uid: runsAs, group, alone, notes = {} } of readRecords(folder)) {
       for (const dir of group?.dirs ?? []) all.add(dirname(dir));
-      adopted(part, { leader, uid: runsAs, notes, ...(group && { group }) });
+      adopted(part, { leader, uid: runsAs, notes, ...(group && { group }), ...(alone && { alone }) });
     }
     const known = new Set([...parts.values()].flatMap(({ group }) => group?.dirs ?? []));
     for (const dir of all) {
@@ -287,6 +291,7 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
 
 type Part = Running & {
   readonly uid: number;
+  readonly alone?: true;
   group?: Group;
   members: Members;
   notes: Notes;

@@ -11,6 +11,7 @@ import { secretsIn } from '../../model/secret-values.ts';
 import type { Ctx, StepDone, StepSpec } from '../contract.ts';
 import { labels } from '../labels.ts';
 import type { Processes, Running } from '../processes/contract.ts';
+import type { Spaces } from '../processes/spaces.ts';
 import { interpreterOf, missingCommand } from './interpreter.ts';
 import { readOutputs } from './outputs.ts';
 import type { StepFolder } from './step-folder.ts';
@@ -18,6 +19,8 @@ import type { StepFolder } from './step-folder.ts';
 export type StepSurroundings = {
   readonly instance: string;
   readonly processes: Processes;
+  /** Absent where the machine does not allow process namespaces. */
+  readonly spaces: Spaces | undefined;
   /** Name of the step among the processes. */
   readonly part: string;
   readonly baseEnv: Readonly<Record<string, string>>;
@@ -91,7 +94,7 @@ async function runToEnd(
   argv: readonly string[],
   folder: StepFolder,
   env: Record<string, string>,
-  { processes, part }: StepSurroundings,
+  { processes, spaces, part }: StepSurroundings,
   signal: AbortSignal,
 ): Promise<Exit> {
   if (signal.aborted) return { code: undefined, how: '', stopped: true };
@@ -99,9 +102,12 @@ async function runToEnd(
   const output = openSync(folder.output, 'a', 0o600); // one file for both streams keeps their order
   try {
     const { work: cwd, mounts } = folder;
-    const program = { argv, cwd, env, stdout: output, stderr: output, ...(mounts && { mounts }) };
+    const inside = await spaces?.enter(part);
+    const seen = mounts && { mounts: { ...mounts, processes: inside !== undefined } };
+    const program = { argv, cwd, env, stdout: output, stderr: output, ...seen, ...(inside && { inside }) };
     running = await processes.start(part, program);
   } catch (error) {
+    await spaces?.end(part);
     const how =
       error instanceof HeldVariableError
         ? error.message
@@ -125,7 +131,7 @@ async function runToEnd(
   } finally {
     clearInterval(smallLog);
     signal.removeEventListener('abort', stop);
-    await processes.kill(part); // what it left running must not write outputs any more
+    await Promise.all([processes.kill(part), spaces?.end(part)]); // what it left running must not write outputs any more
   }
 }
 

@@ -10,6 +10,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { Capability, Ctx, StepDone, StepDriver, StepSpec } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
 import type { Processes } from '../processes/contract.ts';
+import { openSpaces } from '../processes/spaces.ts';
 import { checkPaths, pathProblem } from './paths.ts';
 import { runStep, stepName } from './run-step.ts';
 import { openStepFolder, removeStepFolder } from './step-folder.ts';
@@ -33,12 +34,16 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
   const root = join(options.home, 'steps');
   const found = options.mounts;
   const mounts = 'why' in found ? undefined : found;
+  const spaces =
+    mounts === undefined || 'why' in mounts.processes
+      ? undefined
+      : openSpaces(instance, processes, mounts.processes);
 
   const runs = new Map<string, Run>();
 
   /** Of a run that was interrupted. */
   const clear = async (id: string) => {
-    await processes.kill(stepPart(id));
+    await Promise.all([processes.kill(stepPart(id)), spaces?.end(stepPart(id))]);
     await removeStepFolder(join(root, pathName(id)));
   };
 
@@ -47,7 +52,7 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
     await checkPaths(stepName(id), spec, found);
     const keep = [...spec.keep, dirname(nodePath)];
     await using folder = await openStepFolder(join(root, pathName(id)), spec, keep, mounts);
-    const surroundings = { instance, processes, part: stepPart(id), baseEnv, nodePath };
+    const surroundings = { instance, processes, spaces, part: stepPart(id), baseEnv, nodePath };
     return await runStep(id, spec, folder, surroundings, ctx);
   };
 
@@ -85,7 +90,7 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
     },
 
     async list() {
-      const running = processes.list(STEPS).map(part => part.slice(STEPS.length + 1));
+      const running = processes.list(STEPS).map(part => part.split('/')[1]!);
       const folders = await readdir(root).catch(() => []);
       return [...new Set([...folders, ...running].map(pathId).filter(id => id !== undefined))];
     },

@@ -6,7 +6,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { dial } from '../../lib/dial.ts';
 import { ExecError } from '../../lib/exec.ts';
 import { logSize } from '../../lib/log-file.ts';
-import { beside } from '../../lib/namespaces.ts';
+import { beside, startedBy } from '../../lib/namespaces.ts';
 import { isAlive } from '../../lib/process.ts';
 import { delay, orAborted } from '../../lib/wait.ts';
 import type { Running } from '../processes/contract.ts';
@@ -253,22 +253,24 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
       ports,
       connect: (port, deadline) =>
         network === undefined ? dial({ host: '127.0.0.1', port }, deadline) : network.connect(port, deadline),
-      run: (argv, deadlineMs, ended) =>
-        house.processes
-          .runIn(
-            place.part,
-            { ...inside(plan, argv), env, ...(network && { network }) },
-            { deadlineMs, signal: ended },
-          )
-          .catch(asTold(argv)),
+      async run(argv, deadlineMs, ended) {
+        const inside = await place.enter();
+        const seen = await besideIt(plan, argv, inside?.apart === true);
+        const program = { ...seen, env, ...(inside && { inside }) };
+        return await house.processes
+          .runIn(place.part, program, { deadlineMs, signal: ended })
+          .catch(asTold(argv));
+      },
     };
   }
 
-  /** Where it sees what the container sees. */
-  function inside(plan: ContainerPlan, argv: readonly string[]) {
+  /** Where it sees what the container sees. @param apart the process on record is a shell that waits for the program */
+  async function besideIt(plan: ContainerPlan, argv: readonly string[], apart: boolean) {
     const leader = house.processes.find(place.part)?.leader;
-    if (house.mounts === undefined || leader === undefined) return { argv, cwd: plan.cwd };
-    return { argv: beside(house.mounts, leader.pid, plan.cwd, argv), cwd: '/' };
+    const how = house.mounts;
+    if (how === undefined || leader === undefined) return { argv, cwd: plan.cwd };
+    const program = apart || runsToItsEnd() ? await startedBy(leader, how) : leader.pid;
+    return { argv: beside(how, program, plan.cwd, argv), cwd: '/' };
   }
 
   function problemOfError(error: unknown): Problem {

@@ -4,6 +4,7 @@ import type { LogRotation } from '../../lib/log-rotation.ts';
 import type { PrivateMounts } from '../../lib/namespaces.ts';
 import type { Networks } from '../network/contract.ts';
 import type { Processes } from '../processes/contract.ts';
+import type { Spaces } from '../processes/spaces.ts';
 import type { Disks } from './disks.ts';
 import type { PortChooser } from './ports.ts';
 import type { MountPlan } from './volume-plan.ts';
@@ -20,6 +21,8 @@ export type House = {
   readonly mounts: PrivateMounts | undefined;
   /** Absent where pods share the network of this machine; then their ports are chosen. */
   readonly networks: Networks | undefined;
+  /** Absent where the machine does not allow process namespaces; then programs see all processes of the machine. */
+  readonly spaces: Spaces | undefined;
   readonly disks: Disks;
   /** An empty folder, which stands in for folders of ours that no container has to see. */
   readonly nothing: string;

@@ -3,7 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { findProgram, pathWith } from '../../lib/find-program.ts';
-import { type HeldProgram, HeldVariableError } from '../../lib/held.ts';
+import { type Entrance, type HeldProgram, HeldVariableError } from '../../lib/held.ts';
 import type { Bind } from '../../lib/namespaces.ts';
 import { labels } from '../labels.ts';
 import type { PodNetwork } from '../network/contract.ts';
@@ -23,6 +23,10 @@ export type Place = {
   readonly network?: PodNetwork;
   /** Absent: that of this machine. */
   readonly hostname?: string;
+  /** It sees the processes of its pod, and no others. */
+  readonly ownProcesses: boolean;
+  /** The way to its pod's network and processes, which are there then; undefined: it shares those of this machine. */
+  enter(): Promise<Entrance | undefined>;
   /** Where a volume of its pod is. */
   volume(name: string): string;
   /** Ours, for places that the machine lacks. */
@@ -55,7 +59,7 @@ export async function launch(
   const program = await findIn(plan, env.PATH!, path =>
     seenFrom(path, plan.mounts, place.volume, keptOf(plan, house)),
   );
-  const view = await viewOf(plan, place, house);
+  const [view, inside] = await Promise.all([viewOf(plan, place, house), place.enter()]);
   signal.throwIfAborted();
   // A file rather than a pipe: the process goes on writing when we are gone.
   const output = openSync(place.logFile, 'a', 0o600);
@@ -67,7 +71,7 @@ export async function launch(
       stdout: output,
       stderr: output,
       ...(plan.limits && { limits: plan.limits }),
-      ...(place.network && { network: place.network }),
+      ...(inside && { inside }),
       ...(toItsEnd && { exitFile: place.exitFile }),
       ...(view && { mounts: view }),
     });
@@ -127,7 +131,10 @@ async function viewOf(
     house
       .hidden(plan.mounts)
       .map(folder => ({ source: house.nothing, target: join(at, folder), readOnly: true }));
-  const named = place.hostname === undefined ? {} : { hostname: place.hostname };
+  const named = {
+    ...(place.hostname !== undefined && { hostname: place.hostname }),
+    ...(place.ownProcesses && { processes: true }),
+  };
   if (plan.mounts.length === 0) return { how, binds: [...own, ...hide('/')], cwd: plan.cwd, ...named };
   await rm(place.viewFolder, { recursive: true, force: true }); // of an earlier life
   const { binds, root } = await makeView(plan.mounts, place.volume, place.viewFolder, keptOf(plan, house));

@@ -14,6 +14,8 @@ export type PodPlan = {
   readonly containers: readonly ContainerPlan[];
   /** Wants to share the network of this machine, whatever is possible. */
   readonly hostNetwork: boolean;
+  /** Wants to see the processes of this machine. */
+  readonly hostPID?: true;
   readonly volumes: readonly VolumePlan[];
   readonly restartPolicy: RestartPolicy;
   /** From the request to end until the kill, preStop hooks included. */
@@ -76,7 +78,8 @@ export function planWorkload(spec: WorkloadSpec, where: Where): WorkloadPlan {
   if (problem !== undefined) return { ...plan, problem };
   const containers = planned.filter(one => 'argv' in one);
   const restart = spec.restart === undefined ? {} : { restart: spec.restart };
-  const pod = { containers, volumes, hostNetwork, ...endsOf(template), ...restart };
+  const hostPID = template.spec.hostPID === true ? ({ hostPID: true } as const) : {};
+  const pod = { containers, volumes, hostNetwork, ...hostPID, ...endsOf(template), ...restart };
   const run = runOf(workload, pod.restartPolicy);
   return { ...plan, pod, ...(run && { run }) };
 }

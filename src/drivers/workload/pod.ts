@@ -4,6 +4,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Entrance } from '../../lib/held.ts';
 import { tcpEndsByProc } from '../../lib/tcp-ends.ts';
 import { turn } from '../../lib/turns.ts';
 import { backoffMs, delay } from '../../lib/wait.ts';
@@ -73,6 +74,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
   const hostsFile = join(folder, 'hosts');
   const networks = record.plan.hostNetwork ? undefined : house.networks;
   let network: PodNetwork | undefined;
+  let spaces = record.plan.hostPID ? undefined : house.spaces;
   let looked = 0; // when, of this daemon's clock in milliseconds
   const volumesFolder = join(folder, 'volumes');
   const stopped = new AbortController();
@@ -96,13 +98,14 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     await makeOwnVolumes();
     await turn(); // the kernel makes a network while we wait
     await enterNetwork();
+    await settleSpace();
     await choosePorts(plans.flatMap(plan => plan.containerPorts).filter(port => !(port in record.ports)));
     for (const { name, role } of plans) {
       if (role === 'main') continue;
       const container = begin(name);
       if (record.initialised) continue;
       if (role === 'sidecar') await container.started;
-      else if ((await container.done) === 'failed') return ended('failed');
+      else if ((await container.done) === 'failed') return await ended('failed');
     }
     if (stopping) return;
     record.initialised = true;
@@ -110,8 +113,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     keeper.changed();
     if (restartPolicy === 'Always') return;
     const ends = await Promise.all(mains.map(container => container.done));
-    await stopSidecars(record.plan.graceMs);
-    ended(ends.includes('failed') ? 'failed' : 'succeeded');
+    await ended(ends.includes('failed') ? 'failed' : 'succeeded');
   }
 
   /** What runs elsewhere than it is to, of an earlier daemon, cannot be led there. */
@@ -124,6 +126,21 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     delete record.localOnly;
     if (network === undefined) delete record.ip;
     else record.ip = network.ip;
+  }
+
+  /**
+   * What an earlier daemon has started among the machine's processes stays there, and so does what comes to it. Where
+   * nothing of it runs any more, what that has left behind goes.
+   */
+  async function settleSpace(): Promise<void> {
+    const parts = record.plan.containers.map(({ name }) => containerPart(part, name));
+    const isRunning = parts.some(one => house.processes.find(one) !== undefined);
+    if (!isRunning) await spaces?.end(part);
+    else if (spaces?.has(part) === false) spaces = undefined;
+  }
+
+  async function enter(): Promise<Entrance | undefined> {
+    return spaces === undefined ? network : await spaces.enter(part, network);
   }
 
   async function ensureNetwork(from: Networks): Promise<PodNetwork> {
@@ -214,7 +231,9 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     return container;
   }
 
-  function ended(how: 'succeeded' | 'failed'): void {
+  async function ended(how: 'succeeded' | 'failed'): Promise<void> {
+    await stopSidecars(record.plan.graceMs);
+    await spaces?.end(part);
     end = how;
     keeper.changed();
   }
@@ -252,6 +271,8 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
       hostsFile,
       ...(!record.plan.hostNetwork && { hostname }),
       ...(network && { network }),
+      ownProcesses: spaces !== undefined,
+      enter,
       volume: volume =>
         placeOfVolume(volumes().find(one => one.name === volume)!, volumesFolder, keeper.disks),
       viewFolder: join(folder, 'view', pathName(name)),
@@ -326,6 +347,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     // What began in the meantime, or what nobody keeps.
     await Promise.all([...containers.values()].map(container => container.stop(0)));
     await Promise.all(house.processes.list(part).map(house.processes.kill));
+    await spaces?.end(part);
     if (networks === undefined) for (const port of Object.values(record.ports)) house.ports.release(port);
     networks?.remove(part);
   }

@@ -16,6 +16,7 @@ import type { Capability, WorkloadDriver, WorkloadSeen } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
 import type { Networks } from '../network/contract.ts';
 import type { Processes } from '../processes/contract.ts';
+import { initPart, openSpaces } from '../processes/spaces.ts';
 import { openDisks } from './disks.ts';
 import type { House } from './house.ts';
 import { planWorkload } from './plan.ts';
@@ -68,6 +69,10 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     nodePath,
     mounts: 'why' in mounts ? undefined : mounts,
     networks,
+    spaces:
+      'why' in mounts || 'why' in mounts.processes
+        ? undefined
+        : openSpaces(instance, processes, mounts.processes),
     disks,
     nothing: join(options.home, 'nothing'),
     hidden: mounts =>
@@ -206,9 +211,10 @@ const isWithin = (folder: string, path: string): boolean => path === folder || p
 const MAX_LOGS_BYTES = 512 * 2 ** 20;
 
 const partsOf = (id: string, pods: Readonly<Record<number, PodRecord>>): readonly string[] =>
-  Object.entries(pods).flatMap(([index, { plan }]) =>
-    plan.containers.map(({ name }) => containerPart(podPart(id, Number(index)), name)),
-  );
+  Object.entries(pods).flatMap(([index, { plan }]) => {
+    const pod = podPart(id, Number(index));
+    return [initPart(pod), ...plan.containers.map(({ name }) => containerPart(pod, name))];
+  });
 
 /** What is seen of a folder that no workload lives in any more, or not yet again. */
 function leftover(state: WorkloadState | undefined): WorkloadSeen {
@@ -228,6 +234,7 @@ function leftover(state: WorkloadState | undefined): WorkloadSeen {
 
 function capabilitiesOf(mounts: FoundMounts, inMemory: boolean): readonly Capability[] {
   const named = !('why' in mounts);
+  const whyNot = 'why' in mounts ? mounts.why : 'why' in mounts.processes && mounts.processes.why;
   return [
     { name: 'workload/process', ok: true, detail: 'containers run as local processes' },
     {
@@ -243,6 +250,14 @@ function capabilitiesOf(mounts: FoundMounts, inMemory: boolean): readonly Capabi
       detail: inMemory
         ? 'an emptyDir with the medium Memory is in memory, up to its limit'
         : 'an emptyDir with the medium Memory is on the disk, without a limit: only root may mount what several containers share',
+    },
+    {
+      name: 'workload/processes',
+      ok: whyNot === false,
+      detail:
+        whyNot === false
+          ? 'programs see the processes of their pod and no others'
+          : `programs see all processes of this machine, and what those of the same user have in their environment (${whyNot})`,
     },
     {
       name: 'workload/names',

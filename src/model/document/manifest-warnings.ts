@@ -18,9 +18,9 @@ export const portsWithoutEffect: Readonly<Record<string, string>> = toldOf(manif
 
 /**
  * What a machine can keep: limits of containers, their ports, for which pods must have networks of their own, mounts,
- * volumes in memory, and names of Services.
+ * volumes in memory, names of Services, and processes of pods apart from each other.
  */
-export type Kept = 'memory' | 'cpu' | 'ports' | 'volumes' | 'memory-volumes' | 'names';
+export type Kept = 'memory' | 'cpu' | 'ports' | 'volumes' | 'memory-volumes' | 'names' | 'processes';
 
 /**
  * One finding for each part; they are no reason to refuse the manifest.
@@ -64,6 +64,7 @@ function workloadWarnings({ kind, spec }: Workload, keeps: readonly Kept[]): rea
   const at: Path = podPath(kind);
   return [
     ...pick(pod, at, partsWithoutEffect.pod),
+    ...(keeps.includes('processes') || pod.hostPID === true ? [] : [withoutProcesses(at)]),
     ...(pod.volumes ?? []).flatMap((volume, i) => pick(volume, [...at, 'volumes', i], volumesWithoutEffect)),
     ...(keeps.includes('memory-volumes') ? [] : memoryWarnings(pod, at)),
     ...(['initContainers', 'containers'] as const).flatMap(list =>
@@ -127,6 +128,12 @@ const withoutName = warning(
   ['metadata', 'name'],
   'it does not resolve on this machine: programs find Services by their variables, see "offshoot doctor"',
 );
+
+const withoutProcesses = (at: Path): Finding =>
+  warning(
+    at,
+    'its programs see the processes of this machine, and others see what they have in their environment, see "offshoot doctor"',
+  );
 
 const isEmpty = (value: unknown): boolean =>
   value === false || (typeof value === 'object' && value !== null && Object.keys(value).length === 0);

@@ -73,7 +73,7 @@ export function readManifestFiles(
   sources: readonly ManifestSource[],
   {
     strict = false,
-    keeps = ['memory', 'cpu', 'ports', 'volumes', 'memory-volumes', 'names'],
+    keeps = ['memory', 'cpu', 'ports', 'volumes', 'memory-volumes', 'names', 'processes'],
     namespace,
   }: ReadOptions = {},
 ): Manifests {

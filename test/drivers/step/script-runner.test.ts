@@ -11,6 +11,7 @@ import { identify, isAlive } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
 import type { OffshootError } from '../../../src/model/errors.ts';
 import { stepDriverConformance } from '../../conformance/step-driver.ts';
+import { labelled } from '../../support/labelled.ts';
 import { groupsMissing, testProcesses } from '../../support/processes.ts';
 import { tempDir } from '../../support/temp.ts';
 import { ctx, testBaseEnv } from '../../support/workload.ts';
@@ -20,6 +21,8 @@ const ID = 'xata-test.usersDb.create.provision';
 type TestSteps = AsyncDisposable & {
   readonly steps: StepDriver;
   readonly processes: Processes;
+  /** Why scripts have no process namespaces of their own here; undefined when they have. */
+  readonly spaces: string | undefined;
   readonly home: string;
 };
 
@@ -32,7 +35,8 @@ async function testSteps(baseEnv: Readonly<Record<string, string>> = testBaseEnv
   const options = { home, instance: home, processes, mounts, baseEnv, nodePath: process.execPath };
   const steps = await openStepRunner(options);
   const owned = stack.move();
-  return { steps, processes, home, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  const spaces = 'why' in mounts ? mounts.why : 'why' in mounts.processes ? mounts.processes.why : undefined;
+  return { steps, processes, spaces, home, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 const script = (text: string, more: Partial<StepSpec> = {}): StepSpec => ({
@@ -191,6 +195,17 @@ describe('script runner', { concurrency: true }, () => {
       (await failure(script('kill -9 $$'))).message,
       'the script of step "provision" ended with signal SIGKILL',
     );
+  });
+
+  it('sees no processes but its own, and nothing of what it leaves behind stays', async t => {
+    await using s = await testSteps();
+    if (s.spaces !== undefined) return t.skip(s.spaces);
+    const text =
+      '(setsid sleep 600 &); cat /proc/[0-9]*/comm | sort -u | tr "\\n" " " >seen; ' +
+      `kill -0 ${process.pid} || true`;
+    const { outputs } = await s.steps.run(ID, script(text, { outputs: output('seen') }), ctx());
+    assert.match(outputs.value!, /^(cat |script |setsid |sh |sleep |sort |tr )+$/);
+    assert.deepEqual([s.processes.list('step'), await labelled(s.home)], [[], []]);
   });
 
   it('blackens secrets in the output that it keeps', async () => {

@@ -62,12 +62,12 @@ describe('health', { concurrency: true }, () => {
     await using r = await testRuntime();
     await run(r, { livenessProbe: { httpGet, ...every } });
     const port = portOf(await untilReady(r.driver, 'web'));
-    const pid = await ask(port, '/pid');
+    const life = await ask(port, '/life');
     await ask(port, '/sick');
     const wrong = 'container "main": liveness probe failed: GET /health answered 500';
     const seen = await untilSeen(r.driver, 'web', 'it is ended', s => s.message.startsWith(wrong));
     assert.deepEqual([seen.ready, seen.reason], [false, 'CrashLoopBackOff']);
-    assert.notEqual(await ask(portOf(await untilReady(r.driver, 'web')), '/pid'), pid);
+    assert.notEqual(await ask(portOf(await untilReady(r.driver, 'web')), '/life'), life);
   });
 
   it('lets the startup probe succeed before it asks the others, and gives up when it does not', async () => {

@@ -112,9 +112,9 @@ describe('a pod', { concurrency: true }, () => {
       }),
       ctx(),
     );
-    const pid = await ask(portOf(await untilReady(r.driver, 'web')), '/pid');
+    const life = await ask(portOf(await untilReady(r.driver, 'web')), '/life');
     const seen = await untilSeen(r.driver, 'web', 'it was started again', s => s.restarts === 1 && s.ready);
-    assert.equal(await ask(portOf(seen), '/pid'), pid);
+    assert.equal(await ask(portOf(seen), '/life'), life);
   });
 
   it('runs its hooks: postStart before it is ready, preStop before it is asked to end, within the grace', async () => {

@@ -6,9 +6,10 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import type { WorkloadSeen } from '../../../src/drivers/contract.ts';
-import { identify, isAlive } from '../../../src/lib/process.ts';
+import { isAlive } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
 import { workloadDriverConformance } from '../../conformance/workload-driver.ts';
+import { labelled, leaderOf } from '../../support/labelled.ts';
 import { groupsMissing } from '../../support/processes.ts';
 import { tempDir } from '../../support/temp.ts';
 import {
@@ -37,10 +38,11 @@ workloadDriverConformance('process', async () => ({
     }),
 }));
 
-it('starts a container as one process group: the process that is on record is the program itself', async () => {
+it('starts a container as one process group, which the process on record leads', async () => {
   await using r = await testRuntime();
   await r.driver.ensure('web', specOf(), ctx());
-  const pid = await ask<number>(portOf(await untilReady(r.driver, 'web')), '/pid');
+  await untilReady(r.driver, 'web');
+  const { pid } = await leaderOf(r.home, 'workload/web/0/main');
   assert.ok(process.kill(-pid, 0), 'it leads a group');
 });
 
@@ -131,11 +133,11 @@ it('runs each replica on ports of its own, and ends what is too many', async () 
   assert.deepEqual(parts, ['workload/web/0/main', 'workload/web/1/main']);
   const says = (seen: WorkloadSeen) => seen.log.some(line => line.startsWith('[web-1 main] listening'));
   await untilSeen(r.driver, 'web', 'the second one says so', says);
-  const gone = identify(await ask<number>(b!.port, '/pid'))!;
-  const kept = await ask<number>(a!.port, '/pid');
+  const gone = await leaderOf(r.home, 'workload/web/1/main');
+  const kept = await ask(a!.port, '/life');
   await r.driver.ensure('web', specOf({}, { replicas: 1 }), ctx());
   await until(() => !isAlive(gone) || undefined, { what: 'the second replica ends', deadlineMs: 5_000 });
-  assert.equal(await ask<number>(a!.port, '/pid'), kept);
+  assert.equal(await ask(a!.port, '/life'), kept);
 });
 
 it('is ready without processes when scaled to zero', async () => {
@@ -147,22 +149,22 @@ it('is ready without processes when scaled to zero', async () => {
 it('replaces a process for a changed spec, a moved service or a restart, but not for a new service', async () => {
   await using r = await testRuntime();
   const withNetwork = (env: Record<string, string>, extra = {}) => specOf(extra, { network: { env } });
-  const pidAfter = async (spec: ReturnType<typeof specOf>) => {
+  const lifeAfter = async (spec: ReturnType<typeof specOf>) => {
     await r.driver.ensure('web', spec, ctx());
     const seen = await untilReady(r.driver, 'web');
-    return { pid: await ask<number>(portOf(seen), '/pid'), port: portOf(seen) };
+    return { life: await ask(portOf(seen), '/life'), port: portOf(seen) };
   };
-  const first = await pidAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.2' }));
-  const more = await pidAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.2', B_SERVICE_HOST: '127.0.0.3' }));
+  const first = await lifeAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.2' }));
+  const more = await lifeAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.2', B_SERVICE_HOST: '127.0.0.3' }));
   assert.deepEqual(more, first);
-  const moved = await pidAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.4' }));
-  assert.notEqual(moved.pid, first.pid);
-  const changed = await pidAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.4' }, { args: ['changed'] }));
-  assert.notEqual(changed.pid, moved.pid);
+  const moved = await lifeAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.4' }));
+  assert.notEqual(moved.life, first.life);
+  const changed = await lifeAfter(withNetwork({ A_SERVICE_HOST: '127.0.0.4' }, { args: ['changed'] }));
+  assert.notEqual(changed.life, moved.life);
   const again = { ...withNetwork({ A_SERVICE_HOST: '127.0.0.4' }, { args: ['changed'] }), restart: '1' };
-  const restarted = await pidAfter(again);
-  assert.notEqual(restarted.pid, changed.pid);
-  assert.deepEqual(await pidAfter(again), restarted);
+  const restarted = await lifeAfter(again);
+  assert.notEqual(restarted.life, changed.life);
+  assert.deepEqual(await lifeAfter(again), restarted);
 });
 
 it('says what offshoot.yaml lacks when an image is unknown', async () => {
@@ -211,9 +213,9 @@ it('ends everything a process has started, also what left its group, and removes
   await using r = await testRuntime();
   await r.driver.ensure('web', specOf(), ctx());
   const port = portOf(await untilReady(r.driver, 'web'));
-  const pids = [await ask<number>(port, '/pid'), ...(await ask<number[]>(port, '/spawn'))];
-  const processes = pids.map(pid => identify(pid)!);
-  assert.ok(processes.every(isAlive));
+  await ask(port, '/spawn');
+  const processes = (await labelled(r.home)).filter(({ part }) => part === 'workload/web/0/main');
+  assert.ok(processes.length >= 3);
   await r.driver.remove('web', ctx());
   assert.deepEqual(processes.filter(isAlive), []);
   assert.deepEqual(await readdir(join(r.home, 'workloads')), []);
@@ -230,7 +232,7 @@ it('lets processes find services by name, in a view of /etc/hosts of their own t
     );
   await r.driver.ensure('web', withHosts('127.0.0.7'), ctx());
   const port = portOf(await untilReady(r.driver, 'web'));
-  const pid = await ask<number>(port, '/pid');
+  const life = await ask(port, '/life');
   assert.equal(await ask(port, '/lookup?name=users.demo'), '127.0.0.7');
   assert.equal(await ask(port, '/lookup?name=localhost'), '127.0.0.1');
   assert.equal(await ask(port, '/lookup?name=older.example'), '192.0.2.7');
@@ -238,7 +240,7 @@ it('lets processes find services by name, in a view of /etc/hosts of their own t
   assert.equal(await ask(port, '/lookup?name=front'), '127.0.0.1');
   await r.driver.ensure('web', withHosts('127.0.0.88'), ctx());
   assert.equal(await ask(port, '/lookup?name=users.demo.svc'), '127.0.0.88');
-  assert.equal(await ask(port, '/pid'), pid);
+  assert.equal(await ask(port, '/life'), life);
 });
 
 it('stops all on close, and starts them again only when asked', async () => {
@@ -246,7 +248,7 @@ it('stops all on close, and starts them again only when asked', async () => {
   const first = await openTestRuntime(home.path);
   await first.ensure('web', specOf(), ctx());
   const before = await untilReady(first, 'web');
-  const process_ = identify(await ask<number>(portOf(before), '/pid'))!;
+  const process_ = await leaderOf(home.path, 'workload/web/0/main');
   await first.close();
   assert.ok(!isAlive(process_));
   const second = await openTestRuntime(home.path);

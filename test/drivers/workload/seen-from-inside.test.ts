@@ -5,7 +5,10 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { mounts } from '../../../src/lib/mounts.ts';
+import { isAlive } from '../../../src/lib/process.ts';
+import { until } from '../../../src/lib/wait.ts';
 import type { Container, PodSpec } from '../../../src/model/kubernetes.ts';
+import { leaderOf } from '../../support/labelled.ts';
 import { noNetworks, openTestNetworks } from '../../support/networks.ts';
 import { tempDir } from '../../support/temp.ts';
 import {
@@ -20,8 +23,8 @@ import {
 
 type Runtime = Awaited<ReturnType<typeof openTestRuntime>>;
 
-const missing = async (driver: Pick<Runtime, 'capabilities'>) =>
-  (await driver.capabilities()).find(({ name, ok }) => name === 'workload/volumes' && !ok)?.detail;
+const missing = async (driver: Pick<Runtime, 'capabilities'>, what = 'workload/volumes') =>
+  (await driver.capabilities()).find(({ name, ok }) => name === what && !ok)?.detail;
 
 const main = (script: string, more: object = {}): Container =>
   ({ name: 'main', ...shell(script), ...more }) as Container;
@@ -81,6 +84,70 @@ describe('seen from inside of a container', { concurrency: true }, () => {
       assert.deepEqual(rest.slice(0, -1), [], 'no folder of another pod, no file with its words');
       assert.ok((await readdir(join(r.home, 'disks/demo'))).includes('data'), 'they are there all the same');
     });
+
+  it('there are no processes of others, to be seen or signalled, and no environment of theirs', async t => {
+    await using r = await testRuntime();
+    const why = await missing(r.driver, 'workload/processes');
+    if (why !== undefined) return t.skip(why);
+    await r.driver.ensure('other', podSpecOf(secretPod('theirs'), keys('theirs')), ctx());
+    await untilReady(r.driver, 'other');
+    const other = await leaderOf(r.home, 'workload/other/0/main');
+    // Its own name is in pieces: what looks is seen, too.
+    const look =
+      `echo $(cat /proc/[0-9]*/comm); grep -lsa their[s]- /proc/[0-9]*/environ; kill -0 ${other.pid} 2>&1; ` +
+      'kill -0 $MACHINE 2>&1; kill -9 -1; echo end; exec sleep 600';
+    const probe = {
+      exec: { command: ['/bin/sh', '-c', 'grep -qx sleep /proc/[0-9]*/comm && ! kill -0 $MACHINE'] },
+    };
+    const env = [{ name: 'MACHINE', value: String(process.pid) }];
+    const beside = { ...main('exec sleep 600'), name: 'beside' } as Container;
+    const containers = [main(look, { env, readinessProbe: probe }), beside];
+    await r.driver.ensure('web', podSpecOf({ containers }), ctx());
+    const said = (id: string) =>
+      untilSeen(r.driver, id, 'it has looked', s => s.ready && s.log.some(line => line.endsWith('end')));
+    const { log } = await said('web');
+    const [all = '', ...rest] = log.map(line => line.replace(/^\[web-0 main\] /, ''));
+    assert.match(all, /^(sleep|sh|cat)( (sleep|sh|cat))*$/);
+    assert.deepEqual(
+      rest.filter(line => line !== '').map(line => line.replace(/.*: /, '')),
+      ['No such process', 'No such process', 'end'],
+    );
+    assert.ok(isAlive(other));
+
+    const seeing = `grep -lsa their[s]- /proc/${other.pid}/environ; echo end; exec sleep 600`;
+    await r.driver.ensure('host', podSpecOf({ containers: [main(seeing)], hostPID: true }), ctx());
+    assert.deepEqual((await said('host')).log, [`/proc/${other.pid}/environ`, 'end']);
+  });
+
+  it('nothing is left of processes whose parents have ended, and a program without a handler ends when it is asked', async t => {
+    await using r = await testRuntime();
+    const why = await missing(r.driver, 'workload/processes');
+    if (why !== undefined) return t.skip(why);
+    // Of what has ended and was not asked how, the name is still to be seen.
+    const script =
+      '(uname >/dev/null &); while grep -qsx "Name:.uname" /proc/[0-9]*/status; do sleep 0.02; done; ' +
+      'echo gone; exec sleep 600';
+    await r.driver.ensure('orphans', podSpecOf({ containers: [main(script)] }), ctx());
+    const idle = podSpecOf({ containers: [main('exec sleep 600')], terminationGracePeriodSeconds: 45 });
+    await r.driver.ensure('idle', idle, ctx());
+    await untilReady(r.driver, 'idle');
+    await untilSeen(r.driver, 'orphans', 'orphans are gone', seen => seen.log.includes('gone'));
+    await r.driver.remove('idle', { ...ctx(), signal: AbortSignal.timeout(20_000) });
+  });
+
+  it('it begins again when all that runs in it was killed', async t => {
+    await using r = await testRuntime();
+    const why = await missing(r.driver, 'workload/processes');
+    if (why !== undefined) return t.skip(why);
+    await r.driver.ensure('web', podSpecOf({ containers: [main('exec sleep 600')] }), ctx());
+    await untilReady(r.driver, 'web');
+    const first = await leaderOf(r.home, 'workload/web/0/.init');
+    const program = await leaderOf(r.home, 'workload/web/0/main');
+    process.kill(-first.pid, 'SIGKILL');
+    await until(() => !isAlive(program) || undefined, { what: 'all of it ends', deadlineMs: 10_000 });
+    await untilSeen(r.driver, 'web', 'it runs again', s => s.ready && s.restarts === 1);
+    assert.notDeepEqual(await leaderOf(r.home, 'workload/web/0/.init'), first);
+  });
 
   it('it has a host name of its own, in probes and beside other containers too', async t => {
     await using r = await testRuntime();

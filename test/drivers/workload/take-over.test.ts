@@ -7,20 +7,24 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
 import type { WorkloadDriver, WorkloadSeen } from '../../../src/drivers/contract.ts';
-import { identify, isAlive, type ProcessId } from '../../../src/lib/process.ts';
+import { isAlive, type ProcessId } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
-import { labelled } from '../../support/labelled.ts';
+import { labelled, leaderOf } from '../../support/labelled.ts';
 import { tempDir } from '../../support/temp.ts';
 import { ask, ctx, openTestRuntime, portOf, specOf, untilReady, untilSeen } from '../../support/workload.ts';
+
+const MAIN = 'workload/web/0/main';
 
 type Orphan = AsyncDisposable & {
   readonly home: string;
   readonly stateFile: string;
   readonly seen: WorkloadSeen;
   readonly process: ProcessId;
+  /** Which the process says of itself. */
+  readonly life: string;
   /** A second daemon on the same home; closed at the end. */
   open(): Promise<WorkloadDriver>;
-  /** Processes that bear the labels of this home. */
+  /** Processes of its container. */
   copies(): Promise<ProcessId[]>;
 };
 
@@ -39,14 +43,16 @@ async function orphan(): Promise<Orphan> {
   daemon.kill('SIGKILL');
   await exited;
   const seen = JSON.parse(line) as WorkloadSeen;
-  const process_ = identify(await ask<number>(portOf(seen), '/pid'))!;
+  const [process_, life] = [await leaderOf(home, MAIN), await ask<string>(portOf(seen), '/life')];
   const owned = stack.move();
   return {
     home,
     stateFile: join(home, 'workloads', 'web', 'state.json'),
     seen,
     process: process_,
-    copies: async () => (await labelled(home)).map(({ pid, startTime }) => ({ pid, startTime })),
+    life,
+    copies: async () =>
+      (await labelled(home)).filter(({ part }) => part === MAIN).sort((a, b) => a.pid - b.pid),
     async open() {
       const driver = await openTestRuntime(home);
       owned.defer(() => driver.close());
@@ -59,25 +65,26 @@ async function orphan(): Promise<Orphan> {
 describe('take-over', { concurrency: true }, () => {
   it('takes over a process of a killed daemon, without starting a second', async () => {
     await using o = await orphan();
+    const before = await o.copies();
     const driver = await o.open();
     const seen = await untilReady(driver, 'web');
     assert.deepEqual(seen.ports, o.seen.ports);
     assert.equal(seen.specHash, o.seen.specHash);
-    assert.equal(await ask(portOf(seen), '/pid'), o.process.pid);
+    assert.equal(await ask(portOf(seen), '/life'), o.life);
     await driver.ensure('web', specOf(), ctx());
-    assert.deepEqual(await o.copies(), [o.process]);
+    assert.deepEqual(await o.copies(), before);
   });
 
   it('ends it when it is closed, whatever has become of its state and of the disk', async () => {
     await using lost = await orphan();
     await rm(lost.stateFile);
     await (await lost.open()).close();
-    assert.deepEqual(await lost.copies(), []);
+    assert.deepEqual(await labelled(lost.home), []);
 
     await using full = await orphan();
     await mkdir(`${full.stateFile}.new`); // no state can be written
     await (await full.open()).close();
-    assert.deepEqual(await full.copies(), []);
+    assert.deepEqual(await labelled(full.home), []);
   });
 
   it('ends a process that runs under no plan any more', async () => {
@@ -87,7 +94,7 @@ describe('take-over', { concurrency: true }, () => {
     await writeFile(o.stateFile, JSON.stringify(state));
     const driver = await o.open();
     assert.equal((await driver.observe('web', ctx()))!.reason, 'ScaledToZero');
-    const gone = async () => ((await o.copies()).length === 0 ? true : undefined);
+    const gone = async () => ((await labelled(o.home)).length === 0 ? true : undefined);
     await until(gone, { what: 'it ends', deadlineMs: 10_000 });
   });
 
@@ -97,18 +104,19 @@ describe('take-over', { concurrency: true }, () => {
     await until(() => !isAlive(o.process) || undefined, { what: 'it dies', deadlineMs: 5_000 });
     const seen = await untilReady(await o.open(), 'web');
     assert.deepEqual(seen.ports, o.seen.ports);
-    assert.notEqual(await ask(portOf(seen), '/pid'), o.process.pid);
+    assert.notEqual(await ask(portOf(seen), '/life'), o.life);
   });
 
   it('sees a process that it took over end, and starts it again', async () => {
     await using o = await orphan();
     const driver = await o.open();
     await untilReady(driver, 'web');
+    const before = await o.copies();
     process.kill(o.process.pid, 'SIGKILL');
     const down = await untilSeen(driver, 'web', 'the end is seen', s => s.reason === 'CrashLoopBackOff');
     assert.equal(down.ready, false);
     await untilReady(driver, 'web');
-    assert.equal((await o.copies()).length, 1);
+    assert.equal((await o.copies()).length, before.length);
   });
 
   it('replaces a process whose daemon died between writing a new plan and ending the old process', async () => {

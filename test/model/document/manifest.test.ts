@@ -362,8 +362,8 @@ test('warns that a port is chosen where pods share the network of the machine', 
   const text = container('ports: [{ containerPort: 80 }]');
   const warnings = (keeps: Kept[]) =>
     readManifestFiles([{ text, file: 'k8s.yaml' }], { keeps }).warnings.map(warning => warning.text);
-  assert.deepEqual(warnings(['ports']), []);
-  assert.deepEqual(warnings([]), [
+  assert.deepEqual(warnings(['ports', 'processes']), []);
+  assert.deepEqual(warnings(['processes']), [
     `k8s.yaml:13:9: spec.template.spec.containers[0].ports: pods share the network of this machine, so the program must listen at $PORT, see "offshoot doctor"`,
   ]);
 });
@@ -376,8 +376,8 @@ test('warns about volumes where the machine cannot mount them', () => {
     readManifestFiles([{ text, file: 'k8s.yaml' }], { keeps }).warnings.map(one =>
       one.text.replace(/^\S+ /, ''),
     );
-  assert.deepEqual(about(['memory', 'cpu', 'volumes']), []);
-  assert.deepEqual(about(['memory', 'cpu']), [
+  assert.deepEqual(about(['processes', 'volumes']), []);
+  assert.deepEqual(about(['processes']), [
     'spec.template.spec.containers[0].volumeMounts: volumes are not mounted on this machine, see "offshoot doctor", where containers run as processes',
   ]);
 });
@@ -403,10 +403,21 @@ test('warns about volumes in memory where the machine has them on the disk', () 
     readManifestFiles([{ text, file: 'k8s.yaml' }], { keeps }).warnings.map(one =>
       one.text.replace(/^\S+ /, ''),
     );
-  assert.deepEqual(about(['volumes', 'memory-volumes']), []);
-  assert.deepEqual(about(['volumes']), [
+  assert.deepEqual(about(['volumes', 'memory-volumes', 'processes']), []);
+  assert.deepEqual(about(['volumes', 'processes']), [
     'spec.template.spec.volumes[0].emptyDir.medium: it is on the disk here, without a limit, see "offshoot doctor"',
   ]);
+});
+
+test('warns about processes that are not kept apart, unless those of the machine are asked for', () => {
+  const about = (pod: string) =>
+    readManifestFiles([{ text: withPod(pod), file: 'k8s.yaml' }], { keeps: ['volumes'] }).warnings.map(one =>
+      one.text.replace(/^\S+ /, ''),
+    );
+  assert.deepEqual(about('containers: [{ name: a, image: a }]'), [
+    'spec.template.spec: its programs see the processes of this machine, and others see what they have in their environment, see "offshoot doctor"',
+  ]);
+  assert.deepEqual(about('containers: [{ name: a, image: a }]\nhostPID: true'), []);
 });
 
 test('warns about limits that the machine does not keep', () => {
@@ -415,7 +426,9 @@ test('warns about limits that the machine does not keep', () => {
     text: container('resources: { limits: { cpu: 1, memory: 64Mi }, requests: { memory: 1Gi } }'),
   };
   const about = (keeps: readonly ('memory' | 'cpu')[]) =>
-    readManifestFiles([source], { keeps }).warnings.map(({ text }) => /limits\.(\S+): /.exec(text)?.[1]);
+    readManifestFiles([source], { keeps: [...keeps, 'processes'] }).warnings.map(
+      ({ text }) => /limits\.(\S+): /.exec(text)?.[1],
+    );
   assert.deepEqual(
     [about(['memory', 'cpu']), about(['cpu']), about([])],
     [[], ['memory'], ['cpu', 'memory']],
