@@ -17,6 +17,7 @@ import { letGoOn, standstill } from './postgres/standstill.ts';
 import { chooseServerUser, type ServerUser } from './postgres/user.ts';
 import type { Processes } from './processes/contract.ts';
 import { openProcesses } from './processes/registry.ts';
+import { openSpaces } from './processes/spaces.ts';
 import { openStepRunner } from './step/script-runner.ts';
 import { openVolumes, type VolumeKind, type VolumeOptions } from './volume/choose.ts';
 import { openProcessRuntime } from './workload/process-runtime.ts';
@@ -111,7 +112,8 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
   const networks = await (early?.networks ?? openNetworks({ ...options, outpost }));
   if (early === undefined && !('why' in networks)) opened.defer(() => networks.close());
   const networksOrNot = 'why' in networks ? undefined : networks;
-  const processOptions = { home, instance, processes, mounts, baseEnv, nodePath, log };
+  const spaces = openSpaces(instance, processes, mounts);
+  const processOptions = { home, instance, processes, spaces, mounts, baseEnv, nodePath, log };
   const workloads = await openProcessRuntime({
     ...processOptions,
     networks: networksOrNot,

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import type { Ctx, WorkloadDriver, WorkloadSeen, WorkloadSpec } from '../../src/drivers/contract.ts';
 import type { Networks } from '../../src/drivers/network/contract.ts';
 import type { Processes } from '../../src/drivers/processes/contract.ts';
+import { openSpaces } from '../../src/drivers/processes/spaces.ts';
 import { openProcessRuntime } from '../../src/drivers/workload/process-runtime.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { findPrivateMounts } from '../../src/lib/namespaces.ts';
@@ -40,11 +41,14 @@ export async function openTestRuntime(
   networks?: Networks,
 ): Promise<WorkloadDriver & { readonly processes: Processes }> {
   const processes = await testProcesses(home);
+  const hide = join(home, 'hidden');
+  const mounts = await findPrivateMounts(testBaseEnv.PATH ?? '', processes.shells, { hide });
   const driver = await openProcessRuntime({
     home,
     instance: home,
     processes,
-    mounts: await findPrivateMounts(testBaseEnv.PATH ?? '', processes.shells, { hide: join(home, 'hidden') }),
+    spaces: openSpaces(home, processes, mounts),
+    mounts,
     baseEnv: testBaseEnv,
     nodePath: process.execPath,
     node: testNode,

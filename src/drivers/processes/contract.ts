@@ -1,7 +1,7 @@
 /** The registry of all that we start, as drivers see it. Types only. */
 import type { Controller, Limits } from '../../lib/cgroups.ts';
 import type { ExecOptions, ExecResult } from '../../lib/exec.ts';
-import type { HeldProgram, Shells } from '../../lib/held.ts';
+import type { Entrance, HeldProgram, Shells } from '../../lib/held.ts';
 import type { ProcessId } from '../../lib/process.ts';
 import type { Capability } from '../contract.ts';
 
@@ -51,6 +51,21 @@ export type Processes = {
   leave(): void;
   /** Kills what is left, and removes all groups. */
   close(): Promise<void>;
+};
+
+/** Process namespaces of parts: what runs in one sees and signals nothing else. */
+export type Spaces = {
+  /** Name of the part that holds that of `part`. */
+  holder(part: string): string;
+  /** Whether that of `part` is there. */
+  has(part: string): boolean;
+  /**
+   * The way into that of `part`, which is made when there is none. @param place where it is apart from that; default: here
+   * @throws the system's error, DeadlineError
+   */
+  enter(part: string, place?: Entrance): Promise<Entrance>;
+  /** Kills all in it. One that is not there is a success. */
+  end(part: string): Promise<void>;
 };
 
 export type Program = HeldProgram & {

@@ -3,32 +3,30 @@
  * record as `PART/.init`, that the next daemon finds; with it everything in the namespace ends.
  */
 import type { Entrance } from '../../lib/held.ts';
+import type { FoundMounts } from '../../lib/namespaces.ts';
 import { isAtWork, type ProcessId } from '../../lib/process.ts';
 import type { ProcessNamespace, ProcessNamespaces } from '../../lib/process-namespaces.ts';
 import { until } from '../../lib/wait.ts';
 import { labels } from '../labels.ts';
-import type { Processes } from './contract.ts';
+import type { Processes, Spaces } from './contract.ts';
 
-export type Spaces = {
-  /** Whether that of `part` is there. */
-  has(part: string): boolean;
-  /**
-   * The way into that of `part`, which is made when there is none. @param place where it is apart from that; default: here
-   * @throws the system's error, DeadlineError
-   */
-  enter(part: string, place?: Entrance): Promise<Entrance>;
-  /** Kills all in it. One that is not there is a success. */
-  end(part: string): Promise<void>;
-};
+/**
+ * @param instance whose processes these are, for people who look at their environment
+ * @returns undefined where there are none
+ */
+export function openSpaces(instance: string, processes: Processes, mounts: FoundMounts): Spaces | undefined {
+  return 'why' in mounts || 'why' in mounts.processes
+    ? undefined
+    : spacesOf(instance, processes, mounts.processes);
+}
 
-/** Name of the part that holds the namespace of `part`. No container is called so. */
-export const initPart = (part: string): string => `${part}/.init`;
+// --- internal -----------------------------------------------------------------------------------
 
-/** @param instance whose processes these are, for people who look at their environment */
-export function openSpaces(instance: string, processes: Processes, namespaces: ProcessNamespaces): Spaces {
+function spacesOf(instance: string, processes: Processes, namespaces: ProcessNamespaces): Spaces {
   const entered = new Map<string, Promise<Entered>>();
 
   return {
+    holder,
     has: part => find(part) !== undefined,
 
     async enter(part, place) {
@@ -42,7 +40,7 @@ export function openSpaces(instance: string, processes: Processes, namespaces: P
 
     async end(part) {
       forget(part);
-      await processes.kill(initPart(part));
+      await processes.kill(holder(part));
     },
   };
 
@@ -80,22 +78,23 @@ export function openSpaces(instance: string, processes: Processes, namespaces: P
   }
 
   function find(part: string) {
-    const found = processes.find(initPart(part));
+    const found = processes.find(holder(part));
     return found !== undefined && isAtWork(found.leader) ? found : undefined;
   }
 
   function start(part: string, place: Entrance | undefined) {
-    return processes.start(initPart(part), {
+    return processes.start(holder(part), {
       argv: namespaces.first,
-      env: labels(instance, initPart(part)),
+      env: labels(instance, holder(part)),
       ...{ cwd: '/', stdout: 'ignore', stderr: 'ignore', alone: true },
       inside: namespaces.fresh(place),
     });
   }
 }
 
-// --- internal -----------------------------------------------------------------------------------
-
 type Entered = { readonly first: ProcessId; readonly namespace: ProcessNamespace };
 
 const START_MS = 10_000;
+
+/** No container is called so. */
+const holder = (part: string): string => `${part}/.init`;

@@ -9,8 +9,7 @@ import type { FoundMounts, PrivateMounts } from '../../lib/namespaces.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Capability, Ctx, StepDone, StepDriver, StepSpec } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
-import type { Processes } from '../processes/contract.ts';
-import { openSpaces } from '../processes/spaces.ts';
+import type { Processes, Spaces } from '../processes/contract.ts';
 import { checkPaths, pathProblem } from './paths.ts';
 import { runStep, stepName } from './run-step.ts';
 import { openStepFolder, removeStepFolder } from './step-folder.ts';
@@ -21,6 +20,8 @@ export type StepRunnerOptions = {
   /** Differs between data directories, is the same for all daemons on one. */
   readonly instance: string;
   readonly processes: Processes;
+  /** Absent where scripts see all processes of the machine. */
+  readonly spaces: Spaces | undefined;
   /** How scripts get mounts of their own, or why they cannot. */
   readonly mounts: FoundMounts;
   /** All that scripts get of our environment, e.g. PATH, HOME, LANG, TZ. */
@@ -30,14 +31,10 @@ export type StepRunnerOptions = {
 };
 
 export async function openStepRunner(options: StepRunnerOptions): Promise<StepDriver> {
-  const { instance, processes, baseEnv, nodePath } = options;
+  const { instance, processes, spaces, baseEnv, nodePath } = options;
   const root = join(options.home, 'steps');
   const found = options.mounts;
   const mounts = 'why' in found ? undefined : found;
-  const spaces =
-    mounts === undefined || 'why' in mounts.processes
-      ? undefined
-      : openSpaces(instance, processes, mounts.processes);
 
   const runs = new Map<string, Run>();
 

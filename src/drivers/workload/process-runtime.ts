@@ -15,8 +15,7 @@ import type { Node } from '../../model/resource-field.ts';
 import type { Capability, WorkloadDriver, WorkloadSeen } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
 import type { Networks } from '../network/contract.ts';
-import type { Processes } from '../processes/contract.ts';
-import { initPart, openSpaces } from '../processes/spaces.ts';
+import type { Processes, Spaces } from '../processes/contract.ts';
 import { openDisks } from './disks.ts';
 import type { House } from './house.ts';
 import { planWorkload } from './plan.ts';
@@ -40,6 +39,8 @@ export type ProcessRuntimeOptions = {
   /** Differs between data directories, is the same for all daemons on one. */
   readonly instance: string;
   readonly processes: Processes;
+  /** Absent where programs see all processes of the machine. */
+  readonly spaces: Spaces | undefined;
   /** How processes get mounts of their own, or why they cannot. */
   readonly mounts: FoundMounts;
   /** All that processes get of our environment, e.g. PATH, HOME, LANG, TMPDIR, TZ. */
@@ -55,7 +56,7 @@ export type ProcessRuntimeOptions = {
 
 /** Opens the runtime and takes over what an earlier daemon left running; starts again what it left and has died. */
 export async function openProcessRuntime(options: ProcessRuntimeOptions): Promise<WorkloadDriver> {
-  const { instance, processes, mounts, networks, baseEnv, nodePath, node, log } = options;
+  const { instance, processes, spaces, mounts, networks, baseEnv, nodePath, node, log } = options;
   const root = join(options.home, 'workloads');
   const disks = openDisks(options.home);
   // Of all pods and branches: a container sees what is mounted for it.
@@ -69,10 +70,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     nodePath,
     mounts: 'why' in mounts ? undefined : mounts,
     networks,
-    spaces:
-      'why' in mounts || 'why' in mounts.processes
-        ? undefined
-        : openSpaces(instance, processes, mounts.processes),
+    spaces,
     disks,
     nothing: join(options.home, 'nothing'),
     hidden: mounts =>
@@ -151,7 +149,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     for (const name of await folders()) {
       const [id, state] = [pathId(name), readState(join(root, name))];
       if (id === undefined || !state?.wanted) continue;
-      const planned = new Set(partsOf(id, state.pods));
+      const planned = new Set(partsOf(id, state.pods, spaces));
       for (const part of processes.list(workloadPart(id))) if (!planned.has(part)) await processes.kill(part);
       start(id, { pods: state.pods, ports: {}, run: state.run }).apply(state.owner, state.plan);
     }
@@ -210,10 +208,17 @@ const isWithin = (folder: string, path: string): boolean => path === folder || p
 /** Of the logs of all workloads together. */
 const MAX_LOGS_BYTES = 512 * 2 ** 20;
 
-const partsOf = (id: string, pods: Readonly<Record<number, PodRecord>>): readonly string[] =>
+const partsOf = (
+  id: string,
+  pods: Readonly<Record<number, PodRecord>>,
+  spaces: Spaces | undefined,
+): readonly string[] =>
   Object.entries(pods).flatMap(([index, { plan }]) => {
     const pod = podPart(id, Number(index));
-    return [initPart(pod), ...plan.containers.map(({ name }) => containerPart(pod, name))];
+    return [
+      ...(spaces ? [spaces.holder(pod)] : []),
+      ...plan.containers.map(({ name }) => containerPart(pod, name)),
+    ];
   });
 
 /** What is seen of a folder that no workload lives in any more, or not yet again. */

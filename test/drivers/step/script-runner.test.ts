@@ -4,7 +4,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { StepDriver, StepSpec } from '../../../src/drivers/contract.ts';
-import type { Processes } from '../../../src/drivers/processes/contract.ts';
+import type { Processes, Spaces } from '../../../src/drivers/processes/contract.ts';
+import { openSpaces } from '../../../src/drivers/processes/spaces.ts';
 import { openStepRunner } from '../../../src/drivers/step/script-runner.ts';
 import { findPrivateMounts } from '../../../src/lib/namespaces.ts';
 import { identify, isAlive } from '../../../src/lib/process.ts';
@@ -21,8 +22,7 @@ const ID = 'xata-test.usersDb.create.provision';
 type TestSteps = AsyncDisposable & {
   readonly steps: StepDriver;
   readonly processes: Processes;
-  /** Why scripts have no process namespaces of their own here; undefined when they have. */
-  readonly spaces: string | undefined;
+  readonly spaces: Spaces | undefined;
   readonly home: string;
 };
 
@@ -32,10 +32,10 @@ async function testSteps(baseEnv: Readonly<Record<string, string>> = testBaseEnv
   const processes = await testProcesses(home);
   stack.defer(() => processes.close());
   const mounts = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, { hide: home });
-  const options = { home, instance: home, processes, mounts, baseEnv, nodePath: process.execPath };
+  const spaces = openSpaces(home, processes, mounts);
+  const options = { home, instance: home, processes, spaces, mounts, baseEnv, nodePath: process.execPath };
   const steps = await openStepRunner(options);
   const owned = stack.move();
-  const spaces = 'why' in mounts ? mounts.why : 'why' in mounts.processes ? mounts.processes.why : undefined;
   return { steps, processes, spaces, home, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
@@ -199,7 +199,7 @@ describe('script runner', { concurrency: true }, () => {
 
   it('sees no processes but its own, and nothing of what it leaves behind stays', async t => {
     await using s = await testSteps();
-    if (s.spaces !== undefined) return t.skip(s.spaces);
+    if (s.spaces === undefined) return t.skip('this machine has no process namespaces');
     const text =
       '(setsid sleep 600 &); cat /proc/[0-9]*/comm | sort -u | tr "\\n" " " >seen; ' +
       `kill -0 ${process.pid} || true`;
