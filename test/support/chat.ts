@@ -7,14 +7,13 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { WebSocketServer } from 'ws';
 import { chatMethods } from './chat-methods.ts';
 
-const who = [process.env.TEXT, process.argv[2], process.pid].join(' ');
+const who = [process.env.TEXT, process.argv[2], crypto.randomUUID()].join(' ');
 
 const web = createServer((_, response) => response.end(who));
 const sockets = new WebSocketServer({ server: web }).on('connection', socket => {
   socket.on('error', () => {});
   socket.on('message', () => socket.send(who));
 });
-web.listen(process.env.PORT_8080);
 
 const grpc = new Server();
 grpc.addService(chatMethods, {
@@ -27,6 +26,7 @@ grpc.addService(chatMethods, {
 });
 grpc.bindAsync(`0.0.0.0:${process.env.PORT_9090}`, ServerCredentials.createInsecure(), error => {
   if (error) throw error;
+  web.listen(process.env.PORT_8080); // last, because a connection to its first port counts as ready
 });
 
 process.on('SIGTERM', async () => {
