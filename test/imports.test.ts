@@ -56,7 +56,8 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   'proxy/tcp': ['model', 'lib', 'proxy'],
   'proxy/udp': ['model', 'lib', 'proxy'],
   // The process of its own: it loads nothing else.
-  'proxy.ts': [
+  'proxy.ts': ['lib', 'proxy', 'serving.ts'],
+  'serving.ts': [
     'model',
     'lib',
     'proxy',
@@ -75,7 +76,16 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   api: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts'],
   client: ['model', 'lib'],
   // `up` starts the daemon; `down` and `doctor` do without a running one what it would have done.
-  cli: ['model', 'lib', 'client', 'config.ts', 'home.ts', 'lazy:daemon.ts', 'lazy:sidecar.ts'],
+  cli: [
+    'model',
+    'lib',
+    'client',
+    'config.ts',
+    'home.ts',
+    'lazy:daemon.ts',
+    'lazy:sidecar.ts',
+    'lazy:roles/gateway.ts',
+  ],
   'config.ts': ['model', 'lib'],
   'home.ts': ['model', 'lib'],
   'remembered-ports.ts': ['lib'],
@@ -128,7 +138,10 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'home.ts',
     'remembered-ports.ts',
     'type:drivers/open.ts',
-    'type:encryption.ts',
+    'encryption.ts',
+    'log-output.ts',
+    'serving.ts',
+    'proxy/stream',
     'type:api',
     'type:reconcile',
     'lazy:baseline',

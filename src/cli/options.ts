@@ -32,6 +32,16 @@ export const sizeOption = (flags: string, description: string): Option =>
     return bytes;
   });
 
+/** Reads `HOST:PORT` of an option. */
+export const addressOption =
+  (option: string) =>
+  (text: string): { readonly host: string; readonly port: number } => {
+    const [, host, port] = /^([A-Za-z0-9.-]+):(\d{1,5})$/.exec(text) ?? [];
+    if (host === undefined || Number(port) > 65_535)
+      throw new UsageError(`${option} must be HOST:PORT, not ${text}`);
+    return { host, port: Number(port) };
+  };
+
 /** A whole number from 1. */
 export function parseCount(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new UsageError(`"${text}" is not a whole number from 1`);

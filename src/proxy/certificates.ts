@@ -1,7 +1,7 @@
 /** The certificates that the book's settings name, one for each purpose. */
 import { type Certificate, type FollowedCertificate, followCertificate } from '../lib/certificate.ts';
 import type { Log } from '../lib/log.ts';
-import type { CertificateFiles } from '../model/route.ts';
+import type { CertificateFiles, RouteSettings } from '../model/route.ts';
 import type { Book } from './book.ts';
 
 export type Certificates = {
@@ -12,9 +12,10 @@ export type Certificates = {
 
 type Purpose = 'previews' | 'postgres';
 
-export function followCertificates(book: Book, log: Log): Certificates {
+/** @param own in place of what the settings name */
+export function followCertificates(book: Book, log: Log, own?: RouteSettings['tls']): Certificates {
   const followed = new Map<string, FollowedCertificate>();
-  const filesOf = (purpose: Purpose) => book.get('setting', 'proxy')?.tls?.[purpose];
+  const filesOf = (purpose: Purpose) => (own ?? book.get('setting', 'proxy')?.tls)?.[purpose];
   const follow = (files: CertificateFiles): FollowedCertificate =>
     followCertificate(files, {
       onChange(problem) {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { version } from '../../lib/checkout.ts';
 import type { Cli } from '../context.ts';
-import { withExamples } from '../options.ts';
+import { addressOption, withExamples } from '../options.ts';
 import { UsageError } from '../output.ts';
 
 /** Both numbers of `LISTEN:PROGRAM`. */
@@ -22,7 +22,7 @@ export function register(program: Command, cli: Cli): void {
       'where it listens for which port of the program; several',
       ports,
     )
-    .requiredOption('--controller <host:port>', 'who tells where keys lead', address)
+    .requiredOption('--controller <host:port>', 'who tells where keys lead', addressOption('--controller'))
     .requiredOption('--identity <file>', 'who this is, from "offshoot identity"')
     .option('--host <address>', 'address to listen on', '0.0.0.0')
     .option(
@@ -50,13 +50,6 @@ function ports(text: string, before: readonly Port[] = []): readonly Port[] {
   if (listen === undefined || program === undefined || Math.max(listen, program) > 65_535 || program === 0)
     throw new UsageError(`--port must be two numbers, e.g. 15001:8080, not ${text}`);
   return [...before, { listen, program }];
-}
-
-function address(text: string): { readonly host: string; readonly port: number } {
-  const [, host, port] = /^([A-Za-z0-9.-]+):(\d{1,5})$/.exec(text) ?? [];
-  if (host === undefined || Number(port) > 65_535)
-    throw new UsageError(`--controller must be HOST:PORT, not ${text}`);
-  return { host, port: Number(port) };
 }
 
 const names = (text: string, before: readonly string[] = []): readonly string[] => [

@@ -1,0 +1,77 @@
+/** A gateway in a process of its own, which follows the daemon over TLS and goes on without it. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { http } from '../../scripts/demo/http.ts';
+import { runSql } from '../../src/cli/sql/session.ts';
+import { until } from '../../src/lib/wait.ts';
+import type { SandboxView } from '../../src/model/view.ts';
+import { deployBaseline, sandboxDocument } from '../support/baseline.ts';
+import { root, testDaemon } from '../support/daemon.ts';
+
+const soon = (what: string) => ({ what, deadlineMs: 30_000 });
+
+test('a gateway apart: branches and previews by it, also when the daemon was killed', async t => {
+  await using daemon = await testDaemon({ env: { OFFSHOOT_FEED_PORT: '0' } });
+  const { cli } = daemon;
+  const ok = async (args: readonly string[], input?: string) => {
+    const { code, stdout, stderr } = await cli(args, input === undefined ? {} : { input });
+    assert.equal(code, 0, `${args.join(' ')}: ${stderr}`);
+    return stdout;
+  };
+  const { feed } = await daemon.client.status();
+  assert.ok(feed);
+  const home = join(daemon.home, 'gateway');
+  mkdirSync(home);
+  const identity = join(home, 'gateway.pem');
+  writeFileSync(identity, await ok(['identity', 'gateway']), { mode: 0o600 });
+  const gateway = spawn(
+    process.execPath,
+    [
+      join(root, 'src/cli/main.ts'),
+      ...['gateway', '--controller', `127.0.0.1:${feed.port}`, '--identity', identity],
+    ],
+    {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...daemon.env, OFFSHOOT_HOME: home, OFFSHOOT_HTTP_PORT: '0', OFFSHOOT_POSTGRES_PORT: '0' },
+    },
+  );
+  let log = '';
+  gateway.stderr.on('data', chunk => {
+    log += chunk;
+  });
+  t.after(() => void gateway.kill('SIGKILL'));
+  const portOf = (name: string) =>
+    until(() => new RegExp(`"name":"${name}","host":"[^"]*","port":(\\d+)`).exec(log)?.[1], soon(name)).catch(
+      error => assert.fail(`${error}: ${log}`),
+    );
+  const [previews, postgres] = [await portOf('previews'), await portOf('postgres')];
+  const { key } = await deployBaseline(cli);
+  const made = await ok(['sandbox', 'apply', '-f', '-', '-o', 'json'], sandboxDocument('pr-1'));
+  const { endpoints } = JSON.parse(made) as SandboxView;
+  const url = new URL(endpoints[0]!.url);
+  url.port = previews;
+  const branch = new URL((await ok(['branch', 'url', 'sb-pr-1'])).trim());
+  branch.port = postgres;
+  const both = async () => {
+    const preview = await http(`${url.href}users`, { headers: { 'signadot-api-key': key } });
+    assert.equal(preview.status, 200, preview.body);
+    await runSql(branch.href, 'select 1', AbortSignal.timeout(10_000));
+  };
+  await both();
+  assert.equal((await http(`${url.href}users`)).status, 401);
+  const { feed: now } = await daemon.client.status();
+  assert.deepEqual(
+    now?.followers.map(({ destination, upToDate }) => [destination, upToDate]),
+    [['gateway', true]],
+  );
+  await daemon.kill9();
+  await until(() => log.includes('there is no daemon') || undefined, soon('it notices'));
+  await both();
+  // Nothing of the other one's files is needed, and nothing of them is known.
+  assert.doesNotMatch(readFileSync(join(home, 'proxy', 'table.jsonl'), 'utf8'), /server\.pem/);
+  gateway.kill('SIGTERM');
+  await until(() => gateway.exitCode ?? undefined, soon('its end'));
+});
