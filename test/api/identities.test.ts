@@ -11,5 +11,5 @@ test('an identity is made for who can follow, and only where somebody can', asyn
     /^400 api\/bad-request: .*"all" is neither gateway nor workload/,
   );
   await using alone = await testApi();
-  assert.match(await alone.refused('POST', '/api/v1/identities', { name: 'gateway' }), /^404 api\/no-feed: /);
+  await assert.rejects(alone.client.identity('gateway'), { code: 'api/no-feed' });
 });

@@ -20,7 +20,19 @@ export function readFirstBytes(bytes: Buffer): FirstBytes {
 export const mayBeHttp = (bytes: Buffer): boolean =>
   /^\S+ (\/|\*|https?:)/i.test(firstLine(bytes).toString('latin1', 0, MAX_METHOD + 10));
 
+/**
+ * With what a server of HTTP/2 may begin before its client has said anything: a frame of settings (RFC 9113 §3.4, §6.5).
+ * It is the one that speaks first although it is HTTP.
+ */
+export function isHttp2Greeting(bytes: Buffer): boolean {
+  if (bytes.length < 9) return false;
+  const [length, type, flags, stream] = [bytes.readUIntBE(0, 3), bytes[3], bytes[4], bytes.readUInt32BE(5)];
+  return type === SETTINGS && flags === 0 && stream === 0 && length % 6 === 0 && length <= 6 * 32;
+}
+
 // --- internal ---
+
+const SETTINGS = 4;
 
 const [LF, CR, SPACE] = [0x0a, 0x0d, 0x20];
 /** Registered methods have up to 17 letters. */

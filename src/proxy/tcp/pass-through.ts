@@ -10,7 +10,7 @@ import { OffshootError } from '../../model/errors.ts';
 import { type Address, addressKey, type DestinationKey, type Found } from '../../model/route.ts';
 import type { Book } from '../book.ts';
 import { splice } from '../splice.ts';
-import { mayBeHttp, readFirstBytes } from './first-bytes.ts';
+import { isHttp2Greeting, mayBeHttp, readFirstBytes } from './first-bytes.ts';
 import { defaultPassLimits, KEEP_ALIVE_MS, type PassLimits } from './limits.ts';
 
 /** Sees every connection of a port; `serve` lets HTTP have it. */
@@ -121,7 +121,7 @@ export function createPassThrough({ book, log, onFound, ...o }: PassThroughOptio
     if (first === 'http') {
       learn(destination, 'http');
       letGo();
-      client.unshift(said);
+      if (said.length > 0) client.unshift(said);
       return serve();
     }
     const onAnswer = (bytes: Buffer) => {
@@ -222,7 +222,11 @@ function whoSpeaks(
     };
     const onEnd = () => decide('other'); // it may wait for an answer all the same
     const onClose = () => decide('nobody');
-    const onGreeting = () => decide('other');
+    const onGreeting = () => {
+      const bytes: Buffer | null = upstream?.read() ?? null;
+      if (bytes !== null) upstream?.unshift(bytes);
+      decide(bytes !== null && isHttp2Greeting(bytes) ? 'http' : 'other');
+    };
     const askNow = () =>
       ask().then(
         socket => {

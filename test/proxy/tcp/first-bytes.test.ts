@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { mayBeHttp, readFirstBytes } from '../../../src/proxy/tcp/first-bytes.ts';
+import { isHttp2Greeting, mayBeHttp, readFirstBytes } from '../../../src/proxy/tcp/first-bytes.ts';
 
 const read = (text: string) => readFirstBytes(Buffer.from(text, 'latin1'));
 
@@ -42,4 +42,18 @@ test('what is not clear yet needs more', () => {
     assert.equal(read(bytes), 'more', bytes);
   assert.equal(mayBeHttp(Buffer.from('\r\nGET /sl')), true);
   assert.equal(mayBeHttp(Buffer.from('SET a ')), false);
+});
+
+test('a server that begins with settings of HTTP/2 is one of HTTP, and no other greeting is', () => {
+  const settings = (length: number, stream = 0, type = 4) =>
+    Buffer.concat([Buffer.from([0, 0, length, type, 0, 0, 0, 0, stream]), Buffer.alloc(length)]);
+  for (const length of [0, 6, 18]) assert.ok(isHttp2Greeting(settings(length)));
+  const others = [
+    settings(5),
+    settings(6, 1),
+    settings(0, 0, 1),
+    Buffer.from('220 mail ready\r\n'),
+    Buffer.alloc(4),
+  ];
+  for (const bytes of others) assert.ok(!isHttp2Greeting(bytes), bytes.toString('hex'));
 });
