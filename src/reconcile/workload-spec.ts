@@ -88,7 +88,11 @@ export function workloadSpec(
     workload,
     refs: referenced(baseline, workload, namespace),
     images: imagesOfPod(workload.spec.template, images),
-    network: { env: variables(baseline, namespace), hosts: clusterNames(baseline, workload), ports },
+    network: {
+      // Kubernetes, "Accessing the Service": who has variables of that form of his own turns ours off.
+      env: workload.spec.template.spec.enableServiceLinks === false ? {} : variables(baseline, namespace),
+      ...{ hosts: clusterNames(baseline, workload), ports },
+    },
     wish,
     ...(restarts > 0 && { restart: String(restarts) }),
   };

@@ -171,6 +171,13 @@ describe('a Deployment', () => {
     assert.equal(env.USERS_SERVICE_HOST, '127.77.0.1');
     assert.equal(env.USERS_SERVICE_PORT, '80');
     assert.ok(!('FAR_SERVICE_HOST' in env) && !('UNKNOWN_SERVICE_HOST' in env));
+    const quiet = deployment('quiet');
+    const { template } = quiet.spec;
+    const spec = { ...template.spec, enableServiceLinks: false };
+    await b.look(
+      await deploy(b.store, { ...quiet, spec: { ...quiet.spec, template: { ...template, spec } } }),
+    );
+    assert.deepEqual(b.workloadsOf.get('base.demo.quiet')!.spec.network.env, {});
     assert.deepEqual(
       hosts.map(h => h.names),
       [

@@ -6,7 +6,17 @@ import { dnsName, envName, label, port, text, textMap } from './fields.ts';
 
 export const wholeNumber = z.int().min(0, 'must not be negative');
 
-const keyRef = z.looseObject({ name: text, key: text, optional: z.boolean().optional() });
+/** As Kubernetes' reader takes a boolean (YAML 1.1, "Boolean"); where a text belongs, `yes` stays one. */
+export const flag = z.preprocess(
+  value => (typeof value === 'string' ? (spoken.get(value.toLowerCase()) ?? value) : value),
+  z.boolean(),
+);
+const spoken = new Map([
+  ...['yes', 'on'].map(word => [word, true] as const),
+  ...['no', 'off'].map(word => [word, false] as const),
+]);
+
+const keyRef = z.looseObject({ name: text, key: text, optional: flag.optional() });
 
 const fieldRef = z.looseObject({ fieldPath: text });
 const resourceFieldRef = z.looseObject({
@@ -34,7 +44,7 @@ const env = z
     'an environment variable cannot have both value and valueFrom',
   );
 
-const mapRef = z.looseObject({ name: text, optional: z.boolean().optional() });
+const mapRef = z.looseObject({ name: text, optional: flag.optional() });
 
 const envFrom = z
   .looseObject({
@@ -92,7 +102,7 @@ const volumeMount = z.looseObject({
   mountPath: text,
   subPath: z.string().optional(),
   subPathExpr: z.string().optional(),
-  readOnly: z.boolean().optional(),
+  readOnly: flag.optional(),
 });
 
 const container = z.looseObject({
@@ -129,7 +139,7 @@ const filePath = text.refine(
 
 const keyFiles = {
   items: z.array(z.looseObject({ key: text, path: filePath, mode: mode.optional() })).optional(),
-  optional: z.boolean().optional(),
+  optional: flag.optional(),
   defaultMode: mode.optional(),
 };
 
@@ -171,7 +181,7 @@ const volume = z.looseObject({
   hostPath: z
     .looseObject({ path: text.refine(isAbsolute, 'must be absolute'), type: z.string().optional() })
     .optional(),
-  persistentVolumeClaim: z.looseObject({ claimName: dnsName, readOnly: z.boolean().optional() }).optional(),
+  persistentVolumeClaim: z.looseObject({ claimName: dnsName, readOnly: flag.optional() }).optional(),
 });
 
 const containers = z.array(container).max(100, 'must have at most 100 items');

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { dnsName, label, port, text, textMap } from './fields.ts';
-import { podSpec, podTemplate, portOrName, wholeNumber } from './manifest-pod-schema.ts';
+import { flag, podSpec, podTemplate, portOrName, wholeNumber } from './manifest-pod-schema.ts';
 
 const metadata = (name: z.ZodString) =>
   z.looseObject({
@@ -105,7 +105,7 @@ const jobSpec = z.looseObject({
   backoffLimit: wholeNumber.optional(),
   activeDeadlineSeconds: wholeNumber.optional(),
   ttlSecondsAfterFinished: wholeNumber.optional(),
-  suspend: z.boolean().optional(),
+  suspend: flag.optional(),
   podFailurePolicy: z
     .looseObject({
       rules: z
@@ -145,7 +145,7 @@ const cronJob = z.looseObject({
     startingDeadlineSeconds: wholeNumber.optional(),
     successfulJobsHistoryLimit: wholeNumber.optional(),
     failedJobsHistoryLimit: wholeNumber.optional(),
-    suspend: z.boolean().optional(),
+    suspend: flag.optional(),
     jobTemplate: z.looseObject({ spec: jobSpec }),
   }),
 });
@@ -199,7 +199,7 @@ const endpointSlice = z.looseObject({
   endpoints: z.array(
     z.looseObject({
       addresses: z.array(text),
-      conditions: z.looseObject({ ready: z.boolean().optional() }).optional(),
+      conditions: z.looseObject({ ready: flag.optional() }).optional(),
     }),
   ),
   ports: endpointPorts,

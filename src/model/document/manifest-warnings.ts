@@ -9,6 +9,7 @@ import type { Finding, Path } from './problem.ts';
 export const partsWithoutEffect = {
   pod: toldOf(manifestFields.PodSpec),
   container: toldOf(manifestFields.Container),
+  job: toldOf(manifestFields.JobSpec),
   claim: toldOf(manifestFields.PersistentVolumeClaimSpec),
 };
 
@@ -63,6 +64,8 @@ function workloadWarnings({ kind, spec }: Workload, keeps: readonly Kept[]): rea
   const pod = spec.template.spec;
   const at: Path = podPath(kind);
   return [
+    // Of a CronJob, too: its spec is seen as that of its runs.
+    ...(kind === 'Job' || kind === 'CronJob' ? pick(spec, at.slice(0, -2), partsWithoutEffect.job) : []),
     ...pick(pod, at, partsWithoutEffect.pod),
     ...(keeps.includes('processes') || pod.hostPID === true ? [] : [withoutProcesses(at)]),
     ...(pod.volumes ?? []).flatMap((volume, i) => pick(volume, [...at, 'volumes', i], volumesWithoutEffect)),

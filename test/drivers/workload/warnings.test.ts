@@ -23,6 +23,11 @@ const examples: {
     securityContext: { readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
     volumeDevices: [{ name: 'data', devicePath: '/dev/xvda' }],
   },
+  job: {
+    backoffLimitPerIndex: 1,
+    maxFailedIndexes: 1,
+    successPolicy: { rules: [{ succeededCount: 1 }] },
+  },
   claim: {
     dataSource: { kind: 'VolumeSnapshot', name: 'yesterday' },
     dataSourceRef: { kind: 'VolumeSnapshot', name: 'yesterday' },
@@ -87,6 +92,21 @@ for (const [what, manifest] of Object.entries(manifests))
     await r.driver.ensure('web', { ...specOf(), workload: read.manifests[0] as Deployment }, ctx());
     await untilReady(r.driver, 'web');
   });
+
+test('fields of a Job that do not count: warned about, also in a CronJob', () => {
+  const spec = { template: { spec: { restartPolicy: 'Never', containers: [{ name: 'main', image: 'x' }] } } };
+  const warned = (kind: string, more: object, path: string) => {
+    const text = JSON.stringify({ apiVersion: 'batch/v1', kind, metadata: { name: 'work' }, spec: more });
+    const { warnings } = readManifests({ text, file: 'k8s.json' });
+    assert.deepEqual(
+      warnings.map(({ text }) => text.replace(/^\S+ (\S+): .*/, '$1')),
+      Object.keys(examples.job).map(field => `${path}.${field}`),
+    );
+  };
+  warned('Job', { ...spec, ...examples.job }, 'spec');
+  const jobTemplate = { spec: { ...spec, ...examples.job } };
+  warned('CronJob', { schedule: '@daily', jobTemplate }, 'spec.jobTemplate.spec');
+});
 
 test('a claim that asks for what a disk cannot be: warned about', () => {
   const spec = { accessModes: ['ReadWriteMany'], resources: { requests: { storage: '1Gi' } } };

@@ -64,6 +64,16 @@ test('a Job has what Kubernetes fills in; without completions beside parallelism
   assert.deepEqual(spec(manifest('batch/v1', 'CronJob', cronJob)), [1, 1, 1]);
 });
 
+test('booleans may be said as in YAML 1.1', () => {
+  const suspended = (word: string) =>
+    asWorkload(read(manifest('batch/v1', 'Job', `suspend: ${word}, ${ending}`)).manifests[0]!)!.spec.suspend;
+  assert.deepEqual(['yes', 'On', 'true', 'no', 'OFF', 'false'].map(suspended), [
+    ...[true, true, true],
+    ...[false, false, false],
+  ]);
+  assert.throws(() => suspended('maybe'), { code: 'document/invalid' });
+});
+
 describe('what a cluster refuses is refused', () => {
   const cases: readonly (readonly [what: string, text: string, expected: readonly string[]])[] = [
     [
