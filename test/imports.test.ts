@@ -161,7 +161,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   'drivers/postgres': ['pg'],
   'proxy/http': ['undici'],
   api: ['zod'],
-  cli: ['commander', 'pg', 'yaml'],
+  cli: ['commander', 'pg'],
 };
 
 /** The only places that may look at `process.env` and `process.argv`. */

@@ -7,7 +7,7 @@ import { root } from './paths.mjs';
 const programs = ['cli/main', 'proxy', 'outpost', 'api/manifest-worker'];
 
 /** What src/model/yaml-package.ts loads by its path. */
-const later = [['yaml', join(root, 'node_modules/yaml/dist/index.js')]];
+const later = ['model/yaml-used'];
 
 const [folder] = process.argv.slice(2);
 try {
@@ -15,9 +15,9 @@ try {
   const bundle = await rolldown({
     cwd: root,
     input: Object.fromEntries(
-      [...programs.map(name => [basename(name), join(root, 'src', `${name}.ts`)]), ...later].filter(
-        ([, source]) => existsSync(source),
-      ),
+      [...programs, ...later]
+        .map(name => [basename(name), join(root, 'src', `${name}.ts`)])
+        .filter(([, source]) => existsSync(source)),
     ),
     platform: 'node',
     // What has programs and libraries of the machine in it stays where it is.

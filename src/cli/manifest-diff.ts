@@ -1,9 +1,9 @@
 /** What deploying would change, as a unified diff of the objects as they are kept. */
-import { stringify } from 'yaml';
 import type { ManifestPlan } from '../client/index.ts';
 import { lineDiff } from '../lib/line-diff.ts';
 import type { Manifest } from '../model/kubernetes.ts';
 import type { ManifestView, PlannedManifestView } from '../model/view.ts';
+import { yaml as yamlPackage } from '../model/yaml-package.ts';
 
 /** @returns '' when nothing would be changed */
 export function text({ planned, pruned }: ManifestPlan): string {
@@ -33,4 +33,4 @@ const nameOf = ({ kind, namespace, name }: PlannedManifestView | ManifestView): 
 
 /** Two equal objects are one text: keys have an order. */
 const yaml = (manifest: Manifest): string =>
-  stringify(manifest, { aliasDuplicateObjects: false, sortMapEntries: true, lineWidth: 0 });
+  yamlPackage().stringify(manifest, { aliasDuplicateObjects: false, sortMapEntries: true, lineWidth: 0 });

@@ -1,5 +1,6 @@
 /** Objects on stdout, sentences on stderr. */
 import type { Command } from 'commander';
+import { yaml } from '../model/yaml-package.ts';
 import type { Cli, OutputFormat } from './context.ts';
 import { legible } from './legible.ts';
 
@@ -15,13 +16,13 @@ export async function print<T>(
   text: (value: T) => string,
 ): Promise<void> {
   if (format === 'json') return write(cli, `${JSON.stringify(value, null, 2)}\n`);
-  if (format === 'yaml') {
-    const { stringify } = await import('yaml');
-    return write(cli, stringify(value, { aliasDuplicateObjects: false }));
-  }
+  if (format === 'yaml') return write(cli, asYaml(value));
   const out = legible(text(value));
   if (out !== '') await write(cli, out.endsWith('\n') ? out : `${out}\n`);
 }
+
+/** What is there twice is written twice. */
+export const asYaml = (value: unknown): string => yaml().stringify(value, { aliasDuplicateObjects: false });
 
 /**
  * Writes to standard output; resolves when the reader has taken it, so that whoever writes much waits for a slow

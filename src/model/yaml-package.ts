@@ -3,7 +3,7 @@
  * starts nor most commands read any.
  */
 import { createRequire } from 'node:module';
-import type * as Yaml from 'yaml';
+import type * as Yaml from './yaml-used.ts';
 
 let loaded: typeof Yaml | undefined;
 
@@ -12,4 +12,4 @@ export const yaml = (): typeof Yaml => (loaded ??= createRequire(import.meta.url
 // --- internal -----------------------------------------------------------------------------------
 
 /** A bundle has it beside itself. */
-const name = import.meta.url.endsWith('.ts') ? 'yaml' : './yaml.cjs';
+const name = import.meta.url.endsWith('.ts') ? './yaml-used.ts' : './yaml-used.cjs';

@@ -86,7 +86,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       },
     },
     programs: {
-      keeps: ['memory', 'cpu', 'ports', 'volumes'],
+      keeps: ['memory', 'cpu', 'ports', 'volumes', 'processes'],
       disks: {
         list: async () => [...disks],
         bytes: async () => 4096,

@@ -3,7 +3,7 @@ import type { EventView } from '../../model/view.ts';
 import type { Cli, OutputFormat } from '../context.ts';
 import { legible } from '../legible.ts';
 import { parseCount, withExamples } from '../options.ts';
-import { print, withOutput, write } from '../output.ts';
+import { asYaml, print, withOutput, write } from '../output.ts';
 
 export function register(program: Command, cli: Cli): void {
   withExamples(withOutput(program.command('events')), 'offshoot events', 'offshoot events --follow -o json')
@@ -23,11 +23,10 @@ const line = (e: EventView): string =>
   `${e.at}  ${e.severity.padEnd(7)}  ${e.kind} ${e.name}  ${e.reason}: ${e.message}`;
 
 async function followEvents(cli: Cli, output: OutputFormat, limit: number): Promise<void> {
-  const { stringify } = await import('yaml');
   const render: Readonly<Record<OutputFormat, (e: EventView) => string>> = {
     text: e => legible(line(e)),
     json: e => JSON.stringify(e),
-    yaml: e => `---\n${stringify(e).trimEnd()}`,
+    yaml: e => `---\n${asYaml(e).trimEnd()}`,
   };
   let newest = 0;
   const show = async (e: EventView) => {

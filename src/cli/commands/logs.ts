@@ -4,7 +4,7 @@ import type { LogLineView } from '../../model/view.ts';
 import type { Cli, OutputFormat } from '../context.ts';
 import { legible } from '../legible.ts';
 import { parseCount, withExamples } from '../options.ts';
-import { print, say, withOutput, write } from '../output.ts';
+import { asYaml, print, say, withOutput, write } from '../output.ts';
 import { chooseProject } from '../target.ts';
 
 export function register(program: Command, cli: Cli): void {
@@ -45,11 +45,10 @@ export async function showLogs(
 ): Promise<void> {
   if (output !== 'text' && !filter.follow)
     return await print(cli, output, await Array.fromAsync(cli.client().logs(filter, cli.signal)), String);
-  const { stringify } = output === 'yaml' ? await import('yaml') : {};
   const names = plain ? () => '' : naming(cli);
   const render = (line: LogLineView): string => {
     if (output === 'json') return JSON.stringify(line);
-    return stringify ? `---\n${stringify(line).trimEnd()}` : `${names(line)}${legible(line.text)}`;
+    return output === 'yaml' ? `---\n${asYaml(line).trimEnd()}` : `${names(line)}${legible(line.text)}`;
   };
   let any = false;
   try {

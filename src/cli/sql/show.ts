@@ -1,6 +1,6 @@
 /** Results of statements as people and programs read them, written as they come. */
 import type { Cli, OutputFormat } from '../context.ts';
-import { table, write } from '../output.ts';
+import { asYaml, table, write } from '../output.ts';
 import type { SqlResult } from './session.ts';
 
 export type Show = {
@@ -40,8 +40,7 @@ function showList(cli: Cli, format: 'json' | 'yaml'): Pick<Show, 'result' | 'end
   let count = 0;
   const item = async (value: object): Promise<string> => {
     if (format === 'json') return JSON.stringify(value, null, 2).replaceAll(/^/gm, '  ');
-    const { stringify } = await import('yaml');
-    return stringify([value], { aliasDuplicateObjects: false });
+    return asYaml([value]);
   };
   const open = async (value: object): Promise<void> =>
     write(cli, (format === 'json' ? '[\n' : '') + (await item(value)));
@@ -59,8 +58,7 @@ function showList(cli: Cli, format: 'json' | 'yaml'): Pick<Show, 'result' | 'end
       if (failed && count === 0) return;
       if (count > 1) return write(cli, format === 'json' ? '\n]\n' : '');
       if (format === 'json') return write(cli, `${JSON.stringify(first ?? [], null, 2)}\n`);
-      const { stringify } = await import('yaml');
-      return write(cli, stringify(first ?? [], { aliasDuplicateObjects: false }));
+      return write(cli, asYaml(first ?? []));
     },
   };
 }
