@@ -222,21 +222,30 @@ async function startOnFullHost(w: World, main: Writer): Promise<void> {
   await check(w, 'a new branch when there is room again', () => makeAndDelete(w, 'again'));
 }
 
+const isTrue = () => true;
+const isFalse = () => false;
+
 /** First not even a connection is accepted, then those but no program can be started. */
 async function daemonWithout(w: World, round: number): Promise<void> {
   const { client, pid } = w.daemon;
   for (const spare of w.spares) {
     const limit = await tighten(pid, spare);
     const name = `starved-${round}-${spare}`;
+    const asked: Promise<boolean>[] = [];
     try {
-      const asked = await Promise.allSettled([
-        client.branches.create(project, { name }),
-        ...Array.from({ length: 8 }, () => client.status()),
-      ]);
-      count(w, 'unreachable', asked.filter(({ status }) => status === 'rejected').length);
-      await delay(500, w.signal);
+      asked.push(
+        ...[
+          client.branches.create(project, { name }),
+          ...Array.from({ length: 8 }, () => client.status()),
+        ].map(async answer => await answer.then(isTrue, isFalse)),
+      );
+      // A connection that the daemon has no descriptor to accept waits until there is one.
+      const soon = delay(1_000, w.signal).then(isFalse);
+      const answered = await Promise.all(asked.map(answer => Promise.race([answer, soon])));
+      count(w, 'unreachable', answered.filter(one => !one).length);
     } finally {
       await limit.restore();
+      await Promise.all(asked);
     }
     await check(w, `a branch that was asked for with ${spare} descriptors is ready in the end`, async () => {
       await client.branches.create(project, { name }).catch(() => {}); // there is one already
