@@ -77,7 +77,8 @@ export async function removeVolumes(folder: string): Promise<void> {
   if (process.platform === 'linux')
     for (const { target } of await mounts())
       if (target.startsWith(`${folder}/`)) await system('umount', ['--lazy', '--', target]);
-  await rm(folder, { recursive: true, force: true });
+  // What ends there may write its last word (how it ended) while this goes on.
+  await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
 }
 
 // --- internal -----------------------------------------------------------------------------------
