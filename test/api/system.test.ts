@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { until } from '../../src/lib/wait.ts';
 import type { EventView } from '../../src/model/view.ts';
 import { createProject } from '../../src/rules/branches.ts';
-import { testApi } from '../support/api.ts';
+import { type TestApi, testApi } from '../support/api.ts';
 
 test('status and doctor', async () => {
   await using api = await testApi();
@@ -32,12 +32,7 @@ test('nothing is told before the data path does it, and no change of it either',
   go();
   await key;
 
-  const abort = new AbortController();
-  const seen: string[] = [];
-  const watching = (async () => {
-    for await (const change of api.client.watch({ kind: 'project' }, abort.signal))
-      if (change.type === 'put') seen.push(change.name);
-  })().catch(() => {});
+  const { seen, end } = watchProjects(api);
   await until(() => seen[0], { what: 'what is there', deadlineMs: 5_000 });
   ({ promise: routed, resolve: go } = Promise.withResolvers<void>());
   await createProject(api.store, 'shop', { database: 'app', role: 'app' });
@@ -45,8 +40,7 @@ test('nothing is told before the data path does it, and no change of it either',
   assert.deepEqual(seen, ['default']);
   go();
   await until(() => seen[1], { what: 'the change', deadlineMs: 5_000 });
-  abort.abort();
-  await watching;
+  await end();
 });
 
 test('what changes while a watch begins is told when the data path does it', async () => {
@@ -57,12 +51,7 @@ test('what changes while a watch begins is told when the data path does it', asy
       if (isHeld) await new Promise<void>(go => void held.push(go));
     },
   });
-  const abort = new AbortController();
-  const seen: string[] = [];
-  const watching = (async () => {
-    for await (const change of api.client.watch({ kind: 'project' }, abort.signal))
-      if (change.type === 'put') seen.push(change.name);
-  })().catch(() => {});
+  const { seen, end } = watchProjects(api);
   try {
     const beginning = await until(() => held[0], { what: 'the watch begins', deadlineMs: 5_000 });
     await createProject(api.store, 'shop', { database: 'app', role: 'app' });
@@ -76,8 +65,7 @@ test('what changes while a watch begins is told when the data path does it', asy
   } finally {
     isHeld = false;
     for (const go of held) go();
-    abort.abort();
-    await watching;
+    await end();
   }
 });
 
@@ -131,3 +119,22 @@ test('shutdown is asked for once the answer is out', async () => {
   await until(() => api.asked.shutdowns[1], { what: 'the other one', deadlineMs: 5_000 });
   assert.deepEqual(api.asked.shutdowns, ['stop', 'leave']);
 });
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** Names of projects in the order in which a watch tells of them. */
+function watchProjects(api: TestApi): { readonly seen: readonly string[]; end(): Promise<void> } {
+  const abort = new AbortController();
+  const seen: string[] = [];
+  const watching = (async () => {
+    for await (const change of api.client.watch({ kind: 'project' }, abort.signal))
+      if (change.type === 'put') seen.push(change.name);
+  })().catch(() => {});
+  return {
+    seen,
+    async end() {
+      abort.abort();
+      await watching;
+    },
+  };
+}

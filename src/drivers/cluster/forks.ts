@@ -35,7 +35,7 @@ export async function openClusterForks({
   const waiting = new Map<string, Set<() => void>>();
 
   const known = (key: string): Known => {
-    const there = forks.get(key) ?? { id: undefined, owner: '', parts: new Map(), pods: new Map() };
+    const there = forks.get(key) ?? { id: undefined, parts: new Map(), pods: new Map() };
     forks.set(key, there);
     return there;
   };
@@ -76,7 +76,6 @@ export async function openClusterForks({
         else {
           fork.parts.set(kind, now);
           fork.id = now.id;
-          fork.owner = now.owner;
           ids.set(now.id, key);
         }
         told(key);
@@ -213,6 +212,7 @@ export async function openClusterForks({
     },
 
     list: async () => [...ids.keys()],
+    // Claims are the cluster's, and no fork has one of the baseline (fork-objects.ts).
     disks: {
       list: async () => [],
       bytes: async () => undefined,
@@ -272,7 +272,6 @@ function speakingOf(fork: Known | undefined): readonly PodSeen[] {
 /** What is there of a fork. */
 type Known = {
   id: string | undefined;
-  owner: string;
   readonly parts: Map<Kind, Part>;
   readonly pods: Map<string, PodSeen>;
 };
