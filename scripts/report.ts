@@ -11,6 +11,8 @@ export type Result = {
   readonly outcome: 'passed' | 'failed' | 'skipped';
   /** Of skipped ones, in words; undefined when nobody gave one. */
   readonly reason?: string | undefined;
+  /** Of failed ones, all that is known. */
+  readonly detail?: string | undefined;
 };
 
 export const mark: Readonly<Record<Result['outcome'], string>> = {
@@ -25,18 +27,19 @@ export const mark: Readonly<Record<Result['outcome'], string>> = {
  */
 export async function report(file: string, stream: TestsStream): Promise<readonly Result[]> {
   const results: Result[] = [];
-  const failures: string[] = [];
   /** Names of the tests that are open, outermost first. */
   const path: string[] = [];
   let output = '';
   const start = performance.now();
 
-  const add = (data: EventData.TestPass | EventData.TestFail, outcome: Result['outcome']) => {
+  const add = (
+    data: EventData.TestPass | EventData.TestFail,
+    outcome: Result['outcome'],
+    detail?: string,
+  ): void => {
     const names = data.name === file ? ['(the whole file)'] : [...path.slice(0, data.nesting), data.name];
     const name = [relative(root, file), ...names].join(' › ');
-    const result = { name, ms: data.details.duration_ms, outcome, reason: reasonOf(data) };
-    results.push(result);
-    return result;
+    results.push({ name, ms: data.details.duration_ms, outcome, reason: reasonOf(data), detail });
   };
   stream.on('test:start', data => path.splice(data.nesting, Infinity, data.name));
   stream.on('test:pass', data => {
@@ -44,12 +47,10 @@ export async function report(file: string, stream: TestsStream): Promise<readonl
     else if (data.details.type !== 'suite') add(data, 'passed');
   });
   stream.on('test:fail', data => {
-    if (isSkipped(data)) return void add(data, 'skipped');
+    if (isSkipped(data)) return add(data, 'skipped');
     const error = data.details.error as Error & { failureType?: string };
     if (error.failureType === 'subtestsFailed') return;
-    const { name } = add(data, 'failed');
-    failures.push(`${mark.failed} ${name} (line ${data.line})`);
-    failures.push(indented(textOf(error.cause ?? error)));
+    add(data, 'failed', `line ${data.line}: ${textOf(error.cause ?? error)}`);
   });
   const keepOutput = (data: EventData.TestStdout | EventData.TestStderr) => {
     output += data.message;
@@ -59,8 +60,9 @@ export async function report(file: string, stream: TestsStream): Promise<readonl
   stream.resume();
   await new Promise((done, failed) => stream.on('end', done).on('error', failed));
 
-  if (failures.length > 0 && output !== '') failures.push(indented(`what the file printed:\n${output}`));
-  for (const line of failures) console.log(line);
+  const failures = results.filter(({ outcome }) => outcome === 'failed');
+  for (const failure of failures) tellFailure(failure);
+  if (failures.length > 0 && output !== '') console.log(indented(`what the file printed:\n${output}`));
   const counts = (['passed', 'failed', 'skipped'] as const)
     .map(outcome => ({ outcome, n: results.filter(result => result.outcome === outcome).length }))
     .filter(({ n }) => n > 0)
@@ -69,6 +71,12 @@ export async function report(file: string, stream: TestsStream): Promise<readonl
   const outcome = failures.length === 0 ? 'passed' : 'failed';
   console.log(`${mark[outcome]} ${relative(root, file)}: ${counts.join(', ')} (${ms} ms)`);
   return results;
+}
+
+/** Prints the name of a test that failed, and why. */
+export function tellFailure({ name, detail }: Result): void {
+  console.log(`${mark.failed} ${name}`);
+  if (detail !== undefined) console.log(indented(detail));
 }
 
 // --- internal ------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ import { globSync, statSync } from 'node:fs';
 import { join, matchesGlob, relative, resolve } from 'node:path';
 import { run } from 'node:test';
 import { root } from './checks.ts';
-import { mark, type Result, report } from './report.ts';
+import { mark, type Result, report, tellFailure } from './report.ts';
 
 const filesAtOnce = 2;
 const testTimeoutMs = 120_000;
@@ -46,12 +46,16 @@ export async function runFiles(files: readonly string[], stop?: AbortSignal): Pr
 /** Prints a result that is not a test's. @param problem undefined when all is well */
 export function tell(name: string, startedAt: number, problem: string | undefined): Result {
   const outcome = problem === undefined ? 'passed' : 'failed';
-  console.log(`${mark[outcome]} ${name}`);
-  if (problem !== undefined) console.log(problem.replaceAll(/^/gm, '    '));
-  return { name, ms: performance.now() - startedAt, outcome };
+  const result = { name, ms: performance.now() - startedAt, outcome, detail: problem } as const;
+  if (problem === undefined) console.log(`${mark.passed} ${name}`);
+  else tellFailure(result);
+  return result;
 }
 
-/** Prints the slowest and the skipped, and as the last line the count; sets the exit code. */
+/**
+ * Prints the slowest, the skipped and once more what failed, which many screens of a build server would have scrolled away, and as the last
+ * line the count; sets the exit code.
+ */
 export function close(results: readonly Result[]): void {
   console.log('\nslowest:');
   for (const { ms, name } of results.toSorted((a, b) => b.ms - a.ms).slice(0, 10))
@@ -61,6 +65,10 @@ export function close(results: readonly Result[]): void {
   if (skipped.length > 0) console.log('\nskipped:');
   for (const { name, reason } of skipped)
     console.log(`  ${name}: ${reason ?? 'without a reason, which is a failure'}`);
+
+  const failures = results.filter(result => result.outcome === 'failed');
+  if (failures.length > 0) console.log('\nfailed:');
+  for (const failure of failures) tellFailure(failure);
 
   const count = (outcome: Result['outcome']) => results.filter(result => result.outcome === outcome).length;
   const unexplained = skipped.filter(({ reason }) => reason === undefined).length;
