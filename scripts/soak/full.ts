@@ -168,7 +168,7 @@ async function fullPool(w: World, main: Writer, round: number): Promise<void> {
     until(async () => ((await w.disk.freeBytes()) > free - 128 * MIB ? true : undefined), {
       ...{
         what: `${Math.round(free / MIB)} MB are free`,
-        deadlineMs: 20_000,
+        deadlineMs: 60_000,
         intervalMs: 50,
         signal: w.signal,
       },

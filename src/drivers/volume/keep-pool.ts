@@ -23,24 +23,23 @@ export function keepPool(pool: {
   const { root, calls, backing, sizes, reserveBytes, log } = pool;
   const leaving = new Set<bigint>();
   const stopped = new AbortController();
-  let trouble = '';
+  const troubles = { looking: '', reclaiming: '' };
+  /** Something was removed whose room the host has not got back. */
+  let owed = false;
   let reclaiming: Promise<void> | undefined;
 
   const looking = repeat(async () => {
     const pauseMs = await backing.look();
     await sizes.limitChildren((await backing.sureBytes()) - reserveBytes);
-    trouble = '';
+    troubles.looking = '';
     return Math.min(LONGEST_MS, Math.max(SHORTEST_MS, pauseMs));
-  }, failed);
+  }, failed('looking'));
 
   return {
     removed(subvolume) {
       leaving.add(subvolume);
-      reclaiming ??= reclaim()
-        .catch(failed)
-        .finally(() => {
-          reclaiming = undefined;
-        });
+      owed = true;
+      reclaiming ??= reclaim();
     },
 
     async stop() {
@@ -49,24 +48,40 @@ export function keepPool(pool: {
     },
   };
 
+  /** Goes on after trouble, e.g. of a pool so full that nothing can be committed, and with what is removed meanwhile. */
   async function reclaim(): Promise<void> {
-    while (leaving.size > 0 && !stopped.signal.aborted) {
-      await calls.commit(root); // until then it keeps what a crash would bring back
-      for (const id of leaving) if (!(await calls.isLeaving(root, id))) leaving.delete(id);
-      if (leaving.size > 0) await delay(FREED_MS, stopped.signal).catch(() => {});
+    const pause = (ms: number) => delay(ms, stopped.signal).catch(() => {});
+    while (owed && !stopped.signal.aborted) {
+      try {
+        await calls.commit(root); // until then it keeps what a crash would bring back
+        for (const id of leaving) if (!(await calls.isLeaving(root, id))) leaving.delete(id);
+        if (leaving.size > 0) await pause(FREED_MS);
+        else await giveBack();
+      } catch (error) {
+        owed = true;
+        failed('reclaiming')(error);
+        await pause(AGAIN_MS);
+      }
     }
-    if (stopped.signal.aborted) return;
+    reclaiming = undefined;
+  }
+
+  async function giveBack(): Promise<void> {
+    owed = false;
     await calls.commit(root);
     await sizes.tidy();
     await backing.trim();
+    troubles.reclaiming = '';
     looking.now();
   }
 
   /** Once per kind of trouble: a pool that the kernel made read-only would say the same every second. */
-  function failed(error: unknown): void {
-    const { message } = error as Error;
-    if (message !== trouble) log.warn({ root, error }, 'room of the pool cannot be looked after');
-    trouble = message;
+  function failed(what: keyof typeof troubles): (error: unknown) => void {
+    return error => {
+      const { message } = error as Error;
+      if (message !== troubles[what]) log.warn({ root, error }, 'room of the pool cannot be looked after');
+      troubles[what] = message;
+    };
   }
 }
 
@@ -75,3 +90,4 @@ export function keepPool(pool: {
 const SHORTEST_MS = 50;
 const LONGEST_MS = 5_000;
 const FREED_MS = 100;
+const AGAIN_MS = 1_000;
