@@ -37,7 +37,7 @@ export async function leftovers(before: readonly Trace[]): Promise<readonly stri
   try {
     await until(async () => ((await added()).length === 0 ? true : undefined), {
       what: 'the tests have cleaned up',
-      deadlineMs: 5000,
+      deadlineMs: 30_000,
       intervalMs: 100,
     });
     return [];

@@ -20,7 +20,7 @@ async function written(level: string, write: (log: ReturnType<typeof openLog>) =
       const found = await readFile(file, 'utf8').catch(() => '');
       return found.includes('the last') ? found : undefined;
     },
-    { what: 'the log is written', deadlineMs: 10_000 },
+    { what: 'the log is written', deadlineMs: 60_000 },
   );
   return text
     .trimEnd()

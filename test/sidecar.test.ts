@@ -16,7 +16,7 @@ import { ask, dial, freeAddress, serveHttp, serveTcp } from './support/http.ts';
 import { askHttp2, openHttp2, serveHttp2 } from './support/http2.ts';
 import { tempDir } from './support/temp.ts';
 
-const soon = (what: string) => ({ what, deadlineMs: 20_000 });
+const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 /** Text that a child has written so far. */

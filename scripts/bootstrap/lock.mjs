@@ -53,11 +53,11 @@ async function acquire(lock, mine, me) {
 }
 
 function release(lock, me) {
-  unlinkSync(join(lock, me));
   try {
+    unlinkSync(join(lock, me));
     rmdirSync(lock);
   } catch {
-    // The next owner has moved in already.
+    // The next owner has moved in already: also one in another PID namespace, who saw no process of this pid.
   }
 }
 

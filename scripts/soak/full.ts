@@ -184,7 +184,7 @@ async function fullHost(w: World, main: Writer, round: number): Promise<void> {
   await applyEcho(w.daemon, `doomed-${round}`, { branch: true });
   await w.disk.fill();
   await until(async () => ((await client.status()).room.low ? true : undefined), {
-    ...{ what: 'the daemon knows', deadlineMs: 30_000, intervalMs: 50, signal: w.signal },
+    ...{ what: 'the daemon knows', deadlineMs: 60_000, intervalMs: 50, signal: w.signal },
   });
   await main.writes();
   await commands(w, 'on a full host');
@@ -322,7 +322,7 @@ async function makeAndDelete(w: World, name: string): Promise<void> {
           return undefined;
         },
       ),
-    { what: `${name} may be made`, deadlineMs: 20_000, intervalMs: 100, signal: w.signal },
+    { what: `${name} may be made`, deadlineMs: 60_000, intervalMs: 100, signal: w.signal },
   );
   await untilReady(w, name);
   await remove(w, name);
@@ -344,7 +344,7 @@ async function remove({ daemon, signal }: World, name: string): Promise<void> {
       const all = await daemon.client.branches.list(project);
       return all.some(branch => branch.name === name) ? undefined : true;
     },
-    { what: `branch ${name} is gone`, deadlineMs: 30_000, intervalMs: 25, signal },
+    { what: `branch ${name} is gone`, deadlineMs: 60_000, intervalMs: 25, signal },
   );
 }
 

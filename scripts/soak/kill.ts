@@ -40,7 +40,7 @@ export const kill: Scenario = {
     });
     crowd.defer(passing.end);
     await until(() => kinds.every(kind => held.open()[kind] >= there.subjects.length + 1) || undefined, {
-      ...{ what: 'connections of every kind are open', deadlineMs: 30_000, signal },
+      ...{ what: 'connections of every kind are open', deadlineMs: 60_000, signal },
     });
 
     const killed = { daemon: 0, 'daemon while it starts': 0, proxy: 0 };
@@ -80,7 +80,7 @@ export const kill: Scenario = {
         await killDaemon('daemon');
         const starting = up();
         const there = async () => ((await daemons(daemon.home)).length > 0 ? true : undefined);
-        await until(there, { what: 'a daemon starts', deadlineMs: 30_000, signal });
+        await until(there, { what: 'a daemon starts', deadlineMs: 60_000, signal });
         await delay(dice.below(1_500), signal);
         await killDaemon('daemon while it starts');
         await starting;
@@ -161,7 +161,7 @@ async function daemons(home: string): Promise<number[]> {
 async function end(pids: readonly number[]): Promise<void> {
   for (const pid of pids) process.kill(pid, 'SIGKILL');
   await until(() => pids.every(pid => identify(pid) === undefined) || undefined, {
-    ...{ what: 'it is gone', deadlineMs: 10_000 },
+    ...{ what: 'it is gone', deadlineMs: 60_000 },
   });
 }
 
@@ -199,7 +199,7 @@ async function asBefore(daemon: TestDaemon, before: readonly string[]): Promise<
   };
   // What is not needed any more may be ending still.
   await until(async () => ((await difference()).length === 0 ? true : undefined), {
-    ...{ what: 'all is as before', deadlineMs: 20_000, intervalMs: 200 },
+    ...{ what: 'all is as before', deadlineMs: 60_000, intervalMs: 200 },
   }).catch(() => {});
   return none('processes, folders, mounts and objects that came or went', await difference());
 }

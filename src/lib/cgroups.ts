@@ -323,7 +323,7 @@ async function removeDir(dir: string): Promise<void> {
       }
       return true;
     },
-    { what: `the group ${dir} is empty`, deadlineMs: 1_000, intervalMs: 2 },
+    { what: `the group ${dir} is empty`, deadlineMs: 10_000, intervalMs: 2 },
   );
 }
 

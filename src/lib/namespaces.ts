@@ -135,7 +135,7 @@ export async function startedBy(shell: ProcessId, { asOneself }: PrivateMounts):
     if (pid === undefined) return isAlive(shell) ? undefined : shell.pid;
     return asOneself === undefined || userOf(pid) !== userOf(shell.pid) ? pid : undefined;
   };
-  return look() ?? (await until(look, { what: 'the program starts', deadlineMs: 5_000, intervalMs: 2 }));
+  return look() ?? (await until(look, { what: 'the program starts', deadlineMs: 30_000, intervalMs: 2 }));
 }
 
 /** @returns why `begin` does not work with another root on this machine; undefined when it does */
@@ -150,7 +150,7 @@ export async function mayChangeRoot(how: PrivateMounts): Promise<string | undefi
     'exit 0',
   ];
   try {
-    await exec(argv[0]!, argv.slice(1), { env: {}, deadlineMs: 5_000 });
+    await exec(argv[0]!, argv.slice(1), { env: {}, deadlineMs: TRY_MS });
     return undefined;
   } catch (error) {
     return `unshare cannot change the root: ${(error as Error).message}`;
@@ -162,6 +162,9 @@ export async function mayChangeRoot(how: PrivateMounts): Promise<string | undefi
 const PROGRAMS = ['unshare', 'mount', 'umount', 'nsenter', 'hostname', 'sleep'] as const;
 /** A line for each; empty: it is not there. */
 const FIND = 'for name do command -v "$name" || echo; done';
+
+/** For a try: it only guards against one that hangs. Who has no answer in time on a busy machine would do without for all of its life. */
+const TRY_MS = 30_000;
 
 async function tryOnce(
   how: PrivateMounts,
@@ -176,7 +179,7 @@ async function tryOnce(
   const argv = processes ? [...processes.first.slice(0, -1), '0'] : [shells.sh, '-c', 'exit 0'];
   const program = { argv, env, cwd: '/', stdout: 'pipe', stderr: 'pipe', mounts } as const;
   const held = await hold({ ...program, ...(processes && { inside: firstIn(processes) }) }, shells);
-  const result = resultOf(held.child, argv, { deadlineMs: 5_000 });
+  const result = resultOf(held.child, argv, { deadlineMs: TRY_MS });
   held.go();
   await result;
 }

@@ -6,7 +6,7 @@ import { OffshootError } from '../../src/model/errors.ts';
 import { type TestApi, type TestApiOptions, testApi } from '../support/api.ts';
 import { deploy, deployment, install, tablePlugin } from '../support/documents.ts';
 
-const soon = () => AbortSignal.timeout(20_000);
+const soon = () => AbortSignal.timeout(60_000);
 const all = (api: TestApi, filter: LogFilter) => Array.fromAsync(api.client.logs(filter, soon()));
 const texts = async (api: TestApi, ...of: readonly string[]) =>
   (await all(api, { of })).map(line => `${line.of}: ${line.text}`);

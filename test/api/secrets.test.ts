@@ -59,7 +59,7 @@ test('passwords, outputs, hashes, keys and the content of Secrets stay inside', 
   await look('DELETE', '/sandboxes/x');
   await look('DELETE', '/projects/default/branches/fix');
   await look('DELETE', '/keys/laptop');
-  const stop = AbortSignal.timeout(10_000);
+  const stop = AbortSignal.timeout(60_000);
   for await (const change of api.client.watch({}, stop)) {
     mustNotHold('watch', JSON.stringify(change));
     if (change.type === 'synced') break;

@@ -26,20 +26,20 @@ test('nothing is told before the data path does it, and no change of it either',
   await using api = await testApi({ routed: () => routed });
   let told = false;
   const key = api.client.keys.create('laptop').then(() => (told = true));
-  await until(() => api.store.list('key')[0], { what: 'the key is there', deadlineMs: 5_000 });
+  await until(() => api.store.list('key')[0], { what: 'the key is there', deadlineMs: 60_000 });
   for (let i = 0; i < 20; i++) await new Promise(setImmediate);
   assert.equal(told, false);
   go();
   await key;
 
   const { seen, end } = watchProjects(api);
-  await until(() => seen[0], { what: 'what is there', deadlineMs: 5_000 });
+  await until(() => seen[0], { what: 'what is there', deadlineMs: 60_000 });
   ({ promise: routed, resolve: go } = Promise.withResolvers<void>());
   await createProject(api.store, 'shop', { database: 'app', role: 'app' });
   for (let i = 0; i < 20; i++) await new Promise(setImmediate);
   assert.deepEqual(seen, ['default']);
   go();
-  await until(() => seen[1], { what: 'the change', deadlineMs: 5_000 });
+  await until(() => seen[1], { what: 'the change', deadlineMs: 60_000 });
   await end();
 });
 
@@ -53,15 +53,15 @@ test('what changes while a watch begins is told when the data path does it', asy
   });
   const { seen, end } = watchProjects(api);
   try {
-    const beginning = await until(() => held[0], { what: 'the watch begins', deadlineMs: 5_000 });
+    const beginning = await until(() => held[0], { what: 'the watch begins', deadlineMs: 60_000 });
     await createProject(api.store, 'shop', { database: 'app', role: 'app' });
     beginning();
-    await until(() => seen[0], { what: 'what was there', deadlineMs: 5_000 });
+    await until(() => seen[0], { what: 'what was there', deadlineMs: 60_000 });
     for (let i = 0; i < 20; i++) await new Promise(setImmediate);
     assert.deepEqual(seen, ['default']);
     isHeld = false;
     for (const go of held) go();
-    await until(() => seen[1] === 'shop', { what: 'the change', deadlineMs: 5_000 });
+    await until(() => seen[1] === 'shop', { what: 'the change', deadlineMs: 60_000 });
   } finally {
     isHeld = false;
     for (const go of held) go();
@@ -102,7 +102,7 @@ test('events of one object: not those of an earlier one that had its name', asyn
   assert.deepEqual(await told(), ['of the first'], 'of one that is gone all is told');
   await until(() => (new Date().toISOString() > first!.at ? true : undefined), {
     what: 'a moment has passed',
-    deadlineMs: 5_000,
+    deadlineMs: 60_000,
   });
   const spec = { database: 'app', role: 'app' };
   await api.store.create('project', 'again', { spec, status: null, secret: null });
@@ -114,9 +114,9 @@ test('shutdown is asked for once the answer is out', async () => {
   await using api = await testApi();
   const answer = await api.request('POST', '/api/v1/shutdown');
   assert.deepEqual([answer.status, answer.json()], [202, { stopping: true }]);
-  await until(() => api.asked.shutdowns[0], { what: 'shutdown', deadlineMs: 5_000 });
+  await until(() => api.asked.shutdowns[0], { what: 'shutdown', deadlineMs: 60_000 });
   await api.client.shutdown({ leave: true });
-  await until(() => api.asked.shutdowns[1], { what: 'the other one', deadlineMs: 5_000 });
+  await until(() => api.asked.shutdowns[1], { what: 'the other one', deadlineMs: 60_000 });
   assert.deepEqual(api.asked.shutdowns, ['stop', 'leave']);
 });
 

@@ -29,7 +29,7 @@ async function opened(prepare: (server: FakeApiServer) => void = () => {}) {
         const state = source.states().find(one => one.resource.startsWith(`${plural(kind)} `));
         return compareVersions(state?.resourceVersion, version) >= 0 ? true : undefined;
       },
-      { what: `news of ${kind}`, deadlineMs: 5_000 },
+      { what: `news of ${kind}`, deadlineMs: 60_000 },
     );
   const put = async (object: object) => {
     const { kind } = object as { kind: string };

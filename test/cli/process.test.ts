@@ -69,7 +69,7 @@ test('a reader that has seen enough (| head -1) is no error', async () => {
       await api.store.record(event);
       return follow.child.exitCode ?? undefined;
     },
-    { what: 'events --follow ends', deadlineMs: 20_000, intervalMs: 20 },
+    { what: 'events --follow ends', deadlineMs: 60_000, intervalMs: 20 },
   );
   assert.deepEqual([follow.child.exitCode, follow.text.stderr], [0, '']);
 });
@@ -104,7 +104,7 @@ test('a reader that does not read is waited for; Ctrl-C ends that', async () => 
   command.child.stdout.pause();
   await until(() => (command.child.stdout.readableLength > 0 ? true : undefined), {
     what: 'the first bytes are there',
-    deadlineMs: 20_000,
+    deadlineMs: 60_000,
   });
   command.child.kill('SIGINT');
   assert.equal(await command.exited, 130);
@@ -137,7 +137,7 @@ test('Ctrl-C while it waits: exit 130, and the sandbox goes on', async () => {
   await using command = start(api, ['sandbox', 'apply', '-f', '-'], { input });
   await until(() => (/fork demo\/users|routing key/.test(command.text.stderr) ? true : undefined), {
     what: 'the sandbox is applied',
-    deadlineMs: 20_000,
+    deadlineMs: 60_000,
   });
   command.child.kill('SIGINT');
   assert.equal(await command.ended(), 130);

@@ -31,7 +31,7 @@ test('a step that ends soon has one line, one that goes on has that of its begin
   assert.equal(stderr(), '  ✓ fork demo/users (5 ms)\n');
   await until(() => (stderr().includes('slow') ? true : undefined), {
     what: 'the late line',
-    deadlineMs: 5_000,
+    deadlineMs: 60_000,
   });
   progress.end();
   assert.match(stderr(), /^ {2}✓ fork demo\/users \(5 ms\)\n {2}… slow: starts \(\d+ ms\)\n$/);

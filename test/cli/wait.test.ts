@@ -73,17 +73,18 @@ test('it does not look at half of what is there', async () => {
   assert.deepEqual(sizes, [2]);
 });
 
-test('the deadline, with what was last seen', async () => {
+test('the deadline, with what was last seen', async t => {
   await using api = await testApi();
-  await assert.rejects(
-    waiter(api)(() => undefined, { timeoutMs: 100 }),
-    (error: unknown) => {
-      assert.ok(error instanceof OffshootError);
-      assert.equal(error.message, 'timed out after 100 ms waiting for the branch; last seen: main');
-      assert.equal(error.hint, 'wait longer with --wait-timeout');
-      return true;
-    },
-  );
+  const over = new AbortController();
+  t.mock.method(AbortSignal, 'timeout', () => over.signal, { times: 1 });
+  // It passes once there is something that was seen.
+  const look = () => void over.abort(new DOMException('it is over', 'TimeoutError'));
+  await assert.rejects(waiter(api)(look, { timeoutMs: 100 }), (error: unknown) => {
+    assert.ok(error instanceof OffshootError);
+    assert.equal(error.message, 'timed out after 100 ms waiting for the branch; last seen: main');
+    assert.equal(error.hint, 'wait longer with --wait-timeout');
+    return true;
+  });
 });
 
 test('a daemon that never comes back ends at the deadline, too', async () => {

@@ -27,7 +27,7 @@ test('the baseline of a cluster is what was applied, and how it stands', { skip:
   try {
     await source.synced;
     const { baseline } = source;
-    const soon = <T>(what: string, probe: () => T | undefined) => until(probe, { what, deadlineMs: 20_000 });
+    const soon = <T>(what: string, probe: () => T | undefined) => until(probe, { what, deadlineMs: 60_000 });
     const { host } = baseline.get('Service', ns.name, 'users')!.status!.addresses![80]!;
     assert.match(host, /^\d+\.\d+\.\d+\.\d+$|:/);
     await apply([users]);

@@ -155,7 +155,7 @@ test('store and baseline work with the rights of its account', { skip: noCluster
     await apply([{ ...users, metadata: { ...users.metadata, namespace: demo.name } }]);
     await until(() => source.baseline.get('Deployment', demo.name, 'users'), {
       what: 'the workload',
-      deadlineMs: 20_000,
+      deadlineMs: 60_000,
     });
   } finally {
     await store.close();

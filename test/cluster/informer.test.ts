@@ -75,7 +75,7 @@ test('an informer gets over a road that is cut, silent, or closed for a while', 
   const shows = (name: string, value: string | undefined) =>
     until(() => (one.get(`${ns.name}/${name}`) === value ? true : undefined), {
       what: `${name} to be ${value}`,
-      deadlineMs: 15_000,
+      deadlineMs: 60_000,
     });
   try {
     await put('a', '0');
@@ -89,7 +89,7 @@ test('an informer gets over a road that is cut, silent, or closed for a while', 
       if (trouble === between.close) {
         await until(() => (one.state().failures > 2 ? true : undefined), {
           what: 'failures',
-          deadlineMs: 10_000,
+          deadlineMs: 60_000,
         });
         between.open();
       }

@@ -86,7 +86,7 @@ describe('the loop on a cluster', { skip: noImage }, () => {
           ({ type, message }) => type === 'Ready' && /nothing/.test(message ?? ''),
         );
       },
-      { what: 'the cause', deadlineMs: 30_000 },
+      { what: 'the cause', deadlineMs: 60_000 },
     );
     assert.equal(seen.status, 'False');
     await kubectl(['-n', ns.name, 'delete', 'sandbox', 'fix', '--timeout=60s']);

@@ -222,7 +222,7 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       const told: string[] = [];
       node.onChange(id => told.push(id));
       await f.kill('j-root');
-      await until(() => told[0], { what: 'it is told', deadlineMs: 10_000 });
+      await until(() => told[0], { what: 'it is told', deadlineMs: 60_000 });
       const dead = (await node.observe('j-root', ctx()))!;
       assert.equal(phases(dead), 'VolumeReady ServerEnded Waiting');
       assert.equal(dead.endpoint, undefined);
@@ -297,7 +297,7 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
           const found = await node.observe('b-greedy', ctx());
           return found?.server.status === 'False' ? found : undefined;
         },
-        { what: 'it is stopped', deadlineMs: 20_000 },
+        { what: 'it is stopped', deadlineMs: 60_000 },
       );
       stop();
       assert.equal(seen.endpoint, undefined);

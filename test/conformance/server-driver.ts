@@ -132,7 +132,7 @@ export function serverDriverConformance(name: string, open: () => Promise<Server
         await f.kill('weak');
         await until(() => (told.length === count ? true : undefined), {
           what: 'it is told',
-          deadlineMs: 10_000,
+          deadlineMs: 60_000,
         });
         const exits = servers.exits('weak');
         assert.equal(exits.count, count);

@@ -24,11 +24,11 @@ export function stepDriverConformance(name: string, open: () => Promise<StepFixt
     });
     after(() => f?.[Symbol.asyncDispose]());
 
-    const ctx = (signal = AbortSignal.timeout(30_000)): Ctx => ({ signal, log: silentLog });
+    const ctx = (signal = AbortSignal.timeout(60_000)): Ctx => ({ signal, log: silentLog });
     const run = (id: string, spec: StepSpec, context = ctx()) => f.steps.run(id, spec, context);
     const listed = (id: string) => f.steps.list(ctx()).then(ids => ids.includes(id));
     const untilListed = (id: string) =>
-      until(async () => ((await listed(id)) ? true : undefined), { what: `${id} runs`, deadlineMs: 10_000 });
+      until(async () => ((await listed(id)) ? true : undefined), { what: `${id} runs`, deadlineMs: 60_000 });
 
     it('knows nothing of a step that never was, and removes it without complaint', async () => {
       await f.steps.remove('sb.db.create.none', ctx());

@@ -16,11 +16,11 @@ export type WorkloadFixture = AsyncDisposable & {
 
 export function workloadDriverConformance(name: string, open: () => Promise<WorkloadFixture>): void {
   describe(`workload driver ${name}`, () => {
-    const ctx = (): Ctx => ({ signal: AbortSignal.timeout(30_000), log: silentLog });
+    const ctx = (): Ctx => ({ signal: AbortSignal.timeout(60_000), log: silentLog });
     const untilReady = (driver: WorkloadDriver, id: string) =>
       until(async () => ((await driver.observe(id, ctx()))?.ready ? true : undefined), {
         what: `${id} is ready`,
-        deadlineMs: 20_000,
+        deadlineMs: 60_000,
       });
 
     it('sees nothing of a workload that never was, and removes it without complaint', async () => {
@@ -73,7 +73,7 @@ export function workloadDriverConformance(name: string, open: () => Promise<Work
           const seen = await f.driver.observe('changing', ctx());
           return seen?.ready && seen.log.includes('second') ? true : undefined;
         },
-        { what: 'the second is ready', deadlineMs: 20_000 },
+        { what: 'the second is ready', deadlineMs: 60_000 },
       );
     });
 

@@ -205,7 +205,7 @@ const shapes: readonly Shape[] = [
           const all = (await counted()).slice(before);
           return all.length >= 2 ? all : undefined;
         },
-        { what: 'the counted votes', deadlineMs: 20_000 },
+        { what: 'the counted votes', deadlineMs: 60_000 },
       );
       assert.deepEqual(found.sort(), [`cats by ${all}`, 'dogs by second']);
     },
@@ -245,7 +245,7 @@ const shapes: readonly Shape[] = [
   },
 ];
 
-test('shapes of public applications', { timeout: 240_000, concurrency: true }, async t => {
+test('shapes of public applications', { concurrency: true }, async t => {
   const why = await noNetworks();
   if (why !== undefined) return t.skip(`programs with fixed ports need networks of their own: ${why}`);
   for (const [name, file] of Object.entries(real)) t.diagnostic(`${name}: ${file ?? 'a stand-in'}`);

@@ -269,7 +269,7 @@ test('bad input', async t => {
     const isLeft = async () => !isDeepStrictEqual(await daemon.labelled(''), before);
     await until(async () => !(await isLeft()) || undefined, {
       what: 'the end of all that is not to be left',
-      deadlineMs: 10_000,
+      deadlineMs: 60_000,
     });
   };
   const says = (stderr: string, expected: readonly RegExp[]) => {

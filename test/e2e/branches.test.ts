@@ -20,7 +20,7 @@ test('branches', async t => {
     const url = new URL(await ok(['branch', 'url', branch]));
     url.username = `${role}.${url.username.split('.')[1]}`;
     url.password = password;
-    const [result] = await runSql(url.href, 'select current_user', AbortSignal.timeout(10_000));
+    const [result] = await runSql(url.href, 'select current_user', AbortSignal.timeout(60_000));
     return result!.rows[0]![0];
   };
 
@@ -67,7 +67,7 @@ test('branches', async t => {
     assert.ok((await ok(['branch', 'tree'])).includes(`   └─ ${name}\n      └─ feature/it`));
     const asked = "select current_setting('offshoot.branch_name') as name";
     assert.equal(JSON.parse(await ok(['sql', name, '-o', 'json', '-c', asked])).rows[0].name, name);
-    const [result] = await runSql(await ok(['branch', 'url', name]), asked, AbortSignal.timeout(10_000));
+    const [result] = await runSql(await ok(['branch', 'url', name]), asked, AbortSignal.timeout(60_000));
     assert.equal(result!.rows[0]![0], name);
     await ok(['branch', 'delete', 'feature/it']);
     await ok(['branch', 'delete', name]);

@@ -20,7 +20,7 @@ test('kill -9 of the daemon', async t => {
   const untilReady = () =>
     until(async () => ((await get()).status.ready ? true : undefined), {
       what: 'the sandbox is ready',
-      deadlineMs: 30_000,
+      deadlineMs: 60_000,
       intervalMs: 50,
     });
   const branches = async () =>

@@ -71,7 +71,7 @@ test('PostgreSQL by TLS, with certificates of our own authority', async t => {
       ['psql', 'pg_dump'].map(name => findProgram(name, process.env.PATH ?? '', '/')),
     );
     if (psql === undefined || dump === undefined) return t.skip('psql and pg_dump are not installed here');
-    const signal = AbortSignal.timeout(20_000);
+    const signal = AbortSignal.timeout(60_000);
     const ask = (url: string) => exec(psql, ['-XAtc', 'select current_user', url], { signal });
     for (const url of [
       `${plain}?sslmode=require`,
@@ -94,7 +94,7 @@ test('PostgreSQL by TLS, with certificates of our own authority', async t => {
     const before = await pid();
     await ok(['up', '--detach', '--replace']);
     await until(async () => (await daemon.client.status()).proxies.length === 2 || undefined, {
-      ...{ what: 'a new proxy listens beside the old one', deadlineMs: 10_000 },
+      ...{ what: 'a new proxy listens beside the old one', deadlineMs: 60_000 },
     });
     assert.equal(await pid(), before);
     assert.equal(await one({ connectionString: strict }), 'app', 'by the new one, with the same authority');
@@ -111,7 +111,7 @@ test('PostgreSQL by TLS, with certificates of our own authority', async t => {
         ]);
         return running.includes('1') || undefined;
       },
-      { what: 'it sleeps', deadlineMs: 10_000 },
+      { what: 'it sleeps', deadlineMs: 60_000 },
     );
     const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
     await using cancel = await dial({ host: hostname, port: Number(port) });
@@ -181,7 +181,7 @@ test('API, previews and PostgreSQL by a certificate that was given, beyond this 
   writeFileSync(files.cert, renewed.certificate);
   for (const port of [api.port, preview.port])
     await until(async () => (await serialAt(port)) !== before || undefined, {
-      ...{ what: 'the new certificate is served', deadlineMs: 10_000 },
+      ...{ what: 'the new certificate is served', deadlineMs: 60_000 },
     });
   const url = (
     await daemon.cli(['branch', 'url', 'main', '--sslmode', 'verify-full', '--sslrootcert', caFile])

@@ -11,7 +11,7 @@ import type { SandboxView } from '../../src/model/view.ts';
 import { deployBaseline, sandboxDocument } from '../support/baseline.ts';
 import { root, testDaemon } from '../support/daemon.ts';
 
-const soon = (what: string) => ({ what, deadlineMs: 30_000 });
+const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 
 test('a gateway apart: branches and previews by it, also when the daemon was killed', async t => {
   await using daemon = await testDaemon({ env: { OFFSHOOT_FEED_PORT: '0' } });
@@ -58,7 +58,7 @@ test('a gateway apart: branches and previews by it, also when the daemon was kil
   const both = async () => {
     const preview = await http(`${url.href}users`, { headers: { 'signadot-api-key': key } });
     assert.equal(preview.status, 200, preview.body);
-    await runSql(branch.href, 'select 1', AbortSignal.timeout(10_000));
+    await runSql(branch.href, 'select 1', AbortSignal.timeout(60_000));
   };
   await both();
   assert.equal((await http(`${url.href}users`)).status, 401);

@@ -50,7 +50,7 @@ test('two sandboxes and the baseline are isolated from each other', async t => {
     sandbox.password = main.password;
     const { runSql } = await import('../../src/cli/sql/session.ts');
     await assert.rejects(
-      runSql(sandbox.href, 'select 1', AbortSignal.timeout(10_000)),
+      runSql(sandbox.href, 'select 1', AbortSignal.timeout(60_000)),
       /password authentication failed/,
     );
   });

@@ -173,7 +173,7 @@ test('an ordinary user', async t => {
   assert.equal((await daemon.cli(['up', '--detach'])).code, 0);
   const answered = () => get(`${urlOf('front')}/users.shop.svc/`).catch(() => undefined);
   await until(async () => (await answered()) === `${seen} users.shop.svc` || undefined, {
-    ...{ what: 'an answer from pod to pod', deadlineMs: 30_000 },
+    ...{ what: 'an answer from pod to pod', deadlineMs: 60_000 },
   });
   const after = await running();
   assert.equal(after.length, before.length);

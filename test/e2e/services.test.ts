@@ -153,7 +153,7 @@ async function passingThrough({ daemon: { cli }, dir }: Programs): Promise<void>
   assert.equal(await first(await urlOf('mail', '--port', '2526'), ''), '220 hello\r\n');
   assert.equal(await first(await urlOf('cache'), 'PING\r\n'), '+PONG\r\n');
   await until(async () => (await urlOf('cache')).startsWith('tcp:') || undefined, {
-    ...{ what: 'the status of what is spoken', deadlineMs: 10_000 },
+    ...{ what: 'the status of what is spoken', deadlineMs: 60_000 },
   });
   assert.match(
     (await cli(['status'])).stdout,
@@ -166,7 +166,7 @@ async function passingThrough({ daemon: { cli }, dir }: Programs): Promise<void>
       ) as SandboxView;
       return status.conditions.find(c => c.type === 'Routed' && c.status === 'False');
     },
-    { what: 'the condition', deadlineMs: 10_000 },
+    { what: 'the condition', deadlineMs: 60_000 },
   );
   assert.match(routed.message, /Service shop\/cache:6379 \(TCP\)/);
   const again = await cli(['sandbox', 'apply', '-f', '-'], { input: sandbox });
@@ -215,12 +215,12 @@ async function names(t: TestContext, { daemon: { cli }, dir }: Programs): Promis
     subsets,
   });
   await until(async () => (await ask('ask/legacy/5432')) === '+OLD' || undefined, {
-    ...{ what: 'an answer from elsewhere', deadlineMs: 10_000 },
+    ...{ what: 'an answer from elsewhere', deadlineMs: 60_000 },
   });
   assert.match(await ask('lookup/late'), /^E/); // nobody knows it, or nobody can be asked
   await deploy(service('late', { selector: { app: 'client' }, ports: [{ port: 80 }] }));
   await until(async () => !(await ask('lookup/late')).startsWith('E') || undefined, {
-    ...{ what: 'a name that came later', deadlineMs: 10_000 },
+    ...{ what: 'a name that came later', deadlineMs: 60_000 },
   });
 }
 
@@ -269,7 +269,7 @@ async function changing({ daemon: { cli, client }, dir }: Programs): Promise<voi
   const sawAll = (words: string, counts: Readonly<Record<string, number>>) =>
     until(
       () => Object.entries(counts).every(([way, count]) => processes(way, words) === count) || undefined,
-      { what: `the processes that say "${words}"`, deadlineMs: 10_000 },
+      { what: `the processes that say "${words}"`, deadlineMs: 60_000 },
     );
   const processes = (way: string, words: string) =>
     load.seen[way]!.filter(body => body.startsWith(words)).length;
@@ -354,7 +354,7 @@ async function talking({ daemon: { cli, client }, dir }: Programs): Promise<void
           const who = `${name === 'fork' ? name : 'baseline'} ${words}`;
           return all.length === 4 && all.every(([, seen]) => seen.some(one => one.startsWith(who)));
         }) || undefined,
-      { what: `answers of "${words}"`, deadlineMs: 20_000 },
+      { what: `answers of "${words}"`, deadlineMs: 60_000 },
     );
   try {
     await sawAll('one');
@@ -411,7 +411,7 @@ async function first(url: string, text: string): Promise<string> {
   socket.on('data', data => (received += data));
   socket.write(text);
   try {
-    await until(() => received || undefined, { what: `an answer of ${url}`, deadlineMs: 10_000 });
+    await until(() => received || undefined, { what: `an answer of ${url}`, deadlineMs: 60_000 });
   } finally {
     socket.destroy();
   }

@@ -19,13 +19,13 @@ test('the trash', async () => {
     return result.stdout.trim();
   };
   const count = async (url: string) => {
-    const [result] = await runSql(url, 'select count(*)::int from t', AbortSignal.timeout(10_000));
+    const [result] = await runSql(url, 'select count(*)::int from t', AbortSignal.timeout(60_000));
     return result!.rows[0]![0];
   };
   const held = async () => JSON.parse(await ok('trash', 'list', '-o', 'json')) as TrashView[];
   const stopped = async (id: string) => {
     const filter = { kind: 'branch', name: id };
-    for await (const change of daemon.client.watch<BranchView>(filter, AbortSignal.timeout(30_000)))
+    for await (const change of daemon.client.watch<BranchView>(filter, AbortSignal.timeout(60_000)))
       if (change.type === 'put' && change.object.reason === 'Trashed') return;
   };
 
@@ -77,7 +77,7 @@ test('the trash', async () => {
   await ok('trash', 'empty', '--yes');
   await until(async () => ((await everyBranch(daemon.client)).includes(branch) ? undefined : true), {
     what: 'it is gone for good',
-    deadlineMs: 30_000,
+    deadlineMs: 60_000,
   });
 });
 
@@ -86,7 +86,7 @@ test('the trash', async () => {
 /** Ids, also of what is being deleted. */
 async function everyBranch(client: Client): Promise<readonly string[]> {
   const ids: string[] = [];
-  for await (const change of client.watch({ kind: 'branch' }, AbortSignal.timeout(10_000))) {
+  for await (const change of client.watch({ kind: 'branch' }, AbortSignal.timeout(60_000))) {
     if (change.type === 'put') ids.push(change.name);
     if (change.type === 'synced') break;
   }

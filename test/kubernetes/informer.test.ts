@@ -47,12 +47,12 @@ async function watching(
         const now = Object.fromEntries([...one.entries()].map(([key, value]) => [key.split('/')[1], value]));
         return isSame(now, expected) ? true : undefined;
       },
-      { what: `the informer to show ${JSON.stringify(expected)}`, deadlineMs: 5_000 },
+      { what: `the informer to show ${JSON.stringify(expected)}`, deadlineMs: 60_000 },
     );
   return {
     ...{ informer: one, client, changes, shows },
     watches: () =>
-      until(() => (server.watches > 0 ? true : undefined), { what: 'a watch', deadlineMs: 5_000 }),
+      until(() => (server.watches > 0 ? true : undefined), { what: 'a watch', deadlineMs: 60_000 }),
     async [Symbol.asyncDispose]() {
       await one.close();
       client.close();
@@ -378,7 +378,7 @@ it('an informer says for how long it has failed, and why', async () => {
   await using w = await watching(server);
   await until(() => (w.informer.state().failures >= 3 ? true : undefined), {
     what: 'failures',
-    deadlineMs: 5_000,
+    deadlineMs: 60_000,
   });
   const { synced, staleMs, failure } = w.informer.state();
   assert.deepEqual([synced, staleMs], [false, Number.POSITIVE_INFINITY]);

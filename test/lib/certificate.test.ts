@@ -82,7 +82,7 @@ test('new files are taken up, also behind a link that is turned; bad ones are no
     { everyMs: 5, onChange: problem => told.push(problem?.why) },
   );
   const soon = (what: string, probe: () => boolean) =>
-    until(() => probe() || undefined, { what, deadlineMs: 5_000 });
+    until(() => probe() || undefined, { what, deadlineMs: 60_000 });
   try {
     const first = followed.current()!.leaf.serialNumber;
     writeFileSync(one.key, 'nonsense');

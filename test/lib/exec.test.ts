@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { ExecError, type ExecOptions, exec } from '../../src/lib/exec.ts';
 import { tempDir } from '../support/temp.ts';
 
@@ -65,19 +68,25 @@ describe('exec', () => {
   });
 
   it('kills at the deadline, and does not wait for what the program started', {
-    timeout: 20_000,
-  }, async () => {
-    // Either script leaves a program behind that has its output open.
-    const scripts = ['sleep 30 & echo $!; wait', 'sleep 30 & echo $!'];
-    const ends = scripts.map(script => failure(exec('/bin/sh', ['-c', script], { deadlineMs: 1_000 })));
-    for (const error of await Promise.all(ends)) {
-      process.kill(Number(error.stdout), 'SIGKILL');
+    timeout: 120_000,
+  }, async t => {
+    // Either script leaves a program behind that has its output open. The deadline passes once they have said so.
+    await using dir = await tempDir();
+    const told = ['a', 'b'].map(name => join(dir.path, name));
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const ends = ['; wait', ''].map((then, i) =>
+      failure(exec('/bin/sh', ['-c', `sleep 600 & echo $! > "$0"${then}`, told[i]!], { deadlineMs: 1_000 })),
+    );
+    while (!told.every(file => existsSync(file) && readFileSync(file, 'utf8').endsWith('\n'))) await turn();
+    t.mock.timers.tick(1_000);
+    for (const [i, error] of (await Promise.all(ends)).entries()) {
+      process.kill(Number(readFileSync(told[i]!, 'utf8')), 'SIGKILL');
       assert.equal(error.timedOut, true);
       assert.match(error.message, /: took too long and was killed$/);
     }
   });
 
-  it('kills when the signal aborts, and ends with its reason', { timeout: 20_000 }, async () => {
+  it('kills when the signal aborts, and ends with its reason', { timeout: 120_000 }, async () => {
     const abort = new AbortController();
     const stop = new Error('stop');
     const running = node('setInterval(() => {}, 1e6)', { signal: abort.signal });

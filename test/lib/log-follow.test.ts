@@ -17,7 +17,7 @@ it('tells what is written to a file that comes later, whole lines only, until th
   await using dir = await tempDir();
   const log = join(dir.path, 'log');
   const over = new AbortController();
-  const reads = reading(follow(log, 0, AbortSignal.any([over.signal, AbortSignal.timeout(20_000)])));
+  const reads = reading(follow(log, 0, AbortSignal.any([over.signal, AbortSignal.timeout(60_000)])));
   const first = reads('one', 'two');
   await appendFile(log, 'one\ntw');
   await appendFile(log, 'o\nth');
@@ -33,7 +33,7 @@ it('goes on after the file was cut while it is written to', async () => {
   await using dir = await tempDir();
   const log = join(dir.path, 'log');
   await appendFile(log, 'a\nb\nc\n');
-  const reads = reading(tailAndFollow(log, 2, AbortSignal.timeout(20_000)));
+  const reads = reading(tailAndFollow(log, 2, AbortSignal.timeout(60_000)));
   await reads('b', 'c');
   await appendFile(log, 'd\n');
   await reads('d');
@@ -46,7 +46,7 @@ it('cuts a line that does not end', async () => {
   await using dir = await tempDir();
   const log = join(dir.path, 'log');
   await appendFile(log, 'x'.repeat(200_000));
-  const reads = reading(follow(log, 0, AbortSignal.timeout(20_000)));
+  const reads = reading(follow(log, 0, AbortSignal.timeout(60_000)));
   await appendFile(log, '\nnext\n');
   await reads('x'.repeat(4096), 'next');
 });

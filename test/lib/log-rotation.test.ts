@@ -9,7 +9,7 @@ import { tempDir } from '../support/temp.ts';
 
 const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 const comes = (what: string, probe: () => boolean) =>
-  until(() => (probe() ? true : undefined), { what, deadlineMs: 5_000 });
+  until(() => (probe() ? true : undefined), { what, deadlineMs: 60_000 });
 
 it('keeps each file small while it is written to, and what was removed alone', async () => {
   await using dir = await tempDir();

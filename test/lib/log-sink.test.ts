@@ -11,7 +11,7 @@ import { tempDir } from '../support/temp.ts';
 const note = (dropped: number) => `${dropped} dropped\n`;
 const content = (path: string) => readFileSync(path, 'utf8');
 const written = (path: string, text: string) =>
-  until(() => (content(path).endsWith(text) ? true : undefined), { what: text, deadlineMs: 5_000 });
+  until(() => (content(path).endsWith(text) ? true : undefined), { what: text, deadlineMs: 60_000 });
 
 it('writes lines in order, also what was waiting when the process ends', async () => {
   await using dir = await tempDir();
@@ -28,7 +28,7 @@ it('writes lines in order, also what was waiting when the process ends', async (
   // The first was being written when the second was flushed.
   await until(() => (content(path).length === lines.join('').length + 4 ? true : undefined), {
     what: 'both are there',
-    deadlineMs: 5_000,
+    deadlineMs: 60_000,
   });
   assert.deepEqual(content(path).split('\n').slice(1000).filter(Boolean).toSorted(), ['a', 'b']);
 });
@@ -50,7 +50,7 @@ it('drops what waits too long, and says how much', async () => {
   const path = join(dir.path, 'log');
   const sink = logSink(path, { maxBytes: 2 ** 20, note, maxWaitingBytes: 100 });
   for (let i = 0; i < 50; i++) sink.write(`line number ${String(i).padStart(2, '0')} of 50\n`);
-  await until(() => (content(path) !== '' ? true : undefined), { what: 'some', deadlineMs: 5_000 });
+  await until(() => (content(path) !== '' ? true : undefined), { what: 'some', deadlineMs: 60_000 });
   sink.write('the last\n');
   await written(path, 'the last\n');
   const kept = content(path).match(/line number/g)!.length;
@@ -77,7 +77,7 @@ it('goes on where the disk is full, and where the file cannot be had', {
       sink.write('room again\n');
       return content(path).includes('room again') ? true : undefined;
     },
-    { what: 'it writes again', deadlineMs: 5_000 },
+    { what: 'it writes again', deadlineMs: 60_000 },
   );
   assert.match(content(path), /\d+ dropped\n/);
 });

@@ -31,7 +31,7 @@ async function group(code: string, env: NodeJS.ProcessEnv = process.env): Promis
 const gone = (pid: number) =>
   until(() => (identify(pid) === undefined ? true : undefined), {
     what: `${pid} is gone`,
-    deadlineMs: 10_000,
+    deadlineMs: 60_000,
   });
 
 it('knows a process by pid and start time, so that a pid that was used again is another one', {
@@ -71,7 +71,7 @@ it('signals a process or its group, and never one that has the pid of another', 
   const id = identify(one.pid)!;
   assert.equal(signal({ ...id, startTime: `${id.startTime}0` }, 'SIGKILL'), false);
   assert.equal(signal(id, 'SIGINT', 'group'), true);
-  await until(() => one.child.exitCode ?? undefined, { what: 'exit', deadlineMs: 10_000 });
+  await until(() => one.child.exitCode ?? undefined, { what: 'exit', deadlineMs: 60_000 });
   assert.equal(one.child.exitCode, 7);
   assert.equal(signal(id, 'SIGKILL'), false);
   assert.equal(killGroupOf(id), false);

@@ -4,7 +4,7 @@ import { repeat } from '../../src/lib/repeat.ts';
 import { until } from '../../src/lib/wait.ts';
 
 const soon = (what: string, probe: () => boolean) =>
-  until(() => (probe() ? true : undefined), { what, deadlineMs: 5_000 });
+  until(() => (probe() ? true : undefined), { what, deadlineMs: 60_000 });
 
 it('looks again after the pause that a look asked for, and after an error', async () => {
   let looks = 0;

@@ -31,7 +31,7 @@ async function outpost(t: TestContext) {
   const asked = reachOutpost(path);
   t.after(() => asked.close());
   const answers = () => asked.take({ kind: 'netlink' }).catch(() => undefined);
-  await until(answers, { what: 'the outpost answers', deadlineMs: 10_000 });
+  await until(answers, { what: 'the outpost answers', deadlineMs: 60_000 });
   return { path, kill };
 }
 
@@ -58,7 +58,7 @@ async function said(dialled: Promise<Socket>): Promise<string> {
   const socket = await dialled;
   return await text(socket).finally(() => socket.destroy()); // our half is open still
 }
-const soon = () => AbortSignal.timeout(10_000);
+const soon = () => AbortSignal.timeout(60_000);
 
 suite('pods', { skip: process.platform !== 'linux' && 'Linux only' }, () => {
   test('are reached as everybody else where no other way is told', async t => {

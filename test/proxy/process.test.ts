@@ -19,7 +19,7 @@ import * as frames from '../support/pg-frames.ts';
 import { killIfThere, proxyHome, untilOpen } from '../support/proxy-process.ts';
 import { dial } from '../support/raw-client.ts';
 
-const soon = (what: string) => ({ what, deadlineMs: 10_000 });
+const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 
 /** A service, its fork under key `k`, a preview, and a branch; all of it in this process. */
 async function world(t: TestContext) {

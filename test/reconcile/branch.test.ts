@@ -656,7 +656,7 @@ describe('room', () => {
     b.taken.set(child.name, 90 * MIB);
     await until(() => (b.wanted.includes(child.name) ? true : undefined), {
       what: 'it is looked at because it comes near',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     await b.look(child.name);
     assert.match(conditions(b.status(child.name)), /SpaceLow=True$/);
@@ -665,7 +665,7 @@ describe('room', () => {
     b.taken.set(child.name, 101 * MIB);
     await until(() => (b.running.has(child.name) ? undefined : true), {
       what: 'it is stopped',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     const result = await b.look(child.name);
     assert.deepEqual(result, { until: [`room/${child.name}`] });
@@ -700,7 +700,7 @@ describe('room', () => {
     b.taken.set(b.main.name, 500 * MIB);
     await until(() => (b.running.has(greedy.name) ? undefined : true), {
       what: 'it is stopped',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     assert.deepEqual(await b.look(greedy.name), { until: [`room/${greedy.name}`] });
     assert.equal(
@@ -716,7 +716,7 @@ describe('room', () => {
     b.room.freeBytes = 1000 * MIB;
     await until(() => (b.told.includes(`room/${greedy.name} 1`) ? true : undefined), {
       what: 'it may run again',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     await b.look(greedy.name);
     assert.equal(b.status(greedy.name).state, 'ready');
@@ -741,7 +741,7 @@ describe('room', () => {
     const all = [b.main, dying, lame, newborn].map(({ name }) => name);
     await until(() => (all.every(id => b.forgiven.includes(id)) ? true : undefined), {
       what: 'all may be tried again',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     for (const id of all) {
       assert.equal(await b.look(id), undefined, 'nothing is held against it');

@@ -119,12 +119,12 @@ async function live(death: number | undefined): Promise<number> {
         }
         return done(kept, world) ? true : undefined;
       };
-      await until(settled, { what, deadlineMs: 10_000, intervalMs: 1 });
+      await until(settled, { what, deadlineMs: 60_000, intervalMs: 1 });
     }
     // An end that was on its way.
     if (mortal.isDead()) await revive();
     const rest = () => world.disk.size + world.running.size + world.workloadsOf.size;
-    await until(() => (rest() === 0 ? true : undefined), { what: 'nothing is left', deadlineMs: 10_000 });
+    await until(() => (rest() === 0 ? true : undefined), { what: 'nothing is left', deadlineMs: 60_000 });
     assert.deepEqual([...world.things], []);
   } finally {
     await loop.close();

@@ -124,7 +124,7 @@ it('waits for the address of a fork that it names, and says for which', async ()
   const named = fork('web', { USERS: { fork: { forkOf: forkOf('users'), expression } } });
   const sandbox = await applied(store, 'sb', { forks: [named, fork('users')] });
   const forks = forkRunner({ store, baseline: storeBaseline(store), workloads: world.workloads });
-  const ctx = { signal: AbortSignal.timeout(10_000), log: silentLog };
+  const ctx = { signal: AbortSignal.timeout(60_000), log: silentLog };
   const reasons = async () => (await forks.ensure(sandbox, ctx)).map(f => f.reason);
   assert.deepEqual(await reasons(), ['Running', 'Running']);
 
@@ -148,7 +148,7 @@ it('has the volumes that its document asks for, and says what its disks began as
   const volumes = { disks: 'empty', hostPath: 'write' } as const;
   const sandbox = await applied(store, 'sb', { forks: [{ ...fork('users'), volumes }] });
   const forks = forkRunner({ store, baseline: storeBaseline(store), workloads: world.workloads });
-  const ctx = { signal: AbortSignal.timeout(10_000), log: silentLog };
+  const ctx = { signal: AbortSignal.timeout(60_000), log: silentLog };
   const id = forkId('sb', forkOf('users'));
   await forks.ensure(sandbox, ctx);
   assert.deepEqual(world.workloadsOf.get(id)?.spec.forkVolumes, volumes);

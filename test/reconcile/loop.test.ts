@@ -48,7 +48,7 @@ async function testLoop(baseMs = 1, options: LoopOptions = {}) {
   const problems = new Map<number, string>();
   const loop = loopOn(store, world, { problems, baseMs, ...options });
   await loop.start();
-  const signal = AbortSignal.timeout(10_000);
+  const signal = AbortSignal.timeout(60_000);
   const when = <K extends Kind, T>(
     kind: K,
     name: string,
@@ -76,7 +76,7 @@ async function testLoop(baseMs = 1, options: LoopOptions = {}) {
     count: (call: string, id: string) => world.trouble.count(`${call} ${id}`),
     branchReady: (id: string) => when('branch', id, o => (o?.status?.state === 'ready' ? o : undefined)),
     eventually: (what: string, probe: () => boolean) =>
-      until(() => (probe() ? true : undefined), { what, deadlineMs: 10_000 }),
+      until(() => (probe() ? true : undefined), { what, deadlineMs: 60_000 }),
     /** The environment value of a workload's first container. */
     env: (id: string, name: string) =>
       world.workloadsOf
@@ -228,7 +228,7 @@ describe('a change in the store', () => {
       for (let i = 0; i < 50; i++) await new Promise(setImmediate);
       return l.store.version() === before ? true : undefined;
     };
-    await until(settled, { what: 'nothing more is written', deadlineMs: 10_000 });
+    await until(settled, { what: 'nothing more is written', deadlineMs: 60_000 });
   });
 });
 
@@ -249,9 +249,9 @@ describe('a change in the world', () => {
   it('that ends a server starts it again', async () => {
     await using l = await testLoop();
     await l.branchReady(l.main.name);
-    const before = await l.loop.awake(l.main.name, AbortSignal.timeout(10_000));
+    const before = await l.loop.awake(l.main.name, AbortSignal.timeout(60_000));
     l.crash(l.main.name);
-    const again = await l.loop.awake(l.main.name, AbortSignal.timeout(10_000));
+    const again = await l.loop.awake(l.main.name, AbortSignal.timeout(60_000));
     assert.notDeepEqual(again, before);
     assert.ok(l.running.has(l.main.name));
   });
@@ -288,12 +288,12 @@ describe('the data path', () => {
     const loop = loopOn(store, world, { resumed: data.routed });
     stack.defer(() => loop.close());
     const started = loop.start();
-    await until(() => data.asked() > 0 || undefined, { what: 'it is told', deadlineMs: 5_000 });
+    await until(() => data.asked() > 0 || undefined, { what: 'it is told', deadlineMs: 60_000 });
     for (let i = 0; i < 20; i++) await new Promise(setImmediate);
     assert.equal(world.running.size, 0);
     data.go();
     await started;
-    await loop.awake(main.name, AbortSignal.timeout(10_000));
+    await loop.awake(main.name, AbortSignal.timeout(60_000));
   });
 
   it('leads nobody to a fork, or to a baseline, any more when it is stopped', async () => {
@@ -305,7 +305,7 @@ describe('the data path', () => {
     await l.eventually('orders runs', () => l.workloadsOf.has('base.demo.orders'));
     await deleteSandbox(l.store, 'sb', { force: false });
     await l.store.modify('manifest', 'Deployment/demo/orders', () => ({ deleted: true }));
-    await until(() => data.asked() >= 2 || undefined, { what: 'both wait', deadlineMs: 5_000 }).finally(() =>
+    await until(() => data.asked() >= 2 || undefined, { what: 'both wait', deadlineMs: 60_000 }).finally(() =>
       setTimeout(data.go, 1_000),
     );
     assert.ok(l.workloadsOf.has(usersFork));
@@ -390,7 +390,7 @@ describe('sandboxes with branches', () => {
     const { message } = await l.sandboxSays('sb', 'SandboxHasChildren');
     assert.match(message, /while branches grow from its own: precious/);
     assert.ok(l.running.has(child.name) && l.disk.get(child.name)?.complete);
-    assert.deepEqual(await l.loop.awake(child.name, AbortSignal.timeout(10_000)), {
+    assert.deepEqual(await l.loop.awake(child.name, AbortSignal.timeout(60_000)), {
       socket: l.running.get(child.name)?.socket,
     });
     await deleteBranch(l.store, child);
@@ -615,7 +615,7 @@ describe('a loop that starts', () => {
     await applied(store, 'sb', { resources: [{ name: 'db', plugin: 'slow' }], forks: [fork('users')] });
     await applied(store, 'old', { forks: [fork('users')] });
     await filling.reached;
-    const signal = AbortSignal.timeout(10_000);
+    const signal = AbortSignal.timeout(60_000);
     await first.awake(main.name, signal);
     await whenObject(store, 'manifest', 'Deployment/demo/users', o => o?.status?.ready || undefined, signal);
     await first.close();

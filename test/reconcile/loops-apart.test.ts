@@ -24,7 +24,7 @@ async function apart() {
   await install(store, 'branch', branchPlugin);
   const node = loopOn(store, world, { programs: undefined });
   const controller = loopOn(store, world, { branches: undefined });
-  const signal = AbortSignal.timeout(10_000);
+  const signal = AbortSignal.timeout(60_000);
   const when = <K extends Kind, T>(
     kind: K,
     name: string,

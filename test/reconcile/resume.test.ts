@@ -6,7 +6,7 @@ import { memoryWorld } from '../support/memory-drivers.ts';
 import { it, testStore } from '../support/stores.ts';
 
 const status = { ready: true, reason: 'Running', message: 'runs', observedGeneration: 1 };
-const ctx = { signal: AbortSignal.timeout(10_000), log: silentLog };
+const ctx = { signal: AbortSignal.timeout(60_000), log: silentLog };
 
 it('what does not run any more is not called ready after a start', async () => {
   const world = memoryWorld();

@@ -63,7 +63,7 @@ async function usesOf(
     },
   })))!;
   const runner = forkRunner({ store, baseline: storeBaseline(store), workloads: memoryWorld().workloads });
-  const forks = await runner.ensure(now, { signal: AbortSignal.timeout(10_000), log: silentLog });
+  const forks = await runner.ensure(now, { signal: AbortSignal.timeout(60_000), log: silentLog });
   await store.close();
   return { early, what: (forks[0]?.sharesData ?? []).map(u => u.what), condition: dataCondition(forks) };
 }

@@ -45,7 +45,7 @@ test('a set-up that was killed is taken over', async () => {
   const killed = checkout.start({ NPM_HANGS: '1' }, 'scripts/bootstrap.mjs', 'script.ts');
   await until(async () => ((await checkout.npmCalls()).length > 0 ? true : undefined), {
     what: 'npm was called',
-    deadlineMs: 10_000,
+    deadlineMs: 60_000,
   });
   // Both, as when the machine goes down: npm is in the group of the set-up.
   process.kill(-killed.pid!, 'SIGKILL');

@@ -85,7 +85,7 @@ test('a cluster goes when the tests are killed', async () => {
   tests.kill('SIGKILL');
   await until(async () => !lab.has('of-tests') || undefined, {
     what: 'the cluster is down',
-    deadlineMs: 10_000,
+    deadlineMs: 60_000,
   });
   assert.ok(!lab.has('run'));
 });
@@ -96,7 +96,7 @@ test('a lab that does not come up is taken down, and named as the reason', async
   await assert.rejects(lab.open(), error => error instanceof NoLab && /did not come up/.test(error.message));
   await until(async () => !lab.has('of-tests') || undefined, {
     what: 'the cluster is down',
-    deadlineMs: 10_000,
+    deadlineMs: 60_000,
   });
   assert.ok(!lab.has('run'));
 });

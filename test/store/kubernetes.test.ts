@@ -24,7 +24,7 @@ const [projects, branches, sandboxes] = [
   'sandboxes.offshoot.dev',
 ];
 
-const soon = <T>(what: string, probe: () => T | undefined) => until(probe, { what, deadlineMs: 5_000 });
+const soon = <T>(what: string, probe: () => T | undefined) => until(probe, { what, deadlineMs: 60_000 });
 const when = (what: string, probe: () => boolean) => soon(what, () => (probe() ? true : undefined));
 
 async function stores(server: FakeApiServer, count: number) {
@@ -138,7 +138,7 @@ describe('two stores on one cluster', () => {
     for (let i = 0; i < 3; i++) await a.record(event);
     await until(async () => ((await b.events({ limit: 9 })).length === 3 ? true : undefined), {
       what: 'three events',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     assert.deepEqual(
       (await a.events({ limit: 9 })).map(e => e.reason),

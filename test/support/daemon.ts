@@ -90,7 +90,7 @@ export async function testDaemon(options: TestDaemonOptions = {}): Promise<TestD
       process.kill(pid, 'SIGKILL');
       await until(() => (identify(pid) === undefined ? true : undefined), {
         what: 'the daemon is gone',
-        deadlineMs: 10_000,
+        deadlineMs: 60_000,
       });
     },
     async down() {

@@ -275,14 +275,14 @@ export async function startRouter(
     settings: { headers: customHeaders },
   });
   const router = routeFor(t, routes, limits, log, passLimits);
-  await until(() => router.states[0], { what: 'the router listens', deadlineMs: 5_000 });
+  await until(() => router.states[0], { what: 'the router listens', deadlineMs: 60_000 });
   return { ...router, address, routes };
 }
 
 // --- clients ---
 
 /** Of everything that a client does. */
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 60_000;
 
 export type Reply = {
   readonly status: number;

@@ -59,7 +59,7 @@ export function startLoad(ways: readonly Way[]): Load {
 // --- internal ---
 
 const PAUSE_MS = 5;
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 60_000;
 
 /** Names below `localhost` lead to loopback. */
 function askOnce(

@@ -22,7 +22,7 @@ export async function namespaceHolder(cwd = '/'): Promise<NamespaceHolder> {
   try {
     await until(async () => ((await readlink(`/proc/${child.pid}/ns/mnt`)) === mine ? undefined : true), {
       what: 'the namespace is there',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
   } catch (error) {
     await end();

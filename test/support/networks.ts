@@ -44,7 +44,7 @@ export function getFrom({ outside }: Networks, url: string): Promise<string> {
   const { hostname: host, port, pathname } = new URL(url);
   const address = { host, port: Number(port) };
   return new Promise((resolve, reject) => {
-    const dialled = (outside?.connect ?? dial)(address, AbortSignal.timeout(10_000));
+    const dialled = (outside?.connect ?? dial)(address, AbortSignal.timeout(60_000));
     dialled.then(socket => {
       const request = httpGet({ ...address, path: pathname, createConnection: () => socket }, response =>
         text(response).then(resolve, reject),
@@ -121,7 +121,7 @@ export async function serve(place: Place, host: string, port: number, name: stri
   const [file, ...args] = [...(place.through ?? []), ...argv] as [string, ...string[]];
   const child = place.within(() => spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] }));
   const exited = once(child, 'exit');
-  await once(child.stdout!, 'data', { signal: AbortSignal.timeout(10_000) });
+  await once(child.stdout!, 'data', { signal: AbortSignal.timeout(60_000) });
   return {
     pid: child.pid!,
     async [Symbol.asyncDispose]() {

@@ -187,5 +187,5 @@ export async function killServer(servers: ServerDriver, id: string): Promise<voi
   const { pid } = (await servers.observe(id, testCtx()))!;
   const server = identify(pid)!;
   process.kill(pid, 'SIGKILL');
-  await until(() => (isAlive(server) ? undefined : true), { what: `${id} is dead`, deadlineMs: 5_000 });
+  await until(() => (isAlive(server) ? undefined : true), { what: `${id} is dead`, deadlineMs: 60_000 });
 }

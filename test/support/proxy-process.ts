@@ -40,7 +40,7 @@ export async function proxyHome(t: TestContext): Promise<ProxyHome> {
     over = true;
     for (const pid of pids) killIfThere(pid);
     await until(() => !pids.some(pid => identify(pid)) || undefined, {
-      ...{ what: 'the proxies are gone', deadlineMs: 5_000 },
+      ...{ what: 'the proxies are gone', deadlineMs: 60_000 },
     });
     await dir[Symbol.asyncDispose]();
   });
@@ -104,7 +104,7 @@ export const untilOpen = (feed: TestFeed, name: string): Promise<Address> =>
       const found = feed.reports.at(-1)?.find(state => state.name === name && state.error === undefined);
       return found && { host: found.host, port: found.port };
     },
-    { what: `listener ${name} is open`, deadlineMs: 10_000 },
+    { what: `listener ${name} is open`, deadlineMs: 60_000 },
   );
 
 export function killIfThere(pid: number): void {

@@ -21,7 +21,7 @@ export type RawClient = AsyncDisposable & {
 
 export async function dial(
   { host, port }: { readonly host: string; readonly port: number },
-  { deadlineMs = 10_000, allowHalfOpen = false } = {},
+  { deadlineMs = 60_000, allowHalfOpen = false } = {},
 ): Promise<RawClient> {
   const socket = connect({ host, port, allowHalfOpen });
   const chunks: Buffer[] = [];

@@ -10,6 +10,6 @@ export const said = (
   query: Partial<LogQuery> = {},
 ): Promise<string[]> =>
   Array.fromAsync(
-    driver.logs(id, { lines, ...query }, { signal: AbortSignal.timeout(30_000), log: silentLog }),
+    driver.logs(id, { lines, ...query }, { signal: AbortSignal.timeout(60_000), log: silentLog }),
     ({ text }) => text,
   );

@@ -75,5 +75,5 @@ export const gone = (name: string): RouteChange => ({ kind: 'key', name });
 export const untilKeys = (book: Book, ...wanted: readonly string[]): Promise<true> =>
   until(() => String([...book.names('key')].toSorted()) === String(wanted) || undefined, {
     what: `the keys ${wanted}`,
-    deadlineMs: 5_000,
+    deadlineMs: 60_000,
   });

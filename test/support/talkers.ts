@@ -15,7 +15,7 @@ export type ChatWay = {
 
 /** One conversation. */
 export type Talk = {
-  /** @returns who answers. @throws when it is over, or nobody does within 10 s */
+  /** @returns who answers. @throws when it is over, or nobody does within a minute */
   ask(): Promise<string>;
   /** Ends it, and waits for the other side to do so. @returns how it has ended: 1000 or 0 is well */
   end(): Promise<number>;
@@ -111,7 +111,7 @@ export function startTalkers(ways: readonly ChatWay[]): Talkers {
 
 // --- internal ---
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 60_000;
 const PAUSE_MS = 10;
 
 const baggage = (key: string | undefined): Record<string, string> =>

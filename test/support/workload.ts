@@ -30,7 +30,7 @@ export const testNode = { name: 'test-node', cpus: 4, memoryBytes: 8 * 1024 ** 3
 
 export const testBaseEnv = { PATH: process.env.PATH ?? '', HOME: '/nonexistent', LANG: 'C' };
 
-export const ctx = (): Ctx => ({ signal: AbortSignal.timeout(30_000), log: silentLog });
+export const ctx = (): Ctx => ({ signal: AbortSignal.timeout(60_000), log: silentLog });
 
 /**
  * A runtime on `home`, with a registry of processes that is closed with it. Its instance is the home.
@@ -167,7 +167,7 @@ export const untilSeen = (
       const seen = await driver.observe(id, ctx());
       return seen !== undefined && wanted(seen) ? seen : undefined;
     },
-    { what, deadlineMs: 15_000 },
+    { what, deadlineMs: 60_000 },
   );
 
 export const untilReady = (driver: WorkloadDriver, id: string): Promise<WorkloadSeen> =>

@@ -234,7 +234,7 @@ test('deploy tells of all that cannot become ready; who has not failed is awaite
   next(api, 'manifest', async () => {
     await until(() => api.store.list('manifest').length === names.length || undefined, {
       what: 'all are there',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     await become('one', 'CommandNotFound', 'one is not there; starts again after 0.5 s');
     await become('two', 'ConfigError', 'two lacks something');

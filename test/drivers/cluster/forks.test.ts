@@ -10,7 +10,7 @@ import { type Asked, type FakeApiServer, fakeApiServer } from '../../support/fak
 
 const id = 'sb-fix.shop.users';
 const key = 'shop/fix-dep-users';
-const ctx = (): Ctx => ({ signal: AbortSignal.timeout(10_000), log: silentLog });
+const ctx = (): Ctx => ({ signal: AbortSignal.timeout(60_000), log: silentLog });
 
 describe('forks in a cluster', () => {
   it('are written once, and again when they differ', async () => {
@@ -37,9 +37,9 @@ describe('forks in a cluster', () => {
     await forks.ensure(id, spec({}), ctx());
     told.length = 0;
     c.becomeReady();
-    await until(() => told[0], { what: 'it is told', deadlineMs: 5_000 });
+    await until(() => told[0], { what: 'it is told', deadlineMs: 60_000 });
     const seen = await until(async () => ((await forks.observe(id, ctx()))?.ready ? 'ready' : undefined), {
-      ...{ what: 'it is ready', deadlineMs: 5_000 },
+      ...{ what: 'it is ready', deadlineMs: 60_000 },
     });
     assert.equal(seen, 'ready');
     const next = await c.open();
@@ -61,12 +61,12 @@ describe('forks in a cluster', () => {
     c.becomeReady();
     await until(async () => (await forks.observe(id, ctx()))?.ready || undefined, {
       what: 'ready',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     let gone = false;
     const removing = forks.remove(id, ctx()).then(() => (gone = true));
     const left = () => ['deployments.apps', 'services', 'secrets'].flatMap(kind => c.server.all(kind));
-    await until(() => left().length === 0 || undefined, { what: 'its objects are gone', deadlineMs: 5_000 });
+    await until(() => left().length === 0 || undefined, { what: 'its objects are gone', deadlineMs: 60_000 });
     for (let i = 0; i < 20; i++) await new Promise(setImmediate);
     assert.equal(gone, false, 'its pod is still there');
     c.server.remove('pods', 'shop/fix-dep-users-1');
@@ -82,7 +82,7 @@ describe('forks in a cluster', () => {
     c.becomeReady();
     await until(async () => (await forks.observe(id, ctx()))?.ready || undefined, {
       what: 'ready',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     const signal = AbortSignal.timeout(100);
     await assert.rejects(forks.remove(id, { ...ctx(), signal }), { name: 'TimeoutError' });

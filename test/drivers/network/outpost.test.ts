@@ -25,7 +25,7 @@ async function networksOf(home: string, shared: readonly number[] = []) {
 
 /** What we hear from a pod. */
 const hear = async ({ outside }: Networks, host: string, port: number) =>
-  await text(await outside!.connect({ host, port }, AbortSignal.timeout(5_000)));
+  await text(await outside!.connect({ host, port }, AbortSignal.timeout(60_000)));
 
 /** The pid of the outpost of `home`. */
 async function outpostOf(home: string): Promise<number> {
@@ -56,7 +56,7 @@ describe('networks of an ordinary user', { skip: missing ?? false, concurrency: 
     process.kill(before, 'SIGKILL');
     assert.equal(await ask(b, a.ip, 80), `a ${b.ip}`);
     const again = () => hear(networks, a.ip, 80).catch(() => undefined);
-    const options = { what: 'another outpost answers', deadlineMs: 20_000 };
+    const options = { what: 'another outpost answers', deadlineMs: 60_000 };
     assert.equal(await until(again, options), `a ${networks.gateway()}`);
     assert.notEqual(await outpostOf(home.path), before);
     const c = await networks.ensure('x/c/0');

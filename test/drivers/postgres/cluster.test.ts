@@ -73,7 +73,7 @@ it('ends what an initdb of a process that died still does', async () => {
   const running = () => processes.list('initdb');
   await until(() => (running().some(part => processes.find(part)) ? true : undefined), {
     what: 'initdb runs',
-    deadlineMs: 5_000,
+    deadlineMs: 60_000,
   });
   await openServers(s.options);
   assert.deepEqual(running(), []);

@@ -28,7 +28,7 @@ describe('PostgreSQL servers', () => {
   const sql = (text: string, options = s.options) =>
     asSuperuser(options, 'b1', async client => (await client.query(text)).rows);
   const dead = (pid: number) =>
-    until(() => (identify(pid) === undefined ? true : undefined), { what: 'it ends', deadlineMs: 5_000 });
+    until(() => (identify(pid) === undefined ? true : undefined), { what: 'it ends', deadlineMs: 60_000 });
 
   before(async () => {
     place = await testPlace();
@@ -80,7 +80,7 @@ describe('PostgreSQL servers', () => {
     const busy = sql('DO $$ BEGIN LOOP NULL; END LOOP; END $$').catch((error: unknown) => error);
     await until(async () => (await sql(`SELECT 1 FROM pg_stat_activity WHERE query LIKE 'DO%'`))[0], {
       what: 'the backend is busy',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     process.kill(pid, 'SIGKILL');
     assert.deepEqual(await Promise.all(told), ['b1', 'b1']);
@@ -99,7 +99,7 @@ describe('PostgreSQL servers', () => {
         const rows = await sql(`SELECT pid AS backend FROM pg_stat_activity WHERE wait_event = 'PgSleep'`);
         return rows.length > 0 ? (rows as [{ backend: number }]) : undefined;
       },
-      { what: 'it sleeps', deadlineMs: 5_000 },
+      { what: 'it sleeps', deadlineMs: 60_000 },
     );
     process.kill(backend, 'SIGKILL');
     assert.equal(await told, 'b1');
@@ -152,7 +152,7 @@ describe('PostgreSQL servers', () => {
     const part = 'postgres/b1';
     const held = await until(async () => (await s.options.processes.members(part))[0], {
       what: 'it is there',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     assert.equal(await s.servers.observe('b1', ctx()), undefined);
     assert.equal((await ensure()).pid, held);
@@ -192,7 +192,7 @@ describe('PostgreSQL servers', () => {
     const counted = (more: number, what: string) =>
       until(async () => ((await flushes()) >= before + more ? true : undefined), {
         what,
-        deadlineMs: 10_000,
+        deadlineMs: 60_000,
       });
     await counted(1, 'the flush is counted');
     await copy(performance.now());
@@ -281,7 +281,7 @@ describe('PostgreSQL servers', () => {
     const older = () => statSync(`${log}.1`, { throwIfNoEntry: false })?.size;
     await until(() => (statSync(log).size < 10_000 && older() === 10 * 2 ** 20) || undefined, {
       what: 'the log is cut, and its end kept',
-      deadlineMs: 15_000,
+      deadlineMs: 60_000,
     });
     await s.servers.remove('b1', ctx());
     assert.equal(existsSync(`${log}.1`), false);

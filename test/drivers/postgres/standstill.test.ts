@@ -16,7 +16,7 @@ test('servers stand still for as long as something is done, whatever comes of it
     const program = { argv, env: {}, cwd: '/', stdout: 'ignore', stderr: 'ignore' } as const;
     const { leader } = await processes.start(part, program);
     await until(async () => ((await processes.members(part)).length === 2 ? true : undefined), {
-      ...{ what: `${part} has its child`, deadlineMs: 5_000 },
+      ...{ what: `${part} has its child`, deadlineMs: 60_000 },
     });
     return leader.pid;
   };
@@ -28,7 +28,7 @@ test('servers stand still for as long as something is done, whatever comes of it
   };
   const untilStanding = (wanted: string) =>
     until(async () => ((await standing('postgres/a')) === wanted ? true : undefined), {
-      ...{ what: `${wanted} stand`, deadlineMs: 5_000 },
+      ...{ what: `${wanted} stand`, deadlineMs: 60_000 },
     });
 
   const result = await standstill(processes, async () => {

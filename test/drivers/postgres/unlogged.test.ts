@@ -79,13 +79,13 @@ for (const kind of ['pool', 'copy'] as const) {
           state.rounds++;
         }
       });
-      await until(() => (state.rounds > 20 ? true : undefined), { what: 'it writes', deadlineMs: 20_000 });
+      await until(() => (state.rounds > 20 ? true : undefined), { what: 'it writes', deadlineMs: 60_000 });
       const acknowledged = state.rounds;
       await b.branch('shot', 'main');
       const later = state.rounds;
       await until(() => (state.rounds > later ? true : undefined), {
         what: 'it goes on',
-        deadlineMs: 20_000,
+        deadlineMs: 60_000,
       });
       state.stopped = true;
       await writer;

@@ -53,7 +53,7 @@ const shell = (script: string, more: Partial<Program> = {}): Program => ({
 const gone = (pid: number) =>
   until(() => (identify(pid) === undefined ? true : undefined), {
     what: `${pid} is gone`,
-    deadlineMs: 5_000,
+    deadlineMs: 60_000,
   });
 
 const MIB = 2 ** 20;
@@ -111,7 +111,7 @@ for (const grouped of [true, false]) {
       const untilDeaf = () =>
         until(async () => (existsSync(join(r.home, 'deaf')) ? true : undefined), {
           what: 'it is deaf',
-          deadlineMs: 5_000,
+          deadlineMs: 60_000,
         });
       await r.processes.start('a', shell('sleep 600'));
       assert.equal(await r.processes.end('a', [['SIGTERM', 5_000]]), true);
@@ -130,7 +130,7 @@ for (const grouped of [true, false]) {
       await r.processes.start('a', shell('sleep 600 & setsid sleep 600 & wait'));
       await until(async () => ((await r.processes.members('a')).length === 3 ? true : undefined), {
         what: 'all run',
-        deadlineMs: 5_000,
+        deadlineMs: 60_000,
       });
       const members = (await r.processes.members('a')).map(pid => identify(pid)!);
       await r.processes.end('a', [['SIGTERM', 5_000]]);
@@ -188,7 +188,7 @@ for (const grouped of [true, false]) {
       const next = Number(
         await until(async () => (await readFile(join(r.home, 'next'), 'utf8').catch(() => '')) || undefined, {
           what: 'the next one runs',
-          deadlineMs: 5_000,
+          deadlineMs: 60_000,
         }),
       );
       assert.equal(await r.processes.succeed('a', process.pid), undefined, 'a stranger is no member');
@@ -281,7 +281,7 @@ for (const grouped of [true, false]) {
               const known = (await Promise.all(later.list('test').map(later.members))).flat();
               return running.every(({ pid }) => known.includes(pid)) ? true : undefined;
             },
-            { what: 'all that runs is known', deadlineMs: 5_000 },
+            { what: 'all that runs is known', deadlineMs: 60_000 },
           );
         } finally {
           await later.close();

@@ -236,7 +236,7 @@ describe('script runner', { concurrency: true }, () => {
     const output_ = join(s.home, 'steps', ID, 'output.log');
     await until(() => (existsSync(output_) && readFileSync(output_, 'utf8') === 'begun\n') || undefined, {
       what: 'it runs',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     deadline.abort();
     await assert.rejects(running, { code: 'step/timeout', output: 'begun' });

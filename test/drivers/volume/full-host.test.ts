@@ -37,7 +37,7 @@ describe('a full host', { skip }, () => {
     await disk.fill();
     await until(async () => ((await b.volumes.room()).freeBytes < 200 * MIB ? true : undefined), {
       what: 'the pool goes by its own room',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     assert.ok((await disk.freeBytes()) < MIB);
     // Every one of these rows is written twice, and the checkpoint writes the pages.
@@ -59,7 +59,7 @@ describe('a full host', { skip }, () => {
     await disk.clear();
     await until(
       async () => ((await b.volumes.room()).freeBytes > before.freeBytes - 100 * MIB ? true : undefined),
-      { what: 'the pool has its room back', deadlineMs: 10_000 },
+      { what: 'the pool has its room back', deadlineMs: 60_000 },
     );
     await insert('main', 16_001, 17_000);
     await b.branch('new', 'main');
@@ -97,7 +97,7 @@ describe('a full host', { skip }, () => {
     await b.volumes.remove('greedy', testCtx());
     await until(async () => ((await disk.freeBytes()) > before - 64 * MIB ? true : undefined), {
       what: 'the host has its room back',
-      deadlineMs: 20_000,
+      deadlineMs: 60_000,
     });
     await b.branch('new', 'main');
   });
@@ -124,7 +124,7 @@ describe('a full host', { skip }, () => {
     await b.volumes.remove('big', testCtx());
     await until(async () => ((await taken()) < before + 25 * MIB ? true : undefined), {
       what: 'the image is small again',
-      deadlineMs: 10_000,
+      deadlineMs: 60_000,
     });
   });
 });

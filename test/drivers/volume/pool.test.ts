@@ -164,7 +164,7 @@ describe('pool', { skip }, () => {
     await b.volumes.remove('child', testCtx());
     await until(async () => ((await calls.qgroups(root)).length === 2 ? true : undefined), {
       what: 'the counts are gone',
-      deadlineMs: 10_000,
+      deadlineMs: 60_000,
     });
   });
 
@@ -189,7 +189,7 @@ describe('pool', { skip }, () => {
     await b.volumes.remove('child', testCtx());
     await until(async () => ((await b.volumes.room()).freeBytes > 120 * MIB ? true : undefined), {
       what: 'there is room again',
-      deadlineMs: 10_000,
+      deadlineMs: 60_000,
     });
     await b.volumes.ensure('late', late, testCtx());
   });

@@ -20,7 +20,7 @@ const check = (port: number, service = '', timeoutMs = 5_000) =>
       ...{ host: '127.0.0.1', port, service, timeoutMs },
       connect: signal => dial({ host: '127.0.0.1', port }, signal),
     },
-    AbortSignal.timeout(10_000),
+    AbortSignal.timeout(60_000),
   );
 
 type Answer = { readonly body?: Buffer; readonly code?: string; readonly status?: number };

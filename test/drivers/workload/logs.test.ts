@@ -14,7 +14,7 @@ describe('logs', { concurrency: true }, () => {
     await untilSeen(r.driver, 'web', 'it is said', seen => seen.log.includes('before'));
 
     const over = new AbortController();
-    const signal = AbortSignal.any([over.signal, AbortSignal.timeout(30_000)]);
+    const signal = AbortSignal.any([over.signal, AbortSignal.timeout(60_000)]);
     const lines = r.driver.logs('web', { lines: 1, follow: true }, { signal, log: silentLog });
     const next = lines[Symbol.asyncIterator]();
     const until = async (text: string): Promise<string> => {

@@ -158,7 +158,7 @@ async function killedDaemon(
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   try {
-    const signal = AbortSignal.timeout(20_000);
+    const signal = AbortSignal.timeout(60_000);
     const [line] = (await once(createInterface(daemon.stdout), 'line', { signal })) as [string];
     return JSON.parse(line) as WorkloadSeen;
   } finally {

@@ -163,7 +163,7 @@ describe('a pod', { concurrency: true }, () => {
     await untilSeen(r.driver, 'web', 'it is another pod', s => s.ready && s.ports[3000] === undefined);
     await until(async () => ((await lines(log)).includes('bye') ? true : undefined), {
       what: 'it has said goodbye',
-      deadlineMs: 10_000,
+      deadlineMs: 60_000,
     });
   });
 

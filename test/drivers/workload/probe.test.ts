@@ -23,7 +23,7 @@ async function check(probe: Probe, port: number): Promise<string | undefined> {
   const host = '127.0.0.1';
   const connect = (at: number, signal: AbortSignal) => dial({ host, port: at }, signal);
   const target = { host, ports: { 80: port }, connect, run: async () => {} };
-  return await checkProbe(planned.probes.readiness!, target, AbortSignal.timeout(10_000));
+  return await checkProbe(planned.probes.readiness!, target, AbortSignal.timeout(60_000));
 }
 
 async function listening(server: Server): Promise<number> {

@@ -56,7 +56,7 @@ it('gives a container its UDP ports, which no connection is waited for', async (
   const port = portOf(await untilReady(r.driver, 'dns'), 53);
   const client = createSocket('udp4');
   try {
-    const answer = once(client, 'message', { signal: AbortSignal.timeout(10_000) });
+    const answer = once(client, 'message', { signal: AbortSignal.timeout(60_000) });
     // It is ready when it runs; nobody can see whether it listens yet.
     const again = setInterval(() => client.send('hello', port, '127.0.0.1'), 20);
     const [packet] = (await answer.finally(() => clearInterval(again))) as [Buffer];
@@ -136,7 +136,7 @@ it('runs each replica on ports of its own, and ends what is too many', async () 
   const gone = await leaderOf(r.home, 'workload/web/1/main');
   const kept = await ask(a!.port, '/life');
   await r.driver.ensure('web', specOf({}, { replicas: 1 }), ctx());
-  await until(() => !isAlive(gone) || undefined, { what: 'the second replica ends', deadlineMs: 5_000 });
+  await until(() => !isAlive(gone) || undefined, { what: 'the second replica ends', deadlineMs: 60_000 });
   assert.equal(await ask(a!.port, '/life'), kept);
 });
 

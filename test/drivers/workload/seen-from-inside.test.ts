@@ -133,7 +133,7 @@ describe('seen from inside of a container', { concurrency: true }, () => {
     await r.driver.ensure('idle', idle, ctx());
     await untilReady(r.driver, 'idle');
     await untilSeen(r.driver, 'orphans', 'orphans are gone', seen => seen.log.includes('gone'));
-    await r.driver.remove('idle', { ...ctx(), signal: AbortSignal.timeout(20_000) });
+    await r.driver.remove('idle', { ...ctx(), signal: AbortSignal.timeout(60_000) });
   });
 
   it('it begins again when all that runs in it was killed', async t => {
@@ -145,7 +145,7 @@ describe('seen from inside of a container', { concurrency: true }, () => {
     const first = await leaderOf(r.home, 'workload/web/0/.init');
     const program = await leaderOf(r.home, 'workload/web/0/main');
     process.kill(-first.pid, 'SIGKILL');
-    await until(() => !isAlive(program) || undefined, { what: 'all of it ends', deadlineMs: 10_000 });
+    await until(() => !isAlive(program) || undefined, { what: 'all of it ends', deadlineMs: 60_000 });
     await untilSeen(r.driver, 'web', 'it runs again', s => s.ready && s.restarts === 1);
     assert.notDeepEqual(await leaderOf(r.home, 'workload/web/0/.init'), first);
   });

@@ -95,13 +95,13 @@ describe('take-over', { concurrency: true }, () => {
     const driver = await o.open();
     assert.equal((await driver.observe('web', ctx()))!.reason, 'ScaledToZero');
     const gone = async () => ((await labelled(o.home)).length === 0 ? true : undefined);
-    await until(gone, { what: 'it ends', deadlineMs: 10_000 });
+    await until(gone, { what: 'it ends', deadlineMs: 60_000 });
   });
 
   it('starts anew what died while no daemon was there', async () => {
     await using o = await orphan();
     process.kill(o.process.pid, 'SIGKILL');
-    await until(() => !isAlive(o.process) || undefined, { what: 'it dies', deadlineMs: 5_000 });
+    await until(() => !isAlive(o.process) || undefined, { what: 'it dies', deadlineMs: 60_000 });
     const seen = await untilReady(await o.open(), 'web');
     assert.deepEqual(seen.ports, o.seen.ports);
     assert.notEqual(await ask(portOf(seen), '/life'), o.life);
@@ -127,7 +127,7 @@ describe('take-over', { concurrency: true }, () => {
     await writeFile(o.stateFile, JSON.stringify(state));
     const seen = await untilReady(await o.open(), 'web');
     assert.deepEqual(await ask(portOf(seen), '/argv'), ['new']);
-    await until(() => !isAlive(o.process) || undefined, { what: 'the old one ends', deadlineMs: 10_000 });
+    await until(() => !isAlive(o.process) || undefined, { what: 'the old one ends', deadlineMs: 60_000 });
   });
 
   it('finishes a removal that was interrupted, and starts nothing meanwhile', async () => {

@@ -16,7 +16,7 @@ import { until } from '../../../src/lib/wait.ts';
 import type { Address } from '../../../src/model/route.ts';
 import { DESTINATION, notReady, ready, readyFork, startRouter, usersService } from '../../support/http.ts';
 
-const soon = (what: string) => ({ what, deadlineMs: 5_000 });
+const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 
 type Definition = MethodDefinition<string, string>;
 

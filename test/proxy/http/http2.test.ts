@@ -18,7 +18,7 @@ import {
 } from '../../support/http.ts';
 import { askHttp2, openHttp2, replyOf, serveHttp2 } from '../../support/http2.ts';
 
-const soon = (what: string) => ({ what, deadlineMs: 5_000 });
+const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 const keyed = (key: string) => ({ baggage: `sd-routing-key=${key}` });
 
 const named = (t: TestContext, name: string) =>

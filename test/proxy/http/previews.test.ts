@@ -40,7 +40,7 @@ const PREVIEW: RouteKinds['preview'] = {
   protocol: 'http',
 };
 
-const soon = (what: string) => ({ what, deadlineMs: 5_000 });
+const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 
 type Setup = Partial<TestTable> & { readonly fork?: TestTarget };
 

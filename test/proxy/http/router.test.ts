@@ -22,7 +22,7 @@ import {
   usersService,
 } from '../../support/http.ts';
 
-const soon = (what: string) => ({ what, deadlineMs: 5_000 });
+const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 const key = (value: string) => ({ headers: { baggage: `sd-routing-key=${value}` } });
 const named = (t: TestContext, name: string) => serveHttp(t, (_request, response) => response.end(name));
 const opened = (address: Address) => ({ name: addressKey(address), ...address });

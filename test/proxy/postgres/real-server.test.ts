@@ -140,7 +140,7 @@ describe('the gateway before real PostgreSQL', () => {
         const rows = await branches.sql(TWO, `select 1 from pg_stat_activity where wait_event = 'PgSleep'`);
         return rows.length === 1 || undefined;
       },
-      { what: 'the query runs', deadlineMs: 5_000 },
+      { what: 'the query runs', deadlineMs: 60_000 },
     );
     const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
     await using cancel = await dial(server);
@@ -178,7 +178,7 @@ describe('the gateway before real PostgreSQL', () => {
     const gone = (what: string) =>
       until(async () => ((await backends()).length === 0 && gateway.connections().size === 0) || undefined, {
         what,
-        deadlineMs: 5_000,
+        deadlineMs: 60_000,
       });
     await gone('the sessions of the other tests are gone');
     const client = await connect({ user: `app.${ONE}` });

@@ -78,7 +78,7 @@ async function secure(
   await new Promise<unknown>(done => socket.once('secureConnect', done).once('close', done));
   const received = () => Buffer.concat(chunks);
   const soon = (what: string, probe: () => boolean) =>
-    until(() => probe() || undefined, { what, deadlineMs: 5_000 });
+    until(() => probe() || undefined, { what, deadlineMs: 60_000 });
   return {
     ...{ socket, received },
     until: async type =>
@@ -109,13 +109,13 @@ test('a session goes through TLS that was asked for, or that begins at once', as
     client.socket.write('some bytes');
     await until(() => client.received().includes('some bytes') || undefined, {
       what: 'echo',
-      deadlineMs: 5_000,
+      deadlineMs: 60_000,
     });
     client.socket.end();
     await client.closed();
   }
   await until(() => (gateway.size() === 0 && server.clients.size === 0) || undefined, {
-    ...{ what: 'all is closed', deadlineMs: 5_000 },
+    ...{ what: 'all is closed', deadlineMs: 60_000 },
   });
   assert.equal(server.startups.length, 4);
 });
@@ -204,7 +204,7 @@ test('without a certificate TLS is declined, and the session goes on without', a
   assert.equal((await client.bytes(1)).toString(), 'N');
   client.send(hello);
   await until(() => client.received().includes(frames.readyForQuery()) || undefined, {
-    ...{ what: 'the login', deadlineMs: 5_000 },
+    ...{ what: 'the login', deadlineMs: 60_000 },
   });
 });
 
@@ -216,7 +216,7 @@ test('a handshake that stands still is given up in time', async t => {
   await using begun = await dial(where);
   begun.send(Buffer.from([0x16, 3, 1, 2, 0, 1]));
   await Promise.all([asked.closed(), begun.closed()]);
-  await until(() => gateway.size() === 0 || undefined, { what: 'both are forgotten', deadlineMs: 5_000 });
+  await until(() => gateway.size() === 0 || undefined, { what: 'both are forgotten', deadlineMs: 60_000 });
 });
 
 test('a session that TLS breaks off is over on both sides', async t => {
@@ -227,6 +227,6 @@ test('a session that TLS breaks off is over on both sides', async t => {
   await client.until('Z');
   client.socket.destroy();
   await until(() => (gateway.size() === 0 && server.clients.size === 0) || undefined, {
-    ...{ what: 'all is closed', deadlineMs: 5_000 },
+    ...{ what: 'all is closed', deadlineMs: 60_000 },
   });
 });

@@ -17,7 +17,7 @@ import { networkWay } from '../../../src/proxy/stream/way.ts';
 import { feedPath, key, startFeed, startFollower } from '../../support/stream.ts';
 import { tempDir } from '../../support/temp.ts';
 
-const soon = (what: string) => ({ what, deadlineMs: 5_000 });
+const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 const target: Target = { ready: true, ports: { 80: [{ host: '10.0.0.9', port: 80 }] } };
 const fork = (workload: string, routingKey: string): RouteChange => ({
   ...{ kind: 'fork', name: `${workload}/${routingKey}`, value: { sandbox: 'sb', target } },

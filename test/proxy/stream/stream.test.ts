@@ -11,7 +11,7 @@ import { OffshootError } from '../../../src/model/errors.ts';
 import type { RouteChange } from '../../../src/model/route.ts';
 import { feedPath, gone, key, startFeed, startFollower, untilKeys } from '../../support/stream.ts';
 
-const soon = (what: string) => ({ what, deadlineMs: 5_000 });
+const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 const never = () => new AbortController().signal;
 
 /** A peer that speaks for itself. */

@@ -22,7 +22,7 @@ import {
   usersService,
 } from '../../support/http.ts';
 
-const soon = (what: string) => ({ what, deadlineMs: 5_000 });
+const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 
 /** Answers every line with `+` and the line. */
 const echo = (socket: Socket) => void socket.on('data', data => socket.write(`+${data}`));

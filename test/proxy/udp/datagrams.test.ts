@@ -10,7 +10,7 @@ import { createBook } from '../../../src/proxy/book.ts';
 import { createDatagrams, type DatagramLimits } from '../../../src/proxy/udp/datagrams.ts';
 import { freeAddress } from '../../support/http.ts';
 
-const soon = (what: string) => ({ what, deadlineMs: 5_000 });
+const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 const SERVES = 'svc:demo/dns:53/udp';
 
 async function bound(t: TestContext, onPacket: (packet: Buffer, from: RemoteInfo, socket: Socket) => void) {
