@@ -27,7 +27,7 @@ import type { FollowerView, ProxyView } from './model/view.ts';
 import { type Keeper, keepProxy, type Runner } from './proxy/keeper.ts';
 import { feedSocket, outFile, tableFile } from './proxy/places.ts';
 import { mayChangeShortcuts, type Shortcut, shortcutsOf } from './proxy/shortcuts.ts';
-import { openDoor } from './proxy/stream/door.ts';
+import { fileCertificate, openDoor } from './proxy/stream/door.ts';
 import { type Feed, type FeedOptions, type ListenerReport, openFeed } from './proxy/stream/feed.ts';
 import type { Command } from './proxy/stream/messages.ts';
 import { readTable } from './proxy/stream/table-file.ts';
@@ -158,7 +158,8 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
     o.house === undefined || config.feedPort === undefined
       ? undefined
       : await openDoor({
-          ...{ host: config.host, port: config.feedPort, files: o.house.server },
+          ...{ host: config.host, port: config.feedPort },
+          certificate: fileCertificate(o.house.server),
           ...{ authority: o.house.certificate, admit: feed.admit, log },
         }).catch(async error => {
           await feed.close();

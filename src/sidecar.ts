@@ -5,7 +5,6 @@
 import { randomUUID } from 'node:crypto';
 import { bootId } from './lib/boot.ts';
 import { dial } from './lib/dial.ts';
-import { readIdentity } from './lib/identity.ts';
 import { delay } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
 import { OffshootError } from './model/errors.ts';
@@ -18,6 +17,7 @@ import { createListeners, type ListenerState } from './proxy/listeners.ts';
 import { withOwn } from './proxy/own-items.ts';
 import { follow } from './proxy/stream/follower.ts';
 import { keepTable, readTable } from './proxy/stream/table-file.ts';
+import { type IdentityFrom, openIdentity } from './proxy/stream/token-identity.ts';
 import { networkWay } from './proxy/stream/way.ts';
 import { createPassThrough } from './proxy/tcp/pass-through.ts';
 
@@ -29,8 +29,7 @@ export type SidecarOptions = {
   readonly host: string;
   /** Who tells where keys lead. */
   readonly controller: Address;
-  /** File; see lib/identity.ts. */
-  readonly identity: string;
+  readonly identity: IdentityFrom;
   /** Further headers that carry a key, for as long as nobody has told which do. */
   readonly headers: readonly string[];
   /** Where to keep the table; undefined: one that is started anew without a controller has none. */
@@ -45,13 +44,13 @@ export type SidecarOptions = {
 export async function runSidecar(o: SidecarOptions): Promise<void> {
   const { workload } = o;
   const log = openLog(undefined, o.logLevel);
-  readIdentity(o.identity);
+  const identity = openIdentity(o.identity, o.controller, log);
   const book = withOwn(createBook(), ownItems(o));
   let known = false;
   const kept = o.table === undefined ? undefined : readTable(o.table, bootId());
   const table = Promise.withResolvers<ReturnType<typeof keepTable> | undefined>();
   const follower = follow({
-    way: networkWay(o.controller, o.identity),
+    way: networkWay(o.controller, identity),
     ...{ proxy: whoWeAre(o.version), book, log, onReplace() {}, onStop() {} },
     kept: async () => (await table.promise)?.written(),
   });
@@ -85,6 +84,7 @@ export async function runSidecar(o: SidecarOptions): Promise<void> {
   const end = async (graceMs: number) => {
     await listeners.close(graceMs);
     follower.close();
+    identity.close();
     await (await table.promise)?.close();
     await router.close();
   };

@@ -139,6 +139,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'remembered-ports.ts',
     'type:drivers/open.ts',
     'encryption.ts',
+    'kubernetes',
     'log-output.ts',
     'serving.ts',
     'proxy/stream',

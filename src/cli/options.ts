@@ -42,6 +42,32 @@ export const addressOption =
     return { host, port: Number(port) };
   };
 
+/** Options by which a role of its own proves who it is. @param file how `--identity` is described */
+export const identityOptions = (command: Command, file: string): Command =>
+  command
+    .option('--identity <file>', file)
+    .option(
+      '--token <file>',
+      'in a cluster: token of the pod, for the audience "offshoot", to ask for an identity by',
+    )
+    .option(
+      '--ca <file>',
+      'certificate of the authority that the controller is known by (or the text itself in OFFSHOOT_CA)',
+    );
+
+/** What those say. @throws UsageError */
+export function identityFrom(
+  { identity, token, ca }: { readonly identity?: string; readonly token?: string; readonly ca?: string },
+  env: Readonly<Record<string, string | undefined>>,
+): { readonly file: string } | { readonly token: string; readonly authorities: string } {
+  if (identity !== undefined && token === undefined) return { file: identity };
+  if (token === undefined || identity !== undefined)
+    throw new UsageError('say who this is by either --identity or --token');
+  const authorities = ca ?? env.OFFSHOOT_CA;
+  if (!authorities) throw new UsageError('--token needs --ca, or OFFSHOOT_CA');
+  return { token, authorities };
+}
+
 /** A whole number from 1. */
 export function parseCount(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new UsageError(`"${text}" is not a whole number from 1`);

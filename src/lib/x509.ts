@@ -38,32 +38,64 @@ export function createAuthority(name: string, validity: Validity): Issued {
  * @param names DNS names, `*.` in front included, and IPv4 and IPv6 addresses; what clients compare with where they went
  */
 export const issueServer = (authority: Issued, names: readonly string[], validity: Validity): Issued =>
-  issue(authority, '1.3.6.1.5.5.7.3.1', names.map(generalName), validity); // serverAuth
+  withKey(key => issue(authority, key, [SERVER_AUTH], names.map(generalName), validity));
 
 /** A client's certificate and key. @param uri what it is called */
 export const issueClient = (authority: Issued, uri: string, validity: Validity): Issued =>
-  issue(authority, '1.3.6.1.5.5.7.3.2', [der.implicit(6, Buffer.from(uri, 'latin1'))], validity); // clientAuth
+  withKey(key => certifyClient(authority, key, uri, validity));
+
+/**
+ * A certificate for a key that stays with whom it belongs to.
+ * @param uri what that one is called
+ * @param serves whether it may be a server as well, known by the same URI
+ */
+export const certifyClient = (
+  authority: Issued,
+  publicKey: KeyObject,
+  uri: string,
+  validity: Validity,
+  serves = false,
+): string =>
+  issue(
+    authority,
+    publicKey,
+    serves ? [CLIENT_AUTH, SERVER_AUTH] : [CLIENT_AUTH],
+    [der.implicit(6, Buffer.from(uri, 'latin1'))],
+    validity,
+  );
 
 // --- internal ------------------------------------------------------------------------------------
 
-/** @param use RFC 5280 §4.2.1.12. @param names §4.2.1.6 */
-function issue(authority: Issued, use: string, names: readonly Buffer[], validity: Validity): Issued {
+// RFC 5280 §4.2.1.12
+const [SERVER_AUTH, CLIENT_AUTH] = ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2'];
+
+function withKey(certify: (publicKey: KeyObject) => string): Issued {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return { certificate: certify(publicKey), key: pem(privateKey) };
+}
+
+/** @param names RFC 5280 §4.2.1.6 */
+function issue(
+  authority: Issued,
+  publicKey: KeyObject,
+  uses: readonly string[],
+  names: readonly Buffer[],
+  validity: Validity,
+): string {
   const issuer = new X509Certificate(authority.certificate);
-  const certificate = signed(createPrivateKey(authority.key), {
+  return signed(createPrivateKey(authority.key), {
     issuer: commonName(issuer),
     subject: 'Offshoot',
     ...{ validity, publicKey },
     extensions: [
       extension('2.5.29.19', true, der.sequence()), // no authority
       extension('2.5.29.15', true, der.bits([1])), // digitalSignature
-      extension('2.5.29.37', false, der.sequence(der.oid(use))),
+      extension('2.5.29.37', false, der.sequence(...uses.map(der.oid))),
       extension('2.5.29.17', false, der.sequence(...names)),
       extension('2.5.29.14', false, der.octets(keyIdentifier(publicKey))),
       extension('2.5.29.35', false, der.sequence(der.implicit(0, keyIdentifier(issuer.publicKey)))),
     ],
   });
-  return { certificate, key: pem(privateKey) };
 }
 
 const ECDSA_WITH_SHA256 = der.sequence(der.oid('1.2.840.10045.4.3.2'));

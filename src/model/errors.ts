@@ -10,6 +10,7 @@ import { documentErrors } from './errors/document.ts';
 import { forkErrors } from './errors/fork.ts';
 import { gatewayErrors } from './errors/gateway.ts';
 import { hostErrors } from './errors/host.ts';
+import { identityErrors } from './errors/identity.ts';
 import { kubernetesErrors } from './errors/kubernetes.ts';
 import { proxyErrors } from './errors/proxy.ts';
 import { sandboxErrors } from './errors/sandbox.ts';
@@ -26,6 +27,7 @@ export const errorTable = {
   ...forkErrors,
   ...gatewayErrors,
   ...hostErrors,
+  ...identityErrors,
   ...kubernetesErrors,
   ...proxyErrors,
   ...sandboxErrors,

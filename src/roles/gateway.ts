@@ -1,17 +1,16 @@
 /** A gateway apart: previews and Postgres for whoever reaches it, by what a daemon elsewhere tells. */
 import type { Config } from '../config.ts';
 import { openEncryption } from '../encryption.ts';
-import { readIdentity } from '../lib/identity.ts';
 import { openLog } from '../log-output.ts';
 import type { Address, RouteChange } from '../model/route.ts';
+import { type IdentityFrom, openIdentity } from '../proxy/stream/token-identity.ts';
 import { networkWay } from '../proxy/stream/way.ts';
 import { runProxy } from '../serving.ts';
 import { lockHome } from './home-lock.ts';
 
 export type GatewayOptions = {
   readonly controller: Address;
-  /** File, see lib/identity.ts. */
-  readonly identity: string;
+  readonly identity: IdentityFrom;
   readonly signal: AbortSignal;
 };
 
@@ -22,12 +21,14 @@ export type GatewayOptions = {
  */
 export async function runGateway(
   config: Config,
-  { controller, identity, signal }: GatewayOptions,
+  { controller, signal, ...o }: GatewayOptions,
 ): Promise<void> {
-  readIdentity(identity);
   await using opened = new AsyncDisposableStack();
+  const log = openLog(undefined, config.logLevel);
+  const identity = openIdentity(o.identity, controller, log);
+  opened.defer(() => identity.close());
   await lockHome(config, opened);
-  const encryption = openEncryption(config, openLog(undefined, config.logLevel));
+  const encryption = openEncryption(config, log);
   opened.defer(() => encryption.close());
   const { home, runtimeDir, logLevel } = config;
   const apart = { way: networkWay(controller, identity), own: listenersOf(config), tls: encryption.files };

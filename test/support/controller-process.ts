@@ -8,7 +8,7 @@ import { readJsonLines } from '../../src/lib/json-lines.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { OffshootError } from '../../src/model/errors.ts';
 import type { RouteChange } from '../../src/model/route.ts';
-import { openDoor } from '../../src/proxy/stream/door.ts';
+import { fileCertificate, openDoor } from '../../src/proxy/stream/door.ts';
 import { openFeed } from '../../src/proxy/stream/feed.ts';
 
 const [home = '', port = ''] = process.argv.slice(2);
@@ -30,7 +30,8 @@ readJsonLines(process.stdin, {
     if (!settled) {
       feed.settle();
       await openDoor({
-        ...{ host: '127.0.0.1', port: Number(port), files: authority.server, admit: feed.admit },
+        ...{ host: '127.0.0.1', port: Number(port), admit: feed.admit },
+        certificate: fileCertificate(authority.server),
         ...{ authority: authority.certificate, log: silentLog },
       });
       settled = true;

@@ -1,14 +1,14 @@
 import type { Command } from 'commander';
 import { version } from '../../lib/checkout.ts';
 import type { Cli } from '../context.ts';
-import { addressOption, withExamples } from '../options.ts';
+import { addressOption, identityFrom, identityOptions, withExamples } from '../options.ts';
 import { UsageError } from '../output.ts';
 
 /** Both numbers of `LISTEN:PROGRAM`. */
 type Port = { readonly listen: number; readonly program: number };
 
 export function register(program: Command, cli: Cli): void {
-  withExamples(
+  const command = withExamples(
     program.command('sidecar'),
     'offshoot sidecar --workload shop/users --port 15001:8080 --controller offshoot.example.com:7490 --identity users.pem',
   )
@@ -22,8 +22,8 @@ export function register(program: Command, cli: Cli): void {
       'where it listens for which port of the program; several',
       ports,
     )
-    .requiredOption('--controller <host:port>', 'who tells where keys lead', addressOption('--controller'))
-    .requiredOption('--identity <file>', 'who this is, from "offshoot identity"')
+    .requiredOption('--controller <host:port>', 'who tells where keys lead', addressOption('--controller'));
+  identityOptions(command, 'who this is, from "offshoot identity"')
     .option('--host <address>', 'address to listen on', '0.0.0.0')
     .option(
       '--header <name>',
@@ -32,11 +32,12 @@ export function register(program: Command, cli: Cli): void {
     )
     .option('--table <file>', 'where to keep what it was told, for its next start')
     .option('--log <level>', 'debug, info, warn, error', 'info')
-    .action(async ({ workload, port, header = [], log, ...options }) => {
+    .action(async ({ workload, port, header = [], log, identity, token, ca, ...options }) => {
       const { runSidecar } = await import('../../sidecar.ts');
       if (!/^([A-Za-z0-9.-]+\/){1,2}[A-Za-z0-9.-]+$/.test(workload))
         throw new UsageError('--workload must be NAMESPACE/NAME or KIND/NAMESPACE/NAME');
       await runSidecar({
+        identity: identityFrom({ identity, token, ca }, cli.env),
         ...{ ...options, workload, ports: port, headers: header, logLevel: log, version },
         signal: cli.signal,
       });

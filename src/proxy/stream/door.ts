@@ -2,23 +2,33 @@
  * The way in for those who follow from elsewhere: TLS in which both sides prove who they are by certificates of our own
  * authority, the follower's saying which destination it is.
  */
-import type { X509Certificate } from 'node:crypto';
+import { constants } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo, Socket } from 'node:net';
-import { createServer } from 'node:tls';
+import { createServer, type TLSSocket } from 'node:tls';
 import { type CertificateFiles, followCertificate } from '../../lib/certificate.ts';
 import { identityName } from '../../lib/identity.ts';
 import type { Log } from '../../lib/log.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Address } from '../../model/route.ts';
 import { type Destination, destinationNamed } from './destinations.ts';
+import { EXCHANGE } from './exchange.ts';
+
+/** What it proves with who it is. */
+export type DoorCertificate = {
+  /** PEM */
+  current(): { readonly cert: string; readonly key: string };
+  /** Calls whenever there is another one; returns the way to stop that. */
+  onChange(listener: () => void): () => void;
+};
 
 export type DoorOptions = Address & {
-  /** Our own certificate. */
-  readonly files: CertificateFiles;
-  /** Certificate of the authority that has made those of followers, PEM. */
+  readonly certificate: DoorCertificate;
+  /** Certificates of the authorities that have made those of followers, PEM. */
   readonly authority: () => string;
+  /** Answers those who have no certificate yet, see exchange.ts; absent: they are refused. */
+  readonly exchange?: (socket: Socket) => void;
   readonly admit: (socket: Socket, destination: Destination) => void;
   readonly log: Log;
 };
@@ -26,27 +36,41 @@ export type DoorOptions = Address & {
 export type Door = Address & { close(): Promise<void> };
 
 /** @throws OffshootError host/port-taken, proxy/listen-failed */
-export async function openDoor({ host, port, files, authority, admit, log }: DoorOptions): Promise<Door> {
+export async function openDoor({
+  host,
+  port,
+  certificate,
+  authority,
+  admit,
+  exchange,
+  log,
+}: DoorOptions): Promise<Door> {
   const sockets = new Set<Socket>();
   const context = () => ({
-    cert: readFileSync(files.cert),
-    key: readFileSync(files.key),
+    ...certificate.current(),
     ca: authority(),
     minVersion: 'TLSv1.3' as const,
+    // Each connection proves who it is; none goes on with what another one has proved.
+    secureOptions: constants.SSL_OP_NO_TICKET,
   });
   const server = createServer(
     {
       ...context(),
       requestCert: true,
-      rejectUnauthorized: true,
+      rejectUnauthorized: exchange === undefined,
+      ...(exchange && { ALPNProtocols: [EXCHANGE] }),
       handshakeTimeout: HANDSHAKE_MS,
       noDelay: true,
     },
     socket => {
       socket.on('error', () => {}); // "close" follows
-      const name = nameOf(socket.getPeerX509Certificate());
+      if (exchange !== undefined && socket.alpnProtocol === EXCHANGE) return exchange(socket);
+      const name = provedName(socket);
       const destination = name === undefined ? undefined : destinationNamed(name);
-      if (destination !== undefined) return admit(socket, destination);
+      if (destination !== undefined) {
+        endWithCertificate(socket);
+        return admit(socket, destination);
+      }
       log.warn({ name, peer: socket.remoteAddress }, 'nobody follows under this name');
       socket.destroy();
     },
@@ -59,12 +83,10 @@ export async function openDoor({ host, port, files, authority, admit, log }: Doo
   server.on('tlsClientError', (error, socket) =>
     log.debug({ why: error.message, peer: socket.remoteAddress }, 'somebody could not prove who he is'),
   );
-  const renewing = followCertificate(files, {
-    onChange: problem => problem === undefined && server.setSecureContext(context()),
-  });
+  const stopRenewing = certificate.onChange(() => server.setSecureContext(context()));
   server.listen({ host, port });
   await once(server, 'listening').catch((cause: NodeJS.ErrnoException) => {
-    renewing.close();
+    stopRenewing();
     const code = cause.code === 'EADDRINUSE' ? 'host/port-taken' : 'proxy/listen-failed';
     throw new OffshootError(code, { host, port, what: 'followers', why: cause.code }, { cause });
   });
@@ -72,7 +94,7 @@ export async function openDoor({ host, port, files, authority, admit, log }: Doo
   return {
     ...{ host, port: (server.address() as AddressInfo).port },
     async close() {
-      renewing.close();
+      stopRenewing();
       const closed = once(server, 'close');
       server.close();
       for (const socket of sockets) socket.destroy();
@@ -81,11 +103,41 @@ export async function openDoor({ host, port, files, authority, admit, log }: Doo
   };
 }
 
+/** A certificate in files, which may be replaced. @throws when they cannot be read now */
+export function fileCertificate(files: CertificateFiles): DoorCertificate {
+  return {
+    current: () => ({ cert: readFileSync(files.cert, 'utf8'), key: readFileSync(files.key, 'utf8') }),
+    onChange(listener) {
+      const following = followCertificate(files, {
+        onChange: problem => problem === undefined && listener(),
+      });
+      return following.close;
+    },
+  };
+}
+
 // --- internal ---
 
 const HANDSHAKE_MS = 10_000;
+const LONGEST_TIMER_MS = 86_400_000;
 /** Connections at once. */
 const MAX_PEERS = 10_000;
 
-const nameOf = (certificate: X509Certificate | undefined): string | undefined =>
-  certificate && identityName(certificate);
+/** @returns undefined for one whose certificate nobody vouches for, and one that has none */
+function provedName(socket: TLSSocket): string | undefined {
+  const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined;
+  return certificate && identityName(certificate);
+}
+
+/** Who follows by a certificate that has ended comes again with the next one. */
+function endWithCertificate(socket: TLSSocket): void {
+  const endsAt = socket.getPeerX509Certificate()!.validToDate.getTime();
+  let timer: NodeJS.Timeout;
+  const look = () => {
+    const leftMs = endsAt - Date.now();
+    if (leftMs <= 0) socket.destroy();
+    else timer = setTimeout(look, Math.min(leftMs, LONGEST_TIMER_MS)).unref();
+  };
+  look();
+  socket.once('close', () => clearTimeout(timer));
+}

@@ -160,7 +160,8 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
       },
     });
   };
-  dial();
+  if (o.way.ready === undefined) dial();
+  else void o.way.ready.then(() => closed || dial());
 
   return {
     first: first.promise,

@@ -1,11 +1,13 @@
 /** How a follower gets to who tells: over a unix socket of its machine, or over a network with TLS. */
 import { connect, Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { readIdentity } from '../../lib/identity.ts';
+import type { IdentitySource } from '../../lib/identity.ts';
 import type { Address } from '../../model/route.ts';
 import { BEAT_MS } from './messages.ts';
 
 export type Way = {
+  /** Nobody is dialled before; absent: at once. */
+  readonly ready?: Promise<void>;
   /** Begins a connection; `ready` is called when it can be talked on, "close" comes in any case. */
   dial(ready: (socket: Socket) => void): Socket;
   /** Milliseconds between two tries, doubled from the first to the last. */
@@ -24,14 +26,19 @@ export const unixWay = (path: string): Way => ({
   },
 });
 
-/** @param identity file, see lib/identity.ts; read for each try, because it is renewed */
-export const networkWay = ({ host, port }: Address, identity: string, silenceMs = SILENCE_MS): Way => ({
+/** @param identity read for each try, because it is renewed */
+export const networkWay = (
+  { host, port }: Address,
+  identity: Pick<IdentitySource, 'read' | 'ready'>,
+  silenceMs = SILENCE_MS,
+): Way => ({
+  ready: identity.ready,
   // Many may follow, and all of them lose it at once.
   pauses: { firstMs: 100, lastMs: 3_000 },
   silenceMs,
   dial(ready) {
     try {
-      const { cert, key, ca } = readIdentity(identity);
+      const { cert, key, ca } = identity.read();
       const socket = connectTls({ host, port, cert, key, ca, minVersion: 'TLSv1.3' });
       socket.setNoDelay(true);
       return socket.once('secureConnect', () => ready(socket));

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { type Authority, keepAuthority } from '../../../src/authority.ts';
-import { readIdentity } from '../../../src/lib/identity.ts';
+import { fileIdentity, readIdentity } from '../../../src/lib/identity.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { until } from '../../../src/lib/wait.ts';
 import type { RouteChange, Target } from '../../../src/model/route.ts';
-import { openDoor } from '../../../src/proxy/stream/door.ts';
+import { fileCertificate, openDoor } from '../../../src/proxy/stream/door.ts';
 import type { FeedOptions } from '../../../src/proxy/stream/feed.ts';
 import { networkWay } from '../../../src/proxy/stream/way.ts';
 import { feedPath, key, startFeed, startFollower } from '../../support/stream.ts';
@@ -33,8 +33,8 @@ async function house(t: TestContext, options: Partial<FeedOptions> = {}) {
   const authority = keepAuthority(home.path, 'here', ['localhost', '127.0.0.1'], Date.now());
   const feed = await startFeed(t, await feedPath(t), options);
   const door = await openDoor({
-    ...{ host: '127.0.0.1', port: 0, files: authority.server, authority: authority.certificate },
-    ...{ admit: feed.admit, log: silentLog },
+    ...{ host: '127.0.0.1', port: 0, authority: authority.certificate },
+    ...{ certificate: fileCertificate(authority.server), admit: feed.admit, log: silentLog },
   });
   t.after(() => door.close());
   const identity = (name: string, by: Authority = authority) => {
@@ -43,7 +43,7 @@ async function house(t: TestContext, options: Partial<FeedOptions> = {}) {
     return file;
   };
   const follow = (name: string, { silenceMs, at = door.port }: { silenceMs?: number; at?: number } = {}) =>
-    startFollower(t, networkWay({ host: '127.0.0.1', port: at }, identity(name), silenceMs), {
+    startFollower(t, networkWay({ host: '127.0.0.1', port: at }, fileIdentity(identity(name)), silenceMs), {
       proxy: {
         ...{ version: '1.2.2', pid: 1, startTime: '7', startedAt: '2030-01-01T00:00:00.000Z' },
         id: randomUUID(),
@@ -189,7 +189,7 @@ suite('delivered', () => {
     const keeping = Promise.withResolvers<void>();
     const slow = startFollower(
       t,
-      networkWay({ host: '127.0.0.1', port: h.door.port }, h.identity('workload/shop/users')),
+      networkWay({ host: '127.0.0.1', port: h.door.port }, fileIdentity(h.identity('workload/shop/users'))),
       { kept: () => keeping.promise },
     );
     const other = h.follow('workload/shop/orders');
