@@ -11,6 +11,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { bootId } from './lib/boot.ts';
 import { version } from './lib/checkout.ts';
+import type { IdentitySource } from './lib/identity.ts';
 import type { Log } from './lib/log.ts';
 import { isOnThisMachine } from './lib/peer.ts';
 import { identify } from './lib/process.ts';
@@ -31,6 +32,7 @@ import { feedSocket, outFile, tableFile } from './proxy/places.ts';
 import { createPods } from './proxy/pods.ts';
 import { type CancelKeys, createCancelKeys } from './proxy/postgres/cancel-keys.ts';
 import { createGateway } from './proxy/postgres/gateway.ts';
+import { type Connect, connectAs } from './proxy/postgres/socket.ts';
 import { askForVerifiers } from './proxy/postgres/verifiers.ts';
 import { type Follower, follow } from './proxy/stream/follower.ts';
 import type { Command } from './proxy/stream/messages.ts';
@@ -55,6 +57,8 @@ export type ProxyOptions = {
 
 export type Apart = {
   readonly way: Way;
+  /** By which the doors of branch nodes know it. */
+  readonly identity: IdentitySource;
   /** What it knows by itself: where it listens. */
   readonly own: readonly RouteChange[];
   /** What it serves TLS with. */
@@ -70,7 +74,8 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
   const file = tableFile(home);
   const life = bootId();
   const book = apart === undefined ? createBook() : withOwn(createBook(), apart.own);
-  const cancelKeys = createCancelKeys();
+  const connect = connectAs(apart?.identity);
+  const cancelKeys = createCancelKeys(connect);
   const predecessor = meetPredecessor(o.inherited, cancelKeys);
   const end = Promise.withResolvers<End>();
   o.signal.addEventListener('abort', () => end.resolve({ graceMs: TERM_GRACE_MS, table: 'keep' }));
@@ -88,7 +93,7 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
   const table = keepTable(file, life, book, log);
   keeping.resolve(table);
   const front = openFront({
-    ...{ book, follower, cancelKeys, inherited: predecessor.sockets, log },
+    ...{ book, follower, connect, cancelKeys, inherited: predecessor.sockets, log },
     adminSecret: apart === undefined ? join(home, 'admin-secret') : undefined,
     tls: apart?.tls,
   });
@@ -176,6 +181,7 @@ type Front = {
 function openFront(o: {
   readonly book: Book;
   readonly follower: Follower;
+  readonly connect: Connect;
   readonly cancelKeys: CancelKeys;
   readonly inherited: readonly Inherited[];
   /** File with the superuser's password; undefined: servers alone check those of clients. */
@@ -191,7 +197,7 @@ function openFront(o: {
   const previews = createPreviews({ book, log, dial });
   const certificates = followCertificates(book, log, o.tls);
   const gateway = createGateway({
-    ...{ book, awake: follower.ask, cancelKeys: o.cancelKeys, log },
+    ...{ book, awake: follower.ask, connect: o.connect, cancelKeys: o.cancelKeys, log },
     certificate: () => certificates.current('postgres'),
     ...(adminSecret && { verifiers: askForVerifiers(() => readFileSync(adminSecret, 'utf8').trim()) }),
   });

@@ -36,15 +36,23 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   // What forks are on a cluster; who lives on one machine loads none of it.
   'drivers/cluster': ['model', 'lib', 'drivers', 'kubernetes'],
   'drivers/step': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
+  // Opens those of branches.
+  'drivers/open-branches.ts': [
+    'model',
+    'lib',
+    'drivers',
+    'drivers/branch',
+    'drivers/volume',
+    'drivers/postgres',
+    'type:drivers/processes/contract.ts',
+  ],
   // Opens them all; only the composition root uses it.
   'drivers/open.ts': [
     'model',
     'lib',
     'drivers',
+    'drivers/open-branches.ts',
     'drivers/processes',
-    'drivers/branch',
-    'drivers/volume',
-    'drivers/postgres',
     'drivers/network',
     'drivers/workload',
     'drivers/step',
@@ -52,7 +60,9 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   'proxy/stream': ['model', 'lib', 'proxy'],
   proxy: ['model', 'lib', 'proxy/stream'],
   'proxy/http': ['model', 'lib', 'proxy'],
-  'proxy/postgres': ['model', 'lib', 'proxy'],
+  // The door of a branch node, and the way to it.
+  'proxy/branches': ['model', 'lib', 'proxy', 'type:proxy/stream/messages.ts'],
+  'proxy/postgres': ['model', 'lib', 'proxy', 'proxy/branches'],
   'proxy/tcp': ['model', 'lib', 'proxy'],
   'proxy/udp': ['model', 'lib', 'proxy'],
   // The process of its own: it loads nothing else.

@@ -64,6 +64,8 @@ export type BranchWish = {
   readonly limitBytes?: number;
   /** In the trash: its volume stays, and nothing else is made of it. */
   readonly trashed?: Trashed;
+  /** It has had a volume: where there is none now, it is lost, and an empty one must not take its place. */
+  readonly made?: true;
 };
 
 /** One of the three things that make a branch, in the order in which they are made; see model/conditions.ts. */

@@ -180,8 +180,14 @@ const shapes: Readonly<Record<KeptKind, Shape>> = {
   project: {
     about: 'One PostgreSQL cluster with the tree of branches that is grown from it.',
     spec: projectSchema,
+    specRules: [
+      {
+        rule: '!has(oldSelf.node) || (has(self.node) && self.node == oldSelf.node)',
+        message: 'a project stays on the branch node that holds its data',
+      },
+    ],
     rules: labelRules('project', 63),
-    columns: [text('Database', '.spec.database'), text('Role', '.spec.role')],
+    columns: [text('Database', '.spec.database'), text('Role', '.spec.role'), text('Node', '.spec.node')],
   },
   branch: {
     about: 'A copy-on-write volume with a PostgreSQL server on it.',

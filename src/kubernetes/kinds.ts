@@ -86,11 +86,15 @@ export const annotations = {
   deleted: `${group}/deleted`,
   /** Of a Secret: the resourceVersion of the object that it was made for. */
   basedOn: `${group}/based-on`,
+  /** Of a branch node's Lease: what it says of itself, as JSON. */
+  branchNode: `${group}/state`,
 } as const;
 
 export const labels = {
   /** Of a Secret: the kind in the store of the object that it belongs to. */
   kind: `${group}/secret-of`,
+  /** Of a Lease: the branch node that says by it that it is there. */
+  branchNode: `${group}/branch-node`,
 } as const;
 
 /**

@@ -21,6 +21,7 @@ export const projectSchema = z.strictObject({
   role: identifier,
   branchLimitBytes: bytes.optional(),
   trashed: z.strictObject({ ...trashedFields, name: text } satisfies Fields<TrashedProject>).optional(),
+  node: text.optional(),
   takesOver: text.optional(),
 } satisfies Fields<ProjectSpec>);
 

@@ -60,6 +60,7 @@ export const resources = {
   ConfigMap: of('/v1/configmaps'),
   Secret: of('/v1/secrets'),
   Event: of('/v1/events'),
+  Lease: of('coordination.k8s.io/v1/leases'),
   TokenReview: of('authentication.k8s.io/v1/tokenreviews'),
 } as const;
 

@@ -17,6 +17,8 @@ export type ProjectSpec = {
   /** Limit of branches that have none of their own; never of the root. */
   readonly branchLimitBytes?: number;
   readonly trashed?: TrashedProject;
+  /** In a cluster: the branch node that holds its branches. Chosen once, for volumes do not move; absent: none is yet. */
+  readonly node?: string;
   /** Name of the project whose branches become this one's: how a project gets another name, step by step. */
   readonly takesOver?: string;
 };
@@ -51,6 +53,8 @@ export type BranchStatus = {
   readonly restarts?: number;
   /** Unlogged tables that it has without their rows, see BranchRecord. */
   readonly emptied?: readonly string[];
+  /** It has had a volume; from then on none is made anew. */
+  readonly made?: true;
   /** Of the secret: how often another start that was asked for has been begun. */
   readonly tries?: number;
   /** Where its server accepts sessions, and which password (`rotation` of its secret) opens one. */
@@ -87,7 +91,7 @@ export type BranchRecord = {
   readonly emptied?: readonly string[];
 };
 
-/** Where a branch's server accepts sessions, for the gateway: a unix socket on the same node, or an address. */
+/** Where a branch's server accepts sessions, for the gateway: its unix socket on the same machine, or the door of its node. */
 export type BranchEndpoint = Endpoint;
 
 /** As libpq has them; weaker ones than these ask for nothing. */

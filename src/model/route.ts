@@ -9,8 +9,11 @@ import { workloadPath } from './workload.ts';
 
 export type Address = { readonly host: string; readonly port: number };
 
-/** Where something listens: a unix socket on this machine, or an address. */
-export type Endpoint = { readonly socket: string } | Address;
+/** Of a branch node, which leads to the servers of its branches; `node`: whom to meet there, see proxy/branches. */
+export type NodeDoor = Address & { readonly node: string };
+
+/** Where a branch's server listens: a unix socket on this machine, or behind the door of another. */
+export type Endpoint = { readonly socket: string } | (NodeDoor & { readonly branch: string });
 
 /** `svc:<namespace>/<name>:<port>`, with `/udp` behind it where it is one of UDP, or `deploy:<workload>:<containerPort>`. */
 export type DestinationKey = string;

@@ -39,11 +39,14 @@ export function statusOf(
     error,
     seen,
     tries = 0,
+    made = seen?.record !== undefined,
     open,
   }: {
     readonly error?: OffshootError;
     readonly seen?: BranchSeen;
     readonly tries?: number;
+    /** Default: as it is seen. */
+    readonly made?: boolean;
     readonly open?: NonNullable<BranchStatus['open']>;
   } = {},
 ): BranchStatus {
@@ -56,6 +59,7 @@ export function statusOf(
     ...(error?.hint !== undefined && { hint: error.hint }),
     ...(seen !== undefined && seen.exits.count > 0 && { restarts: seen.exits.count }),
     ...(seen?.record?.emptied !== undefined && { emptied: seen.record.emptied }),
+    ...(made && { made }),
     ...(tries > 0 && { tries }),
     ...(open !== undefined && { open }),
     conditions,

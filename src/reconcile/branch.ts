@@ -14,6 +14,7 @@ import type { Log } from '../lib/log.ts';
 import type { BranchEndpoint, BranchSpec, BranchState, BranchStatus, ProjectSpec } from '../model/branch.ts';
 import type { Condition } from '../model/conditions.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
+import type { NodeDoor } from '../model/route.ts';
 import { isTrashed } from '../model/trash.ts';
 import { branchSecret, childrenOf } from '../rules/branches.ts';
 import { branchHasChildren } from '../rules/offspring.ts';
@@ -29,6 +30,8 @@ import { topicOf } from './wake.ts';
 export type BranchDeps = {
   readonly store: Store;
   readonly branches: BranchNode;
+  /** By which others reach the servers here; undefined: they are on this machine, too. */
+  readonly door?: NodeDoor | undefined;
   /** Asks for a look at a branch. */
   readonly add: (id: string, wish?: Wish) => void;
   readonly tell: (topic: Topic, most?: number) => void;
@@ -144,7 +147,10 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
         'Ready',
         `branch ${spec.name} of project ${spec.project} accepts connections`,
       );
-    await setStatus(branch, 'ready', seen, undefined, { endpoint, rotation: secret.rotation ?? 0 });
+    await setStatus(branch, 'ready', seen, undefined, {
+      endpoint: deps.door === undefined ? endpoint : { ...deps.door, branch: id },
+      rotation: secret.rotation ?? 0,
+    });
     deps.tell(topicOf.branch(id));
   };
 
@@ -232,6 +238,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       database: project.database,
       verifier: await verifierOf(branch),
       ...limitFor(branch.spec, project),
+      ...(store.get('branch', branch.name)?.status?.made && { made: true }),
     };
   };
 
@@ -253,20 +260,21 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     error?: OffshootError,
     open?: NonNullable<BranchStatus['open']>,
   ): Promise<string> => {
-    const before = store.get('branch', branch.name)?.status?.conditions ?? [];
+    const { conditions: before = [], made: wasMade = false } = store.get('branch', branch.name)?.status ?? {};
     const conditions = seen === undefined ? [] : conditionsOf(seen, before, now());
     const status = statusOf(state, conditions, branch.generation, {
       ...(error !== undefined && { error }),
       ...(seen !== undefined && { seen }),
       tries: triesOf(branch.secret),
+      made: wasMade || seen?.record !== undefined,
       ...(open !== undefined && { open }),
     });
     // Once another start is asked for, nothing is said any more of the one before.
     await store.modify('branch', branch.name, ({ secret }) =>
       triesOf(secret) === triesOf(branch.secret) ? { status } : undefined,
     );
-    const made = !hasVolume(before) && hasVolume(conditions);
-    if (made && seen?.record?.emptied !== undefined)
+    const isNew = !hasVolume(before) && hasVolume(conditions);
+    if (isNew && seen?.record?.emptied !== undefined)
       await record(
         branch,
         'warning',

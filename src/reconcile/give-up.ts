@@ -1,15 +1,26 @@
 /** While room is short the trash gives its own up, oldest first, and no faster than that shows. */
 import type { Log } from '../lib/log.ts';
-import { giveUpOldest } from '../rules/trash.ts';
-import type { Store } from '../store/contract.ts';
+import { giveUpOldest, type TrashEntry } from '../rules/trash.ts';
+import type { Store, Stored } from '../store/contract.ts';
+import { isHere } from './placed.ts';
 
-/** @returns to be called whenever room is short, as often as that is noticed */
-export function giverUp(store: Store, log: Log, pauseMs = PAUSE_MS): () => void {
+/**
+ * @param node of several, the one whose room is short
+ * @returns to be called whenever room is short, as often as that is noticed
+ */
+export function giverUp(
+  store: Store,
+  log: Log,
+  node: string | undefined = undefined,
+  pauseMs = PAUSE_MS,
+): () => void {
+  const takesRoom = (entry: TrashEntry) =>
+    isHere(store, node, entry.kind === 'project' ? entry.name : (entry as Stored<'branch'>).spec.project);
   let waiting = false;
   return () => {
     if (waiting) return;
     waiting = true;
-    giveUpOldest(store)
+    giveUpOldest(store, takesRoom)
       .then(what => {
         if (what !== undefined) log.warn({ what }, 'room is short: the trash gives it up');
       })

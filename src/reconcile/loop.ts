@@ -6,7 +6,7 @@ import type { Baseline } from '../baseline/contract.ts';
 import type { BranchNode, StepDriver, WorkloadDriver } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
 import type { PreviewSite } from '../model/endpoint.ts';
-import type { Address } from '../model/route.ts';
+import type { Address, NodeDoor } from '../model/route.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { awakeByStatus } from './awake-by-status.ts';
@@ -17,11 +17,13 @@ import { collect, type Leftovers } from './collect.ts';
 import { forkEnvironment, forkRunner, rootUsesOf } from './forks.ts';
 import { giverUp } from './give-up.ts';
 import type { Pauses } from './patience.ts';
+import { isHere } from './placed.ts';
+import { type Placement, placementTopic } from './placement.ts';
 import { projectReconciler } from './project.ts';
 import { resourceRunner } from './resource.ts';
 import { resume } from './resume.ts';
 import { sandboxReconciler } from './sandbox.ts';
-import { createScheduler, type KindOptions, type Result, type Scheduler } from './scheduler.ts';
+import { createScheduler, type Key, type KindOptions, type Result, type Scheduler } from './scheduler.ts';
 import { unclaimed } from './unclaimed.ts';
 import { keyOf, kindOf, type ReconciledKind, wake } from './wake.ts';
 
@@ -30,6 +32,10 @@ export type LoopDeps = {
   readonly baseline: Baseline;
   /** The node whose branches are looked at; undefined: they are elsewhere. */
   readonly branches?: BranchNode | undefined;
+  /** Which of several such nodes this is: it looks at branches of the projects that are placed on it, no others. */
+  readonly door?: NodeDoor | undefined;
+  /** Chooses among several for projects that have none yet; undefined: there is but one, or somebody else does. */
+  readonly placement?: Placement | undefined;
   /** What runs sandboxes and the baseline; undefined: somebody else looks at these, and at projects. */
   readonly programs?: Programs | undefined;
   /** Waits until the data path does what the store says now; see data-path.ts. */
@@ -121,10 +127,16 @@ export function createLoop(deps: LoopDeps): Loop {
   const scheduler = createScheduler({ kinds, pauses: deps.pauses, log });
   const waking = wake(store, deps.baseline, {
     add(key, wish) {
-      if (kindOf(key) in kinds) scheduler.add(key, wish);
+      if (kindOf(key) in kinds && isOurs(key)) scheduler.add(key, wish);
     },
     tell: scheduler.tell,
   });
+  const node = deps.door?.node;
+  const isOurs = (key: Key) => {
+    if (node === undefined || kindOf(key) !== 'branch') return true;
+    const branch = store.get('branch', key.slice('branch '.length));
+    return branch !== undefined && isHere(store, node, branch.spec.project);
+  };
 
   const collectNow = async (): Promise<void> => {
     try {
@@ -153,12 +165,14 @@ export function createLoop(deps: LoopDeps): Loop {
     counts: scheduler.counts,
     async start() {
       await collectNow();
-      await resume({ store, ...drivers }, { signal: stop.signal, log });
+      await resume({ store, ...drivers, node }, { signal: stop.signal, log });
       // Nothing is started at an address to which somebody may still be led.
       await deps.resumed();
       stopListening.push(store.onChange(waking.change), deps.baseline.watch(waking.baseline));
       if (workloads !== undefined) stopListening.push(workloads.onChange(waking.workload));
-      if (deps.branches !== undefined) stopListening.push(deps.branches.onShort(giverUp(store, log)));
+      if (deps.branches !== undefined) stopListening.push(deps.branches.onShort(giverUp(store, log, node)));
+      if (deps.placement !== undefined)
+        stopListening.push(deps.placement.onChange(() => scheduler.tell(placementTopic)));
       waking.all();
       collector = setInterval(() => void collectNow(), deps.collectEveryMs);
       collector.unref();

@@ -5,6 +5,7 @@
 import type { BranchNode, Ctx, WorkloadDriver } from '../drivers/contract.ts';
 import { asWorkload, keyOfWorkload, runsToItsEnd } from '../model/workload.ts';
 import type { Store } from '../store/contract.ts';
+import { branchesHere } from './placed.ts';
 import { baselineId, forkId } from './workload-spec.ts';
 
 export type ResumeDeps = {
@@ -12,13 +13,15 @@ export type ResumeDeps = {
   /** What there is here; see reconcile/loop.ts. */
   readonly branches?: BranchNode | undefined;
   readonly workloads?: WorkloadDriver | undefined;
+  /** Of several nodes of branches, the one that this is. */
+  readonly node?: string | undefined;
 };
 
 const resuming = { ready: false, reason: 'Resuming', message: 'being started again' } as const;
 
-export async function resume({ store, branches, workloads }: ResumeDeps, ctx: Ctx): Promise<void> {
+export async function resume({ store, branches, workloads, node }: ResumeDeps, ctx: Ctx): Promise<void> {
   if (workloads !== undefined) await resumePrograms(store, workloads, ctx);
-  if (branches !== undefined) await resumeBranches(store, branches, ctx);
+  if (branches !== undefined) await resumeBranches(store, branches, node, ctx);
 }
 
 // --- internal -----------------------------------------------------------------------------------
@@ -45,10 +48,15 @@ async function resumePrograms(store: Store, workloads: WorkloadDriver, ctx: Ctx)
   }
 }
 
-async function resumeBranches(store: Store, branches: BranchNode, ctx: Ctx): Promise<void> {
+async function resumeBranches(
+  store: Store,
+  branches: BranchNode,
+  node: string | undefined,
+  ctx: Ctx,
+): Promise<void> {
   const { reason, message } = resuming;
   await Promise.all(
-    store.list('branch').map(async ({ name, status }) => {
+    branchesHere(store, node).map(async ({ name, status }) => {
       if (status?.state !== 'ready') return;
       // One that cannot be looked at is not ready either; its next look says why.
       const seen = await branches.observe(name, ctx).catch(() => undefined);

@@ -55,6 +55,11 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
       scheduler.tell(topicOf.branch(now.name));
   };
 
+  /** From here on, or not before, somebody looks after its branches. */
+  const onPlaced = ({ name }: Stored<'project'>): void => {
+    for (const branch of store.by('branch/project', name)) add('branch', branch.name, { intent: true });
+  };
+
   const onBranchGone = ({ name, spec }: Stored<'branch'>): void => {
     scheduler.tell(topicOf.branch(name));
     scheduler.tell(topicOf.branches(spec.project));
@@ -133,6 +138,8 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
       });
     }
     if (isOf('branch', now)) onBranch(now, before as Stored<'branch'> | undefined);
+    if (isOf('project', now) && now.spec.node !== (before as Stored<'project'> | undefined)?.spec.node)
+      onPlaced(now);
     if (isOf('folder', now) && intent) onFolder(now);
   };
 

@@ -31,7 +31,10 @@ export async function runGateway(
   const encryption = openEncryption(config, log);
   opened.defer(() => encryption.close());
   const { home, runtimeDir, logLevel } = config;
-  const apart = { way: networkWay(controller, identity), own: listenersOf(config), tls: encryption.files };
+  const apart = {
+    ...{ way: networkWay(controller, identity), identity },
+    ...{ own: listenersOf(config), tls: encryption.files },
+  };
   await runProxy({ home, runtimeDir, logLevel, signal, apart });
 }
 

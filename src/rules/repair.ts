@@ -16,6 +16,8 @@ export type UnclaimedVolume = {
   readonly id: string;
   /** Absent when it cannot be read. */
   readonly record?: BranchRecord;
+  /** In a cluster: where it is. */
+  readonly node?: string;
 };
 
 /** What `repair` would do, parents before their children. */
@@ -80,7 +82,7 @@ function plan(store: Store, volumes: readonly UnclaimedVolume[]): Plan {
     branches.find(b => b.id === id)?.branch ?? store.get('branch', id)?.spec.name ?? id;
   // A parent is older than its children.
   const age = ({ record }: UnclaimedVolume) => record?.createdAt ?? '';
-  for (const { id, record } of volumes.toSorted((a, b) => (age(a) < age(b) ? -1 : 1))) {
+  for (const { id, record, node } of volumes.toSorted((a, b) => (age(a) < age(b) ? -1 : 1))) {
     if (record === undefined) {
       rows.push({ id, project: null, branch: null, parent: null, problem: 'its record cannot be read' });
       continue;
@@ -89,7 +91,7 @@ function plan(store: Store, volumes: readonly UnclaimedVolume[]): Plan {
     const row = { id, project, branch, parent: parent === undefined ? null : nameOf(parent) };
     const sameName = (b: BranchRecord) => b.project === project && b.branch === branch && !b.trashed;
     const taken = branches.find(sameName)?.id;
-    const problem = problemOf(store, id, record, taken);
+    const problem = problemOf(store, { id, node }, record, projects.get(project), taken);
     if (problem !== undefined) {
       rows.push({ ...row, problem });
       continue;
@@ -97,7 +99,7 @@ function plan(store: Store, volumes: readonly UnclaimedVolume[]): Plan {
     const notes: string[] = [];
     if (record.trashed !== undefined) notes.push('into the trash, where it was');
     if (store.get('project', project) === undefined && !projects.has(project)) {
-      projects.set(project, projectOf(record));
+      projects.set(project, { ...projectOf(record), ...(node !== undefined && { node }) });
       if (record.role === undefined) notes.push('its role and database are taken to be "app"');
     }
     const isOwned = owner !== undefined && store.get('sandbox', owner.slice('sandbox/'.length)) !== undefined;
@@ -110,17 +112,24 @@ function plan(store: Store, volumes: readonly UnclaimedVolume[]): Plan {
   return { rows, projects, branches };
 }
 
-/** @param taken id of another one that is to be brought back under the same name */
+/**
+ * @param coming the record's project, if it is one that is to be brought back
+ * @param taken id of another one that is to be brought back under the same name
+ */
 function problemOf(
   store: Store,
-  id: string,
+  { id, node }: { readonly id: string; readonly node: string | undefined },
   record: BranchRecord,
+  coming: ProjectSpec | undefined,
   taken: string | undefined,
 ): string | undefined {
   const { project, branch } = record;
   if (record.id !== id || !branchIdPattern.test(id)) return `its record is that of ${record.id}`;
   const there = store.get('project', project);
   if (there?.deletedAt !== undefined) return `project "${project}" is being deleted`;
+  const placed = there?.spec ?? coming;
+  if (placed !== undefined && placed.node !== node)
+    return `it is on branch node ${node}, and project "${project}" is on ${placed.node ?? 'none yet'}`;
   const name = branchNameProblem(branch);
   if (name !== undefined) return `"${branch}" is not a name for a branch: ${name}`;
   const other =

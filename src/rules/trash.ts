@@ -4,6 +4,7 @@
  */
 import type { Baseline } from '../baseline/contract.ts';
 import { randomName } from '../lib/random.ts';
+import type { ProjectSpec } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import { isTrashed, trashed, trashedProjectKey } from '../model/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -111,10 +112,10 @@ export async function trashProject(
   await finishTakeOver(store, name);
   const id = trashedProjectKey(name, randomName(6));
   await holding(store, { alone: [`project/${name}`, `project/${id}`] }, async () => {
-    const { database, role } = requireProject(store, name).spec;
+    const { spec } = requireProject(store, name);
     checkProjectDeletable(store, baseline, name);
     await beginTakeOver(store, id, name, {
-      ...{ database, role },
+      ...kept(spec),
       trashed: { name, ...trashed(now, keepMs) },
     });
   });
@@ -178,10 +179,16 @@ export async function expire(store: Store, entry: TrashEntry, now: Date): Promis
 
 /**
  * For when room is short: gives up what was put here first and nothing grows from.
+ * @param takesRoom whether it is room of an entry that is short
  * @returns what it was, in words; undefined when there is nothing to give
  */
-export async function giveUpOldest(store: Store): Promise<string | undefined> {
-  const entry = trashEntries(store).find(e => e.kind === 'project' || childrenOf(store, e.name).length === 0);
+export async function giveUpOldest(
+  store: Store,
+  takesRoom: (entry: TrashEntry) => boolean = () => true,
+): Promise<string | undefined> {
+  const entry = trashEntries(store).find(
+    e => takesRoom(e) && (e.kind === 'project' || childrenOf(store, e.name).length === 0),
+  );
   if (entry === undefined) return undefined;
   await emptyEntry(store, entry);
   const what = `${entry.kind} ${nameOfEntry(entry)}`;
@@ -229,8 +236,7 @@ async function restoreProject(
     if (now?.deletedAt !== undefined || now === undefined || takenOverBy(store, now.name) !== undefined)
       throw gone(as);
     if (store.get('project', as) !== undefined) throw taken('project', as, project.name);
-    const { database, role } = now.spec;
-    await beginTakeOver(store, as, project.name, { database, role });
+    await beginTakeOver(store, as, project.name, kept(now.spec));
   });
   await finishTakeOver(store, as);
   return store.get('project', as)!;
@@ -250,6 +256,12 @@ async function removeProject(store: Store, entry: Stored<'project'>): Promise<vo
 /** It may have been restored, and even been put here again, since it was looked at. */
 const isSameEntry = (now: TrashEntry, before: TrashEntry): boolean =>
   now.spec.trashed !== undefined && now.spec.trashed.at === before.spec.trashed?.at;
+
+/** What of a project goes into the trash with it, and comes back. */
+const kept = ({ database, role, node }: ProjectSpec): ProjectSpec => ({
+  ...{ database, role },
+  ...(node !== undefined && { node }),
+});
 
 const depthOf = (store: Store, { spec }: Stored<'branch'>): number => {
   const parent = spec.parent === undefined ? undefined : store.get('branch', spec.parent);

@@ -18,6 +18,8 @@ export const indexes = {
   'branch/trash': (b: Stored<'branch'>) => (b.spec.trashed === undefined ? [] : [TRASH]),
   'project/trash': (p: Stored<'project'>) => (p.spec.trashed === undefined ? [] : [TRASH]),
   'project/takes-over': (p: Stored<'project'>) => (p.spec.takesOver === undefined ? [] : [p.spec.takesOver]),
+  /** Key: name of a branch node. */
+  'project/node': (p: Stored<'project'>) => (p.spec.node === undefined ? [] : [p.spec.node]),
   /** Key: `sandbox/NAME`. */
   'branch/owner': (b: Stored<'branch'>) => (b.spec.owner === undefined ? [] : [b.spec.owner]),
   /** Key: see `workloadPath`, of what it forks. */

@@ -29,10 +29,14 @@ export type Secrets = {
 export const newSecretName = (kind: KeptKind, object: string): string =>
   `offshoot-${clusterKinds[kind].singular}-${object.slice(0, 200)}-${randomBytes(5).toString('hex')}`;
 
-/** @param objectOf the newest known object of that kind and name; those that it does not name are swept away */
+/**
+ * @param kinds whose Secrets are read
+ * @returns `sweep`, too. objectOf: the newest known object of that kind and name; those that it does not name are swept away
+ */
 export async function openSecrets(
   client: ClusterClient,
   namespace: string,
+  kinds: readonly KeptKind[],
 ): Promise<Secrets & { sweep(objectOf: (uid: string) => KubernetesObject | undefined): Promise<void> }> {
   const known = new Map<string, unknown>();
   /** Of the first list, for the sweep. */
@@ -41,11 +45,10 @@ export async function openSecrets(
     readonly owner: string | undefined;
     readonly basedOn: string | undefined;
   }[] = [];
-  for await (const { items } of client.pages(
-    resources.Secret,
-    { namespace },
-    { labelSelector: labels.kind },
-  )) {
+  // A node of branches has no use for what belongs to sandboxes.
+  const [one = '', ...others] = kinds.filter(kind => clusterKinds[kind].secret);
+  const labelSelector = others.length > 0 ? labels.kind : `${labels.kind}=${one}`;
+  for await (const { items } of client.pages(resources.Secret, { namespace }, { labelSelector })) {
     for (const secret of items) {
       const { name, ownerReferences = [], annotations: notes = {} } = secret.metadata;
       known.set(name, heldBy(secret));
@@ -92,11 +95,7 @@ export async function openSecrets(
     },
     async ownedBy({ metadata: { uid } }) {
       const owned: KubernetesObject[] = [];
-      for await (const { items } of client.pages(
-        resources.Secret,
-        { namespace },
-        { labelSelector: labels.kind },
-      ))
+      for await (const { items } of client.pages(resources.Secret, { namespace }, { labelSelector }))
         owned.push(
           ...items.filter(({ metadata }) => metadata.ownerReferences?.some(owner => owner.uid === uid)),
         );

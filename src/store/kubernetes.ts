@@ -44,6 +44,8 @@ export type KubernetesStoreOptions = {
   readonly namespace: string;
   readonly now?: () => Date;
   readonly log?: Log;
+  /** Those that are read, and may be written; nothing is known of others. Default: all that a cluster keeps. */
+  readonly kinds?: readonly KeptKind[];
   /** What an object gets that was made without us, by kubectl: there is a key or password to be made up. */
   readonly secretOf?: {
     readonly [K in 'branch' | 'sandbox']?: (name: string, spec: Kinds[K]['spec']) => Kinds[K]['secret'];
@@ -71,7 +73,8 @@ export async function openKubernetesStore(
   options: KubernetesStoreOptions,
   signal?: AbortSignal,
 ): Promise<KubernetesStore> {
-  const secrets = await openSecrets(options.client, options.namespace);
+  const { client, namespace, kinds = keptKinds } = options;
+  const secrets = await openSecrets(client, namespace, kinds);
   const store = new ClusterStore(options, secrets);
   const stopped = () => void store.close();
   signal?.addEventListener('abort', stopped, { once: true });
@@ -106,6 +109,8 @@ class ClusterStore implements KubernetesStore {
   readonly #background = new Set<Promise<unknown>>();
   /** Objects that lack something which is being added. */
   readonly #completing = new Set<string>();
+  /** Names of Secrets that we have given to objects that had none: nobody else makes them. */
+  readonly #promised = new Set<string>();
   readonly #stopping = new AbortController();
   #isOpen = false;
 
@@ -135,7 +140,7 @@ class ClusterStore implements KubernetesStore {
         },
         onChange: ({ before, now }) => this.#changed(kind, nameOf(kind, (now ?? before)!)),
       });
-    this.#informers = new Map(keptKinds.map(kind => [kind, watch(kind)]));
+    this.#informers = new Map((options.kinds ?? keptKinds).map(kind => [kind, watch(kind)]));
   }
 
   // --- reading ----------------------------------------------------------------------------------
@@ -561,8 +566,9 @@ class ClusterStore implements KubernetesStore {
             const { secret } = notesOf(object);
             if (secret === undefined || (await this.#secrets.fetch(secret)) !== undefined) return;
             if (missing?.name !== secret) missing = { name: secret, since: performance.now() };
-            else if (performance.now() - missing.since > patienceMs) {
+            if (performance.now() - missing.since > patienceMs || this.#promised.has(secret)) {
               await this.#write(kind, name, () => this.#makeSecret(kind, name, secret));
+              this.#promised.delete(secret);
               missing = undefined;
             }
           }
@@ -605,6 +611,8 @@ class ClusterStore implements KubernetesStore {
     const kept = clusterKinds[kind].finalizer && deletionTimestamp === undefined;
     const next = noted(kind, name, object, notes, kept);
     const done = isDeepStrictEqual(next, object) ? object : await this.#replace(kind, name, next);
+    if (done !== undefined && secret === undefined && notes.secret !== undefined)
+      this.#promised.add(notes.secret);
     if (done !== undefined && deleted !== undefined && deletionTimestamp === undefined)
       await this.#delete(kind, done);
   }

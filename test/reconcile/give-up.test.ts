@@ -22,7 +22,7 @@ it('gives up what has been in the trash longest, one at a time', async () => {
     await trashBranch(store, branch, 86_400_000, new Date(2030, 0, 1, 0, minute));
   }
   const gone = () => ids.filter(id => store.get('branch', id)?.deletedAt !== undefined);
-  const short = giverUp(store, silentLog, 20);
+  const short = giverUp(store, silentLog, undefined, 20);
   short();
   short();
   await until(() => (gone().length > 0 ? true : undefined), { what: 'the first goes', deadlineMs: 60_000 });

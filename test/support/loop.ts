@@ -10,7 +10,18 @@ export type LoopOptions = {
   readonly problems?: ReadonlyMap<number, string>;
   readonly baseMs?: number;
 } & Partial<
-  Pick<LoopDeps, 'baseline' | 'branches' | 'programs' | 'resumed' | 'routed' | 'deletedKeysMs' | 'now'>
+  Pick<
+    LoopDeps,
+    | 'baseline'
+    | 'branches'
+    | 'door'
+    | 'placement'
+    | 'programs'
+    | 'resumed'
+    | 'routed'
+    | 'deletedKeysMs'
+    | 'now'
+  >
 >;
 
 /** A loop on `store` and `world`, whose addresses are 127.77.0.1 with the Service's port. */

@@ -8,7 +8,7 @@ import { KeyedLock } from '../../lib/lock.ts';
 import type { Log } from '../../lib/log.ts';
 import { createSlots } from '../../lib/slots.ts';
 import type { BranchRecord } from '../../model/branch.ts';
-import { toOffshootError } from '../../model/errors.ts';
+import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import type { ServerDriver, ServerSeen, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
 import type { BranchNode, BranchSeen, BranchWish, Ctx } from '../contract.ts';
 import { branchSeen, failed, outOfRoom, type Stop, type World } from './phases.ts';
@@ -122,6 +122,8 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     try {
       world = await look(id, ctx);
       const { volume: found, server } = world;
+      if (found === undefined && wish.made)
+        throw new OffshootError('branch/volume-lost', { name: wish.branch, project: wish.project });
       if (found === undefined) {
         const made = await makeVolume(id, wish, ctx);
         return isStop(made) ? say(id, world, made) : say(id, { volume: made });

@@ -2,6 +2,22 @@ import type { ErrorRow } from '../errors.ts';
 
 /** Projects, branches and the PostgreSQL servers on them. */
 export const branchErrors = {
+  'branch/node-refuses': {
+    fault: 'user',
+    http: 403,
+    exit: 4,
+    retry: false,
+    say: p => `a branch node tells a ${p.who} nothing of its ${p.what}`,
+  },
+  'branch/volume-lost': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p => `the volume of branch "${p.name}" of project "${p.project}" is not there any more`,
+    hint: () =>
+      'bring back the disk that it was on; or delete the branch and what grows from it: no empty one takes its place by itself',
+  },
   'branch/parent-missing': {
     fault: 'user',
     http: 422,

@@ -4,7 +4,7 @@
  */
 import type { Endpoint } from '../../model/route.ts';
 import { keyOfCancel } from './codec.ts';
-import { closed, connectTo } from './socket.ts';
+import { type Connect, closed, connectAs } from './socket.ts';
 
 export type CancelKeys = {
   /** @param endpoint of the server that issued `key`. @returns forgets it again. */
@@ -18,7 +18,7 @@ export type CancelKeys = {
   follow(listener: (key: Buffer, endpoint?: Endpoint) => void): void;
 };
 
-export function createCancelKeys(): CancelKeys {
+export function createCancelKeys(connect: Connect = connectAs()): CancelKeys {
   const issuers = new Map<string, { readonly endpoint: Endpoint }>();
   const listeners: ((key: Buffer, endpoint?: Endpoint) => void)[] = [];
   return {
@@ -40,9 +40,7 @@ export function createCancelKeys(): CancelKeys {
     async forward(packet) {
       const issuer = issuers.get(keyOfCancel(packet).toString('hex'));
       if (issuer === undefined) return;
-      const server = await connectTo(issuer.endpoint, AbortSignal.timeout(DEADLINE_MS)).catch(
-        () => undefined,
-      );
+      const server = await connect(issuer.endpoint, AbortSignal.timeout(DEADLINE_MS)).catch(() => undefined);
       if (server === undefined) return; // it has just stopped, and its queries with it
       server.end(packet);
       server.resume();

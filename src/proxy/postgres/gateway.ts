@@ -13,7 +13,7 @@ import type { Server } from '../listeners.ts';
 import { type CancelKeys, createCancelKeys } from './cancel-keys.ts';
 import { encodeFatal } from './codec.ts';
 import { type Awake, type Session, type SessionDeps, serve } from './session.ts';
-import { closeSoon, ignore } from './socket.ts';
+import { type Connect, closeSoon, connectAs, ignore } from './socket.ts';
 import type { Verifiers } from './verifiers.ts';
 
 export type GatewayLimits = {
@@ -39,6 +39,8 @@ export type GatewayOptions = {
   readonly verifiers?: Verifiers;
   readonly limits?: Partial<GatewayLimits>;
   readonly cancelKeys?: CancelKeys;
+  /** The way to servers; default: they are on this machine. */
+  readonly connect?: Connect;
 };
 
 export type Gateway = {
@@ -60,8 +62,10 @@ export type Gateway = {
 
 export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions): Gateway {
   const { startupMs, loginMs, ...most } = { ...DEFAULT_LIMITS, ...limits };
+  const { connect = connectAs() } = o;
   const deps: SessionDeps = {
-    ...{ book, awake, log, startupMs, loginMs, cancelKeys: o.cancelKeys ?? createCancelKeys() },
+    ...{ book, awake, log, startupMs, loginMs, connect },
+    cancelKeys: o.cancelKeys ?? createCancelKeys(connect),
     certificate: o.certificate ?? (() => undefined),
     verifiers: o.verifiers,
     admit: branch => admit(branch),

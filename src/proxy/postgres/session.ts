@@ -13,7 +13,7 @@ import { relayLogin } from './login.ts';
 import { type Login, logInFor } from './login-by-proof.ts';
 import { readOpening } from './opening.ts';
 import { challenge } from './sasl.ts';
-import { closed, closeSoon, connectTo, ignore } from './socket.ts';
+import { type Connect, closed, closeSoon, ignore } from './socket.ts';
 import type { Verifiers } from './verifiers.ts';
 
 /** What the gateway knows of a client; written by `serve` only. */
@@ -45,6 +45,7 @@ export type SessionDeps = {
   readonly book: Book;
   readonly awake: Awake;
   readonly cancelKeys: CancelKeys;
+  readonly connect: Connect;
   readonly log: Log;
   /** What TLS begins with; undefined: there is none. */
   readonly certificate: () => Certificate | undefined;
@@ -185,12 +186,12 @@ async function sayWhy(client: Socket, { branch, stop }: Session, { awake }: Sess
  * Connects to the server of the session's branch. Where the book knows it, nobody is asked; not even when there is no
  * control plane just now.
  */
-async function reach(session: Session, { book, awake }: SessionDeps) {
+async function reach(session: Session, { book, awake, connect }: SessionDeps) {
   const { signal } = session.stop;
   const branch = session.branch!;
   const lead = async ({ endpoint, sessions }: BranchRoute & { readonly endpoint: Endpoint }) => {
     session.number = sessions;
-    return { endpoint, server: await connectTo(endpoint, signal) };
+    return { endpoint, server: await connect(endpoint, signal) };
   };
   const { endpoint, sessions } = book.get('branch', branch) ?? {};
   if (endpoint !== undefined && sessions !== undefined) {

@@ -1,14 +1,28 @@
 /** What the gateway does with sockets at both ends of their life. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import type { IdentitySource } from '../../lib/identity.ts';
 import type { Endpoint } from '../../model/route.ts';
+import { dialBranch } from '../branches/dial.ts';
 
 /**
  * Connects to a server. The connection lives at most until `signal` aborts.
- * @throws the system's error (ENOENT, ECONNREFUSED, …), or AbortError.
+ * @throws the system's error (ENOENT, ECONNREFUSED, …), or AbortError; OffshootError what a branch node says
  */
-export async function connectTo(endpoint: Endpoint, signal: AbortSignal): Promise<Socket> {
-  const socket = connect('socket' in endpoint ? { path: endpoint.socket, signal } : { ...endpoint, signal });
+export type Connect = (endpoint: Endpoint, signal: AbortSignal) => Promise<Socket>;
+
+/** @param identity by which the doors of branch nodes let us in; undefined: all servers are on this machine */
+export const connectAs =
+  (identity?: IdentitySource): Connect =>
+  async (endpoint, signal) => {
+    if ('socket' in endpoint) return await connectHere(endpoint.socket, signal);
+    if (identity === undefined) throw new Error(`no way to the branch node ${endpoint.node}`);
+    return await dialBranch(endpoint, identity, signal);
+  };
+
+/** @throws the system's error, or AbortError */
+export async function connectHere(path: string, signal: AbortSignal): Promise<Socket> {
+  const socket = connect({ path, signal });
   socket.on('error', ignore);
   await once(socket, 'connect');
   return socket;

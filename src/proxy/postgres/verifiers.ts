@@ -6,7 +6,7 @@ import type { Endpoint } from '../../model/route.ts';
 import { encodeStartup, refusalCode } from './codec.ts';
 import { cstring, encodeMessage, int32, readMessage } from './messages.ts';
 import { prove, withPassword } from './sasl.ts';
-import { connectTo } from './socket.ts';
+import { connectAs } from './socket.ts';
 
 /** @param role as the client has sent it, one byte per character. @returns undefined when nothing could open it */
 export type Verifiers = (
@@ -16,13 +16,13 @@ export type Verifiers = (
 ) => Promise<Verifier | undefined>;
 
 /** @param secret of the superuser, asked for when it is needed first. Rejects when the server does not answer as it should. */
-export function askForVerifiers(secret: () => string): Verifiers {
+export function askForVerifiers(secret: () => string, connect = connectAs()): Verifiers {
   let keys: ReturnType<typeof withPassword> | undefined;
   const turns = new KeyedLock();
   const ask: Verifiers = async (endpoint, role, outer) => {
     outer.throwIfAborted();
     const signal = AbortSignal.any([outer, AbortSignal.timeout(DEADLINE_MS)]);
-    const server = await connectTo(endpoint, signal);
+    const server = await connect(endpoint, signal);
     // What waits for a message is not told when there will be none.
     const gone = new AbortController();
     server.once('close', () => gone.abort(new Error('the server has hung up')));

@@ -290,7 +290,7 @@ suite('questions', () => {
     await feed.close();
     await refused(answer);
     const back = await startFeed(t, socket, {
-      awake: async () => ({ endpoint: { host: '127.0.0.1', port: 1 }, sessions: 1 }),
+      awake: async () => ({ endpoint: { socket: '/there' }, sessions: 1 }),
     });
     back.settle();
     await until(() => back.proxies()[0], soon('it follows again'));

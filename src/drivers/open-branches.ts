@@ -1,0 +1,117 @@
+/** Opens what makes branches on one data directory: volumes, PostgreSQL's programs, and the node that is made of them. */
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import type { Log } from '../lib/log.ts';
+import { randomSecret } from '../lib/random.ts';
+import { openBranchNode } from './branch/node.ts';
+import type { BranchNode, Capability } from './contract.ts';
+import { guard } from './guarded.ts';
+import { findPostgres } from './postgres/binaries.ts';
+import { openServers } from './postgres/server.ts';
+import { letGoOn, standstill } from './postgres/standstill.ts';
+import { chooseServerUser, type ServerUser } from './postgres/user.ts';
+import type { Processes } from './processes/contract.ts';
+import { openVolumes, type VolumeKind, type VolumeOptions } from './volume/choose.ts';
+
+export type BranchOptions = {
+  readonly home: string;
+  readonly runtimeDir: string;
+  readonly instance: string;
+  readonly volumes: VolumeKind | undefined;
+  readonly poolBytes: number | undefined;
+  readonly minFreeBytes: number;
+  readonly reserveBytes: number | undefined;
+  readonly postgresBin: string | undefined;
+  readonly log: Log;
+};
+
+type Capable = { capabilities(): Promise<readonly Capability[]> };
+
+export type Branches = {
+  readonly node: BranchNode;
+  readonly why: { readonly volumes: string; readonly user: string; readonly postgres: string };
+  readonly areas: { readonly volumes: Capable; readonly postgres: Capable };
+  /** Stops servers, unmounts. What was stored stays. */
+  close(): Promise<void>;
+};
+
+/** @param processes by which servers are started; it is somebody else's to close */
+export async function openBranches(options: BranchOptions, processes: Processes): Promise<Branches> {
+  const { home, runtimeDir, instance, log } = options;
+  await using opened = new AsyncDisposableStack();
+  const user = await chooseServerUser();
+  await letGoOn(processes);
+  // At once: each waits mostly for programs that it starts.
+  const opening = {
+    postgres: findPostgres({
+      searchFrom: import.meta.url,
+      runtimeDir,
+      user,
+      ...(options.postgresBin !== undefined && { configured: options.postgresBin }),
+    }),
+    volumes: openVolumes(volumeOptions(options, user, processes)),
+  };
+  opened.defer(() => opening.postgres.then(({ close }) => close(), nothing));
+  opened.defer(() => opening.volumes.then(({ driver }) => driver.close(), nothing));
+  const [postgres, found] = await Promise.all([opening.postgres, opening.volumes]);
+  const adminSecret = await secretIn(join(home, 'admin-secret'));
+  const { bin, version } = postgres;
+  const where = { instance, processes, home, runtimeDir };
+  const servers = await openServers({ ...where, bin, version, user, adminSecret, log });
+  opened.defer(() => servers.close());
+  const quick = { observe: minute, list: minute };
+  const node = openBranchNode({
+    // A copy takes as long as its bytes need.
+    volumes: guard(found.driver, {
+      log,
+      deadlines: { ...quick, ensure: 60 * minute, remove: 10 * minute },
+    }),
+    servers: guard(servers, { log, deadlines: { ...quick, ensure: 10 * minute, remove: 2 * minute } }),
+    // More would only make each of them slower: a start is mostly work for the processor.
+    startsAtOnce: Math.max(4, 2 * availableParallelism()),
+    log,
+  });
+  const closing = opened.move();
+  return {
+    node,
+    why: { volumes: found.why, user: user.name, postgres: `PostgreSQL ${version}, run as ${user.name}` },
+    areas: { volumes: found.driver, postgres: servers },
+    close: () => closing.disposeAsync(),
+  };
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+const minute = 60_000;
+
+/** For what did not open. */
+const nothing = (): void => {};
+
+function volumeOptions(
+  { home, runtimeDir, log, volumes: force, poolBytes, minFreeBytes, reserveBytes }: BranchOptions,
+  owner: ServerUser,
+  processes: Processes,
+): VolumeOptions {
+  return {
+    ...{ home, runtimeDir, minFreeBytes, owner, keep: true, log },
+    standstill: work => standstill(processes, work),
+    ...(force !== undefined && { force }),
+    ...(poolBytes !== undefined && { poolBytes }),
+    ...(reserveBytes !== undefined && { reserveBytes }),
+  };
+}
+
+/** Kept in a file of its own, so that clusters can still be opened when the store is lost. */
+async function secretIn(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    const secret = randomSecret(40);
+    // Whole or not at all: half a secret would lock us out of all clusters.
+    await writeFile(`${file}.new`, `${secret}\n`, { mode: 0o600, flush: true });
+    await rename(`${file}.new`, file);
+    return secret;
+  }
+}
