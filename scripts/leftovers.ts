@@ -1,5 +1,5 @@
 /** What tests may leave on a machine: labelled processes, control groups, networks, mounts, loop devices and temporary folders. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { groupsOf, membersOf, placesForGroups } from '../src/lib/cgroups.ts';
@@ -93,10 +93,12 @@ function mounts(): Trace[] {
     .map(mount => ({ text: `mount ${mount}` }));
 }
 
+/** Those of files that tests may have made: devices of others, in another mount namespace even, come and go while tests run. */
 function loopDevices(): Trace[] {
   return entries('/sys/block')
     .map(device => ({ device, file: text(`/sys/block/${device}/loop/backing_file`).trim() }))
-    .filter(({ file }) => file.includes('offshoot'))
+    .filter(({ file }) => file.startsWith(join(tmpdir(), 'offshoot-')))
+    .filter(({ file }) => file.endsWith(' (deleted)') || existsSync(file))
     .map(({ device, file }) => ({ text: `loop device /dev/${device} for ${file}` }));
 }
 

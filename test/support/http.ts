@@ -74,10 +74,15 @@ export const serveBytes = (t: TestContext, bytes: string, end: 'keep' | 'fin' | 
       socket.write(bytes, 'latin1', () => {
         if (end === 'fin') socket.end();
         // The bytes must have been read before the reset, which throws away what is on its way.
-        if (end === 'reset') setTimeout(() => socket.resetAndDestroy(), 30);
+        if (end === 'reset') void turns().then(() => socket.resetAndDestroy());
       });
     });
   });
+
+/** So many that whoever is in this process has read what it was sent, and has passed it on; after a moment nobody can be sure of that. */
+export async function turns(): Promise<void> {
+  for (let i = 0; i < 50; i++) await new Promise(setImmediate);
+}
 
 async function listen(t: TestContext, server: Server): Promise<Address> {
   t.after(() => void server.close());

@@ -22,6 +22,8 @@ import type { ContainerRecord } from './state-file.ts';
 
 export type Container = {
   health(): Health;
+  /** It lives again, and its health still tells of the life before. */
+  isBehind(): boolean;
   /** Runs, and its startup probe has succeeded; or it has ended for good. Rejects when it is stopped before. */
   readonly started: Promise<void>;
   /** It has ended for good, and how. Rejects when it is stopped before. */
@@ -57,6 +59,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
   const stopped = new AbortController();
   let turn = new AbortController(); // ends when it is to be tried now
   let health = starting;
+  let behind = false;
   let pausing = false;
   let first = true; // what is there may be of an earlier daemon
   let fits: { plan: ContainerPlan; ports: Readonly<Record<number, number>> } | undefined;
@@ -68,6 +71,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
 
   return {
     health: () => health,
+    isBehind: () => behind,
     started: started.promise,
     done: done.promise,
     tryNow() {
@@ -190,6 +194,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
     signal.throwIfAborted();
     fits = await keeper.prepare();
     newLog();
+    behind = health !== starting;
     rmSync(place.exitFile, { force: true });
     keeper.save(); // first, because its ports are on record nowhere else
     keeper.changed(); // others may wait for the ports
@@ -312,6 +317,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
 
   function report(now: Health): void {
     health = now;
+    behind = false;
     keeper.changed();
   }
 }

@@ -31,6 +31,8 @@ export type Pod = {
   health(): Health;
   /** The container whose log says why it is not ready. */
   culprit(): string | undefined;
+  /** What `health` says of this container is of the life before the one that it has. */
+  isBehind(container: string): boolean;
   /** How it has ended, when all that was to run in it has run to its end. */
   end(): 'succeeded' | 'failed' | undefined;
   /** Ends pauses after failures; what was seen of those is forgotten. */
@@ -91,7 +93,8 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
       if (!stopping) house.log.error({ part, err }, 'cannot keep a pod');
     });
 
-  return { index, record, hostsFile, health, culprit, end: () => end, tryNow, isConnected, stop };
+  const isBehind = (name: string) => containers.get(name)?.isBehind() === true;
+  return { index, record, hostsFile, health, culprit, isBehind, end: () => end, tryNow, isConnected, stop };
 
   async function live(): Promise<void> {
     const { containers: plans, restartPolicy } = record.plan;

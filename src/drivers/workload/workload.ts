@@ -402,18 +402,21 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   async function log(of: LogOf | undefined): Promise<string[]> {
     const all = sources().filter(({ file }) => of === undefined || file === logFile(of.index, of.container));
     const each = Math.ceil(LINES_IN_STATUS / all.length);
-    const found = all.map(async ({ file, container, pod, start = 0 }) => {
-      const lines = await tail(file, each, { from: start });
+    const found = all.map(async ({ file, container, pod, start = 0, before, behind }) => {
+      let lines = await tail(file, each, { from: start });
+      // While it is told how the last life ended, and the next one has said nothing yet, what that one said belongs to it.
+      if (lines.length === 0 && behind) lines = await tail(file, each, { from: before, to: start });
       return all.length === 1 ? lines : lines.map(line => `[${pod} ${container}] ${line}`);
     });
     return (await Promise.all(found)).flat();
   }
 
-  function sources(): LogSource[] {
+  function sources(): (LogSource & { readonly behind: boolean })[] {
     return [...pods.values()]
       .sort((a, b) => a.pod.index - b.pod.index)
-      .flatMap(({ pod: { index, record } }) =>
+      .flatMap(({ pod: { index, record, isBehind } }) =>
         record.plan.containers.map(({ name }) => ({
+          behind: isBehind(name),
           ...{ pod: record.name, container: name, file: logFile(index, name) },
           ...{ start: record.containers[name]?.logStart, before: record.containers[name]?.logBefore },
         })),

@@ -9,7 +9,6 @@ import { createServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { readJsonLines } from '../../lib/json-lines.ts';
 import type { Log } from '../../lib/log.ts';
-import { whenSilent } from '../../lib/silence.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import type { Address, BranchRoute, DestinationKey, Found, RouteChange } from '../../model/route.ts';
 import type { FollowerView } from '../../model/view.ts';
@@ -236,9 +235,16 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
     };
     sockets.add(socket);
     if (destination !== 'all') {
-      const beat = setInterval(() => connection.member && connection.write(BEAT), beatMs).unref();
+      // Counted in beats, not by the clock: who was asleep for a while, as a whole machine may be, has asked nothing meanwhile.
+      let unanswered = 0;
+      const beat = setInterval(() => {
+        if (unanswered++ === SILENT_BEATS) return void socket.destroy();
+        if (connection.member !== undefined) connection.write(BEAT);
+      }, beatMs).unref();
+      socket.on('data', () => {
+        unanswered = 0;
+      });
       socket.once('close', () => clearInterval(beat));
-      whenSilent(socket, SILENT_BEATS * beatMs, () => socket.destroy());
     }
     socket.on('error', () => {}); // "close" follows
     socket.on('close', () => {
@@ -344,7 +350,7 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
 const MAX_BEHIND = 64 * 1024 * 1024;
 const DELIVERY_MS = 2_000;
 const AWAY_MS = 25;
-/** After so many beats without a word nobody is there any more. */
+/** After so many beats without a word in between nobody is there any more. */
 const SILENT_BEATS = 3;
 
 /** Of one on this machine its pid, of others destination and id. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -114,7 +114,7 @@ for (const grouped of [true, false]) {
           deadlineMs: 60_000,
         });
       await r.processes.start('a', shell('sleep 600'));
-      assert.equal(await r.processes.end('a', [['SIGTERM', 5_000]]), true);
+      assert.equal(await r.processes.end('a', [['SIGTERM', 60_000]]), true);
       const deaf = `trap "" TERM; touch ${r.home}/deaf; while :; do sleep 600; done`;
       const { leader } = await r.processes.start('a', shell(deaf));
       await untilDeaf();
@@ -211,13 +211,19 @@ for (const grouped of [true, false]) {
       const failing = { ...hello, argv: ['/bin/sh', '-c', 'exit 4'] };
       await assert.rejects(r.processes.run('short', failing), (error: ExecError) => error.exitCode === 4);
       await assert.rejects(r.processes.run('short', { ...hello, cwd: '/nonexistent' }), { errno: 'ENOENT' });
-      const slow = { ...hello, argv: ['/bin/sh', '-c', 'setsid sleep 600 & echo $!; sleep 600'] };
-      const late = await r.processes.run('short', slow, { deadlineMs: 300 }).then(
-        () => assert.fail('it ended in time'),
-        (error: ExecError) => error,
-      );
-      assert.ok(late.timedOut);
-      await gone(Number(late.stdout));
+      const told = join(r.home, 'told');
+      const slow = { ...hello, argv: ['/bin/sh', '-c', `setsid sleep 600 & echo $! >${told}; sleep 600`] };
+      const stop = new AbortController();
+      const stopped = r.processes.run('short', slow, { signal: stop.signal });
+      const pid = await until(() => (existsSync(told) && Number(readFileSync(told, 'utf8'))) || undefined, {
+        what: 'it has started something',
+        deadlineMs: 60_000,
+      });
+      stop.abort(new Error('enough'));
+      await assert.rejects(stopped, { message: 'enough' });
+      await gone(pid);
+      await assert.rejects(r.processes.run('short', slow, { deadlineMs: 100 }), (e: ExecError) => e.timedOut);
+      assert.deepEqual(r.processes.list('short'), []);
 
       await r.processes.start('long', shell('sleep 600'));
       const inside = { ...hello, argv: ['/bin/sh', '-c', 'cat /proc/self/cgroup'] };

@@ -1,5 +1,6 @@
 /** The life of a pod, on real processes: init containers, sidecars, hooks, and what a daemon that is killed leaves. */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -51,15 +52,24 @@ describe('a pod', { concurrency: true }, () => {
 
   it('says which init container fails, how, and its last lines; and goes on when it succeeds', async () => {
     await using r = await testRuntime();
-    const spec = podSpecOf({
-      initContainers: [named('migrate', `echo no table; test -e ${r.home}/table`)],
-    });
+    const [once, again, table] = ['once', 'again', 'table'].map(name => join(r.home, name));
+    const script =
+      `if test -e ${once}; then touch ${again}; until test -e ${table}; do sleep 0.05; done; exit 0; fi; ` +
+      `touch ${once}; echo no table; exit 1`;
+    const spec = podSpecOf({ initContainers: [named('migrate', script)] });
     const first = await r.driver.ensure('web', spec, ctx());
     assert.equal(first.reason, 'PodInitializing');
     const seen = await untilSeen(r.driver, 'web', 'it pauses', s => s.message.includes('again'));
     assert.match(seen.message, /^init container "migrate" ended: exit code 1; starts again after 0.5 s$/);
     assert.deepEqual([seen.ready, seen.serving, seen.log], [false, false, ['no table']]);
-    await writeFile(join(r.home, 'table'), '');
+    await until(() => existsSync(again!) || undefined, { what: 'it runs again', deadlineMs: 60_000 });
+    const later = await untilSeen(r.driver, 'web', 'it was seen', () => true);
+    assert.deepEqual(
+      [later.message, later.log],
+      [seen.message, seen.log],
+      'while the next try has said nothing',
+    );
+    await writeFile(table!, '');
     await untilReady(r.driver, 'web');
   });
 

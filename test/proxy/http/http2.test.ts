@@ -14,6 +14,7 @@ import {
   serveHttp,
   serveTcp,
   startRouter,
+  turns,
   usersService,
 } from '../../support/http.ts';
 import { askHttp2, openHttp2, replyOf, serveHttp2 } from '../../support/http2.ts';
@@ -214,7 +215,7 @@ suite('what passes', () => {
         // Without it, node ends the body before it resets the stream.
         stream.respond({}, { waitForTrailers: true });
         stream.write('half');
-        setTimeout(() => stream.close(constants.NGHTTP2_INTERNAL_ERROR), 30);
+        void turns().then(() => stream.close(constants.NGHTTP2_INTERNAL_ERROR));
       }
     });
     const { address, counters } = await startRouter(t, usersService(ready(workload)));
@@ -248,18 +249,21 @@ suite('what passes', () => {
 
 suite('sessions', () => {
   test('with a workload are shared, and more are opened when its limit of streams is reached', async t => {
-    let together = 0;
+    const held: (() => void)[] = [];
+    let asked = 0;
     let most = 0;
     const workload = await serveHttp2(
       t,
       stream => {
-        most = Math.max(most, ++together);
         const answer = () => {
-          together--;
           stream.respond();
           stream.end('ok');
         };
-        setTimeout(answer, 50);
+        // The first one is alone; of the others none is answered before all are there.
+        if (asked++ === 0) return answer();
+        held.push(answer);
+        most = Math.max(most, held.length);
+        if (held.length === 20) for (const go of held) go();
       },
       { settings: { maxConcurrentStreams: 5 } },
     );
@@ -298,7 +302,7 @@ suite('sessions', () => {
         stream.respond();
         stream.write('half');
       }
-      setTimeout(() => stream.session?.destroy(), 30);
+      void turns().then(() => stream.session?.destroy());
     });
     const { address } = await startRouter(t, usersService(ready(workload)));
     const client = openHttp2(t, address);
@@ -374,15 +378,16 @@ suite('abuse', () => {
   });
 
   test('a client has its limit of streams at once, and the next ones wait', async t => {
-    let together = 0;
+    const held: (() => void)[] = [];
     let most = 0;
     const workload = await serveHttp2(t, stream => {
-      most = Math.max(most, ++together);
-      setTimeout(() => {
-        together--;
+      held.push(() => {
         stream.respond();
         stream.end();
-      }, 20);
+      });
+      most = Math.max(most, held.length);
+      // One more would come while three are held.
+      if (held.length === 3) void turns().then(() => held.splice(0).forEach(go => void go()));
     });
     const { address } = await startRouter(t, usersService(ready(workload)), { limits: { streams: 3 } });
     const client = openHttp2(t, address);

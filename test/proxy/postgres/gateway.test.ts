@@ -565,7 +565,7 @@ test('a branch that the book knows is reached without a question; one that has m
 test('close refuses logins, leaves sessions the grace, and then nothing is left', async t => {
   await using server = await fakePostgres();
   await using silent = await fakePostgres(mute);
-  const gateway = await gatewayTo(t, { [BRANCH]: server.socket, muted: silent.socket }, { graceMs: 100 });
+  const gateway = await gatewayTo(t, { [BRANCH]: server.socket, muted: silent.socket }, { graceMs: 3_000 });
   await using session = await dial(gateway.address);
   await loggedIn(session);
   await using login = await dial(gateway.address);
