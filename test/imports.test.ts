@@ -80,6 +80,8 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   ],
   // Processes of their own, too.
   'sidecar.ts': ['model', 'lib', 'proxy', 'proxy/stream', 'proxy/http', 'proxy/tcp', 'log-output.ts'],
+  // Beside the script of a step, in its pod.
+  'collector.ts': ['model', 'lib', 'drivers/step'],
   // This one knows nothing of us.
   'outpost.ts': ['lib'],
   reconcile: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts', 'type:drivers/contract.ts'],

@@ -16,7 +16,7 @@ import type { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
 import type { Workload } from '../model/kubernetes.ts';
 import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
-import type { StepInput, StepOutput } from '../model/plugin.ts';
+import type { PluginSpec, StepInput, StepOutput } from '../model/plugin.ts';
 import type { Room } from '../model/room.ts';
 import type { Trashed } from '../model/trash.ts';
 
@@ -265,21 +265,30 @@ export type StepSpec = {
   readonly env: Readonly<Record<string, string>>;
   /** Directories that must stay visible when the step gets a /tmp of its own. */
   readonly keep: readonly string[];
+  /** Where it wants to run. A driver on one machine ignores it. */
+  readonly runner?: NonNullable<PluginSpec['runner']>;
 };
+
+/** e.g. ErrImagePull, Unschedulable, QuotaExceeded, and a sentence. */
+export type StepCause = { readonly reason: string; readonly message: string };
 
 export type StepDone = { readonly outputs: Readonly<Record<string, string>> };
 
 /**
  * Runs one step of a plugin to its end. The id names sandbox, resource, workflow and step.
- * A step that was interrupted runs again from its beginning, so steps must be repeatable.
+ * A step that was interrupted runs again from its beginning, so steps must be repeatable. One that runs apart from us goes
+ * on when its signal aborts by `Stopping` or when we are killed, and the next `run` with the same spec takes it up.
  */
 export type StepDriver = {
   readonly name: string;
   capabilities(): Promise<readonly Capability[]>;
   /** Why a script cannot have a file of an input or output at `path` here; undefined when it can. */
   pathProblem(path: string): Promise<string | undefined>;
-  /** @throws OffshootError step/* with the last lines of output. */
-  run(id: string, spec: StepSpec, ctx: Ctx): Promise<StepDone>;
+  /**
+   * @param tell called with why it does not run yet, whenever that changes
+   * @throws OffshootError step/* with the last lines of output; step/not-started when nothing of it has run
+   */
+  run(id: string, spec: StepSpec, ctx: Ctx, tell?: (cause: StepCause) => void): Promise<StepDone>;
   /** Ends whatever still runs under `id` and removes its files. */
   remove(id: string, ctx: Ctx): Promise<void>;
   list(ctx: Ctx): Promise<readonly string[]>;

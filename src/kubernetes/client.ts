@@ -67,7 +67,12 @@ export type ClusterClient = {
   remove(
     resource: Resource,
     place: Named,
-    options?: Limits & { readonly uid?: string; readonly resourceVersion?: string },
+    options?: Limits & {
+      readonly uid?: string;
+      readonly resourceVersion?: string;
+      /** Of a pod: seconds that it has to end. */
+      readonly graceSeconds?: number;
+    },
   ): Promise<KubernetesObject | undefined>;
   /** The answer to a watch; see watch.ts. */
   watch(
@@ -257,13 +262,14 @@ export function clusterClient(access: ClusterAccess, options: ClientOptions = {}
       return (await call({ ...ask, type: 'application/apply-patch+yaml' }, limits)) as typeof object;
     },
 
-    async remove(resource, place, { uid, resourceVersion, ...limits } = {}) {
+    async remove(resource, place, { uid, resourceVersion, graceSeconds, ...limits } = {}) {
       const preconditions = { ...(uid && { uid }), ...(resourceVersion && { resourceVersion }) };
       const body = {
         kind: 'DeleteOptions',
         apiVersion: 'v1',
         propagationPolicy: 'Background',
         preconditions,
+        ...(graceSeconds !== undefined && { gracePeriodSeconds: graceSeconds }),
       };
       try {
         const ask = { verb: 'delete', method: 'DELETE', resource, place, body } as const;

@@ -2,7 +2,7 @@
  * One resource of one sandbox: runs its plugin's workflows. Every step is journalled in the sandbox's record
  * before it starts and after it ends, so that a crash resumes and a failure undoes exactly what was begun.
  */
-import type { Ctx, StepDriver } from '../drivers/contract.ts';
+import type { Ctx, StepCause, StepDriver } from '../drivers/contract.ts';
 import { stepOrder } from '../model/document/plugin.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { BuiltinAction, PluginSpec, PluginStep } from '../model/plugin.ts';
@@ -26,19 +26,31 @@ export type ResourceDeps = {
 };
 
 export type ResourceRunner = {
-  /** Brings the resource to `created`, or to `failed` after undoing. @returns the record that it reached by now */
+  /**
+   * Brings the resource to `created`, or to `failed` after undoing.
+   * @param tell called with why a step does not run yet
+   * @returns the record that it reached by now
+   */
   create(
     sandbox: Stored<'sandbox'>,
     resource: SandboxResource,
     ctx: Ctx,
+    tell?: Tell,
   ): Promise<{ readonly record: ResourceRecord; readonly waits?: Waits | undefined }>;
   /**
    * Runs the delete workflow for whatever was begun.
    * @returns what has to happen before it can go on; undefined when it is done
    * @throws OffshootError sandbox/undo-failed
    */
-  remove(sandbox: Stored<'sandbox'>, resource: SandboxResource, ctx: Ctx): Promise<Waits | undefined>;
+  remove(
+    sandbox: Stored<'sandbox'>,
+    resource: SandboxResource,
+    ctx: Ctx,
+    tell?: Tell,
+  ): Promise<Waits | undefined>;
 };
+
+export type Tell = (step: string, cause: StepCause) => void;
 
 type Workflow = 'create' | 'delete';
 
@@ -73,12 +85,20 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
   ): Promise<unknown> =>
     write(sandbox, resource, r => ({ ...r, [workflow]: { ...r[workflow], [step]: record } }));
 
+  /** As if it had never begun: there is nothing to undo. */
+  const dropStep = (sandbox: string, resource: string, workflow: Workflow, step: string): Promise<unknown> =>
+    write(sandbox, resource, r => {
+      const { [step]: _, ...others } = r[workflow];
+      return { ...r, [workflow]: others };
+    });
+
   const runStep = async (
     sandbox: Stored<'sandbox'>,
     resource: SandboxResource,
     workflow: Workflow,
     step: PluginStep,
     ctx: Ctx,
+    tell: Tell,
   ): Promise<Waits | undefined> => {
     const name = sandbox.name;
     const before = read(name, resource.name);
@@ -95,15 +115,18 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
       const leftMs = deps.stepMs - msSince();
       if (leftMs <= 0) throw new OffshootError('step/timeout', { step: step.name });
       const end = await inTime(step.name, leftMs, ctx, c =>
-        execute(sandbox, resource, workflow, step, before, c),
+        execute(sandbox, resource, workflow, step, before, c, tell),
       );
       if ('until' in end) return { ...end, again: Math.min(leftMs, end.again ?? leftMs) };
       const { outputs } = end;
       await writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'succeeded', outputs });
       return;
     } catch (thrown) {
+      const isBegun = !(thrown instanceof OffshootError && thrown.code === 'step/not-started');
       if (!ctx.signal.aborted)
-        await writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'failed' });
+        await (isBegun
+          ? writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'failed' })
+          : dropStep(name, resource.name, workflow, step.name));
       throw new StepFailure(step.name, thrown);
     }
   };
@@ -138,6 +161,7 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
     step: PluginStep,
     record: ResourceRecord | undefined,
     ctx: Ctx,
+    tell: Tell,
   ): Promise<ActionEnd> => {
     const inputs = (step.inputs ?? []).map(input => ({
       ...input,
@@ -156,8 +180,9 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
       });
     }
     const { routingKey } = sandbox.secret;
+    const runner = record && store.get('plugin', record.plugin)?.spec.runner;
     return deps.steps.run(
-      `${sandbox.name}.${resource.name}.${workflow}.${step.name}`,
+      stepId(sandbox.name, resource.name, workflow, step.name),
       {
         script: step.script ?? '',
         inputs,
@@ -170,8 +195,10 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
           SIGNADOT_RESOURCE_NAME: resource.name,
         },
         keep: deps.keep,
+        ...(runner && { runner }),
       },
       ctx,
+      cause => tell(step.name, cause),
     );
   };
 
@@ -185,10 +212,11 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
     workflow: Workflow,
     steps: readonly PluginStep[],
     ctx: Ctx,
+    tell: Tell,
   ): Promise<Waits | undefined> => {
     for (const layer of stepOrder(steps)) {
       const ends = await Promise.allSettled(
-        layer.map(step => runStep(sandbox, resource, workflow, step, ctx)),
+        layer.map(step => runStep(sandbox, resource, workflow, step, ctx, tell)),
       );
       const failed = ends.find(end => end.status === 'rejected');
       if (failed !== undefined) throw failed.reason;
@@ -203,6 +231,7 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
     resource: SandboxResource,
     spec: PluginSpec,
     ctx: Ctx,
+    tell: Tell,
   ): Promise<Waits | undefined> => {
     const record = read(sandbox.name, resource.name);
     const steps = (spec.delete ?? []).filter(step => hasSomethingToUndo(step, record, spec));
@@ -215,7 +244,11 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
       });
     };
     try {
-      const waits = await runAll(sandbox, resource, 'delete', steps, ctx);
+      // What somebody before us has begun may still make things.
+      for (const [step, { state }] of Object.entries(record?.create ?? {}))
+        if (state === 'running')
+          await deps.steps.remove(stepId(sandbox.name, resource.name, 'create', step), ctx);
+      const waits = await runAll(sandbox, resource, 'delete', steps, ctx, tell);
       if (waits?.why === undefined) return waits;
       return { ...waits, why: undoFailed('branch', waits.why, waits.why) };
     } catch (thrown) {
@@ -233,11 +266,11 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
   };
 
   return {
-    async create(sandbox, resource, ctx) {
+    async create(sandbox, resource, ctx, tell = () => {}) {
       const name = sandbox.name;
       const reached = (waits?: Waits) => ({ record: read(name, resource.name)!, waits });
       const undone = async () => {
-        const waits = await undo(sandbox, resource, spec, ctx);
+        const waits = await undo(sandbox, resource, spec, ctx, tell);
         if (waits === undefined) await write(name, resource.name, r => ({ ...r, phase: 'failed' }));
         return reached(waits);
       };
@@ -256,7 +289,7 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
         await write(name, resource.name, r => newResourceRecord(r.plugin));
       } else if (record.phase !== 'creating') return reached();
       try {
-        const waits = await runAll(sandbox, resource, 'create', spec.create ?? [], ctx);
+        const waits = await runAll(sandbox, resource, 'create', spec.create ?? [], ctx, tell);
         if (waits === undefined) await write(name, resource.name, r => ({ ...r, phase: 'created' }));
         return reached(waits);
       } catch (thrown) {
@@ -280,14 +313,14 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
       }
     },
 
-    async remove(sandbox, resource, ctx) {
+    async remove(sandbox, resource, ctx, tell = () => {}) {
       const record = read(sandbox.name, resource.name);
       if (record === undefined || record.phase === 'deleted') return;
       if (record.phase !== 'failed' && Object.keys(record.create).length > 0) {
         if (record.phase !== 'deleting' && record.phase !== 'undoing') {
           await write(sandbox.name, resource.name, r => ({ ...r, phase: 'deleting', delete: {} }));
         }
-        const waits = await undo(sandbox, resource, pluginOf(record, resource), ctx);
+        const waits = await undo(sandbox, resource, pluginOf(record, resource), ctx, tell);
         if (waits !== undefined) return waits;
       }
       await write(sandbox.name, resource.name, r => ({ ...r, phase: 'deleted' }));
@@ -297,6 +330,9 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+const stepId = (sandbox: string, resource: string, workflow: Workflow, step: string): string =>
+  `${sandbox}.${resource}.${workflow}.${step}`;
 
 /** Says which step it was; the error itself is the cause. */
 class StepFailure extends Error {

@@ -13,7 +13,7 @@ import { deleteOffspringOfSandbox, deleteSandbox, removeSandbox } from '../rules
 import type { Store, Stored } from '../store/contract.ts';
 import { deleteOwned } from './branch-action.ts';
 import { type ForkRunner, type ForkStatus, pendingForks, waitingForFork } from './forks.ts';
-import type { ResourceRunner } from './resource.ts';
+import type { ResourceRunner, Tell } from './resource.ts';
 import { dataCondition } from './root-uses.ts';
 import type { Result } from './scheduler.ts';
 import { routedCondition } from './speech.ts';
@@ -120,7 +120,11 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
   const ensureResources = async (sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<Outcome> => {
     const wanted = sandbox.spec.resources ?? [];
     if (wanted.length === 0) return { done: true, reason: 'NoResources', message: 'none asked for' };
-    const settled = await Promise.allSettled(wanted.map(r => deps.resources.create(sandbox, r, ctx)));
+    const { tell, told } = teller(sandbox);
+    const settled = await Promise.allSettled(
+      wanted.map(r => deps.resources.create(sandbox, r, ctx, tell(r.name))),
+    );
+    await told();
     const ends = settled.map(end => {
       if (end.status === 'rejected') throw end.reason;
       return end.value;
@@ -142,6 +146,22 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       return { done: false, reason: 'ResourcesPending', message, waits };
     }
     return { done: true, reason: 'ResourcesCreated', message: `${wanted.length} created` };
+  };
+
+  /** Why a step does not run yet is told while it is waited for. `told`: what was told stands in the status. */
+  const teller = (sandbox: Stored<'sandbox'>) => {
+    let last: Promise<unknown> = Promise.resolve();
+    const tell =
+      (resource: string): Tell =>
+      (step, { reason, message: why }) => {
+        const message = `resource "${resource}", step "${step}": ${why}`;
+        last = last
+          .then(() => setStatus(sandbox, { ready: false, reason, message }))
+          .catch(err =>
+            deps.log.warn({ err, sandbox: sandbox.name }, 'why a step does not run could not be told'),
+          );
+      };
+    return { tell, told: () => last };
   };
 
   // --- forks ------------------------------------------------------------------------------------
@@ -228,7 +248,14 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
   const removeResources = async (sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<Waits | undefined> => {
     if (sandbox.secret.force === true) return;
     const { resources = [] } = sandbox.spec;
-    return together(await Promise.all(resources.map(r => deps.resources.remove(sandbox, r, ctx))));
+    const { tell, told } = teller(sandbox);
+    try {
+      return together(
+        await Promise.all(resources.map(r => deps.resources.remove(sandbox, r, ctx, tell(r.name)))),
+      );
+    } finally {
+      await told();
+    }
   };
 
   /** What belongs to the sandbox goes with it, also when its plugin forgot it or was not asked. */

@@ -9,6 +9,7 @@
 import { type Clock, realClock } from '../lib/clock.ts';
 import { Heap } from '../lib/heap.ts';
 import type { Log } from '../lib/log.ts';
+import { Stopping } from '../lib/stopping.ts';
 import { toOffshootError } from '../model/errors.ts';
 import type { KindCounts } from '../model/view.ts';
 import { Patience, type Pauses } from './patience.ts';
@@ -286,7 +287,7 @@ export function createScheduler({ kinds, pauses, log, clock = realClock }: Sched
       for (const entry of entries.values()) {
         entry.alarm?.stop();
         entry.patience.close();
-        entry.look?.abort(new Error('the daemon stops'));
+        entry.look?.abort(new Stopping());
       }
       if (running.size > 0) await new Promise<void>(resolve => void waiters.push(resolve));
     },

@@ -68,7 +68,11 @@ test('its account has the rights that it needs, and no others', { skip: noCluste
   await using ns = await namespace();
   await using baseline = await namespace();
   await using other = await namespace();
-  const settings = ['--set-json', `baselineNamespaces=["${baseline.name}"]`];
+  await using runner = await namespace();
+  const settings = [
+    ...['--set-json', `baselineNamespaces=["${baseline.name}"]`],
+    ...['--set-json', `runnerNamespaces=["${runner.name}"]`],
+  ];
   // The definitions are the cluster's, and there already.
   await helm(['install', 'ours', chart, '-n', ns.name, '--skip-crds', '--wait', ...settings]);
   type Question = readonly [verb: string, resource: string, namespace: string];
@@ -84,8 +88,19 @@ test('its account has the rights that it needs, and no others', { skip: noCluste
     ...['deployments.apps', 'services', 'configmaps', 'secrets', 'endpointslices.discovery.k8s.io'].map(
       (resource): Question => ['watch', resource, baseline.name],
     ),
+    ...[ns.name, runner.name].flatMap((namespace): Question[] => [
+      ['create', 'jobs.batch', namespace],
+      ['delete', 'pods', namespace],
+      ['get', 'pods/log', namespace],
+      ['create', 'secrets', namespace],
+      ['watch', 'events', namespace],
+    ]),
   ];
   const no: readonly Question[] = [
+    ['create', 'jobs.batch', baseline.name],
+    ['create', 'pods', runner.name],
+    ['update', 'secrets', runner.name],
+    ['get', 'pods/exec', runner.name],
     ['get', 'secrets', other.name],
     ['get', 'deployments.apps', other.name],
     ['get', 'sandboxes.offshoot.dev', other.name],

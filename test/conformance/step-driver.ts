@@ -24,7 +24,7 @@ export function stepDriverConformance(name: string, open: () => Promise<StepFixt
     });
     after(() => f?.[Symbol.asyncDispose]());
 
-    const ctx = (signal = AbortSignal.timeout(60_000)): Ctx => ({ signal, log: silentLog });
+    const ctx = (signal = AbortSignal.timeout(120_000)): Ctx => ({ signal, log: silentLog });
     const run = (id: string, spec: StepSpec, context = ctx()) => f.steps.run(id, spec, context);
     const listed = (id: string) => f.steps.list(ctx()).then(ids => ids.includes(id));
     const untilListed = (id: string) =>

@@ -255,6 +255,33 @@ describe('a step that fails', () => {
     assert.deepEqual([...r.things], []);
   });
 
+  it('that never began is not undone, and tells why while it waits', async () => {
+    await using r = await testResource(tablePlugin);
+    const { message } = new OffshootError('step/not-started', { step: 'make', reason: 'X', why: 'y' });
+    r.trouble.fail(
+      `steps.run ${id('make')}`,
+      new OffshootError('step/not-started', { step: 'make', reason: 'X', why: 'y' }),
+    );
+    const record = await r.create();
+    assert.deepEqual([record.phase, record.create, record.failure?.message], ['failed', {}, message]);
+    assert.deepEqual(r.stepsDone, [], 'no step of the way back');
+    r.trouble.mend(`steps.run ${id('make')}`);
+    assert.equal((await r.create()).phase, 'created', 'it is tried again by itself');
+  });
+
+  it('that somebody before us has begun ends before it is undone', async () => {
+    await using r = await testResource(tablePlugin);
+    const make = r.trouble.hang(`steps.run ${id('make')}`);
+    const creating = r.create().catch(() => 'stopped');
+    await make.reached;
+    r.abort.abort(new Error('another process goes on'));
+    assert.equal(await creating, 'stopped');
+    r.stepsRunning.add(id('make'));
+    await r.remove(undefined, new AbortController().signal);
+    assert.deepEqual([...r.stepsRunning], []);
+    assert.deepEqual(r.stepsDone, [id('unmake', 'delete')]);
+  });
+
   it('is not tried again until the document changes, when that cannot help', async () => {
     await using r = await testResource(tablePlugin);
     r.trouble.fail(`steps.run ${id('make')}`, failed);

@@ -3,6 +3,10 @@
 {{ printf "%s-%s" .Release.Namespace .Release.Name | trunc 50 | trimSuffix "-" }}-baseline
 {{- end }}
 
+{{- define "offshoot.runnerName" -}}
+{{ printf "%s-%s" .Release.Namespace .Release.Name | trunc 50 | trimSuffix "-" }}-steps
+{{- end }}
+
 {{- define "offshoot.labels" -}}
 app.kubernetes.io/name: offshoot
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -22,7 +22,10 @@ export function register(program: Command, cli: Cli): void {
       const { readResourcePlugin } = await import('../../model/document/plugin.ts');
       const document = readResourcePlugin(source, templateOptions(cli, filename, set));
       if (document.spec.runner !== undefined) {
-        say(cli, 'warning: spec.runner has no effect here: scripts run as local processes');
+        say(
+          cli,
+          'note: spec.runner has an effect in a cluster only; on one machine scripts run as local processes',
+        );
       }
       const applied = await cli.client().plugins.apply(document);
       say(cli, `plugin ${applied.name} ${applied.outcome}`);

@@ -105,7 +105,7 @@ function deploymentOf({ kind, spec }: Workload, template: unknown, name: string)
 }
 
 /** A fork gets what bears its key already, so it needs no router beside it, whatever its baseline asks for. */
-const noRouter = { 'sidecar.offshoot.dev/inject': 'false', 'sidecar.signadot.com/inject': 'false' };
+export const noRouter = { 'sidecar.offshoot.dev/inject': 'false', 'sidecar.signadot.com/inject': 'false' };
 
 function templateOf(
   { spec }: Workload,

@@ -69,6 +69,8 @@ export type ForkState = {
   readonly logOf?: { readonly pod: string; readonly container: string; readonly previous: boolean };
 };
 
+export type Cause = Pick<ForkState, 'reason' | 'message' | 'logOf'>;
+
 /** @param pods all of the fork */
 export function forkState(deployment: DeploymentSeen, pods: readonly PodSeen[]): ForkState {
   const newest = pods.filter(pod => pod.hash === deployment.hash && !pod.deleting);
@@ -94,9 +96,35 @@ export const containersOf = ({
 export const hashOf = (annotations: Readonly<Record<string, string>> = {}): string =>
   annotations[forkAnnotations.spec] ?? '';
 
-// --- internal -----------------------------------------------------------------------------------
+/** Why a pod does not do what it is for; also what is no trouble: Starting, Init:Running. */
+export function causeOf(pod: Pick<PodSeen, 'name' | 'status'>): Cause | undefined {
+  const {
+    phase,
+    reason,
+    message,
+    conditions,
+    initContainerStatuses = [],
+    containerStatuses = [],
+  } = pod.status;
+  const scheduled = conditionOf(conditions, 'PodScheduled');
+  if (scheduled?.status === 'False')
+    return { reason: 'Unschedulable', message: scheduled.message ?? 'no node has room for it' };
+  if (phase === 'Failed') return { reason: reason ?? 'Failed', message: message ?? 'its pod has failed' };
+  const init = initContainerStatuses.map(status => troubleOf(pod, status, 'Init:')).find(found => found);
+  if (init !== undefined) return init;
+  const own = containerStatuses.map(status => troubleOf(pod, status, '')).find(found => found);
+  if (own !== undefined) return own;
+  const waiting = initContainerStatuses.find(({ ready, started }) => !ready && started !== true);
+  if (waiting !== undefined && waiting.state?.running !== undefined)
+    return { reason: 'Init:Running', message: `init container "${waiting.name}" runs` };
+  const late = containerStatuses.find(({ ready, state }) => !ready && state?.running !== undefined);
+  if (late === undefined) return undefined;
+  const what =
+    late.started === false ? 'has not started yet, as its startup probe says' : 'runs, and is not ready';
+  return { reason: 'Starting', message: `container "${late.name}" ${what}` };
+}
 
-type Cause = Pick<ForkState, 'reason' | 'message' | 'logOf'>;
+// --- internal -----------------------------------------------------------------------------------
 
 const starting: Cause = { reason: 'Starting', message: 'its pod is being made' };
 
@@ -135,38 +163,11 @@ function lateness({ status }: DeploymentSeen): Cause | undefined {
     : undefined;
 }
 
-function causeOf(pod: PodSeen): Cause | undefined {
-  const {
-    phase,
-    reason,
-    message,
-    conditions,
-    initContainerStatuses = [],
-    containerStatuses = [],
-  } = pod.status;
-  const scheduled = conditionOf(conditions, 'PodScheduled');
-  if (scheduled?.status === 'False')
-    return { reason: 'Unschedulable', message: scheduled.message ?? 'no node has room for it' };
-  if (phase === 'Failed') return { reason: reason ?? 'Failed', message: message ?? 'its pod has failed' };
-  const init = initContainerStatuses.map(status => troubleOf(pod, status, 'Init:')).find(found => found);
-  if (init !== undefined) return init;
-  const own = containerStatuses.map(status => troubleOf(pod, status, '')).find(found => found);
-  if (own !== undefined) return own;
-  const waiting = initContainerStatuses.find(({ ready, started }) => !ready && started !== true);
-  if (waiting !== undefined && waiting.state?.running !== undefined)
-    return { reason: 'Init:Running', message: `init container "${waiting.name}" runs` };
-  const late = containerStatuses.find(({ ready, state }) => !ready && state?.running !== undefined);
-  if (late === undefined) return undefined;
-  const what =
-    late.started === false ? 'has not started yet, as its startup probe says' : 'runs, and is not ready';
-  return { reason: 'Starting', message: `container "${late.name}" ${what}` };
-}
-
 /** On its way, and no trouble. */
 const fine = new Set(['ContainerCreating', 'PodInitializing']);
 
 function troubleOf(
-  { name: pod }: PodSeen,
+  { name: pod }: Pick<PodSeen, 'name'>,
   { name, state, lastState, restartCount }: ContainerStatus,
   prefix: string,
 ): Cause | undefined {

@@ -24,9 +24,10 @@ export async function lastLines(
   client: ClusterClient,
   source: Omit<PodLogSource, 'life'> & { readonly previous: boolean },
   { signal, log }: Ctx,
+  most = LAST,
 ): Promise<readonly string[]> {
   const { container, previous } = source;
-  const query = { container, tailLines: LAST, ...(previous && { previous: 'true' as const }) };
+  const query = { container, tailLines: most, ...(previous && { previous: 'true' as const }) };
   const limits = { signal: AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]) };
   try {
     return await Array.fromAsync(linesOf(await client.log(source, query, limits)));
@@ -106,7 +107,8 @@ export async function* podLogLines(
 
 // --- internal -----------------------------------------------------------------------------------
 
-async function* linesOf(answer: IncomingMessage): AsyncGenerator<string, void> {
+/** Lines of what `client.log` answers, until its end. */
+export async function* linesOf(answer: IncomingMessage): AsyncGenerator<string, void> {
   let held = '';
   answer.setEncoding('utf8');
   try {

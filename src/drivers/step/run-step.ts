@@ -5,13 +5,12 @@ import { dirname } from 'node:path';
 import { findProgram, pathWith } from '../../lib/find-program.ts';
 import { HeldVariableError } from '../../lib/held.ts';
 import { rotate, tail } from '../../lib/log-file.ts';
-import { maskIn, maskUrls } from '../../lib/mask.ts';
 import { OffshootError } from '../../model/errors.ts';
-import { secretsIn } from '../../model/secret-values.ts';
 import type { Ctx, StepDone, StepSpec } from '../contract.ts';
+import { interpreterOf } from '../interpreter.ts';
 import { labels } from '../labels.ts';
 import type { Processes, Running, Spaces } from '../processes/contract.ts';
-import { interpreterOf, missingCommand } from './interpreter.ts';
+import { LINES_READ, type ScriptExit, scriptFailure, stepName } from '../step-end.ts';
 import { readOutputs } from './outputs.ts';
 import type { StepFolder } from './step-folder.ts';
 
@@ -43,27 +42,14 @@ export async function runStep(
     throw new OffshootError('step/command-not-found', { step, command: interpreter });
   const argv = [program, ...argument, folder.script];
   const exit = await runToEnd(argv, folder, env, surroundings, ctx.signal);
-  if (exit.code !== 0 || exit.stopped)
-    throw await failureOf(step, exit, folder, await secretsOf(step, spec, folder));
+  if (exit.code !== 0 || exit.stopped) throw await failureOf(step, exit, spec, folder);
   return { outputs: await readOutputs(step, spec.outputs, folder.locate) };
 }
 
-/** Ids go from the sandbox down to the step. */
-export const stepName = (id: string): string => id.split('.').at(-1)!;
-
 // --- internal -----------------------------------------------------------------------------------
 
-const LINES_KEPT = 20;
 const MAX_LOG_BYTES = 1024 * 1024;
 const GRACE_MS = 1_000;
-
-type Exit = {
-  /** undefined: it could not be started, or a signal ended it; `how` then says more. */
-  readonly code: number | undefined;
-  readonly how: string;
-  /** We ended it, because the deadline passed or the daemon stops. */
-  readonly stopped: boolean;
-};
 
 async function writeInputFiles(spec: StepSpec, folder: StepFolder): Promise<void> {
   for (const { as, value } of spec.inputs) {
@@ -95,7 +81,7 @@ async function runToEnd(
   env: Record<string, string>,
   { processes, spaces, part }: StepSurroundings,
   signal: AbortSignal,
-): Promise<Exit> {
+): Promise<ScriptExit> {
   if (signal.aborted) return { code: undefined, how: '', stopped: true };
   let running: Running;
   const output = openSync(folder.output, 'a', 0o600); // one file for both streams keeps their order
@@ -136,29 +122,13 @@ async function runToEnd(
 
 async function failureOf(
   step: string,
-  exit: Exit,
+  exit: ScriptExit,
+  spec: StepSpec,
   folder: StepFolder,
-  secrets: readonly string[],
 ): Promise<OffshootError> {
-  // Masked as a whole, because a secret may have several lines, and cut afterwards.
-  const all = (await tail(folder.output, 10 * LINES_KEPT)).join('\n');
-  const lines = maskUrls(maskIn(all, secrets)).split('\n');
-  const output = lines.slice(-LINES_KEPT).join('\n');
-  if (exit.stopped) return new OffshootError('step/timeout', { step }, { output });
-  if (exit.code === 126 || exit.code === 127)
-    return new OffshootError('step/command-not-found', { step, command: missingCommand(output) }, { output });
-  return new OffshootError('step/failed', { step, how: exit.how }, { output });
-}
-
-/** Also of the outputs that it made before it failed. */
-async function secretsOf(step: string, spec: StepSpec, folder: StepFolder): Promise<readonly string[]> {
+  const lines = await tail(folder.output, LINES_READ);
   const made = await Promise.all(
     spec.outputs.map(output => readOutputs(step, [output], folder.locate).catch(() => ({}))),
   );
-  const values = [
-    ...spec.inputs.map(({ name, value }) => [name, value] as const),
-    ...Object.entries(spec.env),
-    ...made.flatMap(outputs => Object.entries<string>(outputs)),
-  ];
-  return values.flatMap(([name, value]) => secretsIn(name, value));
+  return scriptFailure(step, exit, lines, spec, Object.assign({}, ...made));
 }

@@ -10,8 +10,9 @@ import { OffshootError } from '../../model/errors.ts';
 import type { Capability, Ctx, StepDone, StepDriver, StepSpec } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
 import type { Processes, Spaces } from '../processes/contract.ts';
+import { stepName } from '../step-end.ts';
 import { checkPaths, pathProblem } from './paths.ts';
-import { runStep, stepName } from './run-step.ts';
+import { runStep } from './run-step.ts';
 import { openStepFolder, removeStepFolder } from './step-folder.ts';
 
 export type StepRunnerOptions = {

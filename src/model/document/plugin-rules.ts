@@ -1,7 +1,9 @@
 /** What must hold across a plugin document: unique names, inputs that come from somewhere, no circles. */
 import { posix } from 'node:path';
+import type { OffshootError } from '../errors.ts';
 import { similarName } from '../names.ts';
 import { type BuiltinAction, builtinInputs, builtinOutputs } from '../plugin.ts';
+import { runnerTemplate } from '../pod-overlay.ts';
 import { type ItemOf, isMalformed, type Loose, names, placed, unique } from './loose.ts';
 import type { PluginDocument } from './plugin-schema.ts';
 import type { Finding, Path } from './problem.ts';
@@ -33,10 +35,23 @@ export function pluginRules({ spec = {} }: Document): readonly Finding[] {
       ...(step.uses === undefined ? [] : usesFindings(step, path, step.uses)),
     ]),
     ...WORKFLOWS.flatMap(workflow => cycleFindings(steps.filter(step => step.workflow === workflow))),
+    ...overlayFindings(spec.runner),
   ];
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+function overlayFindings(runner: NonNullable<Document['spec']>['runner']): readonly Finding[] {
+  const { image, podTemplateOverlay } = runner ?? {};
+  if (podTemplateOverlay === undefined) return [];
+  const path = ['spec', 'runner', 'podTemplateOverlay'];
+  try {
+    runnerTemplate({ ...(image !== undefined && { image }), podTemplateOverlay }, 'any');
+    return [];
+  } catch (error) {
+    return [{ path, message: String((error as OffshootError).params.why) }];
+  }
+}
 
 /** A create step takes from create steps; a delete step also from create steps, which ran long ago. */
 function sourceFindings(

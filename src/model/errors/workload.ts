@@ -44,7 +44,31 @@ export const workloadErrors = {
       p.command === undefined
         ? `a command in the script of step "${p.step}" was not found or cannot be run`
         : `the command "${p.command}" in the script of step "${p.step}" was not found or cannot be run`,
-    hint: () => 'scripts run on this machine, not in the runner image: install the command here',
+    hint: () =>
+      'on one machine scripts run there, so install it there; in a cluster they run in the runner image of the plugin',
+  },
+  'step/not-started': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p => `step "${p.step}" does not start: ${p.reason}: ${p.why}`,
+    hint: () => 'nothing of it has run; it is tried again, and goes on when the cluster can run its pod',
+  },
+  'step/interrupted': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p => `the pod of step "${p.step}" was lost before its end: ${p.why}`,
+    hint: () => 'it is undone and tried again',
+  },
+  'step/overlay-invalid': {
+    fault: 'user',
+    http: 422,
+    exit: 2,
+    retry: false,
+    say: p => `the podTemplateOverlay of the plugin cannot be used: ${p.why}`,
   },
   'step/output-missing': {
     fault: 'user',

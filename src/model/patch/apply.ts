@@ -5,7 +5,7 @@ import { yaml } from '../yaml-package.ts';
 import { jsonPatch } from './json.ts';
 import { mergePatch } from './merge.ts';
 import { strategicMergePatch } from './strategic.ts';
-import { isObject, type Json } from './tree.ts';
+import { isObject, type Json, type JsonObject } from './tree.ts';
 
 /**
  * Applies a patch given as YAML or JSON text. The result shares unchanged parts with `document`.
@@ -16,6 +16,17 @@ export function applyPatch(document: Json, { type, value }: Patch): Json {
   const patch = read(type, value);
   if (type !== 'json' && !isObject(patch)) throw failed(type, 'its text', 'it must be a map');
   return algorithms[type](document, patch);
+}
+
+/**
+ * Merges a part of a pod's template, as text, into one. See applyPatch.
+ * @throws OffshootError fork/patch-failed
+ */
+export function overlayTemplate(template: Json, text: string): Json {
+  const overlay = read('strategic', text);
+  if (!isObject(overlay)) throw failed('strategic', 'its text', 'it must be a map');
+  const whole = strategicMergePatch({ spec: { template } }, { spec: { template: overlay } });
+  return ((whole as JsonObject).spec as JsonObject).template!;
 }
 
 // --- internal -----------------------------------------------------------------------------------

@@ -40,11 +40,11 @@ spec:
 `;
     const plugin = readResourcePlugin(
       { text, file: 'plugin.yaml' },
-      { dir: 'plugins', readFile: path => `content of ${path}` },
+      { dir: 'plugins', readFile: path => (path.endsWith('.yaml') ? '{ spec: {} }' : `content of ${path}`) },
     );
     assert.equal(plugin.name, 'pg-branch@1.0.0');
     assert.equal(plugin.spec.create?.[0]?.script, 'content of plugins/provision.sh');
-    assert.equal(plugin.spec.runner?.podTemplateOverlay, 'content of plugins/pod.yaml');
+    assert.equal(plugin.spec.runner?.podTemplateOverlay, '{ spec: {} }');
     assert.deepEqual(outputKeys(plugin.spec), ['provision.connection-string', 'provision.branch']);
     assert.ok(Object.isFrozen(plugin.spec.create?.[0]?.inputs?.[0]?.as));
   });
@@ -138,6 +138,42 @@ describe('what is refused', () => {
         '5:13: spec.runner.imag: unknown field "imag" (did you mean "image"?)',
       ],
     ],
+    ...(
+      [
+        ['no pod template', 'replicas: 3', 'a pod template has metadata and spec, and no "replicas"'],
+        ['no map', '[]', 'at its text: it must be a map'],
+        [
+          'begun again',
+          'spec: { restartPolicy: Always }',
+          'restartPolicy must be Never: a step is begun again by us',
+        ],
+        [
+          'names of ours',
+          'spec: { volumes: [{ name: offshoot-given }] }',
+          'the name "offshoot-given" in spec.volumes is reserved',
+        ],
+        [
+          'another image',
+          'spec: { containers: [{ name: main, image: b }] }',
+          'its image of "main" is not that of runner.image',
+        ],
+        [
+          'a name',
+          'metadata: { name: x }',
+          'pods of steps are named by us, and runner.namespace says where they are',
+        ],
+        [
+          'no main',
+          'spec: { containers: [{ name: main, $patch: delete }] }',
+          'the container "main", which runs the script, must stay',
+        ],
+        ['no image', 'spec: { containers: [{ name: other }] }', 'the container "other" has no image'],
+      ] as const
+    ).map(([what, overlay, why]): [string, string, string[]] => [
+      `a podTemplateOverlay with ${what}`,
+      `name: p\nspec: { runner: { image: a, podTemplateOverlay: '${overlay}' } }\n`,
+      [`2:49: spec.runner.podTemplateOverlay: ${why}`],
+    ]),
     [
       'descriptions longer than 255 bytes',
       `name: p\nspec: { description: ${'ä'.repeat(128)} }\n`,

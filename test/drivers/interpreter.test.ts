@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { interpreterOf, missingCommand } from '../../../src/drivers/step/interpreter.ts';
+import { interpreterOf, missingCommand } from '../../src/drivers/interpreter.ts';
 
 it('reads the first line as the kernel does: one program, at most one argument', () => {
   assert.deepEqual(interpreterOf('#!/bin/bash\necho'), ['/bin/bash']);
