@@ -9,10 +9,12 @@ import {
   deleteBranch,
   findBranch,
   limitBranch,
+  protectBranch,
   requireProject,
   restartBranch,
   rotatePassword,
 } from '../rules/branches.ts';
+import { resetBranch } from '../rules/reset.ts';
 import { trashBranch } from '../rules/trash.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
@@ -36,6 +38,9 @@ const body = z.strictObject({
 const limitBody = z.strictObject({ limitBytes: limitBytes.nullable() });
 /** `now`: for good, not into the trash. */
 const deleteQuery = z.strictObject({ force: flag, owner, now: flag, recursive: flag });
+const protectionBody = z.strictObject({ protected: z.boolean() });
+/** `to`: name or id of an ancestor; absent: its parent. */
+const resetBody = z.strictObject({ to: z.string().optional(), force: z.boolean().optional() });
 const rotateQuery = z.strictObject({ keepSessions: flag });
 
 type Params = { project: string; branch: string };
@@ -111,6 +116,18 @@ export function branchRoutes(routes: Routes, { store, gateway, branches, trash }
     const { keepSessions } = checked(rotateQuery, query);
     await rotatePassword(store, branch.name, { keepSessions });
     return answer(202, branchView(store, branch));
+  });
+
+  routes.put<Params>(`${path}/:branch/protection`, async ({ params, body }) => {
+    const branch = find(params);
+    await protectBranch(store, branch, checked(protectionBody, body).protected);
+    return branchView(store, store.get('branch', branch.name) ?? branch);
+  });
+
+  routes.post<Params>(`${path}/:branch/reset`, async ({ params, body }) => {
+    const { to, force } = checked(resetBody, body ?? {});
+    const wish = { ...(to !== undefined && { to }), ...(force !== undefined && { force }) };
+    return answer(202, branchView(store, await resetBranch(store, find(params), wish, new Date())));
   });
 
   routes.post<Params>(`${path}/:branch/restart`, async ({ params }) => {

@@ -20,6 +20,7 @@ import { allBranchesOf, branchesOf } from '../rules/branches.ts';
 import type { ImageEntry } from '../rules/images.ts';
 import { isCurrent } from '../rules/inputs.ts';
 import type { PlannedManifest } from '../rules/manifests.ts';
+import { isResetPending } from '../rules/reset.ts';
 import { nameOfEntry, projectOfEntry, type TrashEntry } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { BranchesAtHand } from './context.ts';
@@ -44,7 +45,7 @@ export function branchView(
     project: spec.project,
     parent: spec.parent === undefined ? null : (store.get('branch', spec.parent)?.spec.name ?? spec.parent),
     owner: spec.owner ?? null,
-    state: stateOf(spec, status?.state, deletedAt),
+    state: stateOf(spec, isResetPending({ spec, status }) ? 'creating' : status?.state, deletedAt),
     reason: status?.reason ?? 'InProgress',
     message: status?.message ?? 'being created',
     ...(status?.hint !== undefined && { hint: status.hint }),
@@ -53,6 +54,7 @@ export function branchView(
     conditions: status?.conditions ?? [],
     createdAt,
     limitBytes: spec.limitBytes ?? null,
+    protected: spec.protected ?? false,
     ...(spec.trashed !== undefined && { trashed: spec.trashed }),
   };
 }

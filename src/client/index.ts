@@ -132,6 +132,16 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         ),
       restart: (project: string, branch: string) =>
         call<BranchView>('POST', `${branches(project)}/${part(branch)}/restart`),
+      protect: (project: string, branch: string, wanted: boolean) =>
+        call<BranchView>('PUT', `${branches(project)}/${part(branch)}/protection`, {
+          body: { protected: wanted },
+        }),
+      /** @param to an ancestor; absent: the parent */
+      reset: (
+        project: string,
+        branch: string,
+        body: { to?: string | undefined; force?: boolean | undefined } = {},
+      ) => call<BranchView>('POST', `${branches(project)}/${part(branch)}/reset`, { body }),
       rotatePassword: (project: string, branch: string, query: { keepSessions?: boolean } = {}) =>
         call<BranchView>('POST', `${branches(project)}/${part(branch)}/rotate-password`, { query }),
     },

@@ -57,6 +57,11 @@ export type VolumeSpec = {
   readonly source?: { readonly id: string; readonly live?: LiveParent };
   /** Runs on the new data directory before the volume becomes visible under its id. */
   prepare(dataDir: string, ctx: Ctx): Promise<void>;
+  /**
+   * A volume that is there makes place for a new one, which may never happen: it stays until the new one is complete,
+   * whatever fails. Called right before that; when it returns, nobody uses the old one any more.
+   */
+  readonly replace?: (ctx: Ctx) => Promise<void>;
 };
 
 export type VolumeSeen = { readonly dataDir: string; readonly record: BranchRecord };

@@ -8,7 +8,7 @@
  */
 
 import type { Log } from '../lib/log.ts';
-import type { BranchEndpoint, BranchRecord } from '../model/branch.ts';
+import type { BranchEndpoint, BranchRecord, BranchReset } from '../model/branch.ts';
 import type { Disk } from '../model/claims.ts';
 import type { ConditionStatus } from '../model/conditions.ts';
 import type { EnvRefs } from '../model/container-env.ts';
@@ -66,6 +66,8 @@ export type BranchWish = {
   readonly trashed?: Trashed;
   /** It has had a volume: where there is none now, it is lost, and an empty one must not take its place. */
   readonly made?: true;
+  /** Once made anew from what another branch holds, for the `count`th time; see `BranchRecord.resets`. */
+  readonly reset?: Pick<BranchReset, 'count' | 'from'>;
 };
 
 /** One of the three things that make a branch, in the order in which they are made; see model/conditions.ts. */

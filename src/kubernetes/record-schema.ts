@@ -1,6 +1,6 @@
 /** The shape of what is no document: specs of projects, branches, tombstones and API keys, as objects of a cluster hold them. */
 import { z } from 'zod';
-import type { BranchSpec, ProjectSpec } from '../model/branch.ts';
+import type { BranchReset, BranchSpec, ProjectSpec } from '../model/branch.ts';
 import { shortList } from '../model/document/fields.ts';
 import type { TrashedProject } from '../model/trash.ts';
 
@@ -31,6 +31,10 @@ export const branchSchema = z.strictObject({
   parent: text.optional(),
   owner: text.optional(),
   limitBytes: bytes.optional(),
+  protected: z.boolean().optional(),
+  reset: z
+    .strictObject({ count: z.int().min(1), from: text, at: time } satisfies Fields<BranchReset>)
+    .optional(),
   trashed: z.strictObject(trashedFields).optional(),
 } satisfies Fields<BranchSpec>);
 

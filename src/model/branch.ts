@@ -33,8 +33,22 @@ export type BranchSpec = {
   readonly owner?: string;
   /** The most bytes of its own that it may take; absent: as its project says. */
   readonly limitBytes?: number;
+  /** It is not deleted, not reset, and does not expire. */
+  readonly protected?: boolean;
+  /** Begins anew from what another branch holds; absent: never asked for. */
+  readonly reset?: BranchReset;
   /** In the trash: it keeps its volume, has no server, and nobody finds it by its name. */
   readonly trashed?: Trashed;
+};
+
+/** The newest wish to begin anew. */
+export type BranchReset = {
+  /** How often that was asked for. */
+  readonly count: number;
+  /** Id of the ancestor whose data it begins with. */
+  readonly from: string;
+  /** RFC 3339: what was asked for before sees what the branch held before. */
+  readonly at: string;
 };
 
 /**
@@ -57,6 +71,8 @@ export type BranchStatus = {
   readonly made?: true;
   /** Of the secret: how often another start that was asked for has been begun. */
   readonly tries?: number;
+  /** How many of its resets are done. */
+  readonly resets?: number;
   /** Where its server accepts sessions, and which password (`rotation` of its secret) opens one. */
   readonly open?: { readonly endpoint: BranchEndpoint; readonly rotation: number };
   readonly conditions: readonly Condition[];
@@ -89,6 +105,8 @@ export type BranchRecord = {
   readonly trashed?: Trashed;
   /** Unlogged tables that it has without their rows, as `database: schema.table`: the copy could not hold them. */
   readonly emptied?: readonly string[];
+  /** Which of its resets made this volume; absent: none. */
+  readonly resets?: number;
 };
 
 /** Where a branch's server accepts sessions, for the gateway: its unix socket on the same machine, or the door of its node. */

@@ -44,6 +44,8 @@ export type BranchView = Pick<
   readonly createdAt: string;
   /** Its own limit; null: as its project says. */
   readonly limitBytes: number | null;
+  /** It is not deleted, not reset, and does not expire. */
+  readonly protected: boolean;
   /** In answers to questions, not in what is watched: it changes all the time. */
   readonly size?: BranchSize;
   readonly trashed?: Trashed;

@@ -2,6 +2,7 @@
 import type { BranchEndpoint } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import { isTrashed } from '../model/trash.ts';
+import { isResetPending } from '../rules/reset.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { createWaitingRoom } from './waiting-room.ts';
 
@@ -48,6 +49,7 @@ function endpointOf(branch: Stored<'branch'> | undefined, id: string): BranchEnd
   const { status, secret } = branch;
   if (status?.state === 'failed') throw notReady(id, status.reason);
   // After a rotation the old password must not open the door any more.
+  if (isResetPending(branch)) return undefined;
   if (status?.state !== 'ready' || status.open?.rotation !== (secret.rotation ?? 0)) return undefined;
   return status.open.endpoint;
 }

@@ -40,6 +40,7 @@ export function statusOf(
     seen,
     tries = 0,
     made = seen?.record !== undefined,
+    resets = 0,
     open,
   }: {
     readonly error?: OffshootError;
@@ -47,6 +48,7 @@ export function statusOf(
     readonly tries?: number;
     /** Default: as it is seen. */
     readonly made?: boolean;
+    readonly resets?: number;
     readonly open?: NonNullable<BranchStatus['open']>;
   } = {},
 ): BranchStatus {
@@ -61,6 +63,7 @@ export function statusOf(
     ...(seen?.record?.emptied !== undefined && { emptied: seen.record.emptied }),
     ...(made && { made }),
     ...(tries > 0 && { tries }),
+    ...(resets > 0 && { resets }),
     ...(open !== undefined && { open }),
     conditions,
     observedGeneration,

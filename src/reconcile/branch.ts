@@ -18,6 +18,7 @@ import type { NodeDoor } from '../model/route.ts';
 import { isTrashed } from '../model/trash.ts';
 import { branchSecret, childrenOf } from '../rules/branches.ts';
 import { branchHasChildren } from '../rules/offspring.ts';
+import { isResetPending, resetBefore, toSeeBefore } from '../rules/reset.ts';
 import { expire } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { notReady, unknown } from './awake-by-status.ts';
@@ -87,6 +88,14 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
         await setStatus(branch, 'creating', seen);
       }
     }
+    if (isResetPending(branch)) open.delete(id);
+    const first = resetBefore(store, branch);
+    if (first !== undefined) return waitForReset(branch, first);
+    const readers = toSeeBefore(store, branch);
+    if (readers.length > 0) {
+      const result = await stayFor(branch, readers, ctx);
+      if (result !== undefined) return result;
+    }
     const seen = await walk(branch, await wishOf(branch), ctx);
     if (seen.failure !== undefined) {
       const { code, params, output } = seen.failure;
@@ -103,6 +112,33 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     }
     await succeed(branch, seen, seen.endpoint);
     return;
+  };
+
+  /** What it is a copy of begins anew first. */
+  const waitForReset = async (branch: Stored<'branch'>, first: Stored<'branch'>): Promise<Result> => {
+    const message = `waits until ${first.spec.name} has begun anew`;
+    await store.modify('branch', branch.name, ({ status }) => ({
+      status: { ...(status ?? statusOf('creating', [], branch.generation)), state: 'creating', message },
+    }));
+    return { until: [topicOf.branch(first.name)] };
+  };
+
+  /**
+   * It is not reset before those have their copy who asked for it before. They need its server, mostly.
+   * @returns undefined when it cannot run: nobody can copy from it then
+   */
+  const stayFor = async (
+    branch: Stored<'branch'>,
+    readers: readonly Stored<'branch'>[],
+    ctx: Ctx,
+  ): Promise<Result | undefined> => {
+    const { reset: _, ...wish } = await wishOf(branch);
+    const asBefore: BranchWish = { ...wish, ...(branch.status?.made && { made: true }) };
+    const seen = await walk(branch, asBefore, ctx);
+    if (seen.endpoint === undefined && seen.waits === undefined) return undefined;
+    const names = readers.map(r => r.spec.name).join(', ');
+    await setStatus(branch, 'creating', { ...seen, volume: waitsFor(names) });
+    return { until: [...readers.map(r => topicOf.branch(r.name)), ...(seen.waits ? [seen.waits] : [])] };
   };
 
   /** Another start was asked for: what runs ends first. */
@@ -139,7 +175,9 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     const { status } = store.get('branch', id) ?? branch;
     open.set(id, { endpoint, password: secret.password });
     outOfRoom.delete(id);
-    if (store.get('branch', id)?.secret.password === secret.password) logins.admit(id, endpoint);
+    const now = store.get('branch', id);
+    if (now?.secret.password === secret.password && now.spec.reset?.count === spec.reset?.count)
+      logins.admit(id, endpoint);
     if (status?.state !== 'ready')
       await record(
         branch,
@@ -157,8 +195,9 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   const wait = async (branch: Stored<'branch'>, seen: BranchSeen, topic: Topic): Promise<Result> => {
     open.delete(branch.name);
     await setStatus(branch, 'creating', seen);
-    const { parent } = branch.spec;
-    if (parent !== undefined && topic === topicOf.branch(parent)) deps.add(parent);
+    const { parent, reset } = branch.spec;
+    for (const source of [parent, reset?.from])
+      if (source !== undefined && topic === topicOf.branch(source)) deps.add(source);
     return { until: [topic] };
   };
 
@@ -227,18 +266,22 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     const project = store.get('project', spec.project)?.spec;
     if (project === undefined)
       throw new OffshootError('api/not-found', { kind: 'project', name: spec.project });
+    const { status } = store.get('branch', branch.name) ?? branch;
+    // A reset does not need what is lost.
+    const made = status?.made && !isResetPending({ spec, status });
     return {
       project: spec.project,
       branch: spec.name,
       ...(spec.parent !== undefined && { parent: spec.parent }),
       ...(spec.owner !== undefined && { owner: spec.owner }),
       ...(spec.trashed !== undefined && { trashed: spec.trashed }),
+      ...(spec.reset !== undefined && { reset: { count: spec.reset.count, from: spec.reset.from } }),
       createdAt,
       role: project.role,
       database: project.database,
       verifier: await verifierOf(branch),
       ...limitFor(branch.spec, project),
-      ...(store.get('branch', branch.name)?.status?.made && { made: true }),
+      ...(made && { made }),
     };
   };
 
@@ -260,19 +303,36 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     error?: OffshootError,
     open?: NonNullable<BranchStatus['open']>,
   ): Promise<string> => {
-    const { conditions: before = [], made: wasMade = false } = store.get('branch', branch.name)?.status ?? {};
+    const {
+      conditions: before = [],
+      made: wasMade = false,
+      resets: done = 0,
+    } = store.get('branch', branch.name)?.status ?? {};
+    const resets = seen?.record?.resets ?? done;
     const conditions = seen === undefined ? [] : conditionsOf(seen, before, now());
     const status = statusOf(state, conditions, branch.generation, {
       ...(error !== undefined && { error }),
       ...(seen !== undefined && { seen }),
       tries: triesOf(branch.secret),
       made: wasMade || seen?.record !== undefined,
+      resets,
       ...(open !== undefined && { open }),
     });
-    // Once another start is asked for, nothing is said any more of the one before.
-    await store.modify('branch', branch.name, ({ secret }) =>
-      triesOf(secret) === triesOf(branch.secret) ? { status } : undefined,
+    // Once another start is asked for, or a reset, nothing is said any more of what was before.
+    await store.modify('branch', branch.name, ({ secret, spec }) =>
+      triesOf(secret) === triesOf(branch.secret) && spec.reset?.count === branch.spec.reset?.count
+        ? { status }
+        : undefined,
     );
+    if (resets > done && branch.spec.reset !== undefined) {
+      const from = store.get('branch', branch.spec.reset.from)?.spec.name ?? branch.spec.reset.from;
+      await record(
+        branch,
+        'info',
+        'Reset',
+        `branch ${branch.spec.name} has begun anew from what ${from} holds`,
+      );
+    }
     const isNew = !hasVolume(before) && hasVolume(conditions);
     if (isNew && seen?.record?.emptied !== undefined)
       await record(
@@ -292,7 +352,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     if (branch === undefined || branch.deletedAt !== undefined || isTrashed(branch)) throw unknown(id);
     const there = open.get(id);
     // After a rotation the old password must not open the door any more.
-    if (there?.password === branch.secret.password) return there.endpoint;
+    if (there?.password === branch.secret.password && !isResetPending(branch)) return there.endpoint;
     if (branch.status?.state === 'failed') throw outOfRoom.get(id) ?? notReady(id, branch.status.reason);
     if (logins.size(id) === 0) deps.add(id);
     return logins.wait(id, signal);
@@ -331,6 +391,13 @@ const isEnd = ({ endpoint, waits, failure }: BranchSeen): boolean =>
 
 const trialLeft = ({ count, upMs = 0 }: ServerExits): number =>
   count < UNSTEADY ? 0 : Math.max(0, TRIAL_MS - upMs);
+
+/** Those that are to be copied from it first. */
+const waitsFor = (names: string): BranchPhase => ({
+  status: 'False',
+  reason: 'Resetting',
+  message: `begins anew when these have been made, which were asked for before: ${names}`,
+});
 
 /** What is not there yet is not said to be wrong while it is being made. */
 const inProgress = (seen: BranchSeen): BranchSeen => {

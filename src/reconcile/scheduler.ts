@@ -206,7 +206,7 @@ export function createScheduler({ kinds, pauses, log, clock = realClock }: Sched
 
   const succeeded = (entry: Entry, goesOn: boolean): void => {
     if (!goesOn) entry.lane = entry.laneAsked;
-    entry.patience.succeeded(() => forget(entry));
+    if (!closed) entry.patience.succeeded(() => forget(entry)); // or its timer would outlast us
   };
 
   const failed = (entry: Entry, thrown: unknown, times?: number): void => {

@@ -77,6 +77,7 @@ export function checkProjectDeletable(store: Store, baseline: Baseline, name: st
     .map(b => b.spec.name);
   if (others.length > 0)
     throw new OffshootError('project/not-empty', { project: name, branches: others.join(', ') });
+  for (const branch of branchesOf(store, name)) checkUnprotected(branch);
   checkUnused(store, baseline, name, allBranchesOf(store, name));
 }
 
@@ -125,7 +126,7 @@ export type Deleter = {
 
 /**
  * Marks a branch for deletion, at once and for good; see rules/trash.ts for the way that can be gone back.
- * @throws OffshootError branch/has-children, branch/is-root, branch/owned
+ * @throws OffshootError branch/has-children, branch/is-root, branch/owned, branch/protected
  */
 export async function deleteBranch(
   store: Store,
@@ -139,13 +140,15 @@ export async function deleteBranch(
     // Those that are going are waited for by the loop.
     const children = childrenOf(store, branch.name).filter(c => c.deletedAt === undefined);
     if (children.length > 0) throw branchHasChildren(store, branch, children);
+    checkUnprotected(store.get('branch', branch.name) ?? branch);
     await store.modify('branch', branch.name, () => ({ deleted: true }));
   });
 }
 
 /**
  * Deletes all that grows from a branch, far ones first, by `remove`.
- * @throws OffshootError branch/has-children when some of it belongs to a sandbox, other than the branch itself
+ * @throws OffshootError branch/has-children when some of it belongs to a sandbox, other than the branch itself,
+ * branch/protected
  */
 export async function deleteOffspring(
   store: Store,
@@ -155,11 +158,36 @@ export async function deleteOffspring(
   const offspring = offspringOf(store, [branch.name]);
   const owned = offspring.filter(c => c.spec.owner !== undefined && c.spec.owner !== branch.spec.owner);
   if (ownersOf(store, owned).length > 0) throw branchHasChildren(store, branch, owned);
+  for (const child of offspring) checkUnprotected(child);
   for (const child of offspring) await remove(child);
 }
 
-/** @throws OffshootError branch/is-root, branch/owned */
-export function checkDeletable({ spec }: Stored<'branch'>, { asOwner, force = false }: Deleter): void {
+/** @throws OffshootError branch/protected */
+export function checkUnprotected({ spec }: Stored<'branch'>): void {
+  if (spec.protected) throw new OffshootError('branch/protected', { name: spec.name });
+}
+
+/**
+ * Nobody deletes or resets it, or the other way. What belongs to a sandbox cannot be protected: it goes with that.
+ * @throws OffshootError branch/owned
+ */
+export async function protectBranch(store: Store, branch: Stored<'branch'>, wanted: boolean): Promise<void> {
+  const { owner, name } = branch.spec;
+  if (wanted && owner !== undefined) {
+    const hint = `it goes with ${owner.replace('/', ' ')}; make a branch of it, and protect that`;
+    throw new OffshootError('branch/owned', { name, owner: owner.replace('/', ' '), hint });
+  }
+  await holding(store, { alone: [`branch/${branch.name}`] }, () =>
+    store.modify('branch', branch.name, ({ spec: { protected: _, ...rest } }) => ({
+      spec: { ...rest, ...(wanted && { protected: true }) },
+    })),
+  );
+}
+
+/** @throws OffshootError branch/is-root, branch/owned, branch/protected */
+export function checkDeletable(branch: Stored<'branch'>, { asOwner, force = false }: Deleter): void {
+  const { spec } = branch;
+  checkUnprotected(branch);
   if (spec.parent === undefined)
     throw new OffshootError('branch/is-root', { name: spec.name, project: spec.project });
   if (spec.owner !== undefined && spec.owner !== asOwner && !force)

@@ -41,20 +41,26 @@ export function sandboxHasChildren(
   });
 }
 
-/** @param children what is in the way, at least one */
+/**
+ * @param children what is in the way, at least one
+ * @param instead what to do about it; default: to delete them
+ */
 export function branchHasChildren(
   store: Store,
   { spec }: Stored<'branch'>,
   children: readonly Stored<'branch'>[],
+  instead?: string,
 ): OffshootError {
   const owners = ownersOf(store, children);
   const inTrash = children.filter(isTrashed).map(c => c.spec.name);
   const hint =
-    owners.length > 0
-      ? deleteFirst(owners)
-      : inTrash.length === children.length
-        ? `empty the trash of them first: "offshoot trash empty ${inTrash.join(' ')}"`
-        : undefined;
+    instead !== undefined
+      ? instead
+      : owners.length > 0
+        ? deleteFirst(owners)
+        : inTrash.length === children.length
+          ? `empty the trash of them first: "offshoot trash empty ${inTrash.join(' ')}"`
+          : undefined;
   return new OffshootError('branch/has-children', {
     name: spec.name,
     children: children.map(described).join(', '),

@@ -2,7 +2,7 @@
  * Projects and branches made again from what is written beside the data, when the store has lost them. Passwords were
  * never written there, so they are new.
  */
-import { type BranchRecord, branchIdPattern, type ProjectSpec } from '../model/branch.ts';
+import { type BranchRecord, type BranchSpec, branchIdPattern, type ProjectSpec } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import { branchNameProblem } from '../model/names.ts';
 import { nameBeforeTrash } from '../model/trash.ts';
@@ -45,7 +45,7 @@ export async function repair(
       ),
       ...branches.map(({ id, createdAt, ...record }) =>
         store.create('branch', id, {
-          spec: specOf(record),
+          spec: specOf({ ...record, createdAt }),
           status: null,
           secret: secrets.get(id)!,
           createdAt,
@@ -152,10 +152,21 @@ function projectOf({ project, parent, trashed, role = 'app', database = 'app' }:
   return { role, database, ...(inTrash && { trashed: { name, ...trashed } }) };
 }
 
-const specOf = ({ project, branch, parent, owner, trashed }: Omit<BranchRecord, 'id' | 'createdAt'>) => ({
+const specOf = ({
+  project,
+  branch,
+  parent,
+  owner,
+  trashed,
+  resets,
+  createdAt,
+}: Omit<BranchRecord, 'id'>): BranchSpec => ({
   project,
   name: branch,
   ...(trashed !== undefined && { trashed }),
   ...(parent !== undefined && { parent }),
   ...(owner !== undefined && { owner }),
+  // So that the next reset is another one.
+  ...(resets !== undefined &&
+    parent !== undefined && { reset: { count: resets, from: parent, at: createdAt } }),
 });

@@ -15,7 +15,7 @@ import { hasFailed, triedAgain } from '../model/tries.ts';
 import { sameWorkload } from '../model/workload.ts';
 import { workloadPorts } from '../model/workload-ports.ts';
 import type { Store, Stored } from '../store/contract.ts';
-import { deleteBranch } from './branches.ts';
+import { checkUnprotected, deleteBranch } from './branches.ts';
 import { holding } from './locks.ts';
 import { manifestLock } from './manifests.ts';
 import { offspringOf, offspringOfSandbox, ownersOf, sandboxHasChildren } from './offspring.ts';
@@ -136,6 +136,7 @@ function checkOffspring(store: Store, name: string, recursive: boolean): void {
   const going = store.get('sandbox', name)?.deletedAt !== undefined;
   const refused = recursive ? ownersOf(store, inTheWay).length > 0 : !going && inTheWay.length > 0;
   if (refused) throw sandboxHasChildren(store, name, inTheWay);
+  if (recursive) for (const branch of inTheWay) checkUnprotected(branch);
 }
 
 /** The routing key of a sandbox outlives it, so that it leads nowhere at first, and never to the baseline by surprise. */

@@ -15,6 +15,7 @@ import {
   checkDeletable,
   checkProjectDeletable,
   checkProjectName,
+  checkUnprotected,
   childrenOf,
   deleteBranchesOf,
   deleteOffspring,
@@ -70,7 +71,7 @@ export function findInTrash(store: Store, nameOrId: string): TrashEntry {
  * What a person's delete does: the branch can be had back for `keepMs`. One that belongs to a sandbox is not kept: it is
  * made anew with its sandbox.
  * @param recursive what grows from it goes there before it
- * @throws OffshootError branch/has-children, branch/is-root, branch/owned
+ * @throws OffshootError branch/has-children, branch/is-root, branch/owned, branch/protected
  */
 export async function trashBranch(
   store: Store,
@@ -88,6 +89,7 @@ export async function trashBranch(
     // Those in the trash themselves, or on their way out, do not need its server.
     const growing = childrenOf(store, branch.name).filter(c => c.deletedAt === undefined && !isTrashed(c));
     if (growing.length > 0) throw branchHasChildren(store, branch, growing);
+    checkUnprotected(store.get('branch', branch.name) ?? branch);
     const mark = trashed(now, keepMs);
     await store.modify('branch', branch.name, b =>
       b.deletedAt !== undefined || isTrashed(b) ? undefined : { spec: { ...b.spec, trashed: mark } },

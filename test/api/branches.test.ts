@@ -75,6 +75,7 @@ test('branches are made, listed, read by name or id, and deleted', async () => {
     message: 'being created',
     conditions: [],
     limitBytes: null,
+    protected: false,
   });
   assert.deepEqual((await api.request('GET', `${branches}/fix`)).json(), fix);
   assert.deepEqual((await api.request('GET', `${branches}/${id}`)).json(), fix);

@@ -249,6 +249,54 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       assert.ok((await settle('k-root', wish)).endpoint);
     });
 
+    it('makes a branch anew from another one, as often as that is asked for, and never without a copy', async () => {
+      await ready('n-root');
+      await f.write('n-root', 'first');
+      const { wish, endpoint } = await ready('n-twig', { parent: 'n-root' });
+      await f.write('n-twig', 'lost');
+      const leaf = await ready('n-leaf', { parent: 'n-twig' });
+      await f.write('n-root', 'second');
+      const first = { ...wish, reset: { count: 1, from: 'n-root' } };
+
+      // The old one runs until the new one is complete, and as long as somebody copies from it.
+      f.trouble.fail('volumes.ensure n-twig', new Error('no luck'));
+      const failed = await node.ensure('n-twig', first, ctx());
+      assert.deepEqual([failed.failure?.code, failed.record?.resets], ['internal', undefined]);
+      assert.deepEqual((await node.observe('n-twig', ctx()))?.endpoint, endpoint);
+      f.trouble.mend('volumes.ensure n-twig');
+      const copying = f.trouble.hang('volumes.ensure n-other');
+      const other = node.ensure('n-other', await wishOf('n-other', { parent: 'n-twig' }), ctx());
+      await copying.reached;
+      assert.equal((await node.ensure('n-twig', first, ctx())).waits, 'copy/n-twig');
+      copying.release();
+      assert.equal((await other).volume.status, 'True');
+
+      // Nobody begins to copy from it meanwhile.
+      const replacing = f.trouble.hang('volumes.ensure n-twig');
+      const anew = node.ensure('n-twig', first, ctx());
+      await replacing.reached;
+      const late = await wishOf('n-late', { parent: 'n-twig' });
+      assert.equal((await node.ensure('n-late', late, ctx())).waits, 'copy/n-twig');
+      const told = new Promise<string>(resolve => void node.onFree(resolve));
+      replacing.release();
+      assert.equal((await anew).record?.resets, 1);
+      assert.match(await told, /^copy\/n-/);
+
+      const seen = await settle('n-twig', first);
+      assert.deepEqual(await f.read('n-twig'), ['first', 'second']);
+      assert.equal(seen.record?.parent, 'n-root');
+      assert.equal(await f.opens(seen.endpoint!, 'app', passwordOf('n-twig')), true);
+      assert.equal(await f.opens(seen.endpoint!, 'app', passwordOf('n-root')), false);
+      assert.deepEqual(await f.read('n-leaf'), ['first', 'lost'], 'a child keeps what it has');
+      assert.deepEqual((await node.ensure('n-leaf', leaf.wish, ctx())).endpoint, leaf.endpoint);
+
+      await f.write('n-twig', 'of its own');
+      assert.deepEqual((await settle('n-twig', first)).endpoint, seen.endpoint, 'once is enough');
+      assert.deepEqual(await f.read('n-twig'), ['first', 'second', 'of its own']);
+      await settle('n-twig', { ...wish, reset: { count: 2, from: 'seed' } });
+      assert.equal((await node.observe('n-twig', ctx()))?.record?.resets, 2);
+    });
+
     it('stops when it is aborted, and goes on where it was', async () => {
       const wish = await wishOf('l-root');
       for (const call of ['volumes.ensure', 'servers.ensure']) {

@@ -1,7 +1,7 @@
 /** What every volume driver must do, shown on real file systems with real servers. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { VolumeDriver, VolumeSpec } from '../../src/drivers/branch-parts.ts';
@@ -160,6 +160,62 @@ export function volumeDriverConformance(
       assert.equal(existsSync(dirname(dataDir)), false);
       assert.equal(await volumes.observe('gone', ctx()), undefined);
       await volumes.remove('gone', ctx());
+    });
+
+    it('replaces a volume when the new one is complete, and keeps the old one until then', async () => {
+      await volumes.ensure('old', empty('old', 'of old'), ctx());
+      await volumes.ensure('model', empty('model', 'of the model'), ctx());
+      const copied = await volumes.ensure('old-child', grown('old-child', 'old'), ctx());
+      const anew = (replace: () => Promise<void>): VolumeSpec => ({
+        ...grown('old', 'model'),
+        record: { ...recordOf('old', 'model'), resets: 1 },
+        replace,
+      });
+      const refused = anew(() => Promise.reject(new Error('in use')));
+      await assert.rejects(volumes.ensure('old', refused, ctx()), /in use/);
+      const kept = await volumes.observe('old', ctx());
+      assert.equal(await read(kept!.dataDir), 'of old');
+      assert.equal(kept?.record.resets, undefined);
+
+      let during = 'replace was not called';
+      const made = await volumes.ensure(
+        'old',
+        anew(async () => {
+          during = await read((await volumes.observe('old', ctx()))!.dataDir);
+        }),
+        ctx(),
+      );
+      assert.equal(during, 'of old');
+      assert.deepEqual(await volumes.observe('old', ctx()), made);
+      assert.equal(made.dataDir, kept!.dataDir);
+      assert.equal(made.record.resets, 1);
+      assert.equal(await read(made.dataDir), 'of the model');
+      assert.equal(await read(copied.dataDir), 'of old', 'a child keeps what it has');
+      assert.deepEqual(
+        (await names()).names.filter(name => name.startsWith('old.')),
+        [],
+      );
+    });
+
+    it('takes a volume back whose successor never came, and clears it away when it did', async () => {
+      await volumes.ensure('torn-away', empty('torn-away', 'kept'), ctx());
+      const { root } = await names();
+      await rename(join(root, 'torn-away'), join(root, 'torn-away.former'));
+      await mkdir(join(root, 'torn-away.partial', 'volume', 'pgdata'), { recursive: true });
+      assert.ok((await volumes.list(ctx())).includes('torn-away'));
+      assert.equal(await read((await volumes.observe('torn-away', ctx()))!.dataDir), 'kept');
+
+      await mkdir(join(root, 'torn-away.former', 'pgdata'), { recursive: true });
+      const options = volumeOptions(b.place, volumes.name as 'pool');
+      await openVolumes(options);
+      assert.ok(existsSync(join(root, 'torn-away.former')), 'who only looks removes nothing');
+      if (volumes.name !== 'pool') await openVolumes({ ...options, keep: true }); // of a pool there is one keeper
+      assert.equal(existsSync(join(root, 'torn-away.former')), volumes.name === 'pool');
+      await volumes.remove('torn-away', ctx());
+      assert.deepEqual(
+        (await names()).names.filter(name => name.startsWith('torn-away')),
+        [],
+      );
     });
 
     it('lists what was left half made or half removed, and clears it away', async () => {

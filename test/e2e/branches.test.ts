@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { Client } from 'pg';
 import { runSql } from '../../src/cli/sql/session.ts';
 import { deployBaseline, example, sandboxDocument } from '../support/baseline.ts';
 import { testDaemon } from '../support/daemon.ts';
@@ -72,6 +73,59 @@ test('branches', async t => {
     await ok(['branch', 'delete', 'feature/it']);
     await ok(['branch', 'delete', name]);
     assert.doesNotMatch(await ok(['branch', 'list']), /feature/);
+  });
+
+  await t.test('a branch is reset to what an ancestor holds, and its address goes on', async () => {
+    const words = async (branch: string) =>
+      JSON.parse(
+        await ok(['sql', branch, '-o', 'json', '-c', 'select string_agg(word, $$ $$) as w from words']),
+      ).rows[0].w;
+    const write = (branch: string, word: string) =>
+      ok(['sql', branch, '-c', `insert into words values ('${word}')`]);
+    await ok(['sql', 'main', '-c', 'create table words (word text)']);
+    await write('main', 'first');
+    await ok(['branch', 'create', 'work']);
+    await ok(['branch', 'create', 'deep', '--parent', 'work']);
+    await write('work', 'lost');
+    await write('main', 'second');
+    const url = await ok(['branch', 'url', 'work']);
+    const client = new Client({ connectionString: url });
+    client.on('error', () => {}); // how it hears of the end
+    const ended = new Promise<void>(resolve => void client.once('end', resolve));
+    await client.connect();
+
+    const refused = await cli(['branch', 'reset', 'work']);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /branch "work" has children: deep\nhint: repeat with --force/);
+    await ok(['branch', 'reset', 'work', '--force']);
+    await ended;
+    assert.equal(await words('work'), 'first second');
+    assert.equal(await words('deep'), 'first');
+    assert.equal(await ok(['branch', 'url', 'work']), url);
+    const [result] = await runSql(url, 'select count(*) from words', AbortSignal.timeout(10_000));
+    assert.equal(result!.rows[0]![0], '2');
+    await ok(['branch', 'reset', 'deep', '--to', 'main']);
+    assert.equal(await words('deep'), 'first second');
+    for (const args of [
+      ['reset', 'main'],
+      ['reset', 'deep', '--to', 'deep'],
+    ])
+      assert.equal((await cli(['branch', ...args])).code, 1);
+
+    await ok(['branch', 'protect', 'deep']);
+    assert.match(await ok(['branch', 'get', 'deep']), /; protected/);
+    for (const args of [
+      ['reset', 'deep'],
+      ['delete', 'deep'],
+      ['delete', 'work', '--recursive'],
+    ])
+      assert.match(
+        (await cli(['branch', ...args])).stderr,
+        /branch "deep" is protected\nhint: end that first/,
+      );
+    await ok(['branch', 'unprotect', 'deep']);
+    await ok(['branch', 'delete', 'work', '--recursive']);
+    await ok(['sql', 'main', '-c', 'drop table words']);
   });
 
   await t.test("a sandbox's branch keeps its password, for the fork has it", async () => {

@@ -12,9 +12,11 @@ import {
   deleteProject,
   findBranch,
   limitBranch,
+  protectBranch,
   requireProject,
 } from '../../src/rules/branches.ts';
 import { deleteSandbox } from '../../src/rules/sandboxes.ts';
+import { trashBranch } from '../../src/rules/trash.ts';
 import type { Store } from '../../src/store/contract.ts';
 import { applied } from '../support/documents.ts';
 import { it, testStore } from '../support/stores.ts';
@@ -267,4 +269,42 @@ it('limits are no smaller than what a branch needs to start and to recover', asy
   await assert.rejects(limitBranch(p.store, fix, limitBytes), tooSmall);
   await limitBranch(p.store, fix, undefined);
   assert.equal('limitBytes' in p.store.get('branch', fix.name)!.spec, false);
+});
+
+describe('a protected branch', () => {
+  it('is not deleted, neither by itself nor with what it grows from or its project', async () => {
+    await using p = await projectStore();
+    const top = await p.grow('top');
+    const kept = await p.grow('kept', 'top');
+    await protectBranch(p.store, kept, true);
+    const protectedOnes = p.store.get('branch', kept.name)!;
+    const refused = { code: 'branch/protected', message: 'branch "kept" is protected' };
+    await assert.rejects(deleteBranch(p.store, protectedOnes), refused);
+    await assert.rejects(deleteBranch(p.store, kept), refused, 'what was read before does not count');
+    await assert.rejects(deleteBranch(p.store, top, { recursive: true }), refused);
+    await assert.rejects(trashBranch(p.store, top, 1000, new Date(), { recursive: true }), refused);
+    await assert.rejects(trashBranch(p.store, kept, 1000, new Date()), refused);
+    assert.deepEqual(names(p.store), ['main', 'top', 'kept']);
+    await protectBranch(p.store, kept, false);
+    await deleteBranch(p.store, top, { recursive: true });
+    const main = findBranch(p.store, 'p', 'main')!;
+    await protectBranch(p.store, main, true);
+    for (const branch of p.store.list('branch').filter(b => b.deletedAt !== undefined))
+      await p.store.remove('branch', branch.name);
+    await assert.rejects(deleteProject(p.store, storeBaseline(p.store), 'p'), { code: 'branch/protected' });
+  });
+
+  it("is none of a sandbox's, and keeps a sandbox from taking it along", async () => {
+    await using p = await projectStore();
+    const mine = await p.grow('mine', 'main', 'sandbox/s');
+    await assert.rejects(protectBranch(p.store, mine, true), {
+      code: 'branch/owned',
+      hint: 'it goes with sandbox s; make a branch of it, and protect that',
+    });
+    const grown = await p.grow('grown', 'mine');
+    await protectBranch(p.store, grown, true);
+    await assert.rejects(deleteSandbox(p.store, 's', { force: false, recursive: true }), {
+      code: 'branch/protected',
+    });
+  });
 });

@@ -124,15 +124,16 @@ function volumeDriver(
       await trouble.meet('volumes.observe', id, ctx);
       return complete(id);
     },
-    async ensure(id, { record, source, prepare }, ctx) {
+    async ensure(id, { record, source, prepare, replace }, ctx) {
       const there = disk.get(id);
-      if (there?.complete) {
+      if (there?.complete && replace === undefined) {
         const { emptied } = there.record;
         there.record = { ...record, ...(emptied && { emptied }) };
         return complete(id)!;
       }
-      const volume: Volume = { record, dataDir: `/memory/${id}`, complete: false };
-      disk.set(id, volume);
+      const key = there?.complete ? `${id}.partial` : id;
+      const volume: Volume = { record, dataDir: `/memory/${key}`, complete: false };
+      disk.set(key, volume);
       await source?.live?.checkpoint(ctx);
       const release = await source?.live?.hold(ctx);
       if (source !== undefined) {
@@ -146,16 +147,22 @@ function volumeDriver(
       await prepare(volume.dataDir, ctx);
       const emptied = source?.live?.unlogged.emptied ?? [];
       if (emptied.length > 0) volume.record = { ...record, emptied };
-      volume.complete = true;
+      if (key !== id) {
+        await replace!(ctx);
+        disk.delete(key);
+        disk.set(id, { ...volume, dataDir: `/memory/${id}` });
+      }
+      disk.get(id)!.complete = true;
       return complete(id)!;
     },
     async remove(id, ctx) {
       await trouble.meet('volumes.remove', id, ctx);
       disk.delete(id);
+      disk.delete(`${id}.partial`);
     },
     async list(ctx) {
       await trouble.meet('volumes.list', '', ctx);
-      return [...disk.keys()];
+      return [...new Set([...disk.keys()].map(key => key.replace('.partial', '')))];
     },
   };
 }

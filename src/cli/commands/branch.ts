@@ -69,7 +69,7 @@ export function register(program: Command, cli: Cli): void {
           `project  ${b.project}`,
           `parent   ${b.parent ?? '-'}`,
           `owner    ${b.owner ?? '-'}`,
-          `state    ${b.state}: ${b.message}`,
+          `state    ${b.state}: ${b.message}${b.protected ? '; protected' : ''}`,
           `size     ${sizeText(b.size)}${b.size?.limitBytes ? ` of ${bytesText(b.size.limitBytes)}` : ''}`,
           ...(b.emptied === undefined ? [] : [`emptied  ${b.emptied.join(', ')}`]),
           `created  ${b.createdAt}`,
@@ -112,13 +112,7 @@ export function register(program: Command, cli: Cli): void {
           cli,
           `branch ${name} of ${made.parent} ${wait === false ? 'is being made' : `is ready (${took(performance.now() - started)})`}`,
         );
-        if (made.emptied !== undefined) {
-          const tables = made.emptied.join(', ');
-          say(
-            cli,
-            `warning: without the rows of these unlogged tables, which were written to meanwhile: ${tables}`,
-          );
-        }
+        warnOfEmptied(cli, made);
         await print(cli, output, made, () => '');
       },
     );
@@ -219,6 +213,44 @@ export function register(program: Command, cli: Cli): void {
       await print(cli, output, { project, branch: found.name }, () => '');
     });
 
+  withOutput(
+    define(
+      'reset <branch>',
+      'offshoot branch reset fix-42',
+      'offshoot branch reset fix-42b --to main --force',
+    ),
+  )
+    .description('begin a branch anew from what its parent holds now; id, address and password stay')
+    .option('--to <ancestor>', 'from what this one holds, instead of its parent')
+    .option('--force', 'also when it has children, which keep what they hold')
+    .addOption(timeoutOption(defaultWait))
+    .action(async (name: string, { output, project: flag, to, force, waitTimeout }) => {
+      const project = await chooseProject(cli, flag);
+      const started = performance.now();
+      const { id, name: own, parent } = await cli.client().branches.reset(project, name, { to, force });
+      await waitForBranch(cli, project, id, waitTimeout);
+      const made = await cli.client().branches.get(project, id);
+      say(cli, `branch ${own} was reset to ${to ?? parent} (${took(performance.now() - started)})`);
+      warnOfEmptied(cli, made);
+      await print(cli, output, made, () => '');
+    });
+
+  for (const wanted of [true, false]) {
+    const verb = wanted ? 'protect' : 'unprotect';
+    withOutput(define(`${verb} <branch>`, `offshoot branch ${verb} fix-42`))
+      .description(
+        wanted
+          ? 'keep a branch from being deleted or reset, and from expiring'
+          : 'let a branch be deleted and reset again',
+      )
+      .action(async (name: string, { output, project: flag }) => {
+        const project = await chooseProject(cli, flag);
+        const found = await cli.client().branches.protect(project, name, wanted);
+        say(cli, `branch ${found.name} is ${wanted ? 'protected' : 'not protected any more'}`);
+        await print(cli, output, found, () => '');
+      });
+  }
+
   withOutput(define('restart [branch]', 'offshoot branch restart fix-42'))
     .description(
       'end the server of a branch and start it anew; one that could not be started is tried at once',
@@ -272,6 +304,12 @@ export async function waitForBranch(
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+function warnOfEmptied(cli: Cli, { emptied }: BranchView): void {
+  if (emptied === undefined) return;
+  const tables = emptied.join(', ');
+  say(cli, `warning: without the rows of these unlogged tables, which were written to meanwhile: ${tables}`);
+}
 
 /** ~ before what is not exact. */
 const sizeText = (size: BranchSize | undefined): string =>

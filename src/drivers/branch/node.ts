@@ -35,8 +35,10 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
   /** Servers that are being started, and those whose last start failed: their files are no source of a copy. */
   const starting = new Set<string>();
   const broken = new Set<string>();
-  /** When the branches that have no volume yet were first asked for. */
-  const asked = new Map<string, number>();
+  /** When the branches that have no volume yet, or are to have another, were first asked for that. */
+  const asked = new Map<string, { readonly at: number; readonly resets: number }>();
+  /** Branches whose volume is being replaced: nobody begins to copy from them. */
+  const replacing = new Set<string>();
 
   const room = watchRoom({
     volumes,
@@ -124,8 +126,9 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
       const { volume: found, server } = world;
       if (found === undefined && wish.made)
         throw new OffshootError('branch/volume-lost', { name: wish.branch, project: wish.project });
-      if (found === undefined) {
-        const made = await makeVolume(id, wish, ctx);
+      if (found === undefined || isOutdated(found, wish)) {
+        const made =
+          found === undefined ? await makeVolume(id, wish, ctx) : await replaceVolume(id, wish, ctx);
         return isStop(made) ? say(id, world, made) : say(id, { volume: made });
       }
       const volume = await keepRecord(id, wish, found, ctx);
@@ -157,16 +160,43 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     }
   }
 
-  async function makeVolume(id: string, wish: BranchWish, ctx: Ctx): Promise<VolumeSeen | Stop> {
-    const record = recordOf(id, wish);
-    const { parent, branch: name } = wish;
+  /** The old volume, and the server on it, stay until the new one is complete. Who copies from it is waited for. */
+  async function replaceVolume(id: string, wish: BranchWish, ctx: Ctx): Promise<VolumeSeen | Stop> {
+    const topic = `copy/${id}`;
+    const release = slots.take(topic, 1);
+    if (release === undefined)
+      return waitsFor('volume', topic, 'WaitsForCopy', 'waits until copies of it are complete');
+    replacing.add(id);
+    try {
+      return await makeVolume(id, wish, ctx, async c => {
+        room.forget(id);
+        await servers.stop(id, c);
+        broken.delete(id);
+      });
+    } finally {
+      replacing.delete(id);
+      release();
+    }
+  }
+
+  async function makeVolume(
+    id: string,
+    wish: BranchWish,
+    ctx: Ctx,
+    replace?: (ctx: Ctx) => Promise<void>,
+  ): Promise<VolumeSeen | Stop> {
+    const { branch: name, reset } = wish;
+    const record = recordOf(id, wish, reset?.count);
+    const parent = reset?.from ?? wish.parent;
     if (parent === undefined) {
       return await volumes.ensure(id, { record, prepare: servers.initialise }, ctx);
     }
     const topic = `copy/${parent}`;
-    const since = asked.get(id) ?? performance.now();
-    asked.set(id, since);
-    const release = slots.take(topic, copiesAtOnce);
+    const resets = reset?.count ?? 0;
+    const before = asked.get(id);
+    const since = before?.resets === resets ? before.at : performance.now();
+    asked.set(id, { at: since, resets });
+    const release = replacing.has(parent) ? undefined : slots.take(topic, copiesAtOnce);
     if (release === undefined)
       return waitsFor('volume', topic, 'WaitsForCopy', 'waits until other copies of its parent are complete');
     try {
@@ -178,10 +208,10 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
           'BranchParentNotReady',
           'the server of its parent does not run',
         );
-      servers.prepare?.(id, { name }); // while the copy is made
+      if (replace === undefined) servers.prepare?.(id, { name }); // while the copy is made
       const prepare = (dir: string, c: Ctx) => servers.adopt(dir, c, live?.unlogged.held);
       const source = { id: parent, ...(live && { live }) };
-      const made = await volumes.ensure(id, { record, source, prepare }, ctx);
+      const made = await volumes.ensure(id, { record, source, prepare, ...(replace && { replace }) }, ctx);
       asked.delete(id);
       return made;
     } finally {
@@ -229,7 +259,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
   /** Names and owners change; a branch without the newest record is no worse a branch. */
   async function keepRecord(id: string, wish: BranchWish, found: VolumeSeen, ctx: Ctx): Promise<VolumeSeen> {
     const { emptied: _, ...kept } = found.record;
-    const record = recordOf(id, wish);
+    const record = recordOf(id, wish, found.record.resets);
     if (isDeepStrictEqual(record, kept)) return found;
     const prepare = () => Promise.reject(new TypeError('the volume is there'));
     try {
@@ -264,7 +294,12 @@ const waitsFor = (phase: Stop['phase'], waits: string, reason: string, message: 
   waits,
 });
 
-const recordOf = (id: string, wish: BranchWish): BranchRecord => {
+/** A reset was asked for that this volume is not made by. */
+const isOutdated = ({ record }: VolumeSeen, { reset }: BranchWish): boolean =>
+  (record.resets ?? 0) < (reset?.count ?? 0);
+
+/** @param resets the last one that the volume is made by */
+const recordOf = (id: string, wish: BranchWish, resets: number | undefined): BranchRecord => {
   const { project, branch, parent, owner, createdAt, role, database, trashed } = wish;
   return {
     id,
@@ -276,5 +311,6 @@ const recordOf = (id: string, wish: BranchWish): BranchRecord => {
     role,
     database,
     ...(trashed !== undefined && { trashed }),
+    ...(resets !== undefined && { resets }),
   };
 };

@@ -13,7 +13,7 @@ import { openBacking, type Standstill } from './backing.ts';
 import { btrfsMedium, probeBtrfs } from './btrfs.ts';
 import { type BtrfsCalls, btrfsCalls } from './btrfs-calls.ts';
 import { copy } from './copy.ts';
-import { type Medium, volumesIn } from './directory.ts';
+import { clearFormer, type Medium, volumesIn } from './directory.ts';
 import { keepPool } from './keep-pool.ts';
 import { openPool } from './pool.ts';
 import { quotaSizes } from './quotas.ts';
@@ -65,6 +65,7 @@ export async function openVolumes(options: VolumeOptions): Promise<OpenVolumes> 
       const { owner, minFreeBytes } = options;
       tried.push(found.sizes.capability);
       const place = { name: kind, owner, minFreeBytes, capabilities: tried, ...found };
+      if (options.keep) await clearFormer(place, found.medium, openingCtx(options));
       return { driver: volumesIn(place, found.medium), why: found.why, capabilities: tried };
     } catch (error) {
       const full = (await freeBytesOf(options.home)) === 0;
@@ -88,6 +89,8 @@ type Found = {
   close(): Promise<void>;
 };
 
+const openingCtx = ({ log }: VolumeOptions): Ctx => ({ signal: AbortSignal.timeout(30_000), log });
+
 const imageIn = (home: string): string => join(home, 'pool.img');
 const folderIn = (home: string): string => join(home, 'volumes');
 
@@ -102,7 +105,7 @@ async function candidates({ home, force }: VolumeOptions): Promise<readonly Volu
 const openers: Record<VolumeKind, (options: VolumeOptions) => Promise<Found>> = {
   async btrfs(options) {
     const folder = await makeFolder(options);
-    const ctx: Ctx = { signal: AbortSignal.timeout(30_000), log: options.log };
+    const ctx = openingCtx(options);
     const { calls } = await kernel();
     const medium = btrfsMedium(calls);
     await probeBtrfs(folder, medium, ctx);

@@ -1,7 +1,8 @@
 /**
  * What all volume drivers have in common: a volume is the directory `<root>/<id>` with `volume.json` and
  * `pgdata`. It is made as `<id>.partial/volume` and renamed when complete, and renamed to `<id>.removing` before
- * it is destroyed: the name `<id>` stands for a whole volume at every instant. A directory of its own while it is made,
+ * it is destroyed: the name `<id>` stands for a whole volume at every instant. One that is replaced is `<id>.former` while
+ * the new one takes its name; where nobody came so far as to do that, it is the volume still. A directory of its own while it is made,
  * because the kernel locks the one in which it makes a snapshot until that is on the disk: for all others, and for
  * whoever opens it.
  */
@@ -47,9 +48,23 @@ export type Place = {
   close(): Promise<void>;
 };
 
+/** Removes what replaced volumes have left, where the new one is there. For the one process that keeps the volumes. */
+export async function clearFormer({ root }: Place, medium: Medium, ctx: Ctx): Promise<void> {
+  for (const name of await readdir(root)) {
+    const id = /^(.+)\.former$/.exec(name)?.[1];
+    if (id === undefined || (await readRecord(join(root, id))) === undefined) continue;
+    await medium
+      .destroy(join(root, name), ctx)
+      .catch(error => ctx.log.warn({ volume: id, error }, 'what was replaced could not be removed'));
+  }
+}
+
 export function volumesIn(place: Place, medium: Medium): VolumeDriver {
   const { root, owner, minFreeBytes, sizes } = place;
   const pathOf = (id: string): string => join(root, checkedId(id));
+  const formerOf = (id: string): string => `${pathOf(id)}.former`;
+  /** Volumes that are just changing places. */
+  const changing = new Set<string>();
 
   const driver: VolumeDriver = {
     name: place.name,
@@ -62,13 +77,13 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     close: () => place.close(),
 
     async observe(id) {
-      const record = await readRecord(pathOf(id));
+      const record = (await readRecord(pathOf(id))) ?? (await putBack(id));
       return record === undefined ? undefined : { dataDir: join(pathOf(id), 'pgdata'), record };
     },
 
     async ensure(id, spec, ctx) {
       const found = await driver.observe(id, ctx);
-      if (found !== undefined) return await recorded(id, found, spec.record);
+      if (found !== undefined && spec.replace === undefined) return await recorded(id, found, spec.record);
       const partial = `${pathOf(id)}.partial`;
       await discard(partial, ctx);
       const source = spec.source === undefined ? undefined : pathOf(spec.source.id);
@@ -79,7 +94,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
       const need = kept + (source === undefined ? 0 : await medium.cloneBytes(source));
       if (room.freeBytes < need) throw noSpace(id, room, need);
       try {
-        return await make(id, partial, source, spec, ctx);
+        return await make(id, partial, source, found && spec.replace, spec, ctx);
       } catch (error) {
         const full = isNoSpace(error) ? await place.room() : undefined;
         await tryToDiscard(partial, ctx);
@@ -90,7 +105,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     remove: (id, ctx) => remove(id, ctx).catch(error => Promise.reject(told(error))),
 
     async list() {
-      const ids = (await readdir(root)).map(name => name.replace(/\.(partial|removing)$/, ''));
+      const ids = (await readdir(root)).map(name => name.replace(/\.(partial|removing|former)$/, ''));
       return [...new Set(ids)].filter(id => ID.test(id));
     },
   };
@@ -107,6 +122,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     const removing = `${pathOf(id)}.removing`;
     await medium.destroy(removing, ctx);
     await discard(`${pathOf(id)}.partial`, ctx);
+    await medium.destroy(formerOf(id), ctx);
     try {
       await rename(pathOf(id), removing);
     } catch (error) {
@@ -121,6 +137,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     id: string,
     partial: string,
     source: string | undefined,
+    replace: VolumeSpec['replace'],
     spec: VolumeSpec,
     ctx: Ctx,
   ): Promise<VolumeSeen> {
@@ -137,10 +154,41 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     await spec.prepare(dataDir, ctx);
     const record = withEmptied(spec.record, spec.source?.live?.unlogged.emptied);
     await writeRecord(making, record);
-    await rename(making, pathOf(id));
+    if (replace === undefined) await rename(making, pathOf(id));
+    else await changePlaces(id, making, replace, ctx);
     if (making !== partial) await rmdir(partial);
     await syncDirectory(root);
+    if (replace !== undefined) await tryToDestroy(formerOf(id), ctx);
     return { dataDir: join(pathOf(id), 'pgdata'), record };
+  }
+
+  /** From the first rename to the second there is no `<id>`; whoever ends in between leaves it to `putBack`. */
+  async function changePlaces(
+    id: string,
+    made: string,
+    replace: NonNullable<VolumeSpec['replace']>,
+    ctx: Ctx,
+  ): Promise<void> {
+    await medium.destroy(formerOf(id), ctx); // what an earlier time could not remove
+    await replace(ctx);
+    changing.add(id);
+    try {
+      await rename(pathOf(id), formerOf(id));
+      await rename(made, pathOf(id));
+    } finally {
+      changing.delete(id);
+    }
+    sizes.removed(pathOf(id));
+  }
+
+  /** The volume that was to be replaced by one that never came. */
+  async function putBack(id: string): Promise<BranchRecord | undefined> {
+    if (changing.has(id)) return undefined;
+    const record = await readRecord(formerOf(id));
+    if (record === undefined) return undefined;
+    await rename(formerOf(id), pathOf(id));
+    await syncDirectory(root);
+    return record;
   }
 
   async function discard(partial: string, ctx: Ctx): Promise<void> {
@@ -158,10 +206,15 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
 
   /** Undoes a failed attempt, also when it failed because it was aborted. What stays is listed, and removed later. */
   async function tryToDiscard(partial: string, ctx: Ctx): Promise<void> {
+    await tryToDestroy(join(partial, MAKING), ctx);
+    await tryToDestroy(partial, ctx);
+  }
+
+  async function tryToDestroy(path: string, ctx: Ctx): Promise<void> {
     try {
-      await discard(partial, { ...ctx, signal: AbortSignal.timeout(30_000) });
+      await medium.destroy(path, { ...ctx, signal: AbortSignal.timeout(30_000) });
     } catch (error) {
-      ctx.log.warn({ path: partial, error }, 'half-made volume could not be removed');
+      ctx.log.warn({ path, error }, 'what is left of a volume could not be removed');
     }
   }
 }

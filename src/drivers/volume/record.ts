@@ -54,7 +54,7 @@ function parse(text: string): BranchRecord {
     if (found === undefined) throw new Error(`its field "${name}" is missing`);
     return found;
   };
-  const { emptied, trashed } = fields as Pick<BranchRecord, 'emptied' | 'trashed'>;
+  const { emptied, trashed, resets } = fields as Pick<BranchRecord, 'emptied' | 'trashed' | 'resets'>;
   return {
     id: field('id'),
     project: field('project'),
@@ -65,6 +65,7 @@ function parse(text: string): BranchRecord {
     ...optional('role'),
     ...optional('database'),
     ...(trashed && { trashed: { at: String(trashed.at), until: String(trashed.until) } }),
+    ...(Number.isInteger(resets) && { resets }),
     ...(Array.isArray(emptied) && { emptied: emptied.map(String) }),
   };
 }

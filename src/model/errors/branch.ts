@@ -16,7 +16,7 @@ export const branchErrors = {
     retry: true,
     say: p => `the volume of branch "${p.name}" of project "${p.project}" is not there any more`,
     hint: () =>
-      'bring back the disk that it was on; or delete the branch and what grows from it: no empty one takes its place by itself',
+      'bring back the disk that it was on; or reset the branch, or delete it and what grows from it: no empty one takes its place by itself',
   },
   'branch/parent-missing': {
     fault: 'user',
@@ -53,13 +53,38 @@ export const branchErrors = {
     say: p => `branch "${p.name}" is the root of project "${p.project}"`,
     hint: p => `delete the whole project with "offshoot project delete ${p.project}"`,
   },
+  'branch/reset-root': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p =>
+      `branch "${p.name}" is the root of project "${p.project}": it grows from nothing that it could be reset to`,
+    hint: () => 'make a branch of it, and reset that',
+  },
+  'branch/not-ancestor': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `branch "${p.name}" does not grow from "${p.to}"`,
+    hint: p => `it can be reset to ${p.ancestors}`,
+  },
+  'branch/protected': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `branch "${p.name}" is protected`,
+    hint: p => `end that first: "offshoot branch unprotect ${p.name}"`,
+  },
   'branch/owned': {
     fault: 'user',
     http: 409,
     exit: 1,
     retry: false,
     say: p => `branch "${p.name}" belongs to ${p.owner}`,
-    hint: p => `delete ${p.owner} instead, or repeat with --force`,
+    hint: p => String(p.hint ?? `delete ${p.owner} instead, or repeat with --force`),
   },
   'branch/bad-name': {
     fault: 'user',
