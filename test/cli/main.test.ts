@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { type TestApi, testApi } from '../support/api.ts';
 import { runCli } from '../support/cli.ts';
+import { turns } from '../support/http.ts';
 import { tempDir } from '../support/temp.ts';
 
 const envOf = (api: TestApi) => ({ OFFSHOOT_API_URL: api.url, OFFSHOOT_API_KEY: api.apiKey });
@@ -41,7 +42,7 @@ test('what is not a command or an option: exit 2, with a suggestion', async () =
   assert.match(await refused('sandbox', 'delete'), /name the sandbox, or a file with -f/);
 });
 
-test('exit codes are those of the error table', async () => {
+test('exit codes are those of the error table', async t => {
   await using api = await testApi();
   const env = envOf(api);
   const codeOf = async (args: readonly string[], more: Record<string, string> = {}) => {
@@ -63,6 +64,14 @@ test('exit codes are those of the error table', async () => {
     4,
     'error: the API needs a valid API key: this one is not known',
   ]);
+  // The time is over when there was something to be seen, however long that takes.
+  const over = new AbortController();
+  t.mock.method(AbortSignal, 'timeout', () => over.signal, { times: 1 });
+  const { onChange } = api.store;
+  api.store.onChange = listener => {
+    void turns().then(() => over.abort(new DOMException('it is over', 'TimeoutError')));
+    return onChange.call(api.store, listener);
+  };
   assert.deepEqual(await codeOf(['branch', 'wait', 'main', '--wait-timeout', '900ms']), [
     5,
     'error: timed out after 900 ms waiting for branch main to be ready; last seen: being created',
