@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { existsSync, writeFileSync } from 'node:fs';
+import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -14,6 +14,7 @@ import { until } from '../../src/lib/wait.ts';
 import type { ErrorBody } from '../../src/model/errors.ts';
 import type { DaemonView } from '../../src/model/view.ts';
 import { root, testDaemon } from '../support/daemon.ts';
+import { tempDir } from '../support/temp.ts';
 
 test('up, up again, down, down again', async () => {
   await using daemon = await testDaemon({ start: false });
@@ -170,9 +171,10 @@ test('a start whose proxy does not come says why, and leaves no file, process or
 for (const args of [['up'], ['up', '--detach']]) {
   test(`a start that is interrupted leaves nothing (${args.join(' ')})`, async () => {
     await using daemon = await testDaemon({ start: false });
+    await using slow = await slowPostgres();
     const home = join(daemon.home, 'home');
     const child = spawn(join(root, 'offshoot'), args, {
-      env: { ...daemon.env, OFFSHOOT_HOME: home },
+      env: { ...daemon.env, OFFSHOOT_HOME: home, OFFSHOOT_POSTGRES_BIN: slow.bin },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     let stderr = '';
@@ -181,11 +183,36 @@ for (const args of [['up'], ['up', '--detach']]) {
     const begun = () => (existsSync(join(home, 'processes')) ? true : undefined);
     await until(begun, { what: 'it has begun', deadlineMs: 60_000, intervalMs: 1 });
     child.kill('SIGINT');
+    slow.letGo();
     assert.deepEqual(await closed, [130, null], stderr);
     assert.match(stderr, /interrupted before it was up; nothing was left running\n$/);
     assert.deepEqual(await readdir(daemon.home), []);
     assert.deepEqual(daemon.mounts(), []);
   });
+}
+
+/**
+ * A program `postgres` that does not tell its version before it is let go, so that no start is over before it is interrupted; and then
+ * after so many others that on a busy machine, too, whoever passes the interruption on has done so.
+ */
+async function slowPostgres() {
+  const dir = await tempDir();
+  await chmod(dir.path, 0o755); // it runs as another user
+  const go = join(dir.path, 'go');
+  const script = `#!/bin/sh
+until test -e ${go}; do sleep 0.02; done
+for i in $(seq 100); do /bin/true; done
+echo 'postgres (PostgreSQL) 18.4'
+`;
+  const bin = join(dir.path, 'bin');
+  await mkdir(bin, { mode: 0o755 });
+  await writeFile(join(bin, 'postgres'), script, { mode: 0o755 });
+  await writeFile(join(bin, 'initdb'), `#!/bin/sh\necho share_path=${dir.path}\n`, { mode: 0o755 });
+  return {
+    bin,
+    letGo: () => writeFileSync(go, ''),
+    [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
+  };
 }
 
 test('a configuration that is not valid', async () => {
