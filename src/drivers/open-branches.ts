@@ -68,8 +68,8 @@ export async function openBranches(options: BranchOptions, processes: Processes)
       deadlines: { ...quick, ensure: 60 * minute, remove: 10 * minute },
     }),
     servers: guard(servers, { log, deadlines: { ...quick, ensure: 10 * minute, remove: 2 * minute } }),
-    // More would only make each of them slower: a start is mostly work for the processor.
-    startsAtOnce: Math.max(4, 2 * availableParallelism()),
+    // A start is work for the processor, and some twenty waits for the disk: fewer would leave processors idle.
+    startsAtOnce: Math.max(8, 4 * availableParallelism()),
     log,
   });
   const closing = opened.move();

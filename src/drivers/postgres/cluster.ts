@@ -66,18 +66,15 @@ export async function adopt(dataDir: string): Promise<void> {
   const tablespaces = await readdir(join(dataDir, 'pg_tblspc'), { withFileTypes: true });
   if (tablespaces.some(entry => entry.isSymbolicLink()))
     throw new OffshootError('postgres/tablespaces', { dataDir });
+  const there = await readdir(dataDir);
   const gone = ['postmaster.pid', 'postmaster.opts', 'standby.signal', 'recovery.signal'];
-  for (const name of gone) await unlink(join(dataDir, name)).catch(ignoreAbsent);
+  for (const name of gone.filter(name => there.includes(name))) await unlink(join(dataDir, name));
   for (const name of ['pg_replslot', 'pg_stat_tmp'])
     for (const entry of await readdir(join(dataDir, name)))
       await rm(join(dataDir, name, entry), { recursive: true, force: true });
 }
 
 // --- internal ------------------------------------------------------------------------------------
-
-function ignoreAbsent(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'ENOENT') throw error;
-}
 
 /** In what they print: what comes before the reason. Clean-up and hints follow it. */
 const REASON = /^.*?(FATAL|PANIC|error):\s*/;

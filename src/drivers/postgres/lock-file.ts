@@ -1,4 +1,5 @@
 /** `postmaster.pid` and the socket's lock file: who runs on a data directory (postmaster: miscadmin.h, LOCK_FILE_LINE_*). */
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 
 export type LockFile = {
@@ -10,13 +11,26 @@ export type LockFile = {
 
 /** @returns undefined when there is no such file, or not enough of it yet */
 export async function readLockFile(path: string): Promise<LockFile | undefined> {
-  let text: string;
+  return parse(await readFile(path, 'utf8').catch(absent));
+}
+
+/** The same at once, for one that was written a moment ago and so is in the page cache. */
+export function readFreshLockFile(path: string): LockFile | undefined {
   try {
-    text = await readFile(path, 'utf8');
+    return parse(readFileSync(path, 'utf8'));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    return absent(error as NodeJS.ErrnoException);
   }
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
+}
+
+function parse(text: string | undefined): LockFile | undefined {
+  if (text === undefined) return undefined;
   const lines = text.split('\n');
   const [pid, dataDir] = [Number(lines[0]), lines[1]];
   if (!Number.isInteger(pid) || pid <= 0 || !dataDir) return undefined;

@@ -62,6 +62,8 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   const pidSpace = await pidNamespace();
   const prepared = new Map<string, Prepared>();
   const checkpoints = new WeakMap<Running, Flushed>();
+  /** Of servers of which this process knows: it has started them, or read what the one before has written. */
+  const marks = new WeakMap<Running, string | undefined>();
 
   const socketDirOf = (id: string): string => join(sockets, checkedId(id));
   const socketOf = (id: string): string => join(socketDirOf(id), `.s.PGSQL.${PORT}`);
@@ -113,11 +115,12 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     },
 
     async grant(id, access, ctx) {
-      const server = (await ready(id))?.leader;
+      const server = await ready(id);
       if (server === undefined) throw new OffshootError('postgres/not-running', { id });
-      if ((await readMark(socketDirOf(id), server)) === markOf(access)) return;
+      if ((await markOn(id, server)) === markOf(access)) return;
       await granted(id, access, ctx);
-      await writeMark(socketDirOf(id), server, access);
+      await writeMark(socketDirOf(id), server.leader, access);
+      marks.set(server, markOf(access));
     },
 
     stop: end,
@@ -161,13 +164,19 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   async function ready(id: string): Promise<Running | undefined> {
     const running = processes.find(serverPart(id));
     if (running === undefined || !existsSync(socketOf(id))) return undefined;
+    if (exits.watches(id, running)) return running;
     const lock = await readLockFile(join(dataDirOf(id), 'postmaster.pid'));
     return lock?.ready && lock.pid === running.leader.pid ? running : undefined;
   }
 
-  async function seen(id: string, { leader }: Running): Promise<ServerSeen> {
-    const granted = (await readMark(socketDirOf(id), leader)) !== undefined;
-    return { pid: leader.pid, socket: socketOf(id), granted };
+  async function seen(id: string, server: Running): Promise<ServerSeen> {
+    const granted = (await markOn(id, server)) !== undefined;
+    return { pid: server.leader.pid, socket: socketOf(id), granted };
+  }
+
+  async function markOn(id: string, server: Running): Promise<string | undefined> {
+    if (!marks.has(server)) marks.set(server, await readMark(socketDirOf(id), server.leader));
+    return marks.get(server);
   }
 
   /** The server of `id` that runs already, started by us or by an earlier process, once it accepts connections. */
@@ -194,6 +203,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     const running = part.go([dataDir], { dataDir, ...exits.notes(id) });
     await untilReady({ id, dataDir, logFile: logFileOf(id), logStart }, running, ctx);
     await putBack(dataDir);
+    marks.set(running, undefined);
     checkpoints.set(running, { since: begun }); // a recovery ends with one, and without a recovery all is in the files
     void noteMemory(id, running);
     return watched(id, running);

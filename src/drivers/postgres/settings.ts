@@ -26,6 +26,8 @@ export function settings(server: {
     // recovery fails too (a full disk), with a server that is there and refuses everybody.
     restart_after_crash: 'off',
     max_connections: '100',
+    // At each start it tries how many it gets, one by one. A session that needs more closes one that it has not used for long.
+    max_files_per_process: '256',
     // Many servers share the machine: the page cache serves them all, private buffers only one.
     shared_buffers: '16MB',
     io_method: 'sync', // three processes fewer per server

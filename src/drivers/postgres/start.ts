@@ -1,6 +1,6 @@
 /** Starts one server so that it outlives us, and waits until it accepts connections. */
-import { closeSync, existsSync, openSync, watch } from 'node:fs';
-import { chmod, chown, mkdir, open, stat } from 'node:fs/promises';
+import { closeSync, existsSync, openSync, statSync, watch } from 'node:fs';
+import { chmod, chown, mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isAlive } from '../../lib/process.ts';
 import { delay } from '../../lib/wait.ts';
@@ -8,7 +8,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { Ctx } from '../contract.ts';
 import { labels } from '../labels.ts';
 import type { HeldPart, Processes, Running } from '../processes/contract.ts';
-import { readLockFile } from './lock-file.ts';
+import { readFreshLockFile } from './lock-file.ts';
 import { serverPart } from './parts.ts';
 import { settings } from './settings.ts';
 import { runAs, type ServerUser } from './user.ts';
@@ -44,7 +44,7 @@ export async function holdServer(server: Launch): Promise<HeldServer> {
   await chmod(socketDir, 0o700);
   await chown(socketDir, user.uid, user.gid);
   await mkdir(dirname(logFile), { recursive: true });
-  const logStart = await sizeOf(logFile);
+  const logStart = sizeOf(logFile);
   const log = openSync(logFile, 'a', 0o600);
   try {
     const options = Object.entries(settings(server)).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
@@ -81,15 +81,18 @@ export async function untilReady(
   { leader, ended }: Pick<Running, 'leader' | 'ended'>,
   ctx: Ctx,
 ): Promise<void> {
-  const logStart = server.logStart ?? (await sizeOf(server.logFile));
-  using changes = watchFile(server.dataDir, LOCK_FILE);
+  const logStart = server.logStart ?? sizeOf(server.logFile);
+  const isReady = (): boolean => {
+    const lock = readFreshLockFile(join(server.dataDir, LOCK_FILE));
+    return lock?.pid === leader.pid && lock.ready;
+  };
+  using changes = watchFile(server.dataDir, LOCK_FILE, isReady);
   let [size, since] = [logStart, performance.now()];
   for (;;) {
     const change = changes.next();
-    const lock = await readLockFile(join(server.dataDir, LOCK_FILE));
-    if (lock?.pid === leader.pid && lock.ready) return;
+    if (isReady()) return;
     if (!isAlive(leader)) throw await startFailed(server, 'it ended', logStart);
-    const now = await sizeOf(server.logFile);
+    const now = sizeOf(server.logFile);
     if (now !== size) [size, since] = [now, performance.now()];
     if (performance.now() - since > SILENCE_MS)
       throw await startFailed(server, `nothing happened for ${SILENCE_MS / 1000} s`, logStart);
@@ -110,15 +113,24 @@ const LOCK_FILE = 'postmaster.pid';
 /**
  * Tells of changes of a file that need not be there yet: 20 servers that start together would otherwise be asked for
  * more work than they do themselves.
+ * @param matters whether a change does: a server writes a dozen until it is ready
  */
 function watchFile(
   directory: string,
   name: string,
+  matters: () => boolean,
 ): Disposable & { next(): Promise<void>; readonly told: boolean } {
   let change = Promise.withResolvers<void>();
   const changed = () => {
     change.resolve();
     change = Promise.withResolvers();
+  };
+  const seemsTo = (): boolean => {
+    try {
+      return matters();
+    } catch {
+      return true; // who looks then finds out why
+    }
   };
   let told = true;
   const untold = () => {
@@ -127,7 +139,7 @@ function watchFile(
   };
   try {
     const watcher = watch(directory, { persistent: false }, (_, file) => {
-      if (file === null || file === name) changed();
+      if ((file === null || file === name) && seemsTo()) changed();
     });
     watcher.on('error', untold);
     return {
@@ -145,11 +157,7 @@ function watchFile(
 /** Of a line of PostgreSQL's log, up to where its message begins. */
 const SEVERE = /^.*?(FATAL|PANIC):\s*/;
 
-const sizeOf = (path: string): Promise<number> =>
-  stat(path).then(
-    s => s.size,
-    () => 0,
-  );
+const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 
 /** The error, with the reason that the server itself gives in its log. */
 async function startFailed(

@@ -6,6 +6,7 @@ import { ExecError } from '../../lib/exec.ts';
 import type { Log } from '../../lib/log.ts';
 import { bindMount, mayMount, unmount } from '../../lib/mounts.ts';
 import { blockedAt, type UserIds } from '../../lib/reach.ts';
+import { shared } from '../../lib/shared.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { VolumeDriver } from '../branch-parts.ts';
 import type { Capability, Ctx, NodeRoom } from '../contract.ts';
@@ -148,7 +149,7 @@ const openers: Record<VolumeKind, (options: VolumeOptions) => Promise<Found>> = 
         : undefined;
     if (keeper) opened.defer(() => keeper.stop());
     const medium = btrfsMedium(calls, keeper?.removed);
-    const room = backing?.room ?? (() => lessRoom(root, home, reserveBytes));
+    const room = shared(backing?.room ?? (() => lessRoom(root, home, reserveBytes)));
     const closing = opened.move();
     return { medium, root, sizes, why, room, close: () => closing.disposeAsync() };
   },

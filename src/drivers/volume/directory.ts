@@ -16,7 +16,7 @@ import type { BranchRecord } from '../../model/branch.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { LiveParent, VolumeDriver, VolumeSeen, VolumeSpec } from '../branch-parts.ts';
 import type { Capability, Ctx, NodeRoom } from '../contract.ts';
-import { readRecord, writeRecord } from './record.ts';
+import { forgetRecord, readRecord, writeRecord } from './record.ts';
 import type { Sizes } from './sizes.ts';
 import { noSpace } from './space.ts';
 
@@ -130,6 +130,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
       throw error;
     }
     sizes.removed(pathOf(id));
+    forgetRecord(pathOf(id));
     await medium.destroy(removing, ctx);
   }
 

@@ -1,4 +1,5 @@
 /** `volume.json`: what a volume is, written beside its data, so that the disk alone tells it. */
+import { statSync } from 'node:fs';
 import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory } from '../../lib/sync.ts';
@@ -26,7 +27,13 @@ export async function writeRecord(directory: string, record: BranchRecord): Prom
 export async function readRecord(directory: string): Promise<BranchRecord | undefined> {
   const path = join(directory, FILE);
   try {
-    return parse(await readFile(path, 'utf8'));
+    const version = versionOf(path);
+    if (version === undefined) return undefined;
+    const before = read.get(path);
+    if (before?.version === version) return before.record;
+    const record = parse(await readFile(path, 'utf8'));
+    read.set(path, { version, record });
+    return record;
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new OffshootError(
@@ -37,7 +44,19 @@ export async function readRecord(directory: string): Promise<BranchRecord | unde
   }
 }
 
+/** To be called when the volume is gone. */
+export const forgetRecord = (directory: string): void => void read.delete(join(directory, FILE));
+
 // --- internal ------------------------------------------------------------------------------------
+
+/** As they were read last: each step of a branch begins with a look at its record, which hardly ever changes. */
+const read = new Map<string, { readonly version: string; readonly record: BranchRecord }>();
+
+/** Differs between any two records that a path has had: each is a new file, renamed. Undefined: there is none. */
+function versionOf(path: string): string | undefined {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return found && `${found.dev} ${found.ino} ${found.size} ${found.ctimeNs}`;
+}
 
 function parse(text: string): BranchRecord {
   const value: unknown = JSON.parse(text);
