@@ -2,13 +2,13 @@
  * Composition of the daemon's side of the data path: tells proxies what there is to be served, hears from them where
  * they listen, and sees to it that there is one.
  */
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Authority } from './authority.ts';
 import type { Baseline } from './baseline/contract.ts';
 import type { Config } from './config.ts';
+import { keyItem } from './internal-keys.ts';
 import { bootId } from './lib/boot.ts';
 import { programFile } from './lib/checkout.ts';
 import type { Log } from './lib/log.ts';
@@ -338,9 +338,3 @@ function fixedItems(
         ]),
   ];
 }
-
-const keyItem = (key: string): RouteChange => ({
-  kind: 'key',
-  name: createHash('sha256').update(key).digest('hex'),
-  value: {},
-});

@@ -2,9 +2,11 @@
  * API keys of our own: for the command line of the same user, and for plugin steps. They stay the same over restarts,
  * so that what they have opened is not cut by one.
  */
+import { createHash } from 'node:crypto';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { newKey } from './api/keys.ts';
+import type { RouteChange } from './model/route.ts';
 
 export type InternalKeys = { readonly cli: string; readonly step: string };
 
@@ -17,6 +19,13 @@ export function internalKeys(home: string): InternalKeys {
   renameSync(`${file}.new`, file);
   return keys;
 }
+
+/** With it a key of ours opens previews, as one in the store does. */
+export const keyItem = (key: string): RouteChange => ({
+  kind: 'key',
+  name: createHash('sha256').update(key).digest('hex'),
+  value: {},
+});
 
 // --- internal -----------------------------------------------------------------------------------
 

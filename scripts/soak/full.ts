@@ -183,7 +183,7 @@ async function fullHost(w: World, main: Writer, round: number): Promise<void> {
   await makeBranch(w, `doomed-${round}`);
   await applyEcho(w.daemon, `doomed-${round}`, { branch: true });
   await w.disk.fill();
-  await until(async () => ((await client.status()).room.low ? true : undefined), {
+  await until(async () => ((await client.status()).room?.low ? true : undefined), {
     ...{ what: 'the daemon knows', deadlineMs: 60_000, intervalMs: 50, signal: w.signal },
   });
   await main.writes();

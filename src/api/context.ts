@@ -20,7 +20,8 @@ export type BranchesAtHand = {
   volumes(): DaemonView['volumes'];
   /** What there is for branches, and what each takes. */
   space(): Promise<{
-    readonly room: RoomView;
+    /** Absent: it is not known. */
+    readonly room?: RoomView;
     readonly sizes: ReadonlyMap<string, Pick<BranchSize, 'bytes' | 'exact'>>;
   }>;
   /** Complete volumes that no branch claims. */

@@ -42,7 +42,7 @@ export type ApiOptions = {
   /** Hosts that requests may name, besides `localhost` and addresses. Default: where it listens. */
   readonly names?: readonly string[];
   /** TLS is served with; absent: it is not. */
-  readonly certificate?: () => Certificate | undefined;
+  readonly certificate?: () => Pick<Certificate, 'context'> | undefined;
   /** Whether a peer may speak clear text; default: each. */
   readonly clear?: (peer: Socket) => boolean;
   readonly log: Log;

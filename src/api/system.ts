@@ -21,7 +21,10 @@ export function systemRoutes(
   routes: Routes,
   { store, info, branches, metrics, authority, identity, doctor, shutdown }: ApiContext,
 ): void {
-  routes.get('/status', async () => ({ ...info(), room: (await branches.space()).room }));
+  routes.get('/status', async () => {
+    const { room } = await branches.space();
+    return { ...info(), ...(room && { room }) };
+  });
 
   routes.get('/metrics', async () => metrics.read());
 

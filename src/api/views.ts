@@ -101,7 +101,7 @@ export function sizedBranchView(
 ): BranchView {
   const view = branchView(store, branch);
   const size = sizes.get(branch.name);
-  if (size === undefined) return view;
+  if (size === undefined || room === undefined) return view;
   const { project, parent, limitBytes: own } = branch.spec;
   const ofProject = store.get('project', project)?.spec.branchLimitBytes;
   const limit = limitOf({ root: parent === undefined, own, project: ofProject }, room);

@@ -68,6 +68,12 @@ export function identityFrom(
   return { token, authorities };
 }
 
+/** 0 to 65535. */
+export function parsePort(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new UsageError(`"${text}" is not the number of a port`);
+}
+
 /** A whole number from 1. */
 export function parseCount(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new UsageError(`"${text}" is not a whole number from 1`);

@@ -210,6 +210,7 @@ export function informer<T>(options: InformerOptions<T>): Informer<T> {
       );
       watches += 1;
       heardAt = performance.now();
+      failure = undefined; // of a quiet place nothing else would tell
       const onHeard = () => {
         heardAt = performance.now();
       };

@@ -243,7 +243,7 @@ export type RoomView = Room & {
   readonly low: boolean;
 };
 
-export type StatusView = DaemonView & { readonly room: RoomView };
+export type StatusView = DaemonView & { readonly room?: RoomView };
 
 /** How the daemon itself is; for measuring, not for people. */
 export type MetricsView = {

@@ -9,7 +9,12 @@ import type { SandboxStatus } from '../model/sandbox.ts';
 import { isHopeless } from '../model/tries.ts';
 import { deleteTime } from '../model/ttl.ts';
 import { offspringOfSandbox, sandboxHasChildren } from '../rules/offspring.ts';
-import { deleteOffspringOfSandbox, deleteSandbox, removeSandbox } from '../rules/sandboxes.ts';
+import {
+  deleteOffspringOfSandbox,
+  deleteSandbox,
+  removeSandbox,
+  takeUpResources,
+} from '../rules/sandboxes.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { deleteOwned } from './branch-action.ts';
 import { type ForkRunner, type ForkStatus, pendingForks, waitingForFork } from './forks.ts';
@@ -117,9 +122,10 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 
   // --- resources --------------------------------------------------------------------------------
 
-  const ensureResources = async (sandbox: Stored<'sandbox'>, ctx: Ctx): Promise<Outcome> => {
-    const wanted = sandbox.spec.resources ?? [];
+  const ensureResources = async (written: Stored<'sandbox'>, ctx: Ctx): Promise<Outcome> => {
+    const wanted = written.spec.resources ?? [];
     if (wanted.length === 0) return { done: true, reason: 'NoResources', message: 'none asked for' };
+    const sandbox = await takeUpResources(deps, written);
     const { tell, told } = teller(sandbox);
     const settled = await Promise.allSettled(
       wanted.map(r => deps.resources.create(sandbox, r, ctx, tell(r.name))),

@@ -125,6 +125,17 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
     }
   };
 
+  /** Sandboxes that were written before it was there. */
+  const onPlugin = ({ name }: Stored<'plugin'>): void => {
+    const bare = (plugin: string) => plugin.split('@')[0];
+    const lacks = ({ spec, secret }: Stored<'sandbox'>) =>
+      spec.resources?.some(
+        resource => bare(resource.plugin) === bare(name) && secret.resources[resource.name] === undefined,
+      );
+    for (const sandbox of store.list('sandbox'))
+      if (lacks(sandbox)) add('sandbox', sandbox.name, { intent: true });
+  };
+
   const put = (now: Stored<Kind>): void => {
     const key: Key = `${now.kind} ${now.name}`;
     const before = known.get(key);
@@ -141,6 +152,7 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
     if (isOf('project', now) && now.spec.node !== (before as Stored<'project'> | undefined)?.spec.node)
       onPlaced(now);
     if (isOf('folder', now) && intent) onFolder(now);
+    if (isOf('plugin', now) && intent) onPlugin(now);
   };
 
   return {

@@ -22,9 +22,23 @@ export function branchesAtHand(
   };
 }
 
+/** @param why nobody has any */
+export const noBranches = (why: string): BranchesAtHand => ({
+  volumes: () => ({ driver: 'none', copyOnWrite: false, why }),
+  space: async () => ({ sizes: new Map() }),
+  unclaimed: async () => [],
+  orphans: () => [],
+  async *logs() {},
+});
+
 /** @param logIdOf under which the driver has the log of a workload */
 export async function programsAtHand(
-  { workloads, steps, processes, networks }: Pick<Drivers, 'workloads' | 'steps' | 'processes' | 'networks'>,
+  {
+    workloads,
+    steps,
+    processes,
+    networks,
+  }: Pick<Drivers, 'workloads' | 'steps'> & Partial<Pick<Drivers, 'processes' | 'networks'>>,
   logIdOf: (of: Parameters<ProgramsAtHand['logs']>[0]) => string,
   log: Log,
 ): Promise<ProgramsAtHand> {
@@ -34,7 +48,7 @@ export async function programsAtHand(
   );
   const within = (ms: number) => ({ signal: AbortSignal.timeout(ms), log });
   return {
-    keeps: [...processes.keeps, ...(networks === undefined ? [] : (['ports'] as const)), ...keeps],
+    keeps: [...(processes?.keeps ?? []), ...(networks === undefined ? [] : (['ports'] as const)), ...keeps],
     logs: (of, query, signal) => workloads.logs(logIdOf(of), query, { signal, log }),
     disks: {
       list: () => workloads.disks.list(within(30_000)),

@@ -66,6 +66,32 @@ export function applySandbox(
   });
 }
 
+/**
+ * A document that was written without us, by kubectl, has nothing for its resources yet: they get it here, after the checks of
+ * an apply.
+ * @returns the sandbox as it is then
+ * @throws OffshootError sandbox/*
+ */
+export async function takeUpResources(
+  around: Around,
+  sandbox: Stored<'sandbox'>,
+): Promise<Stored<'sandbox'>> {
+  const lacks = ({ spec, secret }: Stored<'sandbox'>) =>
+    (spec.resources ?? []).some(({ name }) => secret.resources[name] === undefined);
+  if (!lacks(sandbox)) return sandbox;
+  const plugins = (sandbox.spec.resources ?? []).map(r => pluginLock(r.plugin));
+  const taken = await holding(around.store, { alone: [`sandbox/${sandbox.name}`], shared: plugins }, () =>
+    around.store.modify('sandbox', sandbox.name, found => {
+      if (!lacks(found)) return undefined;
+      const { secret, spec } = found;
+      return {
+        secret: { ...secret, resources: { ...recordsFor(around, spec, found), ...secret.resources } },
+      };
+    }),
+  );
+  return taken ?? sandbox;
+}
+
 export type SandboxDeletion = {
   /** The plugins' delete steps are not run. */
   readonly force: boolean;

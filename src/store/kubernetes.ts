@@ -57,6 +57,8 @@ export type KubernetesStoreOptions = {
   /** Milliseconds within which a `modify` must get through, default 30 000. */
   readonly deadlineMs?: number;
   readonly informers?: Pick<InformerOptions<unknown>, 'idleMs' | 'relistMs' | 'pauseMs'>;
+  /** Told, before everything is read, what tells how far that is; see KubernetesStore.states. */
+  readonly onOpening?: (states: () => readonly InformerState[]) => void;
 };
 
 export type KubernetesStore = Store & {
@@ -76,6 +78,7 @@ export async function openKubernetesStore(
   const { client, namespace, kinds = keptKinds } = options;
   const secrets = await openSecrets(client, namespace, kinds);
   const store = new ClusterStore(options, secrets);
+  options.onOpening?.(() => store.states());
   const stopped = () => void store.close();
   signal?.addEventListener('abort', stopped, { once: true });
   try {

@@ -14,9 +14,11 @@ import { until } from '../../src/lib/wait.ts';
 import { openKubernetesStore } from '../../src/store/kubernetes.ts';
 import { apply, helm, kubectl, namespace, noCluster } from '../support/cluster.ts';
 import { deployment } from '../support/documents.ts';
+import { chart } from '../support/installation.ts';
 import { tempDir } from '../support/temp.ts';
 
-const chart = join(import.meta.dirname, '../../charts/offshoot');
+/** Definitions and rights without what runs by them. */
+const only = ['--set', 'controller.replicas=0'];
 
 type Manifest = {
   readonly kind: string;
@@ -47,7 +49,7 @@ test('two installations share no name outside of their namespaces', { skip: noCl
   const [one, other] = await Promise.all([rendered('one', ...whole), rendered('two', ...whole)]);
   const names = ({ manifests }: typeof one) =>
     manifests.filter(({ metadata }) => metadata.namespace === undefined).map(({ metadata }) => metadata.name);
-  assert.equal(names(one).length, 2);
+  assert.equal(names(one).length, 4);
   assert.ok(names(one).every(name => !names(other).includes(name)));
 });
 
@@ -70,6 +72,7 @@ test('its account has the rights that it needs, and no others', { skip: noCluste
   await using other = await namespace();
   await using runner = await namespace();
   const settings = [
+    ...only,
     ...['--set-json', `baselineNamespaces=["${baseline.name}"]`],
     ...['--set-json', `runnerNamespaces=["${runner.name}"]`],
   ];
@@ -95,6 +98,11 @@ test('its account has the rights that it needs, and no others', { skip: noCluste
       ['create', 'secrets', namespace],
       ['watch', 'events', namespace],
     ]),
+    // Forks.
+    ...['deployments.apps', 'services', 'secrets'].flatMap(resource =>
+      ['create', 'update', 'delete'].map((verb): Question => [verb, resource, baseline.name]),
+    ),
+    ['get', 'pods/log', baseline.name],
   ];
   const no: readonly Question[] = [
     ['create', 'jobs.batch', baseline.name],
@@ -104,9 +112,11 @@ test('its account has the rights that it needs, and no others', { skip: noCluste
     ['get', 'secrets', other.name],
     ['get', 'deployments.apps', other.name],
     ['get', 'sandboxes.offshoot.dev', other.name],
-    ['update', 'deployments.apps', baseline.name],
+    ['create', 'deployments.apps', other.name],
+    ['update', 'statefulsets.apps', baseline.name],
+    ['delete', 'configmaps', baseline.name],
     ['create', 'pods', baseline.name],
-    ['delete', 'secrets', baseline.name],
+    ['create', 'pods/exec', baseline.name],
     ['create', 'pods', ns.name],
     ['create', 'roles.rbac.authorization.k8s.io', ns.name],
     ['list', 'nodes', ns.name],
@@ -136,7 +146,7 @@ test('store and baseline work with the rights of its account', { skip: noCluster
   await using ns = await namespace();
   await using demo = await namespace();
   await using dir = await tempDir();
-  const settings = ['--set-json', `baselineNamespaces=["${demo.name}"]`];
+  const settings = [...only, '--set-json', `baselineNamespaces=["${demo.name}"]`];
   await helm(['install', 'ours', chart, '-n', ns.name, '--skip-crds', '--wait', ...settings]);
   const file = join(dir.path, 'kubeconfig');
   await writeFile(file, JSON.stringify(await kubeconfigOf(ns.name)), { mode: 0o600 });

@@ -151,6 +151,21 @@ describe('a sandbox', () => {
     ]);
   });
 
+  it('that was written without us gets what its resources need, or is told what is wrong', async () => {
+    await using s = await testSandbox();
+    const written = (plugin: string) => ({ cluster: 'local', resources: [{ name: 'db', plugin }] });
+    const secret = { routingKey: 'bcdfghjklmnpq', resources: {} };
+    await s.store.create('sandbox', 'sb', { spec: written('none'), status: null, secret });
+    await assert.rejects(s.failing(), { code: 'sandbox/plugin-missing' });
+    await s.store.modify('sandbox', 'sb', () => ({ spec: written('table') }));
+    await s.look();
+    assert.deepEqual([...s.things], ['table']);
+    assert.equal(s.status().ready, true);
+    await s.delete();
+    await s.look();
+    assert.deepEqual([[...s.things], s.sandbox()], [[], undefined]);
+  });
+
   it('with nothing in it is ready', async () => {
     await using s = await testSandbox();
     await s.apply();

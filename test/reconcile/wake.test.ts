@@ -13,7 +13,9 @@ import {
   deploy,
   deployment,
   fork,
+  install,
   service,
+  tablePlugin,
 } from '../support/documents.ts';
 import { it, testStore } from '../support/stores.ts';
 
@@ -49,6 +51,18 @@ async function testWake() {
 }
 
 describe('a change of', () => {
+  it('plugins wakes what was written before they were there', async () => {
+    await using w = await testWake();
+    const spec = { cluster: 'local', resources: [{ name: 'db', plugin: 'table@1' }] };
+    const secret = { routingKey: 'bcdfghjklmnpq', resources: {} };
+    await w.store.create('sandbox', 'early', { spec, status: null, secret });
+    w.read();
+    await install(w.store, 'other', tablePlugin);
+    assert.deepEqual(w.read(), []);
+    await install(w.store, 'table@1.0.0', tablePlugin);
+    assert.deepEqual(w.read(), ['sandbox early intent']);
+  });
+
   it('what is asked for wakes its object; of what was seen, nobody but who waits', async () => {
     await using w = await testWake();
     await w.state(w.main.name, 'creating');

@@ -1,6 +1,10 @@
 {{- /* Two installations of one name in different namespaces must not share what has no namespace, hence that is part of the name. */ -}}
+{{- define "offshoot.clusterPrefix" -}}
+{{ printf "%s-%s" .Release.Namespace .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
 {{- define "offshoot.clusterName" -}}
-{{ printf "%s-%s" .Release.Namespace .Release.Name | trunc 50 | trimSuffix "-" }}-baseline
+{{ include "offshoot.clusterPrefix" . }}-baseline
 {{- end }}
 
 {{- define "offshoot.runnerName" -}}
@@ -15,7 +19,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
-{{- /* What a baseline is read from. Secrets are among it because forks have the variables that their baseline has. */ -}}
+{{- /*
+What a baseline is read from. Secrets are among it because forks have the variables that their baseline has. Forks are a Deployment, a Service
+and a Secret beside it; RBAC cannot tell theirs from others, the controller can: it changes nothing that it has not made.
+*/ -}}
 {{- define "offshoot.baselineRules" -}}
 - apiGroups: [""]
   resources: [pods, services, configmaps, secrets, replicationcontrollers]
@@ -32,4 +39,56 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [argoproj.io]
   resources: [rollouts]
   verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [create, update, delete]
+- apiGroups: [""]
+  resources: [services, secrets]
+  verbs: [create, update, delete]
+{{- end }}
+
+{{- /* Of pods and of what selects them. @param list: the context, the component */ -}}
+{{- define "offshoot.selector" -}}
+app.kubernetes.io/name: offshoot
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{- define "offshoot.imageName" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- define "offshoot.image" -}}
+image: {{ include "offshoot.imageName" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- end }}
+
+{{- define "offshoot.pod" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 1000
+  runAsGroup: 1000
+  fsGroup: 1000
+  seccompProfile: { type: RuntimeDefault }
+{{- end }}
+
+{{- define "offshoot.container" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+{{- end }}
+
+{{- define "offshoot.variables" -}}
+{{- range $name, $value := . }}
+- { name: {{ $name }}, value: {{ $value | quote }} }
+{{- end }}
 {{- end }}

@@ -31,6 +31,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   resourceplugin: { names: ['resourceplugin', 'rp'], load: () => import('./resourceplugin.ts') },
   key: { names: ['key'], load: () => import('./key.ts') },
   identity: { names: ['identity'], load: () => import('./identity.ts') },
+  controller: { names: ['controller'], load: () => import('./controller.ts') },
   gateway: { names: ['gateway'], load: () => import('./gateway.ts') },
   sidecar: { names: ['sidecar'], load: () => import('./sidecar.ts') },
   events: { names: ['events'], load: () => import('./events.ts') },

@@ -26,7 +26,7 @@ export function register(program: Command, cli: Cli): void {
           `previews   ${daemon.preview.scheme}://<endpoint>--<sandbox>.preview.${daemon.preview.domain}:${daemon.preview.port}`,
           `PostgreSQL ${daemon.postgres.host}:${daemon.postgres.port}${daemon.postgres.sslmode ? ', TLS required' : ', with or without TLS'}, volumes: ${daemon.volumes.driver} (${daemon.volumes.why})`,
           ...(daemon.listen === daemon.api.host ? [] : [`listens    on ${daemon.listen}`]),
-          `room       ${roomText(daemon.room)}`,
+          ...(daemon.room === undefined ? [] : [`room       ${roomText(daemon.room)}`]),
           ...daemon.proxies.map(proxyLine),
           ...(daemon.feed?.followers ?? []).map(followerLine),
           `log        ${daemon.log}`,

@@ -4,8 +4,8 @@
  * somebody else has made is touched: a name that is taken is an error.
  */
 import { type ClusterClient, isCode } from '../../kubernetes/client.ts';
-import { type Informer, informer } from '../../kubernetes/informer.ts';
-import { type KubernetesObject, type Resource, resources } from '../../kubernetes/resource.ts';
+import { type Informer, type InformerOptions, informer } from '../../kubernetes/informer.ts';
+import { type KubernetesObject, resources } from '../../kubernetes/resource.ts';
 import { Listeners } from '../../lib/listeners.ts';
 import type { Log } from '../../lib/log.ts';
 import { OffshootError } from '../../model/errors.ts';
@@ -18,6 +18,9 @@ export type ClusterForksOptions = {
   readonly client: ClusterClient;
   /** Its namespace names it. */
   readonly installation: string;
+  /** Where forks may be; default: everywhere, which needs rights everywhere. */
+  readonly namespaces?: readonly string[] | undefined;
+  readonly informers?: Pick<InformerOptions<unknown>, 'idleMs' | 'relistMs' | 'pauseMs'>;
   readonly log: Log;
 };
 
@@ -25,6 +28,8 @@ export type ClusterForksOptions = {
 export async function openClusterForks({
   client,
   installation,
+  namespaces,
+  informers = {},
   log,
 }: ClusterForksOptions): Promise<WorkloadDriver> {
   const changes = new Listeners<string>();
@@ -52,18 +57,14 @@ export async function openClusterForks({
     if (id !== undefined) changes.tell(id);
   };
 
+  const selection = { labelSelector: `${forkLabels.installation}=${installation}` };
   const partOf = <T extends Part>(
-    resource: Resource,
+    place: Place,
     kind: Kind,
     more: (object: KubernetesObject) => Omit<T, keyof Part>,
   ) =>
     informer<T>({
-      ...{
-        client,
-        resource,
-        log,
-        selection: { labelSelector: `${forkLabels.installation}=${installation}` },
-      },
+      ...{ ...place, ...informers, client, resource: resources[kind], log, selection },
       keep: object => {
         const { annotations = {}, uid = '' } = object.metadata;
         const id = annotations[forkAnnotations.id] ?? '';
@@ -82,42 +83,46 @@ export async function openClusterForks({
       },
     });
 
-  const informers: { readonly [K in Kind]: Informer<Part> } = {
-    Deployment: partOf<DeploymentPart>(resources.Deployment, 'Deployment', ({ metadata, status }) => ({
+  const partsIn = (place: Place): PartInformers => ({
+    Deployment: partOf<DeploymentPart>(place, 'Deployment', ({ metadata, status }) => ({
       generation: metadata.generation ?? 0,
       status: (status ?? {}) as DeploymentSeen['status'],
     })),
-    Service: partOf<ServicePart>(resources.Service, 'Service', ({ spec }) => {
+    Service: partOf<ServicePart>(place, 'Service', ({ spec }) => {
       const { clusterIP = '', ports = [] } = (spec ?? {}) as {
         clusterIP?: string;
         ports?: { port: number }[];
       };
       return { clusterIP, ports: ports.map(({ port }) => port) };
     }),
-    Secret: partOf(resources.Secret, 'Secret', () => ({})),
-  };
-
-  const pods = informer<PodSeen>({
-    ...{ client, resource: resources.Pod, log },
-    selection: { labelSelector: `${forkLabels.installation}=${installation}` },
-    keep: ({ metadata, status }) => {
-      const { name, namespace = '', labels = {}, annotations, deletionTimestamp } = metadata;
-      if (labels[forkLabels.fork] === undefined) return undefined;
-      return {
-        ...{ name, namespace, hash: hashOf(annotations), deleting: deletionTimestamp !== undefined },
-        ...{ fork: labels[forkLabels.fork], status: (status ?? {}) as PodSeen['status'] },
-      };
-    },
-    onChange: ({ key, before, now }) => {
-      const { namespace, fork } = (now ?? before) as PodSeen & { readonly fork: string };
-      const owner = `${namespace}/${fork}`;
-      if (now === undefined) known(owner).pods.delete(key);
-      else known(owner).pods.set(key, now);
-      told(owner);
-    },
+    Secret: partOf(place, 'Secret', () => ({})),
   });
 
-  const all = [...Object.values(informers), pods];
+  const podsIn = (place: Place) =>
+    informer<PodSeen>({
+      ...{ ...place, ...informers, client, resource: resources.Pod, log, selection },
+      keep: ({ metadata, status }) => {
+        const { name, namespace = '', labels = {}, annotations, deletionTimestamp } = metadata;
+        if (labels[forkLabels.fork] === undefined) return undefined;
+        return {
+          ...{ name, namespace, hash: hashOf(annotations), deleting: deletionTimestamp !== undefined },
+          ...{ fork: labels[forkLabels.fork], status: (status ?? {}) as PodSeen['status'] },
+        };
+      },
+      onChange: ({ key, before, now }) => {
+        const { namespace, fork } = (now ?? before) as PodSeen & { readonly fork: string };
+        const owner = `${namespace}/${fork}`;
+        if (now === undefined) known(owner).pods.delete(key);
+        else known(owner).pods.set(key, now);
+        told(owner);
+      },
+    });
+
+  const places: readonly Place[] = namespaces?.map(namespace => ({ namespace })) ?? [{}];
+  const parts = new Map(places.map(place => [place.namespace, partsIn(place)]));
+  const informersIn = (namespace: string): PartInformers =>
+    parts.get(parts.has(namespace) ? namespace : undefined)!;
+  const all = [...[...parts.values()].flatMap(one => Object.values(one)), ...places.map(podsIn)];
   try {
     await Promise.all(all.map(({ synced }) => synced));
   } catch (error) {
@@ -145,18 +150,19 @@ export async function openClusterForks({
     const { name, namespace = '' } = object.metadata;
     const there = forks.get(`${namespace}/${name}`)?.parts.get(kind);
     const limits = { signal };
+    const informer = informersIn(namespace)[kind];
     if (there !== undefined) {
-      informers[kind].offer(await client.replace(resource, object, limits));
+      informer.offer(await client.replace(resource, object, limits));
       return;
     }
     try {
-      informers[kind].offer(await client.create(resource, object, limits));
+      informer.offer(await client.create(resource, object, limits));
     } catch (error) {
       if (!isCode(error, 'kubernetes/conflict')) throw error;
       const found = await client.get(resource, { namespace, name }, limits);
       if (found !== undefined && found.metadata.labels?.[forkLabels.installation] !== installation)
         throw new OffshootError('fork/name-taken', { kind, name, namespace });
-      informers[kind].offer(await client.replace(resource, object, limits));
+      informer.offer(await client.replace(resource, object, limits));
     }
   };
 
@@ -257,6 +263,8 @@ export async function openClusterForks({
 // --- internal -----------------------------------------------------------------------------------
 
 type Kind = 'Deployment' | 'Service' | 'Secret';
+type Place = { readonly namespace?: string };
+type PartInformers = { readonly [K in Kind]: Informer<Part> };
 
 type Part = { readonly id: string; readonly owner: string; readonly uid: string; readonly hash: string };
 type DeploymentPart = Part & DeploymentSeen;

@@ -5,7 +5,7 @@
  */
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { readJsonLines } from '../../lib/json-lines.ts';
 import type { Log } from '../../lib/log.ts';
@@ -36,8 +36,8 @@ export type ProxyView = ProxyIdentity & {
 export type ListenerReport = Address & { readonly name: string; readonly error?: OffshootError };
 
 export type FeedOptions = {
-  /** Path of the unix socket; its directory is made, for the owner only. */
-  readonly socket: string;
+  /** Path of the unix socket for proxies of this machine; its directory is made, for the owner only. Absent: there are none. */
+  readonly socket?: string;
   /** Of this daemon. */
   readonly version: string;
   /** Makes a branch reachable. @throws OffshootError gateway/branch-unknown, and whatever stands in the way */
@@ -272,12 +272,8 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
     onDisk = Math.max(onDisk, wanted);
   };
 
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  chmodSync(dirname(path), 0o700);
-  rmSync(path, { force: true }); // of a daemon that was killed
-  const server = createServer(socket => admit(socket, 'all')).listen(path);
-  await once(server, 'listening');
-  server.on('error', err => log.error({ err }, 'proxies cannot connect'));
+  const server = path === undefined ? undefined : await listen(path, socket => admit(socket, 'all'));
+  server?.on('error', err => log.error({ err }, 'proxies cannot connect'));
 
   return {
     admit,
@@ -336,8 +332,8 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
     },
     async close() {
       closing = true;
-      const closed = once(server, 'close');
-      server.close();
+      const closed = server && once(server, 'close');
+      server?.close();
       for (const socket of sockets) socket.destroy();
       await closed;
       wake();
@@ -346,6 +342,15 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
 }
 
 // --- internal ---
+
+async function listen(path: string, onSocket: (socket: Socket) => void): Promise<Server> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  chmodSync(dirname(path), 0o700);
+  rmSync(path, { force: true }); // of a daemon that was killed
+  const server = createServer(onSocket).listen(path);
+  await once(server, 'listening');
+  return server;
+}
 
 const MAX_BEHIND = 64 * 1024 * 1024;
 const DELIVERY_MS = 2_000;

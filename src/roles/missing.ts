@@ -1,0 +1,41 @@
+/** What keeps a role from its work, in sentences: said once when it begins, and again when it is over. */
+import type { Log } from '../lib/log.ts';
+import { repeat } from '../lib/repeat.ts';
+
+export type Missing = {
+  /** As of now. */
+  list(): readonly string[];
+  /** Who knows it from here on. */
+  ask(source: () => readonly string[]): void;
+  close(): Promise<void>;
+};
+
+/** @param tell said to besides the log, e.g. an event */
+export function watchMissing(
+  tell: (reason: string, message: string) => void,
+  log: Log,
+  everyMs = 1_000,
+): Missing {
+  let source: () => readonly string[] = () => [];
+  let known: readonly string[] = [];
+  const watching = repeat(
+    async () => {
+      const now = source();
+      for (const sentence of now.filter(one => !known.includes(one))) {
+        log.warn({ missing: sentence }, 'something is missing');
+        tell('NotReady', sentence);
+      }
+      if (known.length > 0 && now.length === 0) log.info({}, 'nothing is missing any more');
+      known = now;
+      return everyMs;
+    },
+    err => log.error({ err }, 'what is missing cannot be said'),
+  );
+  return {
+    list: () => source(),
+    ask(one) {
+      source = one;
+    },
+    close: watching.stop,
+  };
+}
