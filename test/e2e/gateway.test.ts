@@ -60,6 +60,11 @@ test('a gateway apart: branches and previews by it, also when the daemon was kil
     assert.equal(preview.status, 200, preview.body);
     await runSql(branch.href, 'select 1', AbortSignal.timeout(60_000));
   };
+  // Whoever does not follow within moments, on a busy machine, is not waited for by those who apply.
+  await until(
+    async () => (await daemon.client.status()).feed?.followers[0]?.upToDate || undefined,
+    soon('the gateway has been told'),
+  );
   await both();
   assert.equal((await http(`${url.href}users`)).status, 401);
   const { feed: now } = await daemon.client.status();

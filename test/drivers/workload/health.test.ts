@@ -29,7 +29,7 @@ async function tellGrpc(port: number, status: 'SERVING' | 'NOT_SERVING'): Promis
 
 const httpGet = { path: '/health', port: 'http' };
 const ports = [{ containerPort: 3000, name: 'http' }];
-const every = { periodSeconds: 1, failureThreshold: 1 };
+const every = { periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1 };
 
 const run = async ({ driver }: TestRuntime, container: Partial<Container>) => {
   await driver.ensure('web', specOf({ ports, ...container }), ctx());
@@ -73,7 +73,7 @@ describe('health', { concurrency: true }, () => {
   it('lets the startup probe succeed before it asks the others, and gives up when it does not', async () => {
     await using r = await testRuntime();
     await run(r, { startupProbe: { exec: { command: ['/bin/sh', '-c', 'exit 1'] }, ...every } });
-    const seen = await untilSeen(r.driver, 'web', 'it is restarted', s => s.restarts === 1);
+    const seen = await untilSeen(r.driver, 'web', 'it is restarted', s => s.restarts > 0);
     assert.match(seen.message, /startup probe failed: .*exit code 1/);
     assert.equal(seen.ready, false);
     await run(r, { startupProbe: { exec: { command: ['/bin/sh', '-c', 'test -n "$PORT"'] }, ...every } });

@@ -273,7 +273,8 @@ it('keeps the limits of a container, and says so when it needed more memory', as
   await r.driver.ensure('web', hungry('32Mi'), ctx());
   const seen = await untilSeen(r.driver, 'web', 'it is killed', s => s.reason === 'OOMKilled');
   assert.match(seen.message, /^container "main" was killed: it needed more memory than its limit of 32Mi/);
-  assert.deepEqual([seen.ready, seen.restarts, seen.log], [false, 1, ['eats']]);
+  assert.deepEqual([seen.ready, seen.log], [false, ['eats']]);
+  assert.ok(seen.restarts > 0);
   const enough = specOf({ resources: { limits: { memory: '1Gi', cpu: '2' } } });
   await r.driver.ensure('web', enough, ctx());
   await untilReady(r.driver, 'web');

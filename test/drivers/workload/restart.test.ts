@@ -26,33 +26,6 @@ it('doubles the pause up to 30 s, and begins again after a good minute', () => {
 });
 
 describe('restart', { concurrency: true }, () => {
-  it('sees a crash at once, shows its last words, and starts again on the same port', async () => {
-    await using r = await testRuntime();
-    await r.driver.ensure('web', specOf(), ctx());
-    const before = await untilReady(r.driver, 'web');
-    await ask(portOf(before), '/print?text=last+words');
-    await ask(portOf(before), '/exit?code=3');
-    const down = await untilSeen(
-      r.driver,
-      'web',
-      'the crash is seen',
-      seen => !seen.ready && seen.restarts === 1,
-    );
-    assert.equal(down.reason, 'CrashLoopBackOff');
-    assert.match(down.message, /^container "main" ended: exit code 3/);
-    assert.equal(down.log.at(-1), 'last words');
-    const again = await untilReady(r.driver, 'web');
-    assert.equal(portOf(again), portOf(before));
-  });
-
-  it('starts a program again that ends well', async () => {
-    await using r = await testRuntime();
-    await r.driver.ensure('job', specOf(shell('echo done')), ctx());
-    const seen = await untilSeen(r.driver, 'job', 'it ends', s => s.restarts > 0 && s.reason === 'Completed');
-    assert.match(seen.message, /exit code 0/);
-    assert.deepEqual(seen.log, ['done']);
-  });
-
   it('takes another port when its own was taken while it was down', async () => {
     await using r = await testRuntime();
     await r.driver.ensure('web', specOf(), ctx());
@@ -115,8 +88,37 @@ describe('restart', { concurrency: true }, () => {
 });
 
 describe('the pause before a restart', () => {
+  it('sees a crash at once, shows its last words, and starts again on the same port', async t => {
+    const endPauses = holdPauses(t, 500);
+    await using r = await testRuntime();
+    await r.driver.ensure('web', specOf(), ctx());
+    const before = await untilReady(r.driver, 'web');
+    await ask(portOf(before), '/print?text=last+words');
+    await ask(portOf(before), '/exit?code=3');
+    const down = await untilSeen(
+      r.driver,
+      'web',
+      'the crash is seen',
+      seen => !seen.ready && seen.restarts === 1,
+    );
+    assert.equal(down.reason, 'CrashLoopBackOff');
+    assert.match(down.message, /^container "main" ended: exit code 3/);
+    assert.equal(down.log.at(-1), 'last words');
+    endPauses();
+    const again = await untilReady(r.driver, 'web');
+    assert.equal(portOf(again), portOf(before));
+  });
+
+  it('starts a program again that ends well', async () => {
+    await using r = await testRuntime();
+    await r.driver.ensure('job', specOf(shell('echo done')), ctx());
+    const seen = await untilSeen(r.driver, 'job', 'it ends', s => s.restarts > 0 && s.reason === 'Completed');
+    assert.match(seen.message, /exit code 0/);
+    assert.deepEqual(seen.log, ['done']);
+  });
+
   it('restarts with growing pauses, and a changed spec ends a pause', async t => {
-    neverOver(t, 1_000);
+    holdPauses(t, 1_000);
     await using r = await testRuntime();
     const waits: string[] = [];
     r.driver.onChange(async id => {
@@ -135,7 +137,7 @@ describe('the pause before a restart', () => {
   });
 
   it('tries at once what is asked for again, and forgets what the try before has said', async t => {
-    neverOver(t, 1_000);
+    holdPauses(t, 1_000);
     await using r = await testRuntime();
     const cause = join(r.home, 'cause');
     await writeFile(cause, '');
@@ -153,9 +155,16 @@ describe('the pause before a restart', () => {
   });
 });
 
-/** Pauses of so many milliseconds do not end by themselves before the test does. */
-function neverOver(t: TestContext, ms: number): void {
+/** Pauses of so many milliseconds do not end by themselves. @returns the way to end those that there are, and to hold no more */
+function holdPauses(t: TestContext, ms: number): () => void {
   const { setTimeout } = globalThis;
-  const held = (then: () => void, after?: number) => setTimeout(then, after === ms ? 3_600_000 : after);
-  t.mock.method(globalThis, 'setTimeout', held as typeof setTimeout);
+  const held: (() => void)[] = [];
+  const { mock } = t.mock.method(globalThis, 'setTimeout', ((then: () => void, after?: number) => {
+    if (after === ms) held.push(then);
+    return setTimeout(then, after === ms ? 3_600_000 : after);
+  }) as typeof setTimeout);
+  return () => {
+    mock.restore();
+    for (const then of held) then();
+  };
 }
