@@ -82,6 +82,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   'sidecar.ts': ['model', 'lib', 'proxy', 'proxy/stream', 'proxy/http', 'proxy/tcp', 'log-output.ts'],
   // Beside the script of a step, in its pod.
   'collector.ts': ['model', 'lib', 'drivers/step'],
+  'redirect.ts': ['model', 'lib', 'drivers/network'],
   // This one knows nothing of us.
   'outpost.ts': ['lib'],
   reconcile: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts', 'type:drivers/contract.ts'],
@@ -97,6 +98,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'lazy:daemon.ts',
     'lazy:controller.ts',
     'lazy:sidecar.ts',
+    'lazy:redirect.ts',
     'lazy:roles/gateway.ts',
   ],
   'config.ts': ['model', 'lib'],

@@ -42,6 +42,19 @@ export const addressOption =
     return { host, port: Number(port) };
   };
 
+/** Both numbers of `LISTEN:PROGRAM`. */
+export type PortPair = { readonly listen: number; readonly program: number };
+
+/** Reads `LISTEN:PROGRAM` of an option that may be given several times. */
+export const portPairs =
+  (option: string) =>
+  (text: string, before: readonly PortPair[] = []): readonly PortPair[] => {
+    const [listen, program] = (/^(\d{1,5}):(\d{1,5})$/.exec(text) ?? []).slice(1).map(Number);
+    if (listen === undefined || program === undefined || Math.max(listen, program) > 65_535 || program === 0)
+      throw new UsageError(`${option} must be two numbers, e.g. 15001:8080, not ${text}`);
+    return [...before, { listen, program }];
+  };
+
 /** Options by which a role of its own proves who it is. @param file how `--identity` is described */
 export const identityOptions = (command: Command, file: string): Command =>
   command

@@ -34,5 +34,6 @@ export const commands: Readonly<Record<string, Entry>> = {
   controller: { names: ['controller'], load: () => import('./controller.ts') },
   gateway: { names: ['gateway'], load: () => import('./gateway.ts') },
   sidecar: { names: ['sidecar'], load: () => import('./sidecar.ts') },
+  redirect: { names: ['redirect'], load: () => import('./redirect.ts') },
   events: { names: ['events'], load: () => import('./events.ts') },
 };

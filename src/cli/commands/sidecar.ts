@@ -1,11 +1,8 @@
 import type { Command } from 'commander';
 import { version } from '../../lib/checkout.ts';
 import type { Cli } from '../context.ts';
-import { addressOption, identityFrom, identityOptions, withExamples } from '../options.ts';
+import { addressOption, identityFrom, identityOptions, portPairs, withExamples } from '../options.ts';
 import { UsageError } from '../output.ts';
-
-/** Both numbers of `LISTEN:PROGRAM`. */
-type Port = { readonly listen: number; readonly program: number };
 
 export function register(program: Command, cli: Cli): void {
   const command = withExamples(
@@ -20,7 +17,7 @@ export function register(program: Command, cli: Cli): void {
     .requiredOption(
       '--port <listen:program>',
       'where it listens for which port of the program; several',
-      ports,
+      portPairs('--port'),
     )
     .requiredOption('--controller <host:port>', 'who tells where keys lead', addressOption('--controller'));
   identityOptions(command, 'who this is, from "offshoot identity"')
@@ -45,13 +42,6 @@ export function register(program: Command, cli: Cli): void {
 }
 
 // --- internal -----------------------------------------------------------------------------------
-
-function ports(text: string, before: readonly Port[] = []): readonly Port[] {
-  const [listen, program] = (/^(\d{1,5}):(\d{1,5})$/.exec(text) ?? []).slice(1).map(Number);
-  if (listen === undefined || program === undefined || Math.max(listen, program) > 65_535 || program === 0)
-    throw new UsageError(`--port must be two numbers, e.g. 15001:8080, not ${text}`);
-  return [...before, { listen, program }];
-}
 
 const names = (text: string, before: readonly string[] = []): readonly string[] => [
   ...before,

@@ -1,5 +1,5 @@
 /**
- * Tables of nftables for IPv4, told to the kernel directly: there need not be a program for it. A table is always
+ * Tables of nftables, told to the kernel directly: there need not be a program for it. A table is always
  * replaced as a whole, in one transaction. Numbers from linux/netfilter/nf_tables.h and nfnetlink.h.
  */
 import {
@@ -26,8 +26,17 @@ export type Chain = {
 /** Matches, all of which must be true, and at the end what is done then. */
 export type Rule = readonly (readonly Expression[])[];
 
+/** Of which packets; `both` is IPv4 and IPv6. */
+export type Family = keyof typeof FAMILIES;
+
 /** @throws EOPNOTSUPP and its like on a kernel without nf_tables; EPERM */
-export function replaceTable(netlink: Netlink, table: string, chains: readonly Chain[]): void {
+export function replaceTable(
+  netlink: Netlink,
+  table: string,
+  chains: readonly Chain[],
+  family: Family = 'IPv4',
+): void {
+  const change = changeOf(family);
   const own = change(NEW_TABLE, flags.create, [[1, table]]);
   netlink.ask(
     BEGIN,
@@ -72,14 +81,15 @@ export function replaceTable(netlink: Netlink, table: string, chains: readonly C
 
 /** One that is not there is a success. */
 export function removeTable(netlink: Netlink, table: string): void {
+  const change = changeOf('IPv4');
   netlink.ask(BEGIN, change(NEW_TABLE, flags.create, [[1, table]]), change(DEL_TABLE, 0, [[1, table]]), END);
 }
 
 /** Names of all tables of the family. */
 export function tables(netlink: Netlink): readonly string[] {
   return netlink
-    .ask({ type: GET_TABLE, flags: flags.dump, header: FAMILY })
-    .map(({ body }) => textOf(attributesOf(body.subarray(FAMILY.length)).get(1)));
+    .ask({ type: GET_TABLE, flags: flags.dump, header: FAMILIES.IPv4 })
+    .map(({ body }) => textOf(attributesOf(body.subarray(FAMILIES.IPv4.length)).get(1)));
 }
 
 // --- what rules are made of ----------------------------------------------------------------------
@@ -139,6 +149,12 @@ export const sendTo = (ip: string, port?: number): readonly Expression[] => [
   ],
 ];
 
+/** The connection goes to this port of whoever it has come to. */
+export const redirectTo = (port: number): readonly Expression[] => [
+  ['immediate', immediate(REGISTER, be16(port))],
+  ['redir', [[1, be32(REGISTER)]]],
+];
+
 /**
  * A share of all connections, between 0 and 1: those whose port of origin is among the first of 256 classes. The lowest
  * bit does not count, because Linux gives clients even ports first.
@@ -178,8 +194,8 @@ const [NEW_TABLE, GET_TABLE, DEL_TABLE, NEW_CHAIN, NEW_RULE] = [0, 1, 2, 3, 6].m
   number,
 ];
 const NFPROTO_IPV4 = 2;
-/** struct nfgenmsg */
-const FAMILY = Buffer.from([NFPROTO_IPV4, 0, 0, 0]);
+/** struct nfgenmsg; NFPROTO_INET */
+const FAMILIES = { IPv4: Buffer.from([NFPROTO_IPV4, 0, 0, 0]), both: Buffer.from([1, 0, 0, 0]) } as const;
 const BATCH = Buffer.from([0, 0, 0, 10]);
 const BEGIN: Message = { type: 0x10, header: BATCH };
 const END: Message = { type: 0x11, header: BATCH };
@@ -206,9 +222,11 @@ const TCP = 6;
 const NAT_DESTINATION = 1;
 const INTERFACE_BYTES = 16;
 
-const change = (type: number, more: number, attributes: readonly Attribute[]): Message => ({
-  ...{ type, flags: flags.acknowledge | more, header: FAMILY, attributes },
-});
+const changeOf =
+  (family: Family) =>
+  (type: number, more: number, attributes: readonly Attribute[]): Message => ({
+    ...{ type, flags: flags.acknowledge | more, header: FAMILIES[family], attributes },
+  });
 
 const is = (load: Expression, how: number, value: Buffer): readonly Expression[] => [
   load,

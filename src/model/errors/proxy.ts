@@ -48,6 +48,15 @@ export const proxyErrors = {
     say: p => `nobody has told yet where routing keys lead for ${p.workload}`,
     hint: () => 'the sidecar waits for the controller; requests without a key are answered meanwhile',
   },
+  'proxy/no-rules': {
+    fault: 'system',
+    http: 500,
+    exit: 1,
+    retry: true,
+    say: p => `the kernel does not lead this pod's ports to its sidecar: ${p.why}`,
+    hint: () =>
+      'it needs nf_tables (Linux 5.4 or newer), and the init container NET_ADMIN; without the annotation "sidecar.offshoot.dev/inject" the pod starts as before',
+  },
   'proxy/sandbox-gone': {
     fault: 'user',
     http: 410,
