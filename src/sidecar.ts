@@ -2,9 +2,14 @@
  * Composition of a sidecar: the router of one workload, beside its program. Connections to the workload's ports are led
  * here; a request with the key of a fork goes there, all else to the program. It loads nothing that it does not need.
  */
-import { randomUUID } from 'node:crypto';
+import { randomUUID, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { bootId } from './lib/boot.ts';
 import { dial } from './lib/dial.ts';
+import { type IdentitySource, identityName } from './lib/identity.ts';
+import type { Log } from './lib/log.ts';
 import { delay } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
 import { OffshootError } from './model/errors.ts';
@@ -24,9 +29,14 @@ import { createPassThrough } from './proxy/tcp/pass-through.ts';
 export type SidecarOptions = {
   /** As in `workloadPath`, model/workload.ts. */
   readonly workload: string;
-  /** Where the program listens on this pod's loopback, and where we do for it. */
+  /** Where the program listens, and where we do for it. */
   readonly ports: readonly { readonly listen: number; readonly program: number }[];
-  readonly host: string;
+  /** Address to listen on; undefined: all. */
+  readonly host: string | undefined;
+  /** Where the program is reached: of a pod its own address, so that nobody seems to be on its loopback who is not. */
+  readonly programHost: string;
+  /** Where it answers that it listens, on all addresses; undefined: nowhere. */
+  readonly probePort?: number | undefined;
   /** Who tells where keys lead. */
   readonly controller: Address;
   readonly identity: IdentityFrom;
@@ -44,8 +54,9 @@ export type SidecarOptions = {
 export async function runSidecar(o: SidecarOptions): Promise<void> {
   const { workload } = o;
   const log = openLog(undefined, o.logLevel);
-  const identity = openIdentity(o.identity, o.controller, log);
-  const book = withOwn(createBook(), ownItems(o));
+  const identity = only(`workload/${workload}`, openIdentity(o.identity, o.controller, log), log);
+  const host = o.host ?? everywhere();
+  const book = withOwn(createBook(), ownItems(o, host));
   let known = false;
   const kept = o.table === undefined ? undefined : readTable(o.table, bootId());
   const table = Promise.withResolvers<ReturnType<typeof keepTable> | undefined>();
@@ -81,6 +92,7 @@ export async function runSidecar(o: SidecarOptions): Promise<void> {
       log.info({ program: Number(name), host, port }, 'listens');
     },
   });
+  await using opened = new AsyncDisposableStack();
   const end = async (graceMs: number) => {
     await listeners.close(graceMs);
     follower.close();
@@ -90,6 +102,7 @@ export async function runSidecar(o: SidecarOptions): Promise<void> {
   };
   try {
     await Promise.race([listeners.tried(), problem.promise]);
+    if (o.probePort !== undefined) opened.use(await answerProbe(host, o.probePort));
     const heard = await Promise.race([follower.first, delay(PATIENCE_MS, o.signal).catch(() => {})]);
     if (heard !== 'told' && !known && kept !== undefined) {
       log.info({ items: kept.length }, 'the table on disk is served until the controller is heard');
@@ -117,7 +130,44 @@ const DRAIN_MS = 20_000;
 /** What of a table is not our own. */
 const told: readonly RouteKind[] = ['fork', 'tombstone', 'setting'];
 
-const ownItems = ({ workload, ports, host, headers }: SidecarOptions): readonly RouteChange[] => [
+/** All addresses of this machine, of IPv6 as well where there is any. */
+const everywhere = (): string =>
+  Object.values(networkInterfaces()).some(all => all?.some(({ family }) => family === 'IPv6'))
+    ? '::'
+    : '0.0.0.0';
+
+/** Who is taken for another workload would be told other keys, and lead his own to the program. */
+function only(name: string, source: IdentitySource, log: Log): IdentitySource {
+  let logged = false;
+  return {
+    ...source,
+    read() {
+      const identity = source.read();
+      const said = identityName(new X509Certificate(identity.cert));
+      if (said === name) return identity;
+      if (!logged)
+        log.error({ identity: said, name }, 'this identity is that of somebody else: it follows nobody');
+      logged = true;
+      throw new Error(`this identity is that of ${said}, not of ${name}`);
+    },
+  };
+}
+
+/** Whoever connects is answered by that. @throws OffshootError host/port-taken */
+async function answerProbe(host: string, port: number): Promise<AsyncDisposable> {
+  const server = createServer(socket => socket.on('error', () => {}).destroy());
+  server.maxConnections = 100;
+  await once(server.listen({ host, port }), 'listening').catch((cause: NodeJS.ErrnoException) => {
+    throw new OffshootError('host/port-taken', { host, port, what: 'probes' }, { cause });
+  });
+  server.on('error', () => {}); // one who cannot be taken tries again
+  return { [Symbol.asyncDispose]: async () => void server.close() };
+}
+
+const ownItems = (
+  { workload, ports, programHost, headers }: SidecarOptions,
+  host: string,
+): readonly RouteChange[] => [
   {
     ...{ kind: 'workload', name: workload },
     value: {
@@ -125,7 +175,7 @@ const ownItems = ({ workload, ports, host, headers }: SidecarOptions): readonly 
       target: {
         ready: true,
         ports: Object.fromEntries(
-          ports.map(({ program }) => [program, [{ host: '127.0.0.1', port: program }]]),
+          ports.map(({ program }) => [program, [{ host: programHost, port: program }]]),
         ),
       },
     },

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { type ExecError, resultOf } from '../src/lib/exec.ts';
 import type { NetNamespace } from '../src/lib/net-namespace.ts';
 import { until } from '../src/lib/wait.ts';
+import { OffshootError } from '../src/model/errors.ts';
 import { ask, neighbour, noNetworks, own, serve, testMachine } from './support/networks.ts';
 
 const missing = process.getuid?.() === 0 ? await noNetworks() : 'only root makes machines of its own';
@@ -62,15 +63,22 @@ test('what comes from outside gets to the sidecar, what is made inside does not,
 
 test('the same for IPv6', { skip: missing ?? false }, async t => {
   const { inside, outside } = await pod(t);
-  const linkLocal = () => {
-    const lines = inside.within(() => readFileSync('/proc/thread-self/net/if_inet6', 'utf8')).split('\n');
-    // Its flags are 80 once nobody else claims it (linux/if_addr.h: IFA_F_PERMANENT).
-    const line = lines.find(one => one.startsWith('fe80') && /\s80\s+up0$/.test(one));
-    return line?.slice(0, 32).replace(/(.{4})(?!$)/g, '$1:');
-  };
-  if (!inside.within(() => readFileSync('/proc/thread-self/net/if_inet6', 'utf8')).includes('up0'))
-    return t.skip('this kernel has no IPv6');
-  const address = await until(linkLocal, { what: 'an address', deadlineMs: 60_000 });
+  const addresses = ({ within }: NetNamespace) =>
+    within(() => readFileSync('/proc/thread-self/net/if_inet6', 'utf8')).split('\n');
+  /** Its flags are 80 once nobody else claims it (linux/if_addr.h: IFA_F_PERMANENT). */
+  const linkLocal = (place: NetNamespace) =>
+    until(
+      () =>
+        addresses(place)
+          .find(one => /^fe80.*\s80\s+(up0|eth0)$/.test(one))
+          ?.slice(0, 32),
+      {
+        ...{ what: 'an address', deadlineMs: 60_000 },
+      },
+    );
+  if (!addresses(inside).some(one => one.includes('up0'))) return t.skip('this kernel has no IPv6');
+  await linkLocal(outside);
+  const address = (await linkLocal(inside)).replace(/(.{4})(?!$)/g, '$1:');
   const program = await serve(inside, '::', 8081, 'program');
   t.after(() => program[Symbol.asyncDispose]());
   await redirect(inside, '--port', '17401:8081', '--direct', '17451:8081');
@@ -85,6 +93,6 @@ test('says what the kernel does not allow', { skip: missing ?? false }, async t 
   const args = [...argv, 'redirect', '--port', '17401:8080'];
   const started = inside.within(() => spawn(args[0]!, args.slice(1), { stdio: 'pipe' }));
   await assert.rejects(resultOf(started, args, { deadlineMs: 60_000 }), ({ stderr }: ExecError) =>
-    /does not lead this pod's ports to its sidecar: EPERM/.test(stderr),
+    stderr.includes(new OffshootError('proxy/no-rules', { why: 'EPERM' }).message),
   );
 });

@@ -209,6 +209,9 @@ test('with a controller, without it any more, and without ever having heard one'
   await told(again.addresses);
   await untold(anew.addresses);
 
+  const orders = join(home.path, 'orders.pem');
+  writeFileSync(orders, authority.identity('workload/shop/orders'), { mode: 0o600 });
+  const foreign = await sidecar(t, program, { ...options, identity: orders });
   const second = await controller(t, home.path, at, items);
   await told(anew.addresses);
   await second.tell([
@@ -223,6 +226,8 @@ test('with a controller, without it any more, and without ever having heard one'
     await until(gone, soon('the tombstone'));
     assert.ok(!answers.has('local'), 'never to the baseline');
   }
+  await until(() => foreign.log().includes('that of somebody else') || undefined, soon('the log'));
+  await untold(foreign.addresses);
   // Asked to end, it lets go of who is idle, and has ended.
   anew.child.kill('SIGTERM');
   await until(() => anew.child.exitCode !== null || undefined, soon('its end'));

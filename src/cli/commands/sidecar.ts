@@ -1,7 +1,14 @@
 import type { Command } from 'commander';
 import { version } from '../../lib/checkout.ts';
 import type { Cli } from '../context.ts';
-import { addressOption, identityFrom, identityOptions, portPairs, withExamples } from '../options.ts';
+import {
+  addressOption,
+  identityFrom,
+  identityOptions,
+  parseCount,
+  portPairs,
+  withExamples,
+} from '../options.ts';
 import { UsageError } from '../output.ts';
 
 export function register(program: Command, cli: Cli): void {
@@ -21,7 +28,9 @@ export function register(program: Command, cli: Cli): void {
     )
     .requiredOption('--controller <host:port>', 'who tells where keys lead', addressOption('--controller'));
   identityOptions(command, 'who this is, from "offshoot identity"')
-    .option('--host <address>', 'address to listen on', '0.0.0.0')
+    .option('--host <address>', 'address to listen on (default: all)')
+    .option('--program-host <address>', 'where the program is reached', '127.0.0.1')
+    .option('--probe-port <number>', 'where it takes connections, and ends them, once it listens', parseCount)
     .option(
       '--header <name>',
       'further header that carries the key, before it is told which do; several',
