@@ -62,6 +62,9 @@ export const resources = {
   Event: of('/v1/events'),
   Lease: of('coordination.k8s.io/v1/leases'),
   TokenReview: of('authentication.k8s.io/v1/tokenreviews'),
+  Namespace: of('/v1/namespaces'),
+  MutatingWebhookConfiguration: of('admissionregistration.k8s.io/v1/mutatingwebhookconfigurations'),
+  ValidatingWebhookConfiguration: of('admissionregistration.k8s.io/v1/validatingwebhookconfigurations'),
 } as const;
 
 export const resourceOf = (kind: KeptKind): Resource => ({
