@@ -44,6 +44,8 @@ export type SidecarOptions = {
   readonly headers: readonly string[];
   /** Where to keep the table; undefined: one that is started anew without a controller has none. */
   readonly table?: string | undefined;
+  /** Tells it from others of its workload; of a pod its uid. */
+  readonly id?: string | undefined;
   readonly version: string;
   readonly logLevel: string;
   /** Aborted: it listens no more, and ends with its last connection or after a while. */
@@ -62,7 +64,7 @@ export async function runSidecar(o: SidecarOptions): Promise<void> {
   const table = Promise.withResolvers<ReturnType<typeof keepTable> | undefined>();
   const follower = follow({
     way: networkWay(o.controller, identity),
-    ...{ proxy: whoWeAre(o.version), book, log, onReplace() {}, onStop() {} },
+    ...{ proxy: whoWeAre(o), book, log, onReplace() {}, onStop() {} },
     kept: async () => (await table.promise)?.written(),
   });
   void follower.told.then(() => {
@@ -189,8 +191,8 @@ const ownItems = (
   { kind: 'setting', name: 'proxy', value: { domain: '', headers, keepRevoked: false, drainMs: 0 } },
 ];
 
-const whoWeAre = (version: string) => ({
-  ...{ version, pid: process.pid, startTime: '', startedAt: new Date().toISOString(), id: randomUUID() },
+const whoWeAre = ({ version, id = randomUUID() }: SidecarOptions) => ({
+  ...{ version, pid: process.pid, startTime: '', startedAt: new Date().toISOString(), id },
 });
 
 const aborted = (signal: AbortSignal): Promise<void> =>

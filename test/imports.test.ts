@@ -86,6 +86,8 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   // This one knows nothing of us.
   'outpost.ts': ['lib'],
   reconcile: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts', 'type:drivers/contract.ts'],
+  // What a cluster asks before it takes an object.
+  webhook: ['model', 'lib', 'kubernetes', 'type:baseline/contract.ts'],
   api: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts'],
   client: ['model', 'lib'],
   // `up` starts the daemon; `down` and `doctor` do without a running one what it would have done.

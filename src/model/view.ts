@@ -190,6 +190,8 @@ export type FollowerView = {
   readonly destination: string;
   /** Its address. */
   readonly peer: string;
+  /** What it calls itself, to be told from others of its destination: of a sidecar in a cluster the uid of its pod. */
+  readonly id?: string;
   readonly version: string;
   /** It knows all that it has been told. */
   readonly upToDate: boolean;

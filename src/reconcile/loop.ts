@@ -22,6 +22,7 @@ import { type Placement, placementTopic } from './placement.ts';
 import { projectReconciler } from './project.ts';
 import { resourceRunner } from './resource.ts';
 import { resume } from './resume.ts';
+import type { Routers } from './routers.ts';
 import { sandboxReconciler } from './sandbox.ts';
 import { createScheduler, type Key, type KindOptions, type Result, type Scheduler } from './scheduler.ts';
 import { unclaimed } from './unclaimed.ts';
@@ -40,6 +41,8 @@ export type LoopDeps = {
   readonly programs?: Programs | undefined;
   /** Waits until the data path does what the store says now; see data-path.ts. */
   readonly routed: () => Promise<void>;
+  /** Whether requests to workloads are led by their keys; undefined: a router stands before every Service. */
+  readonly routers?: Routers | undefined;
   /** What still runs is known, and nothing was started yet: from here on the data path follows the store. */
   readonly resumed: () => Promise<void>;
   readonly gateway: () => Address;

@@ -20,6 +20,7 @@ import { deleteOwned } from './branch-action.ts';
 import { type ForkRunner, type ForkStatus, pendingForks, waitingForFork } from './forks.ts';
 import type { ResourceRunner, Tell } from './resource.ts';
 import { dataCondition } from './root-uses.ts';
+import type { Routers } from './routers.ts';
 import type { Result } from './scheduler.ts';
 import { routedCondition } from './speech.ts';
 import { type Outcome, together, type Waits, type Walk, walk } from './steps.ts';
@@ -34,6 +35,7 @@ export type SandboxDeps = {
   readonly site: () => PreviewSite;
   /** Waits until the data path does what the store says now. */
   readonly routed: () => Promise<void>;
+  readonly routers?: Routers | undefined;
   readonly now: () => Date;
   readonly log: Log;
 };
@@ -72,6 +74,9 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
           return forksOutcome(forks);
         },
       },
+      ...(deps.routers === undefined
+        ? []
+        : [{ condition: 'SidecarsReady', run: () => sidecarsOutcome(sandbox, deps.routers!) }]),
       { condition: 'EndpointsReady', run: async () => endpointsOutcome(sandbox) },
     ];
     const report = async (conditions: SandboxStatus['conditions']) => {
@@ -186,6 +191,23 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       reason: waiting.reason,
       message: `fork of ${namespace}/${name}: ${waiting.message}`,
     };
+  };
+
+  // --- sidecars ---------------------------------------------------------------------------------
+
+  /** Who is told that it is ready may send requests at once: they must not reach the baseline of a fork. */
+  const sidecarsOutcome = async (
+    { spec, status, generation }: Stored<'sandbox'>,
+    routers: Routers,
+  ): Promise<Outcome> => {
+    await deps.routed();
+    // Those that once knew its keys go on by what they know while they look for another controller.
+    const isNew = !(status?.ready && status.observedGeneration === generation);
+    for (const { forkOf } of spec.forks ?? []) {
+      const problem = routers.problem(forkOf, isNew);
+      if (problem !== undefined) return { done: false, ...problem };
+    }
+    return { done: true, reason: 'LedByKey', message: 'the sidecars of what it forks know its key' };
   };
 
   // --- endpoints --------------------------------------------------------------------------------

@@ -3,11 +3,12 @@
  * there stays as it is, but for probes of ports that are led away: they ask at another number for the program itself, so
  * that they say of it what they have always said.
  */
+import { workloadByName } from '../kubernetes/pod-owner.ts';
+import { sidecarAnnotations, sidecarNames } from '../kubernetes/sidecar-names.ts';
 import type { Container, PodSpec, Service } from '../model/kubernetes.ts';
 import { containerPortOf, selects } from '../model/service.ts';
 import { workloadPath } from '../model/workload.ts';
 import type { PatchOperation } from './admission.ts';
-import { sidecarAnnotations } from './wishes.ts';
 
 export type SidecarSettings = {
   readonly image: string;
@@ -44,14 +45,6 @@ export type Surroundings = {
   readonly services: readonly Service[];
 };
 
-/** Names of what is put into a pod. */
-export const sidecarNames = {
-  container: 'offshoot-sidecar',
-  redirect: 'offshoot-redirect',
-  token: 'offshoot-token',
-  table: 'offshoot-table',
-} as const;
-
 export const hasSidecar = ({ initContainers = [] }: Pick<PodSpec, 'initContainers'>): boolean =>
   initContainers.some(({ name }) => name === sidecarNames.container);
 
@@ -62,7 +55,9 @@ export function injection(
   settings: SidecarSettings,
 ): readonly PatchOperation[] {
   if (hasSidecar(pod.spec)) return [];
-  const workload = workloadOf(pod, around.namespace);
+  // That it is true, the controller sees when the pod asks who it is: kubernetes/pod-identity.ts.
+  const owner = workloadByName(pod.metadata, around.namespace);
+  const workload = owner && workloadPath(owner);
   const why = obstacle(pod, around, workload);
   if (why !== undefined) return [annotated(pod, `not injected: ${why}`)];
   const ports = servedPorts(pod, around);
@@ -104,27 +99,6 @@ type Numbers = {
   readonly probe: number;
   readonly ports: readonly { readonly program: number; readonly listen: number; readonly direct: number }[];
 };
-
-/**
- * The workload of a pod that is being made, which has no uid yet: a Deployment's ReplicaSet is named after it, with the
- * hash that the pod bears as a label. That it is true, the controller sees when the pod asks who it is (kubernetes/pod-identity.ts).
- */
-function workloadOf({ metadata }: NewPod, namespace: string): string | undefined {
-  const { labels = {}, ownerReferences = [] } = metadata;
-  const owner = ownerReferences.find(({ controller }) => controller === true);
-  if (owner === undefined) return undefined;
-  const above = (kind: 'Deployment' | 'Rollout', label: string) => {
-    const end = `-${labels[label]}`;
-    if (owner.kind !== 'ReplicaSet' || labels[label] === undefined || !owner.name.endsWith(end))
-      return undefined;
-    return workloadPath({ kind, namespace, name: owner.name.slice(0, -end.length) });
-  };
-  const known = above('Deployment', 'pod-template-hash') ?? above('Rollout', 'rollouts-pod-template-hash');
-  if (known !== undefined) return known;
-  const kinds = ['ReplicaSet', 'StatefulSet', 'DaemonSet', 'ReplicationController'] as const;
-  const kind = kinds.find(one => one === owner.kind);
-  return kind && workloadPath({ kind, namespace, name: owner.name });
-}
 
 /** Why a pod can have none. */
 function obstacle(
@@ -220,7 +194,7 @@ const routing = (workload: string, { ports, probe }: Numbers, o: SidecarSettings
   restartPolicy: 'Always',
   args: [
     ...['sidecar', '--workload', workload, '--controller', o.controller],
-    ...['--program-host', '$(OFFSHOOT_POD_IP)', '--probe-port', String(probe)],
+    ...['--program-host', '$(OFFSHOOT_POD_IP)', '--probe-port', String(probe), '--id', '$(OFFSHOOT_POD_UID)'],
     ...['--token', '/var/run/secrets/offshoot.dev/token', '--table', '/var/run/offshoot/table'],
     ...['--log', o.logLevel],
     ...pairs(
@@ -231,6 +205,7 @@ const routing = (workload: string, { ports, probe }: Numbers, o: SidecarSettings
   ],
   env: [
     { name: 'OFFSHOOT_POD_IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
+    { name: 'OFFSHOOT_POD_UID', valueFrom: { fieldRef: { fieldPath: 'metadata.uid' } } },
     { name: 'OFFSHOOT_CA', value: o.authorities() },
   ],
   resources: o.resources as NonNullable<Container['resources']>,

@@ -35,7 +35,7 @@ const failed = new OffshootError('step/failed', { step: 'make', how: 'exit code 
 const timeout = new OffshootError('step/timeout', { step: 'make' });
 
 /** Deployments `users` and `orders`, a Service `users`, plugin `table`, and a reconciler for sandbox `sb`. */
-async function testSandbox() {
+async function testSandbox({ routers }: Pick<Parameters<typeof sandboxReconciler>[0], 'routers'> = {}) {
   const world = memoryWorld();
   const clock = testClock();
   const store = testStore({ now: clock.now });
@@ -62,6 +62,7 @@ async function testSandbox() {
     resources,
     site: () => ({ domain: 'localhost', scheme: 'http', port: 7480 }),
     routed: async () => {},
+    ...(routers && { routers }),
     now: clock.now,
     log: silentLog,
   });
@@ -102,6 +103,34 @@ const addressOf = (name: string) => ({
 });
 
 describe('a sandbox', () => {
+  it('is not ready as long as its key reaches the baseline, and says why; once it was, it goes on while sidecars are away', async () => {
+    let problem: { reason: string; message: string } | undefined = {
+      reason: 'NoSidecar',
+      message: 'no sidecar',
+    };
+    const asked: boolean[] = [];
+    const routers = {
+      problem(_: object, isNew: boolean) {
+        asked.push(isNew);
+        return problem;
+      },
+    };
+    await using s = await testSandbox({ routers });
+    await s.apply({ forks: [fork('users')] });
+    await s.look();
+    assert.deepEqual(
+      [s.status().ready, s.status().reason, s.status().message],
+      [false, 'NoSidecar', 'no sidecar'],
+    );
+    assert.ok(s.conditions().includes('ForksReady=True/ForksRunning'), s.conditions().join());
+    assert.ok(s.conditions().includes('SidecarsReady=False/NoSidecar'));
+    problem = undefined;
+    await s.look();
+    assert.equal(s.status().ready, true);
+    await s.look();
+    assert.deepEqual([asked.at(-2), asked.at(-1)], [true, false]);
+  });
+
   it('gets its resources, then its forks with the outputs, then its endpoints', async () => {
     await using s = await testSandbox();
     await s.apply({

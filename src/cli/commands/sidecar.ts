@@ -36,6 +36,7 @@ export function register(program: Command, cli: Cli): void {
       'further header that carries the key, before it is told which do; several',
       names,
     )
+    .option('--id <text>', 'what tells it from others of its workload; of a pod its uid')
     .option('--table <file>', 'where to keep what it was told, for its next start')
     .option('--log <level>', 'debug, info, warn, error', 'info')
     .action(async ({ workload, port, header = [], log, identity, token, ca, ...options }) => {

@@ -48,6 +48,8 @@ export type FeedOptions = {
   readonly onFound: (found: Readonly<Record<DestinationKey, Found>>) => void;
   /** Some proxy came, went, or told something new of itself; also when a successor could not take over, and why. */
   readonly onProxies: (replaceFailed?: string) => void;
+  /** Somebody from elsewhere came, went, or knows all that there is for its destination. */
+  readonly onFollowers?: (destination: Destination) => void;
   /** Does the process of a proxy that is away still run? */
   readonly isAlive: (proxy: ProxyIdentity) => boolean;
   /** Removes the table on disk: it lacks what somebody is about to rely on. */
@@ -97,6 +99,9 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
   /** Up to here the table on disk knows everything, or there is none. */
   let onDisk = 0;
 
+  const toldOf = (destination: Destination): void => {
+    if (destination !== 'all') options.onFollowers?.(destination);
+  };
   const wake = () => {
     const all = waiting;
     waiting = [];
@@ -180,7 +185,10 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
       // One that is being replaced writes no table any more, and others not ours.
       if (member.audience.destination === 'all' && member.counts.drainingSince === undefined)
         onDisk = Math.max(onDisk, member.acked);
-      if (member.acked >= member.audience.newest) member.stuck = false;
+      if (member.acked >= member.audience.newest) {
+        member.stuck = false;
+        toldOf(member.audience.destination);
+      }
       wake();
     },
     listeners({ states }) {
@@ -220,6 +228,7 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
     log.info({ proxy: key }, 'a proxy has ended');
     forget(member);
     wake();
+    toldOf(audience.destination);
     if (isOurs) options.onProxies();
   };
 
@@ -320,6 +329,7 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
               {
                 destination: audience.destination,
                 peer: connection.socket.remoteAddress ?? '',
+                ...(proxy.id !== undefined && { id: proxy.id }),
                 version: proxy.version,
                 upToDate: acked >= audience.newest,
               },

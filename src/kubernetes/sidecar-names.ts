@@ -1,4 +1,4 @@
-/** Who has asked for a sidecar, in our words and in those of Signadot, and what is said of it on a pod. */
+/** How a pod asks for a sidecar, in our words and in those of Signadot; what is put into it, and what is said of it there. */
 
 export const sidecarAnnotations = {
   /** `true` or `false`, on a pod's template or, for all of its pods that say nothing, on a namespace. */
@@ -7,6 +7,14 @@ export const sidecarAnnotations = {
   ports: 'sidecar.offshoot.dev/ports',
   /** Written by us: `injected`, or why not. */
   status: 'sidecar.offshoot.dev/status',
+} as const;
+
+/** Names of what is put into a pod. */
+export const sidecarNames = {
+  container: 'offshoot-sidecar',
+  redirect: 'offshoot-redirect',
+  token: 'offshoot-token',
+  table: 'offshoot-table',
 } as const;
 
 type Said = {
