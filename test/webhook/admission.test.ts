@@ -290,7 +290,7 @@ suite('pods', () => {
     const args = (spec.initContainers![0]!.args as string[]).join(' ');
     assert.match(args, /--port 17403:17400 --port 17404:17401 --port 17405:17451 --direct 17452:17400/);
     assert.deepEqual((spec.initContainers![1]!.startupProbe as { tcpSocket: object }).tcpSocket, {
-      port: 17_405,
+      port: 17_402,
     });
   });
 });
