@@ -18,7 +18,7 @@ import { chart } from '../support/installation.ts';
 import { tempDir } from '../support/temp.ts';
 
 /** Definitions and rights without what runs by them. */
-const only = ['--set', 'controller.replicas=0'];
+const only = ['--set', 'controller.replicas=0', '--set', 'gateway.replicas=0'];
 
 type Manifest = {
   readonly kind: string;
@@ -36,6 +36,10 @@ for (const values of [
   [],
   ['--set-json', 'baselineNamespaces=["*"]'],
   ['--set-json', 'baselineNamespaces=["default"]'],
+  [
+    '--set-json',
+    'previews={"url":"https://dev.example.com","ingress":{"enabled":true,"className":"nginx","tlsSecret":"wild","annotations":{"a":"b"}}}',
+  ],
 ])
   test(`what the chart says is taken: ${values[1] ?? 'as it is'}`, { skip: noCluster }, async () => {
     await using ns = await namespace();

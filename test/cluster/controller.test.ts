@@ -7,6 +7,7 @@ import {
   forksIn,
   type Installation,
   installation,
+  preview,
   sandboxOfUsers,
 } from '../support/installation.ts';
 
@@ -28,6 +29,14 @@ describe('a controller in a cluster', { skip: noImage }, () => {
     );
     const kinds = new Set((await forksIn(c.baseline)).map(line => line.split(' ')[0]));
     assert.deepEqual([...kinds].sort(), ['Deployment', 'Pod', 'ReplicaSet', 'Service']);
+
+    const made = await c.kubectl(
+      ...['exec', 'deployment/offshoot-controller', '--', 'offshoot', 'key', 'create', 'test', '-o', 'json'],
+    );
+    const { key } = JSON.parse(made) as { readonly key: string };
+    const host = 'api--fix.preview.localhost:8080';
+    assert.equal(await preview(c, host, key), '200 debug v1');
+    assert.match(await preview(c, host, 'ofs_none'), /^401 /);
 
     await c.kubectl('delete', 'sandbox', 'fix', '--timeout=60s');
     assert.deepEqual(await forksIn(c.baseline), []);

@@ -68,6 +68,18 @@ export const sandboxOfUsers = (at: Pick<Installation, 'namespace' | 'baseline'>,
   },
 });
 
+/**
+ * What the preview `host` answers by the gateway's Service, asked from a pod of the baseline: this machine may have no way to
+ * addresses of the cluster. `STATUS BODY`
+ */
+export async function preview(c: Installation, host: string, key: string): Promise<string> {
+  const script = `require('node:http').get(
+    { host: 'offshoot-gateway.${c.namespace}.svc', headers: { host: '${host}', 'offshoot-api-key': '${key}' } },
+    answer => { process.stdout.write(answer.statusCode + ' '); answer.pipe(process.stdout); })`;
+  const at = ['-n', c.baseline, 'exec', 'deployment/users', '--'];
+  return (await kubectl([...at, 'node', '-e', script])).stdout;
+}
+
 /** All of forks that is there, by kind and name, pods as well. */
 export async function forksIn(namespace: string): Promise<readonly string[]> {
   const kinds = 'deployments,replicasets,pods,services,secrets';
