@@ -68,7 +68,11 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   const socketDirOf = (id: string): string => join(sockets, checkedId(id));
   const socketOf = (id: string): string => join(socketDirOf(id), `.s.PGSQL.${PORT}`);
   const rotation = logRotation(MAX_LOGS_BYTES, err => log.warn({ err }, 'cannot rotate logs of servers'));
-  const logFileOf = (id: string): string => join(home, 'logs', 'postgres', `${checkedId(id)}.log`);
+  const logs = join(home, 'logs', 'postgres');
+  const logFileOf = (id: string): string => join(logs, `${checkedId(id)}.log`);
+  // Those of servers that do not run take room, too.
+  for (const file of existsSync(logs) ? await readdir(logs) : [])
+    if (file.endsWith('.log')) rotation.add(join(logs, file), MAX_LOG_BYTES);
   const addressOf = (id: string, database: string) => ({
     id,
     database,
@@ -127,6 +131,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
     async remove(id, ctx) {
       await end(id, ctx);
+      rotation.remove(logFileOf(id));
       for (const path of [logFileOf(id), `${logFileOf(id)}.1`]) await rm(path, { force: true });
     },
 
@@ -249,7 +254,6 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
   function watched(id: string, running: Running): Promise<ServerSeen> {
     exits.watch(id, running, processes.notes(serverPart(id)));
-    rotation.add(logFileOf(id), MAX_LOG_BYTES); // one that was taken over, too
     return seen(id, running);
   }
 
@@ -260,7 +264,6 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   /** Ends the server of `id` with all its processes, and removes its socket. */
   async function end(id: string, ctx: Ctx): Promise<void> {
     exits.forget(id);
-    rotation.remove(logFileOf(id));
     await unprepare(id);
     const running = processes.find(serverPart(id));
     const dataDir = dataDirOf(id);

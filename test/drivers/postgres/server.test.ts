@@ -287,6 +287,19 @@ describe('PostgreSQL servers', () => {
     assert.equal(existsSync(`${log}.1`), false);
   });
 
+  it('keeps the log of a server small that does not run, also when an earlier daemon had it', async () => {
+    await using elsewhere = await testPlace();
+    const logs = join(elsewhere.home, 'logs', 'postgres');
+    await mkdir(logs, { recursive: true });
+    const log = join(logs, 'asleep.log');
+    await writeFile(log, Buffer.alloc(11 * 2 ** 20, 'x'));
+    await using _ = await testServers(elsewhere);
+    await until(() => statSync(`${log}.1`, { throwIfNoEntry: false }), {
+      what: 'the log is cut',
+      deadlineMs: 60_000,
+    });
+  });
+
   it('logs errors without the statements that made them, which may be of any size', async () => {
     await ensure();
     const log = join(place.home, 'logs', 'postgres', 'b1.log');
