@@ -180,6 +180,7 @@ async function lead(
     },
     deletedKeysMs: config.deletedKeysMs,
     pauses: { baseMs: 500, maxMs: 60_000, soundMs: 60_000 },
+    trashMs: config.trashMs,
     collectEveryMs: 5 * 60_000,
     now: () => new Date(),
   });

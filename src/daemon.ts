@@ -191,6 +191,7 @@ export async function startDaemon(
     },
     deletedKeysMs: config.deletedKeysMs,
     pauses: { baseMs: 500, maxMs: 60_000, soundMs: 60_000 },
+    trashMs: config.trashMs,
     collectEveryMs: 5 * 60_000,
     now: () => new Date(),
     log,

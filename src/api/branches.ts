@@ -10,10 +10,12 @@ import {
   findBranch,
   limitBranch,
   protectBranch,
+  renameBranch,
   requireProject,
   restartBranch,
   rotatePassword,
 } from '../rules/branches.ts';
+import { timeAfter, ttlBranch } from '../rules/expiry.ts';
 import { resetBranch } from '../rules/reset.ts';
 import { trashBranch } from '../rules/trash.ts';
 import type { Stored } from '../store/contract.ts';
@@ -33,11 +35,16 @@ const body = z.strictObject({
   parent: z.string().default('main'),
   owner,
   limitBytes: limitBytes.optional(),
+  /** As sandboxes have it, e.g. `2h`. */
+  ttl: z.string().max(16).optional(),
 });
 /** null: as its project says. */
 const limitBody = z.strictObject({ limitBytes: limitBytes.nullable() });
 /** `now`: for good, not into the trash. */
 const deleteQuery = z.strictObject({ force: flag, owner, now: flag, recursive: flag });
+/** From now on; null: it stays. */
+const ttlBody = z.strictObject({ ttl: z.string().max(16).nullable() });
+const nameBody = z.strictObject({ name: z.string() });
 const protectionBody = z.strictObject({ protected: z.boolean() });
 /** `to`: name or id of an ancestor; absent: its parent. */
 const resetBody = z.strictObject({ to: z.string().optional(), force: z.boolean().optional() });
@@ -62,7 +69,9 @@ export function branchRoutes(routes: Routes, { store, gateway, branches, trash }
   });
 
   routes.post<{ project: string }>(path, async request => {
-    const { name, parent, owner, limitBytes } = checked(body, request.body);
+    const { name, parent, owner, limitBytes, ttl } = checked(body, request.body);
+    if (ttl !== undefined && owner !== undefined)
+      throw new OffshootError('branch/bad-ttl', { ttl, why: `it goes with ${owner.replace('/', ' ')}` });
     const { project } = request.params;
     const wish = {
       project,
@@ -70,6 +79,7 @@ export function branchRoutes(routes: Routes, { store, gateway, branches, trash }
       parent,
       ...(owner !== undefined && { owner }),
       ...(limitBytes !== undefined && { limitBytes }),
+      ...(ttl !== undefined && { scheduledDeleteTime: timeAfter(ttl, new Date()) }),
     };
     const branch = await createBranch(store, wish);
     return answer(201, branchView(store, branch));
@@ -117,6 +127,16 @@ export function branchRoutes(routes: Routes, { store, gateway, branches, trash }
     await rotatePassword(store, branch.name, { keepSessions });
     return answer(202, branchView(store, branch));
   });
+
+  routes.put<Params>(`${path}/:branch/ttl`, async ({ params, body }) => {
+    const branch = find(params);
+    await ttlBranch(store, branch, checked(ttlBody, body).ttl ?? undefined, new Date());
+    return branchView(store, store.get('branch', branch.name) ?? branch);
+  });
+
+  routes.put<Params>(`${path}/:branch/name`, async ({ params, body }) =>
+    branchView(store, await renameBranch(store, find(params), checked(nameBody, body).name)),
+  );
 
   routes.put<Params>(`${path}/:branch/protection`, async ({ params, body }) => {
     const branch = find(params);

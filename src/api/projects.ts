@@ -1,5 +1,11 @@
 import { z } from 'zod';
-import { createProject, deleteProject, listedProjects, requireProject } from '../rules/branches.ts';
+import {
+  createProject,
+  deleteProject,
+  limitProject,
+  listedProjects,
+  requireProject,
+} from '../rules/branches.ts';
 import { trashProject } from '../rules/trash.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
@@ -11,6 +17,13 @@ const body = z.strictObject({
   database: z.string().default('app'),
   role: z.string().default('app'),
   branchLimitBytes: z.int().positive().optional(),
+  maxBranches: z.int().nonnegative().optional(),
+});
+
+/** What is not named stays; null: none. */
+const limitBody = z.strictObject({
+  branchLimitBytes: z.int().positive().nullable().optional(),
+  maxBranches: z.int().nonnegative().nullable().optional(),
 });
 
 /** `now`: for good, not into the trash. */
@@ -24,10 +37,26 @@ export function projectRoutes(routes: Routes, { store, baseline, trash }: ApiCon
   );
 
   routes.post('/projects', async request => {
-    const { name, branchLimitBytes, ...spec } = checked(body, request.body);
-    const limit = branchLimitBytes === undefined ? {} : { branchLimitBytes };
-    const project = await createProject(store, name, { ...spec, ...limit });
+    const { name, branchLimitBytes, maxBranches, ...spec } = checked(body, request.body);
+    const project = await createProject(store, name, {
+      ...spec,
+      ...(branchLimitBytes !== undefined && { branchLimitBytes }),
+      ...(maxBranches !== undefined && { maxBranches }),
+    });
     return answer(201, projectView(store, project));
+  });
+
+  routes.put<{ name: string }>('/projects/:name/limit', async ({ params: { name }, body }) => {
+    const now = requireProject(store, name).spec;
+    const { branchLimitBytes = now.branchLimitBytes, maxBranches = now.maxBranches } = checked(
+      limitBody,
+      body,
+    );
+    const limits = {
+      ...(typeof branchLimitBytes === 'number' && { branchLimitBytes }),
+      ...(typeof maxBranches === 'number' && { maxBranches }),
+    };
+    return projectView(store, await limitProject(store, name, limits));
   });
 
   routes.delete<{ name: string }>('/projects/:name', async ({ params, query }) => {

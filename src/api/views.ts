@@ -30,6 +30,7 @@ export const projectView = (store: Store, { name, spec, createdAt }: Stored<'pro
   database: spec.database,
   role: spec.role,
   branchLimitBytes: spec.branchLimitBytes ?? null,
+  maxBranches: spec.maxBranches ?? null,
   branches: branchesOf(store, name).length,
   createdAt,
   ...(spec.trashed !== undefined && { trashed: spec.trashed }),
@@ -55,6 +56,7 @@ export function branchView(
     createdAt,
     limitBytes: spec.limitBytes ?? null,
     protected: spec.protected ?? false,
+    scheduledDeleteTime: spec.scheduledDeleteTime ?? null,
     ...(spec.trashed !== undefined && { trashed: spec.trashed }),
   };
 }

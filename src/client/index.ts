@@ -98,7 +98,13 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         database?: string;
         role?: string;
         branchLimitBytes?: number | undefined;
+        maxBranches?: number | undefined;
       }) => call<ProjectView>('POST', '/projects', { body }),
+      /** What is undefined stays; null: none. */
+      limit: (
+        name: string,
+        body: { branchLimitBytes?: number | null | undefined; maxBranches?: number | null | undefined },
+      ) => call<ProjectView>('PUT', `/projects/${part(name)}/limit`, { body }),
       delete: (name: string, query: { now?: boolean } = {}) =>
         call<DeletedView>('DELETE', `/projects/${part(name)}`, { query }),
     },
@@ -115,7 +121,13 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         call<BranchView>('GET', `${branches(project)}/${part(branch)}`),
       create: (
         project: string,
-        body: { name: string; parent?: string; owner?: string | undefined; limitBytes?: number | undefined },
+        body: {
+          name: string;
+          parent?: string;
+          owner?: string | undefined;
+          limitBytes?: number | undefined;
+          ttl?: string | undefined;
+        },
       ) => call<BranchView>('POST', branches(project), { body }),
       delete: (
         project: string,
@@ -132,6 +144,11 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         ),
       restart: (project: string, branch: string) =>
         call<BranchView>('POST', `${branches(project)}/${part(branch)}/restart`),
+      /** @param ttl from now on, e.g. `2h`; null: it stays */
+      ttl: (project: string, branch: string, ttl: string | null) =>
+        call<BranchView>('PUT', `${branches(project)}/${part(branch)}/ttl`, { body: { ttl } }),
+      rename: (project: string, branch: string, name: string) =>
+        call<BranchView>('PUT', `${branches(project)}/${part(branch)}/name`, { body: { name } }),
       protect: (project: string, branch: string, wanted: boolean) =>
         call<BranchView>('PUT', `${branches(project)}/${part(branch)}/protection`, {
           body: { protected: wanted },

@@ -20,6 +20,7 @@ export const projectSchema = z.strictObject({
   database: identifier,
   role: identifier,
   branchLimitBytes: bytes.optional(),
+  maxBranches: z.int().min(0).optional(),
   trashed: z.strictObject({ ...trashedFields, name: text } satisfies Fields<TrashedProject>).optional(),
   node: text.optional(),
   takesOver: text.optional(),
@@ -31,6 +32,7 @@ export const branchSchema = z.strictObject({
   parent: text.optional(),
   owner: text.optional(),
   limitBytes: bytes.optional(),
+  scheduledDeleteTime: time.optional(),
   protected: z.boolean().optional(),
   reset: z
     .strictObject({ count: z.int().min(1), from: text, at: time } satisfies Fields<BranchReset>)

@@ -16,6 +16,8 @@ export type ProjectSpec = {
   readonly role: string;
   /** Limit of branches that have none of their own; never of the root. */
   readonly branchLimitBytes?: number;
+  /** The most branches that it may have beside its root; what is in the trash does not count. */
+  readonly maxBranches?: number;
   readonly trashed?: TrashedProject;
   /** In a cluster: the branch node that holds its branches. Chosen once, for volumes do not move; absent: none is yet. */
   readonly node?: string;
@@ -33,6 +35,8 @@ export type BranchSpec = {
   readonly owner?: string;
   /** The most bytes of its own that it may take; absent: as its project says. */
   readonly limitBytes?: number;
+  /** RFC 3339: then it goes into the trash, unless something is in the way. Absent: it stays. */
+  readonly scheduledDeleteTime?: string;
   /** It is not deleted, not reset, and does not expire. */
   readonly protected?: boolean;
   /** Begins anew from what another branch holds; absent: never asked for. */

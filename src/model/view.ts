@@ -17,6 +17,8 @@ export type ProjectView = {
   readonly branches: number;
   /** Of its branches that have no limit of their own; null: half of everything. */
   readonly branchLimitBytes: number | null;
+  /** Beside its root; null: as many as there is room for. */
+  readonly maxBranches: number | null;
   readonly createdAt: string;
   readonly trashed?: TrashedProject;
 };
@@ -46,6 +48,8 @@ export type BranchView = Pick<
   readonly limitBytes: number | null;
   /** It is not deleted, not reset, and does not expire. */
   readonly protected: boolean;
+  /** RFC 3339: then it goes into the trash; null: it stays. */
+  readonly scheduledDeleteTime: string | null;
   /** In answers to questions, not in what is watched: it changes all the time. */
   readonly size?: BranchSize;
   readonly trashed?: Trashed;

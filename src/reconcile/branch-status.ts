@@ -4,12 +4,14 @@ import type { BranchState, BranchStatus } from '../model/branch.ts';
 import { bytesText } from '../model/bytes.ts';
 import { type Condition, reasonOf, setCondition } from '../model/conditions.ts';
 import type { OffshootError } from '../model/errors.ts';
+import { EXPIRES } from './branch-expiry.ts';
 
 /** The conditions of a branch, in the order in which its parts are made. */
 export function conditionsOf(
   { volume, server, access, room }: BranchSeen,
   before: readonly Condition[],
   now: Date,
+  expires?: Omit<Condition, 'lastTransitionTime'>,
 ): readonly Condition[] {
   const phases: [string, BranchPhase][] = [
     ['VolumeReady', volume],
@@ -17,9 +19,10 @@ export function conditionsOf(
     ['AccessReady', access],
   ];
   if (room?.near) phases.push(['SpaceLow', spaceLow(room)]);
+  if (expires !== undefined) phases.push([EXPIRES, expires]);
   return phases.reduce<readonly Condition[]>(
     (conditions, [type, phase]) => setCondition(conditions, { type, ...phase }, now.toISOString()),
-    before.filter(({ type }) => type !== 'SpaceLow' || room?.near),
+    before.filter(({ type }) => (type !== 'SpaceLow' || room?.near) && (type !== EXPIRES || expires)),
   );
 }
 
@@ -52,7 +55,7 @@ export function statusOf(
     readonly open?: NonNullable<BranchStatus['open']>;
   } = {},
 ): BranchStatus {
-  const stopped = conditions.find(c => c.status === 'False');
+  const stopped = conditions.find(c => c.status === 'False' && c.type !== EXPIRES);
   const { reason, message } = settled[state] ?? {};
   return {
     state,

@@ -17,11 +17,13 @@ import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { NodeDoor } from '../model/route.ts';
 import { isTrashed } from '../model/trash.ts';
 import { branchSecret, childrenOf } from '../rules/branches.ts';
+import { expireBranch } from '../rules/expiry.ts';
 import { branchHasChildren } from '../rules/offspring.ts';
 import { isResetPending, resetBefore, toSeeBefore } from '../rules/reset.ts';
 import { expire } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { notReady, unknown } from './awake-by-status.ts';
+import { EXPIRES, type Expiry, expiryOf } from './branch-expiry.ts';
 import { conditionsOf, statusOf } from './branch-status.ts';
 import type { Result, Wish } from './scheduler.ts';
 import type { Topic } from './topics.ts';
@@ -36,6 +38,8 @@ export type BranchDeps = {
   /** Asks for a look at a branch. */
   readonly add: (id: string, wish?: Wish) => void;
   readonly tell: (topic: Topic, most?: number) => void;
+  /** Milliseconds that a branch whose time is over can be had back; 0: not at all. Default: a day. */
+  readonly trashMs?: number;
   readonly now: () => Date;
   readonly log: Log;
 };
@@ -78,6 +82,33 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     if (branch.deletedAt !== undefined) return remove(branch, ctx);
     if (isTrashed(branch)) return rest(branch, ctx);
 
+    const expiry = expiryOf(store, branch, now());
+    if (expiry.over) {
+      await expireBranch(store, id, deps.trashMs ?? A_DAY_MS, now());
+      return { again: 0 };
+    }
+    await tellOf(branch, expiry);
+    const result = await look(branch, ctx);
+    const until = [...(result?.until ?? []), ...(expiry.until ?? [])];
+    const again = [result?.again, expiry.again].filter(ms => ms !== undefined);
+    if (until.length + again.length === 0) return result;
+    return {
+      ...result,
+      ...(until.length > 0 && { until }),
+      ...(again.length > 0 && { again: Math.min(...again) }),
+    };
+  };
+
+  /** What is said of the end of its time is an event once. */
+  const tellOf = async (branch: Stored<'branch'>, { condition }: Expiry): Promise<void> => {
+    const said = branch.status?.conditions.find(c => c.type === EXPIRES)?.reason;
+    if (condition === undefined || condition.reason === said) return;
+    const reason = condition.status === 'True' ? condition.reason : 'ExpiryBlocked';
+    await record(branch, 'warning', reason, `branch ${branch.spec.name}: ${condition.message}`);
+  };
+
+  const look = async (branch: Stored<'branch'>, ctx: Ctx): Promise<Result> => {
+    const { name: id } = branch;
     if (triesOf(branch.secret) !== triesOf(branch.status)) await endForRestart(branch, ctx);
     if (ended.delete(id)) {
       const seen = await node.observe(id, ctx);
@@ -309,7 +340,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       resets: done = 0,
     } = store.get('branch', branch.name)?.status ?? {};
     const resets = seen?.record?.resets ?? done;
-    const conditions = seen === undefined ? [] : conditionsOf(seen, before, now());
+    const { condition } = expiryOf(store, store.get('branch', branch.name) ?? branch, now());
+    const conditions = seen === undefined ? [] : conditionsOf(seen, before, now(), condition);
     const status = statusOf(state, conditions, branch.generation, {
       ...(error !== undefined && { error }),
       ...(seen !== undefined && { seen }),
@@ -365,6 +397,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
 
 /** Volume, server, access, and a last look. More would be a server that ends before the next step. */
 const MOST_STEPS = 4;
+
+const A_DAY_MS = 86_400_000;
 
 /** Ends in a row from which on a server is not trusted to stay. */
 const UNSTEADY = 2;

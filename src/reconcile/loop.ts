@@ -56,6 +56,8 @@ export type LoopDeps = {
   /** Milliseconds for which the key of a deleted sandbox leads nowhere. */
   readonly deletedKeysMs: number;
   readonly pauses: Pauses;
+  /** See BranchDeps. */
+  readonly trashMs?: number;
   readonly collectEveryMs: number;
   readonly now: () => Date;
   readonly log: Log;

@@ -19,7 +19,7 @@ import { checkUnused } from './uses.ts';
 export async function createProject(
   store: Store,
   name: string,
-  spec: Pick<ProjectSpec, 'database' | 'role' | 'branchLimitBytes'>,
+  spec: Pick<ProjectSpec, 'database' | 'role' | 'branchLimitBytes' | 'maxBranches'>,
 ): Promise<Stored<'project'>> {
   checkProject(name, spec);
   const project = await holding(store, { alone: [`project/${name}`] }, async () => {
@@ -94,16 +94,25 @@ export type NewBranch = {
   readonly parent: string;
   readonly owner?: string;
   readonly limitBytes?: number;
+  /** RFC 3339, see rules/expiry.ts. */
+  readonly scheduledDeleteTime?: string;
 };
 
-/** @throws OffshootError branch/bad-name, branch/exists, branch/parent-missing, api/not-found, sandbox/deleting */
+/**
+ * @throws OffshootError branch/bad-name, branch/exists, branch/parent-missing, api/not-found, sandbox/deleting,
+ * project/full
+ */
 export async function createBranch(store: Store, wish: NewBranch): Promise<Stored<'branch'>> {
-  const { project, name, owner, limitBytes } = wish;
+  const { project, name, owner, limitBytes, scheduledDeleteTime } = wish;
   checkBranchName(name);
   requireLimit(limitBytes);
   const { name: parent } = parentFor(store, wish);
   const shared = [`project/${project}`, `branch/${parent}`, ...(owner === undefined ? [] : [owner])];
-  return holding(store, { alone: [`branch-name/${project}/${name}`], shared }, async () => {
+  const alone = [`branch-name/${project}/${name}`];
+  // Two at once must not both be the last one.
+  if (requireProject(store, project).spec.maxBranches !== undefined) alone.push(`branch-count/${project}`);
+  return holding(store, { alone, shared }, async () => {
+    checkNotFull(store, project);
     if (parentFor(store, wish).name !== parent)
       throw new OffshootError('api/conflict', { kind: 'branch', name: wish.parent });
     return newBranch(store, {
@@ -112,7 +121,61 @@ export async function createBranch(store: Store, wish: NewBranch): Promise<Store
       parent,
       ...(owner !== undefined && { owner }),
       ...(limitBytes !== undefined && { limitBytes }),
+      ...(scheduledDeleteTime !== undefined && { scheduledDeleteTime }),
     });
+  });
+}
+
+/**
+ * Another name; id, and therefore address, and password stay. Its server tells the new one from its next start on.
+ * @throws OffshootError branch/bad-name, branch/exists, branch/rename-refused, api/not-found
+ */
+export async function renameBranch(
+  store: Store,
+  { name: id, spec: { project, name: before } }: Stored<'branch'>,
+  name: string,
+): Promise<Stored<'branch'>> {
+  checkBranchName(name);
+  const alone = [`branch/${id}`, `branch-name/${project}/${name}`, `branch-name/${project}/${before}`];
+  return holding(store, { alone, shared: [`project/${project}`] }, async () => {
+    const branch = store.get('branch', id);
+    if (branch === undefined || branch.deletedAt !== undefined || isTrashed(branch))
+      throw new OffshootError('api/not-found', { kind: 'branch', name: before });
+    const { parent, owner } = branch.spec;
+    if (parent === undefined || owner !== undefined) {
+      const why = owner === undefined ? 'it is the root' : `${owner.replace('/', ' ')} finds it by that`;
+      throw new OffshootError('branch/rename-refused', { name: before, why });
+    }
+    const taken = findBranch(store, project, name);
+    if (taken !== undefined && taken.name !== id)
+      throw new OffshootError('branch/exists', { name, project, owner: taken.spec.owner });
+    return (await store.modify('branch', id, ({ spec }) => ({ spec: { ...spec, name } })))!;
+  });
+}
+
+/**
+ * Other limits for a project; undefined: none.
+ * @throws OffshootError branch/bad-limit, api/not-found
+ */
+export async function limitProject(
+  store: Store,
+  name: string,
+  { branchLimitBytes, maxBranches }: Pick<ProjectSpec, 'branchLimitBytes' | 'maxBranches'>,
+): Promise<Stored<'project'>> {
+  requireLimit(branchLimitBytes);
+  return holding(store, { alone: [`project/${name}`] }, async () => {
+    requireProject(store, name);
+    const changed = await store.modify('project', name, ({ spec }) => {
+      const { branchLimitBytes: _, maxBranches: __, ...rest } = spec;
+      return {
+        spec: {
+          ...rest,
+          ...(branchLimitBytes !== undefined && { branchLimitBytes }),
+          ...(maxBranches !== undefined && { maxBranches }),
+        },
+      };
+    });
+    return changed!;
   });
 }
 
@@ -330,6 +393,15 @@ function requireLimit(bytes: number | undefined): void {
 
 /** Every cluster has databases and a role of these names, or SQL means something else by them (CREATE ROLE). */
 const takenNames = new Set([adminRole, 'postgres', 'template0', 'template1', 'public', 'none']);
+
+function checkNotFull(store: Store, project: string): void {
+  const most = requireProject(store, project).spec.maxBranches;
+  if (most === undefined) return;
+  const count = branchesOf(store, project).filter(
+    b => b.deletedAt === undefined && b.spec.parent !== undefined,
+  ).length;
+  if (count >= most) throw new OffshootError('project/full', { project, count, most });
+}
 
 /** What a new branch would grow from, if it may. */
 function parentFor(store: Store, { project, name, parent, owner }: NewBranch): Stored<'branch'> {

@@ -117,5 +117,7 @@ function asResetting(
   from: Stored<'branch'>,
 ): BranchStatus {
   const message = `begins anew from what ${from.spec.name} holds`;
-  return { ...status, state: 'creating', reason: 'Resetting', message, conditions: [] };
+  const parts = ['VolumeReady', 'ServerReady', 'AccessReady'];
+  const conditions = status.conditions.filter(c => !parts.includes(c.type));
+  return { ...status, state: 'creating', reason: 'Resetting', message, conditions };
 }

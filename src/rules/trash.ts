@@ -218,7 +218,7 @@ async function restoreBranch(store: Store, branch: Stored<'branch'>, as: string)
     if (findBranch(store, project, as) !== undefined) throw taken('branch', as, branch.name);
     const back = await store.modify('branch', branch.name, b => {
       if (b.deletedAt !== undefined) return undefined;
-      const { trashed: _, ...spec } = b.spec;
+      const { trashed: _, scheduledDeleteTime: __, ...spec } = b.spec;
       // Its server may still be ending.
       return { spec: { ...spec, name: as }, ...anotherTry(b) };
     });
@@ -260,10 +260,7 @@ const isSameEntry = (now: TrashEntry, before: TrashEntry): boolean =>
   now.spec.trashed !== undefined && now.spec.trashed.at === before.spec.trashed?.at;
 
 /** What of a project goes into the trash with it, and comes back. */
-const kept = ({ database, role, node }: ProjectSpec): ProjectSpec => ({
-  ...{ database, role },
-  ...(node !== undefined && { node }),
-});
+const kept = ({ trashed: _, takesOver: __, ...spec }: ProjectSpec): ProjectSpec => spec;
 
 const depthOf = (store: Store, { spec }: Stored<'branch'>): number => {
   const parent = spec.parent === undefined ? undefined : store.get('branch', spec.parent);

@@ -20,6 +20,7 @@ test('projects are made, listed and deleted', async () => {
     role: 'app',
     branches: 1,
     branchLimitBytes: null,
+    maxBranches: null,
   });
   assert.ok(Date.parse(createdAt) > 0);
   assert.deepEqual((await api.request('GET', `${projects}/shop`)).json(), made.json());
@@ -76,6 +77,7 @@ test('branches are made, listed, read by name or id, and deleted', async () => {
     conditions: [],
     limitBytes: null,
     protected: false,
+    scheduledDeleteTime: null,
   });
   assert.deepEqual((await api.request('GET', `${branches}/fix`)).json(), fix);
   assert.deepEqual((await api.request('GET', `${branches}/${id}`)).json(), fix);
@@ -247,4 +249,50 @@ test('limits that are refused', async () => {
     await api.refused('PUT', `${branches}/nix/limit`, { limitBytes: 2 ** 30 }),
     /^404 api\/not-found/,
   );
+});
+
+test('branches have a time to live, a name, a reset and protection by the API', async () => {
+  await using api = await testApi();
+  const { client } = api;
+  assert.match(await api.refused('POST', branches, { name: 'x', ttl: '2y' }), /^422 branch\/bad-ttl: .*"2y"/);
+  await applied(api.store, 'sb');
+  assert.match(
+    await api.refused('POST', branches, { name: 'x', ttl: '2h', owner: 'sandbox/sb' }),
+    /^422 branch\/bad-ttl: .*goes with sandbox sb/,
+  );
+  const made = await client.branches.create('default', { name: 'fix', ttl: '2h' });
+  const left = Date.parse(made.scheduledDeleteTime!) - Date.parse(made.createdAt);
+  assert.ok(Math.abs(left - 7_200_000) < 60_000, `${left} ms`);
+  assert.equal((await client.branches.ttl('default', 'fix', null)).scheduledDeleteTime, null);
+  assert.match(
+    await api.refused('PUT', `${branches}/main/ttl`, { ttl: '2h' }),
+    /branch\/bad-ttl: .*the root/,
+  );
+  assert.equal((await client.branches.rename('default', 'fix', 'feature/Login-2')).id, made.id);
+  assert.match(
+    await api.refused('PUT', `${branches}/main/name`, { name: 'x' }),
+    /^409 branch\/rename-refused/,
+  );
+  const path = `${branches}/${encodeURIComponent('feature/Login-2')}`;
+  const reset = await api.request('POST', `${path}/reset`);
+  assert.deepEqual([reset.status, (reset.json() as BranchView).state], [202, 'creating']);
+  assert.match(await api.refused('POST', `${branches}/main/reset`), /^409 branch\/reset-root/);
+  assert.match(await api.refused('POST', `${path}/reset`, { to: 'nobody' }), /^422 branch\/not-ancestor/);
+  assert.equal((await client.branches.protect('default', made.id, true)).protected, true);
+  assert.match(await api.refused('DELETE', path), /^409 branch\/protected: .*unprotect feature\/Login-2/);
+  assert.equal((await client.branches.protect('default', made.id, false)).protected, false);
+});
+
+test('projects have limits that can be changed one by one', async () => {
+  await using api = await testApi();
+  await api.client.branches.create('default', { name: 'a' });
+  const limited = await api.client.projects.limit('default', { maxBranches: 1, branchLimitBytes: 2 ** 30 });
+  assert.deepEqual([limited.maxBranches, limited.branchLimitBytes], [1, 2 ** 30]);
+  assert.match(
+    await api.refused('POST', branches, { name: 'b' }),
+    /^409 project\/full: project "default" has 1 branches beside main, and may have 1; .*--max-branches 11/,
+  );
+  const raised = await api.client.projects.limit('default', { maxBranches: null });
+  assert.deepEqual([raised.maxBranches, raised.branchLimitBytes], [null, 2 ** 30]);
+  await api.client.branches.create('default', { name: 'b' });
 });

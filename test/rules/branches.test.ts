@@ -12,7 +12,9 @@ import {
   deleteProject,
   findBranch,
   limitBranch,
+  limitProject,
   protectBranch,
+  renameBranch,
   requireProject,
 } from '../../src/rules/branches.ts';
 import { deleteSandbox } from '../../src/rules/sandboxes.ts';
@@ -306,5 +308,46 @@ describe('a protected branch', () => {
     await assert.rejects(deleteSandbox(p.store, 's', { force: false, recursive: true }), {
       code: 'branch/protected',
     });
+  });
+});
+
+describe('another name for a branch', () => {
+  it('is any that git has and nobody else, and changes nothing else', async () => {
+    await using p = await projectStore();
+    const fix = await p.grow('fix');
+    await p.grow('other', 'fix');
+    const renamed = await renameBranch(p.store, fix, 'feature/Login-2');
+    assert.deepEqual([renamed.name, renamed.secret], [fix.name, fix.secret]);
+    assert.deepEqual(names(p.store), ['main', 'feature/Login-2', 'other']);
+    assert.equal((await renameBranch(p.store, fix, 'feature/Login-2')).version, renamed.version, 'the same');
+    await assert.rejects(renameBranch(p.store, fix, 'other'), { code: 'branch/exists' });
+    await assert.rejects(renameBranch(p.store, fix, 'a..b'), { code: 'branch/bad-name' });
+    await p.grow('fix');
+    const both = [fix, findBranch(p.store, 'p', 'other')!];
+    const ends = await Promise.allSettled(both.map(b => renameBranch(p.store, b, 'same')));
+    assert.deepEqual(ends.map(e => e.status).sort(), ['fulfilled', 'rejected']);
+  });
+
+  it('is not given to the root, and not to what a sandbox finds by its name', async () => {
+    await using p = await projectStore();
+    const mine = await p.grow('mine', 'main', 'sandbox/s');
+    for (const branch of [findBranch(p.store, 'p', 'main')!, mine])
+      await assert.rejects(renameBranch(p.store, branch, 'x'), { code: 'branch/rename-refused' });
+  });
+});
+
+describe('the most branches of a project', () => {
+  it('are not exceeded, however many are asked for at once, and what is in the trash does not count', async () => {
+    await using p = await projectStore();
+    await limitProject(p.store, 'p', { maxBranches: 2 });
+    const ends = await Promise.allSettled(['a', 'b', 'c', 'd'].map(name => p.grow(name)));
+    const refused = ends.flatMap(e => (e.status === 'rejected' ? [e.reason.message] : []));
+    assert.deepEqual(refused, Array(2).fill('project "p" has 2 branches beside main, and may have 2'));
+    const [, first] = branchesOf(p.store, 'p');
+    await trashBranch(p.store, first!, 1000, new Date());
+    await p.grow('e');
+    await assert.rejects(p.grow('f'), { code: 'project/full' });
+    await limitProject(p.store, 'p', {});
+    await p.grow('f');
   });
 });

@@ -5,9 +5,9 @@ import { bytesText, parseBytes } from '../../model/bytes.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { BranchSize, BranchView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
-import { writeLink } from '../link.ts';
+import { findLink, writeLink } from '../link.ts';
 import { sizeOption, timeoutOption, withExamples } from '../options.ts';
-import { age, print, say, table, took, withOutput } from '../output.ts';
+import { age, left, print, say, table, took, withOutput } from '../output.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 import { waitFor } from '../wait.ts';
 import { inTheTrash } from './trash.ts';
@@ -35,7 +35,7 @@ export function register(program: Command, cli: Cli): void {
       const branches = await cli.client().branches.list(project);
       await print(cli, output, branches, list =>
         table(
-          ['', 'NAME', 'ID', 'PARENT', 'STATE', 'SIZE', 'OWNER', 'AGE'],
+          ['', 'NAME', 'ID', 'PARENT', 'STATE', 'SIZE', 'OWNER', 'AGE', 'EXPIRES'],
           list.map(b => [
             b.name === current ? '*' : ' ',
             b.name,
@@ -45,6 +45,7 @@ export function register(program: Command, cli: Cli): void {
             sizeText(b.size),
             b.owner ?? '-',
             age(b.createdAt),
+            b.scheduledDeleteTime === null ? '-' : left(b.scheduledDeleteTime),
           ]),
         ),
       );
@@ -73,6 +74,7 @@ export function register(program: Command, cli: Cli): void {
           `size     ${sizeText(b.size)}${b.size?.limitBytes ? ` of ${bytesText(b.size.limitBytes)}` : ''}`,
           ...(b.emptied === undefined ? [] : [`emptied  ${b.emptied.join(', ')}`]),
           `created  ${b.createdAt}`,
+          ...(b.scheduledDeleteTime === null ? [] : [`expires  ${b.scheduledDeleteTime}`]),
         ].join('\n'),
       );
     });
@@ -91,16 +93,17 @@ export function register(program: Command, cli: Cli): void {
     .addOption(timeoutOption(defaultWait))
     .option('--owner <owner>', 'sandbox/NAME: the branch goes with that sandbox')
     .addOption(sizeOption('--limit <size>', 'most that it may take of its own, e.g. 2G'))
+    .option('--ttl <duration>', 'it goes into the trash after that, e.g. 2h or 3d')
     .option('--if-not-exists', 'an existing branch of that name (and owner) is fine')
     .action(
       async (
         name: string,
-        { output, project: flag, parent, wait, waitTimeout, owner, limit, ifNotExists },
+        { output, project: flag, parent, wait, waitTimeout, owner, limit, ttl, ifNotExists },
       ) => {
         const project = await chooseProject(cli, flag);
         const started = performance.now();
         try {
-          await cli.client().branches.create(project, { name, parent, owner, limitBytes: limit });
+          await cli.client().branches.create(project, { name, parent, owner, limitBytes: limit, ttl });
         } catch (error) {
           if (!(ifNotExists && error instanceof OffshootError && error.code === 'branch/exists')) throw error;
           const existing = await cli.client().branches.get(project, name);
@@ -235,6 +238,35 @@ export function register(program: Command, cli: Cli): void {
       await print(cli, output, made, () => '');
     });
 
+  withOutput(
+    define('ttl <branch> <duration>', 'offshoot branch ttl fix-42 2h', 'offshoot branch ttl fix-42 none'),
+  )
+    .alias('extend')
+    .description('let a branch live for so long from now on; none: until somebody deletes it')
+    .action(async (name: string, duration: string, { output, project: flag }) => {
+      const project = await chooseProject(cli, flag);
+      const ttl = duration === 'none' ? null : duration;
+      const found = await cli.client().branches.ttl(project, name, ttl);
+      const end = found.scheduledDeleteTime;
+      say(cli, `branch ${found.name} ${end === null ? 'stays' : `goes into the trash at ${end}`}`);
+      await print(cli, output, found, () => '');
+    });
+
+  withOutput(define('rename <branch> <name>', 'offshoot branch rename fix-42 feature/Login-2'))
+    .description('give a branch another name; id, address and password stay')
+    .action(async (name: string, to: string, { output, project: flag }) => {
+      const project = await chooseProject(cli, flag);
+      const before = await cli.client().branches.get(project, name);
+      const renamed = await cli.client().branches.rename(project, before.id, to);
+      say(cli, `branch ${before.name} is now ${renamed.name}`);
+      const link = findLink(cli.cwd);
+      if (link?.project === project && link.branch === before.name) {
+        const file = writeLink(cli.cwd, { project, branch: renamed.name });
+        say(cli, `this folder still works with it (${file})`);
+      }
+      await print(cli, output, renamed, () => '');
+    });
+
   for (const wanted of [true, false]) {
     const verb = wanted ? 'protect' : 'unprotect';
     withOutput(define(`${verb} <branch>`, `offshoot branch ${verb} fix-42`))
@@ -303,6 +335,15 @@ export async function waitForBranch(
   });
 }
 
+/** A size, or none. @throws OffshootError branch/bad-limit */
+export function parseLimit(text: string): number | null {
+  if (text === 'none') return null;
+  const bytes = parseBytes(text);
+  if (bytes === undefined)
+    throw new OffshootError('branch/bad-limit', { limit: text, why: 'it is not a size' });
+  return bytes;
+}
+
 // --- internal -----------------------------------------------------------------------------------
 
 function warnOfEmptied(cli: Cli, { emptied }: BranchView): void {
@@ -314,14 +355,6 @@ function warnOfEmptied(cli: Cli, { emptied }: BranchView): void {
 /** ~ before what is not exact. */
 const sizeText = (size: BranchSize | undefined): string =>
   size === undefined ? '-' : `${size.exact ? '' : '~'}${bytesText(size.bytes)}`;
-
-function parseLimit(text: string): number | null {
-  if (text === 'none') return null;
-  const bytes = parseBytes(text);
-  if (bytes === undefined)
-    throw new OffshootError('branch/bad-limit', { limit: text, why: 'it is not a size' });
-  return bytes;
-}
 
 type Tree = readonly { readonly name: string; readonly state: string; readonly children: Tree }[];
 

@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
+import { bytesText } from '../../model/bytes.ts';
+import { OffshootError } from '../../model/errors.ts';
 import type { ProjectView } from '../../model/view.ts';
 import { confirm } from '../confirm.ts';
 import type { Cli } from '../context.ts';
-import { sizeOption, withExamples } from '../options.ts';
+import { parseCount, sizeOption, withExamples } from '../options.ts';
 import { age, print, say, table, withOutput } from '../output.ts';
 import { waitFor } from '../wait.ts';
-import { waitForBranch } from './branch.ts';
+import { parseLimit, waitForBranch } from './branch.ts';
 import { inTheTrash } from './trash.ts';
 
 export function register(program: Command, cli: Cli): void {
@@ -33,11 +35,31 @@ export function register(program: Command, cli: Cli): void {
     .option('--database <name>', 'database that connection strings point at', 'app')
     .option('--role <name>', 'role that owns it', 'app')
     .addOption(sizeOption('--branch-limit <size>', 'most that each of its branches may take, e.g. 2G'))
-    .action(async (name: string, { output, database, role, branchLimit: branchLimitBytes }) => {
-      const made = await cli.client().projects.create({ name, database, role, branchLimitBytes });
+    .option('--max-branches <number>', 'most branches that it may have beside main', parseCount)
+    .action(async (name: string, { output, database, role, branchLimit: branchLimitBytes, maxBranches }) => {
+      const made = await cli
+        .client()
+        .projects.create({ name, database, role, branchLimitBytes, maxBranches });
       await waitForBranch(cli, name, 'main', 60_000);
       say(cli, `made project ${name} with branch main`);
       await print(cli, output, made, () => '');
+    });
+
+  withExamples(
+    withOutput(project.command('limit <name>')),
+    'offshoot project limit shop --max-branches 50',
+    'offshoot project limit shop --branch-limit none',
+  )
+    .description('what the branches of a project may take; what is not named stays as it is')
+    .option('--branch-limit <size>', 'most that each of its branches may take, or none', parseLimit)
+    .option('--max-branches <number>', 'most branches that it may have beside main, or none', parseMost)
+    .action(async (name: string, { output, branchLimit, maxBranches }) => {
+      const limits = { branchLimitBytes: branchLimit, maxBranches };
+      const found = await cli.client().projects.limit(name, limits);
+      const { branchLimitBytes: bytes, maxBranches: most } = found;
+      const size = bytes === null ? 'half of everything' : bytesText(bytes);
+      say(cli, `each branch of ${name} may take ${size}; it may have ${most ?? 'any number of'} branches`);
+      await print(cli, output, found, () => '');
     });
 
   withExamples(
@@ -66,4 +88,12 @@ export function register(program: Command, cli: Cli): void {
       });
       say(cli, `${what} is gone`);
     });
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function parseMost(text: string): number | null {
+  if (text === 'none') return null;
+  if (!/^\d{1,9}$/.test(text)) throw new OffshootError('project/bad-limit', { limit: text });
+  return Number(text);
 }
