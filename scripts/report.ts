@@ -1,4 +1,5 @@
 /** Prints the results of a test file once it has ended: one line, and all that is known about its failures. */
+import { availableParallelism, freemem, loadavg } from 'node:os';
 import { relative } from 'node:path';
 import type { EventData, TestsStream } from 'node:test';
 import { inspect, styleText } from 'node:util';
@@ -50,7 +51,7 @@ export async function report(file: string, stream: TestsStream): Promise<readonl
     if (isSkipped(data)) return add(data, 'skipped');
     const error = data.details.error as Error & { failureType?: string };
     if (error.failureType === 'subtestsFailed') return;
-    add(data, 'failed', `line ${data.line}: ${textOf(error.cause ?? error)}`);
+    add(data, 'failed', `line ${data.line}: ${textOf(error.cause ?? error)}\n(${surroundings()})`);
   });
   const keepOutput = (data: EventData.TestStdout | EventData.TestStderr) => {
     output += data.message;
@@ -99,5 +100,13 @@ function textOf(thrown: unknown): string {
     .filter(line => !/^\s+at .*\(?node:(internal\/|async_hooks)/.test(line))
     .join('\n');
 }
+
+/** What the machine was doing, which a failure now and then may come from. */
+const surroundings = (): string =>
+  `${new Date().toISOString()}, load ${loadavg()
+    .map(load => load.toFixed(1))
+    .join(
+      ' ',
+    )} on ${availableParallelism()} processors, ${Math.round(freemem() / 2 ** 20)} MiB of memory free`;
 
 const indented = (text: string): string => text.trimEnd().replaceAll(/^/gm, '    ');
