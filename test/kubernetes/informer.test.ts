@@ -24,7 +24,7 @@ async function watching(
     pageSize?: number;
   } = {},
 ) {
-  const { deadlineMs = 2_000, longest, pageSize, ...own } = options;
+  const { deadlineMs = 60_000, longest, pageSize, ...own } = options;
   const client = clusterClient(server.access, {
     deadlineMs,
     ...(longest && { longest }),

@@ -21,7 +21,12 @@ it('shows what blocked the loop, until it is told to forget it', async () => {
   assert.ok(p50 < max, `${p50} ms in the middle`);
   meter.reset();
   assert.equal(meter.read().count, 0);
-  await ticks(meter, 2);
-  assert.ok(meter.read().max < max);
+  // A busy machine may keep it from its processor for as long once more, but not each time.
+  const forgotten = async () => {
+    meter.reset();
+    await ticks(meter, 2);
+    return meter.read().max < max || undefined;
+  };
+  await until(forgotten, { what: 'it has forgotten', deadlineMs: 60_000 });
   meter.close();
 });

@@ -11,7 +11,7 @@ export async function storeOn(
   server: FakeApiServer,
   options: Options = {},
 ): Promise<KubernetesStore & AsyncDisposable> {
-  const client = clusterClient(server.access, { deadlineMs: 2_000 });
+  const client = clusterClient(server.access, { deadlineMs: 60_000 });
   const timing = { pauseMs: [5, 50] } as const;
   const store = await openKubernetesStore({
     ...{ client, namespace: 'offshoot', firstVersion: 0, patienceMs: 200, informers: timing, ...options },
