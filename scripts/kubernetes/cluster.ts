@@ -64,7 +64,7 @@ export async function chooseCluster(
 // --- internal ------------------------------------------------------------------------------------
 
 /** Namespaces take a while to go: tests do not wait for it, this does. */
-const goneDeadlineMs = 60_000;
+const goneDeadlineMs = 240_000;
 
 const kinds = 'namespaces,customresourcedefinitions,clusterroles,clusterrolebindings';
 /** No run takes longer: see suite.ts. */
@@ -95,7 +95,7 @@ async function define(env: Environment): Promise<void> {
     '--for=condition=Established',
     'customresourcedefinitions',
     '--all',
-    '--timeout=30s',
+    '--timeout=240s',
   );
 }
 

@@ -22,7 +22,7 @@ describe('a controller in a cluster', { skip: noImage }, () => {
 
   it('makes what kubectl applies, and leaves nothing when kubectl deletes it', async () => {
     await apply([sandboxOfUsers(c)]);
-    await c.kubectl('wait', 'sandbox/fix', '--for=condition=Ready', '--timeout=60s');
+    await c.kubectl('wait', 'sandbox/fix', '--for=condition=Ready', '--timeout=240s');
     assert.match(
       await c.kubectl('get', 'sandbox', 'fix'),
       /True +AllDesired.* http:\/\/api--fix\.preview\.localhost:8080 /,
@@ -38,7 +38,7 @@ describe('a controller in a cluster', { skip: noImage }, () => {
     assert.equal(await preview(c, host, key), '200 debug v1');
     assert.match(await preview(c, host, 'ofs_none'), /^401 /);
 
-    await c.kubectl('delete', 'sandbox', 'fix', '--timeout=60s');
+    await c.kubectl('delete', 'sandbox', 'fix', '--timeout=240s');
     assert.deepEqual(await forksIn(c.baseline), []);
     // What is the user's is as it was.
     const left = await kubectl(['-n', c.baseline, 'get', 'deployments,services', '-o', 'name']);
@@ -48,10 +48,10 @@ describe('a controller in a cluster', { skip: noImage }, () => {
   it('runs the steps of a plugin, in whatever order documents come', async () => {
     await apply([withResource(c, 'thing')]);
     await apply([plugin(c.namespace, 'thing', { script: 'echo done' })]);
-    await c.kubectl('wait', 'sandbox/with-thing', '--for=condition=Ready', '--timeout=60s');
-    await c.kubectl('delete', 'sandbox', 'with-thing', '--timeout=60s');
+    await c.kubectl('wait', 'sandbox/with-thing', '--for=condition=Ready', '--timeout=240s');
+    await c.kubectl('delete', 'sandbox', 'with-thing', '--timeout=240s');
     // A pod may end a moment after its Job.
-    await c.kubectl('wait', 'jobs,pods', '-l', 'offshoot.dev/step', '--for=delete', '--timeout=60s');
+    await c.kubectl('wait', 'jobs,pods', '-l', 'offshoot.dev/step', '--for=delete', '--timeout=240s');
   });
 });
 

@@ -53,7 +53,7 @@ test("the tutorial's sandbox comes back whole, and kubectl shows it", { skip: no
   const after = await read<{ spec: object; status: object }>('-n', ns.name, 'get', 'sbx', name);
   assert.deepEqual(after.spec, spec);
   assert.deepEqual(after.status, status);
-  await kubectl(['-n', ns.name, 'wait', `sandbox/${name}`, '--for=condition=Ready', '--timeout=10s']);
+  await kubectl(['-n', ns.name, 'wait', `sandbox/${name}`, '--for=condition=Ready', '--timeout=240s']);
   const { stdout } = await kubectl(['-n', ns.name, 'get', 'offshoot']);
   assert.match(stdout, /^NAME +READY +REASON +URL +AGE$/m);
   assert.match(stdout, /True +AllDesiredWorkloadsReady +http:\/\/users--x.preview.test /);

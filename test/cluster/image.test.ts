@@ -7,7 +7,7 @@ test('all roles run in a pod: a project, a branch of it, and SQL', { skip: noIma
   await using ns = await namespace();
   await apply([pod(ns.name)]);
   const at = ['-n', ns.name];
-  await kubectl([...at, 'wait', 'pod/all', '--for=condition=Ready', '--timeout=60s']);
+  await kubectl([...at, 'wait', 'pod/all', '--for=condition=Ready', '--timeout=240s']);
   const offshoot = async (...args: string[]) =>
     (await kubectl([...at, 'exec', 'all', '--', 'offshoot', ...args])).stdout;
   assert.equal((await kubectl([...at, 'exec', 'all', '--', 'id', '-u'])).stdout, '1000\n');
@@ -17,8 +17,8 @@ test('all roles run in a pod: a project, a branch of it, and SQL', { skip: noIma
   await offshoot('sql', 'fix-42', '-p', 'shop', '-c', 'update t set n = n + 1');
   assert.match(await offshoot('sql', 'fix-42', '-p', 'shop', '-c', 'select n from t'), /\b42\b/);
   assert.match(await offshoot('sql', 'main', '-p', 'shop', '-c', 'select n from t'), /\b41\b/);
-  // The program is process 1 of its pod, and ends when it is told to, well before the pod's grace of 30 s is over.
-  await kubectl([...at, 'delete', 'pod', 'all', '--timeout=25s']);
+  // The program is process 1 of its pod, and ends when it is told to, before the pod's grace is over.
+  await kubectl([...at, 'delete', 'pod', 'all', '--timeout=240s']);
 });
 
 // --- internal ------------------------------------------------------------------------------------
@@ -29,6 +29,7 @@ const pod = (namespace: string) => ({
   metadata: { name: 'all', namespace },
   spec: {
     restartPolicy: 'Never',
+    terminationGracePeriodSeconds: 600,
     securityContext: { runAsNonRoot: true, fsGroup: 1000, seccompProfile: { type: 'RuntimeDefault' } },
     containers: [
       {

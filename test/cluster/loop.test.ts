@@ -55,7 +55,7 @@ describe('the loop on a cluster', { skip: noImage }, () => {
     await using opened = new AsyncDisposableStack();
     await begin(opened);
     await apply([sandbox(ns.name)]);
-    await kubectl(['-n', ns.name, 'wait', 'sandbox/fix', '--for=condition=Ready', '--timeout=60s']);
+    await kubectl(['-n', ns.name, 'wait', 'sandbox/fix', '--for=condition=Ready', '--timeout=240s']);
     const [fork] = store.get('sandbox', 'fix')!.status!.forks;
     assert.deepEqual([fork!.ready, fork!.reason, fork!.restarts], [true, 'Running', 0]);
     assert.equal(await said(ns.name, fork!.ports[8080]![0]!), 'debug v1');
@@ -67,7 +67,7 @@ describe('the loop on a cluster', { skip: noImage }, () => {
       { what: 'the fork follows', deadlineMs: 60_000 },
     );
 
-    await kubectl(['-n', ns.name, 'delete', 'sandbox', 'fix', '--timeout=60s']);
+    await kubectl(['-n', ns.name, 'delete', 'sandbox', 'fix', '--timeout=240s']);
     assert.deepEqual(await ours(ns.name), []);
     // The baseline is as it was applied.
     const { items } = await read<Items>('-n', ns.name, 'get', 'deployments,services');
@@ -89,7 +89,7 @@ describe('the loop on a cluster', { skip: noImage }, () => {
       { what: 'the cause', deadlineMs: 60_000 },
     );
     assert.equal(seen.status, 'False');
-    await kubectl(['-n', ns.name, 'delete', 'sandbox', 'fix', '--timeout=60s']);
+    await kubectl(['-n', ns.name, 'delete', 'sandbox', 'fix', '--timeout=240s']);
   });
 
   it('takes away what a killed controller has left', async () => {
@@ -97,13 +97,13 @@ describe('the loop on a cluster', { skip: noImage }, () => {
       await using first = new AsyncDisposableStack();
       await begin(first);
       await apply([sandbox(ns.name)]);
-      await kubectl(['-n', ns.name, 'wait', 'sandbox/fix', '--for=condition=Ready', '--timeout=60s']);
+      await kubectl(['-n', ns.name, 'wait', 'sandbox/fix', '--for=condition=Ready', '--timeout=240s']);
     }
     await kubectl(['-n', ns.name, 'delete', 'sandbox', 'fix', '--wait=false']);
     assert.notDeepEqual(await ours(ns.name), [], 'nobody is there to take it away');
     await using second = new AsyncDisposableStack();
     await begin(second);
-    await kubectl(['-n', ns.name, 'wait', 'sandbox/fix', '--for=delete', '--timeout=60s']);
+    await kubectl(['-n', ns.name, 'wait', 'sandbox/fix', '--for=delete', '--timeout=240s']);
     assert.deepEqual(await ours(ns.name), []);
   });
 });

@@ -14,7 +14,7 @@ import { testClient } from '../support/cluster-client.ts';
 
 const ID = 'fix.usersDb.create.provision';
 
-const ctx = (signal = AbortSignal.timeout(120_000)): Ctx => ({ signal, log: silentLog });
+const ctx = (signal = AbortSignal.timeout(300_000)): Ctx => ({ signal, log: silentLog });
 
 const script = (text: string, more: Partial<StepSpec> = {}): StepSpec => ({
   ...{ script: text, inputs: [], outputs: [], env: {}, keep: [] },
@@ -181,7 +181,7 @@ describe('steps on a cluster', { skip: noImage, concurrency: 4 }, () => {
           'wait',
           '--for=jsonpath={.status.phase}=Succeeded',
           `pod/${pod}`,
-          '--timeout=60s',
+          '--timeout=240s',
         ]);
       }
       const second = openClusterSteps(o.options);

@@ -63,7 +63,14 @@ test('what the store calls ready kubectl waits for, and sees at once', { skip: n
     await update({ message: 'still' });
     assert.equal(await get(`${ready}.lastTransitionTime}`), since);
     await update({ ready: true, reason: 'AllReady' });
-    await kubectl(['-n', store.namespace, 'wait', 'sandbox/fix-42', '--for=condition=Ready', '--timeout=5s']);
+    await kubectl([
+      '-n',
+      store.namespace,
+      'wait',
+      'sandbox/fix-42',
+      '--for=condition=Ready',
+      '--timeout=240s',
+    ]);
     assert.deepEqual(store.get('sandbox', made.name)?.status?.conditions, []);
   } finally {
     await store.close();

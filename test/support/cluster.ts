@@ -28,7 +28,7 @@ export const ourImage = image ?? '';
 /** @throws ExecError with what it said */
 export const kubectl = (args: readonly string[], options: RunOptions = {}): Promise<ExecResult> =>
   exec('kubectl', [...(contextName === undefined ? [] : ['--context', contextName]), ...args], {
-    deadlineMs: 60_000,
+    deadlineMs: 300_000,
     maxOutput: 4 * 1024 * 1024,
     ...options,
   });
@@ -36,7 +36,7 @@ export const kubectl = (args: readonly string[], options: RunOptions = {}): Prom
 /** The same for helm. */
 export const helm = (args: readonly string[]): Promise<ExecResult> =>
   exec('helm', [...(named === '1' ? [] : ['--kube-context', named]), ...args], {
-    deadlineMs: 90_000,
+    deadlineMs: 300_000,
     maxOutput: 4 * 1024 * 1024,
   });
 

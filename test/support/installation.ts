@@ -33,7 +33,7 @@ export async function installation(...values: readonly string[]): Promise<Instal
   ];
   const run = async (verb: string, more: readonly string[]): Promise<void> => {
     const namespaces = ['--set-json', `baselineNamespaces=["${baseline.name}"]`];
-    const waiting = ['--skip-crds', '--wait', '--timeout', '80s'];
+    const waiting = ['--skip-crds', '--wait', '--timeout', '240s'];
     await helm([verb, release, chart, ...at, ...image, ...namespaces, ...values, ...more, ...waiting]);
   };
   stack.defer(() => removeObjects(own.name));
@@ -96,7 +96,7 @@ type Items = {
 async function removeObjects(namespace: string): Promise<void> {
   const kinds = 'sandboxes.offshoot.dev,branches.offshoot.dev,projects.offshoot.dev';
   try {
-    await kubectl(['-n', namespace, 'delete', kinds, '--all', '--timeout=30s']);
+    await kubectl(['-n', namespace, 'delete', kinds, '--all', '--timeout=240s']);
   } catch {
     const { items } = await read<Items>('-n', namespace, 'get', kinds);
     const free = ({ kind, metadata }: Items['items'][number]) => [

@@ -304,10 +304,10 @@ suite('silence', () => {
   }
 
   test('is noticed on both ends, and what was missed comes', async t => {
-    const h = await house(t, { beatMs: 20 });
+    const h = await house(t, { beatMs: 200 });
     h.feed.settle();
     const between = await wire(t, h.door.port);
-    const { book, told } = h.follow('gateway', { at: between.port, silenceMs: 100 });
+    const { book, told } = h.follow('gateway', { at: between.port, silenceMs: 1_000 });
     await told;
     await until(() => h.feed.followers()[0]?.upToDate || undefined, soon('it follows'));
     between.silent = true;
