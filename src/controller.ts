@@ -9,9 +9,10 @@ import type { ApiContext } from './api/context.ts';
 import { keyring } from './api/keys.ts';
 import { type ApiServer, startApi } from './api/server.ts';
 import { kubernetesBaseline } from './baseline/kubernetes.ts';
+import { clusterKeys } from './cluster-keys.ts';
 import type { Config } from './config.ts';
 import { openClusterDrivers } from './drivers/cluster/open.ts';
-import { internalKeys, keyItem } from './internal-keys.ts';
+import { keyItem } from './internal-keys.ts';
 import { followBranchNodes } from './kubernetes/branch-nodes.ts';
 import { type ClusterClient, clusterClient } from './kubernetes/client.ts';
 import type { InformerState } from './kubernetes/informer.ts';
@@ -148,7 +149,8 @@ async function lead(
   const [drivers, placement] = await Promise.all([opening, following]);
   const { baseline } = source;
 
-  const internal = internalKeys(config.home);
+  const place = { namespace, name: `${o.name}-keys` };
+  const internal = await untilDone(() => clusterKeys(client, place), refused, signal);
   const looking = Promise.withResolvers<Loop>();
   const telling = await openTelling({
     ...{ at: { host: config.host, port: config.feedPort ?? 0 }, house, version, log },
@@ -163,7 +165,12 @@ async function lead(
     ...{ store, baseline, programs: drivers, placement, log },
     gateway: () => o.postgres,
     site: () => o.previews,
-    scriptEnv: () => ({}),
+    scriptEnv: () => ({
+      OFFSHOOT_BIN: 'offshoot',
+      OFFSHOOT_API_URL: `https://${house.names[0]}:${config.apiPort}`,
+      OFFSHOOT_API_CA: house.authority(),
+      OFFSHOOT_API_KEY: internal.step,
+    }),
     keep: [],
     stepMs: STEP_MS,
     // Services of a cluster have addresses.

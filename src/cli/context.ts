@@ -88,7 +88,9 @@ function connectionOf({ env, config }: Cli): Connection {
   return { url, apiKey, ...(env.OFFSHOOT_API_CA && { ca: readAuthority(env.OFFSHOOT_API_CA) }) };
 }
 
+/** @param file or the text itself */
 function readAuthority(file: string): string {
+  if (file.startsWith('-----BEGIN ')) return file;
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
