@@ -11,7 +11,7 @@ import type { Result } from './report.ts';
 import { close, runFiles, tell, testFiles } from './suite.ts';
 
 const chosen = process.argv.slice(2);
-const files = testFiles(chosen.length === 0 ? ['test/cluster'] : chosen);
+const files = testFiles(chosen.length === 0 ? ['test/cluster', 'test/both'] : chosen);
 const say = (sentence: string) => console.error(`offshoot: ${sentence}`);
 const stop = new AbortController();
 const results: Result[] = [];

@@ -24,7 +24,7 @@ export type ClusterDriverOptions = {
   readonly runnerNamespaces: readonly string[];
   /** Ours, for what runs beside a step. */
   readonly image: string;
-  /** Milliseconds that a step may take. */
+  /** Milliseconds that a step may take; its Job ends by itself only when nobody asks for it any more. */
   readonly stepMs: number;
   readonly log: Log;
 };
@@ -35,7 +35,7 @@ export async function openClusterDrivers(options: ClusterDriverOptions): Promise
   const forks = await openClusterForks(options);
   const { client, installation, image, stepMs, runnerNamespaces } = options;
   const steps = openClusterSteps({
-    ...{ client, installation, image, log, namespace: installation, longestMs: stepMs },
+    ...{ client, installation, image, log, namespace: installation, longestMs: 2 * stepMs },
     namespaces: runnerNamespaces,
   });
   return {
