@@ -16,6 +16,7 @@ import { keyItem } from './internal-keys.ts';
 import { followBranchNodes } from './kubernetes/branch-nodes.ts';
 import { type ClusterClient, clusterClient } from './kubernetes/client.ts';
 import type { InformerState } from './kubernetes/informer.ts';
+import { admitVisitors } from './kubernetes/visitors.ts';
 import { version } from './lib/checkout.ts';
 import type { Log } from './lib/log.ts';
 import { isOnThisMachine } from './lib/peer.ts';
@@ -180,7 +181,7 @@ async function lead(
     async resumed() {
       telling.begin(store, baseline, [settingItem(config), ...Object.values(internal).map(keyItem)]);
       api = await startApi(context, {
-        ...{ host: config.host, port: config.apiPort, names: house.names, log },
+        ...{ host: config.host, port: config.apiPort, names: 'any', log },
         ...{ certificate: apiCertificate(house), clear: isOnThisMachine },
       });
       opened.defer(() => api?.close());
@@ -198,6 +199,7 @@ async function lead(
   const context: ApiContext = {
     ...{ store, baseline, metrics, keepRevoked: config.keepRevoked },
     keys: keyring(store, Object.values(internal)),
+    admits: admitVisitors(client, { namespace, name: `${o.name}-user` }),
     gateway: () => o.postgres,
     authority: house.authority,
     identity: name => (destinationNamed(name) === undefined ? undefined : identityOf(house, name)),
@@ -255,30 +257,26 @@ async function untilDone<T>(
   }
 }
 
-type House = ClusterHouse & { readonly names: readonly string[] };
-
 async function openHouse(
   { name, baselineNamespaces }: Pick<ControllerOptions, 'name' | 'baselineNamespaces'>,
   of: { readonly client: ClusterClient; readonly namespace: string; readonly log: Log },
-): Promise<House> {
-  const names = [
+): Promise<ClusterHouse> {
+  const serverNames = [
     `${name}.${of.namespace}.svc`,
     `${name}.${of.namespace}.svc.cluster.local`,
     `${name}.${of.namespace}`,
     name,
   ];
-  const house = await openClusterHouse({
-    ...of,
+  return await openClusterHouse({
+    ...{ ...of, serverNames },
     name: `${name}-authority`,
-    serverNames: names,
     accounts: { gateway: `${name}-gateway`, node: `${name}-branches` },
     isBaseline: namespace => baselineNamespaces?.includes(namespace) ?? true,
   });
-  return { ...house, names };
 }
 
 /** For TLS of the API; another one when the authority has made one. */
-function apiCertificate({ kept }: House): () => { readonly context: SecureContext } {
+function apiCertificate({ kept }: ClusterHouse): () => { readonly context: SecureContext } {
   let context: SecureContext | undefined;
   kept.onChange(() => {
     context = undefined;
@@ -290,7 +288,7 @@ function apiCertificate({ kept }: House): () => { readonly context: SecureContex
   };
 }
 
-function identityOf({ kept }: House, name: string): string {
+function identityOf({ kept }: ClusterHouse, name: string): string {
   const { certificate, key } = kept.identity(name);
   return certificate + key + kept.certificates();
 }

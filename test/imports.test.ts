@@ -99,6 +99,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'home.ts',
     'lazy:daemon.ts',
     'lazy:controller.ts',
+    'lazy:kubernetes',
     'lazy:sidecar.ts',
     'lazy:redirect.ts',
     'lazy:roles/gateway.ts',

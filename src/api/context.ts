@@ -60,6 +60,8 @@ export type ApiContext = {
   readonly store: Store;
   readonly baseline: Baseline;
   readonly keys: Keyring;
+  /** Whether what is no key of ours opens the API all the same; absent: nothing does. */
+  readonly admits?: (token: string) => Promise<boolean>;
   readonly info: () => DaemonView;
   readonly metrics: {
     read(): MetricsView;

@@ -39,8 +39,11 @@ export type ApiOptions = {
   readonly host: string;
   /** 0 = any free port. */
   readonly port: number;
-  /** Hosts that requests may name, besides `localhost` and addresses. Default: where it listens. */
-  readonly names?: readonly string[];
+  /**
+   * Hosts that requests may name, besides `localhost` and addresses. Default: where it listens. `any`: where no browser of
+   * a person gets to, and others lead requests on under names of their own.
+   */
+  readonly names?: readonly string[] | 'any';
   /** TLS is served with; absent: it is not. */
   readonly certificate?: () => Pick<Certificate, 'context'> | undefined;
   /** Whether a peer may speak clear text; default: each. */
@@ -87,8 +90,8 @@ export async function startApi(context: ApiContext, options: ApiOptions): Promis
   /** @throws OffshootError, or anything else, which is a fault of ours */
   const served = async (request: IncomingMessage, response: ServerResponse): Promise<Text | undefined> => {
     const { method = '', url = '', headers } = request;
-    checkHost(headers, names);
-    if (url !== '/healthz') checkKey(headers, context.keys);
+    if (names !== 'any') checkHost(headers, names);
+    if (url !== '/healthz') await checkKey(headers, context);
     const [path = ''] = url.split('?', 1);
     const found = routes.find(method, path);
     if (found === undefined) {
@@ -167,10 +170,14 @@ function checkHost(headers: IncomingHttpHeaders, own: readonly string[]): void {
     throw new OffshootError('api/host-refused', { host: name.slice(0, 255) });
 }
 
-function checkKey(headers: IncomingHttpHeaders, keys: ApiContext['keys']): void {
+async function checkKey(
+  headers: IncomingHttpHeaders,
+  { keys, admits }: Pick<ApiContext, 'keys' | 'admits'>,
+): Promise<void> {
   const key = keyOf({ headers });
   if (key === undefined) throw new OffshootError('api/unauthorized', { why: 'none was sent' });
-  if (!keys.accepts(key)) throw new OffshootError('api/unauthorized', { why: 'this one is not known' });
+  if (!keys.accepts(key) && !(await admits?.(key)))
+    throw new OffshootError('api/unauthorized', { why: 'this one is not known' });
 }
 
 /** @returns adds routes whose paths begin with `prefix` */

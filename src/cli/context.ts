@@ -5,6 +5,7 @@ import { type Client, type Connection, createClient } from '../client/index.ts';
 import { type Config, readConfig } from '../config.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { DaemonView } from '../model/view.ts';
+import { clusterConnection } from './cluster.ts';
 
 export type OutputFormat = 'text' | 'json' | 'yaml';
 
@@ -69,6 +70,7 @@ export async function localDaemon(cli: Cli): Promise<{ client: Client; status: D
 // --- internal -----------------------------------------------------------------------------------
 
 function connectionOf({ env, config }: Cli): Connection {
+  if (env.OFFSHOOT_CONTEXT) return clusterConnection(env, env.OFFSHOOT_CONTEXT);
   const { home } = config();
   const file = readClientFile(home);
   const url = env.OFFSHOOT_API_URL || file?.url;

@@ -4,6 +4,7 @@ import { version } from '../lib/checkout.ts';
 import { nameSourceLines } from '../lib/source-lines.ts';
 import { formatProblem, type Problem } from '../model/document/problem.ts';
 import { OffshootError } from '../model/errors.ts';
+import { notInCluster } from './cluster.ts';
 import { commands } from './commands/index.ts';
 import { type Cli, createCli } from './context.ts';
 import { ExitCode, ReaderGone, say, UsageError } from './output.ts';
@@ -11,12 +12,32 @@ import { flushed, hearStreams } from './streams.ts';
 
 /** @returns the exit code */
 export async function main(argv: readonly string[], cli: Cli): Promise<number> {
+  const { words, env } = clusterIn(argv, cli.env);
+  return run(words, env === cli.env ? cli : createCli({ ...cli, env }));
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** What stands before the command and says which cluster, as the variables that it stands for. */
+function clusterIn(argv: readonly string[], env: Cli['env']): { words: readonly string[]; env: Cli['env'] } {
+  const [, name, value] = /^--(context|namespace)(?:=(.*))?$/.exec(argv[0] ?? '') ?? [];
+  if (name === undefined || (value === undefined && argv[1] === undefined)) return { words: argv, env };
+  const rest = argv.slice(value === undefined ? 2 : 1);
+  return clusterIn(rest, { ...env, [`OFFSHOOT_${name.toUpperCase()}`]: value ?? argv[1] });
+}
+
+async function run(argv: readonly string[], cli: Cli): Promise<number> {
   let asJson = false;
   const program = new Command('offshoot')
     .description(
       'Branch-based environments: a forked service, a preview URL and a PostgreSQL branch of its own.',
     )
     .version(version, '-v, --version')
+    .option(
+      '--context <name>',
+      'an installation in the cluster of this context of the kubeconfig; . is its current one',
+    )
+    .option('--namespace <name>', 'that of the installation there (offshoot)')
     .enablePositionalOptions() // `deploy -v` is not the version
     .showSuggestionAfterError()
     .exitOverride()
@@ -28,6 +49,8 @@ export async function main(argv: readonly string[], cli: Cli): Promise<number> {
     })
     .hook('preAction', (_program, command) => {
       asJson = command.opts().output === 'json';
+      const refused = cli.env.OFFSHOOT_CONTEXT ? notInCluster(nameOf(command)) : undefined;
+      if (refused !== undefined) throw refused;
     })
     .addHelpText(
       'after',
@@ -42,6 +65,8 @@ Examples:
 Variables:
   OFFSHOOT_HOME                       data directory of the daemon; see "offshoot up --help"
   OFFSHOOT_API_URL, OFFSHOOT_API_KEY  another daemon, and a key for it
+  OFFSHOOT_CONTEXT, OFFSHOOT_NAMESPACE, OFFSHOOT_INSTALLATION
+                                      an installation in a cluster: --context, --namespace, and its name (offshoot)
   OFFSHOOT_PROJECT, OFFSHOOT_BRANCH   what to work with, before what the folder is linked to`,
     );
   for (const name of neededFor(argv)) {
@@ -56,8 +81,6 @@ Variables:
   }
 }
 
-// --- internal -----------------------------------------------------------------------------------
-
 /** Only the command that is called is loaded; help needs them all, the version none. */
 function neededFor(argv: readonly string[]): readonly string[] {
   const all = Object.keys(commands);
@@ -66,6 +89,12 @@ function neededFor(argv: readonly string[]): readonly string[] {
   const wanted = argv.find(word => !word.startsWith('-') && word !== 'help');
   const named = all.filter(name => wanted !== undefined && commands[name]!.names.includes(wanted));
   return named.length > 0 ? named : all;
+}
+
+/** The first word of a command. */
+function nameOf(command: Command): string {
+  const above = command.parent;
+  return above === null || above.parent === null ? command.name() : nameOf(above);
 }
 
 function report(error: unknown, cli: Cli, asJson: boolean): number {
@@ -100,10 +129,10 @@ function sayError(error: OffshootError, cli: Cli): void {
   if (error.hint !== undefined) say(cli, `hint: ${error.hint}`);
 }
 
-if (import.meta.main) void run();
+if (import.meta.main) void start();
 
 /** No `await` at the top: a bundle is no module. */
-async function run(): Promise<void> {
+async function start(): Promise<void> {
   nameSourceLines();
   process.exitCode = 1; // for whoever ends us before we know better
   const abort = new AbortController();

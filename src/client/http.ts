@@ -9,6 +9,19 @@ export type Connection = {
   readonly apiKey: string;
   /** Authorities to trust besides those that are known, PEM; for https. */
   readonly ca?: string;
+  /** Another way than right to `url`, which then only names it; asked for with each request. */
+  readonly way?: () => Promise<Way>;
+};
+
+/** Through somebody who leads requests on. */
+export type Way = {
+  /** What paths are put behind. */
+  readonly base: string;
+  readonly apiKey: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly agent: Agent;
+  /** What an answer means that is his own and not the server's; undefined: he has led it on. */
+  readonly refused: (status: number, text: string) => OffshootError | undefined;
 };
 
 export type RequestOptions = {
@@ -44,12 +57,13 @@ export class ReportedError extends OffshootError {
  * certificate proves nothing to us; ReportedError for every answer of ours that is not 2xx; the signal's reason
  */
 export async function send(
-  { url, apiKey, ca }: Connection,
+  { url, apiKey, ca, ...connection }: Connection,
   method: string,
   path: string,
   { query = {}, body, headers, signal }: RequestOptions = {},
 ): Promise<Answer> {
-  const target = new URL(path, url);
+  const way = await connection.way?.();
+  const target = way === undefined ? new URL(path, url) : new URL(way.base + path);
   for (const [name, value] of Object.entries(query))
     for (const one of [value ?? []].flat()) target.searchParams.append(name, String(one));
   const text = body === undefined ? undefined : JSON.stringify(body);
@@ -57,8 +71,10 @@ export async function send(
   try {
     answer = await exchange(ca, target, text, {
       method,
+      ...(way && { agent: way.agent }),
       headers: {
-        'offshoot-api-key': apiKey,
+        ...way?.headers,
+        'offshoot-api-key': way?.apiKey ?? apiKey,
         ...(text !== undefined && {
           'content-type': 'application/json',
           'content-length': Buffer.byteLength(text),
@@ -74,7 +90,7 @@ export async function send(
     throw new OffshootError('api/unreachable', { url }, { cause });
   }
   const { statusCode: status = 0 } = answer;
-  if (status < 200 || status > 299) throw await toError(answer, url);
+  if (status < 200 || status > 299) throw await toError(answer, url, way);
   return answer;
 }
 
@@ -108,7 +124,7 @@ async function exchange(
   body: string | undefined,
   options: RequestOptionsOfNode,
 ): Promise<Answer> {
-  const secure = target.protocol === 'https:' ? await trusting(ca) : undefined;
+  const secure = target.protocol === 'https:' ? await trusting(ca, options.agent as Agent) : undefined;
   return await new Promise((resolve, reject) => {
     const sent = (secure?.request ?? request)(target, {
       ...options,
@@ -131,11 +147,12 @@ type Secure = { readonly request: typeof request; readonly agent: Agent };
 const agents = new Map<string | undefined, Secure>();
 
 /** Loaded for https only. */
-async function trusting(ca: string | undefined): Promise<Secure> {
+async function trusting(ca: string | undefined, given: Agent | undefined): Promise<Secure> {
   const [https, { createSecureContext, getCACertificates }] = await Promise.all([
     import('node:https'),
     import('node:tls'),
   ]);
+  if (given !== undefined) return { request: https.request, agent: given };
   let secure = agents.get(ca);
   if (secure === undefined) {
     const trusted = ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] };
@@ -160,8 +177,10 @@ async function textOf(answer: Answer): Promise<string> {
   return text;
 }
 
-async function toError(answer: Answer, url: string): Promise<OffshootError> {
+async function toError(answer: Answer, url: string, way: Way | undefined): Promise<OffshootError> {
   const text = await textOf(answer).catch(() => '');
+  const refused = way?.refused(answer.statusCode ?? 0, text);
+  if (refused !== undefined) return refused;
   try {
     const body = JSON.parse(text) as ErrorBody;
     if (isErrorCode(body.code)) return new ReportedError(body);

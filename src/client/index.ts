@@ -25,11 +25,11 @@ import type {
   StatusView,
   TrashView,
 } from '../model/view.ts';
-import { type Connection, type RequestOptions, sendForJson } from './http.ts';
+import { type Connection, type RequestOptions, sendForJson, type Way } from './http.ts';
 import { type LogFilter, logs } from './logs.ts';
 import { type WatchEvent, type WatchFilter, watch } from './watch.ts';
 
-export type { Connection, LogFilter, WatchEvent, WatchFilter };
+export type { Connection, LogFilter, WatchEvent, WatchFilter, Way };
 
 /** See api/manifest-request.ts. */
 export type ManifestRequest = {

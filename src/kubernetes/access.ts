@@ -4,7 +4,8 @@
  * has given up (`auth-provider`), and proxies, are refused with a sentence.
  */
 import { readFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { homedir } from 'node:os';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { OffshootError } from '../model/errors.ts';
 import { yaml } from '../model/yaml-package.ts';
 import { type ExecLogin, execTokens, fileTokens, type Tokens } from './tokens.ts';
@@ -103,6 +104,10 @@ export async function kubeconfigAccess(
     ...(tokens !== undefined && { tokens }),
   };
 }
+
+/** The one of `KUBECONFIG`, of several the first (kubectl would merge them), else where kubectl has it. */
+export const kubeconfigFile = ({ KUBECONFIG, HOME }: Readonly<Record<string, string | undefined>>): string =>
+  KUBECONFIG?.split(delimiter).find(Boolean) ?? join(HOME || homedir(), '.kube', 'config');
 
 // --- internal -----------------------------------------------------------------------------------
 

@@ -96,6 +96,13 @@ export type ClusterClient = {
     },
     limits?: Limits,
   ): Promise<IncomingMessage>;
+  /** A token of a service account, for whoever `audience` names. @param seconds at least 600 */
+  accountToken(
+    account: { readonly namespace: string; readonly name: string },
+    audience: string,
+    seconds: number,
+    limits?: Limits,
+  ): Promise<string>;
   close(): void;
 };
 
@@ -288,6 +295,20 @@ export function clusterClient(access: ClusterAccess, options: ClientOptions = {}
     log({ namespace, pod }, query, limits) {
       const place = { namespace, name: pod, subresource: 'log' };
       return open({ verb: 'get', method: 'GET', resource: resources.Pod, place, query }, limits);
+    },
+
+    async accountToken(account, audience, seconds, limits) {
+      const place = { ...account, subresource: 'token' };
+      const body = {
+        ...{ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest' },
+        spec: { audiences: [audience], expirationSeconds: seconds },
+      };
+      const resource = resources.ServiceAccount;
+      const ask = { verb: 'create', method: 'POST', resource, place, body } as const;
+      const answer = (await call({ ...ask, type: 'application/json' }, limits)) as {
+        readonly status?: { readonly token?: string };
+      };
+      return answer.status?.token ?? '';
     },
 
     close: () => transport.close(),

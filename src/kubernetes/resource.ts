@@ -60,6 +60,7 @@ export const resources = {
   ConfigMap: of('/v1/configmaps'),
   Secret: of('/v1/secrets'),
   Event: of('/v1/events'),
+  ServiceAccount: of('/v1/serviceaccounts'),
   Lease: of('coordination.k8s.io/v1/leases'),
   TokenReview: of('authentication.k8s.io/v1/tokenreviews'),
   Namespace: of('/v1/namespaces'),

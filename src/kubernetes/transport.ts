@@ -128,6 +128,13 @@ export function transportTo(access: ClusterAccess): Transport {
   };
 }
 
+/** For requests of others to the same server, with what the kubeconfig says of TLS. */
+export const agentTo = (access: ClusterAccess): Agent => {
+  const secure = access.server.startsWith('https:');
+  const { Agent } = process.getBuiltinModule(secure ? 'node:https' : 'node:http');
+  return new Agent({ ...(secure && tlsOptions(access)), keepAlive: true });
+};
+
 // --- internal -----------------------------------------------------------------------------------
 
 function tlsOptions({ authorities, certificate, serverName, insecure }: ClusterAccess): AgentOptions {

@@ -1,7 +1,5 @@
 /** How a role that runs in a cluster gets to its API server. */
-import { homedir } from 'node:os';
-import { delimiter, join } from 'node:path';
-import { type ClusterAccess, kubeconfigAccess, podAccess } from '../kubernetes/access.ts';
+import { type ClusterAccess, kubeconfigAccess, kubeconfigFile, podAccess } from '../kubernetes/access.ts';
 import type { Env } from './environment.ts';
 
 /**
@@ -14,9 +12,3 @@ export function clusterAccess(env: Env, context?: string): Promise<ClusterAccess
   if (context === undefined && host && port) return podAccess(host, Number(port));
   return kubeconfigAccess(kubeconfigFile(env), { env, ...(context !== undefined && { context }) });
 }
-
-// --- internal -----------------------------------------------------------------------------------
-
-/** The first of several: kubectl would merge them. */
-const kubeconfigFile = ({ KUBECONFIG, HOME }: Env): string =>
-  KUBECONFIG?.split(delimiter).find(Boolean) ?? join(HOME || homedir(), '.kube', 'config');

@@ -93,4 +93,12 @@ export const kubernetesErrors = {
     say: p => `a ${p.kind} is not kept in a cluster: the cluster itself is the baseline`,
     hint: () => 'deploy with "kubectl apply"; Offshoot reads what is there',
   },
+  'kubernetes/elsewhere': {
+    fault: 'user',
+    http: 400,
+    exit: 2,
+    retry: false,
+    say: p => `"offshoot ${p.command}" is not for a cluster: ${p.instead}`,
+    hint: () => 'without --context and OFFSHOOT_CONTEXT it is about the daemon of this machine',
+  },
 } as const satisfies Record<string, ErrorRow>;
