@@ -168,7 +168,7 @@ async function lead(
     site: () => o.previews,
     scriptEnv: () => ({
       OFFSHOOT_BIN: 'offshoot',
-      OFFSHOOT_API_URL: `https://${house.names[0]}:${config.apiPort}`,
+      OFFSHOOT_API_URL: `https://${config.advertised}:${config.apiPort}`,
       OFFSHOOT_API_CA: house.authority(),
       OFFSHOOT_API_KEY: internal.step,
     }),
