@@ -30,7 +30,8 @@ import type { CheckView } from './model/view.ts';
 import { destinationNamed } from './proxy/stream/destinations.ts';
 import { createLoop, type Loop } from './reconcile/loop.ts';
 import { forkId, logId } from './reconcile/workload-spec.ts';
-import { noBranches, programsAtHand } from './roles/at-hand.ts';
+import { programsAtHand } from './roles/at-hand.ts';
+import { branchesElsewhere } from './roles/branches-elsewhere.ts';
 import { type ClusterHouse, openClusterHouse } from './roles/cluster-house.ts';
 import type { Env } from './roles/environment.ts';
 import { nearUrl } from './roles/given-out.ts';
@@ -149,6 +150,8 @@ async function lead(
   await orAborted(Promise.all([source.synced, opening]), signal);
   const [drivers, placement] = await Promise.all([opening, following]);
   const { baseline } = source;
+  const branches = branchesElsewhere({ nodes: placement, store, identity: house.own, log });
+  opened.defer(() => branches.close());
 
   const place = { namespace, name: `${o.name}-keys` };
   const internal = await untilDone(() => clusterKeys(client, place), refused, signal);
@@ -204,7 +207,7 @@ async function lead(
     authority: house.authority,
     identity: name => (destinationNamed(name) === undefined ? undefined : identityOf(house, name)),
     routed: telling.routed,
-    branches: noBranches('branches are on nodes of their own'),
+    branches,
     programs: await programsAtHand(
       drivers,
       ({ workload, sandbox }) => (sandbox === undefined ? logId(store, workload) : forkId(sandbox, workload)),
@@ -220,10 +223,14 @@ async function lead(
       proxies: [],
       feed: { ...at(telling.door.port), followers: telling.followers() },
       log: 'standard error of this pod',
-      leftovers: [],
+      leftovers: branches
+        .orphans()
+        .filter(id => store.get('branch', id) === undefined)
+        .map(id => `volume ${id} belongs to no branch: see "offshoot repair"`),
     }),
     doctor: async () => [
       ...[...store.states(), ...source.states()].map(checkOf),
+      ...branches.checks(),
       ...(await drivers.workloads.capabilities()).map(can => ({ area: 'forks', ...can })),
       ...(await drivers.steps.capabilities()).map(can => ({ area: 'plugins', ...can })),
     ],

@@ -9,8 +9,13 @@ import { workloadPath } from './workload.ts';
 
 export type Address = { readonly host: string; readonly port: number };
 
-/** Of a branch node, which leads to the servers of its branches; `node`: whom to meet there, see proxy/branches. */
-export type NodeDoor = Address & { readonly node: string };
+/** Of a branch node, which leads to the servers of its branches; see proxy/branches. */
+export type NodeDoor = Address & {
+  /** Whom to meet there. */
+  readonly node: string;
+  /** Host under which it is found when it is not at that address any more. */
+  readonly name?: string;
+};
 
 /** Where a branch's server listens: a unix socket on this machine, or behind the door of another. */
 export type Endpoint = { readonly socket: string } | (NodeDoor & { readonly branch: string });

@@ -22,15 +22,6 @@ export function branchesAtHand(
   };
 }
 
-/** @param why nobody has any */
-export const noBranches = (why: string): BranchesAtHand => ({
-  volumes: () => ({ driver: 'none', copyOnWrite: false, why }),
-  space: async () => ({ sizes: new Map() }),
-  unclaimed: async () => [],
-  orphans: () => [],
-  async *logs() {},
-});
-
 /** @param logIdOf under which the driver has the log of a workload */
 export async function programsAtHand(
   {

@@ -297,6 +297,12 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       assert.equal((await node.observe('n-twig', ctx()))?.record?.resets, 2);
     });
 
+    it('makes no other volume where there was one', async () => {
+      const seen = await settle('had-one', await wishOf('had-one', { made: true }));
+      assert.equal(seen.failure?.code, 'branch/volume-lost');
+      assert.equal(await node.observe('had-one', ctx()), undefined);
+    });
+
     it('stops when it is aborted, and goes on where it was', async () => {
       const wish = await wishOf('l-root');
       for (const call of ['volumes.ensure', 'servers.ensure']) {

@@ -12,9 +12,11 @@ export type TestAuthority = {
   source(name: string): IdentitySource;
 };
 
-export function testAuthority(): TestAuthority {
-  const validity = { from: Date.now() - DAY, until: Date.now() + DAY };
-  const authority = createAuthority('Offshoot test', validity);
+/** @param forMs that what it issues is good for */
+export function testAuthority({ forMs = DAY } = {}): TestAuthority {
+  const from = Date.now() - DAY;
+  const validity = { from, until: Date.now() + forMs };
+  const authority = createAuthority('Offshoot test', { from, until: Date.now() + DAY });
   const ca = authority.certificate;
   const issue = (name: string): Identity => {
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });

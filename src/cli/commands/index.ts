@@ -35,5 +35,6 @@ export const commands: Readonly<Record<string, Entry>> = {
   gateway: { names: ['gateway'], load: () => import('./gateway.ts') },
   sidecar: { names: ['sidecar'], load: () => import('./sidecar.ts') },
   redirect: { names: ['redirect'], load: () => import('./redirect.ts') },
+  branches: { names: ['branches'], load: () => import('./branches.ts') },
   events: { names: ['events'], load: () => import('./events.ts') },
 };

@@ -69,7 +69,26 @@ export async function* askForLog(
 
 // --- internal ------------------------------------------------------------------------------------
 
+/** Where its pod was when it was last heard of; and if it has another one now, where that is. */
 async function ask(
+  door: NodeDoor,
+  request: DoorRequest,
+  identity: IdentitySource,
+  signal: AbortSignal,
+): Promise<Socket> {
+  try {
+    return await askAt(door, request, identity, signal);
+  } catch (error) {
+    if (signal.aborted || error instanceof OffshootError || door.name === undefined) throw error;
+    return await askAt({ ...door, host: door.name }, request, identity, signal);
+  }
+}
+
+/** For the handshake: a machine that has lost its power says nothing at all. */
+const REACH_MS = 5_000;
+const KEEP_ALIVE_MS = 30_000;
+
+async function askAt(
   { host, port, node }: NodeDoor,
   request: DoorRequest,
   identity: IdentitySource,
@@ -83,6 +102,10 @@ async function ask(
     checkServerIdentity: isServer(nodeIdentity(node)),
   });
   socket.setNoDelay(true);
+  socket.setKeepAlive(true, KEEP_ALIVE_MS);
+  const timer = setTimeout(() => socket.destroy(new Error(`branch node ${node} does not answer`)), REACH_MS);
+  socket.once('secureConnect', () => clearTimeout(timer));
+  socket.once('close', () => clearTimeout(timer));
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {}); // thrown below, or of no interest any more
   socket.on('error', failed.reject); // "close" follows

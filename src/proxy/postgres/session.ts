@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import type { Certificate } from '../../lib/certificate.ts';
 import type { Log } from '../../lib/log.ts';
-import { orAborted } from '../../lib/wait.ts';
+import { delay, orAborted } from '../../lib/wait.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import type { BranchRoute, Endpoint } from '../../model/route.ts';
 import type { Book } from '../book.ts';
@@ -184,7 +184,7 @@ async function sayWhy(client: Socket, { branch, stop }: Session, { awake }: Sess
 
 /**
  * Connects to the server of the session's branch. Where the book knows it, nobody is asked; not even when there is no
- * control plane just now.
+ * control plane just now. A node that cannot be reached is waited for: its pod is replaced within seconds.
  */
 async function reach(session: Session, { book, awake, connect }: SessionDeps) {
   const { signal } = session.stop;
@@ -199,8 +199,23 @@ async function reach(session: Session, { book, awake, connect }: SessionDeps) {
     const reached = await lead({ endpoint, sessions }).catch(() => signal.throwIfAborted());
     if (reached !== undefined) return reached;
   }
-  return lead(await orAborted(awake(branch, signal), signal));
+  const end = performance.now() + NODE_MS;
+  for (;;) {
+    const route = await orAborted(awake(branch, signal), signal);
+    try {
+      return await lead(route);
+    } catch (error) {
+      signal.throwIfAborted();
+      const isAway = 'node' in route.endpoint && !(error instanceof OffshootError);
+      if (!isAway || performance.now() > end) throw error;
+      await delay(NODE_PAUSE_MS, signal);
+    }
+  }
 }
+
+/** Milliseconds that a login waits for a branch node. */
+const NODE_MS = 20_000;
+const NODE_PAUSE_MS = 250;
 
 /** Says why, where a message can still be said, and writes the whole reason to the log. */
 function refuse(client: Socket, thrown: unknown, session: Session, log: Log): void {

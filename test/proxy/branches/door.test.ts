@@ -1,7 +1,7 @@
 /** The door of a branch node between a gateway, hand-made peers and scripted servers: who comes in, and what each gets. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { type Identity, isServer } from '../../../src/lib/identity.ts';
@@ -116,6 +116,36 @@ test('what the node says of a branch reaches the one who asked', async t => {
   await assert.rejects(way('none'), code('gateway/branch-unknown'));
 });
 
+test('a login waits for a branch node that is just being replaced', async t => {
+  await using postgres = await fakePostgres();
+  const { door, authority } = await doorTo(t, { awake: async () => ({ socket: postgres.socket }) });
+  // Its pod before had another address, where nobody of ours is any more.
+  const strangers = createServer(socket => socket.destroy()).listen(0, '127.0.0.1');
+  t.after(() => void strangers.close());
+  await once(strangers, 'listening');
+  const before = { ...door, port: (strangers.address() as AddressInfo).port, branch: BRANCH };
+  const now = { ...door, branch: BRANCH };
+  const book = createBook();
+  book.apply([{ kind: 'branch', name: BRANCH, value: { endpoint: before, sessions: 1 } }]);
+  const asked: string[] = [];
+  const gateway = createGateway({
+    ...{ book, log: silentLog, connect: connectAs(authority.source('gateway')) },
+    async awake(branch) {
+      asked.push(branch);
+      return { endpoint: asked.length < 3 ? before : now, sessions: 1 };
+    },
+  });
+  const server = await gateway.open({ host: '127.0.0.1', port: 0 });
+  t.after(async () => {
+    await server.close(0);
+    gateway.close();
+  });
+  await using client = await dial(server);
+  client.send(frames.startupMessage({ user: `app.${BRANCH}`, database: 'shop' }));
+  await client.frame('Z');
+  assert.equal(asked.length, 3);
+});
+
 test('nobody comes in but gateways and controllers of the same authority', async t => {
   const { knock, authority } = await doorTo(t, {});
   for (const who of [authority.issue('workload/shop/users'), authority.issue('node/other'), {}])
@@ -138,6 +168,16 @@ test('another node at the same address is not talked to', async t => {
     askNode({ ...door, node: 'branches-1' }, { want: 'unclaimed' }, who, never()),
     /this is not node\/branches-1/,
   );
+});
+
+test('a node that has another address now is found by its name', async t => {
+  const { door, authority } = await doorTo(t, {});
+  const strangers = createServer(socket => socket.destroy()).listen(door.port, '127.0.0.2');
+  t.after(() => void strangers.close());
+  await once(strangers, 'listening');
+  const moved = { ...door, host: '127.0.0.2', name: '127.0.0.1' };
+  const who = authority.source('controller');
+  assert.deepEqual(await askNode(moved, { want: 'unclaimed' }, who, never()), []);
 });
 
 test('logs come line by line, until who asked has heard enough', async t => {
