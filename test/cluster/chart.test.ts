@@ -36,6 +36,11 @@ for (const values of [
   [],
   ['--set-json', 'baselineNamespaces=["*"]'],
   ['--set-json', 'baselineNamespaces=["default"]'],
+  ['--set', 'branches.nodes=2'],
+  [
+    '--set',
+    'branches.nodes=1,branches.pool=true,branches.storage.kind=hostPath,branches.storage.path=/srv/branches',
+  ],
   [
     '--set-json',
     'previews={"url":"https://dev.example.com","ingress":{"enabled":true,"className":"nginx","tlsSecret":"wild","annotations":{"a":"b"}}}',
