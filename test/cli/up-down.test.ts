@@ -197,20 +197,20 @@ for (const args of [['up'], ['up', '--detach']]) {
  */
 async function slowPostgres() {
   const dir = await tempDir();
-  await chmod(dir.path, 0o755); // it runs as another user
-  const go = join(dir.path, 'go');
+  // By way of its own folder, which may be mounted elsewhere for the user that runs it.
   const script = `#!/bin/sh
-until test -e ${go}; do sleep 0.02; done
+until test -e "\${0%/*}/../go"; do sleep 0.02; done
 for i in $(seq 100); do /bin/true; done
 echo 'postgres (PostgreSQL) 18.4'
 `;
   const bin = join(dir.path, 'bin');
-  await mkdir(bin, { mode: 0o755 });
-  await writeFile(join(bin, 'postgres'), script, { mode: 0o755 });
-  await writeFile(join(bin, 'initdb'), `#!/bin/sh\necho share_path=${dir.path}\n`, { mode: 0o755 });
+  await mkdir(bin);
+  await writeFile(join(bin, 'postgres'), script);
+  await writeFile(join(bin, 'initdb'), `#!/bin/sh\necho "share_path=${dir.path}"\n`);
+  for (const path of [dir.path, bin, join(bin, 'postgres'), join(bin, 'initdb')]) await chmod(path, 0o755);
   return {
     bin,
-    letGo: () => writeFileSync(go, ''),
+    letGo: () => writeFileSync(join(dir.path, 'go'), ''),
     [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
   };
 }
