@@ -13,7 +13,8 @@ it('copies files, folders and links with their modes, and leaves out what it is 
   await mkdir(join(from, 'skipped'));
   await writeFile(join(from, 'skipped', 'file'), 'x');
   const long = Buffer.alloc(700_001, 'long'); // more than one read, and not a multiple of it
-  await writeFile(join(from, 'a', 'long'), long, { mode: 0o640 });
+  await writeFile(join(from, 'a', 'long'), long);
+  await chmod(join(from, 'a', 'long'), 0o640); // whatever is masked here
   await chmod(join(from, 'a', 'empty'), 0o700);
   await symlink('a/long', join(from, 'link'));
 
