@@ -95,6 +95,15 @@ test('an error has its hint; with -o json it is an object', async () => {
   assert.match(sql.stderr, /^error: branch "nix"/);
 });
 
+test('a number of branches that is none is refused before anybody is asked', async () => {
+  const { code, stderr } = await runCli(['project', 'limit', 'shop', '--max-branches', 'many', '-o', 'json']);
+  const { code: name, error } = JSON.parse(stderr) as { code: string; error: string };
+  assert.deepEqual(
+    [code, name, error],
+    [2, 'project/bad-limit', 'a project cannot have "many" branches at most'],
+  );
+});
+
 test('problems of a document are listed with their places', async () => {
   await using dir = await tempDir();
   await using api = await testApi();

@@ -93,7 +93,7 @@ export const branchErrors = {
     retry: false,
     say: p => `project "${p.project}" has ${p.count} branches beside main, and may have ${p.most}`,
     hint: p =>
-      `delete some ("offshoot branch list -p ${p.project}"), or allow more: "offshoot project limit ${p.project} --max-branches ${Number(p.most) + 10}"`,
+      `delete some ("offshoot branch list -p ${p.project}"), or allow more: "offshoot project limit ${p.project} --max-branches MORE"`,
   },
   'project/bad-limit': {
     fault: 'user',
