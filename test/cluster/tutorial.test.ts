@@ -12,11 +12,13 @@ import { removeObjects } from '../support/installation.ts';
 import { tempDir } from '../support/temp.ts';
 
 const image = process.env.OFFSHOOT_EXAMPLE_IMAGE;
-const nodes = (await readFile(join(root, 'charts/offshoot/values.yaml'), 'utf8')).includes('\nbranches:');
+/** Until it has run through on a cluster. */
+const untried =
+  process.env.OFFSHOOT_TRY_TUTORIAL === '1' ? false : 'not shown yet: OFFSHOOT_TRY_TUTORIAL=1 runs it';
 const skip =
   noImage ||
   (image === undefined && 'OFFSHOOT_EXAMPLE_IMAGE names no image of the example') ||
-  (!nodes && 'the chart has no branch nodes yet') ||
+  untried ||
   (contextName !== undefined && 'its commands use the current context');
 
 test('the tutorial in a cluster', { skip }, async t => {
@@ -28,6 +30,8 @@ test('the tutorial in a cluster', { skip }, async t => {
   const helm = [
     ...['--skip-crds', `--set image.repository=${ourImage.slice(0, colon)}`],
     `--set-string image.tag=${ourImage.slice(colon + 1)}`,
+    // A cluster for tests need not have a class of volumes.
+    '--set branches.storage.kind=emptyDir',
   ];
   const variables = [
     ...['RUNTIME=kubernetes', `NAMESPACE=${own.name}`, `HELM_ARGS=${helm.join(' ')}`],
