@@ -7,6 +7,7 @@ import { main as branches } from './branches.ts';
 import { main as deploy } from './deploy.ts';
 import { main as gateway } from './gateway.ts';
 import { root } from './home.ts';
+import { main as kubernetesBranches } from './kubernetes-branches.ts';
 import { main as memory } from './memory.ts';
 import { main as passThrough } from './pass-through.ts';
 import { main as router } from './router.ts';
@@ -28,6 +29,7 @@ const benches = {
   memory: () => memory(),
   branches: () => branches([]),
   scale: () => scale([]),
+  kubernetes: () => kubernetesBranches([]),
 } as const;
 
 const wanted = process.argv.slice(2);
