@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { errorTable } from '../../src/model/errors.ts';
 import { type TestApi, testApi } from '../support/api.ts';
 import { runCli } from '../support/cli.ts';
 import { turns } from '../support/http.ts';
@@ -96,12 +97,11 @@ test('an error has its hint; with -o json it is an object', async () => {
 });
 
 test('a number of branches that is none is refused before anybody is asked', async () => {
-  const { code, stderr } = await runCli(['project', 'limit', 'shop', '--max-branches', 'many', '-o', 'json']);
-  const { code: name, error } = JSON.parse(stderr) as { code: string; error: string };
-  assert.deepEqual(
-    [code, name, error],
-    [2, 'project/bad-limit', 'a project cannot have "many" branches at most'],
-  );
+  const { code, stderr } = await runCli(['project', 'limit', 'shop', '--max-branches', 'many']);
+  const { say, hint } = errorTable['project/bad-limit'];
+  const told = `error: ${say({ limit: 'many' })}\nhint: ${hint()}\n`;
+  assert.deepEqual([code, stderr], [2, told]);
+  assert.match(told, /^error: a project cannot have "many" branches at most$/m);
 });
 
 test('problems of a document are listed with their places', async () => {
