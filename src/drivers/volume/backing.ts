@@ -65,11 +65,14 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
   const plug = join(root, PLUG);
   const allocation = `/sys/fs/btrfs/${await calls.uuid(root)}/allocation`;
   let recordBytes = 0;
+  let enlarged = false;
   // Small chunks: all of their room is taken on the host.
   await writeFile(`${allocation}/metadata/chunk_size`, String(RECORD_CHUNK_BYTES)).catch(() => {});
 
   const backing: Backing = {
     async look() {
+      if (!enlarged) await enlargeRecords(); // at the first look: nobody who starts needs to wait for it
+      enlarged = true;
       const hostBytes = await freeBytesOf(home);
       await backRecords();
       const plugged = existsSync(plug);
@@ -113,7 +116,6 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
     },
   };
   if (!existsSync(plug)) await unplug(); // one that was interrupted
-  await enlargeRecords();
   return backing;
 
   /** Sums of btrfs; without sysfs they count nothing. */
