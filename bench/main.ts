@@ -14,6 +14,7 @@ import { main as router } from './router.ts';
 import { networks, main as sandbox } from './sandbox.ts';
 import { main as scale } from './scale.ts';
 import { main as start } from './start.ts';
+import { main as starts } from './starts.ts';
 import { main as store } from './store.ts';
 
 const benches = {
@@ -21,6 +22,7 @@ const benches = {
   networks: () => networks([]),
   deploy: () => deploy([]),
   branch: () => branch([]),
+  starts: () => starts([]),
   gateway: () => gateway([]),
   router: () => router([]),
   'pass-through': () => passThrough([]),
