@@ -12,6 +12,7 @@ import { kubernetesBaseline } from './baseline/kubernetes.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import type { Config } from './config.ts';
 import { openClusterDrivers } from './drivers/cluster/open.ts';
+import { openInjecting } from './injecting.ts';
 import { keyItem } from './internal-keys.ts';
 import { followBranchNodes } from './kubernetes/branch-nodes.ts';
 import { type ClusterClient, clusterClient } from './kubernetes/client.ts';
@@ -26,7 +27,9 @@ import { openLog } from './log-output.ts';
 import type { PreviewSite } from './model/endpoint.ts';
 import { OffshootError } from './model/errors.ts';
 import type { Address } from './model/route.ts';
+import type { WorkloadKey } from './model/sandbox.ts';
 import type { CheckView } from './model/view.ts';
+import { workloadAtPath } from './model/workload.ts';
 import { destinationNamed } from './proxy/stream/destinations.ts';
 import { createLoop, type Loop } from './reconcile/loop.ts';
 import { forkId, logId } from './reconcile/workload-spec.ts';
@@ -41,6 +44,7 @@ import { type Missing, watchMissing } from './roles/missing.ts';
 import { tellOfOwnPod } from './roles/own-pod.ts';
 import { answerProbes } from './roles/probes.ts';
 import { clusterAccess } from './roles/reachable.ts';
+import { usersOfWorkload } from './rules/manifests.ts';
 import { openKubernetesStore } from './store/kubernetes.ts';
 import { openTelling, settingItem } from './telling.ts';
 
@@ -62,6 +66,12 @@ export type ControllerOptions = {
   /** Where programs in the cluster find branches. */
   readonly postgres: Address;
   readonly probesPort: number;
+  /** Of the webhook configurations; undefined: no pod gets a sidecar, and no sandbox waits for one. */
+  readonly webhooks?: string | undefined;
+  readonly webhookPort: number;
+  /** Of sidecars; as `resources` of a container. */
+  readonly sidecarResources: object;
+  readonly sidecarPullPolicy: string;
   /** Ends it; what it has made in the cluster stays. */
   readonly signal: AbortSignal;
 };
@@ -156,17 +166,44 @@ async function lead(
   const place = { namespace, name: `${o.name}-keys` };
   const internal = await untilDone(() => clusterKeys(client, place), refused, signal);
   const looking = Promise.withResolvers<Loop>();
+  let loop: Loop | undefined;
+  const lookAtUsers = (workload: WorkloadKey) => {
+    for (const user of usersOfWorkload(store, workload)) loop?.look('sandbox', user);
+  };
   const telling = await openTelling({
     ...{ at: { host: config.host, port: config.feedPort ?? 0 }, house, version, log },
+    onFollowers(destination) {
+      const workload = workloadAtPath(destination.replace(/^workload\//, ''));
+      if (workload !== undefined) lookAtUsers(workload);
+    },
     async awake(id, asked) {
       const endpoint = await (await looking.promise).awake(id, asked);
       return { endpoint, sessions: store.get('branch', id)?.secret.sessions ?? 0 };
     },
   });
   opened.defer(() => telling.close());
+  const injecting =
+    o.webhooks === undefined
+      ? undefined
+      : await openInjecting({
+          ...{ client, baseline, namespaces, house, name: o.webhooks, signal, log },
+          at: { host: config.host, port: o.webhookPort },
+          settings: {
+            ...{ image: o.image, imagePullPolicy: o.sidecarPullPolicy, resources: o.sidecarResources },
+            ...{ headers: config.customHeaders, logLevel: config.logLevel },
+            controller: `${o.name}.${namespace}.svc:${telling.door.port}`,
+          },
+          followers: telling.followers,
+          look: lookAtUsers,
+          onOpening(own) {
+            const before = states;
+            states = () => [...before(), ...own()];
+          },
+        });
+  opened.defer(() => injecting?.close());
   let api: ApiServer | undefined;
-  const loop = createLoop({
-    ...{ store, baseline, programs: drivers, placement, log },
+  const deciding = createLoop({
+    ...{ store, baseline, programs: drivers, placement, routers: injecting, log },
     gateway: () => o.postgres,
     site: () => o.previews,
     scriptEnv: () => ({
@@ -195,8 +232,9 @@ async function lead(
     collectEveryMs: 5 * 60_000,
     now: () => new Date(),
   });
-  opened.defer(() => loop.close());
-  const metrics = measure(loop.counts);
+  loop = deciding;
+  opened.defer(() => deciding.close());
+  const metrics = measure(deciding.counts);
   opened.defer(() => metrics.close());
   const at = (port: number): Address => ({ host: config.advertised, port });
   const context: ApiContext = {
@@ -234,12 +272,12 @@ async function lead(
       ...(await drivers.workloads.capabilities()).map(can => ({ area: 'forks', ...can })),
       ...(await drivers.steps.capabilities()).map(can => ({ area: 'plugins', ...can })),
     ],
-    environment: loop.environment,
-    warnings: loop.warnings,
+    environment: deciding.environment,
+    warnings: deciding.warnings,
     shutdown() {},
   };
-  await loop.start();
-  looking.resolve(loop);
+  await deciding.start();
+  looking.resolve(deciding);
   const file = join(config.home, 'client.json');
   const near = { url: nearUrl(config, api!), apiKey: internal.cli, pid: process.pid };
   writeFileSync(file, `${JSON.stringify(near)}\n`, { mode: 0o600 });

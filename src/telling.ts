@@ -18,6 +18,8 @@ export type TellingOptions = {
   readonly version: string;
   /** Makes a branch reachable. @throws OffshootError gateway/branch-unknown, and whatever stands in the way */
   readonly awake: (branch: string, signal: AbortSignal) => Promise<BranchRoute>;
+  /** Of those who follow somebody came, went, or knows all that there is for its destination. */
+  readonly onFollowers?: (destination: string) => void;
   readonly log: Log;
 };
 
@@ -32,9 +34,16 @@ export type Telling = {
 };
 
 /** @throws OffshootError host/port-taken, proxy/listen-failed */
-export async function openTelling({ at, house, version, awake, log }: TellingOptions): Promise<Telling> {
+export async function openTelling({
+  at,
+  house,
+  version,
+  awake,
+  onFollowers,
+  log,
+}: TellingOptions): Promise<Telling> {
   const feed = await openFeed({
-    ...{ version, awake, log },
+    ...{ version, awake, log, ...(onFollowers && { onFollowers }) },
     // All that is of proxies on this machine: there is none.
     onListeners() {},
     onFound() {},

@@ -88,6 +88,11 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   reconcile: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts', 'type:drivers/contract.ts'],
   // What a cluster asks before it takes an object.
   webhook: ['model', 'lib', 'kubernetes', 'type:baseline/contract.ts'],
+  // Composition of it and of what sidecars know.
+  'injecting.ts': [
+    ...['model', 'lib', 'kubernetes', 'webhook'],
+    ...['type:baseline/contract.ts', 'type:reconcile', 'type:roles'],
+  ],
   api: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts'],
   client: ['model', 'lib'],
   // `up` starts the daemon; `down` and `doctor` do without a running one what it would have done.
@@ -165,6 +170,8 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'log-output.ts',
     'roles',
     'telling.ts',
+    'injecting.ts',
+    'rules',
   ],
   // What makes branches in a cluster.
   'branch-node.ts': [

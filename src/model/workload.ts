@@ -44,6 +44,13 @@ export const podPath = (kind: WorkloadKind): readonly string[] => {
 export const workloadPath = ({ kind, namespace, name }: WorkloadKey): string =>
   kind === 'Deployment' ? `${namespace}/${name}` : `${kind}/${namespace}/${name}`;
 
+/** The way back. @returns undefined for what is no such path */
+export function workloadAtPath(path: string): WorkloadKey | undefined {
+  const [name, namespace, kind = 'Deployment', ...more] = path.split('/').reverse();
+  if (!name || !namespace || more.length > 0 || !isWorkloadKind(kind)) return undefined;
+  return { kind, namespace, name };
+}
+
 export const sameWorkload = (a: WorkloadKey, b: WorkloadKey): boolean => workloadPath(a) === workloadPath(b);
 
 export const keyOfWorkload = ({ kind, metadata }: Workload): WorkloadKey => ({

@@ -5,6 +5,7 @@ import { type InformerState, informer } from '../kubernetes/informer.ts';
 import { type KubernetesObject, resources } from '../kubernetes/resource.ts';
 import { wantsSidecar } from '../kubernetes/sidecar-names.ts';
 import type { Log } from '../lib/log.ts';
+import { orAborted } from '../lib/wait.ts';
 import type { Address } from '../model/route.ts';
 import type { AdmissionRequest, Verdict } from './admission.ts';
 import { injection, type NewPod, type SidecarSettings } from './inject.ts';
@@ -21,12 +22,15 @@ export type AdmissionOptions = {
   readonly name: string;
   readonly certificate: WebhookOptions['certificate'];
   readonly settings: SidecarSettings;
+  /** Told how fresh it is, as soon as that can be said. */
+  readonly onOpening?: (states: () => readonly InformerState[]) => void;
+  readonly signal: AbortSignal;
   readonly log: Log;
 };
 
-export type Admission = Address & { states(): readonly InformerState[]; close(): Promise<void> };
+export type Admission = Address & { close(): Promise<void> };
 
-/** @throws OffshootError host/port-taken; the signal's reason */
+/** Resolves when the API server has been told whom to ask, if that could be done. @throws OffshootError host/port-taken; the signal's reason */
 export async function openAdmission(o: AdmissionOptions): Promise<Admission> {
   const { client, baseline, certificate, settings, log } = o;
   await using opened = new AsyncDisposableStack();
@@ -35,7 +39,8 @@ export async function openAdmission(o: AdmissionOptions): Promise<Admission> {
     keep: ({ metadata }) => metadata,
   });
   opened.defer(() => namespaces.close());
-  await namespaces.synced;
+  o.onOpening?.(() => [namespaces.state()]);
+  await orAborted(namespaces.synced, o.signal);
 
   function inject({ object, namespace = '', operation, kind }: AdmissionRequest): Verdict {
     const pod = object as NewPod | null;
@@ -59,7 +64,8 @@ export async function openAdmission(o: AdmissionOptions): Promise<Admission> {
     ...{ client, name: o.name, authorities: settings.authorities, onChange: certificate.onChange, log },
   });
   opened.defer(() => registration.close());
+  await orAborted(registration.tried, o.signal);
   const { host, port } = server;
   const closing = opened.move();
-  return { host, port, states: () => [namespaces.state()], close: () => closing.disposeAsync() };
+  return { host, port, close: () => closing.disposeAsync() };
 }

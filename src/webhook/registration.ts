@@ -19,7 +19,11 @@ export type RegistrationOptions = {
   readonly log: Log;
 };
 
-export type Registration = { close(): Promise<void> };
+export type Registration = {
+  /** Resolves when it was done, or could not be done, for the first time. */
+  readonly tried: Promise<void>;
+  close(): Promise<void>;
+};
 
 /** From now on, until it is closed; also when somebody puts another one in their place, e.g. an upgrade of the chart. */
 export function keepRegistration({
@@ -39,6 +43,7 @@ export function keepRegistration({
     await client.replace(resource, { ...known!, webhooks: trusting });
     log.info({ webhooks: name }, 'the API server is told whom it asks');
   };
+  const tried = Promise.withResolvers<void>();
   const looking = repeat(
     async () => {
       try {
@@ -49,17 +54,19 @@ export function keepRegistration({
         if (!isCode(error, 'kubernetes/conflict')) throw error;
         return RETRY_MS;
       }
+      tried.resolve();
       return LOOK_MS;
     },
-    err =>
-      log.warn(
-        { err, webhooks: name },
-        'the API server cannot be told whom it asks: pods start without a sidecar',
-      ),
+    err => {
+      tried.resolve();
+      const why = 'the API server cannot be told whom it asks: pods start without a sidecar';
+      log.warn({ err, webhooks: name }, why);
+    },
     RETRY_MS,
   );
   const stop = onChange(() => looking.now());
   return {
+    tried: tried.promise,
     async close() {
       stop();
       await looking.stop();

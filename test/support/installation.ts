@@ -36,6 +36,8 @@ export async function installation(...values: readonly string[]): Promise<Instal
     const waiting = ['--skip-crds', '--wait', '--timeout', '240s'];
     await helm([verb, release, chart, ...at, ...image, ...namespaces, ...values, ...more, ...waiting]);
   };
+  // What has no namespace goes with it.
+  stack.defer(async () => void (await helm(['uninstall', release, ...at, '--ignore-not-found'])));
   stack.defer(() => removeObjects(own.name));
   await run('install', []);
   const rest = stack.move();
@@ -116,7 +118,7 @@ const users = (namespace: string, word: string) => ({
     replicas: 1,
     selector: { matchLabels: { app: 'users' } },
     template: {
-      metadata: { labels: { app: 'users' } },
+      metadata: { labels: { app: 'users' }, annotations: { 'sidecar.offshoot.dev/inject': 'true' } },
       spec: {
         terminationGracePeriodSeconds: 2,
         containers: [

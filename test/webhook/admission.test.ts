@@ -93,6 +93,7 @@ async function webhook(t: TestContext) {
   });
   const admission = await openAdmission({
     ...{ client, baseline, at: { host: '127.0.0.1', port: 0 }, name: 'offshoot', log: silentLog },
+    signal: t.signal,
     certificate: {
       current() {
         const { certificate: cert, key } = authority.server();

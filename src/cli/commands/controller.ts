@@ -36,6 +36,10 @@ export function register(program: Command, cli: Cli): void {
       addressOption('--postgres'),
       { host: 'localhost', port: 7432 },
     )
+    .option('--webhooks <name>', 'of its webhook configurations; without it no pod gets a sidecar')
+    .option('--webhook-port <port>', 'where the API server asks', parsePort, 7443)
+    .option('--sidecar-resources <json>', 'resources of a container, for sidecars', json, {})
+    .option('--sidecar-pull-policy <word>', 'when their image is pulled', 'IfNotPresent')
     .option('--probes-port <port>', 'where it says whether it lives and is ready', parsePort, 7401)
     .action(async ({ baselineNamespace = [], runnerNamespace = [], ...options }) => {
       const { runController } = await import('../../controller.ts');
@@ -57,6 +61,14 @@ export function register(program: Command, cli: Cli): void {
 
 /** Who follows it comes over a network. */
 const defaults = { OFFSHOOT_TLS: 'generated', OFFSHOOT_FEED_PORT: '7490' };
+
+function json(text: string): object {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) return value;
+  } catch {} // said below
+  throw new UsageError(`--sidecar-resources must be an object as JSON, not ${text}`);
+}
 
 const names = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
 
