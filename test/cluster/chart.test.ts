@@ -58,7 +58,7 @@ test('two installations share no name outside of their namespaces', { skip: noCl
   const [one, other] = await Promise.all([rendered('one', ...whole), rendered('two', ...whole)]);
   const names = ({ manifests }: typeof one) =>
     manifests.filter(({ metadata }) => metadata.namespace === undefined).map(({ metadata }) => metadata.name);
-  assert.equal(names(one).length, 4);
+  assert.equal(names(one).length, 8);
   assert.ok(names(one).every(name => !names(other).includes(name)));
 });
 
