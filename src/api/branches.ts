@@ -85,9 +85,15 @@ export function branchRoutes(routes: Routes, { store, gateway, branches, trash }
     return answer(201, branchView(store, branch));
   });
 
-  routes.get<Params>(`${path}/:branch`, async ({ params }) =>
-    sizedBranchView(store, find(params), await branches.space()),
-  );
+  routes.get<Params>(`${path}/:branch`, async ({ params }) => {
+    const branch = find(params);
+    const [now, logicalBytes] = await Promise.all([branches.space(), branches.logicalBytes?.(branch.name)]);
+    const { size, ...view } = sizedBranchView(store, branch, now);
+    if (size === undefined) return view;
+    if (logicalBytes === undefined) return { ...view, size };
+    // What it has written over may be counted still.
+    return { ...view, size: { ...size, logicalBytes, sharedBytes: Math.max(0, logicalBytes - size.bytes) } };
+  });
 
   routes.put<Params>(`${path}/:branch/limit`, async ({ params, body }) => {
     const branch = find(params);

@@ -24,6 +24,8 @@ export type BranchesAtHand = {
     readonly room?: RoomView;
     readonly sizes: ReadonlyMap<string, Pick<BranchSize, 'bytes' | 'exact'>>;
   }>;
+  /** The sum of a branch's files; undefined when it cannot be counted in time, absent where nobody counts. */
+  logicalBytes?(id: string): Promise<number | undefined>;
   /** Complete volumes that no branch claims. */
   unclaimed(): Promise<readonly UnclaimedVolume[]>;
   /** Ids of those, as of the last collection. */

@@ -74,6 +74,8 @@ export type VolumeDriver = Driver<VolumeSpec, VolumeSeen> & {
    * @param settled everything is written down first: until then, what was written over is counted twice. Default false
    */
   usage(id: string, settled?: boolean): Promise<BranchUsage | undefined>;
+  /** The sum of its data's files, whoever has written them; undefined when there is none. It looks at each file. */
+  logicalBytes(id: string, ctx: Ctx): Promise<number | undefined>;
   /** What all volumes take, in one go; it may be half a minute old. */
   usages(): Promise<ReadonlyMap<string, BranchUsage>>;
   /**

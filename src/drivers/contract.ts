@@ -149,6 +149,8 @@ export type BranchNode = Driver<BranchWish, BranchSeen> & {
   onRelief(listener: (id: string) => void): () => void;
   /** Calls `listener` again and again while room is short: there may be something to give up. @returns the way to stop that */
   onShort(listener: () => void): () => void;
+  /** The sum of its files, whoever has written them; undefined when there is none. It takes as long as they are many. */
+  logicalBytes(id: string, ctx: Ctx): Promise<number | undefined>;
   /** What all branches take; it may be half a minute old. */
   usages(): Promise<ReadonlyMap<string, BranchUsage>>;
   room(): Promise<NodeRoom>;

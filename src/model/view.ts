@@ -28,6 +28,10 @@ export type BranchSize = {
   readonly bytes: number;
   /** false: estimated, or not counted from the beginning. */
   readonly exact: boolean;
+  /** Of one branch that is asked for: the sum of its files, whoever has written them. */
+  readonly logicalBytes?: number;
+  /** And what of that it has from its parent still, at least. */
+  readonly sharedBytes?: number;
   /** At which it is stopped, or a little before; null: none. */
   readonly limitBytes: number | null;
 };

@@ -16,11 +16,16 @@ export function branchesAtHand(
       const [room, sizes] = await Promise.all([branches.room(), branches.usages()]);
       return { room: { ...room, low: isLow(room) }, sizes };
     },
+    logicalBytes: id =>
+      branches.logicalBytes(id, { signal: AbortSignal.timeout(COUNT_MS), log }).catch(() => undefined), // many files, or it is just being removed
     unclaimed,
     orphans: () => leftovers().orphans,
     logs: (id, query, signal) => branches.logs(id, query, { signal, log }),
   };
 }
+
+/** Milliseconds for the files of one branch. */
+const COUNT_MS = 2_000;
 
 /** @param logIdOf under which the driver has the log of a workload */
 export async function programsAtHand(

@@ -121,7 +121,11 @@ export function volumeDriverConformance(
       const parent = await volumes.usage('counted');
       assert.ok(parent!.bytes >= 4 * MIB && parent!.bytes < 5 * MIB, `${parent!.bytes / MIB} MiB`);
 
+      const logical = (await volumes.logicalBytes('counted-child', ctx()))!;
+      assert.ok(logical >= 6 * MIB && logical < 7 * MIB, `all of it: ${logical / MIB} MiB`);
+
       await volumes.remove('counted-child', ctx());
+      assert.equal(await volumes.logicalBytes('counted-child', ctx()), undefined);
       assert.equal(await volumes.usage('counted-child'), undefined);
       assert.equal((await volumes.usages()).has('counted-child'), false);
     });

@@ -97,6 +97,8 @@ test('branches', async t => {
     await client.connect();
     await client.query("insert into words values ('lost')");
 
+    const sizes = /^logical {2}\d+ MiB, \d+ MiB of it shared with its parent$/m;
+    assert.match(await ok(['branch', 'get', 'deep']), sizes);
     const refused = await cli(['branch', 'reset', 'work']);
     assert.equal(refused.code, 1);
     assert.match(refused.stderr, /branch "work" has children: deep\nhint: repeat with --force/);

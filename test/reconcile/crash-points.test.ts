@@ -7,8 +7,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { until } from '../../src/lib/wait.ts';
-import { createProject, deleteProject, findBranch } from '../../src/rules/branches.ts';
+import { createBranch, createProject, deleteProject, findBranch } from '../../src/rules/branches.ts';
+import { ttlBranch } from '../../src/rules/expiry.ts';
 import { deleteManifest } from '../../src/rules/manifests.ts';
+import { isResetPending, resetBranch } from '../../src/rules/reset.ts';
 import { applySandbox, deleteSandbox } from '../../src/rules/sandboxes.ts';
 import type { Store } from '../../src/store/contract.ts';
 import { memoryStore } from '../../src/store/memory.ts';
@@ -60,6 +62,24 @@ const life: readonly Act[] = [
     what: 'plugins',
     ask: store => Promise.all([install(store, 'branch', branchPlugin), install(store, 'table', tablePlugin)]),
     done: store => store.list('plugin').length === 2,
+  },
+  {
+    what: 'a branch',
+    ask: store => createBranch(store, { project: 'default', name: 'fix', parent: 'main' }),
+    done: store => isBranch(store, 'fix'),
+  },
+  {
+    what: 'its reset',
+    ask: store => resetBranch(store, findBranch(store, 'default', 'fix')!, {}, new Date()),
+    done: store => isBranch(store, 'fix') && !isResetPending(findBranch(store, 'default', 'fix')!),
+  },
+  {
+    what: 'the end of its time',
+    ask: async store => {
+      const fix = findBranch(store, 'default', 'fix');
+      if (fix !== undefined) await ttlBranch(store, fix, '1m', new Date(0));
+    },
+    done: store => findBranch(store, 'default', 'fix') === undefined,
   },
   {
     what: 'a sandbox',

@@ -114,6 +114,7 @@ function volumeDriver(
     capabilities: async () => [],
     room: async () => ({ where: '/memory', ...room }),
     usage: async id => (complete(id) === undefined ? undefined : usage(id)),
+    logicalBytes: async id => (complete(id) === undefined ? undefined : usage(id).bytes),
     usages: async () => new Map([...disk.keys()].map(id => [id, usage(id)])),
     async setLimit(id, bytes) {
       if (bytes === undefined) limits.delete(id);

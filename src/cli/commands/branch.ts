@@ -72,6 +72,11 @@ export function register(program: Command, cli: Cli): void {
           `owner    ${b.owner ?? '-'}`,
           `state    ${b.state}: ${b.message}${b.protected ? '; protected' : ''}`,
           `size     ${sizeText(b.size)}${b.size?.limitBytes ? ` of ${bytesText(b.size.limitBytes)}` : ''}`,
+          ...(b.size?.logicalBytes === undefined
+            ? []
+            : [
+                `logical  ${bytesText(b.size.logicalBytes)}, ${bytesText(b.size.sharedBytes!)} of it shared with its parent`,
+              ]),
           ...(b.emptied === undefined ? [] : [`emptied  ${b.emptied.join(', ')}`]),
           `created  ${b.createdAt}`,
           ...(b.scheduledDeleteTime === null ? [] : [`expires  ${b.scheduledDeleteTime}`]),

@@ -76,6 +76,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     onRelief: relieved.add,
     onShort: roomShort.add,
     logs: (id, query, ctx) => servers.logs(id, query, ctx),
+    logicalBytes: volumes.logicalBytes,
     usages: () => volumes.usages(),
     room: () => volumes.room(),
 

@@ -32,9 +32,10 @@ export async function copyTree(from: string, to: string, options: TreeOptions = 
 }
 
 /** Sum of the sizes of all files below `root`, in bytes. */
-export async function treeBytes(root: string): Promise<number> {
+export async function treeBytes(root: string, signal?: AbortSignal): Promise<number> {
   let sum = 0;
-  for await (const { stats } of entries(root, '', { inUse: true })) if (stats.isFile()) sum += stats.size;
+  const options = { inUse: true, ...(signal && { signal }) };
+  for await (const { stats } of entries(root, '', options)) if (stats.isFile()) sum += stats.size;
   return sum;
 }
 

@@ -6,7 +6,7 @@
  * because the kernel locks the one in which it makes a snapshot until that is on the disk: for all others, and for
  * whoever opens it.
  */
-import { chmod, chown, mkdir, readdir, rename, rmdir } from 'node:fs/promises';
+import { access, chmod, chown, mkdir, readdir, rename, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { isNoSpace, isReadOnly } from '../../lib/no-space.ts';
@@ -16,6 +16,7 @@ import type { BranchRecord } from '../../model/branch.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { LiveParent, VolumeDriver, VolumeSeen, VolumeSpec } from '../branch-parts.ts';
 import type { Capability, Ctx, NodeRoom } from '../contract.ts';
+import { treeBytes } from './copy-tree.ts';
 import { forgetRecord, readRecord, writeRecord } from './record.ts';
 import type { Sizes } from './sizes.ts';
 import { noSpace } from './space.ts';
@@ -72,6 +73,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     capabilities: async () => place.capabilities,
     room: () => place.room(),
     usage: (id, settled = false) => orAbsent(sizes.of(pathOf(id), settled)),
+    logicalBytes: (id, { signal }) => orAbsent(logicalSize(pathOf(id), signal)),
     usages: async () => sizes.all((await readdir(root)).filter(name => ID.test(name))),
     setLimit: (id, bytes) => sizes.limit(pathOf(id), bytes),
     close: () => place.close(),
@@ -179,6 +181,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     } finally {
       changing.delete(id);
     }
+    for (const path of [pathOf(id), formerOf(id)]) forgetRecord(path);
     sizes.removed(pathOf(id));
   }
 
@@ -188,6 +191,7 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     const record = await readRecord(formerOf(id));
     if (record === undefined) return undefined;
     await rename(formerOf(id), pathOf(id));
+    forgetRecord(formerOf(id));
     await syncDirectory(root);
     return record;
   }
@@ -246,6 +250,11 @@ async function makingPlace(partial: string): Promise<string> {
 function checkedId(id: string): string {
   if (!ID.test(id)) throw new TypeError(`"${id}" cannot be the id of a volume`);
   return id;
+}
+
+async function logicalSize(path: string, signal: AbortSignal): Promise<number> {
+  await access(path);
+  return await treeBytes(join(path, 'pgdata'), signal);
 }
 
 /** What comes of `look`, or undefined when there is nothing to look at. */

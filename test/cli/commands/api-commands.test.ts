@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parse } from 'yaml';
+import { OffshootError } from '../../../src/model/errors.ts';
 import type { BranchView } from '../../../src/model/view.ts';
 import { type TestApi, testApi } from '../../support/api.ts';
 import { type FakeCliOptions, runCli } from '../../support/cli.ts';
@@ -92,7 +93,7 @@ test('branch list marks what the folder works with', async () => {
       .map(line => line.trim().split(/\s+/));
   };
   const [head, main, fix] = await rows();
-  assert.deepEqual(head, ['NAME', 'ID', 'PARENT', 'STATE', 'SIZE', 'OWNER', 'AGE']);
+  assert.deepEqual(head, ['NAME', 'ID', 'PARENT', 'STATE', 'SIZE', 'OWNER', 'AGE', 'EXPIRES']);
   assert.deepEqual([main!.slice(0, 2), main![3]], [['*', 'main'], '-']);
   assert.deepEqual([fix![0], fix![2], fix![3], fix![4]], ['fix', 'main', 'creating', '-']);
   const { stderr } = await run(['branch', 'checkout', 'fix'], { cwd: dir.path });
@@ -331,4 +332,19 @@ test('branch tree draws who grew from whom', async () => {
     stdout.replaceAll(' (creating)', ''),
     ['└─ main', '   ├─ a', '   │  └─ a1', '   └─ b', ''].join('\n'),
   );
+});
+
+test('project limit says what a project may have, and a branch that is renamed stays the one of its folder', async () => {
+  await using api = await fullApi();
+  await using dir = await tempDir();
+  const run = runner(api);
+  const limited = await run(['project', 'limit', 'default', '--max-branches', '3'], { cwd: dir.path });
+  assert.match(limited.stderr, /it may have 3 branches/);
+  const env = { OFFSHOOT_API_URL: api.url, OFFSHOOT_API_KEY: api.apiKey };
+  const refused = await runCli(['project', 'limit', 'default', '--max-branches', 'many'], { env });
+  const { message } = new OffshootError('project/bad-limit', { limit: 'many' });
+  assert.deepEqual([refused.code, refused.stderr.split('\n')[0]], [2, `error: ${message}`]);
+  await run(['branch', 'checkout', 'fix'], { cwd: dir.path });
+  const renamed = await run(['branch', 'rename', 'fix', 'feature/Login-2'], { cwd: dir.path });
+  assert.match(renamed.stderr, /branch fix is now feature\/Login-2\nthis folder still works with it/);
 });
