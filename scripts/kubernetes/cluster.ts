@@ -68,7 +68,8 @@ export async function chooseCluster(
 /** Namespaces take a while to go: tests do not wait for it, this does. */
 const goneDeadlineMs = 240_000;
 
-const kinds = 'namespaces,customresourcedefinitions,clusterroles,clusterrolebindings';
+const kinds =
+  'namespaces,customresourcedefinitions,clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations';
 /** No run takes longer: see suite.ts. */
 const cutOffMs = 45 * 60_000;
 

@@ -13,7 +13,10 @@ export function register(program: Command, cli: Cli): void {
     )
     .requiredOption('--node <name>', 'of this node: whose data are in the data directory')
     .requiredOption('--controller <host:port>', 'who says who this is', addressOption('--controller'));
-  identityOptions(command, 'who this is, from "offshoot identity node/NAME"')
+  identityOptions(
+    command,
+    'who this is: a certificate for node/NAME, its key, and that of our authority, as PEM',
+  )
     .option('--namespace <name>', 'that of its objects (default: its own)')
     .option('--context <name>', 'of the kubeconfig, also in a pod')
     .option(
