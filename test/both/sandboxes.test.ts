@@ -48,7 +48,7 @@ describe(`sandboxes on ${placeName}`, { skip: noCluster === false && noImage }, 
     const baseline = { word: 'baseline', tenant: null, sandbox: null };
     assert.deepEqual(await saidBy(place.ask()), baseline);
 
-    await t.test('a routing key leads to its fork, and no other', { skip: place.lacks.routing }, async () => {
+    await t.test('a routing key leads to its fork, and no other', async () => {
       for (const { name, routingKey } of [one, two])
         for (let i = 0; i < 5; i++) {
           const headers = { baggage: `sd-routing-key=${routingKey}` };
@@ -61,7 +61,7 @@ describe(`sandboxes on ${placeName}`, { skip: noCluster === false && noImage }, 
     await nothingLeft(['two']);
     assert.equal((await forkOf(two)).sandbox, 'two');
 
-    await t.test('a key of one that was deleted leads nowhere', { skip: place.lacks.routing }, async () => {
+    await t.test('a key of one that was deleted leads nowhere', async () => {
       const { status } = await place.ask({ headers: { baggage: `sd-routing-key=${one.routingKey}` } });
       assert.equal(status, 410);
     });

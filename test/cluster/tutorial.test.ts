@@ -12,13 +12,9 @@ import { removeObjects } from '../support/installation.ts';
 import { tempDir } from '../support/temp.ts';
 
 const image = process.env.OFFSHOOT_EXAMPLE_IMAGE;
-/** Until it has run through on a cluster. */
-const untried =
-  process.env.OFFSHOOT_TRY_TUTORIAL === '1' ? false : 'not shown yet: OFFSHOOT_TRY_TUTORIAL=1 runs it';
 const skip =
   noImage ||
   (image === undefined && 'OFFSHOOT_EXAMPLE_IMAGE names no image of the example') ||
-  untried ||
   (contextName !== undefined && 'its commands use the current context');
 
 test('the tutorial in a cluster', { skip }, async t => {

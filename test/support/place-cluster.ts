@@ -31,7 +31,6 @@ export async function clusterPlace(): Promise<Place> {
 
   return {
     ...{ cli: cliIn(controller), namespace, port: 8080 },
-    lacks: { routing: 'no sidecars are put into pods yet' },
     ask: ({ headers } = {}) => ask(`http://echo.${namespace}:8080/`, headers),
     askAt: ({ host, port }) => ask(`http://${host}:${port}/`),
     async left() {

@@ -31,7 +31,7 @@ export async function machinePlace(): Promise<Place> {
   const url = await run(['service', 'url', 'echo', '-n', namespace]);
   const rest = stack.move();
   return {
-    ...{ cli, namespace, port: 8080, lacks: { routing: false } },
+    ...{ cli, namespace, port: 8080 },
     ask: ({ headers = {} } = {}) => http(url, { headers }),
     askAt: ({ host, port }) => http(`http://${host}:${port}/`),
     async left() {

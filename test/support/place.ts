@@ -36,8 +36,6 @@ export type Place = AsyncDisposable & {
   own(): Promise<string>;
   /** Kills what decides, as a power cut does, and returns when the next one is there. */
   kill(): Promise<void>;
-  /** Why a test cannot be shown here; `false`: it can. */
-  readonly lacks: { readonly routing: string | false };
 };
 
 /** Which one it is in this run. */
