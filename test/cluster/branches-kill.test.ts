@@ -26,6 +26,7 @@ import { openKubernetesStore } from '../../src/store/kubernetes.ts';
 import { branchNodeProcess } from '../support/branch-node-process.ts';
 import { contextName, namespace, noCluster } from '../support/cluster.ts';
 import { testAuthority } from '../support/identities.ts';
+import { removeObjects } from '../support/installation.ts';
 import { loopOn } from '../support/loop.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 import { chance } from '../support/random.ts';
@@ -82,6 +83,8 @@ test('killed at random moments of creates and deletes, a branch node loses nothi
   const options = { node: NODE, namespace: ns.name, home: join(home.path, 'node'), identity };
   let node = branchNodeProcess(options);
   stack.defer(() => node.kill());
+  // While there is somebody to take down what they stand for.
+  stack.defer(() => removeObjects(ns.name));
   t.diagnostic(`seed ${SEED}`);
 
   /** On a session of its own; what it does is acknowledged when it resolves. */
@@ -175,6 +178,7 @@ test('killed at random moments of creates and deletes, a branch node loses nothi
   assert.deepEqual(await ask<readonly DoorVolume[]>('unclaimed'), []);
   const { sizes } = await ask<DoorSpace>('space');
   assert.deepEqual(sizes.map(([id]) => id).sort(), [...words.keys()].sort());
+  await removeObjects(ns.name);
   await node.stop();
   t.diagnostic(`${words.size} branches are there, ${deleted.length} are gone, ${KILLS} kills`);
 });
