@@ -65,7 +65,7 @@ function errorOf(
   what: { readonly driver: string; readonly verb: string; readonly id?: string },
   deadlineMs: number,
 ): unknown {
-  if (thrown instanceof OffshootError) return thrown;
+  if (thrown instanceof OffshootError) return toOffshootError(thrown);
   if (ctx.signal.aborted) return ctx.signal.reason; // the caller's own, and no failure
   if (!deadline.aborted) return toOffshootError(thrown);
   const name = [what.driver, what.verb, what.id].filter(part => part !== undefined).join(' ');

@@ -51,6 +51,8 @@ export type ErrorRow = {
   readonly exit: 1 | 2 | 3 | 4 | 5;
   /** true: the control plane tries again with back-off; false: it waits for a changed request. */
   readonly retry: boolean;
+  /** The machine's trouble of this moment, which says nothing of whom it hit: tried again soon, however often that was. */
+  readonly passes?: true;
   /** One sentence: what is wrong, and where. */
   readonly say: (p: ErrorParams) => string;
   /** What to do about it. */
@@ -117,8 +119,21 @@ export class OffshootError extends Error {
 
 export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorTable, code);
 
-/** Turns anything thrown into an OffshootError; what is not ours becomes `internal` with the cause kept. */
+/**
+ * Turns anything thrown into an OffshootError; what is not ours becomes `internal` with the cause kept. Want of file descriptors is
+ * said as such, whatever it has made fail.
+ */
 export function toOffshootError(thrown: unknown): OffshootError {
-  if (thrown instanceof OffshootError) return thrown;
+  const isOurs = thrown instanceof OffshootError;
+  if (isNoDescriptors(thrown) && !(isOurs && thrown.code === 'host/no-descriptors'))
+    return new OffshootError('host/no-descriptors', {}, { cause: thrown });
+  if (isOurs) return thrown;
   return new OffshootError('internal', {}, { cause: thrown });
+}
+
+/** EMFILE: this process has no more; ENFILE: the machine. Follows the chain of causes. */
+function isNoDescriptors(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'EMFILE' || code === 'ENFILE' || isNoDescriptors(error.cause);
 }

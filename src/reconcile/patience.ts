@@ -37,6 +37,12 @@ export class Patience {
     return ms;
   }
 
+  /** It was not at fault. @returns milliseconds of the pause that begins: the first one, and it is not counted */
+  stumbled(): number {
+    this.notBefore = this.#clock.now() + this.#pauses.baseMs;
+    return this.#pauses.baseMs;
+  }
+
   /** @param sound called when the failures are forgotten, unless they are at once */
   succeeded(sound: () => void): void {
     if (this.failures === 0) return;

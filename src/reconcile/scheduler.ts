@@ -223,7 +223,7 @@ export function createScheduler({ kinds, pauses, log, clock = realClock }: Sched
       log.warn(fields, 'look failed, but something else is asked for by now');
       return;
     }
-    const againMs = patience.failed(times);
+    const againMs = error.row.passes ? patience.stumbled() : patience.failed(times);
     if (error.row.retry || entry.lane === 'delete') {
       entry.wanted = true;
       log.warn({ ...fields, againMs }, 'look failed, will try again');

@@ -35,6 +35,17 @@ test('whatever else is thrown becomes internal, with the cause kept', () => {
   assert.equal(toOffshootError(error), error);
 });
 
+test('want of file descriptors is said as such, whatever it has made fail', () => {
+  const cause = Object.assign(new Error('spawn EMFILE'), { code: 'EMFILE' });
+  const failed = new OffshootError('volume/busy', { path: '/p', why: 'w' }, { cause });
+  const machine = Object.assign(new Error('file table overflow'), { code: 'ENFILE' });
+  for (const thrown of [cause, failed, new Error('look failed', { cause: machine })]) {
+    const error = toOffshootError(thrown);
+    assert.equal(error.code, 'host/no-descriptors');
+    assert.equal(toOffshootError(error), error);
+  }
+});
+
 test('every row has an HTTP status of an error and a code that a shell sees as one', () => {
   for (const [code, row] of Object.entries(errorTable)) {
     assert.ok(row.http >= 400 && row.http < 600, code);

@@ -150,6 +150,20 @@ describe('a look that fails', () => {
     );
   });
 
+  it('for what passes by itself is tried again soon, however often that was', async () => {
+    const s = held();
+    await s.add('a');
+    for (let times = 0; times < 5; times++) {
+      await s.end('a', Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' }));
+      assert.equal(s.running(), '', 'but not at once');
+      await s.clock.turn(100);
+      assert.equal(s.running(), 'a', `after ${times + 1} times`);
+    }
+    await s.end('a', retryable);
+    await s.clock.turn(100);
+    assert.equal(s.running(), 'a', 'and what fails then, fails for the first time');
+  });
+
   it('with an unknown error, too', async () => {
     const s = held();
     await s.add('a');

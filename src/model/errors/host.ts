@@ -10,6 +10,16 @@ export const hostErrors = {
     say: p => `${p.name}=${p.value} is not valid: ${p.why}`,
     hint: () => 'see "offshoot up --help" for all variables',
   },
+  'host/no-descriptors': {
+    fault: 'system',
+    http: 503,
+    sqlstate: '53000',
+    exit: 1,
+    retry: true,
+    passes: true,
+    say: () => 'no file descriptors are left, so nothing can be opened or started',
+    hint: () => 'it goes on by itself; raise the limit ("ulimit -n") before the next "offshoot up"',
+  },
   'host/clear-text': {
     fault: 'user',
     http: 500,
