@@ -5,8 +5,9 @@
 
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
+import { closingAtOnce } from '../lib/close-server.ts';
 import { createServer as createHttp } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import { OffshootError } from '../model/errors.ts';
@@ -56,17 +57,12 @@ export async function openWebhook({
     end(response, 200, admissionReview(asked.uid, verdict));
   }
 
-  const sockets = new Set<Socket>();
   const context = () => ({ ...certificate.current(), minVersion: 'TLSv1.2' as const });
   const server = createServer({ ...context(), handshakeTimeout: REQUEST_MS }, (socket: TLSSocket) =>
     http.emit('connection', socket),
   );
   server.maxConnections = MAX_CONNECTIONS;
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {}); // "close" follows
-    socket.once('close', () => sockets.delete(socket));
-  });
+  const close = closingAtOnce(server);
   server.on('tlsClientError', error => log.debug({ why: error.message }, 'a client of webhooks has left'));
   const stop = certificate.onChange(() => server.setSecureContext(context()));
   await once(server.listen({ host, port }), 'listening').catch((cause: NodeJS.ErrnoException) => {
@@ -78,11 +74,8 @@ export async function openWebhook({
     ...{ host, port: (server.address() as AddressInfo).port },
     async close() {
       stop();
-      const closed = once(server, 'close');
-      server.close();
       http.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
+      await close();
     },
   };
 }

@@ -10,7 +10,8 @@ import { randomRoutingKey } from '../../src/lib/random.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { Loop } from '../../src/reconcile/loop.ts';
 import { type KubernetesStore, openKubernetesStore } from '../../src/store/kubernetes.ts';
-import { apply, contextName, kubectl, namespace, noImage, ourImage, read } from '../support/cluster.ts';
+import { apply, contextName, kubectl, namespace, noImage, read } from '../support/cluster.ts';
+import { applyUsers } from '../support/installation.ts';
 import { loopOn } from '../support/loop.ts';
 import { memoryWorld } from '../support/memory-drivers.ts';
 
@@ -47,7 +48,7 @@ describe('the loop on a cluster', { skip: noImage }, () => {
     const context = contextName === undefined ? {} : { context: contextName };
     client = clusterClient(await kubeconfigAccess(process.env.KUBECONFIG!, { ...context, env: process.env }));
     closing.defer(() => client.close());
-    await apply([deployment(ns.name), service(ns.name)]);
+    await applyUsers(ns.name);
   });
   after(() => closing.disposeAsync());
 
@@ -61,7 +62,7 @@ describe('the loop on a cluster', { skip: noImage }, () => {
     assert.equal(await said(ns.name, fork!.ports[8080]![0]!), 'debug v1');
 
     // What the baseline becomes, its forks become.
-    await apply([deployment(ns.name, 'v2')]);
+    await applyUsers(ns.name, 'v2');
     await until(
       async () => (await said(ns.name, fork!.ports[8080]![0]!).catch(() => '')) === 'debug v2' || undefined,
       { what: 'the fork follows', deadlineMs: 60_000 },
@@ -130,47 +131,6 @@ async function ours(namespace: string): Promise<readonly string[]> {
   const sandboxes = await read<Items>('-n', namespace, 'get', 'sandboxes');
   return [...items, ...sandboxes.items].map(({ kind, metadata }) => `${kind} ${metadata.name}`);
 }
-
-const deployment = (namespace: string, word = 'v1') => ({
-  apiVersion: 'apps/v1',
-  kind: 'Deployment',
-  metadata: { name: 'users', namespace, labels: { app: 'users' } },
-  spec: {
-    replicas: 1,
-    selector: { matchLabels: { app: 'users' } },
-    template: {
-      metadata: { labels: { app: 'users' } },
-      spec: {
-        terminationGracePeriodSeconds: 2,
-        containers: [
-          {
-            ...{ name: 'main', image: ourImage, imagePullPolicy: 'IfNotPresent' },
-            command: ['node', '-e', program],
-            env: [
-              { name: 'LOG_LEVEL', value: 'info' },
-              { name: 'WORD', value: word },
-            ],
-            ports: [{ containerPort: 8080 }],
-            readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 },
-          },
-        ],
-      },
-    },
-  },
-});
-
-const program = `
-  const { LOG_LEVEL, WORD } = process.env;
-  require('node:http').createServer((_, answer) => answer.end(LOG_LEVEL + ' ' + WORD)).listen(8080);
-  process.on('SIGTERM', () => process.exit());
-`;
-
-const service = (namespace: string) => ({
-  apiVersion: 'v1',
-  kind: 'Service',
-  metadata: { name: 'users', namespace },
-  spec: { selector: { app: 'users' }, ports: [{ port: 80, targetPort: 8080 }] },
-});
 
 const sandbox = (namespace: string, name = 'users') => ({
   apiVersion: 'offshoot.dev/v1alpha1',

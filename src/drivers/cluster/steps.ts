@@ -8,8 +8,9 @@ import type { Log } from '../../lib/log.ts';
 import { newSealKey } from '../../lib/sealed.ts';
 import { Stopping } from '../../lib/stopping.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { Ctx, StepCause, StepDone, StepDriver, StepSpec } from '../contract.ts';
+import type { Ctx, StepCause, StepDriver, StepSpec } from '../contract.ts';
 import { stepName } from '../step-end.ts';
+import { stepRuns } from '../step-runs.ts';
 import {
   outputPathProblem,
   type StepPlace,
@@ -37,7 +38,7 @@ export function openClusterSteps(options: ClusterStepsOptions): ClusterSteps {
   const watches = new Map<string, Promise<StepWatch>>();
   /** Uids of Jobs whose outcome has been told. */
   const over = new Set<string>();
-  const runs = new Map<string, { readonly done: Promise<unknown>; remove(): void }>();
+  const runs = stepRuns();
 
   const watchOf = (namespace: string): Promise<StepWatch> => {
     const there = watches.get(namespace);
@@ -160,26 +161,11 @@ export function openClusterSteps(options: ClusterStepsOptions): ClusterSteps {
 
     pathProblem: async path => outputPathProblem(path),
 
-    async run(id, spec, ctx, tell = () => {}): Promise<StepDone> {
-      const removal = new AbortController();
-      const signal = AbortSignal.any([ctx.signal, removal.signal]);
-      const done = runOnce(id, spec, { ...ctx, signal }, tell);
-      const run = { done, remove: () => removal.abort() };
-      runs.set(id, run);
-      try {
-        return await done;
-      } catch (error) {
-        if (ctx.signal.aborted || !removal.signal.aborted) throw error;
-        throw new OffshootError('step/failed', { step: stepName(id), how: 'its removal' }, { cause: error });
-      } finally {
-        if (runs.get(id) === run) runs.delete(id);
-      }
-    },
+    run: (id, spec, ctx, tell = () => {}) =>
+      runs.run(id, ctx.signal, signal => runOnce(id, spec, { ...ctx, signal }, tell)),
 
     async remove(id, { signal }) {
-      const run = runs.get(id);
-      run?.remove();
-      await run?.done.catch(() => {}); // whoever runs it hears of that
+      await runs.end(id);
       const found = new Map<string, string>();
       for await (const one of all(signal)) if (one.id === id) found.set(one.name, one.namespace);
       for (const [name, namespace] of found) await clear(namespace, name, await watchOf(namespace), signal);

@@ -6,11 +6,11 @@ import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { KeyedLock } from '../../lib/lock.ts';
 import type { FoundMounts, PrivateMounts } from '../../lib/namespaces.ts';
-import { OffshootError } from '../../model/errors.ts';
 import type { Capability, Ctx, StepDone, StepDriver, StepSpec } from '../contract.ts';
 import { pathId, pathName } from '../labels.ts';
 import type { Processes, Spaces } from '../processes/contract.ts';
 import { stepName } from '../step-end.ts';
+import { stepRuns } from '../step-runs.ts';
 import { checkPaths, pathProblem } from './paths.ts';
 import { runStep } from './run-step.ts';
 import { openStepFolder, removeStepFolder } from './step-folder.ts';
@@ -37,7 +37,7 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
   const found = options.mounts;
   const mounts = 'why' in found ? undefined : found;
 
-  const runs = new Map<string, Run>();
+  const runs = stepRuns();
 
   /** Of a run that was interrupted. */
   const clear = async (id: string) => {
@@ -63,27 +63,14 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
 
     pathProblem: path => pathProblem(path, found),
 
-    async run(id, spec, ctx) {
-      const removal = new AbortController();
-      const aborted = { ...ctx, signal: AbortSignal.any([ctx.signal, removal.signal]) };
-      const once = () => runOnce(id, spec, aborted);
-      const done = mounts === undefined ? sharedTmp.run('/tmp', once) : once();
-      const run = { done, remove: () => removal.abort() };
-      runs.set(id, run);
-      try {
-        return await done;
-      } catch (error) {
-        if (ctx.signal.aborted || !removal.signal.aborted) throw error;
-        throw new OffshootError('step/failed', { step: stepName(id), how: 'its removal' }, { cause: error });
-      } finally {
-        if (runs.get(id) === run) runs.delete(id);
-      }
-    },
+    run: (id, spec, ctx) =>
+      runs.run(id, ctx.signal, signal => {
+        const once = () => runOnce(id, spec, { ...ctx, signal });
+        return mounts === undefined ? sharedTmp.run('/tmp', once) : once();
+      }),
 
     async remove(id) {
-      const run = runs.get(id);
-      run?.remove();
-      await run?.done.catch(() => {}); // whoever runs it hears of that
+      await runs.end(id);
       await clear(id);
     },
 
@@ -96,8 +83,6 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
 }
 
 // --- internal -----------------------------------------------------------------------------------
-
-type Run = { readonly done: Promise<unknown>; remove(): void };
 
 /** One step at a time where all see the same /tmp, since plugins write their outputs to fixed paths there. */
 const sharedTmp = new KeyedLock();

@@ -6,6 +6,7 @@ import { constants } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { createServer, type Server } from 'node:tls';
+import { closingAtOnce } from '../../lib/close-server.ts';
 import { type IdentitySource, identityName } from '../../lib/identity.ts';
 import { writeJsonLine } from '../../lib/json-lines.ts';
 import type { Log } from '../../lib/log.ts';
@@ -52,7 +53,6 @@ export type NodeDoorServer = Address & { close(): Promise<void> };
 /** Until there is an identity nobody comes in. @throws OffshootError host/port-taken, proxy/listen-failed */
 export async function openNodeDoor(o: DoorOptions): Promise<NodeDoorServer> {
   const { host, identity, log, openingMs = OPENING_MS } = o;
-  const sockets = new Set<Socket>();
   const server = createServer(
     // Half-open, because a server may still have to answer who has said his last word.
     { ...HOW, handshakeTimeout: openingMs, allowHalfOpen: true },
@@ -66,11 +66,8 @@ export async function openNodeDoor(o: DoorOptions): Promise<NodeDoorServer> {
     },
   );
   server.maxConnections = o.maxConnections ?? MAX_CONNECTIONS;
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.setKeepAlive(true, KEEP_ALIVE_MS);
-    socket.once('close', () => sockets.delete(socket));
-  });
+  const close = closingAtOnce(server);
+  server.on('connection', (socket: Socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
   server.on('tlsClientError', (error, socket) =>
     log.debug({ why: error.message, peer: socket.remoteAddress }, 'somebody could not prove who he is'),
   );
@@ -86,10 +83,7 @@ export async function openNodeDoor(o: DoorOptions): Promise<NodeDoorServer> {
     ...{ host, port: (server.address() as AddressInfo).port },
     async close() {
       stopRenewing();
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
+      await close();
     },
   };
 }

@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
 import { type CertificateFiles, followCertificate } from '../../lib/certificate.ts';
+import { closingAtOnce } from '../../lib/close-server.ts';
 import { identityName } from '../../lib/identity.ts';
 import type { Log } from '../../lib/log.ts';
 import { OffshootError } from '../../model/errors.ts';
@@ -45,7 +46,6 @@ export async function openDoor({
   exchange,
   log,
 }: DoorOptions): Promise<Door> {
-  const sockets = new Set<Socket>();
   const context = () => ({
     ...certificate.current(),
     ca: authority(),
@@ -76,10 +76,7 @@ export async function openDoor({
     },
   );
   server.maxConnections = MAX_PEERS;
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  });
+  const close = closingAtOnce(server);
   server.on('tlsClientError', (error, socket) =>
     log.debug({ why: error.message, peer: socket.remoteAddress }, 'somebody could not prove who he is'),
   );
@@ -95,10 +92,7 @@ export async function openDoor({
     ...{ host, port: (server.address() as AddressInfo).port },
     async close() {
       stopRenewing();
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
+      await close();
     },
   };
 }
