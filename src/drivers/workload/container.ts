@@ -2,11 +2,8 @@
  * Keeps one container of a pod going: starts or adopts it, watches it, starts it again with growing pauses, until it has
  * ended for good or is stopped. The whole life is one loop, so there is never a second copy.
  */
-import { readFileSync, rmSync } from 'node:fs';
 import { dial } from '../../lib/dial.ts';
-import { ExecError } from '../../lib/exec.ts';
 import { logSize } from '../../lib/log-file.ts';
-import { beside, startedBy } from '../../lib/namespaces.ts';
 import { isAlive } from '../../lib/process.ts';
 import { delay, orAborted } from '../../lib/wait.ts';
 import type { Running } from '../processes/contract.ts';
@@ -14,9 +11,10 @@ import type { ContainerPlan } from './container-plan.ts';
 import { type Health, watchHealth } from './health.ts';
 import { runHook } from './hook.ts';
 import type { House } from './house.ts';
-import { environmentOf, launch, type Place, problemOf } from './launch.ts';
+import { type Place, problemOf } from './launch.ts';
 import type { Problem, RestartPolicy } from './plan.ts';
 import { checkProbe, type ProbeTarget } from './probe.ts';
+import { processRunner } from './process-runner.ts';
 import { StartProblem } from './start-problem.ts';
 import type { ContainerRecord } from './state-file.ts';
 
@@ -56,6 +54,7 @@ export type Keeper = {
 /** @param record of an earlier life, or an empty one; changed as the container lives */
 export function keepContainer(record: ContainerRecord, keeper: Keeper): Container {
   const { place, house, restartPolicy } = keeper;
+  const runner = processRunner(place, house, runsToItsEnd);
   const stopped = new AbortController();
   let turn = new AbortController(); // ends when it is to be tried now
   let health = starting;
@@ -151,7 +150,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
     let graceMs = keeper.graceMs;
     try {
       signal.throwIfAborted();
-      const problem = unseenEnd() ?? (await untilEnd(signal));
+      const problem = (await unseenEnd(signal)) ?? (await untilEnd(signal));
       graceMs = problem.graceMs ?? graceMs;
       if (endOf(problem) === undefined) record.restarts++;
       report({ ready: false, reason: problem.reason, message: problem.message });
@@ -170,11 +169,11 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
   }
 
   /** What has ended while no daemon was there, and has written how. */
-  function unseenEnd(): End | undefined {
-    if (!first || house.processes.find(place.part) !== undefined) return undefined;
+  async function unseenEnd(signal: AbortSignal): Promise<End | undefined> {
+    if (!first || runner.find() !== undefined) return undefined;
     first = false;
-    const code = readExit();
-    return code === undefined ? undefined : problemOf(keeper.current().plan, { code, outOfMemory: false });
+    const exit = await runner.unseenEnd(signal);
+    return exit && problemOf(keeper.current().plan, exit);
   }
 
   /** What it says from now on is said in another life. */
@@ -185,7 +184,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
 
   async function startOrAdopt(signal: AbortSignal): Promise<Running> {
     first = false;
-    const before = house.processes.find(place.part);
+    const before = runner.find();
     if (before !== undefined) {
       fits = keeper.current();
       return before;
@@ -195,10 +194,9 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
     fits = await keeper.prepare();
     newLog();
     behind = health !== starting;
-    rmSync(place.exitFile, { force: true });
     keeper.save(); // first, because its ports are on record nowhere else
     keeper.changed(); // others may wait for the ports
-    const running = await launch(fits.plan, place, house, signal, runsToItsEnd());
+    const running = await runner.start(fits.plan, signal, report);
     const { postStart } = fits.plan.hooks;
     if (postStart !== undefined) await afterStart(postStart, running, signal);
     return running;
@@ -219,9 +217,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
   }
 
   async function ownEnd({ ended }: Running): Promise<Problem> {
-    const exit = await ended;
-    const code = exit.code === undefined && exit.signal === undefined ? readExit() : undefined;
-    return problemOf(fits!.plan, code === undefined ? exit : { ...exit, code });
+    return problemOf(fits!.plan, runner.exitOf(await ended));
   }
 
   async function badHealth({ leader }: Running, signal: AbortSignal): Promise<End> {
@@ -251,31 +247,14 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
 
   function targetOf(): ProbeTarget {
     const { plan, ports } = fits ?? keeper.current();
-    const env = environmentOf(plan, place.part, house);
     const { network } = place;
     return {
       host: network?.ip ?? '127.0.0.1',
       ports,
       connect: (port, deadline) =>
         network === undefined ? dial({ host: '127.0.0.1', port }, deadline) : network.connect(port, deadline),
-      async run(argv, deadlineMs, ended) {
-        const inside = await place.enter();
-        const seen = await besideIt(plan, argv, inside?.apart === true);
-        const program = { ...seen, env, ...(inside && { inside }) };
-        return await house.processes
-          .runIn(place.part, program, { deadlineMs, signal: ended })
-          .catch(asTold(argv));
-      },
+      run: (argv, deadlineMs, ended) => runner.run(plan, argv, deadlineMs, ended),
     };
-  }
-
-  /** Where it sees what the container sees. @param apart the process on record is a shell that waits for the program */
-  async function besideIt(plan: ContainerPlan, argv: readonly string[], apart: boolean) {
-    const leader = house.processes.find(place.part)?.leader;
-    const how = house.mounts;
-    if (how === undefined || leader === undefined) return { argv, cwd: plan.cwd };
-    const program = apart || runsToItsEnd() ? await startedBy(leader, how) : leader.pid;
-    return { argv: beside(how, program, plan.cwd, argv), cwd: '/' };
   }
 
   function problemOfError(error: unknown): Problem {
@@ -288,27 +267,18 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
   async function endProcess(graceMs: number): Promise<void> {
     const end = performance.now() + graceMs;
     const { preStop } = keeper.current().plan.hooks;
-    if (graceMs > 0 && preStop !== undefined && house.processes.find(place.part) !== undefined) {
+    if (graceMs > 0 && preStop !== undefined && runner.find() !== undefined) {
       const signal = AbortSignal.timeout(graceMs);
       const wrong = await runHook(preStop, targetOf(), graceMs, signal).catch(error => String(error));
       if (wrong !== undefined) house.log.info({ part: place.part, wrong }, 'a preStop hook failed');
     }
     const leftMs = Math.max(graceMs === 0 ? 0 : AFTER_HOOK_MS, end - performance.now());
-    await house.processes.end(place.part, [['SIGTERM', leftMs]]);
+    await runner.end(leftMs);
   }
 
   function runsToItsEnd(): boolean {
     const { role } = keeper.current().plan;
     return role === 'init' || (role === 'main' && restartPolicy !== 'Always');
-  }
-
-  function readExit(): number | undefined {
-    try {
-      const [, code] = /^(\d+)\n$/.exec(readFileSync(place.exitFile, 'utf8')) ?? [];
-      return code === undefined ? undefined : Number(code);
-    } catch {
-      return undefined;
-    }
   }
 
   function named(): string {
@@ -335,13 +305,6 @@ export const restartPause = (before: number | undefined, upMs: number): number =
 
 /** Why a life is over. `graceMs`: the time that it gets, if not the usual one. */
 type End = Problem & { readonly graceMs?: number };
-
-/** An error of a command names it as the manifest does. */
-const asTold =
-  (argv: readonly string[]) =>
-  (error: unknown): never => {
-    throw error instanceof ExecError ? new ExecError({ ...error, argv, cause: error }) : error;
-  };
 
 /** A hook has no deadline in Kubernetes; here everything has one. */
 const HOOK_MS = 10 * 60_000;
