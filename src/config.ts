@@ -48,6 +48,8 @@ export type Config = {
   readonly hostPorts: readonly number[];
   /** Further headers that carry the bare routing key. */
   readonly customHeaders: readonly string[];
+  /** Most that a header block may have, of a request or of an answer. */
+  readonly headerBytes: number;
   /** Milliseconds for which the routing key of a deleted sandbox leads nowhere; 0: to the baseline at once. */
   readonly deletedKeysMs: number;
   /** Connections that an API key opened go on when it is revoked. */
@@ -87,6 +89,7 @@ export const variables = {
     'addresses for pods and Services (10.208.0.0/12, of which a /20 is taken); or host: pods share the network of this machine',
   OFFSHOOT_HOST_PORTS: 'ports of 127.0.0.1 of this machine that pods find at their own, e.g. 6379,9200',
   OFFSHOOT_HEADERS: 'further request headers that carry the routing key, comma separated',
+  OFFSHOOT_HEADER_SIZE: 'largest header block of a request or an answer, 8K to 1M (64K)',
   OFFSHOOT_DELETED_KEYS:
     'how long the routing key of a deleted sandbox answers 410, e.g. 1d (the default); or baseline: it leads there at once',
   OFFSHOOT_REVOKED_KEYS: 'cut (the default) or keep what a revoked API key has open',
@@ -118,6 +121,7 @@ export function readConfig(env: Env, uid: number): Config {
     network: network(env),
     hostPorts: hostPorts(env),
     customHeaders: headers(env),
+    headerBytes: headerBytes(env),
     deletedKeysMs:
       env.OFFSHOOT_DELETED_KEYS === 'baseline' ? 0 : duration(env, 'OFFSHOOT_DELETED_KEYS', '1d'),
     keepRevoked: oneOf(env, 'OFFSHOOT_REVOKED_KEYS', ['cut', 'keep'] as const) === 'keep',
@@ -222,6 +226,13 @@ function headers(env: Env): readonly string[] {
     .filter(Boolean);
   if (names.every(name => /^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name))) return names;
   throw invalid('OFFSHOOT_HEADERS', text, 'it must be names of headers, separated by commas');
+}
+
+/** Below 8 KiB what browsers send of themselves would be refused, and above 1 MiB one client could hold too much of ours. */
+function headerBytes(env: Env): number {
+  const found = bytes(env, 'OFFSHOOT_HEADER_SIZE') ?? 64 * 1024;
+  if (found >= 8 * 1024 && found <= 1024 ** 2) return found;
+  throw invalid('OFFSHOOT_HEADER_SIZE', env.OFFSHOOT_HEADER_SIZE!, 'it must be 8K to 1M');
 }
 
 /** Milliseconds; setTimeout knows nothing beyond 24 days. */

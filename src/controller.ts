@@ -45,6 +45,7 @@ import { tellOfOwnPod } from './roles/own-pod.ts';
 import { answerProbes } from './roles/probes.ts';
 import { clusterAccess } from './roles/reachable.ts';
 import { usersOfWorkload } from './rules/manifests.ts';
+import { visits } from './rules/visits.ts';
 import { openKubernetesStore } from './store/kubernetes.ts';
 import { openTelling, settingItem } from './telling.ts';
 
@@ -165,6 +166,8 @@ async function lead(
 
   const place = { namespace, name: `${o.name}-keys` };
   const internal = await untilDone(() => clusterKeys(client, place), refused, signal);
+  const keys = keyring(store, Object.values(internal));
+  const visiting = visits(store, keys.knows);
   const looking = Promise.withResolvers<Loop>();
   let loop: Loop | undefined;
   const lookAtUsers = (workload: WorkloadKey) => {
@@ -179,6 +182,10 @@ async function lead(
     async awake(id, asked) {
       const endpoint = await (await looking.promise).awake(id, asked);
       return { endpoint, sessions: store.get('branch', id)?.secret.sessions ?? 0 };
+    },
+    async enter(entry) {
+      await visiting.enter(entry);
+      await telling.routed();
     },
   });
   opened.defer(() => telling.close());
@@ -239,7 +246,8 @@ async function lead(
   const at = (port: number): Address => ({ host: config.advertised, port });
   const context: ApiContext = {
     ...{ store, baseline, metrics, keepRevoked: config.keepRevoked },
-    keys: keyring(store, Object.values(internal)),
+    keys,
+    visits: { link: visiting.link, ownKey: keys.hashOf(internal.cli)! },
     admits: admitVisitors(client, { namespace, name: `${o.name}-user` }),
     gateway: () => o.postgres,
     authority: house.authority,

@@ -27,6 +27,7 @@ import { door, givenOut, naming, nearUrl, nowhere } from './roles/given-out.ts';
 import { lockHome, removeRuntimeDir } from './roles/home-lock.ts';
 import { measure } from './roles/metrics.ts';
 import { openState } from './roles/state.ts';
+import type { Visits } from './rules/visits.ts';
 import { serviceAddresses } from './service-addresses.ts';
 
 export type Daemon = {
@@ -100,6 +101,7 @@ export async function startDaemon(
     readonly awake: Loop['awake'];
     readonly lookAt: (address: Address) => void;
     readonly noteFound: Deciding['noteFound'];
+    readonly enter: Visits['enter'];
   }>();
   const dataPath = await naming(config, () =>
     openDataPath({
@@ -119,6 +121,11 @@ export async function startDaemon(
         const { awake } = await orAborted(started.promise, signal);
         const endpoint = await awake(id, signal);
         return { endpoint, sessions: store.get('branch', id)?.secret.sessions ?? 0 };
+      },
+      async enter(entry, signal) {
+        const { enter } = await orAborted(started.promise, signal);
+        await enter(entry);
+        await dataPath.routed();
       },
       onListening: address => void started.promise.then(({ lookAt }) => lookAt(address)),
       shorten: ways => void ('why' in networks || networks.shorten(ways)),
@@ -147,6 +154,7 @@ export async function startDaemon(
   const stopping = Promise.withResolvers<End>();
   const internal = internalKeys(config.home);
   const keys = deciding.keyring(store, [internal.cli, internal.step]);
+  const visiting = deciding.visits(store, keys.knows);
   let api: ApiServer | undefined;
   let gateways = { previews: nowhere(config), postgres: nowhere(config) };
   const { scheme } = encryption;
@@ -220,6 +228,7 @@ export async function startDaemon(
         sandbox === undefined ? deciding.logId(store, workload) : deciding.forkId(sandbox, workload),
       log,
     ),
+    visits: { link: visiting.link, ownKey: keys.hashOf(internal.cli)! },
     trash: { keepMs: config.trashMs },
     info: () => ({
       version,
@@ -253,6 +262,7 @@ export async function startDaemon(
   started.resolve({
     awake: loop.awake,
     noteFound: deciding.noteFound,
+    enter: visiting.enter,
     lookAt(address) {
       for (const { name } of store.by('manifest/address', addressKey(address))) loop.look('manifest', name);
     },

@@ -49,6 +49,8 @@ export type DataPathOptions = {
   /** A proxy of an earlier daemon is replaced, also when it is of our version. */
   readonly replace: boolean;
   readonly awake: (branch: string, signal: AbortSignal) => Promise<BranchRoute>;
+  /** See proxy/stream/feed.ts. */
+  readonly enter: NonNullable<FeedOptions['enter']>;
   /** Whether the router answers at an address has changed. */
   readonly onListening: (address: Address) => void;
   /** What the kernel may lead past the proxies, whenever it is other than before. */
@@ -147,7 +149,7 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
   };
 
   const feed: Feed = await openFeed({
-    ...{ socket: feedSocket(config.runtimeDir), version: o.version, awake: o.awake, log },
+    ...{ socket: feedSocket(config.runtimeDir), version: o.version, awake: o.awake, enter: o.enter, log },
     onListeners,
     onFound: o.onFound,
     onProxies: () => keeper?.look(),
@@ -312,7 +314,7 @@ function fixedItems(
   pods: WayIn | undefined,
   last: Gateways,
 ): readonly RouteChange[] {
-  const { host, advertised, domain, customHeaders, keepRevoked, drainMs, cleartext } = config;
+  const { host, advertised, domain, customHeaders, keepRevoked, drainMs, headerBytes, cleartext } = config;
   const gateway = (name: 'previews' | 'postgres', port: number, prefer: number | undefined): RouteChange => ({
     ...{ kind: 'listener', name },
     value: {
@@ -324,7 +326,10 @@ function fixedItems(
   return [
     {
       ...{ kind: 'setting', name: 'proxy' },
-      value: { domain, advertised, headers: customHeaders, keepRevoked, drainMs, tls, ...(pods && { pods }) },
+      value: {
+        ...{ domain, advertised, headers: customHeaders, keepRevoked, drainMs, headerBytes, tls },
+        ...(pods && { pods }),
+      },
     },
     gateway('previews', config.httpPort, last.http),
     gateway('postgres', config.postgresPort, last.postgres),

@@ -22,7 +22,7 @@ import { tlsOnly } from './model/tls-refusal.ts';
 import { type Book, createBook } from './proxy/book.ts';
 import { followCertificates } from './proxy/certificates.ts';
 import { meetPredecessor, startSuccessor } from './proxy/hand-over.ts';
-import { defaultLimits } from './proxy/http/limits.ts';
+import { limitsOf } from './proxy/http/limits.ts';
 import { createPreviews } from './proxy/http/previews.ts';
 import { createRouter } from './proxy/http/router.ts';
 import { openServer } from './proxy/http/server.ts';
@@ -193,8 +193,9 @@ function openFront(o: {
   const { book, follower, adminSecret, log } = o;
   const pods = createPods(book);
   const { dial } = pods;
+  const limits = limitsOf(book);
   const router = createRouter({ book, log, dial });
-  const previews = createPreviews({ book, log, dial });
+  const previews = createPreviews({ book, log, dial, enter: follower.enter });
   const certificates = followCertificates(book, log, o.tls);
   const gateway = createGateway({
     ...{ book, awake: follower.ask, connect: o.connect, cancelKeys: o.cancelKeys, log },
@@ -208,18 +209,18 @@ function openFront(o: {
     onFound: () => follower.tellFound(passThrough.found()),
   });
   const listeners: Listeners = createListeners({
-    ...{ book, inherited: o.inherited, drainMs: defaultLimits.drainMs },
+    ...{ book, inherited: o.inherited, drainMs: limits.drainMs },
     open(where, listener) {
       const { serves } = listener();
       if (serves === 'pods')
         return openWayOut(where, { pods, serverAt: at => listeners.server(addressKey(at)), log });
       const clear = (peer: Socket) => listener().encrypted !== true || isOnThisMachine(peer);
       if (serves === 'postgres') return gateway.open(where, { clear });
-      const options = { what: serves, limits: defaultLimits };
+      const options = { what: serves, limits };
       if (serves === 'previews') {
         const context = () => certificates.current('previews')?.context;
         const front = {
-          ...{ context, clear, refusal: tlsOnly, deadlineMs: defaultLimits.headerMs },
+          ...{ context, clear, refusal: tlsOnly, deadlineMs: limits.headerMs },
           protocol: previews.protocol,
         };
         return openServer(where, { ...options, handlers: previews.handlers, front });

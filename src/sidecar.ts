@@ -15,7 +15,7 @@ import { openLog } from './log-output.ts';
 import { OffshootError } from './model/errors.ts';
 import type { Address, RouteChange, RouteKind } from './model/route.ts';
 import { createBook } from './proxy/book.ts';
-import { defaultLimits } from './proxy/http/limits.ts';
+import { limitsOf } from './proxy/http/limits.ts';
 import { createRouter } from './proxy/http/router.ts';
 import { openServer } from './proxy/http/server.ts';
 import { createListeners, type ListenerState } from './proxy/listeners.ts';
@@ -71,6 +71,7 @@ export async function runSidecar(o: SidecarOptions): Promise<void> {
     known = true;
   });
 
+  const limits = limitsOf(book);
   const router = createRouter({
     ...{ book, log, dial },
     mayRoute(keys) {
@@ -81,11 +82,11 @@ export async function runSidecar(o: SidecarOptions): Promise<void> {
   const problem = Promise.withResolvers<never>();
   problem.promise.catch(() => {}); // thrown below
   const listeners = createListeners({
-    ...{ book, drainMs: defaultLimits.drainMs },
+    ...{ book, drainMs: limits.drainMs },
     open(where, listener) {
       const destination = () => listener().serves;
       return openServer(where, {
-        ...{ what: 'the sidecar', limits: defaultLimits, handlers: router.handlersFor(destination) },
+        ...{ what: 'the sidecar', limits, handlers: router.handlersFor(destination) },
         intercept: passThrough.interceptFor(destination),
       });
     },

@@ -5,7 +5,7 @@ import type { Log } from './lib/log.ts';
 import type { Address, BranchRoute, RouteChange } from './model/route.ts';
 import type { FollowerView } from './model/view.ts';
 import { type Door, openDoor } from './proxy/stream/door.ts';
-import { openFeed } from './proxy/stream/feed.ts';
+import { type FeedOptions, openFeed } from './proxy/stream/feed.ts';
 import { followRoutes, type Routes } from './reconcile/routes.ts';
 import type { House } from './roles/cluster-house.ts';
 import type { Store } from './store/contract.ts';
@@ -18,6 +18,8 @@ export type TellingOptions = {
   readonly version: string;
   /** Makes a branch reachable. @throws OffshootError gateway/branch-unknown, and whatever stands in the way */
   readonly awake: (branch: string, signal: AbortSignal) => Promise<BranchRoute>;
+  /** See proxy/stream/feed.ts. */
+  readonly enter: NonNullable<FeedOptions['enter']>;
   /** Of those who follow somebody came, went, or knows all that there is for its destination. */
   readonly onFollowers?: (destination: string) => void;
   readonly log: Log;
@@ -39,11 +41,12 @@ export async function openTelling({
   house,
   version,
   awake,
+  enter,
   onFollowers,
   log,
 }: TellingOptions): Promise<Telling> {
   const feed = await openFeed({
-    ...{ version, awake, log, ...(onFollowers && { onFollowers }) },
+    ...{ version, awake, enter, log, ...(onFollowers && { onFollowers }) },
     // All that is of proxies on this machine: there is none.
     onListeners() {},
     onFound() {},
@@ -94,7 +97,8 @@ export const settingItem = ({
   customHeaders: headers,
   keepRevoked,
   drainMs,
+  headerBytes,
 }: Config): RouteChange => ({
   ...{ kind: 'setting', name: 'proxy' },
-  value: { domain, advertised, headers, keepRevoked, drainMs },
+  value: { domain, advertised, headers, keepRevoked, drainMs, headerBytes },
 });

@@ -34,6 +34,7 @@ test('proxies that end at once are not waited for: their last words are told, an
     },
     runner: proxyRunner(processes, dir.path, command),
     awake: () => Promise.reject(new Error('there are no branches')),
+    enter: () => Promise.reject(new Error('there are no previews')),
     onListening() {},
     shorten() {},
     onFound() {},

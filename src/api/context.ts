@@ -8,6 +8,7 @@ import type { Address } from '../model/route.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
 import type { BranchSize, CheckView, DaemonView, MetricsView, RoomView } from '../model/view.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
+import type { Visits } from '../rules/visits.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Keyring } from './keys.ts';
 
@@ -82,6 +83,10 @@ export type ApiContext = {
   readonly identity: (name: string) => string | undefined;
   readonly branches: BranchesAtHand;
   readonly programs: ProgramsAtHand;
+  readonly visits: Pick<Visits, 'link'> & {
+    /** Hash of a key of ours, for those who came without one. */
+    readonly ownKey: string;
+  };
   readonly trash: {
     /** Milliseconds that what was deleted by hand can be had back; 0 = there is no trash. */
     readonly keepMs: number;

@@ -18,6 +18,10 @@ export type Keyring = {
   /** By id or name. @throws OffshootError api/not-found */
   revoke(idOrName: string): Promise<KeyView>;
   accepts(key: string): boolean;
+  /** SHA-256 of it in hexadecimal, by which proxies know it; undefined when it is not accepted. */
+  hashOf(key: string): string | undefined;
+  /** Whether a key with this hash is accepted. */
+  knows(hash: string): boolean;
   /** Calls `listener` when this key is no longer accepted. @returns the way to stop that */
   onRevoked(key: string, listener: () => void): () => void;
 };
@@ -26,6 +30,13 @@ export type Keyring = {
 export function keyring(store: Store, internal: readonly string[]): Keyring {
   const internalHashes = new Set(internal.map(hashOf));
   const list = () => store.list('key').map(view);
+  const knows = (hash: string) => internalHashes.has(hash) || store.by('key/hash', hash).length > 0;
+  const known = (key: string): string | undefined => {
+    if (!key.startsWith(keyPrefix) || key.length > 100) return undefined;
+    // How long a look into a table takes tells something of the hash at most, which leads nobody to the key.
+    const hash = hashOf(key);
+    return knows(hash) ? hash : undefined;
+  };
   return {
     async create(label) {
       const key = newKey();
@@ -40,12 +51,9 @@ export function keyring(store: Store, internal: readonly string[]): Keyring {
       await store.remove('key', found.id);
       return found;
     },
-    accepts(key) {
-      if (!key.startsWith(keyPrefix) || key.length > 100) return false;
-      // How long a look into a table takes tells something of the hash at most, which leads nobody to the key.
-      const hash = hashOf(key);
-      return internalHashes.has(hash) || store.by('key/hash', hash).length > 0;
-    },
+    accepts: key => known(key) !== undefined,
+    hashOf: known,
+    knows,
     onRevoked(key, listener) {
       const [stored] = store.by('key/hash', hashOf(key));
       if (stored === undefined) return () => {};

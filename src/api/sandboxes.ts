@@ -1,24 +1,35 @@
 import { z } from 'zod';
 import { inTurns } from '../lib/turns.ts';
 import { checkSandbox } from '../model/document/sandbox.ts';
+import { endpointsOf } from '../model/endpoint.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
+import { previewLabel } from '../model/names.ts';
 import { applySandbox, deleteSandbox } from '../rules/sandboxes.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { imageMap } from './image-map.ts';
 import { checked, flag } from './input.ts';
+import { keyOf } from './key-of.ts';
 import { answer, type Routes } from './routes.ts';
 import { sandboxView } from './views.ts';
 
 const deleteQuery = z.strictObject({ force: flag, recursive: flag });
 const environmentQuery = z.strictObject({ workload: z.string().optional() });
 
+const linkBody = z.strictObject({
+  endpoint: z.string().max(100).optional(),
+  path: z.string().startsWith('/').max(2_000).optional(),
+});
+
+/** Milliseconds that somebody stays in a preview whom no key of ours let in. */
+const TOKEN_VISIT_MS = 12 * 3_600_000;
+
 type Params = { name: string };
 
 export function sandboxRoutes(
   routes: Routes,
-  { store, baseline, environment, warnings: tell }: ApiContext,
+  { store, baseline, keys, visits, environment, warnings: tell }: ApiContext,
 ): void {
   const find = async (name: string) => {
     const found = store.get('sandbox', name);
@@ -71,6 +82,38 @@ export function sandboxRoutes(
     '/sandboxes/:name/environment',
     async ({ params, query }) =>
       environment(await find(params.name), checked(environmentQuery, query).workload),
+    { tellsSecrets: true },
+  );
+
+  /** A link that opens a preview in a browser, once and soon. */
+  routes.post<Params>(
+    '/sandboxes/:name/links',
+    async request => {
+      const { endpoint: wanted, path = '/' } = checked(linkBody, request.body);
+      const sandbox = await find(request.params.name);
+      const { name } = sandbox;
+      const names = endpointsOf(sandbox.spec).map(one => one.name);
+      const endpoint = wanted ?? names[0];
+      if (endpoint === undefined || !names.includes(endpoint)) {
+        const hint = names.length === 0 ? 'its document names none' : `there are: ${names.join(', ')}`;
+        throw new OffshootError('api/not-found', { kind: 'endpoint', name: endpoint ?? `of ${name}`, hint });
+      }
+      const chosen = sandbox.status?.endpoints.find(one => one.name === endpoint);
+      if (chosen === undefined)
+        throw new OffshootError('sandbox/not-ready', { name, why: 'its previews have no address yet' });
+      // Of one who came by a token of the cluster nobody tells when his right ends.
+      const key = keys.hashOf(keyOf(request) ?? '');
+      const preview = previewLabel(chosen.name, name);
+      const token = visits.link(
+        key === undefined
+          ? { preview, key: visits.ownKey, until: Date.now() + TOKEN_VISIT_MS }
+          : { preview, key },
+      );
+      const url = new URL('/.offshoot/open', chosen.url);
+      url.searchParams.set('token', token);
+      if (path !== '/') url.searchParams.set('to', path);
+      return answer(201, { endpoint: chosen.name, preview: chosen.url, url: url.href });
+    },
     { tellsSecrets: true },
   );
 }

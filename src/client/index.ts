@@ -175,6 +175,13 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         >('PUT', `/sandboxes/${part(name)}`, { body: { name, spec, images } }),
       delete: (name: string, query: { force?: boolean; recursive?: boolean } = {}) =>
         call<SandboxView & { readonly already: boolean }>('DELETE', `/sandboxes/${part(name)}`, { query }),
+      /** @param body the endpoint, default: the first; and a path of it */
+      link: (name: string, body: { endpoint?: string | undefined; path?: string | undefined }) =>
+        call<{ readonly endpoint: string; readonly preview: string; readonly url: string }>(
+          'POST',
+          `/sandboxes/${part(name)}/links`,
+          { body },
+        ),
       environment: (name: string, query: { workload?: string | undefined } = {}) =>
         call<Readonly<Record<string, string>>>('GET', `/sandboxes/${part(name)}/environment`, { query }),
     },

@@ -5,6 +5,7 @@
  */
 
 import type { WorkloadKey } from './sandbox.ts';
+import type { Visit } from './visit.ts';
 import { workloadPath } from './workload.ts';
 
 export type Address = { readonly host: string; readonly port: number };
@@ -62,6 +63,8 @@ export type RouteSettings = {
   readonly tls?: { readonly previews?: CertificateFiles; readonly postgres?: CertificateFiles };
   /** Milliseconds that a proxy which was replaced goes on serving its connections. */
   readonly drainMs: number;
+  /** Of a header block, of requests and of answers; absent: as in proxy/http/limits.ts. */
+  readonly headerBytes?: number;
   /** Pods are in a network that this machine does not reach as it is. */
   readonly pods?: WayIn;
 };
@@ -134,6 +137,11 @@ export type RouteKinds = {
   };
   /** SHA-256 of an API key in hexadecimal: it opens previews. */
   key: Readonly<Record<string, never>>;
+  /**
+   * SHA-256 of a token that a person's browser holds, in hexadecimal: it opens one preview, as long as the key is there
+   * that it was given for.
+   */
+  visit: Visit;
   /** By branch id. */
   branch: BranchRoute;
   /** `proxy`: the one there is. */

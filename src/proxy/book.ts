@@ -58,6 +58,7 @@ export function createBook(first: Iterable<RouteChange> = []): Book {
     preview: new Map(),
     tombstone: new Map(),
     key: new Map(),
+    visit: new Map(),
     branch: new Map(),
     setting: new Map(),
   };

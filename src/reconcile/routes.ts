@@ -137,7 +137,10 @@ const itemsOf = {
       const value = { sandbox: sandbox.name, endpoint: name, routingKey, destination, protocol };
       return { kind: 'preview', name: previewLabel(name, sandbox.name), value };
     });
-    return [...forks, ...previews];
+    const visits = Object.entries(sandbox.secret.visits ?? {}).map(
+      ([name, value]): RouteChange => ({ kind: 'visit', name, value }),
+    );
+    return [...forks, ...previews, ...visits];
   },
 
   /** Sessions end with the intent, not with the server: from here on nobody is led to it. */

@@ -18,6 +18,7 @@ import type { PluginSpec } from '../model/plugin.ts';
 import type { ResourceRecord } from '../model/resource-record.ts';
 import type { Run, Schedules } from '../model/run.ts';
 import type { SandboxSpec, SandboxStatus, WorkloadKey } from '../model/sandbox.ts';
+import type { Visit } from '../model/visit.ts';
 import type { ManifestStatus } from '../model/workload-status.ts';
 import type { Index, KindOf } from './indexes.ts';
 
@@ -38,6 +39,8 @@ export type Kinds = {
       readonly tries?: number;
       /** How often forks were started anew on request, by workloadPath. */
       readonly restarts?: Readonly<Record<string, number>>;
+      /** Tokens that opened previews of it, by hash, oldest first; see rules/visits.ts. */
+      readonly visits?: Readonly<Record<string, Visit>>;
       /** Delete without running the plugins' delete workflows. */
       readonly force?: boolean;
       /** Delete what grows from its branches, too. */

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { SandboxView } from '../../src/model/view.ts';
 import { removeSandbox } from '../../src/rules/sandboxes.ts';
 import { testApi } from '../support/api.ts';
-import { deploy, deployment, install, service, tablePlugin } from '../support/documents.ts';
+import { applied, deploy, deployment, install, service, tablePlugin } from '../support/documents.ts';
 
 const sandboxes = '/api/v1/sandboxes';
 
@@ -187,4 +187,40 @@ test('routing rules of all forks, filtered', async () => {
   assert.deepEqual(await names('?baselineNamespace=other'), []);
   assert.deepEqual(await names('?baselineKind=Deployment&routingKey='), ['x', 'y']);
   assert.match(await api.refused('GET', '/api/v1/workloads/routing-rules?kind=x'), /^400/);
+});
+
+test('a link opens one preview of a sandbox, the first unless another one is named', async () => {
+  await using api = await testApi();
+  await deploy(api.store, deployment('users'), service('users', { port: 80 }));
+  const target = 'http://users.demo.svc:80';
+  const endpoints = [
+    { name: 'web', target },
+    { name: 'api', target },
+  ];
+  await applied(api.store, 'fix-42', { defaultRouteGroup: { endpoints } });
+  await applied(api.store, 'blind', {});
+  await assert.rejects(api.client.sandboxes.link('fix-42', {}), { code: 'sandbox/not-ready' });
+  const at = (name: string) => `http://${name}--fix-42.preview.localhost:7480/`;
+  await api.store.modify('sandbox', 'fix-42', () => ({
+    status: {
+      ...{ ready: true, reason: 'Ready', message: '', failed: false, observedGeneration: 1 },
+      ...{ conditions: [], forks: [] },
+      endpoints: endpoints.map(({ name }) => ({
+        ...{ name, url: at(name), target, routeType: 'host', protocol: 'http' },
+      })),
+    },
+  }));
+  assert.deepEqual(await api.client.sandboxes.link('fix-42', {}), {
+    endpoint: 'web',
+    preview: at('web'),
+    url: `${at('web')}.offshoot/open?token=link-of-web--fix-42`,
+  });
+  const { url } = await api.client.sandboxes.link('fix-42', { endpoint: 'api', path: '/users?a=1' });
+  assert.equal(url, `${at('api')}.offshoot/open?token=link-of-api--fix-42&to=%2Fusers%3Fa%3D1`);
+  await assert.rejects(api.client.sandboxes.link('fix-42', { endpoint: 'nix' }), { code: 'api/not-found' });
+  await assert.rejects(api.client.sandboxes.link('fix-42', { path: 'nix' }), { code: 'api/bad-request' });
+  await assert.rejects(api.client.sandboxes.link('blind', {}), {
+    message: 'endpoint "of blind" does not exist',
+  });
+  await assert.rejects(api.client.sandboxes.link('nix', {}), { code: 'api/not-found' });
 });

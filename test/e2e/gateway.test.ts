@@ -10,6 +10,7 @@ import { until } from '../../src/lib/wait.ts';
 import type { SandboxView } from '../../src/model/view.ts';
 import { deployBaseline, sandboxDocument } from '../support/baseline.ts';
 import { root, testDaemon } from '../support/daemon.ts';
+import { ask } from '../support/http.ts';
 
 const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 
@@ -67,6 +68,24 @@ test('a gateway apart: branches and previews by it, also when the daemon was kil
   );
   await both();
   assert.equal((await http(`${url.href}users`)).status, 401);
+  // A person comes in by each of the gateways: by the key at this one, by a link at the daemon's own.
+  const typed = await ask(
+    { host: '127.0.0.1', port: Number(previews) },
+    {
+      ...{ method: 'POST', path: '/.offshoot/key', headers: { host: url.host, origin: url.origin } },
+      body: new URLSearchParams({ key, to: '/users' }).toString(),
+    },
+  );
+  assert.equal(typed.status, 303, typed.body);
+  const link = new URL((await ok(['open', 'pr-1', '--path', '/users', '--print'])).trim());
+  assert.equal(link.host, new URL(endpoints[0]!.url).host);
+  const linked = await http(link.href);
+  assert.deepEqual([linked.status, linked.headers.location], [303, '/users'], linked.body);
+  assert.equal((await http(link.href)).status, 401, 'a second time');
+  const cookies = [typed, linked].map(({ headers }) => headers['set-cookie']![0]!.split(';')[0]!);
+  const visit = async (cookie: string) => (await http(`${url.href}users`, { headers: { cookie } })).status;
+  const visits = () => Promise.all(cookies.map(visit));
+  await until(async () => (await visits()).every(status => status === 200) || undefined, soon('both open'));
   const { feed: now } = await daemon.client.status();
   assert.deepEqual(
     now?.followers.map(({ destination, upToDate }) => [destination, upToDate]),
@@ -75,8 +94,16 @@ test('a gateway apart: branches and previews by it, also when the daemon was kil
   await daemon.kill9();
   await until(() => log.includes('there is no daemon') || undefined, soon('it notices'));
   await both();
+  assert.deepEqual(await visits(), [200, 200]);
   // Nothing of the other one's files is needed, and nothing of them is known.
-  assert.doesNotMatch(readFileSync(join(home, 'proxy', 'table.jsonl'), 'utf8'), /server\.pem/);
+  const table = readFileSync(join(home, 'proxy', 'table.jsonl'), 'utf8');
+  assert.doesNotMatch(table, /server\.pem/);
+  for (const secret of [
+    ...cookies.map(cookie => cookie.split('=')[1]!),
+    link.searchParams.get('token')!,
+    key,
+  ])
+    assert.ok(!table.includes(secret) && !log.includes(secret));
   gateway.kill('SIGTERM');
   await until(() => gateway.exitCode ?? undefined, soon('its end'));
 });

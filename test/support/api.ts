@@ -107,6 +107,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
     gateway: () => gateway,
     authority: () => options.authority,
     identity: name => (name === 'gateway' ? 'PEM' : undefined),
+    visits: { link: ({ preview }) => `link-of-${preview}`, ownKey: 'own' },
     trash: { keepMs: options.trashMs ?? 86_400_000 },
     info: () => ({
       version: '0.0.0',

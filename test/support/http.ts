@@ -31,7 +31,7 @@ import {
   type Target,
 } from '../../src/model/route.ts';
 import { type Book, createBook } from '../../src/proxy/book.ts';
-import { defaultLimits, type Limits } from '../../src/proxy/http/limits.ts';
+import { defaultLimits, type Limits, limitsOf } from '../../src/proxy/http/limits.ts';
 import { hashOf } from '../../src/proxy/http/preview-key.ts';
 import { createRouter, type Router } from '../../src/proxy/http/router.ts';
 import { openServer } from '../../src/proxy/http/server.ts';
@@ -242,7 +242,7 @@ export function routeFor(
     open: (where, listener) =>
       openServer(where, {
         what: listener().serves,
-        limits: { ...defaultLimits, ...limits },
+        limits: limitsOf(book, limits),
         handlers: router.handlersFor(() => listener().serves),
         intercept: passThrough.interceptFor(() => listener().serves),
       }),

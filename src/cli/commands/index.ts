@@ -29,6 +29,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   sql: { names: ['sql'], load: () => import('./sql.ts') },
   sandbox: { names: ['sandbox', 'sb'], load: () => import('./sandbox.ts') },
   resourceplugin: { names: ['resourceplugin', 'rp'], load: () => import('./resourceplugin.ts') },
+  open: { names: ['open'], load: () => import('./open.ts') },
   key: { names: ['key'], load: () => import('./key.ts') },
   identity: { names: ['identity'], load: () => import('./identity.ts') },
   controller: { names: ['controller'], load: () => import('./controller.ts') },

@@ -4,6 +4,26 @@ import type { Duplex } from 'node:stream';
 import { STATUS_CODES } from '../../lib/http.ts';
 import type { OffshootError } from '../../model/errors.ts';
 import { responseHead } from './headers.ts';
+import { escapeHtml, keyPage } from './key-page.ts';
+import { targetOf } from './target.ts';
+
+/** What a client gets of ourselves in place of a workload's answer; headers as names and values in turn. */
+export type OwnAnswer = {
+  readonly status: number;
+  readonly headers: readonly string[];
+  readonly body: string;
+};
+
+/** Answers a request of which nothing has been answered yet. */
+export function answerOwn(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { status, headers, body }: OwnAnswer,
+): void {
+  const length = status === 204 ? [] : ['Content-Length', `${Buffer.byteLength(body)}`];
+  response.writeHead(status, [...headers, ...length]);
+  response.end(request.method === 'HEAD' ? '' : body);
+}
 
 /** Answers a request of which nothing has been answered yet. */
 export function answerError(request: IncomingMessage, response: ServerResponse, error: OffshootError): void {
@@ -11,6 +31,11 @@ export function answerError(request: IncomingMessage, response: ServerResponse, 
   // comes next on this connection would be a guess.
   if (request.headers.expect !== undefined && !request.readableDidRead) response.shouldKeepAlive = false;
   const wantsPage = request.headers.accept?.includes('text/html') === true;
+  if (wantsPage && error.code === 'preview/unauthorized') {
+    const { status, headers, body } = keyPage(error.row.http, `${error.message}.`, pathOf(request));
+    answerOwn(request, response, { status, headers: [...headers, ...challenge], body });
+    return;
+  }
   const { headers, body } = wantsPage ? page(error) : json(error);
   response.writeHead(error.row.http, headers);
   response.end(body);
@@ -50,10 +75,16 @@ function content(error: OffshootError, type: string, body: string): Content {
   const headers = [
     ...['Content-Type', type, 'Content-Length', `${Buffer.byteLength(body)}`, 'Cache-Control', 'no-store'],
   ];
-  if (error.row.http === 401) headers.push('WWW-Authenticate', 'Bearer realm="offshoot"'); // RFC 9110 §15.5.2
+  if (error.row.http === 401) headers.push(...challenge);
   if (error.row.http === 503) headers.push('Retry-After', '1');
   return { headers, body };
 }
 
-const escapeHtml = (text: string): string =>
-  text.replace(/[&<>"']/g, character => `&#${character.charCodeAt(0)};`);
+/** RFC 9110 §15.5.2. */
+const challenge: readonly string[] = ['WWW-Authenticate', 'Bearer realm="offshoot"'];
+
+/** Where a person wanted to go; a form that was sent cannot be sent again. */
+function pathOf(request: IncomingMessage): string {
+  const target = request.method === 'GET' ? targetOf(request) : '/';
+  return typeof target === 'string' ? '/' : target.path;
+}

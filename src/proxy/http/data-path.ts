@@ -11,13 +11,13 @@ import { cut as cutConnection } from '../../lib/tls-socket.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import { type Address, addressKey } from '../../model/route.ts';
 import type { Book, Destination } from '../book.ts';
-import { answerError } from './answer.ts';
+import { answerError, answerOwn, type OwnAnswer } from './answer.ts';
 import { chooseTarget } from './choose-target.ts';
 import { forward } from './forward.ts';
 import { forwardAsterisk } from './forward-asterisk.ts';
 import { type Client, clientOf } from './forwarded.ts';
 import { endToEnd } from './headers.ts';
-import { answerStreamError } from './http2-answer.ts';
+import { answerStream, answerStreamError } from './http2-answer.ts';
 import { forwardStream } from './http2-forward.ts';
 import { regularHeaders, streamTargetOf } from './http2-headers.ts';
 import type { Limits } from './limits.ts';
@@ -35,12 +35,17 @@ export type Exchange = {
   /** Breaks it off, so that nobody takes it for complete. */
   readonly cut: () => void;
   /** What the client asks for, and of whom. */
+  method: string;
   path: string;
   host: string;
   /** What the workload will get. */
   headers: readonly string[];
   destination: Destination | undefined;
   routingKeys: readonly string[];
+  /** What the client gets in place of a workload's answer. @param request absent: it came by HTTP/2, its body is not read */
+  answer: ((request?: IncomingMessage) => Promise<OwnAnswer>) | undefined;
+  /** What of a workload's headers the client gets; absent: all. */
+  adapt: ((answer: readonly string[]) => readonly string[]) | undefined;
   /** Called when the exchange, or the tunnel that it became, is over. */
   onEnd: (() => void) | undefined;
 };
@@ -56,6 +61,8 @@ export type Counters = {
   baseline: number;
   /** Answered by a fork. */
   fork: number;
+  /** Answered by ourselves, without an error: preflights, and the ways in for people. */
+  own: number;
   /** Refused because of the client: broken, unknown, not authorised. */
   refused: number;
   /** 503: known, but nobody there to answer. */
@@ -79,12 +86,24 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log; dial?:
   const upstreams = createUpstreams(limits, o.dial);
   upstreams.follow([...book.all()]);
   const unsubscribe = book.onChange(upstreams.follow);
-  const counters = { inFlight: 0, baseline: 0, fork: 0, refused: 0, notReady: 0, failed: 0, aborted: 0 };
+  const counters = {
+    inFlight: 0,
+    baseline: 0,
+    fork: 0,
+    own: 0,
+    refused: 0,
+    notReady: 0,
+    failed: 0,
+    aborted: 0,
+  };
   let turn = 0;
 
   /** The rule, once for every version. */
-  function route(passes: readonly Pass[], exchange: Exchange): Routed {
-    for (const pass of passes) pass(exchange);
+  function route(passes: readonly Pass[], exchange: Exchange): Routed | NonNullable<Exchange['answer']> {
+    for (const pass of passes) {
+      pass(exchange);
+      if (exchange.answer !== undefined) return exchange.answer;
+    }
     const destination = exchange.destination!;
     const target = chooseTarget(destination, exchange.routingKeys, book.tombstone);
     const address = target.addresses[turn++ % target.addresses.length]!;
@@ -102,13 +121,18 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log; dial?:
     { request, response, head }: Http1,
   ): Promise<keyof Counters> {
     exchangeTarget(request, exchange);
-    const { address, by, label } = route(passes, exchange);
-    const { headers, path } = exchange;
+    const routed = route(passes, exchange);
+    if (typeof routed === 'function') {
+      answerOwn(request, response, await routed(request));
+      return 'own';
+    }
+    const { address, by, label } = routed;
+    const { headers, path, adapt } = exchange;
     try {
       const answered = await (path === '*'
         ? forwardAsterisk(request, response, headers, address, limits)
         : forward({
-            ...{ request, response, path, head, headers },
+            ...{ request, response, path, head, headers, adapt },
             upstream: upstreams.to(address),
             idleMs: limits.idleMs,
           }));
@@ -123,12 +147,17 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log; dial?:
     exchange: Exchange,
     request: StreamRequest,
   ): Promise<keyof Counters> {
-    const { method, endStream } = readStreamTarget(request, exchange, limits.headerBytes);
-    const { address, by, label } = route(passes, exchange);
+    const { endStream } = readStreamTarget(request, exchange, limits.headerBytes);
+    const routed = route(passes, exchange);
+    if (typeof routed === 'function') {
+      answerStream(request.stream, await routed());
+      return 'own';
+    }
+    const { address, by, label } = routed;
     try {
       const answered = await forwardStream(
         request.stream,
-        { ...exchange, method, endStream, sensitive: request.sensitive },
+        { ...exchange, endStream, sensitive: request.sensitive },
         upstreams.sessionsTo(address),
       );
       return answered ? by : 'aborted';
@@ -219,8 +248,8 @@ const newExchange = (
   client: Client,
   cut: () => void,
 ): Exchange => ({
-  ...{ received, headers, client, cut, path: '', host: '' },
-  ...{ destination: undefined, routingKeys: [], onEnd: undefined },
+  ...{ received, headers, client, cut, method: '', path: '', host: '' },
+  ...{ destination: undefined, routingKeys: [], answer: undefined, adapt: undefined, onEnd: undefined },
 });
 
 /** What belongs to HTTP/1 alone, before anything else looks at it. */
@@ -229,6 +258,7 @@ function exchangeTarget(request: IncomingMessage, exchange: Exchange): void {
   if (why !== undefined) throw new OffshootError('proxy/bad-request', { why });
   const target = targetOf(request);
   if (typeof target === 'string') throw new OffshootError('proxy/bad-request', { why: target });
+  exchange.method = request.method!;
   exchange.path = target.path;
   exchange.host = target.host;
   // Before the passes, so that a `Connection` header of the client cannot name what they add. undici sends no
@@ -241,7 +271,8 @@ function readStreamTarget(request: StreamRequest, exchange: Exchange, headerByte
   if (bytes > headerBytes) throw new OffshootError('proxy/headers-too-large', { limit: headerBytes });
   const target = streamTargetOf(request.rawHeaders);
   if (typeof target === 'string') throw new OffshootError('proxy/bad-request', { why: target });
+  exchange.method = target.method;
   exchange.path = target.path;
   exchange.host = target.host;
-  return { method: target.method, endStream: request.endStream };
+  return { endStream: request.endStream };
 }

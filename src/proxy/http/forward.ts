@@ -16,6 +16,8 @@ export type Forward = {
   readonly head: Buffer | undefined;
   /** Headers for the workload, without those of the client's connection. */
   readonly headers: readonly string[];
+  /** What of the workload's the client gets; default: all. */
+  readonly adapt?: ((headers: readonly string[]) => readonly string[]) | undefined;
   readonly upstream: Dispatcher;
   /** For the tunnel that an upgrade becomes, milliseconds. */
   readonly idleMs: number;
@@ -32,6 +34,7 @@ export function forward({
   path,
   head,
   headers,
+  adapt = all => all,
   upstream,
   idleMs,
 }: Forward): Promise<boolean> {
@@ -66,7 +69,7 @@ export function forward({
         const received = endToEnd(textsOf(controller.rawHeaders));
         if (status < 200) return sendInterim(request, response, status, received);
         response.sendDate = false; // the workload's, or none
-        response.writeHead(status, reason, forClient(request, status, received));
+        response.writeHead(status, reason, forClient(request, status, [...adapt(received)]));
         // A first chunk that came in the same packet leaves in one too; otherwise the head goes alone.
         setImmediate(() => !bodyBegan && response.flushHeaders());
       },

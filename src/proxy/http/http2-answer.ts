@@ -1,7 +1,9 @@
 /** Answers of our own on a stream: an error as JSON, or as a status of gRPC where the client speaks it. */
 import type { ServerHttp2Stream } from 'node:http2';
 import type { OffshootError } from '../../model/errors.ts';
+import type { OwnAnswer } from './answer.ts';
 import { valuesOf } from './headers.ts';
+import { http2Headers } from './http2-headers.ts';
 
 /** Answers a stream of which nothing has been answered yet. @param headers of the request */
 export function answerStreamError(
@@ -31,6 +33,14 @@ export function answerStreamError(
     ...(error.row.http === 401 && { 'www-authenticate': 'Bearer realm="offshoot"' }), // RFC 9110 §15.5.2
     ...(error.row.http === 503 && { 'retry-after': '1' }),
   });
+  stream.end(body);
+}
+
+/** The same with an answer of ours that is no error. */
+export function answerStream(stream: ServerHttp2Stream, { status, headers, body }: OwnAnswer): void {
+  stream.on('error', () => {}); // the client need not wait for it
+  stream.resume();
+  stream.respond(http2Headers(headers, { ':status': String(status) }, []));
   stream.end(body);
 }
 

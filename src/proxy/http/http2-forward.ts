@@ -7,6 +7,7 @@ import {
   constants,
   type IncomingHttpHeaders,
   type IncomingHttpStatusHeader,
+  type OutgoingHttpHeaders,
   type ServerHttp2Stream,
 } from 'node:http2';
 import { http2Headers } from './http2-headers.ts';
@@ -20,6 +21,8 @@ export type StreamToForward = {
   readonly headers: readonly string[];
   /** There is no body. */
   readonly endStream: boolean;
+  /** What of the workload's headers the client gets; absent: all. */
+  readonly adapt?: ((headers: readonly string[]) => readonly string[]) | undefined;
   /** Names of headers that must not be kept in a table of compression. */
   readonly sensitive: readonly string[];
 };
@@ -34,7 +37,7 @@ type Received = IncomingHttpHeaders & IncomingHttpStatusHeader;
  */
 export async function forwardStream(
   stream: ServerHttp2Stream,
-  { method, path, host, headers, endStream, sensitive }: StreamToForward,
+  { method, path, host, headers, adapt, endStream, sensitive }: StreamToForward,
   sessions: Sessions,
 ): Promise<boolean> {
   stream.on('error', () => {}); // "close" follows
@@ -55,7 +58,7 @@ export async function forwardStream(
     upstream.once('wantTrailers', () => sendTrailers(upstream, trailers));
     stream.pipe(upstream);
   }
-  return passResponse(upstream, stream);
+  return passResponse(upstream, stream, adapt);
 }
 
 // --- internal ---
@@ -68,7 +71,19 @@ function sendTrailers(stream: ClientHttp2Stream | ServerHttp2Stream, trailers: I
   if (!stream.closed && !stream.destroyed) stream.sendTrailers(trailers);
 }
 
-function passResponse(upstream: ClientHttp2Stream, stream: ServerHttp2Stream): Promise<boolean> {
+function adapted(received: Received, adapt: NonNullable<StreamToForward['adapt']>): OutgoingHttpHeaders {
+  const { ':status': status, ...named } = received;
+  const flat = Object.entries(named).flatMap(([name, value]) =>
+    [value ?? []].flat().flatMap((one: string) => [name, one]),
+  );
+  return http2Headers(adapt(flat), { ':status': String(status) }, []);
+}
+
+function passResponse(
+  upstream: ClientHttp2Stream,
+  stream: ServerHttp2Stream,
+  adapt: StreamToForward['adapt'],
+): Promise<boolean> {
   const { promise, resolve, reject } = Promise.withResolvers<boolean>();
   let trailers: IncomingHttpHeaders = {};
   let failure: Error | undefined;
@@ -88,7 +103,8 @@ function passResponse(upstream: ClientHttp2Stream, stream: ServerHttp2Stream): P
     if (stream.destroyed) return;
     const endStream = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
     try {
-      stream.respond(received, { endStream, waitForTrailers: !endStream, sendDate: false } as object);
+      const headers = adapt === undefined ? received : adapted(received, adapt);
+      stream.respond(headers, { endStream, waitForTrailers: !endStream, sendDate: false } as object);
     } catch (error) {
       reject(error);
       return upstream.close(constants.NGHTTP2_INTERNAL_ERROR);

@@ -1,3 +1,5 @@
+import type { Book } from '../book.ts';
+
 /** What a peer may take of bytes and time. All times in milliseconds. */
 export type Limits = {
   /** Bytes of a header block, on either side. */
@@ -26,7 +28,7 @@ export type Limits = {
 };
 
 export const defaultLimits: Limits = {
-  headerBytes: 16 * 1024,
+  headerBytes: 64 * 1024,
   headerMs: 10_000,
   keepAliveMs: 60_000,
   idleMs: 900_000,
@@ -39,3 +41,12 @@ export const defaultLimits: Limits = {
   sessionWindowBytes: 4 * 1024 * 1024,
   sessionMegabytes: 64,
 };
+
+/** The limits as the setting says at each time; `given` counts more. */
+export function limitsOf(book: Pick<Book, 'get'>, given: Partial<Limits> = {}): Limits {
+  const limits = { ...defaultLimits, ...given };
+  if (given.headerBytes !== undefined) return limits;
+  return Object.defineProperty(limits, 'headerBytes', {
+    get: () => book.get('setting', 'proxy')?.headerBytes ?? defaultLimits.headerBytes,
+  });
+}

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { valuesOf, without } from './headers.ts';
 
-const KEY_HEADERS: readonly string[] = ['offshoot-api-key', 'signadot-api-key'];
+export const KEY_HEADERS: readonly string[] = ['offshoot-api-key', 'signadot-api-key'];
 /** A bearer token without our prefix belongs to the application. RFC 6750 §2.1; the scheme is case-insensitive. */
 const OUR_BEARER = /^bearer +(ofs_\S*)$/i;
 

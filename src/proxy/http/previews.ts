@@ -11,12 +11,16 @@ import { injectKey } from '../../model/carriers.ts';
 import { OffshootError } from '../../model/errors.ts';
 import { similarName } from '../../model/names.ts';
 import type { Book } from '../book.ts';
+import { allowCredentials, askedBy, preflight } from './cross-origin.ts';
 import { type Counters, createDataPath, type Exchange, type Pass } from './data-path.ts';
 import { withForwarded } from './forwarded.ts';
-import { defaultLimits, type Limits } from './limits.ts';
+import { valuesOf } from './headers.ts';
+import { type Limits, limitsOf } from './limits.ts';
 import { previewLabelOf } from './preview-host.ts';
 import { apiKeyOf, hashOf, withoutApiKeys } from './preview-key.ts';
 import type { Handlers } from './server.ts';
+import { withoutVisits, withoutVisitsSet } from './visit-cookie.ts';
+import { type Enter, keyOfVisit, welcomeVisitors } from './visits.ts';
 
 export type PreviewOptions = {
   readonly book: Book;
@@ -24,6 +28,8 @@ export type PreviewOptions = {
   readonly limits?: Partial<Limits>;
   /** How workloads are connected to. */
   readonly dial?: Dial;
+  /** See visits.ts; absent: nobody can note who comes in. */
+  readonly enter?: Enter;
 };
 
 export type Previews = {
@@ -42,8 +48,8 @@ export type Previews = {
 };
 
 /** A key that is revoked opens nothing any more, and what it opened is cut, unless a setting keeps it. */
-export function createPreviews({ book, log, ...o }: PreviewOptions): Previews {
-  const limits = { ...defaultLimits, ...o.limits };
+export function createPreviews({ book, log, enter = nobodyNotes, ...o }: PreviewOptions): Previews {
+  const limits = limitsOf(book, o.limits);
   const path = createDataPath({ book, limits, log, ...(o.dial && { dial: o.dial }) });
   /** Requests and tunnels under way, by the hash of the key that opened them. */
   const opened: Opened = new Map();
@@ -56,7 +62,13 @@ export function createPreviews({ book, log, ...o }: PreviewOptions): Previews {
   });
   return {
     counters: path.counters,
-    handlers: path.serve([requirePreviewHost(book), requireApiKey(book, opened), leadTo(book), tellClient]),
+    handlers: path.serve([
+      requirePreviewHost(book),
+      welcomeVisitors({ book, enter, domain: () => domainOf(book) }),
+      requireApiKey(book, opened),
+      leadTo(book),
+      tellClient,
+    ]),
     protocol({ servername, protocols }) {
       const label = previewLabelOf(servername, domainOf(book));
       const isGrpc = label !== undefined && book.get('preview', label)?.protocol === 'grpc';
@@ -71,6 +83,8 @@ export function createPreviews({ book, log, ...o }: PreviewOptions): Previews {
 }
 
 // --- internal ---
+
+const nobodyNotes: Enter = () => Promise.reject(new OffshootError('preview/no-entry', {}));
 
 type Opened = Map<string, Set<Exchange>>;
 
@@ -88,12 +102,10 @@ const requirePreviewHost =
 const requireApiKey =
   (book: Book, opened: Opened): Pass =>
   exchange => {
-    const apiKey = apiKeyOf(exchange.received);
-    exchange.headers = withoutApiKeys(exchange.headers);
-    if (apiKey === undefined) throw new OffshootError('preview/unauthorized', { why: 'none was sent' });
-    const hash = hashOf(apiKey);
-    if (book.get('key', hash) === undefined)
-      throw new OffshootError('preview/unauthorized', { why: 'the one that was sent is not valid' });
+    exchange.headers = withoutVisits(withoutApiKeys(exchange.headers));
+    exchange.adapt = withoutVisitsSet;
+    const hash = openerOf(book, exchange);
+    if (hash === undefined) return;
     const all = opened.get(hash) ?? new Set();
     opened.set(hash, all.add(exchange));
     exchange.onEnd = () => {
@@ -101,6 +113,32 @@ const requireApiKey =
       if (all.size === 0 && opened.get(hash) === all) opened.delete(hash);
     };
   };
+
+/** The hash of the key that opens the preview, be it by a cookie that was given for it; undefined: there is an answer of ours. */
+function openerOf(book: Book, exchange: Exchange): string | undefined {
+  const domain = domainOf(book);
+  const apiKey = apiKeyOf(exchange.received);
+  if (apiKey !== undefined) {
+    const hash = hashOf(apiKey);
+    if (book.get('key', hash) !== undefined) return hash;
+    throw new OffshootError('preview/unauthorized', { why: 'the one that was sent is not valid' });
+  }
+  const asks = preflight(exchange, domain);
+  if (asks !== undefined) {
+    exchange.answer = () => Promise.resolve({ status: 204, headers: asks, body: '' });
+    return undefined;
+  }
+  const visited = keyOfVisit(book, exchange, domain);
+  if (visited === undefined) throw new OffshootError('preview/unauthorized', { why: 'none was sent' });
+  const by = askedBy(exchange, domain);
+  if (by === 'foreign')
+    throw new OffshootError('preview/unauthorized', { why: 'a cookie is none for a page from elsewhere' });
+  if (by === 'sibling') {
+    const [origin = ''] = valuesOf(exchange.received, 'origin');
+    exchange.adapt = answer => allowCredentials(withoutVisitsSet(answer), origin);
+  }
+  return visited;
+}
 
 const leadTo =
   (book: Book): Pass =>

@@ -6,7 +6,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { DestinationKey } from '../../model/route.ts';
 import type { Book } from '../book.ts';
 import { type Counters, createDataPath, type Pass } from './data-path.ts';
-import { defaultLimits, type Limits } from './limits.ts';
+import { type Limits, limitsOf } from './limits.ts';
 import type { Handlers } from './server.ts';
 
 export type RouterOptions = {
@@ -29,7 +29,7 @@ export type Router = {
 
 /** Requests pass as they are, apart from hop-by-hop headers. */
 export function createRouter({ book, log, ...options }: RouterOptions): Router {
-  const limits = { ...defaultLimits, ...options.limits };
+  const limits = limitsOf(book, options.limits);
   const path = createDataPath({ book, limits, log, ...(options.dial && { dial: options.dial }) });
   return {
     counters: path.counters,

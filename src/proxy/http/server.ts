@@ -1,5 +1,5 @@
 /** One strict server of HTTP/1.1 and HTTP/2 (prior knowledge, RFC 9113 §3.3): bounded headers and times, broken requests answered, an end that ends. */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import { createServer, ServerResponse } from '../../lib/http.ts';
 import { type Pending, type TlsFront, takeTls } from '../../lib/tls-front.ts';
@@ -54,7 +54,7 @@ export async function openServer(
     front,
   }: { what: string; limits: Limits; handlers: Handlers; intercept?: Intercept; front?: TlsFront },
 ): Promise<HttpServer> {
-  const server = createServer({
+  const server: Server & { maxHeaderSize?: number } = createServer({
     keepAlive: true, // a client that is gone without a word is found out
     keepAliveInitialDelay: KEEP_ALIVE_MS,
     insecureHTTPParser: false,
@@ -94,6 +94,7 @@ export async function openServer(
       if (closing) return void socket.destroy();
       readVersion(socket, limits, version => {
         if (version === 'http2') return streams.accept(socket);
+        server.maxHeaderSize = limits.headerBytes; // read by node for each connection; a setting may have changed it
         readRequests!.call(server, socket);
         socket.resume();
       });

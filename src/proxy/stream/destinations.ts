@@ -39,8 +39,14 @@ export function shownTo(destination: Destination, change: RouteChange): RouteCha
   if (change.kind !== 'setting') return change;
   const { tls: _, pods: __, ...value } = change.value;
   if (destination === 'gateway') return { ...change, value };
-  const { headers } = value;
-  return { ...change, value: { domain: '', headers, keepRevoked: false, drainMs: 0 } };
+  const { headers, headerBytes } = value;
+  return {
+    ...change,
+    value: {
+      ...{ domain: '', headers, keepRevoked: false, drainMs: 0 },
+      ...(headerBytes !== undefined && { headerBytes }),
+    },
+  };
 }
 
 // --- internal ---

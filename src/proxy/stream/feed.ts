@@ -12,6 +12,7 @@ import type { Log } from '../../lib/log.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import type { Address, BranchRoute, DestinationKey, Found, RouteChange } from '../../model/route.ts';
 import type { FollowerView } from '../../model/view.ts';
+import type { Entry } from '../../model/visit.ts';
 import { type Book, createBook } from '../book.ts';
 import type { Destination } from './destinations.ts';
 import { createHistory, wordsOf } from './history.ts';
@@ -42,6 +43,8 @@ export type FeedOptions = {
   readonly version: string;
   /** Makes a branch reachable. @throws OffshootError gateway/branch-unknown, and whatever stands in the way */
   readonly awake: (branch: string, signal: AbortSignal) => Promise<BranchRoute>;
+  /** Notes that a person comes into a preview, in a way that is told to all; absent: nobody can. @throws OffshootError preview/* */
+  readonly enter?: (entry: Entry, signal: AbortSignal) => Promise<void>;
   /** All listeners of a proxy that is not being replaced, whenever one of them changed. */
   readonly onListeners: (states: readonly ListenerReport[]) => void;
   /** What a proxy has found at ports that nobody had said to speak anything: all of it, whenever some of it is new. */
@@ -162,17 +165,20 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
     connection?.socket.destroy();
   };
 
-  const answer = async (connection: Connection, id: number, branch: string): Promise<void> => {
+  const answer = async (
+    connection: Connection,
+    id: number,
+    look: (signal: AbortSignal) => Promise<BranchRoute | undefined>,
+  ): Promise<void> => {
     const abort = new AbortController();
     connection.asked.set(id, abort);
     try {
-      const route = await options.awake(branch, abort.signal);
-      connection.send([{ type: 'answer', id, branch: route }]);
+      const branch = await look(abort.signal);
+      connection.send([{ type: 'answer', id, ...(branch && { branch }) }]);
     } catch (thrown) {
       if (abort.signal.aborted) return;
       const error = toOffshootError(thrown);
-      if (error.code === 'internal')
-        log.warn({ err: error.cause, branch }, 'a branch could not be looked for');
+      if (error.code === 'internal') log.warn({ err: error.cause }, 'a question could not be answered');
       connection.send([{ type: 'answer', id, error: { code: error.code, params: error.params } }]);
     } finally {
       connection.asked.delete(id);
@@ -204,7 +210,13 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
       if (member.audience.destination === 'all') options.onProxies();
     },
     found: ({ found }) => options.onFound(found),
-    ask: ({ id, branch }, connection) => void answer(connection, id, branch),
+    ask: ({ id, branch }, connection) => void answer(connection, id, signal => options.awake(branch, signal)),
+    enter: ({ id, entry }, connection) =>
+      void answer(connection, id, async signal => {
+        if (options.enter === undefined) throw new OffshootError('preview/no-entry', {});
+        await options.enter(entry, signal);
+        return undefined;
+      }),
     forget: ({ id }, { asked }) => asked.get(id)?.abort(new Error('nobody waits for the answer')),
     'replace-failed'({ why }, { member: { proxy } }) {
       log.error({ proxy: proxy.pid, why }, 'a new proxy could not take over');
@@ -414,6 +426,6 @@ const BEAT = wordsOf([{ type: 'beat' }]);
 /** Where others listen, and what they find, is their own matter; and a sidecar has no business with branches. */
 function mayTell(destination: Destination, type: FromProxy['type']): boolean {
   if (destination === 'all') return true;
-  if (destination === 'gateway' && (type === 'ask' || type === 'forget')) return true;
+  if (destination === 'gateway' && (type === 'ask' || type === 'enter' || type === 'forget')) return true;
   return type === 'ack' || type === 'counts' || type === 'beat';
 }

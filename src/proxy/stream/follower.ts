@@ -8,6 +8,7 @@ import type { Log } from '../../lib/log.ts';
 import { whenSilent } from '../../lib/silence.ts';
 import { isErrorCode, OffshootError } from '../../model/errors.ts';
 import type { BranchRoute, DestinationKey, Endpoint, Found, RouteChange } from '../../model/route.ts';
+import type { Entry } from '../../model/visit.ts';
 import type { Book } from '../book.ts';
 import type { ListenerState } from '../listeners.ts';
 import {
@@ -44,6 +45,8 @@ export type Follower = {
   readonly told: Promise<void>;
   /** @throws OffshootError gateway/no-control-plane at once when there is no daemon; what the daemon says */
   ask(branch: string, signal: AbortSignal): Promise<BranchRoute & { readonly endpoint: Endpoint }>;
+  /** Lets the daemon note a visit. @throws OffshootError preview/no-entry at once when there is no daemon; what it says */
+  enter(entry: Entry, signal: AbortSignal): Promise<void>;
   /** Told now, and to every daemon to come. */
   tellListeners(states: readonly ListenerState[]): void;
   tellCounts(counts: Counts): void;
@@ -92,11 +95,31 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
   const hearAnswer = ({ id, branch, error }: Extract<FromDaemon, { type: 'answer' }>) => {
     const question = questions.get(id);
     questions.delete(id);
-    if (branch?.endpoint !== undefined) return question?.resolve({ ...branch, endpoint: branch.endpoint });
-    const known = error !== undefined && isErrorCode(error.code);
+    if (error === undefined) return question?.resolve(branch);
     question?.reject(
-      known ? new OffshootError(error.code, error.params) : new Error(`the daemon says ${error?.code}`),
+      isErrorCode(error.code)
+        ? new OffshootError(error.code, error.params)
+        : new Error(`the daemon says ${error.code}`),
     );
+  };
+
+  /** @param absent what is said when nobody is there, or leaves */
+  const question = async (
+    message: Question['message'],
+    absent: OffshootError,
+    signal: AbortSignal,
+  ): Promise<BranchRoute | undefined> => {
+    if (daemon === undefined) throw absent;
+    const id = ++asked;
+    const { promise, resolve, reject } = Promise.withResolvers<BranchRoute | undefined>();
+    questions.set(id, { message, absent, resolve, reject });
+    say({ ...message, id });
+    const giveUp = () => {
+      if (questions.delete(id)) say({ type: 'forget', id });
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', giveUp, { once: true });
+    return promise.finally(() => signal.removeEventListener('abort', giveUp));
   };
 
   const hears: Hears = {
@@ -140,8 +163,7 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
         daemon = undefined;
         log.info({}, 'there is no daemon; what runs is served as before');
       }
-      for (const { branch, reject } of questions.values())
-        reject(new OffshootError('gateway/no-control-plane', { branch }));
+      for (const { absent, reject } of questions.values()) reject(absent);
       questions.clear();
       if (closed) return;
       timer = setTimeout(dial, pauseMs * (0.5 + Math.random() / 2));
@@ -166,20 +188,14 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
   return {
     first: first.promise,
     told: told.promise,
-    ask(branch, signal) {
-      if (daemon === undefined) {
-        return Promise.reject(new OffshootError('gateway/no-control-plane', { branch }));
-      }
-      const id = ++asked;
-      const { promise, resolve, reject } = Promise.withResolvers<Reached>();
-      questions.set(id, { branch, resolve, reject });
-      say({ type: 'ask', id, branch });
-      const giveUp = () => {
-        if (questions.delete(id)) say({ type: 'forget', id });
-        reject(signal.reason);
-      };
-      signal.addEventListener('abort', giveUp, { once: true });
-      return promise.finally(() => signal.removeEventListener('abort', giveUp));
+    async ask(branch, signal) {
+      const absent = new OffshootError('gateway/no-control-plane', { branch });
+      const route = await question({ type: 'ask', branch }, absent, signal);
+      if (route?.endpoint === undefined) throw new Error('the daemon says nothing of the branch');
+      return { ...route, endpoint: route.endpoint };
+    },
+    async enter(entry, signal) {
+      await question({ type: 'enter', entry }, new OffshootError('preview/no-entry', {}), signal);
     },
     tellListeners(states) {
       listeners = {
@@ -217,9 +233,11 @@ type Hears = {
   readonly [T in FromDaemon['type']]: (message: Extract<FromDaemon, { type: T }>, socket: Socket) => void;
 };
 
-type Reached = BranchRoute & { readonly endpoint: Endpoint };
 type Question = {
-  readonly branch: string;
-  readonly resolve: (route: Reached) => void;
+  readonly message:
+    | { readonly type: 'ask'; readonly branch: string }
+    | { readonly type: 'enter'; readonly entry: Entry };
+  readonly absent: OffshootError;
+  readonly resolve: (route: BranchRoute | undefined) => void;
   readonly reject: (error: Error) => void;
 };

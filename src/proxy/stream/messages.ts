@@ -5,6 +5,7 @@
  */
 import type { ErrorBody, ErrorParams } from '../../model/errors.ts';
 import type { Address, BranchRoute, DestinationKey, Found, RouteChange } from '../../model/route.ts';
+import type { Entry } from '../../model/visit.ts';
 
 /** Newest first. The one before stays until no proxy that speaks only it can be running any more: for one release. */
 export const protocols: readonly number[] = [1];
@@ -62,6 +63,8 @@ export type FromProxy =
   /** What was found at ports that nobody had said to speak anything; all of it, each time. */
   | { readonly type: 'found'; readonly found: Readonly<Record<DestinationKey, Found>> }
   | { readonly type: 'ask'; readonly id: number; readonly branch: string }
+  /** A person wants to come into a preview; see http/visits.ts. Answered as `ask` is. */
+  | { readonly type: 'enter'; readonly id: number; readonly entry: Entry }
   /** Nobody waits for the answer any more. */
   | { readonly type: 'forget'; readonly id: number }
   | { readonly type: 'replace-failed'; readonly why: string }

@@ -401,7 +401,7 @@ suite('workloads that fail', () => {
       ],
       'it sends half a head': ['HTTP/1.1 200 OK\r\nContent-', 'fin', 'it closed the connection'],
       'its head is too large': [
-        `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(17_000)}\r\n\r\n`,
+        `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`,
         'keep',
         'its header block is too large',
       ],

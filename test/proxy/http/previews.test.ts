@@ -119,7 +119,7 @@ suite('who may come in', () => {
     const { status, headers, body } = await get(['Accept', 'text/html']);
     assert.equal(status, 401);
     assert.match(headers['content-type']!, /^text\/html/);
-    assert.match(body, /<p>previews need a valid API key: none was sent<\/p>/);
+    assert.match(body, /<p>previews need a valid API key: none was sent\.<\/p>/);
   });
 
   test("the application's Authorization goes on", async t => {
@@ -403,7 +403,7 @@ suite('the server', () => {
     await get([]);
     assert.deepEqual(
       { ...counters },
-      { inFlight: 0, baseline: 0, fork: 1, refused: 1, notReady: 0, failed: 0, aborted: 0 },
+      { inFlight: 0, baseline: 0, fork: 1, own: 0, refused: 1, notReady: 0, failed: 0, aborted: 0 },
     );
   });
 

@@ -58,7 +58,7 @@ suite('route choice', () => {
     ])
       assert.equal(await answer(headers), 'baseline', headers.join(' '));
     assert.deepEqual(router.counters, {
-      ...{ inFlight: 0, baseline: 5, fork: 7, refused: 0, notReady: 0, failed: 0, aborted: 0 },
+      ...{ inFlight: 0, baseline: 5, fork: 7, own: 0, refused: 0, notReady: 0, failed: 0, aborted: 0 },
     });
   });
 

@@ -76,10 +76,28 @@ suite('broken and ambiguous requests', () => {
     const router = await startRouter(t, usersService(ready()));
     const reply = await askRaw(
       router.address,
-      `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(16 * 1024)}\r\n\r\n`,
+      `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(64 * 1024)}\r\n\r\n`,
     );
     assert.match(reply, /^HTTP\/1\.1 431 /);
     assert.equal(bodyOf(reply).code, 'proxy/headers-too-large');
+  });
+
+  test('heads of 60 KB pass both ways, and a setting that changes counts for the next connection', async t => {
+    const workload = await serveTcp(t, socket => {
+      let head = '';
+      socket.setEncoding('latin1').on('data', chunk => {
+        head += chunk;
+        if (head.endsWith('\r\n\r\n'))
+          socket.end(`HTTP/1.1 200 OK\r\nY: ${'y'.repeat(60_000)}\r\nContent-Length: 0\r\n\r\n`);
+      });
+    });
+    const { address, routes } = await startRouter(t, usersService(ready(workload)));
+    const long = `GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: ${'x'.repeat(60_000)}\r\n\r\n`;
+    assert.match(await askRaw(address, long), /^HTTP\/1\.1 200 OK\r\nY: y{60000}\r\n/);
+    routes.swap({ settings: { headerBytes: 32 * 1024 } });
+    const refused = await askRaw(address, long);
+    assert.match(refused, /^HTTP\/1\.1 431 /);
+    assert.match(bodyOf(refused).error!, /larger than 32768 bytes/);
   });
 
   test('very many small headers all arrive', async t => {

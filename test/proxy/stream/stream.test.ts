@@ -250,6 +250,25 @@ suite('questions', () => {
     await assert.rejects(ask('ill', never()), { code: 'internal' });
   });
 
+  test('a visit is noted, or refused; nobody can note one without a daemon', async t => {
+    const socket = await feedPath(t);
+    const { enter, first, told } = startFollower(t, socket);
+    assert.equal(await first, 'absent');
+    const entry = { preview: 'web--x', token: 'a'.repeat(64), by: { link: 'b'.repeat(64) } };
+    await assert.rejects(enter(entry, never()), { code: 'preview/no-entry' });
+    const noted: unknown[] = [];
+    const feed = await startFeed(t, socket, {
+      async enter(one) {
+        if (noted.push(one) > 1) throw new OffshootError('preview/link-used', {});
+      },
+    });
+    feed.settle();
+    await told;
+    await enter(entry, never());
+    await assert.rejects(enter(entry, never()), { code: 'preview/link-used' });
+    assert.deepEqual(noted, [entry, entry]);
+  });
+
   test('a question that is taken back is not worked on any more', async t => {
     const socket = await feedPath(t);
     const asked = Promise.withResolvers<AbortSignal>();
