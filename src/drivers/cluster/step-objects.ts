@@ -264,7 +264,7 @@ function userOf(pod: RunnerTemplate['spec'], image: string): number | undefined 
  * 1 that has not said what it does on SIGTERM ignores it, and a shell has said so before any script begins.
  */
 function collectorOf(image: string, folders: readonly Folder[], user: number | undefined): Container {
-  const waiting = 'trap "exec node /app/src/collector.ts" TERM; while :; do sleep 3600 & wait $!; done';
+  const waiting = 'trap "exec offshoot collector" TERM; while :; do sleep 3600 & wait $!; done';
   return {
     ...{ name: collector, image, imagePullPolicy: 'IfNotPresent', restartPolicy: 'Always' },
     command: ['/bin/sh', '-c', waiting],

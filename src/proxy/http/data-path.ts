@@ -4,8 +4,8 @@
  * exchange itself; and the count of how it went.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { constants } from 'node:http2';
 import type { Dial } from '../../lib/dial.ts';
+import { http2 } from '../../lib/http2.ts';
 import type { Log } from '../../lib/log.ts';
 import { cut as cutConnection } from '../../lib/tls-socket.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
@@ -121,6 +121,10 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log; dial?:
     { request, response, head }: Http1,
   ): Promise<keyof Counters> {
     exchangeTarget(request, exchange);
+    if (!upstreams.isLoaded()) {
+      await upstreams.load();
+      if (response.destroyed) return 'aborted';
+    }
     const routed = route(passes, exchange);
     if (typeof routed === 'function') {
       answerOwn(request, response, await routed(request));
@@ -211,7 +215,7 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log; dial?:
       },
       http2(request) {
         const { stream, rawHeaders, client } = request;
-        const cut = () => stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+        const cut = () => stream.close(http2().constants.NGHTTP2_INTERNAL_ERROR);
         const exchange = newExchange(rawHeaders, regularHeaders(rawHeaders), client, cut);
         const failed = (thrown: unknown) =>
           answerFailure(thrown, { gone: stream.destroyed, answered: stream.headersSent, cut }, error =>

@@ -2,14 +2,14 @@
  * One stream of a client becomes one stream to a workload, on whichever session leads there: headers, data and
  * trailers pass both ways at the slower one's pace, and so does a reset, with its code.
  */
-import {
-  type ClientHttp2Stream,
-  constants,
-  type IncomingHttpHeaders,
-  type IncomingHttpStatusHeader,
-  type OutgoingHttpHeaders,
-  type ServerHttp2Stream,
+import type {
+  ClientHttp2Stream,
+  IncomingHttpHeaders,
+  IncomingHttpStatusHeader,
+  OutgoingHttpHeaders,
+  ServerHttp2Stream,
 } from 'node:http2';
+import { http2 } from '../../lib/http2.ts';
 import { http2Headers } from './http2-headers.ts';
 import type { Sessions } from './http2-sessions.ts';
 
@@ -51,7 +51,7 @@ export async function forwardStream(
     waitForTrailers: !endStream,
   });
   if (stream.destroyed) {
-    upstream.on('error', () => {}).close(constants.NGHTTP2_CANCEL);
+    upstream.on('error', () => {}).close(http2().constants.NGHTTP2_CANCEL);
     return false;
   }
   if (!endStream) {
@@ -92,7 +92,8 @@ function passResponse(
   const { session } = upstream;
   /** It has answered and does not want the rest of the request (RFC 9113 §8.1), so the client may stop as well. */
   const stopRequest = () => {
-    if (answered && upstream.closed && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+    if (answered && upstream.closed && !stream.readableEnded)
+      stream.close(http2().constants.NGHTTP2_NO_ERROR);
   };
 
   // RFC 9113 §8.1: interim responses come before the final one, any number of them.
@@ -101,13 +102,13 @@ function passResponse(
   });
   upstream.once('response', (received: Received, flags: number) => {
     if (stream.destroyed) return;
-    const endStream = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+    const endStream = (flags & http2().constants.NGHTTP2_FLAG_END_STREAM) !== 0;
     try {
       const headers = adapt === undefined ? received : adapted(received, adapt);
       stream.respond(headers, { endStream, waitForTrailers: !endStream, sendDate: false } as object);
     } catch (error) {
       reject(error);
-      return upstream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      return upstream.close(http2().constants.NGHTTP2_INTERNAL_ERROR);
     }
     if (endStream) {
       complete = answered = true;
@@ -125,7 +126,7 @@ function passResponse(
   });
   upstream.once('end', () => {
     // A reset ends it, too.
-    complete = upstream.rstCode === constants.NGHTTP2_NO_ERROR;
+    complete = upstream.rstCode === http2().constants.NGHTTP2_NO_ERROR;
     if (complete) stream.end();
   });
   upstream.on('error', error => {
@@ -133,14 +134,16 @@ function passResponse(
   });
   stream.once('close', () => {
     const { rstCode } = stream;
-    upstream.close(rstCode === constants.NGHTTP2_NO_ERROR ? constants.NGHTTP2_CANCEL : rstCode);
-    resolve(complete && rstCode === constants.NGHTTP2_NO_ERROR);
+    upstream.close(
+      rstCode === http2().constants.NGHTTP2_NO_ERROR ? http2().constants.NGHTTP2_CANCEL : rstCode,
+    );
+    resolve(complete && rstCode === http2().constants.NGHTTP2_NO_ERROR);
   });
   upstream.once('close', () => {
     if (stream.destroyed) return;
     if (complete) return stopRequest();
     const { rstCode } = upstream;
-    if (session === undefined || session.destroyed || rstCode === constants.NGHTTP2_NO_ERROR)
+    if (session === undefined || session.destroyed || rstCode === http2().constants.NGHTTP2_NO_ERROR)
       return reject(failure ?? new Error('it closed the connection'));
     // The workload's own word, which may mean that it can be tried again.
     stream.close(rstCode);

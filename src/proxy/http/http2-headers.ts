@@ -1,5 +1,6 @@
 /** Header lists of HTTP/2: flat as those of HTTP/1, with pseudo headers in front (RFC 9113 §8.3). */
-import { type OutgoingHttpHeaders, sensitiveHeaders } from 'node:http2';
+import type { OutgoingHttpHeaders } from 'node:http2';
+import { http2 } from '../../lib/http2.ts';
 import { valuesOf, without } from './headers.ts';
 import { HOST, type RequestTarget } from './target.ts';
 
@@ -34,14 +35,14 @@ export function http2Headers(
   flat: readonly string[],
   pseudo: Readonly<Record<`:${string}`, string>>,
   sensitive: readonly string[],
-): OutgoingHttpHeaders & { [sensitiveHeaders]?: string[] } {
+): OutgoingHttpHeaders {
   const headers: Record<string, string | string[]> = { ...pseudo };
   for (let i = 0; i + 1 < flat.length; i += 2) {
     const name = flat[i]!.toLowerCase();
     const before = headers[name];
     headers[name] = before === undefined ? flat[i + 1]! : [before, flat[i + 1]!].flat();
   }
-  return sensitive.length === 0 ? headers : { ...headers, [sensitiveHeaders]: [...sensitive] };
+  return sensitive.length === 0 ? headers : { ...headers, [http2().sensitiveHeaders]: [...sensitive] };
 }
 
 // --- internal ---

@@ -1,13 +1,7 @@
 /** Sessions of HTTP/2 on connections that somebody else has accepted. */
-import {
-  constants,
-  createServer,
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-  sensitiveHeaders,
-} from 'node:http2';
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import { http2 } from '../../lib/http2.ts';
 import { type Client, clientOf } from './forwarded.ts';
 import type { Limits } from './limits.ts';
 
@@ -40,41 +34,48 @@ export type StreamServer = {
  * Against streams that are opened only to be reset (CVE-2023-44487) nghttp2 counts.
  */
 export function createStreamServer(limits: Limits, handler: StreamHandler): StreamServer {
-  const server = createServer({
-    settings: {
-      // Node resets a stream with more than that; what is only a little too large can be answered.
-      maxHeaderListSize: 4 * limits.headerBytes,
-      ...{ maxConcurrentStreams: limits.streams, enablePush: false },
-      initialWindowSize: limits.streamWindowBytes,
-    },
-    maxSessionMemory: limits.sessionMegabytes,
-    maxHeaderListPairs: MAX_HEADERS,
-  });
   const sessions = new Map<Socket, Open>();
   const opened = new WeakMap<object, Open>();
   let draining = false;
+  /** There once somebody has spoken HTTP/2. */
+  let server: ReturnType<typeof begin> | undefined;
 
-  server.on('sessionError', () => {}); // its end is told by "close"
-  server.on(
-    'stream',
-    (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, rawHeaders: string[]) => {
-      const open = opened.get(stream.session!);
-      stream.on('error', () => {}); // "close" follows
-      if (open === undefined) return stream.close(constants.NGHTTP2_REFUSED_STREAM);
-      open.streams++;
-      stream.once('close', () => {
-        open.streams--;
-      });
-      handler({
-        ...{ stream, rawHeaders, client: open.client },
-        sensitive: ((headers as never)[sensitiveHeaders] as string[] | undefined) ?? [],
-        endStream: (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0,
-      });
-    },
-  );
+  function begin() {
+    const { constants, createServer, sensitiveHeaders } = http2();
+    const server = createServer({
+      settings: {
+        // Node resets a stream with more than that; what is only a little too large can be answered.
+        maxHeaderListSize: 4 * limits.headerBytes,
+        ...{ maxConcurrentStreams: limits.streams, enablePush: false },
+        initialWindowSize: limits.streamWindowBytes,
+      },
+      maxSessionMemory: limits.sessionMegabytes,
+      maxHeaderListPairs: MAX_HEADERS,
+    });
+    server.on('sessionError', () => {}); // its end is told by "close"
+    server.on(
+      'stream',
+      (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, rawHeaders: string[]) => {
+        const open = opened.get(stream.session!);
+        stream.on('error', () => {}); // "close" follows
+        if (open === undefined) return stream.close(constants.NGHTTP2_REFUSED_STREAM);
+        open.streams++;
+        stream.once('close', () => {
+          open.streams--;
+        });
+        handler({
+          ...{ stream, rawHeaders, client: open.client },
+          sensitive: ((headers as never)[sensitiveHeaders] as string[] | undefined) ?? [],
+          endStream: (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0,
+        });
+      },
+    );
+    return server;
+  }
 
   return {
     accept(socket) {
+      server ??= begin();
       server.once('session', session => {
         const open: Open = { session, client: clientOf(socket), streams: 0 };
         sessions.set(socket, open);
@@ -116,7 +117,7 @@ const EVERY_STREAM = 2 ** 31 - 1;
 /** Says first that the session ends, and a round trip later, which streams were its last. */
 function letGo(session: ServerHttp2Session): void {
   if (session.closed || session.destroyed) return;
-  session.goaway(constants.NGHTTP2_NO_ERROR, EVERY_STREAM);
+  session.goaway(http2().constants.NGHTTP2_NO_ERROR, EVERY_STREAM);
   const close = () => {
     if (!session.destroyed) session.close();
   };

@@ -1,13 +1,13 @@
 /** Sessions of HTTP/2 with one workload: as many as its limit of streams asks for. */
-import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  type ClientSessionRequestOptions,
-  connect,
-  type OutgoingHttpHeaders,
+import type {
+  ClientHttp2Session,
+  ClientHttp2Stream,
+  ClientSessionRequestOptions,
+  OutgoingHttpHeaders,
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Dial } from '../../lib/dial.ts';
+import { http2 } from '../../lib/http2.ts';
 import type { Address } from '../../model/route.ts';
 import type { Limits } from './limits.ts';
 import { dialInTime, NO_HTTP2 } from './upstream-error.ts';
@@ -48,7 +48,7 @@ export function createSessions({ host, port }: Address, limits: Limits, dial: Di
     ready: () => void,
     failed: (failure: Error | undefined) => void,
   ): ClientHttp2Session => {
-    const session = connect(`http://${host.includes(':') ? `[${host}]` : host}:${port}`, {
+    const session = http2().connect(`http://${host.includes(':') ? `[${host}]` : host}:${port}`, {
       createConnection: () => socket,
       settings: { enablePush: false, initialWindowSize: limits.streamWindowBytes },
       maxSessionMemory: limits.sessionMegabytes,

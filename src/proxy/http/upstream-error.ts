@@ -1,6 +1,5 @@
 /** What went wrong with a workload, in words. */
 import type { Socket } from 'node:net';
-import { errors } from 'undici';
 import type { Dial } from '../../lib/dial.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Address } from '../../model/route.ts';
@@ -50,7 +49,7 @@ export function upstreamError(thrown: unknown, upstream: string, limits: Limits)
     return new OffshootError('proxy/bad-request', { why: 'it cannot be sent on' }, { cause: thrown });
   if (code === 'UND_ERR_HEADERS_TIMEOUT')
     return new OffshootError('proxy/upstream-timeout', { upstream, limit: limits.idleMs }, { cause: thrown });
-  const garbled = thrown instanceof errors.HTTPParserError;
+  const garbled = thrown instanceof Error && thrown.name === 'HTTPParserError';
   const why = garbled ? 'its answer is not valid HTTP/1.1' : (REASONS[code] ?? 'it failed');
   return new OffshootError('proxy/upstream-failed', { upstream, why }, { cause: thrown });
 }

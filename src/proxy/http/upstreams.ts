@@ -1,13 +1,18 @@
 /** Connections to workloads: one pool per address, as long as the route book has the address. */
-import { type buildConnector, Pool } from 'undici';
+import type { buildConnector } from 'undici';
 import { type Dial, dial as dialHere } from '../../lib/dial.ts';
 import { type Address, addressKey, type RouteChanged } from '../../model/route.ts';
 import { createSessions, type Sessions } from './http2-sessions.ts';
 import type { Limits } from './limits.ts';
 import { readOnAfterFailedWrite } from './read-on.ts';
+import type { Pool } from './undici.ts';
 import { dialInTime, RESET } from './upstream-error.ts';
 
 export type Upstreams = {
+  /** Whether addresses can be asked; who asks before `load` has resolved fails. */
+  isLoaded(): boolean;
+  /** It is done when somebody asks: a sidecar that nobody asks is 4 MB smaller. */
+  load(): Promise<void>;
   to(address: Address): Pool;
   /** The same for HTTP/2. */
   sessionsTo(address: Address): Sessions;
@@ -18,6 +23,7 @@ export type Upstreams = {
 };
 
 export function createUpstreams(limits: Limits, dial: Dial = dialHere): Upstreams {
+  let undici: typeof import('./undici.ts') | undefined;
   const pools = new Map<string, Pool>();
   const sessions = new Map<string, Sessions>();
   const ending = new Set<Pool>();
@@ -32,11 +38,15 @@ export function createUpstreams(limits: Limits, dial: Dial = dialHere): Upstream
   };
 
   return {
+    isLoaded: () => undici !== undefined,
+    async load() {
+      undici = await import('./undici.ts');
+    },
     to(address) {
       const origin = originOf(address);
       let pool = pools.get(origin);
       if (pool === undefined) {
-        pool = new Pool(origin, {
+        pool = new undici!.Pool(origin, {
           connect: connector(dial, limits.connectMs),
           headersTimeout: limits.idleMs,
           bodyTimeout: limits.idleMs,
