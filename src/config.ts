@@ -42,6 +42,8 @@ export type Config = {
   readonly postgresBin: string | undefined;
   /** Directory of a control group that processes may go into; default: found. */
   readonly cgroup: string | undefined;
+  /** Sockets at which a container engine may answer, the first counts most; or why there is to be none. */
+  readonly engine: readonly string[] | { readonly why: string };
   /** Addresses for pods and Services, of which a part is taken; `host`: pods have no network of their own. */
   readonly network: string;
   /** Ports of this machine's 127.0.0.1 that pods find at their own. */
@@ -85,6 +87,8 @@ export const variables = {
     'how long deleted projects and branches can be restored, e.g. 90m, 24h, 7d; 0 = not at all (24h)',
   OFFSHOOT_POSTGRES_BIN: 'bin directory of a PostgreSQL 18 to use instead of the bundled one',
   OFFSHOOT_CGROUP: 'directory of a delegated control group for what is started (root: found by itself)',
+  OFFSHOOT_ENGINE:
+    'socket of the Docker-compatible engine that runs images without an entry (found by itself: DOCKER_HOST, Docker, Podman); or none',
   OFFSHOOT_NETWORK:
     'addresses for pods and Services (10.208.0.0/12, of which a /20 is taken); or host: pods share the network of this machine',
   OFFSHOOT_HOST_PORTS: 'ports of 127.0.0.1 of this machine that pods find at their own, e.g. 6379,9200',
@@ -118,6 +122,7 @@ export function readConfig(env: Env, uid: number): Config {
     trashMs: env.OFFSHOOT_TRASH === '0' ? 0 : duration(env, 'OFFSHOOT_TRASH', '24h'),
     postgresBin: env.OFFSHOOT_POSTGRES_BIN || undefined,
     cgroup: env.OFFSHOOT_CGROUP || undefined,
+    engine: engine(env, uid),
     network: network(env),
     hostPorts: hostPorts(env),
     customHeaders: headers(env),
@@ -194,6 +199,24 @@ function domain(env: Env): string {
     env.OFFSHOOT_DOMAIN || (name && !isIPv4(name) && domainPattern.test(name) ? name : 'localhost');
   if (domainPattern.test(text)) return text;
   throw invalid('OFFSHOOT_DOMAIN', text, 'it must be a domain name in lowercase');
+}
+
+/** Only one that is on this machine, and started by root, can mount what pods share and enter their networks. */
+function engine(env: Env, uid: number): Config['engine'] {
+  const named = env.OFFSHOOT_ENGINE;
+  if (named === 'none') return { why: 'OFFSHOOT_ENGINE says that there is to be none' };
+  const path = named?.replace(/^unix:\/\//, '');
+  if (path && !path.startsWith('/'))
+    throw invalid('OFFSHOOT_ENGINE', named!, 'it must be the path of a unix socket, or none');
+  if (uid !== 0) return { why: 'only a daemon of root can put containers into the networks of pods' };
+  if (path) return [path];
+  const ofDocker = /^unix:\/\/(\/.+)$/.exec(env.DOCKER_HOST ?? '')?.[1];
+  const { XDG_RUNTIME_DIR: runtime } = env;
+  return [
+    ...(ofDocker === undefined ? [] : [ofDocker]),
+    ...['/var/run/docker.sock', '/run/podman/podman.sock'],
+    ...(runtime ? [join(runtime, 'podman/podman.sock')] : []),
+  ];
 }
 
 function network(env: Env): string {

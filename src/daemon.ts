@@ -242,6 +242,7 @@ export async function startDaemon(
       postgres: postgres(),
       proxies: dataPath.proxies(),
       ...(dataPath.door && { feed: { ...advertise(dataPath.door), followers: dataPath.followers() } }),
+      ...(context.programs.engine() && { engine: context.programs.engine()! }),
       log: logFile,
       leftovers: branches
         .orphans()
@@ -296,6 +297,7 @@ export async function startDaemon(
       await loop.close();
       await dataPath.leave();
       drivers.networks?.leave();
+      drivers.engine.leave();
       processes.leave();
       await store.close();
       log.info({}, 'daemon left; what it started goes on');

@@ -30,9 +30,14 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'model',
     'lib',
     'drivers',
+    'drivers/runner-of.ts',
     'type:drivers/processes/contract.ts',
     'type:drivers/network/contract.ts',
+    'drivers/engine/contract.ts',
   ],
+  'drivers/engine': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
+  // What an image runs by, for workloads and steps.
+  'drivers/runner-of.ts': ['model', 'type:drivers/engine/contract.ts'],
   // What forks are on a cluster; who lives on one machine loads none of it.
   'drivers/cluster': ['model', 'lib', 'drivers', 'kubernetes'],
   'drivers/step': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
@@ -53,6 +58,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'drivers',
     'drivers/open-branches.ts',
     'drivers/processes',
+    'drivers/engine',
     'drivers/network',
     'drivers/workload',
     'drivers/step',

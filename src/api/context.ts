@@ -6,7 +6,7 @@ import type { Kept } from '../model/document/manifest-warnings.ts';
 import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
 import type { Address } from '../model/route.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
-import type { BranchSize, CheckView, DaemonView, MetricsView, RoomView } from '../model/view.ts';
+import type { BranchSize, CheckView, DaemonView, EngineView, MetricsView, RoomView } from '../model/view.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Visits } from '../rules/visits.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -55,6 +55,8 @@ export type ProgramsAtHand = {
     bytes(disk: Disk): Promise<number | undefined>;
     remove(namespace: string, claim: string): Promise<void>;
   };
+  /** What runs images without an entry; undefined: nothing on this machine does, or it is a cluster. */
+  engine(): EngineView | undefined;
   /** Why a step cannot have a file of an input or output at `path` there; undefined when it can. */
   stepPathProblem(path: string): Promise<string | undefined>;
 };

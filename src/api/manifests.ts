@@ -53,7 +53,7 @@ export function manifestRoutes(routes: Routes, { store, baseline, programs }: Ap
         return {
           planned: planned.map(plannedView),
           pruned: pruned.map(view),
-          missingImages: missingImages(manifests, () => how.images),
+          missingImages: programs.engine() ? [] : missingImages(manifests, () => how.images),
           ...{ warnings: read.warnings.map(({ text }) => ({ text, known: false })), leftOut },
         };
       }
@@ -66,10 +66,12 @@ export function manifestRoutes(routes: Routes, { store, baseline, programs }: Ap
       const known = await tellOnce(store, folder, said);
       const concerned = [...new Set([...applied.map(({ object }) => object), ...affected])];
       return {
-        missingImages: missingImages(
-          concerned.map(({ spec }) => spec),
-          name => imagesOf(store, name),
-        ),
+        missingImages: programs.engine()
+          ? []
+          : missingImages(
+              concerned.map(({ spec }) => spec),
+              name => imagesOf(store, name),
+            ),
         applied: await inTurns(applied, ({ object, outcome }) => ({ ...view(object), outcome })),
         pruned: pruned.map(view),
         forks,

@@ -1,4 +1,5 @@
 /** Names of what we start, as people see them: two variables in the environment of all of it. Nothing is decided by them. */
+import { createHash } from 'node:crypto';
 
 /** `part` is `workload/ID/POD/CONTAINER`, `step/ID` or `postgres/ID`, with ids and names as `pathName` writes them. */
 export const labels = (instance: string, part: string): Readonly<Record<string, string>> => ({
@@ -17,4 +18,10 @@ export function pathId(name: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** A file name that is like the part and different for different parts, whatever letters it has and however long it is. */
+export function partKey(part: string): string {
+  const readable = part.replace(/[^A-Za-z0-9.-]+/g, '_').slice(0, 60);
+  return `${readable}.${createHash('sha256').update(part).digest('hex').slice(0, 12)}`;
 }

@@ -4,6 +4,8 @@ import { availableParallelism, hostname, totalmem } from 'node:os';
 import { basename, dirname } from 'node:path';
 import { findPrivateMounts } from '../lib/namespaces.ts';
 import type { BranchNode, Capability, StepDriver, WorkloadDriver } from './contract.ts';
+import { type EngineOptions, openEngine } from './engine/containers.ts';
+import type { Engine } from './engine/contract.ts';
 import { makeEnterable } from './enterable.ts';
 import { guard } from './guarded.ts';
 import type { Networks } from './network/contract.ts';
@@ -21,6 +23,8 @@ export type DriverOptions = BranchOptions & {
   readonly nodePath: string;
   /** Directory of a control group that we may use. */
   readonly cgroup: string | undefined;
+  /** See `EngineOptions.sockets`. */
+  readonly engine: EngineOptions['sockets'];
   /** See `NetworksOptions`. */
   readonly network: string;
   readonly shared: readonly number[];
@@ -32,6 +36,8 @@ export type Drivers = {
   readonly steps: StepDriver;
   /** Absent where pods cannot have networks of their own. */
   readonly networks: Networks | undefined;
+  /** Runs what has an image and no entry. */
+  readonly engine: Engine;
   /** All that the others have started, and for what else is to outlive us. */
   readonly processes: Processes;
   readonly why: { readonly volumes: string; readonly user: string; readonly postgres: string };
@@ -62,6 +68,8 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
   opened.defer(() => branches.then(({ close }) => close(), nothing));
   // As root all instances have their mounts in one directory; see decision 6.
   const hide = basename(dirname(runtimeDir)) === 'offshoot' ? dirname(runtimeDir) : runtimeDir;
+  const engineOpening = openEngine({ home, instance, sockets: options.engine, log });
+  opened.defer(() => engineOpening.then(({ close }) => close(), nothing));
   const mounting = findPrivateMounts(baseEnv.PATH ?? '', processes.shells, { hide });
   // Before the others: what it tries holds a copy of their mounts.
   opened.defer(() => mounting.then(nothing, nothing));
@@ -72,7 +80,8 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
       areas: { volumes, postgres },
     },
     mounts,
-  ] = await Promise.all([branches, mounting]);
+    engine,
+  ] = await Promise.all([branches, mounting, engineOpening]);
   const outpost = { processes, runtimeDir, path: baseEnv.PATH ?? '' };
   const networks = await (early?.networks ?? openNetworks({ ...options, outpost }));
   if (early === undefined && !('why' in networks)) opened.defer(() => networks.close());
@@ -81,6 +90,7 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
   const processOptions = { home, instance, processes, spaces, mounts, baseEnv, nodePath, log };
   const workloads = await openProcessRuntime({
     ...processOptions,
+    engine,
     networks: networksOrNot,
     node: { name: hostname(), cpus: availableParallelism(), memoryBytes: totalmem() },
   });
@@ -93,6 +103,7 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
     workloads: guard(workloads, { log, deadlines: { ...quick, ensure: minute, remove: minute } }),
     steps,
     networks: networksOrNot,
+    engine,
     processes,
     why,
     async capabilities() {

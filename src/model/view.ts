@@ -240,9 +240,18 @@ export type DaemonView = {
   readonly proxies: readonly ProxyView[];
   /** Where gateways and sidecars that were started apart follow, and who does; absent: none may. */
   readonly feed?: Address & { readonly followers: readonly FollowerView[] };
+  /** What runs images that have no entry; absent: nothing does, or a cluster. */
+  readonly engine?: EngineView;
   readonly log: string;
   /** What belongs to nothing and was not removed, in words. */
   readonly leftovers: readonly string[];
+};
+
+/** A container engine of this machine. */
+export type EngineView = {
+  /** e.g. `Podman 4.3.1` */
+  readonly title: string;
+  readonly socket: string;
 };
 
 /** Room on the disk for branches. */

@@ -34,7 +34,8 @@ export async function programsAtHand(
     steps,
     processes,
     networks,
-  }: Pick<Drivers, 'workloads' | 'steps'> & Partial<Pick<Drivers, 'processes' | 'networks'>>,
+    engine,
+  }: Pick<Drivers, 'workloads' | 'steps'> & Partial<Pick<Drivers, 'processes' | 'networks' | 'engine'>>,
   logIdOf: (of: Parameters<ProgramsAtHand['logs']>[0]) => string,
   log: Log,
 ): Promise<ProgramsAtHand> {
@@ -50,6 +51,10 @@ export async function programsAtHand(
       list: () => workloads.disks.list(within(30_000)),
       bytes: disk => workloads.disks.bytes(disk, within(30_000)),
       remove: (namespace, claim) => workloads.disks.remove(namespace, claim, within(60_000)),
+    },
+    engine() {
+      const found = engine?.current();
+      return found && { title: found.title, socket: found.socket };
     },
     stepPathProblem: path => steps.pathProblem(path),
   };

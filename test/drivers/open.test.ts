@@ -25,6 +25,7 @@ it('lets the user of the servers reach their sockets, whatever the umask is', as
     reserveBytes: undefined,
     postgresBin: undefined,
     cgroup: undefined,
+    engine: { why: 'not here' },
     network: '10.208.0.0/12',
     shared: [],
     baseEnv: testBaseEnv,

@@ -10,6 +10,7 @@ import { type Client, createClient } from '../../src/client/index.ts';
 import type { Certificate } from '../../src/lib/certificate.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import type { ErrorBody } from '../../src/model/errors.ts';
+import type { EngineView } from '../../src/model/view.ts';
 import { createProject } from '../../src/rules/branches.ts';
 import type { UnclaimedVolume } from '../../src/rules/repair.ts';
 import type { Store } from '../../src/store/contract.ts';
@@ -48,6 +49,8 @@ export type TestApiOptions = {
   readonly keepRevoked?: boolean;
   /** Default: a day. */
   readonly trashMs?: number;
+  /** Default: there is none. */
+  readonly engine?: EngineView;
   /** Lines of every log. */
   readonly log?: readonly string[];
   /** What workloads say while they are followed. */
@@ -102,6 +105,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
         for await (const text of query.follow ? (options.saying?.(signal) ?? []) : [])
           yield { ...names, text };
       },
+      engine: () => options.engine,
       stepPathProblem: async path => (path.startsWith('/proc/') ? '/proc is no place for files' : undefined),
     },
     gateway: () => gateway,

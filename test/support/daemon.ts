@@ -56,6 +56,8 @@ export async function testDaemon(options: TestDaemonOptions = {}): Promise<TestD
     ...process.env,
     // A small image: tests run side by side, and each has a pool of its own.
     OFFSHOOT_POOL_SIZE: '2G',
+    // Whatever runs on this machine is none of its business.
+    OFFSHOOT_ENGINE: 'none',
     ...options.env,
     OFFSHOOT_HOME: home,
     OFFSHOOT_API_PORT: options.env?.OFFSHOOT_API_PORT ?? '0',

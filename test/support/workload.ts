@@ -5,6 +5,8 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Ctx, WorkloadDriver, WorkloadSeen, WorkloadSpec } from '../../src/drivers/contract.ts';
+import { type EngineOptions, openEngine } from '../../src/drivers/engine/containers.ts';
+import type { Engine } from '../../src/drivers/engine/contract.ts';
 import type { Networks } from '../../src/drivers/network/contract.ts';
 import type { Processes } from '../../src/drivers/processes/contract.ts';
 import { openSpaces } from '../../src/drivers/processes/spaces.ts';
@@ -35,18 +37,22 @@ export const ctx = (): Ctx => ({ signal: AbortSignal.timeout(60_000), log: silen
 /**
  * A runtime on `home`, with a registry of processes that is closed with it. Its instance is the home.
  * @param networks absent: pods share the network of this machine
+ * @param sockets of container engines
  */
 export async function openTestRuntime(
   home: string,
   networks?: Networks,
-): Promise<WorkloadDriver & { readonly processes: Processes }> {
+  sockets: EngineOptions['sockets'] = { why: 'this test has none' },
+): Promise<WorkloadDriver & { readonly processes: Processes; readonly engine: Engine }> {
   const processes = await testProcesses(home);
+  const engine = await openEngine({ home, instance: home, sockets, log: silentLog });
   const hide = join(home, 'hidden');
   const mounts = await findPrivateMounts(testBaseEnv.PATH ?? '', processes.shells, { hide });
   const driver = await openProcessRuntime({
     home,
     instance: home,
     processes,
+    engine,
     spaces: openSpaces(home, processes, mounts),
     mounts,
     baseEnv: testBaseEnv,
@@ -63,9 +69,10 @@ export async function openTestRuntime(
   const close = async () => {
     stopReleasing();
     await driver.close();
+    await engine.close();
     await processes.close();
   };
-  return { ...driver, processes, close };
+  return { ...driver, processes, engine, close };
 }
 
 export type TestRuntime = AsyncDisposable & {
@@ -144,9 +151,14 @@ export function podSpecOf(pod: Partial<PodTemplate['spec']>, parts: SpecParts = 
 export const shell = (script: string): Partial<Container> => ({ image: 'shell', args: [script], ports: [] });
 
 /** The runtime of a daemon that was killed as soon as `web`, with a spec of our own, was in the state asked for. */
-export async function killedAt(home: string, spec: WorkloadSpec, state: string): Promise<void> {
+export async function killedAt(
+  home: string,
+  spec: WorkloadSpec,
+  state: string,
+  engine?: string,
+): Promise<void> {
   const fixture = join(import.meta.dirname, 'fixtures/daemon.ts');
-  const args = [fixture, home, JSON.stringify(spec), state];
+  const args = [fixture, home, JSON.stringify(spec), state, ...(engine === undefined ? [] : [engine])];
   const daemon = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   daemon.on('error', () => {});
   const exited = once(daemon, 'exit');

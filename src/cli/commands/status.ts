@@ -29,6 +29,9 @@ export function register(program: Command, cli: Cli): void {
           ...(daemon.room === undefined ? [] : [`room       ${roomText(daemon.room)}`]),
           ...daemon.proxies.map(proxyLine),
           ...(daemon.feed?.followers ?? []).map(followerLine),
+          ...(daemon.engine === undefined
+            ? []
+            : [`engine     ${daemon.engine.title} at ${daemon.engine.socket}, for images without an entry`]),
           `log        ${daemon.log}`,
           ...(trash.length === 0 ? [] : [`trash      ${trashLine(trash)}`]),
           ...daemon.leftovers.map(l => `leftover   ${l}`),

@@ -63,6 +63,8 @@ export type Outside = {
 
 export type PodNetwork = Entrance & {
   readonly ip: string;
+  /** By which another process of this machine finds it as long as we hold it; absent where only ours can enter. */
+  readonly path?: string;
   /** A connection to it. Half-open ones are allowed. @throws the system's error; the signal's reason */
   connect(port: number, signal?: AbortSignal): Promise<Socket>;
   /** The TCP sockets in it. @param pid a process in it, whose /proc is read where the kernel says it no other way */

@@ -171,6 +171,7 @@ class BridgedNetworks implements Networks {
     return {
       ip,
       isNew: found === undefined,
+      ...(this.#ground.outside === undefined && { path: `/proc/${process.pid}/fd/${known.network.fd}` }),
       ...known.network.entrance,
       connect: (port, signal) => (this.#ground.outside?.connect ?? dial)({ host: ip, port }, signal),
       async ends(state, pid) {

@@ -2,11 +2,11 @@
  * What runs, on disk: one file for each part, so that the next daemon knows exactly what this one has started. It may
  * be a newer one, and must not lose sight of anything: fields may come, those that are here stay as they are.
  */
-import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Group } from '../../lib/cgroups.ts';
 import type { ProcessId } from '../../lib/process.ts';
+import { partKey } from '../labels.ts';
 
 export type PartRecord = {
   readonly part: string;
@@ -23,21 +23,15 @@ export type PartRecord = {
   readonly notes?: Readonly<Record<string, string>>;
 };
 
-/** A file name that is like the part and different for different parts, whatever letters it has and however long it is. */
-export function keyOf(part: string): string {
-  const readable = part.replace(/[^A-Za-z0-9.-]+/g, '_').slice(0, 60);
-  return `${readable}.${createHash('sha256').update(part).digest('hex').slice(0, 12)}`;
-}
-
 /** By rename: a reader finds the whole record or none. Not synced, because what a crash of the machine loses runs no more. */
 export function writeRecord(folder: string, record: Omit<PartRecord, 'boot'>): void {
-  const file = join(folder, `${keyOf(record.part)}.json`);
+  const file = join(folder, `${partKey(record.part)}.json`);
   writeFileSync(`${file}.new`, JSON.stringify({ boot: bootId(), ...record }), { mode: 0o600 });
   renameSync(`${file}.new`, file);
 }
 
 export const removeRecord = (folder: string, part: string): void =>
-  rmSync(join(folder, `${keyOf(part)}.json`), { force: true });
+  rmSync(join(folder, `${partKey(part)}.json`), { force: true });
 
 /** All records of this life of the machine. Files that are none are removed. */
 export function readRecords(folder: string): readonly PartRecord[] {

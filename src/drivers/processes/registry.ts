@@ -22,6 +22,7 @@ import type { Log } from '../../lib/log.ts';
 import { identify, isAlive, signal } from '../../lib/process.ts';
 import { turn } from '../../lib/turns.ts';
 import { DeadlineError, until } from '../../lib/wait.ts';
+import { partKey } from '../labels.ts';
 import { capabilitiesOf } from './capabilities.ts';
 import type {
   EndOptions,
@@ -37,7 +38,7 @@ import type {
 } from './contract.ts';
 import { watchEnds } from './ends.ts';
 import { type Members, membersOfGroup, membersOfLeader, membersOfLoner } from './members.ts';
-import { keyOf, readRecords, removeRecord, writeRecord } from './record.ts';
+import { readRecords, removeRecord, writeRecord } from './record.ts';
 
 export type ProcessesOptions = {
   /** The data directory; ours is `processes` in it. At most one registry may be open on it. */
@@ -157,7 +158,7 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
   /** Without a group it can be started still, which is better than not at all. */
   async function giveGroup(part: string, known: Part, { limits, alone }: Program): Promise<void> {
     if (groups === undefined || alone) return;
-    const group = await groups.make(keyOf(part), limits).catch(without(part));
+    const group = await groups.make(partKey(part), limits).catch(without(part));
     if (group === undefined) return;
     known.group = group;
     known.members = membersOfGroup(group);

@@ -4,14 +4,16 @@ import type { Limits } from '../../lib/cgroups.ts';
 import { expandCommand, resolveEnv } from '../../model/container-env.ts';
 import type { ImageSpec } from '../../model/image.ts';
 import type { Container } from '../../model/kubernetes.ts';
-import { findImage, imageKeyFor } from '../../model/offshoot-config.ts';
+import { imageKeyFor } from '../../model/offshoot-config.ts';
 import { withGivenMeta } from '../../model/pod-meta.ts';
 import { readQuantity } from '../../model/quantity.ts';
 import type { Node } from '../../model/resource-field.ts';
 import { declaredPorts, listenerOf } from '../../model/workload-ports.ts';
 import type { WorkloadSpec } from '../contract.ts';
+import { runnerOf } from '../runner-of.ts';
 import type { Probes } from './health.ts';
 import { type Hooks, planHooks } from './hook.ts';
+import { type ImagePlan, planImage } from './image-plan.ts';
 import type { Problem, Where } from './plan.ts';
 import { connects, planProbes } from './probe-plan.ts';
 import { commandHere, hooksHere, probesHere } from './programs.ts';
@@ -37,6 +39,8 @@ export type ContainerPlan = {
   readonly hooks: Hooks;
   readonly mounts: readonly MountPlan[];
   readonly limits?: Limits;
+  /** It runs in a container engine; absent: as a process of this machine. */
+  readonly image?: ImagePlan;
 };
 
 export function planContainer(
@@ -44,10 +48,11 @@ export function planContainer(
   container: Container,
   role: Role,
   volumes: readonly VolumePlan[],
-  { node, networks }: Where,
+  { node, networks, engine }: Where,
 ): ContainerPlan | Problem {
-  const image = findImage(spec.images, container.image);
-  if (image === undefined) return imageUnknown(container);
+  const runner = runnerOf(spec.images, container.image, engine);
+  if ('why' in runner) return imageUnknown(container, runner.why);
+  const image = 'entry' in runner ? runner.entry : undefined;
   // The API refuses probes and hooks of init containers that are no sidecars; they could have no effect.
   const asked = role === 'init' ? withoutProbes(container) : container;
   const planned = planProbes(asked);
@@ -65,19 +70,26 @@ export function planContainer(
   if (typeof limits === 'string') return configError(container, limits);
   const mounts = planMounts(container, volumes, env);
   if (typeof mounts === 'string') return configError(container, mounts);
-  const probes = probesHere(planned.probes, image);
+  const probes = image === undefined ? planned.probes : probesHere(planned.probes, image);
   // What is asked by Services is a main container, so only that is waited for until it listens.
   const listens = role === 'main' && firstPort !== undefined;
   return {
     name: container.name,
     role,
-    argv: [...expandCommand(commandOf(container, image), { ...spec.network.env, ...env })],
-    cwd: workingDir(container, image, mounts),
+    ...(image === undefined
+      ? {
+          ...{ argv: [], cwd: '/' },
+          image: planImage(spec.workload, container, { ...spec.network.env, ...env }),
+        }
+      : {
+          argv: [...expandCommand(commandOf(container, image), { ...spec.network.env, ...env })],
+          cwd: workingDir(container, image, mounts),
+        }),
     env,
     network: spec.network.env,
     containerPorts,
     probes: listens ? { readiness: connects(firstPort), ...probes } : probes,
-    hooks: hooksHere(hooks, image),
+    hooks: image === undefined ? hooks : hooksHere(hooks, image),
     mounts,
     ...(limits && { limits }),
   };
@@ -88,7 +100,8 @@ export function planContainer(
 type Setting = {
   readonly node: Node;
   readonly networks: boolean;
-  readonly image: ImageSpec;
+  /** Absent: its own image brings its variables. */
+  readonly image: ImageSpec | undefined;
   readonly containerPorts: readonly number[];
 };
 
@@ -156,14 +169,15 @@ function environment(
   { node, networks, image, containerPorts }: Setting,
 ): { readonly env: Readonly<Record<string, string>>; readonly missing: readonly string[] } {
   const { spec } = workload;
-  const ports = portVariables(container, containerPorts);
+  // An image knows its ports, as in a cluster.
+  const ports = networks && image === undefined ? [] : portVariables(container, containerPorts);
   const own = (container.env ?? []).filter(({ name }) => networks || ports.every(port => port.name !== name));
   const weak = networks ? Object.fromEntries(ports.map(({ name, value }) => [name, value])) : {};
   const given = {
     ...weak,
     HOSTNAME: spec.template.spec.hostname || standIn('name'),
     ...(workload.spec.completionMode === 'Indexed' && { JOB_COMPLETION_INDEX: standIn('index') }),
-    ...image.env,
+    ...image?.env,
   };
   const { env, missing } = resolveEnv(
     { ...container, env: [...(networks ? [] : ports), ...own] },
@@ -187,11 +201,12 @@ function portVariables(container: Container, ports: readonly number[]): { name: 
   return variables;
 }
 
-const imageUnknown = ({ name, image }: Container): Problem => ({
+const imageUnknown = ({ name, image }: Container, why: string): Problem => ({
   reason: 'ImageUnknown',
   message:
     `container "${name}": offshoot.yaml does not say how the image "${image}" runs here; ` +
-    `add  images: {"${imageKeyFor(image)}": {dir: FOLDER, command: [PROGRAM, ARGUMENT]}}`,
+    `add  images: {"${imageKeyFor(image)}": {dir: FOLDER, command: [PROGRAM, ARGUMENT]}}` +
+    `; or start a container engine: ${why}`,
 });
 
 const configError = ({ name }: Container, what: string): Problem => ({

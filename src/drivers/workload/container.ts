@@ -8,6 +8,7 @@ import { isAlive } from '../../lib/process.ts';
 import { delay, orAborted } from '../../lib/wait.ts';
 import type { Running } from '../processes/contract.ts';
 import type { ContainerPlan } from './container-plan.ts';
+import { engineRunner } from './engine-runner.ts';
 import { type Health, watchHealth } from './health.ts';
 import { runHook } from './hook.ts';
 import type { House } from './house.ts';
@@ -54,7 +55,11 @@ export type Keeper = {
 /** @param record of an earlier life, or an empty one; changed as the container lives */
 export function keepContainer(record: ContainerRecord, keeper: Keeper): Container {
   const { place, house, restartPolicy } = keeper;
-  const runner = processRunner(place, house, runsToItsEnd);
+  const { image } = keeper.current().plan;
+  const runner =
+    image === undefined
+      ? processRunner(place, house, runsToItsEnd)
+      : engineRunner(image, place, house, house.engine);
   const stopped = new AbortController();
   let turn = new AbortController(); // ends when it is to be tried now
   let health = starting;
@@ -311,7 +316,10 @@ const HOOK_MS = 10 * 60_000;
 /** What is left for the program when its hook has taken all of the grace, as the kubelet gives it. */
 const AFTER_HOOK_MS = 2_000;
 
-/** Reasons of `launch`. */
-const NOT_STARTED: readonly string[] = ['ConfigError', 'CommandNotFound', 'StartFailed'];
+/** Reasons of runners. */
+const NOT_STARTED: readonly string[] = [
+  ...['ConfigError', 'CommandNotFound', 'StartFailed'],
+  ...['ErrImagePull', 'ErrImageNeverPull'],
+];
 
 export const starting: Health = { ready: false, reason: 'Starting', message: 'started' };

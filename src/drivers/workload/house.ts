@@ -2,8 +2,9 @@
 import type { Log } from '../../lib/log.ts';
 import type { LogRotation } from '../../lib/log-rotation.ts';
 import type { PrivateMounts } from '../../lib/namespaces.ts';
+import type { Engine } from '../engine/contract.ts';
 import type { Networks } from '../network/contract.ts';
-import type { Processes, Spaces } from '../processes/contract.ts';
+import type { Processes, Running, Spaces } from '../processes/contract.ts';
 import type { Disks } from './disks.ts';
 import type { PortChooser } from './ports.ts';
 import type { MountPlan } from './volume-plan.ts';
@@ -12,6 +13,9 @@ export type House = {
   /** Whose processes these are, for people who look at their environment. */
   readonly instance: string;
   readonly processes: Processes;
+  readonly engine: Engine;
+  /** What runs of both. */
+  readonly parts: Parts;
   /** All of the daemon's environment that a workload may see. */
   readonly baseEnv: Readonly<Record<string, string>>;
   /** The node that `node` means in a command. */
@@ -34,3 +38,18 @@ export type House = {
   /** Called whenever what is seen of a workload may have changed. */
   changed(id: string): void;
 };
+
+/** Processes and containers under the names of their parts, of which each has one or the other. */
+export type Parts = {
+  find(part: string): Running | undefined;
+  list(name: string): readonly string[];
+  kill(part: string): Promise<void>;
+};
+
+export const partsOf = (processes: Processes, engine: Engine): Parts => ({
+  find: part => processes.find(part) ?? engine.find(part),
+  list: name => [...processes.list(name), ...engine.list(name)],
+  async kill(part) {
+    await Promise.all([processes.kill(part), engine.kill(part)]);
+  },
+});

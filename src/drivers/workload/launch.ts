@@ -25,6 +25,8 @@ export type Place = {
   readonly hostname?: string;
   /** It sees the processes of its pod, and no others. */
   readonly ownProcesses: boolean;
+  /** A container of an engine sees all processes of this machine. */
+  readonly hostPID: boolean;
   /** The way to its pod's network and processes, which are there then; undefined: it shares those of this machine. */
   enter(): Promise<Entrance | undefined>;
   /** Where a volume of its pod is. */

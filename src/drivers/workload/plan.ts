@@ -3,6 +3,8 @@ import { createHash } from 'node:crypto';
 import type { PodTemplate } from '../../model/kubernetes.ts';
 import type { Node } from '../../model/resource-field.ts';
 import type { WorkloadSpec } from '../contract.ts';
+import type { FoundEngine } from '../engine/contract.ts';
+import { runnerOf } from '../runner-of.ts';
 import { type ContainerPlan, planContainer } from './container-plan.ts';
 import { type Rollout, rolloutOf } from './rollout-plan.ts';
 import { type RunPlan, runOf } from './run.ts';
@@ -57,6 +59,8 @@ export type Where = {
   readonly node: Node;
   /** Pods can have networks of their own. */
   readonly networks: boolean;
+  /** For images without an entry; see `runnerOf`. */
+  readonly engine: FoundEngine | { readonly why: string };
 };
 
 export function planWorkload(spec: WorkloadSpec, where: Where): WorkloadPlan {
@@ -68,7 +72,7 @@ export function planWorkload(spec: WorkloadSpec, where: Where): WorkloadPlan {
   const { hostname } = template.spec;
   const called = hostname ? { hostname } : {};
   const plan = { name, ...bare, ...called, namespace, replicas, rollout: rolloutOf(workload), hosts };
-  const hostNetwork = template.spec.hostNetwork === true;
+  const hostNetwork = template.spec.hostNetwork === true || !canJoin(spec, where);
   const volumes = planVolumes(spec, where.node);
   if (typeof volumes === 'string') return { ...plan, problem: { reason: 'ConfigError', message: volumes } };
   const planned = allContainers(template).map(([container, role]) =>
@@ -111,6 +115,13 @@ const aliasesOf = ({ spec }: PodTemplate): WorkloadPlan['hosts'] =>
   (spec.hostAliases ?? []).flatMap(({ ip, hostnames = [] }) =>
     hostnames.length === 0 ? [] : [{ ip, names: hostnames }],
   );
+
+/** A pod has one network: where its containers cannot enter one of its own, nothing of it does. */
+const canJoin = ({ workload, images }: WorkloadSpec, { engine }: Where): boolean =>
+  allContainers(workload.spec.template).every(([{ image }]) => {
+    const runner = runnerOf(images, image, engine);
+    return !('engine' in runner) || runner.engine.joinsNetworks;
+  });
 
 /** With what a container is for (Kubernetes, "Sidecar Containers"). */
 const allContainers = ({ spec }: PodTemplate) => [

@@ -124,7 +124,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     if (networks !== undefined) network = await ensureNetwork(networks);
     const livesThere = network === undefined ? record.ip === undefined : !network.isNew;
     if (livesThere) return;
-    await Promise.all(house.processes.list(part).map(house.processes.kill));
+    await Promise.all(house.parts.list(part).map(house.parts.kill));
     record.ports = {};
     delete record.localOnly;
     if (network === undefined) delete record.ip;
@@ -137,7 +137,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
    */
   async function settleSpace(): Promise<void> {
     const parts = record.plan.containers.map(({ name }) => containerPart(part, name));
-    const isRunning = parts.some(one => house.processes.find(one) !== undefined);
+    const isRunning = parts.some(one => house.parts.find(one) !== undefined);
     if (!isRunning) await spaces?.end(part);
     else if (spaces?.has(part) === false) spaces = undefined;
   }
@@ -147,7 +147,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
   }
 
   async function ensureNetwork(from: Networks): Promise<PodNetwork> {
-    const members = house.processes.list(part).flatMap(one => house.processes.find(one)?.leader.pid ?? []);
+    const members = house.parts.list(part).flatMap(one => house.parts.find(one)?.leader.pid ?? []);
     for (let attempt = 0; ; attempt++) {
       try {
         const found = await from.ensure(part, { members, reached: record.localOnly?.v4 ?? [] });
@@ -275,6 +275,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
       ...(!record.plan.hostNetwork && { hostname }),
       ...(network && { network }),
       ownProcesses: spaces !== undefined,
+      hostPID: record.plan.hostPID === true,
       enter,
       volume: volume =>
         placeOfVolume(volumes().find(one => one.name === volume)!, volumesFolder, keeper.disks),
@@ -310,13 +311,21 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
   }
 
   function warned(message: string): string {
-    const warning = record.localOnly && localOnlyWarning(record.localOnly);
-    return warning === undefined ? message : `${message}; ${warning}`;
+    const warnings = [record.localOnly && localOnlyWarning(record.localOnly), engineWarning()];
+    return [message, ...warnings.filter(one => one !== undefined)].join('; ');
+  }
+
+  /** What runs goes on without it. */
+  function engineWarning(): string | undefined {
+    const away = house.engine.away();
+    if (away === undefined || record.plan.containers.every(({ image }) => image === undefined))
+      return undefined;
+    return `its container engine is away: ${away}`;
   }
 
   function healthOf(name: string): Health {
     const health = containers.get(name)?.health() ?? starting;
-    if (!health.ready || house.processes.find(containerPart(part, name)) !== undefined) return health;
+    if (!health.ready || house.parts.find(containerPart(part, name)) !== undefined) return health;
     return { ready: false, reason: 'CrashLoopBackOff', message: 'it has just ended' };
   }
 
@@ -331,7 +340,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
   }
 
   async function isConnected(): Promise<boolean> {
-    const [pid] = house.processes.list(part).flatMap(one => house.processes.find(one)?.leader.pid ?? []);
+    const [pid] = house.parts.list(part).flatMap(one => house.parts.find(one)?.leader.pid ?? []);
     const ports = Object.values(record.ports);
     if (pid === undefined || ports.length === 0) return false;
     const ends = await (network?.ends('connected', pid) ?? tcpEndsByProc(pid, 'connected'));
@@ -349,7 +358,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     await life;
     // What began in the meantime, or what nobody keeps.
     await Promise.all([...containers.values()].map(container => container.stop(0)));
-    await Promise.all(house.processes.list(part).map(house.processes.kill));
+    await Promise.all(house.parts.list(part).map(house.parts.kill));
     await spaces?.end(part);
     if (networks === undefined) for (const port of Object.values(record.ports)) house.ports.release(port);
     networks?.remove(part);

@@ -12,13 +12,14 @@ import { mayMount } from '../../lib/mounts.ts';
 import type { FoundMounts } from '../../lib/namespaces.ts';
 import { turn } from '../../lib/turns.ts';
 import type { Node } from '../../model/resource-field.ts';
-import type { Capability, WorkloadDriver, WorkloadSeen } from '../contract.ts';
+import type { Capability, WorkloadDriver, WorkloadSeen, WorkloadSpec } from '../contract.ts';
+import type { Engine } from '../engine/contract.ts';
 import { pathId, pathName } from '../labels.ts';
 import type { Networks } from '../network/contract.ts';
 import type { Processes, Spaces } from '../processes/contract.ts';
 import { openDisks } from './disks.ts';
-import type { House } from './house.ts';
-import { planWorkload } from './plan.ts';
+import { type House, partsOf } from './house.ts';
+import { planWorkload, type WorkloadPlan } from './plan.ts';
 import { containerPart } from './pod.ts';
 import { portChooser } from './ports.ts';
 import { hasState, type PodRecord, readState, type WorkloadState } from './state-file.ts';
@@ -39,6 +40,8 @@ export type ProcessRuntimeOptions = {
   /** Differs between data directories, is the same for all daemons on one. */
   readonly instance: string;
   readonly processes: Processes;
+  /** For images without an entry. */
+  readonly engine: Engine;
   /** Absent where programs see all processes of the machine. */
   readonly spaces: Spaces | undefined;
   /** How processes get mounts of their own, or why they cannot. */
@@ -56,16 +59,21 @@ export type ProcessRuntimeOptions = {
 
 /** Opens the runtime and takes over what an earlier daemon left running; starts again what it left and has died. */
 export async function openProcessRuntime(options: ProcessRuntimeOptions): Promise<WorkloadDriver> {
-  const { instance, processes, spaces, mounts, networks, baseEnv, nodePath, node, log } = options;
+  const { instance, processes, engine, spaces, mounts, networks, baseEnv, nodePath, node, log } = options;
+  const parts = partsOf(processes, engine);
   const root = join(options.home, 'workloads');
   const disks = openDisks(options.home);
   // Of all pods and branches: a container sees what is mounted for it.
   const hidden = ['workloads', 'disks', 'disks-of-forks', 'volumes'].map(name => join(options.home, name));
   const workloads = new Map<string, Workload>();
+  /** As asked for last. */
+  const specs = new Map<string, WorkloadSpec>();
   const listeners = new Set<(id: string) => void>();
   const house: House = {
     instance,
     processes,
+    engine,
+    parts,
     baseEnv,
     nodePath,
     mounts: 'why' in mounts ? undefined : mounts,
@@ -86,12 +94,21 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
   const folderOf = (id: string) => join(root, pathName(id));
 
   await takeOver();
+  const stopHearing = engine.onChange(() => {
+    for (const [id, workload] of workloads) {
+      const spec = specs.get(id);
+      // What is asked for may run now.
+      if (spec !== undefined && workload.fails('ImageUnknown'))
+        workload.apply(spec.owner, planOf(spec), spec.wish);
+      else workload.tell();
+    }
+  });
 
   return {
     name: 'process',
 
     async capabilities() {
-      return capabilitiesOf(mounts, await mayMount());
+      return [...capabilitiesOf(mounts, await mayMount()), ...engine.capabilities()];
     },
 
     async observe(id) {
@@ -103,7 +120,8 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     async ensure(id, spec) {
       await turn(); // planning, hosts files and the state on disk are a millisecond or two for each
       const workload = workloads.get(id) ?? (await open(id));
-      workload.apply(spec.owner, planWorkload(spec, { node, networks: networks !== undefined }), spec.wish);
+      specs.set(id, spec);
+      workload.apply(spec.owner, planOf(spec), spec.wish);
       return await workload.seen();
     },
 
@@ -117,13 +135,14 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       const { owner } = readState(folderOf(id)) ?? {};
       await removeVolumes(folderOf(id));
       if (owner !== undefined) await removeUnusedDisks(owner);
+      specs.delete(id);
       if (workloads.delete(id)) house.changed(id);
     },
 
     disks: { list: disks.list, bytes: disks.bytes, remove: disks.remove },
 
     async list() {
-      const running = processes.list(ALL_WORKLOADS).map(part => part.split('/')[1]!);
+      const running = parts.list(ALL_WORKLOADS).map(part => part.split('/')[1]!);
       return [...new Set([...(await folders()), ...running].map(pathId).filter(id => id !== undefined))];
     },
 
@@ -138,6 +157,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     },
 
     async close() {
+      stopHearing();
       await Promise.all([...workloads.values()].map(workload => workload.stop()));
       await house.rotation.stop();
       workloads.clear();
@@ -145,12 +165,17 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     },
   };
 
+  function planOf(spec: WorkloadSpec): WorkloadPlan {
+    const why = engine.away() ?? 'there is one now';
+    return planWorkload(spec, { node, networks: networks !== undefined, engine: engine.last() ?? { why } });
+  }
+
   async function takeOver(): Promise<void> {
     for (const name of await folders()) {
       const [id, state] = [pathId(name), readState(join(root, name))];
       if (id === undefined || !state?.wanted) continue;
-      const planned = new Set(partsOf(id, state.pods, spaces));
-      for (const part of processes.list(workloadPart(id))) if (!planned.has(part)) await processes.kill(part);
+      const planned = new Set(plannedParts(id, state.pods, spaces));
+      for (const part of parts.list(workloadPart(id))) if (!planned.has(part)) await parts.kill(part);
       start(id, { pods: state.pods, ports: {}, run: state.run }).apply(state.owner, state.plan);
     }
     for (const owner of await disks.owners()) await removeUnusedDisks(owner);
@@ -193,7 +218,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
 
   /** Processes that nobody supervises. */
   async function killAll(name: string): Promise<void> {
-    await Promise.all(processes.list(name).map(processes.kill));
+    await Promise.all(parts.list(name).map(parts.kill));
   }
 
   async function folders(): Promise<string[]> {
@@ -208,7 +233,7 @@ const isWithin = (folder: string, path: string): boolean => path === folder || p
 /** Of the logs of all workloads together. */
 const MAX_LOGS_BYTES = 512 * 2 ** 20;
 
-const partsOf = (
+const plannedParts = (
   id: string,
   pods: Readonly<Record<number, PodRecord>>,
   spaces: Spaces | undefined,

@@ -85,15 +85,15 @@ export function seenFrom(
   return join(placeOf(mount.volume), mount.subPath ?? '', path.slice(mount.path.length));
 }
 
-// --- internal -----------------------------------------------------------------------------------
-
 /** A subPath that is not there becomes a folder, as the kubelet does it. */
-function sourceOf({ subPath }: MountPlan, place: string): string {
+export function sourceOf({ subPath }: MountPlan, place: string): string {
   if (subPath === undefined) return place;
   const source = join(place, subPath);
   if (statSync(source, { throwIfNoEntry: false }) === undefined) mkdirSync(source, { recursive: true });
   return source;
 }
+
+// --- internal -----------------------------------------------------------------------------------
 
 /** Something to mount at. */
 function makePoint(path: string, folder: boolean): void {

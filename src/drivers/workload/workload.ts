@@ -28,6 +28,10 @@ export type Workload = {
   release(pods: readonly string[]): void;
   /** See WorkloadDriver. */
   logs(query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine>;
+  /** Its plan has this problem. */
+  fails(reason: string): boolean;
+  /** Something around it has changed that is part of what is seen. */
+  tell(): void;
   /** Returns when no process is left. The folder stays. */
   stop(): Promise<void>;
 };
@@ -59,7 +63,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   let alarm: NodeJS.Timeout | undefined;
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  return { apply, seen, release, logs, stop };
+  return { apply, seen, release, logs, stop, tell, fails: reason => plan.problem?.reason === reason };
 
   function apply(nextOwner: string, next: WorkloadPlan, wish?: string): void {
     const again = wish !== undefined && lastWish !== undefined && wish !== lastWish;

@@ -5,8 +5,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { partKey } from '../../../src/drivers/labels.ts';
 import type { Processes, Program } from '../../../src/drivers/processes/contract.ts';
-import { keyOf } from '../../../src/drivers/processes/record.ts';
 import { type ExecError, exec } from '../../../src/lib/exec.ts';
 import { identify, isAlive } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
@@ -86,7 +86,7 @@ for (const grouped of [true, false]) {
     it('starts nothing that it cannot write down', async () => {
       await using r = await registry(grouped);
       const held = await r.processes.hold('a', shell('sleep 600'));
-      await mkdir(join(r.home, 'processes', `${keyOf('a')}.json.new`));
+      await mkdir(join(r.home, 'processes', `${partKey('a')}.json.new`));
       assert.throws(() => held.go(), { code: 'EISDIR' });
       await held.drop();
       assert.ok(!isAlive(held.leader));

@@ -15,7 +15,7 @@ const images = {
   },
 };
 
-const where = { node: testNode, networks: false };
+const where = { node: testNode, networks: false, engine: { why: 'there is none' } };
 
 /** The only container of pod 0 of a Deployment, port 3000 at 4100 and port 9090 at 4101. */
 function planOf(container: Partial<Container>, parts?: SpecParts): ContainerPlan {

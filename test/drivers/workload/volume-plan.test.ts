@@ -22,7 +22,11 @@ const specOf = (volumes: PodSpec['volumes'], parts: SpecParts = {}): WorkloadSpe
 
 /** Of pod 3 of it. @returns a sentence when something is wrong */
 function planOf(spec: WorkloadSpec): readonly VolumePlan[] | string {
-  const { pod, problem } = planWorkload(spec, { node: testNode, networks: false });
+  const { pod, problem } = planWorkload(spec, {
+    node: testNode,
+    networks: false,
+    engine: { why: 'there is none' },
+  });
   return problem?.message ?? fillIn(pod!.volumes, { name: 'web-3', uid: 'u', ip: '10.0.0.9', index: '3' });
 }
 
@@ -169,7 +173,11 @@ it('a claim can be read only, by its volume or by a mount', () => {
   const mounted = (claim: object, readOnly = false) => {
     const containers = [container(readOnly)] as unknown as PodSpec['containers'];
     const volumes = [{ name: 'data', persistentVolumeClaim: { claimName: 'data', ...claim } }];
-    const { pod } = planWorkload(podSpecOf({ containers, volumes }), { node: testNode, networks: false });
+    const { pod } = planWorkload(podSpecOf({ containers, volumes }), {
+      node: testNode,
+      networks: false,
+      engine: { why: 'there is none' },
+    });
     return pod!.containers[0]!.mounts[0]!.readOnly;
   };
   assert.deepEqual([mounted({}), mounted({ readOnly: true }), mounted({}, true)], [false, true, true]);
@@ -179,7 +187,11 @@ it('an empty subPath is none, as charts print one that nobody has set', () => {
   const volumeMounts = [{ name: 'data', mountPath: '/data', subPath: '', subPathExpr: '' }];
   const containers = [{ name: 'main', ...shell('true'), volumeMounts }] as PodSpec['containers'];
   const spec = podSpecOf({ containers, volumes: [{ name: 'data', emptyDir: {} }] }, { refs });
-  const { pod, problem } = planWorkload(spec, { node: testNode, networks: false });
+  const { pod, problem } = planWorkload(spec, {
+    node: testNode,
+    networks: false,
+    engine: { why: 'there is none' },
+  });
   assert.equal(problem, undefined);
   assert.deepEqual(pod!.containers[0]!.mounts, [{ volume: 'data', path: '/data', readOnly: false }]);
 });

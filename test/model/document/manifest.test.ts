@@ -335,7 +335,9 @@ describe('warnings', () => {
       withPod(
         'containers: [{ name: a, image: a }]\nvolumes: [{ name: v, emptyDir: {} }]\ninitContainers: [{ name: i, image: i }]\nsecurityContext: { runAsUser: 1 }\nhostNetwork: true',
       ),
-      [`k8s.yaml:13:7: ${at}.securityContext: the security context is not applied ${where}`],
+      [
+        `k8s.yaml:13:7: ${at}.securityContext: the security context is not applied to programs of this machine ${where}`,
+      ],
     ],
     [
       'parts of a container',
@@ -343,7 +345,7 @@ describe('warnings', () => {
         'resources: { limits: { hugepages-2Mi: 1 } }\nsecurityContext: { privileged: true }\nlifecycle: { preStop: { exec: { command: [x] } } }',
       ),
       [
-        `k8s.yaml:14:9: ${at}.containers[0].securityContext: the security context is not applied ${where}`,
+        `k8s.yaml:14:9: ${at}.containers[0].securityContext: the security context is not applied to programs of this machine ${where}`,
         `k8s.yaml:13:32: ${at}.containers[0].resources.limits.hugepages-2Mi: this limit is not kept here, see "offshoot doctor"`,
       ],
     ],
