@@ -27,6 +27,7 @@ test('defaults', () => {
     trashMs: 24 * 3_600_000,
     postgresBin: undefined,
     cgroup: undefined,
+    engine: { why: 'only a daemon of root can put containers into the networks of pods' },
     network: '10.208.0.0/12',
     hostPorts: [],
     customHeaders: [],
@@ -53,6 +54,21 @@ test('networks of pods', () => {
   assert.deepEqual(read({ OFFSHOOT_HOST_PORTS: '6379, 9200' }).hostPorts, [6379, 9200]);
   for (const wrong of ['redis', '0', '70000', '1-2'])
     assert.throws(() => read({ OFFSHOOT_HOST_PORTS: wrong }), /it must be port numbers/, wrong);
+});
+
+test('container engines', () => {
+  const usual = ['/var/run/docker.sock', '/run/podman/podman.sock'];
+  assert.deepEqual(read({}, 0).engine, usual);
+  const env = { DOCKER_HOST: 'unix:///tmp/d.sock', XDG_RUNTIME_DIR: '/run/user/0' };
+  assert.deepEqual(read(env, 0).engine, ['/tmp/d.sock', ...usual, '/run/user/0/podman/podman.sock']);
+  assert.deepEqual(read({ DOCKER_HOST: 'tcp://elsewhere:2375' }, 0).engine, usual);
+  assert.deepEqual(read({ ...env, OFFSHOOT_ENGINE: 'unix:///mine.sock' }, 0).engine, ['/mine.sock']);
+  assert.deepEqual(read({ OFFSHOOT_ENGINE: '/mine.sock' }, 0).engine, ['/mine.sock']);
+  assert.ok('why' in read({ OFFSHOOT_ENGINE: 'none' }, 0).engine);
+  assert.throws(
+    () => read({ OFFSHOOT_ENGINE: 'tcp://far' }, 0),
+    /it must be the path of a unix socket, or none/,
+  );
 });
 
 test('the data directory', () => {

@@ -176,7 +176,8 @@ it('says what offshoot.yaml lacks when an image is unknown', async () => {
   assert.equal(
     seen.message,
     'container "main": offshoot.yaml does not say how the image "ghcr.io/acme/users-service:7" runs here; ' +
-      'add  images: {"users-service": {dir: FOLDER, command: [PROGRAM, ARGUMENT]}}',
+      'add  images: {"users-service": {dir: FOLDER, command: [PROGRAM, ARGUMENT]}}; ' +
+      'or start a container engine: this test has none',
   );
 });
 
