@@ -1,25 +1,14 @@
 /**
  * A branch in a cluster, from the call of the API until `select 1` is answered through the gateway's Service, as a program in
- * the cluster sees it; and what memory a branch costs that nobody uses. `node bench/kubernetes-branches.ts [--runs 40]`,
- * on the cluster that is named as for `npm run test:kubernetes`.
+ * the cluster sees it; and what memory a branch costs that nobody uses.
  */
-import { parseArgs } from 'node:util';
-import { apply, noImage } from '../test/support/cluster.ts';
-import { installation } from '../test/support/installation.ts';
-import { printRows, type Row, summarise } from './statistics.ts';
+import { apply } from '../test/support/cluster.ts';
+import type { Installation } from '../test/support/installation.ts';
+import { type Row, summarise } from './statistics.ts';
 
 const goalMs = 150;
 
-export async function main(argv: readonly string[]): Promise<readonly Row[]> {
-  const { values } = parseArgs({ args: [...argv], options: { runs: { type: 'string', default: '40' } } });
-  if (noImage) {
-    console.log(`skipped: ${noImage}`);
-    return [];
-  }
-  await using c = await installation(
-    ...['--set', 'branches.nodes=1', '--set', 'branches.pool=true', '--set', 'branches.poolSize=8G'],
-    ...['--set', 'branches.storage.kind=emptyDir'],
-  );
+export async function branchRows(c: Installation, runs: number): Promise<readonly Row[]> {
   const metadata = { name: 'bench', namespace: c.namespace };
   const spec = { database: 'app', role: 'app' };
   await apply([{ apiVersion: 'offshoot.dev/v1alpha1', kind: 'Project', metadata, spec }]);
@@ -32,12 +21,12 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
     '-e',
     program,
   ];
-  const said = await c.kubectl(...script, values.runs);
+  const said = await c.kubectl(...script, String(runs));
   const { create, login, remove } = JSON.parse(said.trim().split('\n').at(-1)!) as Record<string, number[]>;
   const memory = await c.kubectl('exec', 'offshoot-branches-0', '--', 'sh', '-c', MEMORY);
   const [servers = 0, kib = 0] = memory.trim().split(' ').map(Number);
   console.log(`${servers} servers take ${Math.round(kib / 1024 / servers)} MB each (PSS)`);
-  const rows: Row[] = [
+  return [
     {
       what: 'branch create → select 1, in a cluster (pool)',
       summary: summarise(create!),
@@ -46,8 +35,6 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
     { what: 'login and select 1 of a branch that is there', summary: summarise(login!) },
     { what: 'branch delete → gone', summary: summarise(remove!) },
   ];
-  printRows(rows);
-  return rows;
 }
 
 // --- internal ------------------------------------------------------------------------------------
@@ -106,5 +93,3 @@ const program = `
 
 /** Postmasters, and proportional set sizes of all processes of PostgreSQL, in kB. */
 const MEMORY = `n=0; sum=0; for p in /proc/[0-9]*; do case "$(head -1 $p/status 2>/dev/null)" in *postgres*) ;; *) continue;; esac; [ "$(grep PPid $p/status | cut -f2)" = 1 ] && n=$((n+1)); sum=$((sum + $(grep '^Pss:' $p/smaps_rollup | tr -s ' ' | cut -d' ' -f2))); done; echo $n $sum`;
-
-if (import.meta.main) await main(process.argv.slice(2));

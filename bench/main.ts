@@ -7,7 +7,7 @@ import { main as branches } from './branches.ts';
 import { main as deploy } from './deploy.ts';
 import { main as gateway } from './gateway.ts';
 import { root } from './home.ts';
-import { main as kubernetesBranches } from './kubernetes-branches.ts';
+import { main as kubernetes } from './kubernetes.ts';
 import { main as memory } from './memory.ts';
 import { main as passThrough } from './pass-through.ts';
 import { main as router } from './router.ts';
@@ -31,7 +31,7 @@ const benches = {
   memory: () => memory(),
   branches: () => branches([]),
   scale: () => scale([]),
-  kubernetes: () => kubernetesBranches([]),
+  kubernetes: () => kubernetes([]),
 } as const;
 
 const wanted = process.argv.slice(2);
