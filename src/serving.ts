@@ -23,9 +23,10 @@ import { type Book, createBook } from './proxy/book.ts';
 import { followCertificates } from './proxy/certificates.ts';
 import { meetPredecessor, startSuccessor } from './proxy/hand-over.ts';
 import { limitsOf } from './proxy/http/limits.ts';
+import { previewLabelOf } from './proxy/http/preview-host.ts';
 import { createPreviews } from './proxy/http/previews.ts';
 import { createRouter } from './proxy/http/router.ts';
-import { openServer } from './proxy/http/server.ts';
+import { type Handler, openServer } from './proxy/http/server.ts';
 import { createListeners, type Inherited, type Listeners } from './proxy/listeners.ts';
 import { withOwn } from './proxy/own-items.ts';
 import { feedSocket, outFile, tableFile } from './proxy/places.ts';
@@ -34,6 +35,7 @@ import { type CancelKeys, createCancelKeys } from './proxy/postgres/cancel-keys.
 import { createGateway } from './proxy/postgres/gateway.ts';
 import { type Connect, connectAs } from './proxy/postgres/socket.ts';
 import { askForVerifiers } from './proxy/postgres/verifiers.ts';
+import { createSqlDoor } from './proxy/sql/door.ts';
 import { type Follower, follow } from './proxy/stream/follower.ts';
 import type { Command } from './proxy/stream/messages.ts';
 import { keepTable, readTable, type TableFile } from './proxy/stream/table-file.ts';
@@ -202,6 +204,13 @@ function openFront(o: {
     certificate: () => certificates.current('postgres'),
     ...(adminSecret && { verifiers: askForVerifiers(() => readFileSync(adminSecret, 'utf8').trim()) }),
   });
+  const sql = createSqlDoor({ join: gateway.join, log });
+  const previewOrSql: Handler = (request, response, head) => {
+    const isPreview =
+      previewLabelOf(request.headers.host ?? '', book.get('setting', 'proxy')?.domain ?? '') !== undefined;
+    if (!isPreview && sql.serves(request.url ?? '')) sql.answer(request, response, head);
+    else previews.handlers.http1(request, response, head);
+  };
   const passThrough = createPassThrough({
     book,
     log,
@@ -223,7 +232,11 @@ function openFront(o: {
           ...{ context, clear, refusal: tlsOnly, deadlineMs: limits.headerMs },
           protocol: previews.protocol,
         };
-        return openServer(where, { ...options, handlers: previews.handlers, front });
+        return openServer(where, {
+          ...options,
+          handlers: { ...previews.handlers, http1: previewOrSql },
+          front,
+        });
       }
       const destination = () => listener().serves;
       return openServer(where, {

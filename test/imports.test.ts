@@ -69,6 +69,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   // The door of a branch node, and the way to it.
   'proxy/branches': ['model', 'lib', 'proxy', 'type:proxy/stream/messages.ts'],
   'proxy/postgres': ['model', 'lib', 'proxy', 'proxy/branches'],
+  'proxy/sql': ['model', 'lib', 'proxy/postgres'],
   'proxy/tcp': ['model', 'lib', 'proxy'],
   'proxy/udp': ['model', 'lib', 'proxy'],
   // The process of its own: it loads nothing else.
@@ -80,6 +81,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'proxy/stream',
     'proxy/http',
     'proxy/postgres',
+    'proxy/sql',
     'proxy/tcp',
     'proxy/udp',
     'log-output.ts',
@@ -239,6 +241,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   kubernetes: ['zod'],
   'drivers/postgres': ['pg'],
   'proxy/http': ['undici'],
+  // Loaded with the first request for SQL.
+  'proxy/sql': ['pg', 'ws'],
   api: ['zod'],
   cli: ['commander', 'pg'],
 };

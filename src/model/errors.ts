@@ -14,6 +14,7 @@ import { identityErrors } from './errors/identity.ts';
 import { kubernetesErrors } from './errors/kubernetes.ts';
 import { proxyErrors } from './errors/proxy.ts';
 import { sandboxErrors } from './errors/sandbox.ts';
+import { sqlErrors } from './errors/sql.ts';
 import { storeErrors } from './errors/store.ts';
 import { trashErrors } from './errors/trash.ts';
 import { volumeErrors } from './errors/volume.ts';
@@ -31,6 +32,7 @@ export const errorTable = {
   ...kubernetesErrors,
   ...proxyErrors,
   ...sandboxErrors,
+  ...sqlErrors,
   ...storeErrors,
   ...trashErrors,
   ...volumeErrors,

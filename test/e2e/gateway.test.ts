@@ -60,6 +60,11 @@ test('a gateway apart: branches and previews by it, also when the daemon was kil
     const preview = await http(`${url.href}users`, { headers: { 'signadot-api-key': key } });
     assert.equal(preview.status, 200, preview.body);
     await runSql(branch.href, 'select 1', AbortSignal.timeout(60_000));
+    const asked = await http(`http://127.0.0.1:${previews}/sql`, {
+      ...{ method: 'POST', body: { query: 'select 1 as one' } },
+      headers: { 'neon-connection-string': branch.href },
+    });
+    assert.deepEqual([asked.status, (asked.json() as { rows: unknown }).rows], [200, [{ one: 1 }]]);
   };
   // Whoever does not follow within moments, on a busy machine, is not waited for by those who apply.
   await until(

@@ -5,6 +5,7 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Certificate } from '../../lib/certificate.ts';
 import type { Log } from '../../lib/log.ts';
+import { socketPair } from '../../lib/socket-pair.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Address, RouteChanged } from '../../model/route.ts';
 import type { Book } from '../book.ts';
@@ -52,6 +53,8 @@ export type Gateway = {
     where: Address & { readonly fd?: number | undefined },
     options?: { readonly clear?: (peer: Socket) => boolean },
   ): Promise<Server>;
+  /** One end of a connection to it, for a client of this process; it ends when its user ends it. @param peer see Session */
+  join(peer: string): Socket;
   /** Clients by branch, from the moment that they have named it until both sockets are closed. */
   connections(): ReadonlyMap<string, number>;
   /** All clients. */
@@ -147,6 +150,11 @@ export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions
           clearTimeout(grace);
         },
       };
+    },
+    join(peer) {
+      const [client, end] = socketPair(peer);
+      accept(client, true, new Set());
+      return end;
     },
     connections() {
       const counts = new Map<string, number>();
