@@ -20,7 +20,7 @@ import { destinationNamed } from './proxy/stream/destinations.ts';
 import { proxyRunner } from './proxy-runner.ts';
 import type { Loop } from './reconcile/loop.ts';
 import { freePort, rememberedPorts, rememberPorts } from './remembered-ports.ts';
-import { branchesAtHand, programsAtHand } from './roles/at-hand.ts';
+import { branchesAtHand, importsAtHand, programsAtHand } from './roles/at-hand.ts';
 import { type Deciding, loadDeciding, useSoon } from './roles/deciding.ts';
 import { driverOptions, type Env, passedOnFrom, sharedPorts } from './roles/environment.ts';
 import { door, givenOut, naming, nearUrl, nowhere } from './roles/given-out.ts';
@@ -229,6 +229,7 @@ export async function startDaemon(
       log,
     ),
     visits: { link: visiting.link, ownKey: keys.hashOf(internal.cli)! },
+    imports: await importsAtHand(config, () => drivers.branches.room()),
     trash: { keepMs: config.trashMs },
     info: () => ({
       version,

@@ -22,7 +22,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   rules: ['model', 'lib', 'store', 'type:baseline/contract.ts'],
   drivers: ['model', 'lib'],
   'drivers/processes': ['model', 'lib', 'drivers'],
-  'drivers/branch': ['model', 'lib', 'drivers'],
+  'drivers/branch': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
   'drivers/volume': ['model', 'lib', 'drivers'],
   'drivers/postgres': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
   'drivers/network': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
@@ -63,6 +63,10 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'drivers/workload',
     'drivers/step',
   ],
+  // What an importer does; the daemon only looks at a source with it.
+  data: ['model', 'lib'],
+  // A process of its own.
+  'importer.ts': ['model', 'lib', 'data', 'type:drivers/branch'],
   'proxy/stream': ['model', 'lib', 'proxy'],
   proxy: ['model', 'lib', 'proxy/stream'],
   'proxy/http': ['model', 'lib', 'proxy'],
@@ -226,6 +230,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'type:api',
     'type:reconcile',
     'lazy:baseline',
+    'lazy:data',
     'lazy:rules',
     'lazy:reconcile',
     'lazy:api',
@@ -240,6 +245,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   lib: ['koffi'],
   kubernetes: ['zod'],
   'drivers/postgres': ['pg'],
+  data: ['pg'],
   'proxy/http': ['undici'],
   // Loaded with the first request for SQL.
   'proxy/sql': ['pg', 'ws'],
@@ -248,7 +254,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The only places that may look at `process.env` and `process.argv`. */
-const readEnvironment = ['daemon.ts', 'config.ts', 'proxy.ts', 'cli'];
+const readEnvironment = ['daemon.ts', 'config.ts', 'proxy.ts', 'importer.ts', 'cli'];
 
 test('src/ keeps its direction', () => {
   const files = globSync('**/*.ts', { cwd: src });

@@ -3,9 +3,11 @@ import type { Baseline } from '../baseline/contract.ts';
 import type { Log } from '../lib/log.ts';
 import type { Disk } from '../model/claims.ts';
 import type { Kept } from '../model/document/manifest-warnings.ts';
+import type { ImportOptions } from '../model/import.ts';
 import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
 import type { Address } from '../model/route.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
+import type { SourceAddress } from '../model/source-address.ts';
 import type { BranchSize, CheckView, DaemonView, EngineView, MetricsView, RoomView } from '../model/view.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Visits } from '../rules/visits.ts';
@@ -33,6 +35,21 @@ export type BranchesAtHand = {
   orphans(): readonly string[];
   /** Of the server of the branch with this id; without an end while `follow` is asked for and the signal does not abort. */
   logs(id: string, query: ServerLogQuery, signal: AbortSignal): AsyncIterable<string>;
+};
+
+/** What is asked before data come from elsewhere. */
+export type ImportsAtHand = {
+  /**
+   * Looks at a source, and at all that can be known to be in its way.
+   * @throws OffshootError import/*
+   */
+  look(
+    from: Pick<SourceAddress, 'server'> &
+      ({ readonly password: string } | { readonly sealed: readonly string[] }),
+    options: ImportOptions,
+  ): Promise<{ readonly database: string; readonly owner: string; readonly version: string }>;
+  /** A source's password as the store may hold it. */
+  seal(password: string): readonly string[];
 };
 
 /** The same of whoever runs workloads and plugin steps. */
@@ -67,6 +84,8 @@ export type ApiContext = {
   readonly keys: Keyring;
   /** Whether what is no key of ours opens the API all the same; absent: nothing does. */
   readonly admits?: (token: string) => Promise<boolean>;
+  /** Absent: nothing comes from elsewhere here. */
+  readonly imports?: ImportsAtHand;
   readonly info: () => DaemonView;
   readonly metrics: {
     read(): MetricsView;

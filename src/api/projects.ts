@@ -1,24 +1,57 @@
 import { z } from 'zod';
+import { OffshootError } from '../model/errors.ts';
+import type { ImportOptions, SourceServer } from '../model/import.ts';
+import type { SourceAddress } from '../model/source-address.ts';
 import {
+  checkProject,
   createProject,
   deleteProject,
+  isPlainName,
   limitProject,
   listedProjects,
   requireProject,
 } from '../rules/branches.ts';
+import { cancelImport, checkNoImportRuns, importInto, newImport, optionsBefore } from '../rules/imports.ts';
 import { trashProject } from '../rules/trash.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
 import { answer, type Routes } from './routes.ts';
 import { projectView } from './views.ts';
 
+/** See model/import.ts. */
+const options = z.strictObject({
+  schemaOnly: z.boolean().optional(),
+  tables: z.array(z.string().max(200)).max(1000).optional(),
+  exclude: z.array(z.string().max(200)).max(1000).optional(),
+  where: z.record(z.string().max(200), z.string().max(10_000)).optional(),
+  verify: z.boolean().optional(),
+  jobs: z.int().min(1).max(16).optional(),
+});
+
+const from = z.strictObject({
+  server: z.strictObject({
+    host: z.string().min(1).max(1024),
+    port: z.int().min(1).max(65_535),
+    user: z.string().min(1).max(255),
+    database: z.string().min(1).max(255),
+    sslmode: z.enum(['disable', 'prefer', 'require', 'verify-ca', 'verify-full']),
+    authorities: z.string().max(1_000_000).optional(),
+  }),
+  password: z.string().max(10_000),
+});
+
 const body = z.strictObject({
   name: z.string(),
-  database: z.string().default('app'),
-  role: z.string().default('app'),
+  /** Default: as the source has it, where that is a plain name; otherwise `app`. */
+  database: z.string().optional(),
+  role: z.string().optional(),
+  from: from.optional(),
+  import: options.optional(),
   branchLimitBytes: z.int().positive().optional(),
   maxBranches: z.int().nonnegative().optional(),
 });
+
+const refreshBody = z.strictObject({ from: from.optional(), import: options.optional() });
 
 /** What is not named stays; null: none. */
 const limitBody = z.strictObject({
@@ -29,7 +62,7 @@ const limitBody = z.strictObject({
 /** `now`: for good, not into the trash. */
 const deleteQuery = z.strictObject({ now: flag });
 
-export function projectRoutes(routes: Routes, { store, baseline, trash }: ApiContext): void {
+export function projectRoutes(routes: Routes, { store, baseline, trash, imports }: ApiContext): void {
   routes.get('/projects', async () => listedProjects(store).map(p => projectView(store, p)));
 
   routes.get<{ name: string }>('/projects/:name', async ({ params }) =>
@@ -37,14 +70,48 @@ export function projectRoutes(routes: Routes, { store, baseline, trash }: ApiCon
   );
 
   routes.post('/projects', async request => {
-    const { name, branchLimitBytes, maxBranches, ...spec } = checked(body, request.body);
-    const project = await createProject(store, name, {
-      ...spec,
+    const { name, branchLimitBytes, maxBranches, ...wish } = checked(body, request.body);
+    const limits = {
       ...(branchLimitBytes !== undefined && { branchLimitBytes }),
       ...(maxBranches !== undefined && { maxBranches }),
-    });
-    return answer(201, projectView(store, project));
+    };
+    const { database = 'app', role = 'app' } = wish;
+    if (wish.from === undefined)
+      return answer(201, projectView(store, await createProject(store, name, { database, role, ...limits })));
+    if (imports === undefined) throw new OffshootError('import/not-here');
+    checkProject(name, { database, role, ...limits });
+    if (store.get('project', name) !== undefined)
+      throw new OffshootError('project/exists', { project: name });
+    const seen = await imports.look(wish.from as SourceAddress, optionsOf(wish.import));
+    const spec = {
+      database: wish.database ?? (isPlainName(seen.database) ? seen.database : database),
+      role: wish.role ?? (isPlainName(seen.owner) ? seen.owner : role),
+      ...limits,
+      import: newImport(undefined, wish.from.server as SourceServer, optionsOf(wish.import)),
+    };
+    const secret = { sealed: imports.seal(wish.from.password) };
+    return answer(201, projectView(store, await createProject(store, name, spec, secret)));
   });
+
+  /** Fills it anew; what is not said is as it was the last time. */
+  routes.post<{ name: string }>('/projects/:name/import', async ({ params: { name }, body }) => {
+    const wish = checked(refreshBody, body);
+    const { spec, secret } = requireProject(store, name);
+    checkNoImportRuns(store, name);
+    const before = spec.import;
+    const server = (wish.from?.server as SourceServer | undefined) ?? before?.source;
+    if (server === undefined) throw new OffshootError('import/no-source', { project: name });
+    if (imports === undefined) throw new OffshootError('import/not-here');
+    const more = wish.import === undefined ? optionsBefore(before) : optionsOf(wish.import);
+    const sealed = wish.from === undefined ? (secret?.sealed ?? []) : imports.seal(wish.from.password);
+    await imports.look({ server, sealed }, more);
+    return projectView(store, await importInto(store, name, newImport(before, server, more), sealed));
+  });
+
+  /** What was there before stays. */
+  routes.post<{ name: string }>('/projects/:name/import/cancel', async ({ params: { name } }) =>
+    projectView(store, await cancelImport(store, name)),
+  );
 
   routes.put<{ name: string }>('/projects/:name/limit', async ({ params: { name }, body }) => {
     const now = requireProject(store, name).spec;
@@ -71,3 +138,9 @@ export function projectRoutes(routes: Routes, { store, baseline, trash }: ApiCon
     return answer(202, { name, trashed: { id, until } });
   });
 }
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** Without what is undefined, which the store does not hold. */
+const optionsOf = (options: object = {}): ImportOptions =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));

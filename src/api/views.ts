@@ -1,9 +1,11 @@
 /** From stored objects to what clients may see; by kind. */
 
+import type { ImportSpec } from '../model/import.ts';
 import type { Manifest, Secret } from '../model/kubernetes.ts';
 import { namespaceOf } from '../model/manifest-name.ts';
 import { resourceStatuses } from '../model/resource-status.ts';
 import { limitOf } from '../model/room.ts';
+import { sourceText } from '../model/source-address.ts';
 import { speechOfPorts } from '../model/speaks.ts';
 import type {
   BranchView,
@@ -33,8 +35,23 @@ export const projectView = (store: Store, { name, spec, createdAt }: Stored<'pro
   maxBranches: spec.maxBranches ?? null,
   branches: branchesOf(store, name).length,
   createdAt,
+  ...importView(store, name, spec.import),
   ...(spec.trashed !== undefined && { trashed: spec.trashed }),
 });
+
+/** What is seen of an older one says nothing of the newest. */
+function importView(
+  store: Store,
+  project: string,
+  spec: ImportSpec | undefined,
+): Pick<ProjectView, 'import'> {
+  if (spec === undefined) return {};
+  const { source, count, at, cancelled: _, ...options } = spec;
+  const root = allBranchesOf(store, project).find(b => b.spec.parent === undefined);
+  const seen = root?.status?.import;
+  const status = seen?.count === count ? seen : { count, state: 'waiting' as const };
+  return { import: { ...status, source: sourceText(source), options, at } };
+}
 
 export function branchView(
   store: Store,
@@ -52,6 +69,7 @@ export function branchView(
     ...(status?.hint !== undefined && { hint: status.hint }),
     ...(status?.restarts !== undefined && { restarts: status.restarts }),
     ...(status?.emptied !== undefined && { emptied: status.emptied }),
+    ...(status?.import !== undefined && { import: status.import }),
     conditions: status?.conditions ?? [],
     createdAt,
     limitBytes: spec.limitBytes ?? null,

@@ -2,8 +2,10 @@
 import type { BranchAddress } from '../model/branch.ts';
 import type { LeftOut } from '../model/document/manifest-kinds.ts';
 import type { ImageMap } from '../model/image.ts';
+import type { ImportOptions } from '../model/import.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
 import type { Sandbox, WorkloadKey } from '../model/sandbox.ts';
+import type { SourceAddress } from '../model/source-address.ts';
 import type {
   AuthorityView,
   BranchView,
@@ -95,11 +97,20 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       list: () => call<readonly ProjectView[]>('GET', '/projects'),
       create: (body: {
         name: string;
-        database?: string;
-        role?: string;
+        database?: string | undefined;
+        role?: string | undefined;
         branchLimitBytes?: number | undefined;
         maxBranches?: number | undefined;
+        from?: SourceAddress | undefined;
+        import?: ImportOptions | undefined;
       }) => call<ProjectView>('POST', '/projects', { body }),
+      get: (name: string) => call<ProjectView>('GET', `/projects/${part(name)}`),
+      /** Fills it anew. What is undefined is as the last time. */
+      refresh: (
+        name: string,
+        body: { from?: SourceAddress | undefined; import?: ImportOptions | undefined } = {},
+      ) => call<ProjectView>('POST', `/projects/${part(name)}/import`, { body }),
+      cancel: (name: string) => call<ProjectView>('POST', `/projects/${part(name)}/import/cancel`),
       /** What is undefined stays; null: none. */
       limit: (
         name: string,

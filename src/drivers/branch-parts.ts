@@ -115,6 +115,13 @@ export type ServerSeen = {
   readonly granted: boolean;
 };
 
+export type FillingServer = {
+  readonly argv: readonly string[];
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly socketDir: string;
+};
+
 /** The id of a server is the id of its branch. */
 export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   /**
@@ -129,6 +136,8 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
    * @param held unlogged files whose copies are complete, and which keep their rows
    */
   adopt(dataDir: string, ctx: Ctx, held?: readonly string[]): Promise<void>;
+  /** How a server is run alone on `dataDir` while somebody fills it: argument vector, user, and the directory of its socket. */
+  filling(id: string, dataDir: string): Promise<FillingServer>;
   /** Whether a server ended in order on `dataDir`, so that its files are complete without it. */
   isClean(dataDir: string): Promise<boolean>;
   /** Makes role and database where they lack, and gives the role its password. @throws OffshootError postgres/not-running */

@@ -14,6 +14,7 @@ import type { ConditionStatus } from '../model/conditions.ts';
 import type { EnvRefs } from '../model/container-env.ts';
 import type { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
+import type { ImportSpec, ImportStatus } from '../model/import.ts';
 import type { Workload } from '../model/kubernetes.ts';
 import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
 import type { PluginSpec, StepInput, StepOutput } from '../model/plugin.ts';
@@ -68,6 +69,8 @@ export type BranchWish = {
   readonly made?: true;
   /** Once made anew from what another branch holds, for the `count`th time; see `BranchRecord.resets`. */
   readonly reset?: Pick<BranchReset, 'count' | 'from'>;
+  /** What it is filled from, for the `count`th time; see `BranchRecord.imports`. The password is sealed. */
+  readonly import?: ImportSpec & { readonly sealed: readonly string[] };
 };
 
 /** One of the three things that make a branch, in the order in which they are made; see model/conditions.ts. */
@@ -113,7 +116,7 @@ export type BranchSeen = {
   readonly endpoint?: BranchEndpoint;
   /**
    * What must happen before `ensure` can go on; nothing is wrong. `copy/<parent>`, `start`, `restart`: a place becomes
-   * free, told by `onFree`; `branch/<parent>`: the parent's server is needed and does not run. With a `failure`
+   * free, told by `onFree`; `import/<id>`: its data come; `branch/<parent>`: the parent's server is needed and does not run. With a `failure`
    * something is wrong, and will be until then: `room/<id>`.
    */
   readonly waits?: string;
@@ -122,6 +125,8 @@ export type BranchSeen = {
   /** Why a phase is False. */
   readonly failure?: Failure;
   readonly exits: ServerExits;
+  /** Of one that is filled from elsewhere. */
+  readonly import?: ImportStatus;
 };
 
 /**
@@ -149,6 +154,8 @@ export type BranchNode = Driver<BranchWish, BranchSeen> & {
   onRelief(listener: (id: string) => void): () => void;
   /** Calls `listener` again and again while room is short: there may be something to give up. @returns the way to stop that */
   onShort(listener: () => void): () => void;
+  /** Calls `listener` with the id of a branch whose import is further than before. @returns the way to stop that */
+  onImport(listener: (id: string) => void): () => void;
   /** The sum of its files, whoever has written them; undefined when there is none. It takes as long as they are many. */
   logicalBytes(id: string, ctx: Ctx): Promise<number | undefined>;
   /** What all branches take; it may be half a minute old. */

@@ -1,9 +1,11 @@
 /** Opens what makes branches on one data directory: volumes, PostgreSQL's programs, and the node that is made of them. */
-import { readFile, rename, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { programFile } from '../lib/checkout.ts';
+import { keptSecret } from '../lib/kept-secret.ts';
 import type { Log } from '../lib/log.ts';
 import { randomSecret } from '../lib/random.ts';
+import { openImports } from './branch/imports.ts';
 import { openBranchNode } from './branch/node.ts';
 import type { BranchNode, Capability } from './contract.ts';
 import { guard } from './guarded.ts';
@@ -12,6 +14,7 @@ import { openServers } from './postgres/server.ts';
 import { letGoOn, standstill } from './postgres/standstill.ts';
 import { chooseServerUser, type ServerUser } from './postgres/user.ts';
 import type { Processes } from './processes/contract.ts';
+import { sealKeyIn } from './seal-key.ts';
 import { openVolumes, type VolumeKind, type VolumeOptions } from './volume/choose.ts';
 
 export type BranchOptions = {
@@ -55,18 +58,26 @@ export async function openBranches(options: BranchOptions, processes: Processes)
   opened.defer(() => opening.postgres.then(({ close }) => close(), nothing));
   opened.defer(() => opening.volumes.then(({ driver }) => driver.close(), nothing));
   const [postgres, found] = await Promise.all([opening.postgres, opening.volumes]);
-  const adminSecret = await secretIn(join(home, 'admin-secret'));
+  // Kept in a file of its own, so that clusters can still be opened when the store is lost.
+  const adminSecret = await keptSecret(join(home, 'admin-secret'), () => randomSecret(40));
+  const sealKey = await sealKeyIn(home);
   const { bin, version } = postgres;
   const where = { instance, processes, home, runtimeDir };
   const servers = await openServers({ ...where, bin, version, user, adminSecret, log });
   opened.defer(() => servers.close());
   const quick = { observe: minute, list: minute };
+  // A copy takes as long as its bytes need.
+  const volumes = guard(found.driver, {
+    log,
+    deadlines: { ...quick, ensure: 60 * minute, remove: 10 * minute },
+  });
+  const imports = openImports({
+    ...{ home, instance, processes, volumes, servers, adminSecret, sealKey, log },
+    command: [process.execPath, programFile('importer')],
+    minFreeBytes: options.minFreeBytes,
+  });
   const node = openBranchNode({
-    // A copy takes as long as its bytes need.
-    volumes: guard(found.driver, {
-      log,
-      deadlines: { ...quick, ensure: 60 * minute, remove: 10 * minute },
-    }),
+    ...{ volumes, imports },
     servers: guard(servers, { log, deadlines: { ...quick, ensure: 10 * minute, remove: 2 * minute } }),
     // A start is work for the processor, and some twenty waits for the disk: fewer would leave processors idle.
     startsAtOnce: Math.max(8, 4 * availableParallelism()),
@@ -100,18 +111,4 @@ function volumeOptions(
     ...(poolBytes !== undefined && { poolBytes }),
     ...(reserveBytes !== undefined && { reserveBytes }),
   };
-}
-
-/** Kept in a file of its own, so that clusters can still be opened when the store is lost. */
-async function secretIn(file: string): Promise<string> {
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    const secret = randomSecret(40);
-    // Whole or not at all: half a secret would lock us out of all clusters.
-    await writeFile(`${file}.new`, `${secret}\n`, { mode: 0o600, flush: true });
-    await rename(`${file}.new`, file);
-    return secret;
-  }
 }

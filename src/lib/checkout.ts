@@ -22,7 +22,7 @@ export const version = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf
   .version;
 
 /** What is started by its path, as a process or a thread; scripts/bootstrap/bundle.mjs has the same list. */
-export type Program = 'cli/main' | 'proxy' | 'outpost' | 'api/manifest-worker';
+export type Program = 'cli/main' | 'proxy' | 'outpost' | 'importer' | 'api/manifest-worker';
 
 /** Path of the module, for the Node that runs us. */
 export const programFile = (program: Program): string =>

@@ -1,5 +1,6 @@
 /** Projects and branches: a project is one PostgreSQL cluster with the tree of branches grown from it. */
 import type { Condition } from './conditions.ts';
+import type { ImportSpec, ImportStatus } from './import.ts';
 import type { Endpoint } from './route.ts';
 import type { Trashed, TrashedProject } from './trash.ts';
 
@@ -23,6 +24,13 @@ export type ProjectSpec = {
   readonly node?: string;
   /** Name of the project whose branches become this one's: how a project gets another name, step by step. */
   readonly takesOver?: string;
+  /** What its root is filled from; absent: it begins empty. */
+  readonly import?: ImportSpec;
+};
+
+export type ProjectSecret = {
+  /** Password of the source, sealed with the key of the installation (lib/sealed.ts). */
+  readonly sealed?: readonly string[];
 };
 
 export type BranchSpec = {
@@ -75,6 +83,8 @@ export type BranchStatus = {
   readonly made?: true;
   /** Of the secret: how often another start that was asked for has been begun. */
   readonly tries?: number;
+  /** Of a root that is filled from elsewhere. */
+  readonly import?: ImportStatus;
   /** How many of its resets are done. */
   readonly resets?: number;
   /** Where its server accepts sessions, and which password (`rotation` of its secret) opens one. */
@@ -111,6 +121,8 @@ export type BranchRecord = {
   readonly emptied?: readonly string[];
   /** Which of its resets made this volume; absent: none. */
   readonly resets?: number;
+  /** Which import made it; absent: none. */
+  readonly imports?: number;
 };
 
 /** Where a branch's server accepts sessions, for the gateway: its unix socket on the same machine, or the door of its node. */

@@ -11,6 +11,7 @@ import { forkErrors } from './errors/fork.ts';
 import { gatewayErrors } from './errors/gateway.ts';
 import { hostErrors } from './errors/host.ts';
 import { identityErrors } from './errors/identity.ts';
+import { importErrors } from './errors/import.ts';
 import { kubernetesErrors } from './errors/kubernetes.ts';
 import { proxyErrors } from './errors/proxy.ts';
 import { sandboxErrors } from './errors/sandbox.ts';
@@ -29,6 +30,7 @@ export const errorTable = {
   ...gatewayErrors,
   ...hostErrors,
   ...identityErrors,
+  ...importErrors,
   ...kubernetesErrors,
   ...proxyErrors,
   ...sandboxErrors,

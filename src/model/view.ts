@@ -2,6 +2,7 @@
 import type { BranchStatus } from './branch.ts';
 import type { Disk } from './claims.ts';
 import type { PreviewSite } from './endpoint.ts';
+import type { ImportOptions, ImportStatus } from './import.ts';
 import type { Manifest } from './kubernetes.ts';
 import type { PluginSpec } from './plugin.ts';
 import type { Room } from './room.ts';
@@ -20,7 +21,19 @@ export type ProjectView = {
   /** Beside its root; null: as many as there is room for. */
   readonly maxBranches: number | null;
   readonly createdAt: string;
+  /** Of one whose root is filled from elsewhere. */
+  readonly import?: ProjectImportView;
   readonly trashed?: TrashedProject;
+};
+
+/** The newest import into a project. */
+export type ProjectImportView = Omit<ImportStatus, 'state'> & {
+  readonly state: ImportStatus['state'] | 'waiting';
+  /** `user@host:port/database`; never with its password. */
+  readonly source: string;
+  readonly options: ImportOptions;
+  /** RFC 3339; when it was asked for. */
+  readonly at: string;
 };
 
 /** What a branch takes beyond what it shared with its parent when it was made. */
@@ -38,7 +51,7 @@ export type BranchSize = {
 
 export type BranchView = Pick<
   BranchStatus,
-  'state' | 'reason' | 'message' | 'hint' | 'restarts' | 'emptied' | 'conditions'
+  'state' | 'reason' | 'message' | 'hint' | 'restarts' | 'emptied' | 'conditions' | 'import'
 > & {
   readonly id: string;
   readonly name: string;

@@ -67,6 +67,7 @@ export function statusOf(
     ...(made && { made }),
     ...(tries > 0 && { tries }),
     ...(resets > 0 && { resets }),
+    ...(seen?.import !== undefined && { import: seen.import }),
     ...(open !== undefined && { open }),
     conditions,
     observedGeneration,

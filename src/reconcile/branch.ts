@@ -70,6 +70,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   node.onFree(topic => deps.tell(topic, 1));
   // A pause that was made meanwhile ends with what it was made for.
   node.onRelief(id => deps.add(id, { intent: true }));
+  node.onImport(id => deps.add(id));
   node.onRoom(id => {
     open.delete(id); // it may be stopped: the next login waits for a look
     deps.add(id);
@@ -313,6 +314,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       verifier: await verifierOf(branch),
       ...limitFor(branch.spec, project),
       ...(made && { made }),
+      ...(branch.spec.parent === undefined && importFor(store, spec.project)),
     };
   };
 
@@ -416,6 +418,12 @@ const limitFor = (
   const limit = limitBytes ?? (parent === undefined ? undefined : project.branchLimitBytes);
   return limit === undefined ? {} : { limitBytes: limit };
 };
+
+/** What a root is filled from. */
+function importFor(store: Store, project: string): Pick<BranchWish, 'import'> {
+  const { spec, secret } = store.get('project', project) ?? {};
+  return spec?.import === undefined ? {} : { import: { ...spec.import, sealed: secret?.sealed ?? [] } };
+}
 
 const hasVolume = (conditions: readonly Condition[]): boolean =>
   conditions.some(c => c.type === 'VolumeReady' && c.status === 'True');

@@ -149,7 +149,7 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
       });
     }
     if (isOf('branch', now)) onBranch(now, before as Stored<'branch'> | undefined);
-    if (isOf('project', now) && now.spec.node !== (before as Stored<'project'> | undefined)?.spec.node)
+    if (isOf('project', now) && placeOf(now) !== placeOf(before as Stored<'project'> | undefined))
       onPlaced(now);
     if (isOf('folder', now) && intent) onFolder(now);
     if (isOf('plugin', now) && intent) onPlugin(now);
@@ -213,6 +213,10 @@ function intentOf({ generation, deletedAt, secret }: Stored<Kind>): string {
   >;
   return [generation, deletedAt, password, force, recursive, tries, from?.folder].join(' ');
 }
+
+/** Differs when a project's branches have something to do: they have a place, or their root is filled. */
+const placeOf = (project: Stored<'project'> | undefined): string =>
+  [project?.spec.node, project?.spec.import?.count, project?.spec.import?.cancelled].join(' ');
 
 /** Differs when something else is asked for, or the same once more. */
 const askedFor = (found: Found | undefined): string => `${found?.revision} ${found?.deleting}`;

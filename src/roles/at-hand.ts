@@ -1,8 +1,11 @@
 /** What the API asks of those who hold branches and run programs, answered by the drivers of this process. */
-import type { BranchesAtHand, ProgramsAtHand } from '../api/context.ts';
+import type { BranchesAtHand, ImportsAtHand, ProgramsAtHand } from '../api/context.ts';
+import type { Config } from '../config.ts';
 import type { Drivers } from '../drivers/open.ts';
+import { sealKeyIn } from '../drivers/seal-key.ts';
 import type { Log } from '../lib/log.ts';
-import { isLow } from '../model/room.ts';
+import { seal, unseal } from '../lib/sealed.ts';
+import { isLow, type Room } from '../model/room.ts';
 import type { Loop } from '../reconcile/loop.ts';
 
 export function branchesAtHand(
@@ -21,6 +24,26 @@ export function branchesAtHand(
     unclaimed,
     orphans: () => leftovers().orphans,
     logs: (id, query, signal) => branches.logs(id, query, { signal, log }),
+  };
+}
+
+/** A look at a source is short; all else is an importer's, a process of its own. */
+export async function importsAtHand(
+  { home, minFreeBytes }: Pick<Config, 'home' | 'minFreeBytes'>,
+  room: () => Promise<Room>,
+): Promise<ImportsAtHand> {
+  const key = await sealKeyIn(home);
+  return {
+    seal: password => seal(key, password),
+    async look({ server, ...secret }, options) {
+      const password = 'password' in secret ? secret.password : (unseal(key, secret.sealed) ?? '');
+      const { openSnapshot } = await import('../data/source.ts');
+      const { freeBytes } = await room();
+      const source = await openSnapshot({ server, password }, options, Math.max(0, freeBytes - minFreeBytes));
+      await source.close();
+      const { owner, version } = source;
+      return { database: server.database, owner, version };
+    },
   };
 }
 

@@ -2,7 +2,13 @@
 import type { Baseline } from '../baseline/contract.ts';
 import { randomName, randomSecret } from '../lib/random.ts';
 import { scramVerifier } from '../lib/scram.ts';
-import { adminRole, type BranchAddress, type BranchSecret, type ProjectSpec } from '../model/branch.ts';
+import {
+  adminRole,
+  type BranchAddress,
+  type BranchSecret,
+  type ProjectSecret,
+  type ProjectSpec,
+} from '../model/branch.ts';
 import { bytesText } from '../model/bytes.ts';
 import { OffshootError } from '../model/errors.ts';
 import { branchNameFor, branchNameProblem, labelNameProblem } from '../model/names.ts';
@@ -19,13 +25,14 @@ import { checkUnused } from './uses.ts';
 export async function createProject(
   store: Store,
   name: string,
-  spec: Pick<ProjectSpec, 'database' | 'role' | 'branchLimitBytes' | 'maxBranches'>,
+  spec: Pick<ProjectSpec, 'database' | 'role' | 'branchLimitBytes' | 'maxBranches' | 'import'>,
+  secret: ProjectSecret | null = null,
 ): Promise<Stored<'project'>> {
   checkProject(name, spec);
   const project = await holding(store, { alone: [`project/${name}`] }, async () => {
     if (store.get('project', name) !== undefined)
       throw new OffshootError('project/exists', { project: name });
-    return store.create('project', name, { spec, status: null, secret: null });
+    return store.create('project', name, { spec, status: null, secret });
   });
   await ensureRoot(store, name);
   return project;
@@ -37,12 +44,16 @@ export function checkProject(name: string, spec: ProjectSpec): void {
   const { database, role, branchLimitBytes } = spec;
   requireLimit(branchLimitBytes);
   for (const [what, text] of Object.entries({ database, role })) {
-    if (!/^[a-z_][a-z0-9_]{0,62}$/.test(text) || takenNames.has(text) || text.startsWith('pg_')) {
+    if (!isPlainName(text)) {
       const why = `use a plain lowercase SQL name that is none of ${[...takenNames].join(', ')} and does not begin with "pg_"`;
       throw new OffshootError('branch/bad-name', { name: text, what, why });
     }
   }
 }
+
+/** Whether a database or a role of a project may be called so. */
+export const isPlainName = (text: string): boolean =>
+  /^[a-z_][a-z0-9_]{0,62}$/.test(text) && !takenNames.has(text) && !text.startsWith('pg_');
 
 /** Makes the root branch of a project that has none: of a new one, or where its making was interrupted. */
 export async function ensureRoot(store: Store, project: string): Promise<void> {

@@ -10,7 +10,7 @@
  * written: intent survives a power cut, a status only our own death. After an awaited write, reads show it or
  * something newer.
  */
-import type { BranchSecret, BranchSpec, BranchStatus, ProjectSpec } from '../model/branch.ts';
+import type { BranchSecret, BranchSpec, BranchStatus, ProjectSecret, ProjectSpec } from '../model/branch.ts';
 import type { FolderSpec, FolderStatus, Origin } from '../model/folder.ts';
 import type { ImageMap } from '../model/image.ts';
 import type { Manifest } from '../model/kubernetes.ts';
@@ -24,7 +24,7 @@ import type { Index, KindOf } from './indexes.ts';
 
 /** Per kind: what is asked for, what was last seen, and what must never leave through the API. */
 export type Kinds = {
-  project: { spec: ProjectSpec; status: null; secret: null };
+  project: { spec: ProjectSpec; status: null; secret: ProjectSecret | null };
   /** Name: the branch id. */
   branch: { spec: BranchSpec; status: BranchStatus | null; secret: BranchSecret };
   sandbox: {

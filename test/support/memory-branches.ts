@@ -196,6 +196,7 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
       return { count: 0, ...exits.get(id), ...(server && { upMs: server.upMs }) };
     },
     forgive: id => void exits.delete(id),
+    filling: () => Promise.reject(new Error('nothing can be filled in memory')),
     close: async () => [...running.keys()].forEach(end),
     async initialise(dataDir) {
       volumeAt(dataDir).cluster = {

@@ -4,10 +4,13 @@ import { OffshootError } from '../../model/errors.ts';
 import type { ProjectView } from '../../model/view.ts';
 import { confirm } from '../confirm.ts';
 import type { Cli } from '../context.ts';
+import { importOptionsOf, sourceOf, withImportOptions } from '../import-options.ts';
+import { sayReport, seeImport } from '../import-wait.ts';
 import { parseCount, sizeOption, withExamples } from '../options.ts';
 import { age, print, say, table, withOutput } from '../output.ts';
 import { waitFor } from '../wait.ts';
 import { parseLimit, waitForBranch } from './branch.ts';
+import { registerImport } from './project-import.ts';
 import { inTheTrash } from './trash.ts';
 
 export function register(program: Command, cli: Cli): void {
@@ -30,20 +33,35 @@ export function register(program: Command, cli: Cli): void {
       );
     });
 
-  withExamples(withOutput(project.command('create <name>')), 'offshoot project create shop --database shop')
-    .description('a new, empty cluster with the branch main')
-    .option('--database <name>', 'database that connection strings point at', 'app')
-    .option('--role <name>', 'role that owns it', 'app')
+  withExamples(
+    withImportOptions(
+      withOutput(project.command('create <name>')),
+      'fill it from a running PostgreSQL 13 to 18: postgresql://USER:PASSWORD@HOST:PORT/DATABASE',
+    ),
+    'offshoot project create shop --database shop',
+    'PGPASSWORD=… offshoot project create shop --from postgresql://reader@staging.example.com/shop',
+  )
+    .description('a new cluster with the branch main, empty or with data from elsewhere')
+    .option('--database <name>', "database that connection strings point at (default app, or the source's)")
+    .option('--role <name>', "role that owns it (default app, or the owner of the source's)")
+    .option('--no-wait', 'return before its data have come')
     .addOption(sizeOption('--branch-limit <size>', 'most that each of its branches may take, e.g. 2G'))
     .option('--max-branches <number>', 'most branches that it may have beside main', parseCount)
-    .action(async (name: string, { output, database, role, branchLimit: branchLimitBytes, maxBranches }) => {
-      const made = await cli
-        .client()
-        .projects.create({ name, database, role, branchLimitBytes, maxBranches });
-      await waitForBranch(cli, name, 'main', 60_000);
-      say(cli, `made project ${name} with branch main`);
+    .action(async (name: string, { output, wait, ...flags }) => {
+      const { database, role, branchLimit: branchLimitBytes, maxBranches } = flags;
+      const from = flags.from === undefined ? undefined : sourceOf(cli, flags.from);
+      const made = await cli.client().projects.create({
+        ...{ name, database, role, branchLimitBytes, maxBranches, from },
+        import: from && importOptionsOf(flags),
+      });
+      if (from === undefined) await waitForBranch(cli, name, 'main', 60_000);
+      else if (wait) sayReport(cli, await seeImport(cli, { project: name, count: 1, giveUp: 'delete' }));
+      const coming = from !== undefined && !wait ? '; its data come' : '';
+      say(cli, `made project ${name} with branch main${coming}`);
       await print(cli, output, made, () => '');
     });
+
+  registerImport(project, cli);
 
   withExamples(
     withOutput(project.command('limit <name>')),

@@ -9,20 +9,30 @@ import type { Log } from '../../lib/log.ts';
 import { createSlots } from '../../lib/slots.ts';
 import type { BranchRecord } from '../../model/branch.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
+import { progressText } from '../../model/import.ts';
 import type { ServerDriver, ServerSeen, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
 import type { BranchNode, BranchSeen, BranchWish, Ctx } from '../contract.ts';
+import { baseOf, type Filled, type Imports, ofBase } from './imports.ts';
 import { branchSeen, failed, outOfRoom, type Stop, type World } from './phases.ts';
 import { watchRoom } from './room-watch.ts';
 
 export type BranchNodeOptions = {
   readonly volumes: VolumeDriver;
   readonly servers: ServerDriver;
+  /** Absent: nothing comes from elsewhere. */
+  readonly imports?: Imports;
   /** Servers that may be starting at the same time; as many again of those that ended by themselves. */
   readonly startsAtOnce: number;
   readonly log: Log;
 };
 
-export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNodeOptions): BranchNode {
+export function openBranchNode({
+  volumes,
+  servers,
+  imports,
+  startsAtOnce,
+  log,
+}: BranchNodeOptions): BranchNode {
   const unheard = (err: unknown) => log.error({ err }, 'who is told of a branch has failed');
   const free = new Listeners<string>(unheard);
   const roomChanged = new Listeners<string>(unheard);
@@ -63,8 +73,10 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     const [volume, server] = await Promise.all([volumes.observe(id, ctx), servers.observe(id, ctx)]);
     return { volume, server };
   };
-  const say = (id: string, world: World, stop?: Stop): BranchSeen =>
-    branchSeen(volumes.name, world, { exits: servers.exits(id), room: room.of(id) }, stop);
+  const say = (id: string, world: World, stop?: Stop, filling = imports?.of(id)): BranchSeen => ({
+    ...branchSeen(volumes.name, world, { exits: servers.exits(id), room: room.of(id) }, stop),
+    ...(filling !== undefined && { import: filling }),
+  });
 
   return {
     name: volumes.name,
@@ -75,6 +87,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     onRoom: roomChanged.add,
     onRelief: relieved.add,
     onShort: roomShort.add,
+    onImport: listener => imports?.onChange(listener) ?? (() => {}),
     logs: (id, query, ctx) => servers.logs(id, query, ctx),
     logicalBytes: volumes.logicalBytes,
     usages: () => volumes.usages(),
@@ -82,6 +95,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
 
     async close() {
       await room.close();
+      await imports?.close();
       await servers.close();
     },
 
@@ -95,6 +109,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     stop: (id, ctx) =>
       locks.run(id, async () => {
         room.ended(id);
+        await imports?.stop(id);
         await servers.stop(id, ctx);
       }),
 
@@ -107,6 +122,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     remove: (id, ctx) =>
       locks.run(id, async () => {
         room.forget(id);
+        await imports?.remove(id, ctx);
         await servers.remove(id, ctx);
         await volumes.remove(id, ctx);
         broken.delete(id);
@@ -115,7 +131,8 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
 
     async list(ctx) {
       const lists = await Promise.all([volumes.list(ctx), servers.list(ctx)]);
-      return [...new Set(lists.flat())];
+      // What is filled still is a part of the branch that it is for.
+      return [...new Set(lists.flat().map(ofBase))];
     },
   };
 
@@ -125,6 +142,15 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
     try {
       world = await look(id, ctx);
       const { volume: found, server } = world;
+      const filled =
+        wish.import === undefined ? undefined : await imports?.look(id, wish, found?.record.imports, ctx);
+      if (filled?.ready) {
+        const record = { ...recordOf(id, wish, found?.record.resets), imports: wish.import!.count };
+        const made = await takeBase(id, record, found !== undefined, ctx);
+        return isStop(made) ? say(id, world, made) : say(id, { volume: made }, undefined, filled.status);
+      }
+      if (found === undefined && filled !== undefined)
+        return say(id, world, fillingStop(id, filled), filled.status);
       if (found === undefined && wish.made)
         throw new OffshootError('branch/volume-lost', { name: wish.branch, project: wish.project });
       if (found === undefined || isOutdated(found, wish)) {
@@ -174,6 +200,35 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
         await servers.stop(id, c);
         broken.delete(id);
       });
+    } finally {
+      replacing.delete(id);
+      release();
+    }
+  }
+
+  /** What has come takes the place of what was there, as it does in a reset. */
+  async function takeBase(
+    id: string,
+    record: BranchRecord,
+    replaces: boolean,
+    ctx: Ctx,
+  ): Promise<VolumeSeen | Stop> {
+    const topic = `copy/${id}`;
+    const release = slots.take(topic, 1);
+    if (release === undefined)
+      return waitsFor('volume', topic, 'WaitsForCopy', 'waits until copies of it are complete');
+    replacing.add(id);
+    const replace = async (c: Ctx) => {
+      room.forget(id);
+      await servers.stop(id, c);
+      broken.delete(id);
+    };
+    try {
+      const prepare = (dir: string, c: Ctx) => servers.adopt(dir, c);
+      const spec = { record, source: { id: baseOf(id) }, prepare, ...(replaces && { replace }) };
+      const made = await volumes.ensure(id, spec, ctx);
+      await imports?.taken(id, ctx);
+      return made;
     } finally {
       replacing.delete(id);
       release();
@@ -260,7 +315,7 @@ export function openBranchNode({ volumes, servers, startsAtOnce, log }: BranchNo
   /** Names and owners change; a branch without the newest record is no worse a branch. */
   async function keepRecord(id: string, wish: BranchWish, found: VolumeSeen, ctx: Ctx): Promise<VolumeSeen> {
     const { emptied: _, ...kept } = found.record;
-    const record = recordOf(id, wish, found.record.resets);
+    const record = { ...recordOf(id, wish, found.record.resets), ...importsOf(found.record) };
     if (isDeepStrictEqual(record, kept)) return found;
     const prepare = () => Promise.reject(new TypeError('the volume is there'));
     try {
@@ -298,6 +353,14 @@ const waitsFor = (phase: Stop['phase'], waits: string, reason: string, message: 
 /** A reset was asked for that this volume is not made by. */
 const isOutdated = ({ record }: VolumeSeen, { reset }: BranchWish): boolean =>
   (record.resets ?? 0) < (reset?.count ?? 0);
+
+const importsOf = ({ imports }: BranchRecord) => (imports === undefined ? {} : { imports });
+
+/** Why it has no volume yet: its data come, or did not. */
+const fillingStop = (id: string, { status, failure }: Filled): Stop =>
+  failure === undefined
+    ? waitsFor('volume', `import/${id}`, 'Importing', progressText(status.progress))
+    : failed('volume', failure, status.message ?? 'the import failed');
 
 /** @param resets the last one that the volume is made by */
 const recordOf = (id: string, wish: BranchWish, resets: number | undefined): BranchRecord => {

@@ -3,7 +3,7 @@
  * processes knows which run, lock files say how far they are.
  */
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
@@ -23,11 +23,11 @@ import { type Flushed, liveParent } from './live.ts';
 import { readLockFile } from './lock-file.ts';
 import { endOrphans, isHeld, SERVERS, serverPart } from './parts.ts';
 import { withSession } from './session.ts';
-import { HBA, PORT } from './settings.ts';
+import { fillingSettings, HBA, PORT } from './settings.ts';
 import { freeSharedMemory, pidNamespace, type SharedMemory, sharedMemoryOf } from './shared-memory.ts';
 import { type HeldServer, holdServer, untilReady } from './start.ts';
 import { putBack, setAside } from './unlogged.ts';
-import type { ServerUser } from './user.ts';
+import { runAs, type ServerUser } from './user.ts';
 
 export type ServerOptions = {
   /** Tells people our servers from those of another data directory. */
@@ -93,6 +93,18 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     async adopt(dataDir, _ctx, held = []) {
       await adopt(dataDir);
       await setAside(dataDir, held);
+    },
+
+    async filling(id, dataDir) {
+      const socketDir = socketDirOf(id);
+      checkLength(socketOf(id));
+      await mkdir(socketDir, { recursive: true });
+      await chmod(socketDir, 0o700);
+      await chown(socketDir, user.uid, user.gid);
+      const { controlPath: extensionControlPath } = extensions;
+      const values = fillingSettings({ id, name: id, socketDir, hbaFile, extensionControlPath });
+      const options = Object.entries(values).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
+      return { argv: [join(bin, 'postgres'), ...options, '-D', dataDir], ...runAs(user), socketDir };
     },
 
     async isClean(dataDir) {

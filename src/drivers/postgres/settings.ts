@@ -55,6 +55,25 @@ export function settings(server: {
   };
 }
 
+/**
+ * The same while a cluster is filled for the first time: what is lost by a crash is made anew, so nothing is waited for, and
+ * as little as possible is written twice. Whoever ends it flushes its files.
+ */
+export const fillingSettings = (
+  server: Parameters<typeof settings>[0],
+): Readonly<Record<string, string>> => ({
+  ...settings(server),
+  fsync: 'off',
+  synchronous_commit: 'off',
+  full_page_writes: 'off',
+  wal_level: 'minimal',
+  max_wal_size: '1GB',
+  autovacuum: 'off',
+  shared_buffers: '64MB',
+  maintenance_work_mem: '96MB',
+  max_connections: '40',
+});
+
 /** Arguments of initdb; the data directory and the password's file come from the caller. */
 export const INITDB_ARGS: readonly string[] = [
   `--username=${adminRole}`,

@@ -73,7 +73,10 @@ function parse(text: string): BranchRecord {
     if (found === undefined) throw new Error(`its field "${name}" is missing`);
     return found;
   };
-  const { emptied, trashed, resets } = fields as Pick<BranchRecord, 'emptied' | 'trashed' | 'resets'>;
+  const { emptied, trashed, resets, imports } = fields as Pick<
+    BranchRecord,
+    'emptied' | 'trashed' | 'resets' | 'imports'
+  >;
   return {
     id: field('id'),
     project: field('project'),
@@ -85,6 +88,7 @@ function parse(text: string): BranchRecord {
     ...optional('database'),
     ...(trashed && { trashed: { at: String(trashed.at), until: String(trashed.until) } }),
     ...(Number.isInteger(resets) && { resets }),
+    ...(Number.isInteger(imports) && { imports }),
     ...(Array.isArray(emptied) && { emptied: emptied.map(String) }),
   };
 }

@@ -1,0 +1,76 @@
+/** Options of commands by which data come from elsewhere. */
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { type Command, Option } from 'commander';
+import { OffshootError } from '../model/errors.ts';
+import type { ImportOptions } from '../model/import.ts';
+import { readSourceAddress, type SourceAddress } from '../model/source-address.ts';
+import type { Cli } from './context.ts';
+import { UsageError } from './output.ts';
+
+export type ImportFlags = {
+  readonly from?: string;
+  readonly schemaOnly?: true;
+  readonly tables?: readonly string[];
+  readonly exclude?: readonly string[];
+  readonly where?: Readonly<Record<string, string>>;
+  readonly verify?: true;
+  readonly jobs?: number;
+};
+
+export const withImportOptions = (command: Command, from: string): Command =>
+  command
+    .option('--from <source>', from)
+    .option('--schema-only', 'no rows')
+    .option('--tables <pattern...>', 'only these tables, e.g. public.* (repeatable)')
+    .option('--exclude <pattern...>', 'all but these tables, e.g. audit_* (repeatable)')
+    .addOption(
+      new Option(
+        '--where <table=condition>',
+        'of that table only rows of which that SQL is true (repeatable)',
+      ).argParser(parseWhere),
+    )
+    .option('--verify', 'compare the checksums of all tables at the end')
+    .addOption(
+      new Option('--jobs <number>', 'connections to the source, 1 to 16 (default 4)').argParser(parseJobs),
+    );
+
+/** The source, with the password of PGPASSWORD when the address has none. @throws OffshootError import/bad-source */
+export function sourceOf(cli: Cli, text: string): SourceAddress {
+  const address = readSourceAddress(text, file => {
+    try {
+      return readFileSync(resolve(cli.cwd, file), 'utf8');
+    } catch (cause) {
+      const why = `the certificates in ${file} cannot be read (${(cause as NodeJS.ErrnoException).code})`;
+      throw new OffshootError('import/bad-source', { why }, { cause });
+    }
+  });
+  return address.password === '' ? { ...address, password: cli.env.PGPASSWORD ?? '' } : address;
+}
+
+/** @returns undefined when none was given */
+export function importOptionsOf({ from: _, ...flags }: ImportFlags): ImportOptions | undefined {
+  const names = ['schemaOnly', 'tables', 'exclude', 'where', 'verify', 'jobs'] as const;
+  const given = names.flatMap(name => (flags[name] === undefined ? [] : [[name, flags[name]] as const]));
+  return given.length === 0 ? undefined : Object.fromEntries(given);
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function parseWhere(
+  text: string,
+  before: Readonly<Record<string, string>> = {},
+): Readonly<Record<string, string>> {
+  const at = text.indexOf('=');
+  if (at < 1 || text.slice(at + 1).trim() === '')
+    throw new UsageError(
+      `--where takes TABLE=CONDITION, e.g. orders="created_at > '2026-01-01'", not "${text}"`,
+    );
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+function parseJobs(text: string): number {
+  if (!/^\d{1,2}$/.test(text) || Number(text) < 1 || Number(text) > 16)
+    throw new UsageError(`--jobs takes a number from 1 to 16, not "${text}"`);
+  return Number(text);
+}

@@ -1,0 +1,108 @@
+/** Sees an import to its end: its progress, what came of it, and its end by Ctrl-C. */
+import { createClient } from '../client/index.ts';
+import { bytesText } from '../model/bytes.ts';
+import { OffshootError } from '../model/errors.ts';
+import type { ImportPhase, ImportReport, ImportStatus } from '../model/import.ts';
+import { progressText } from '../model/import.ts';
+import type { BranchView } from '../model/view.ts';
+import type { Cli } from './context.ts';
+import { say, took } from './output.ts';
+import { createProgress, type ProgressStep } from './progress.ts';
+import { waitFor } from './wait.ts';
+
+/**
+ * @param count which import of the project
+ * @param giveUp asked for when this is interrupted: nobody waits for it any more
+ * @throws OffshootError import/* with the reason why it failed; the reason of Ctrl-C
+ */
+export async function seeImport(
+  cli: Cli,
+  { project, count, giveUp }: { project: string; count: number; giveUp: 'delete' | 'cancel' },
+): Promise<ImportReport> {
+  const { id } = await cli.client().branches.get(project, 'main');
+  const progress = createProgress(cli);
+  let report: ImportReport | undefined;
+  try {
+    await waitFor<BranchView>(cli, {
+      kind: 'branch',
+      name: id,
+      timeoutMs: LONGEST_MS,
+      what: `the data of project ${project}`,
+      probe(objects) {
+        const seen = objects.get(id);
+        if (seen === undefined) throw new OffshootError('api/not-found', { kind: 'project', name: project });
+        const { import: now, state, message, hint } = seen;
+        if (now?.count === count) {
+          progress.show(stepsOf(now));
+          if (now.state === 'failed')
+            throw new OffshootError('import/ended', { project, why: now.message, hint: now.hint });
+          if (now.state === 'done') report = now.report;
+        }
+        if (state === 'failed')
+          throw new OffshootError('branch/failed', { name: 'main', why: message, hint });
+        return report !== undefined && state === 'ready' ? true : undefined;
+      },
+    });
+    return report!;
+  } catch (error) {
+    if (cli.signal.aborted) await endIt(cli, project, giveUp);
+    throw error;
+  } finally {
+    progress.end();
+  }
+}
+
+/** What came, and what did not. */
+export function sayReport(cli: Cli, { tables, rows, bytes, ms, version, leftOut }: ImportReport): void {
+  say(cli, `${tables} tables, ${rows} rows, ${bytesText(bytes)} from PostgreSQL ${version} in ${took(ms)}`);
+  if (leftOut.length === 0) return;
+  say(
+    cli,
+    `${leftOut.length === 1 ? 'one thing' : `${leftOut.length} things`} did not come as at the source:`,
+  );
+  for (const { what, why } of leftOut) say(cli, `  ${what}: ${why}`);
+}
+
+/** Progress for `project get`. */
+export const importText = (status: Pick<ImportStatus, 'progress' | 'message'> & { state: string }): string =>
+  status.state === 'running' ? progressText(status.progress) : (status.message ?? status.state);
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** The longest that a timer can be; an import takes as long as it takes. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+const STEPS: readonly (readonly [ImportPhase, string])[] = [
+  ['connecting', 'source'],
+  ['schema', 'schema'],
+  ['data', 'rows'],
+  ['indexes', 'indexes and constraints'],
+  ['rest', 'rights and comments'],
+  ['checking', 'check'],
+  ['ending', 'written to disk'],
+];
+
+function stepsOf({ state, progress }: ImportStatus): readonly ProgressStep[] {
+  const at =
+    state === 'done'
+      ? STEPS.length
+      : STEPS.findIndex(([phase]) => phase === (progress?.phase ?? 'connecting'));
+  return STEPS.map(([, label], i) => {
+    if (i < at) return { label, state: 'done' };
+    if (i > at) return { label, state: 'waiting' };
+    const detail = progress?.phase === 'data' ? { detail: progressText(progress).replace(/^.*?: /, '') } : {};
+    return { label, state: state === 'failed' ? 'failed' : 'running', ...detail };
+  });
+}
+
+/** Nobody has begun to use it, so nothing is lost that was there before. */
+async function endIt(cli: Cli, project: string, giveUp: 'delete' | 'cancel'): Promise<void> {
+  const { projects } = createClient(cli.client().connection, AbortSignal.timeout(10_000));
+  try {
+    if (giveUp === 'delete') await projects.delete(project, { now: true });
+    else await projects.cancel(project);
+    say(cli, `the import is cancelled${giveUp === 'delete' ? `, and project ${project} is removed` : ''}`);
+  } catch (error) {
+    say(cli, `the import goes on: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,113 @@
+/** The rows of all tables, several at a time, the largest first; and whether they are the same afterwards. */
+import { OffshootError } from '../model/errors.ts';
+import type { SourceTable } from './catalog.ts';
+import type { Progress } from './progress.ts';
+import { type Moved, relay } from './relay.ts';
+import type { Session } from './session.ts';
+
+export type Pair = { readonly source: Session; readonly target: Session };
+
+/**
+ * @param pairs sessions, one COPY at a time each
+ * @throws Error with the table's name
+ */
+export async function copyTables(
+  tables: readonly SourceTable[],
+  pairs: readonly Pair[],
+  conditionOf: (table: SourceTable) => string | undefined,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<{ readonly rows: number; readonly bytes: number }> {
+  const queue = [...tables];
+  const sum = { rows: 0, bytes: 0 };
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  const work = async (pair: Pair): Promise<void> => {
+    for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
+      either.throwIfAborted();
+      const moved = await copyTable(table, pair, conditionOf(table), progress, either);
+      progress.done(table, moved);
+      sum.rows += moved.rows;
+      sum.bytes += moved.bytes;
+    }
+  };
+  await Promise.all(
+    pairs.map(pair =>
+      work(pair).catch(error => {
+        failed.abort(error);
+        throw error;
+      }),
+    ),
+  );
+  return sum;
+}
+
+/** @throws OffshootError import/differs with the names of tables whose checksums are not the same on both sides */
+export async function verify(
+  tables: readonly SourceTable[],
+  pairs: readonly Pair[],
+  conditionOf: (table: SourceTable) => string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const queue = [...tables];
+  const different: string[] = [];
+  await Promise.all(
+    pairs.map(async pair => {
+      for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
+        signal.throwIfAborted();
+        if (!(await isSame(table, pair, conditionOf(table)))) different.push(table.name);
+      }
+    }),
+  );
+  if (different.length > 0) throw new OffshootError('import/differs', { tables: different.join(', ') });
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+async function isSame(
+  { name, columns }: SourceTable,
+  { source, target }: Pair,
+  condition: string | undefined,
+): Promise<boolean> {
+  const where = condition === undefined ? '' : ` WHERE ${condition}`;
+  const sum = (more: string) =>
+    `SELECT pg_catalog.count(*)::text AS rows, COALESCE(pg_catalog.sum(pg_catalog.hashtextextended(ROW(${columns.join(', ')})::text, 0))::text, '0') AS sum FROM ONLY ${name}${more}`;
+  const [[there], [here]] = await Promise.all([source.query(sum(where)), target.query(sum(''))]);
+  return there!.rows === here!.rows && there!.sum === here!.sum;
+}
+
+/**
+ * A table that is emptied in the transaction which fills it needs no WAL (PostgreSQL §14.4.7), and its rows may be frozen at once,
+ * which saves whoever reads them first from writing all of them again.
+ */
+async function copyTable(
+  table: SourceTable,
+  { source, target }: Pair,
+  condition: string | undefined,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Moved> {
+  const { name, columns, binary } = table;
+  const list = columns.join(', ');
+  const format = binary ? 'FORMAT binary' : 'FORMAT text';
+  const from =
+    condition === undefined && columns.length > 0
+      ? `${name} (${list})`
+      : `(SELECT ${list} FROM ONLY ${name}${condition === undefined ? '' : ` WHERE ${condition}`})`;
+  try {
+    await target.query(`BEGIN; TRUNCATE ONLY ${name}`);
+    const moved = await relay(source, target, {
+      out: `COPY ${from} TO STDOUT (${format})`,
+      in: `COPY ${name}${columns.length === 0 ? '' : ` (${list})`} FROM STDIN (${format}, FREEZE)`,
+      moved: so => progress.moved(table, so),
+      signal,
+    });
+    await target.query('COMMIT');
+    return moved;
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw Object.assign(new Error(`table ${name}: ${(cause as Error).message}`, { cause }), {
+      code: (cause as { code?: string }).code,
+    });
+  }
+}

@@ -1,0 +1,155 @@
+import type { ErrorRow } from '../errors.ts';
+
+const again = (p: { readonly project?: string | number | undefined }): string =>
+  `begin again with "offshoot project refresh ${p.project ?? 'NAME'}"`;
+
+/** Data that come from elsewhere. No sentence holds a password: sources are named by `sourceText`. */
+export const importErrors = {
+  'import/bad-source': {
+    fault: 'user',
+    http: 422,
+    exit: 2,
+    retry: false,
+    say: p => `that is no source: ${p.why}`,
+    hint: () => 'write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or leave the password to PGPASSWORD',
+  },
+  'import/unreachable': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `the source ${p.source} cannot be reached: ${p.why}`,
+    hint: () => 'check host, port and firewall; it must be reachable from where the branches are',
+  },
+  'import/refused': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `the source ${p.source} refuses the login: ${p.why}`,
+    hint: () => 'check user, password and database of the source',
+  },
+  'import/version': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `the source runs PostgreSQL ${p.version}; 13 to 18 can be taken from`,
+    hint: p =>
+      Number.parseInt(String(p.version), 10) < 13
+        ? 'upgrade it, or restore a dump of it into a newer one and take that'
+        : 'a newer Offshoot may know it',
+  },
+  'import/no-rights': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `the role ${p.user} may not read all of the source: ${p.tables}`,
+    hint: p => `there: GRANT pg_read_all_data TO ${p.user} (14 and newer), or leave them out with --exclude`,
+  },
+  'import/no-snapshot': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `the source does not share a snapshot between connections: ${p.why}`,
+    hint: () =>
+      'connect to the server itself, not to its pooler; or take it over one connection with --jobs 1',
+  },
+  'import/no-room': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `the source has ${p.need}, and there is room for ${p.room}`,
+    hint: () => 'make room (OFFSHOOT_POOL_SIZE), or take less with --exclude, --tables or --schema-only',
+  },
+  'import/no-such-table': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `the source has no table ${p.table}`,
+    hint: () => 'patterns are NAME or SCHEMA.NAME, with * for any letters',
+  },
+  'import/not-here': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: () => 'branches of a cluster are not filled from a source yet',
+    hint: () => 'make the project on one machine; or make it empty here, and restore into its branch main',
+  },
+  'import/no-source': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `project "${p.project}" was not made from a source`,
+    hint: () => 'say which one with --from',
+  },
+  'import/runs': {
+    fault: 'conflict',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `an import into project "${p.project}" is under way`,
+    hint: p => `see "offshoot project get ${p.project}"; it ends with "offshoot project cancel ${p.project}"`,
+  },
+  'import/none-runs': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `no import into project "${p.project}" is under way`,
+  },
+  'import/lost': {
+    fault: 'user',
+    http: 502,
+    exit: 1,
+    retry: false,
+    say: p => `the source went away while ${p.what}: ${p.why}`,
+    hint: again,
+  },
+  'import/failed': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `the import failed while ${p.what}: ${p.why}`,
+    hint: again,
+  },
+  'import/differs': {
+    fault: 'system',
+    http: 500,
+    exit: 1,
+    retry: false,
+    say: p => `what came is not what the source has: ${p.tables}`,
+    hint: again,
+  },
+  'import/ended': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `the data of project "${p.project}" did not come: ${p.why}`,
+    hint: p => String(p.hint ?? again(p)),
+  },
+  'import/died': {
+    fault: 'system',
+    http: 500,
+    exit: 1,
+    retry: false,
+    say: p => `the importer ended ${p.times} times without a word`,
+    hint: p => `see ${p.log}; ${again(p)}`,
+  },
+  'import/cancelled': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: () => 'the import was cancelled',
+    hint: again,
+  },
+} satisfies Record<string, ErrorRow>;

@@ -1,0 +1,107 @@
+/**
+ * Data that come from elsewhere into the root of a project: what is asked for, how far it is, and what came of it. An import
+ * fills a hidden volume, which becomes that of `main` when the last check has passed; until then nobody reaches it.
+ */
+import { bytesText } from './bytes.ts';
+
+/** A running PostgreSQL. Its password stands nowhere here. */
+export type SourceServer = {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly database: string;
+  readonly sslmode: 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
+  /** Certificates of authorities, PEM; absent: those that Node trusts. */
+  readonly authorities?: string;
+};
+
+export type ImportOptions = {
+  readonly schemaOnly?: boolean;
+  /** Patterns of tables, `schema.name` or `name`, with `*`; absent: all. */
+  readonly tables?: readonly string[];
+  readonly exclude?: readonly string[];
+  /** Tables that come in part: the condition of their rows, by `schema.name` or `name`. */
+  readonly where?: Readonly<Record<string, string>>;
+  /** Compares the checksums of all tables at the end. */
+  readonly verify?: boolean;
+  /** Connections at once; with 1 the source need not share its snapshot. */
+  readonly jobs?: number;
+};
+
+/** The newest wish to fill a project's root. */
+export type ImportSpec = ImportOptions & {
+  /** How often that was asked for: an import that is done, or has failed, is not begun again by itself. */
+  readonly count: number;
+  readonly source: SourceServer;
+  /** RFC 3339 */
+  readonly at: string;
+  /** Nobody wants it any more; what was there before stays. */
+  readonly cancelled?: boolean;
+};
+
+export type ImportPhase = 'connecting' | 'schema' | 'data' | 'indexes' | 'rest' | 'checking' | 'ending';
+
+export type ImportProgress = {
+  readonly phase: ImportPhase;
+  readonly tables: number;
+  readonly tablesDone: number;
+  readonly rows: number;
+  /** As they came, and what the tables take at the source. */
+  readonly bytes: number;
+  readonly sourceBytes: number;
+  /** Tables that come now, with the share of each, from 0 to 1. */
+  readonly now: readonly { readonly table: string; readonly rows: number; readonly share: number }[];
+  readonly leftMs?: number;
+};
+
+export type ImportReport = {
+  readonly tables: number;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly ms: number;
+  /** Version of the source, e.g. `15.18`. */
+  readonly version: string;
+  /** What could not be taken, or not as it was. */
+  readonly leftOut: readonly { readonly what: string; readonly why: string }[];
+};
+
+/** Of the newest import of a project; part of its root's status. */
+export type ImportStatus = {
+  readonly count: number;
+  readonly state: 'running' | 'done' | 'failed';
+  readonly progress?: ImportProgress;
+  readonly report?: ImportReport;
+  /** Why it failed. */
+  readonly message?: string;
+  readonly hint?: string;
+};
+
+/** One line for people, e.g. `rows: 3 of 200 tables, 1.2 GB of 8 GB, about 40 s left`. */
+export function progressText(progress: ImportProgress | undefined): string {
+  if (progress === undefined) return 'its data are about to come';
+  const { phase, tables, tablesDone, bytes, sourceBytes, leftMs } = progress;
+  if (phase !== 'data') return PHASES[phase];
+  const left = leftMs === undefined ? '' : `, about ${durationText(leftMs)} left`;
+  return `${PHASES[phase]}: ${tablesDone} of ${tables} tables, ${bytesText(bytes)} of about ${bytesText(sourceBytes)}${left}`;
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+const PHASES: Readonly<Record<ImportPhase, string>> = {
+  connecting: 'looks at the source',
+  schema: 'makes the schema',
+  data: 'takes the rows',
+  indexes: 'makes indexes and constraints',
+  rest: 'sets rights and comments',
+  checking: 'checks what has come',
+  ending: 'writes it all to the disk',
+};
+
+const durationText = (ms: number): string => {
+  const seconds = Math.ceil(ms / 1000);
+  return seconds < 120
+    ? `${seconds} s`
+    : seconds < 7_200
+      ? `${Math.round(seconds / 60)} min`
+      : `${Math.round(seconds / 3_600)} h`;
+};

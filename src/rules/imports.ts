@@ -1,0 +1,66 @@
+/** Intents about data that come from elsewhere: one import into a project at a time, and which was the newest. */
+import { OffshootError } from '../model/errors.ts';
+import type { ImportOptions, ImportSpec, SourceServer } from '../model/import.ts';
+import type { Store, Stored } from '../store/contract.ts';
+import { allBranchesOf, requireProject } from './branches.ts';
+import { holding } from './locks.ts';
+
+/** @param before the one before, if any */
+export const newImport = (
+  before: ImportSpec | undefined,
+  source: SourceServer,
+  options: ImportOptions,
+): ImportSpec => ({ ...options, source, count: (before?.count ?? 0) + 1, at: new Date().toISOString() });
+
+/** What was asked for the last time. */
+export function optionsBefore(before: ImportSpec | undefined): ImportOptions {
+  if (before === undefined) return {};
+  const { count: _, source: __, at: ___, cancelled: ____, ...options } = before;
+  return options;
+}
+
+/** @throws OffshootError import/runs */
+export function checkNoImportRuns(store: Store, name: string): void {
+  if (isRunning(store, name)) throw new OffshootError('import/runs', { project: name });
+}
+
+/** Fills a project anew: what is there serves until all has come. @throws OffshootError import/runs, api/not-found */
+export const importInto = (
+  store: Store,
+  name: string,
+  next: ImportSpec,
+  sealed: readonly string[],
+): Promise<Stored<'project'>> =>
+  holding(store, { alone: [`project/${name}`] }, async () => {
+    requireProject(store, name);
+    checkNoImportRuns(store, name);
+    const changed = await store.modify('project', name, ({ spec, secret }) => ({
+      spec: { ...spec, import: next },
+      secret: { ...secret, sealed },
+    }));
+    return changed!;
+  });
+
+/** @throws OffshootError import/none-runs, api/not-found */
+export const cancelImport = (store: Store, name: string): Promise<Stored<'project'>> =>
+  holding(store, { alone: [`project/${name}`] }, async () => {
+    requireProject(store, name);
+    if (!isRunning(store, name)) throw new OffshootError('import/none-runs', { project: name });
+    const changed = await store.modify('project', name, ({ spec }) =>
+      spec.import === undefined
+        ? undefined
+        : { spec: { ...spec, import: { ...spec.import, cancelled: true } } },
+    );
+    return changed!;
+  });
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** The newest that was asked for has neither come nor failed. */
+function isRunning(store: Store, name: string): boolean {
+  const wanted = store.get('project', name)?.spec.import;
+  if (wanted === undefined) return false;
+  const root = allBranchesOf(store, name).find(b => b.spec.parent === undefined);
+  const seen = root?.status?.import;
+  return seen?.count !== wanted.count || seen.state === 'running';
+}

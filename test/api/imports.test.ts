@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { seeImport } from '../../src/cli/import-wait.ts';
+import { createCli } from '../../src/cli/context.ts';
+import { createProject } from '../../src/rules/branches.ts';
+import { newImport } from '../../src/rules/imports.ts';
+import { testApi } from '../support/api.ts';
+
+const server = { host: 'h', port: 1, user: 'u', database: 'd', sslmode: 'disable' } as const;
+
+test('where nothing comes from elsewhere, that is said; and so is what came of an import', async () => {
+  await using api = await testApi();
+  await assert.rejects(api.client.projects.refresh('default'), { code: 'import/no-source' });
+  const from = { server, password: 'secret' };
+  await assert.rejects(api.client.projects.create({ name: 'shop', from }), { code: 'import/not-here' });
+
+  const spec = { database: 'app', role: 'app', import: newImport(undefined, server, { exclude: ['a'] }) };
+  await createProject(api.store, 'shop', spec, { sealed: ['offshoot-sealed x'] });
+  const found = await api.client.projects.get('shop');
+  assert.equal(found.import?.state, 'waiting');
+  assert.equal(found.import?.source, 'u@h:1/d');
+  assert.doesNotMatch(JSON.stringify(found), /sealed/);
+
+  const main = api.store.list('branch').find(b => b.spec.project === 'shop');
+  const failed = { count: 1, state: 'failed', message: 'the disk is full', hint: 'make room' } as const;
+  const status = { state: 'failed', reason: '', message: '', conditions: [], observedGeneration: 1 } as const;
+  await api.store.modify('branch', main!.name, () => ({ status: { ...status, import: failed } }));
+  const quiet = { write: () => true } as unknown as NodeJS.WritableStream;
+  const cli = createCli({
+    ...{ env: { OFFSHOOT_API_URL: api.url, OFFSHOOT_API_KEY: api.apiKey }, cwd: '/', uid: 1 },
+    ...{ stdout: quiet, stderr: quiet, stdin: process.stdin, signal: AbortSignal.timeout(60_000) },
+  });
+  const seeing = seeImport(cli, { project: 'shop', count: 1, giveUp: 'cancel' });
+  await assert.rejects(seeing, (error: Error & { code: string; hint: string }) => {
+    assert.equal(error.code, 'import/ended');
+    assert.match(error.message, /the disk is full/);
+    return error.hint === 'make room';
+  });
+});
