@@ -4,7 +4,15 @@ import { basename, join } from 'node:path';
 import { root } from './paths.mjs';
 
 /** What is started by its path: src/lib/checkout.ts and, in the image, image/offshoot. */
-const programs = ['cli/main', 'cli/sidecar', 'collector', 'proxy', 'outpost', 'importer', 'api/manifest-worker'];
+const programs = [
+  'cli/main',
+  'cli/sidecar',
+  'collector',
+  'proxy',
+  'outpost',
+  'importer',
+  'api/manifest-worker',
+];
 
 /** What src/model/yaml-package.ts loads by its path. */
 const later = ['model/yaml-used'];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seeImport } from '../../src/cli/import-wait.ts';
 import { createCli } from '../../src/cli/context.ts';
+import { seeImport } from '../../src/cli/import-wait.ts';
 import { createProject } from '../../src/rules/branches.ts';
 import { newImport } from '../../src/rules/imports.ts';
 import { testApi } from '../support/api.ts';

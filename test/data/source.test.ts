@@ -62,13 +62,7 @@ test('a source', async t => {
   });
 
   await t.test('names the tables that may not be read, and takes the rest', async () => {
-    await fails(
-      reader,
-      {},
-      room,
-      'import/no-rights',
-      /(public\.(hidden_1|hidden_2|guarded)(, )?){3}$/,
-    );
+    await fails(reader, {}, room, 'import/no-rights', /(public\.(hidden_1|hidden_2|guarded)(, )?){3}$/);
     const source = await openSnapshot(reader, { exclude: ['hidden_*', 'public.guarded'] }, room);
     assert.deepEqual(
       source.choice.tables.map(({ plain }) => plain),

@@ -209,7 +209,13 @@ export function openImports(options: ImportsOptions): Imports {
     return { ready: false, status, failure: { code, params, output: undefined } };
   }
 
-  async function refuse(id: string, count: number, code: ErrorCode, params: ErrorParams, ctx: Ctx): Promise<Filled> {
+  async function refuse(
+    id: string,
+    count: number,
+    code: ErrorCode,
+    params: ErrorParams,
+    ctx: Ctx,
+  ): Promise<Filled> {
     await mkdir(folderOf(id), { recursive: true, mode: 0o700 });
     const result = { count, code, params };
     await writeJson(join(folderOf(id), RESULT), result);
