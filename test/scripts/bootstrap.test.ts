@@ -191,8 +191,14 @@ test('every program that is started by its path is bundled', async () => {
   const rolled = await readFile(join(root, 'scripts/bootstrap/roll.mjs'), 'utf8');
   const known = await readFile(join(root, 'src/lib/checkout.ts'), 'utf8');
   const namesIn = (text: string) => [...text.matchAll(/'([a-z/-]+)'/g)].map(match => match[1]);
-  const list = /const programs = \[(.*)\]/.exec(rolled)![1]!;
-  assert.deepEqual(namesIn(list), namesIn(/type Program = (.*);/.exec(known)![1]!));
+  // Further ones are started in an image, by image/offshoot.
+  const list = namesIn(/const programs = \[(.*?)\]/s.exec(rolled)![1]!);
+  const ours = namesIn(/type Program =(.*?);/s.exec(known)![1]!);
+  assert.ok(ours.length > 3);
+  assert.deepEqual(
+    ours.filter(name => !list.includes(name)),
+    [],
+  );
 });
 
 type Ended = {
