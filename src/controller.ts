@@ -1,53 +1,39 @@
 /**
  * Composition of a controller: what decides, in a cluster. Its objects are the store, its workloads the baseline, and its
  * own controllers run the forks. Gateways and sidecars follow it; it serves nothing but the API.
+ *
+ * There may be several. All of them answer webhooks; one at a time decides (leading.ts), and the others lead to it whoever
+ * wants the API or follows. Whose turn is over ends, and starts again as one that waits.
  */
+import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { createSecureContext, type SecureContext } from 'node:tls';
-import type { ApiContext } from './api/context.ts';
-import { keyring } from './api/keys.ts';
-import { type ApiServer, startApi } from './api/server.ts';
 import { kubernetesBaseline } from './baseline/kubernetes.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import type { Config } from './config.ts';
-import { openClusterDrivers } from './drivers/cluster/open.ts';
-import { openInjecting } from './injecting.ts';
-import { keyItem } from './internal-keys.ts';
-import { followBranchNodes } from './kubernetes/branch-nodes.ts';
 import { type ClusterClient, clusterClient } from './kubernetes/client.ts';
 import type { InformerState } from './kubernetes/informer.ts';
-import { admitVisitors } from './kubernetes/visitors.ts';
+import { contendFor, whileHeld } from './kubernetes/lease.ts';
+import { lead } from './leading.ts';
 import { version } from './lib/checkout.ts';
+import { type Entrance, type EntranceOptions, openEntrance } from './lib/entrance.ts';
 import type { Log } from './lib/log.ts';
-import { isOnThisMachine } from './lib/peer.ts';
-import { randomRoutingKey, randomSecret } from './lib/random.ts';
-import { delay, orAborted } from './lib/wait.ts';
+import { orAborted } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
 import type { PreviewSite } from './model/endpoint.ts';
 import { OffshootError } from './model/errors.ts';
 import type { Address } from './model/route.ts';
-import type { WorkloadKey } from './model/sandbox.ts';
-import type { CheckView } from './model/view.ts';
-import { workloadAtPath } from './model/workload.ts';
-import { destinationNamed } from './proxy/stream/destinations.ts';
-import { createLoop, type Loop } from './reconcile/loop.ts';
-import { forkId, logId } from './reconcile/workload-spec.ts';
-import { programsAtHand } from './roles/at-hand.ts';
-import { branchesElsewhere } from './roles/branches-elsewhere.ts';
 import { type ClusterHouse, openClusterHouse } from './roles/cluster-house.ts';
 import type { Env } from './roles/environment.ts';
 import { nearUrl } from './roles/given-out.ts';
+import { type FollowedHolder, followHolder, type HolderAt, wakeWhenFree } from './roles/holder.ts';
 import { lockHome } from './roles/home-lock.ts';
-import { measure } from './roles/metrics.ts';
-import { type Missing, watchMissing } from './roles/missing.ts';
+import { problemOf, untilDone, watchMissing } from './roles/missing.ts';
 import { tellOfOwnPod } from './roles/own-pod.ts';
 import { answerProbes } from './roles/probes.ts';
 import { clusterAccess } from './roles/reachable.ts';
-import { usersOfWorkload } from './rules/manifests.ts';
-import { visits } from './rules/visits.ts';
-import { openKubernetesStore } from './store/kubernetes.ts';
-import { openTelling, settingItem } from './telling.ts';
+import { openAdmission } from './webhook/open.ts';
 
 export type ControllerOptions = {
   /** Of the installation: what it makes and who belongs to it is called by it, as the chart does. */
@@ -79,7 +65,8 @@ export type ControllerOptions = {
 
 /**
  * Runs until the signal aborts.
- * @throws OffshootError kubernetes/config, host/already-running, host/port-taken; the signal's reason before it is up
+ * @throws OffshootError kubernetes/config, host/already-running, host/port-taken; kubernetes/lease-lost when its turn is over before
+ * it was asked to end; the signal's reason before it is up
  */
 export async function runController(config: Config, env: Env, o: ControllerOptions): Promise<void> {
   const log = openLog(undefined, config.logLevel);
@@ -91,223 +78,134 @@ export async function runController(config: Config, env: Env, o: ControllerOptio
   opened.defer(() => client.close());
   const missing = watchMissing(tellOfOwnPod(client, env, log), log);
   opened.defer(() => missing.close());
-  let isUp = false;
+  let [isUp, holder]: [boolean, FollowedHolder | undefined] = [false, undefined];
   const probes = await answerProbes({ host: config.host, port: o.probesPort }, () => {
     // Who once was up can be asked, whatever the cluster does.
     if (isUp) return [];
     const lacks = missing.list();
-    return lacks.length > 0 ? lacks : ['it is still starting'];
+    return lacks.length > 0 ? lacks : (holder?.lacks() ?? ['it is still starting']);
   });
   opened.defer(() => probes.close());
-  const leading = await lead(config, { ...o, client, namespace, log }, missing.ask);
+  const stood = await stand(config, { ...o, client, namespace, log }, opened, missing.ask);
+
+  const place = { namespace, name: `${o.name}-controller` };
+  const { api, feed } = stood.doors;
+  const at: HolderAt = {
+    host: env.POD_IP || config.advertised,
+    ...{ api: api.port, feed: feed.port, probes: probes.port },
+  };
+  // The process of a pod that starts again comes after the one before it has ended.
+  const identity = env.POD_NAME || `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
+  const lease = contendFor({ client, ...place, identity, log, says: JSON.stringify(at) });
+  opened.defer(() => lease.release());
+  lease.lost.addEventListener('abort', () => setTimeout(endAtOnce, CLOSING_MS, log).unref());
+  opened.defer(wakeWhenFree(client, place, lease, log));
+  holder = followHolder({ lease, identity, doors: stood.doors, log });
+  opened.defer(() => holder?.close());
+  missing.ask(() => [
+    ...stood.problems(),
+    ...(lease.failure() === undefined ? [] : [lease.failure()!.message]),
+  ]);
+  log.info(
+    { version, namespace, baseline: o.baselineNamespaces ?? 'all' },
+    'the controller waits for its turn',
+  );
+  const signal = AbortSignal.any([o.signal, lease.lost]);
+  await orAborted(lease.won, signal);
+
+  const leading = await lead(config, {
+    ...{ ...o, ...stood, namespace, log, signal },
+    says: its => missing.ask(() => [...stood.problems(), ...its()]),
+    client: whileHeld(client, lease),
+    sidecars: o.webhooks !== undefined,
+  });
   opened.defer(() => leading.close());
   isUp = true;
-  log.info({ version, namespace, baseline: o.baselineNamespaces ?? 'all' }, 'the controller is up');
-  await ended(o.signal);
+  log.info({ version, namespace }, 'the controller is up');
+  await ended(signal);
   isUp = false;
+  if (!o.signal.aborted) throw lease.lost.reason;
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
-type LeadOptions = ControllerOptions & {
+/** From the end of a turn to that of everything; the next one begins later than that, see kubernetes/lease.ts. */
+const CLOSING_MS = 4_000;
+
+function endAtOnce(log: Log): void {
+  log.error({}, 'what a controller does could not be ended in time');
+  process.exit(1);
+}
+
+type Standing = ControllerOptions & {
   readonly client: ClusterClient;
   readonly namespace: string;
   readonly log: Log;
 };
 
-/** Store, baseline, forks, loop, API and stream. @param says told who knows what is missing, as soon as it can be said */
-async function lead(
+/** What each controller has and does, whoever decides. @param says told who knows what is missing */
+async function stand(
   config: Config,
-  { client, namespace, log, signal, ...o }: LeadOptions,
-  says: Missing['ask'],
-): Promise<{ close(): Promise<void> }> {
-  const startedAt = new Date().toISOString();
-  await using opened = new AsyncDisposableStack();
+  { client, namespace, log, signal, ...o }: Standing,
+  opened: AsyncDisposableStack,
+  says: (source: () => readonly string[]) => void,
+) {
   const { baselineNamespaces: namespaces } = o;
   const source = kubernetesBaseline({ client, log, informers, ...(namespaces && { namespaces }) });
   opened.defer(() => source.close());
-  const opening = openClusterDrivers({
-    ...{ client, installation: namespace, namespaces, informers, stepMs: STEP_MS, log },
-    ...{ image: o.image, runnerNamespaces: o.runnerNamespaces },
-  });
-  opening.catch(() => {}); // it is waited for below
-  opened.defer(async () => (await opening.catch(() => undefined))?.close());
   let states: () => readonly InformerState[] = () => [];
+  const problems = () => [...source.states(), ...states()].flatMap(problemOf);
   const refused = (problem?: string) =>
-    says(() => [
-      ...(problem === undefined ? [] : [problem]),
-      ...[...states(), ...source.states()].flatMap(problemOf),
-    ]);
+    says(() => [...(problem === undefined ? [] : [problem]), ...problems()]);
   refused();
-  const open = () =>
-    openKubernetesStore(
-      {
-        ...{ client, namespace, log, informers, secretOf },
-        onOpening(own) {
-          states = own;
-          refused();
-        },
-      },
-      signal,
-    );
-  const store = await untilDone(open, refused, signal);
-  opened.defer(() => store.close());
   const house = await untilDone(() => openHouse(o, { client, namespace, log }), refused, signal);
   opened.defer(() => house.close());
-  const following = followBranchNodes({ client, namespace, log, signal });
-  following.catch(() => {}); // it is waited for below
-  opened.defer(async () => (await following.catch(() => undefined))?.close());
+  const keys = await untilDone(
+    () => clusterKeys(client, { namespace, name: `${o.name}-keys` }),
+    refused,
+    signal,
+  );
   refused();
-  await orAborted(Promise.all([source.synced, opening]), signal);
-  const [drivers, placement] = await Promise.all([opening, following]);
-  const { baseline } = source;
-  const branches = branchesElsewhere({ nodes: placement, store, identity: house.own, log });
-  opened.defer(() => branches.close());
+  await orAborted(source.synced, signal);
 
-  const place = { namespace, name: `${o.name}-keys` };
-  const internal = await untilDone(() => clusterKeys(client, place), refused, signal);
-  const keys = keyring(store, Object.values(internal));
-  const visiting = visits(store, keys.knows);
-  const looking = Promise.withResolvers<Loop>();
-  let loop: Loop | undefined;
-  const lookAtUsers = (workload: WorkloadKey) => {
-    for (const user of usersOfWorkload(store, workload)) loop?.look('sandbox', user);
+  const door = async (
+    what: string,
+    at: Address,
+    more: Pick<EntranceOptions, 'secure'> = {},
+  ): Promise<Entrance> => {
+    const entrance = await openEntrance({ ...at, ...more }).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'EADDRINUSE') throw cause;
+      throw new OffshootError('host/port-taken', { ...at, what }, { cause });
+    });
+    opened.defer(() => entrance.close());
+    return entrance;
   };
-  const telling = await openTelling({
-    ...{ at: { host: config.host, port: config.feedPort ?? 0 }, house, version, log },
-    onFollowers(destination) {
-      const workload = workloadAtPath(destination.replace(/^workload\//, ''));
-      if (workload !== undefined) lookAtUsers(workload);
-    },
-    async awake(id, asked) {
-      const endpoint = await (await looking.promise).awake(id, asked);
-      return { endpoint, sessions: store.get('branch', id)?.secret.sessions ?? 0 };
-    },
-    async enter(entry) {
-      await visiting.enter(entry);
-      await telling.routed();
-    },
-  });
-  opened.defer(() => telling.close());
-  const injecting =
-    o.webhooks === undefined
-      ? undefined
-      : await openInjecting({
-          ...{ client, baseline, namespaces, house, name: o.webhooks, signal, log },
-          at: { host: config.host, port: o.webhookPort },
-          settings: {
-            ...{ image: o.image, imagePullPolicy: o.sidecarPullPolicy, resources: o.sidecarResources },
-            ...{ headers: config.customHeaders, logLevel: config.logLevel },
-            controller: `${o.name}.${namespace}.svc:${telling.door.port}`,
-          },
-          followers: telling.followers,
-          look: lookAtUsers,
-          onOpening(own) {
-            const before = states;
-            states = () => [...before(), ...own()];
-          },
-        });
-  opened.defer(() => injecting?.close());
-  let api: ApiServer | undefined;
-  const deciding = createLoop({
-    ...{ store, baseline, programs: drivers, placement, routers: injecting, log },
-    gateway: () => o.postgres,
-    site: () => o.previews,
-    scriptEnv: () => ({
-      OFFSHOOT_BIN: 'offshoot',
-      OFFSHOOT_API_URL: `https://${config.advertised}:${config.apiPort}`,
-      OFFSHOOT_API_CA: house.authority(),
-      OFFSHOOT_API_KEY: internal.step,
-    }),
-    keep: [],
-    stepMs: STEP_MS,
-    // Services of a cluster have addresses.
-    addresses: { choose: (_, port) => ({ host: '', port }), fits: () => true },
-    listening: () => 'open',
-    routed: telling.routed,
-    async resumed() {
-      telling.begin(store, baseline, [settingItem(config), ...Object.values(internal).map(keyItem)]);
-      api = await startApi(context, {
-        ...{ host: config.host, port: config.apiPort, names: 'any', log },
-        ...{ certificate: apiCertificate(house), clear: isOnThisMachine },
-      });
-      opened.defer(() => api?.close());
-    },
-    deletedKeysMs: config.deletedKeysMs,
-    pauses: { baseMs: 500, maxMs: 60_000, soundMs: 60_000 },
-    trashMs: config.trashMs,
-    collectEveryMs: 5 * 60_000,
-    now: () => new Date(),
-  });
-  loop = deciding;
-  opened.defer(() => deciding.close());
-  const metrics = measure(deciding.counts);
-  opened.defer(() => metrics.close());
-  const at = (port: number): Address => ({ host: config.advertised, port });
-  const context: ApiContext = {
-    ...{ store, baseline, metrics, keepRevoked: config.keepRevoked },
-    keys,
-    visits: { link: visiting.link, ownKey: keys.hashOf(internal.cli)! },
-    admits: admitVisitors(client, { namespace, name: `${o.name}-user` }),
-    gateway: () => o.postgres,
-    authority: house.authority,
-    identity: name => (destinationNamed(name) === undefined ? undefined : identityOf(house, name)),
-    routed: telling.routed,
-    branches,
-    programs: await programsAtHand(
-      drivers,
-      ({ workload, sandbox }) => (sandbox === undefined ? logId(store, workload) : forkId(sandbox, workload)),
-      log,
-    ),
-    trash: { keepMs: config.trashMs },
-    info: () => ({
-      ...{ version, pid: process.pid, home: config.home, startedAt, listen: config.host },
-      volumes: context.branches.volumes(),
-      api: { ...at(api!.port), scheme: 'https' },
-      preview: o.previews,
-      postgres: o.postgres,
-      proxies: [],
-      feed: { ...at(telling.door.port), followers: telling.followers() },
-      log: 'standard error of this pod',
-      leftovers: branches
-        .orphans()
-        .filter(id => store.get('branch', id) === undefined)
-        .map(id => `volume ${id} belongs to no branch: see "offshoot repair"`),
-    }),
-    doctor: async () => [
-      ...[...store.states(), ...source.states()].map(checkOf),
-      ...branches.checks(),
-      ...(await drivers.workloads.capabilities()).map(can => ({ area: 'forks', ...can })),
-      ...(await drivers.steps.capabilities()).map(can => ({ area: 'plugins', ...can })),
-    ],
-    environment: deciding.environment,
-    warnings: deciding.warnings,
-    shutdown() {},
+  const { host } = config;
+  const servername = `${o.name}.${namespace}.svc`;
+  const secure = () => ({ ca: house.authority(), servername });
+  const doors = {
+    api: await door('the API', { host, port: config.apiPort }, { secure }),
+    feed: await door('followers', { host, port: config.feedPort ?? 0 }),
   };
-  await deciding.start();
-  looking.resolve(deciding);
-  const file = join(config.home, 'client.json');
-  const near = { url: nearUrl(config, api!), apiKey: internal.cli, pid: process.pid };
-  writeFileSync(file, `${JSON.stringify(near)}\n`, { mode: 0o600 });
-  const closing = opened.move();
-  return { close: () => closing.disposeAsync() };
-}
-
-/** Tries until the cluster does not refuse it any more: rights and definitions may come later than we do. @param refused told why not */
-async function untilDone<T>(
-  work: () => Promise<T>,
-  refused: (problem: string) => void,
-  signal: AbortSignal,
-): Promise<T> {
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!(error instanceof OffshootError) || !error.row.retry) throw error;
-      refused(error.message);
-      await delay(AGAIN_MS, signal);
-    }
+  const near = { url: nearUrl(config, doors.api), apiKey: keys.cli, pid: process.pid };
+  writeFileSync(join(config.home, 'client.json'), `${JSON.stringify(near)}\n`, { mode: 0o600 });
+  if (o.webhooks !== undefined) {
+    const admission = await openAdmission({
+      ...{ client, baseline: source.baseline, name: o.webhooks, certificate: house.certificate, signal, log },
+      at: { host: config.host, port: o.webhookPort },
+      settings: {
+        ...{ image: o.image, imagePullPolicy: o.sidecarPullPolicy, resources: o.sidecarResources },
+        ...{ headers: config.customHeaders, logLevel: config.logLevel },
+        controller: `${servername}:${doors.feed.port}`,
+        authorities: house.authority,
+      },
+      onOpening(own) {
+        states = own;
+      },
+    });
+    opened.defer(() => admission.close());
   }
+  return { source, house, keys, doors, problems };
 }
 
 async function openHouse(
@@ -328,43 +226,8 @@ async function openHouse(
   });
 }
 
-/** For TLS of the API; another one when the authority has made one. */
-function apiCertificate({ kept }: ClusterHouse): () => { readonly context: SecureContext } {
-  let context: SecureContext | undefined;
-  kept.onChange(() => {
-    context = undefined;
-  });
-  return () => {
-    const { certificate: cert, key } = kept.server();
-    context ??= createSecureContext({ cert, key, minVersion: 'TLSv1.2' });
-    return { context };
-  };
-}
-
-function identityOf({ kept }: ClusterHouse, name: string): string {
-  const { certificate, key } = kept.identity(name);
-  return certificate + key + kept.certificates();
-}
-
-/** What an object gets that was made by kubectl. */
-const secretOf = {
-  sandbox: () => ({ routingKey: randomRoutingKey(), resources: {} }),
-  branch: () => ({ password: randomSecret(32) }),
-};
-
 /** Who gives us a right that was missing should not have to wait for half a minute. */
 const informers = { pauseMs: [100, 5_000] } as const;
-const AGAIN_MS = 2_000;
-const STEP_MS = 15 * 60_000;
-
-/** What cannot be read, or not any more. */
-const problemOf = ({ failure }: InformerState): readonly string[] =>
-  failure === undefined ? [] : [failure.message];
-
-const checkOf = ({ resource, synced, failure, count }: InformerState): CheckView => ({
-  ...{ area: 'cluster', name: resource, ok: synced && failure === undefined },
-  detail: failure?.message ?? `${count} objects`,
-});
 
 const ended = (signal: AbortSignal): Promise<void> =>
   new Promise(resolve => {

@@ -80,7 +80,10 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
   const cancelKeys = createCancelKeys(connect);
   const predecessor = meetPredecessor(o.inherited, cancelKeys);
   const end = Promise.withResolvers<End>();
-  o.signal.addEventListener('abort', () => end.resolve({ graceMs: TERM_GRACE_MS, table: 'keep' }));
+  const termMs = apart === undefined ? 0 : APART_DRAIN_MS;
+  o.signal.addEventListener('abort', () =>
+    end.resolve({ drainMs: termMs, graceMs: TERM_GRACE_MS, table: 'keep' }),
+  );
   const keeping = Promise.withResolvers<TableFile>();
   let replace = (_: Command): void => {};
 
@@ -116,8 +119,9 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
     });
   };
 
-  const { graceMs, table: fate } = await end.promise;
+  const { drainMs = 0, graceMs, table: fate } = await end.promise;
   clearInterval(timer);
+  if (drainMs > 0) await Promise.race([front.listeners.drain(), delay(drainMs)]);
   await front.close(graceMs);
   follower.close();
   await table.close();
@@ -160,11 +164,13 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
 const PATIENCE_MS = 5_000;
 const COUNT_EVERY_MS = 250;
 const TERM_GRACE_MS = 1_000;
+/** Of one in a cluster, whose pod may take half a minute to end: requests are answered, and their clients go elsewhere with the next. */
+const APART_DRAIN_MS = 15_000;
 const DRAIN_MS = 3_600_000;
 /** For a daemon to take note of the successor, while it is still our child. */
 const LEAST_DRAIN_MS = 1_000;
 
-type End = { readonly graceMs: number; readonly table: 'keep' | 'remove' };
+type End = { readonly drainMs?: number; readonly graceMs: number; readonly table: 'keep' | 'remove' };
 
 function identity() {
   const { startTime = '' } = identify(process.pid) ?? {};

@@ -1,6 +1,7 @@
 /** The data path of a controller: it runs no proxy, and tells those who follow from elsewhere what there is to be served. */
 import type { Baseline } from './baseline/contract.ts';
 import type { Config } from './config.ts';
+import type { Entrance } from './lib/entrance.ts';
 import type { Log } from './lib/log.ts';
 import type { Address, BranchRoute, RouteChange } from './model/route.ts';
 import type { FollowerView } from './model/view.ts';
@@ -12,7 +13,7 @@ import type { Store } from './store/contract.ts';
 
 export type TellingOptions = {
   /** Where they follow. */
-  readonly at: Address;
+  readonly at: Entrance;
   /** By which they are known. */
   readonly house: House;
   readonly version: string;
@@ -35,7 +36,6 @@ export type Telling = {
   close(): Promise<void>;
 };
 
-/** @throws OffshootError host/port-taken, proxy/listen-failed */
 export async function openTelling({
   at,
   house,
@@ -58,7 +58,7 @@ export async function openTelling({
   try {
     const { certificate, authority, exchange } = house;
     door = await openDoor({
-      ...at,
+      ...{ host: at.host, port: at.port, entrance: at },
       certificate,
       authority,
       ...(exchange && { exchange }),

@@ -101,10 +101,6 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   // What a cluster asks before it takes an object.
   webhook: ['model', 'lib', 'kubernetes', 'type:baseline/contract.ts'],
   // Composition of it and of what sidecars know.
-  'injecting.ts': [
-    ...['model', 'lib', 'kubernetes', 'webhook'],
-    ...['type:baseline/contract.ts', 'type:reconcile', 'type:roles'],
-  ],
   api: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts'],
   client: ['model', 'lib'],
   // `up` starts the daemon; `down` and `doctor` do without a running one what it would have done.
@@ -170,20 +166,30 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'model',
     'lib',
     'kubernetes',
-    'store',
     'baseline',
+    'cluster-keys.ts',
+    'config.ts',
+    'leading.ts',
+    'log-output.ts',
+    'roles',
+    'webhook',
+  ],
+  // Whose turn it is.
+  'leading.ts': [
+    'model',
+    'lib',
+    'kubernetes',
+    'store',
+    'type:baseline',
     'drivers/cluster',
     'proxy/stream',
     'reconcile',
     'api',
-    'cluster-keys.ts',
     'config.ts',
     'internal-keys.ts',
-    'log-output.ts',
     'roles',
-    'telling.ts',
-    'injecting.ts',
     'rules',
+    'telling.ts',
   ],
   // What makes branches in a cluster.
   'branch-node.ts': [

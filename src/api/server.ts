@@ -1,7 +1,8 @@
 /** The door: one HTTP server. Every request needs a key; `Host` is checked against DNS rebinding. */
-import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
-import { type AddressInfo, isIP, type Socket } from 'node:net';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import { isIP, type Socket } from 'node:net';
 import type { Certificate } from '../lib/certificate.ts';
+import { type Entrance, listenAt } from '../lib/entrance.ts';
 import { createServer } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import { takeTls } from '../lib/tls-front.ts';
@@ -39,6 +40,8 @@ export type ApiOptions = {
   readonly host: string;
   /** 0 = any free port. */
   readonly port: number;
+  /** Gives it its connections, instead of that address. */
+  readonly entrance?: Entrance;
   /**
    * Hosts that requests may name, besides `localhost` and addresses. Default: where it listens. `any`: where no browser of
    * a person gets to, and others lead requests on under names of their own.
@@ -80,7 +83,7 @@ const all = [
 
 /** @throws OffshootError host/port-taken */
 export async function startApi(context: ApiContext, options: ApiOptions): Promise<ApiServer> {
-  const { host, port, names = [host], certificate, clear = () => true, log } = options;
+  const { host, port, entrance, names = [host], certificate, clear = () => true, log } = options;
   const { mask, close: endMasking } = masking(context.store);
   const routes = createRoutes();
   routes.get('/healthz', async () => ({ ok: true }));
@@ -138,16 +141,17 @@ export async function startApi(context: ApiContext, options: ApiOptions): Promis
     context: () => certificate?.()?.context,
     ...{ clear, refusal: tlsOnly, deadlineMs: handshakeMs },
   });
-  try {
-    await listen(server, host, port);
-  } catch (cause) {
-    endMasking();
-    if ((cause as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw cause;
-    throw new OffshootError('host/port-taken', { host, port, what: 'the API' }, { cause });
-  }
+  const listening = await listenAt(server, entrance ?? { host, port }).catch(
+    (cause: NodeJS.ErrnoException) => {
+      endMasking();
+      if (cause.code !== 'EADDRINUSE') throw cause;
+      throw new OffshootError('host/port-taken', { host, port, what: 'the API' }, { cause });
+    },
+  );
   return {
-    ...{ host, port: (server.address() as AddressInfo).port },
+    ...{ host: listening.host, port: listening.port },
     async close() {
+      listening.leave();
       tls.end();
       const closed = new Promise(resolve => server.close(resolve));
       server.closeAllConnections();
@@ -217,15 +221,4 @@ function send(response: ServerResponse, { status, json }: Text): void {
     'content-length': Buffer.byteLength(json),
   });
   response.end(json);
-}
-
-/** The first address of the name only, as gateways do. */
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host, port }, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
 }

@@ -88,6 +88,8 @@ export const annotations = {
   basedOn: `${group}/based-on`,
   /** Of a branch node's Lease: what it says of itself, as JSON. */
   branchNode: `${group}/state`,
+  /** Of the Lease of controllers: where the one that holds it is reached, as JSON. */
+  controller: `${group}/controller`,
 } as const;
 
 export const labels = {

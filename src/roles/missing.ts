@@ -1,6 +1,9 @@
 /** What keeps a role from its work, in sentences: said once when it begins, and again when it is over. */
+import type { InformerState } from '../kubernetes/informer.ts';
 import type { Log } from '../lib/log.ts';
 import { repeat } from '../lib/repeat.ts';
+import { delay } from '../lib/wait.ts';
+import { OffshootError } from '../model/errors.ts';
 
 export type Missing = {
   /** As of now. */
@@ -39,3 +42,28 @@ export function watchMissing(
     close: watching.stop,
   };
 }
+
+/** Tries until the cluster does not refuse it any more: rights and definitions may come later than we do. @param refused told why not */
+export async function untilDone<T>(
+  work: () => Promise<T>,
+  refused: (problem: string) => void,
+  signal: AbortSignal,
+): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof OffshootError) || !error.row.retry) throw error;
+      refused(error.message);
+      await delay(AGAIN_MS, signal);
+    }
+  }
+}
+
+/** What cannot be read, or not any more. */
+export const problemOf = ({ failure }: InformerState): readonly string[] =>
+  failure === undefined ? [] : [failure.message];
+
+// --- internal ------------------------------------------------------------------------------------
+
+const AGAIN_MS = 2_000;

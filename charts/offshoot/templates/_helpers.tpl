@@ -92,3 +92,44 @@ capabilities: { drop: [ALL] }
 - { name: {{ $name }}, value: {{ $value | quote }} }
 {{- end }}
 {{- end }}
+
+{{- /*
+Of pods that keep nothing: not two of them on one machine, if that can be, and half a minute after that has gone there is another one
+elsewhere, not after the five minutes that a cluster gives else. @param list: the context, the component
+*/ -}}
+{{- define "offshoot.apart" -}}
+{{- $values := index (index . 0).Values (index . 1) -}}
+tolerations:
+  - { key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 30 }
+  - { key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 30 }
+  {{- with $values.tolerations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels: {{- include "offshoot.selector" . | nindent 14 }}
+{{- end }}
+
+{{- /* Who drains machines takes one after the other. @param list: the context, the component */ -}}
+{{- define "offshoot.budget" -}}
+{{- $context := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- if gt (int (index $context.Values $component).replicas) 1 }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ $context.Release.Name }}-{{ $component }}
+  namespace: {{ $context.Release.Namespace }}
+  labels: {{- include "offshoot.labels" $context | nindent 4 }}
+spec:
+  maxUnavailable: 1
+  selector:
+    matchLabels: {{- include "offshoot.selector" . | nindent 6 }}
+{{- end }}
+{{- end }}

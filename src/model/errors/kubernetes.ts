@@ -85,6 +85,15 @@ export const kubernetesErrors = {
     say: p => `the cluster's answer to "${p.verb} ${p.what}" is longer than ${p.most} bytes`,
     hint: () => 'a single object is never as long; what stands between us and the API server?',
   },
+  'kubernetes/lease-lost': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p =>
+      `this controller does not decide any more: the lease "${p.name}" in namespace "${p.namespace}" is not its own (${p.why})`,
+    hint: () => 'it starts again and waits for its turn; another one, or the same, goes on',
+  },
   'kubernetes/not-kept': {
     fault: 'user',
     http: 400,

@@ -3,12 +3,12 @@
  * authority, the follower's saying which destination it is.
  */
 import { constants } from 'node:crypto';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
 import { type CertificateFiles, followCertificate } from '../../lib/certificate.ts';
 import { closingAtOnce } from '../../lib/close-server.ts';
+import { type Entrance, listenAt } from '../../lib/entrance.ts';
 import { identityName } from '../../lib/identity.ts';
 import type { Log } from '../../lib/log.ts';
 import { OffshootError } from '../../model/errors.ts';
@@ -25,6 +25,8 @@ export type DoorCertificate = {
 };
 
 export type DoorOptions = Address & {
+  /** Gives it its connections, instead of that address. */
+  readonly entrance?: Entrance;
   readonly certificate: DoorCertificate;
   /** Certificates of the authorities that have made those of followers, PEM. */
   readonly authority: () => string;
@@ -40,6 +42,7 @@ export type Door = Address & { close(): Promise<void> };
 export async function openDoor({
   host,
   port,
+  entrance,
   certificate,
   authority,
   admit,
@@ -81,17 +84,19 @@ export async function openDoor({
     log.debug({ why: error.message, peer: socket.remoteAddress }, 'somebody could not prove who he is'),
   );
   const stopRenewing = certificate.onChange(() => server.setSecureContext(context()));
-  server.listen({ host, port });
-  await once(server, 'listening').catch((cause: NodeJS.ErrnoException) => {
-    stopRenewing();
-    const code = cause.code === 'EADDRINUSE' ? 'host/port-taken' : 'proxy/listen-failed';
-    throw new OffshootError(code, { host, port, what: 'followers', why: cause.code }, { cause });
-  });
+  const listening = await listenAt(server, entrance ?? { host, port }).catch(
+    (cause: NodeJS.ErrnoException) => {
+      stopRenewing();
+      const code = cause.code === 'EADDRINUSE' ? 'host/port-taken' : 'proxy/listen-failed';
+      throw new OffshootError(code, { host, port, what: 'followers', why: cause.code }, { cause });
+    },
+  );
   server.on('error', err => log.error({ err }, 'followers cannot connect'));
   return {
-    ...{ host, port: (server.address() as AddressInfo).port },
+    ...{ host: listening.host, port: listening.port },
     async close() {
       stopRenewing();
+      listening.leave();
       await close();
     },
   };
