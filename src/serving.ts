@@ -80,10 +80,8 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
   const cancelKeys = createCancelKeys(connect);
   const predecessor = meetPredecessor(o.inherited, cancelKeys);
   const end = Promise.withResolvers<End>();
-  const termMs = apart === undefined ? 0 : APART_DRAIN_MS;
-  o.signal.addEventListener('abort', () =>
-    end.resolve({ drainMs: termMs, graceMs: TERM_GRACE_MS, table: 'keep' }),
-  );
+  const times = apart === undefined ? { graceMs: TERM_GRACE_MS } : APART;
+  o.signal.addEventListener('abort', () => end.resolve({ ...times, table: 'keep' }));
   const keeping = Promise.withResolvers<TableFile>();
   let replace = (_: Command): void => {};
 
@@ -164,8 +162,11 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
 const PATIENCE_MS = 5_000;
 const COUNT_EVERY_MS = 250;
 const TERM_GRACE_MS = 1_000;
-/** Of one in a cluster, whose pod may take half a minute to end: requests are answered, and their clients go elsewhere with the next. */
-const APART_DRAIN_MS = 15_000;
+/**
+ * Of one in a cluster, whose pod may take half a minute to end: who asks again on a connection goes elsewhere with the next
+ * request, then what is idle goes, and requests and sessions that go on have the rest.
+ */
+const APART = { drainMs: 3_000, graceMs: 12_000 };
 const DRAIN_MS = 3_600_000;
 /** For a daemon to take note of the successor, while it is still our child. */
 const LEAST_DRAIN_MS = 1_000;

@@ -10,7 +10,13 @@ export type PodWay =
       /** What is to be answered. */
       readonly wants: string;
     }
-  | { readonly name: string /** Connection string. */; readonly sql: string };
+  | {
+      readonly name: string;
+      /** Connection string. */
+      readonly sql: string;
+      /** What is asked; default: `select 1`. */
+      readonly text?: string;
+    };
 
 /** Of one client: it asks on a connection that it keeps, or on a new one each time. */
 export type Asked = {
@@ -113,7 +119,7 @@ const program = `
         session.on('error', () => {});
         await session.connect();
       }
-      await session.query('select 1');
+      await session.query(way.text ?? 'select 1');
       if (!kept) { const old = session; session = undefined; await old.end(); }
     };
     let last = Date.now();
