@@ -36,13 +36,17 @@ export type PodLoad = {
   stop(): Promise<readonly Asked[]>;
 };
 
-/** Resolves when each client has been answered once. @param pod fields of its spec, e.g. `nodeName` */
+/**
+ * Resolves when each client has been answered once.
+ * @param pod fields of its spec, e.g. `nodeName`
+ * @param patienceMs after which a request counts as not answered; a session may take 30 s to begin
+ */
 export async function podLoad(
   namespace: string,
   ways: readonly PodWay[],
-  pod: object = {},
-  name = 'load',
+  { pod = {}, patienceMs = 60_000 }: { readonly pod?: object; readonly patienceMs?: number } = {},
 ): Promise<PodLoad> {
+  const name = 'load';
   const at = ['-n', namespace];
   await apply([
     {
@@ -57,7 +61,10 @@ export async function podLoad(
               imagePullPolicy: 'IfNotPresent',
               command: ['node', '-e', program],
             },
-            env: [{ name: 'WAYS', value: JSON.stringify(ways) }],
+            env: [
+              { name: 'WAYS', value: JSON.stringify(ways) },
+              { name: 'PATIENCE_MS', value: String(patienceMs) },
+            ],
             readinessProbe: { exec: { command: ['test', '-e', '/tmp/all'] }, periodSeconds: 1 },
           },
         ],
@@ -97,16 +104,17 @@ const program = `
   const { existsSync, writeFileSync } = require('node:fs');
   const { Client } = require('/app/node_modules/pg');
   const ways = JSON.parse(process.env.WAYS);
+  const patience = Number(process.env.PATIENCE_MS);
   const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
   const askHttp = ({ http: url, headers = {}, wants }, agent) => new Promise((resolve, reject) => {
-    const request = http.get(url, { headers, agent, timeout: 5000 }, answer => {
+    const request = http.get(url, { headers, agent, timeout: patience }, answer => {
       let text = '';
       answer.setEncoding('utf8').on('data', chunk => { text += chunk; });
       answer.on('error', reject);
       answer.on('end', () => answer.statusCode === 200 && text === wants ? resolve()
         : reject(new Error(answer.statusCode + ' ' + text.slice(0, 200))));
     });
-    request.on('timeout', () => request.destroy(new Error('no answer in 5 s')));
+    request.on('timeout', () => request.destroy(new Error('no answer in time')));
     request.on('error', reject);
   });
   async function client(way, kept, begun) {
@@ -115,7 +123,7 @@ const program = `
     let session;
     const askSql = async () => {
       if (session === undefined) {
-        session = new Client({ connectionString: way.sql, connectionTimeoutMillis: 30000, query_timeout: 5000 });
+        session = new Client({ connectionString: way.sql, connectionTimeoutMillis: Math.max(patience, 30000), query_timeout: patience });
         session.on('error', () => {});
         await session.connect();
       }
