@@ -7,7 +7,7 @@
 import { once } from 'node:events';
 import { z } from 'zod';
 import { merge } from '../lib/channel.ts';
-import type { LogQuery } from '../model/log.ts';
+import { type LogQuery, timeInLog } from '../model/log.ts';
 import { parseProgramSelector } from '../model/program-selector.ts';
 import type { LogLineView } from '../model/view.ts';
 import type { RouteContext } from './context.ts';
@@ -21,12 +21,21 @@ const heartbeatMs = 15_000;
 
 const one = z.string().max(300);
 
+/** Of each program. */
+const MOST_LINES = 10_000;
+
 const logQuery = z.strictObject({
   of: z.union([one.transform(of => [of]), z.array(one).max(100)]).default([]),
   namespace: one.optional(),
   project: one.optional(),
   container: one.optional(),
-  lines: z.coerce.number().int().min(0).max(10_000).default(200),
+  /** Default: 200, or with `since` all. */
+  lines: z.coerce.number().int().min(0).max(MOST_LINES).optional(),
+  since: z.iso
+    .datetime({ offset: true })
+    .transform(text => Date.parse(text))
+    .optional(),
+  timestamps: flag,
   follow: flag,
   previous: flag,
 });
@@ -35,9 +44,15 @@ export function logRoutes(routes: Routes, context: RouteContext): void {
   const { keys, keepRevoked, mask, log } = context;
 
   routes.get('/logs', async request => {
-    const { of, namespace, project, container, ...how } = checked(logQuery, request.query);
+    const { of, namespace, project, container, since, timestamps, ...how } = checked(logQuery, request.query);
+    const lines = how.lines ?? (since === undefined ? 200 : MOST_LINES);
     const sources = programs(context, of.map(parseProgramSelector), { namespace, project });
-    const query: LogQuery = { ...how, ...(container !== undefined && { container }) };
+    const query: LogQuery = {
+      ...{ ...how, lines },
+      ...(container !== undefined && { container }),
+      ...(since !== undefined && { since }),
+      ...(timestamps && { timestamps }),
+    };
 
     const out = request.response;
     const gone = new AbortController();
@@ -49,8 +64,8 @@ export function logRoutes(routes: Routes, context: RouteContext): void {
     out.flushHeaders();
     const heartbeat = setInterval(() => out.write('\n'), heartbeatMs);
     try {
-      const lines = sources.map(program => said(context, program, query, gone.signal));
-      for await (const line of merge<LogLineView>(lines, { sideBySide: query.follow ?? false })) {
+      const all = sources.map(program => said(context, program, query, gone.signal));
+      for await (const line of merge<LogLineView>(all, { sideBySide: query.follow ?? false })) {
         if (gone.signal.aborted) break;
         // A client that reads slowly is waited for; what is followed waits too.
         if (!out.write(`${JSON.stringify(mask(line))}\n`)) await once(out, 'drain', { signal: gone.signal });
@@ -76,7 +91,7 @@ async function* said(
   query: LogQuery,
   signal: AbortSignal,
 ): AsyncGenerator<LogLineView, void> {
-  const { lines, follow = false } = query;
+  const { lines, follow = false, since, timestamps } = query;
   if (program.of === 'baseline') {
     const { kind, name, namespace } = program.workload;
     const names = { of: `${kind.toLowerCase()}/${name}`, namespace };
@@ -86,8 +101,13 @@ async function* said(
     for await (const line of programs.logs(program, query, signal)) yield { of, ...line };
   } else if (program.of === 'branch') {
     const { name, spec } = program.branch;
-    for await (const text of branches.logs(name, { lines, follow }, signal))
-      yield { of: `branch/${spec.name}`, text };
+    let at: number | undefined;
+    for await (const text of branches.logs(name, { lines, follow }, signal)) {
+      at = timeInLog(text) ?? at; // further lines of a statement have none of their own
+      if (since !== undefined && at !== undefined && at < since) continue;
+      const time = timestamps && at !== undefined ? { at: new Date(at).toISOString() } : {};
+      yield { of: `branch/${spec.name}`, ...time, text };
+    }
   } else {
     // Of one that has not failed nothing is kept.
     const { name, output = [] } = program.resource;

@@ -24,6 +24,18 @@ export function parseDuration(text: string): number {
   return ms;
 }
 
+/** A duration before now, or a time of RFC 3339. @returns RFC 3339 */
+export function parseSince(text: string): string {
+  if (/^\d{4}-/.test(text)) {
+    const ms = /^\S+T\S+(Z|[+-]\d\d:\d\d)$/i.test(text) ? Date.parse(text) : Number.NaN;
+    if (Number.isNaN(ms))
+      throw new UsageError(`"${text}" is no time; write for example 2030-01-31T12:00:00Z`);
+    return new Date(ms).toISOString();
+  }
+  const days = /^\d+d$/.test(text) ? `${24 * Number(text.slice(0, -1))}h` : text;
+  return new Date(Date.now() - parseDuration(days)).toISOString();
+}
+
 /** An option whose value is a size, in bytes. */
 export const sizeOption = (flags: string, description: string): Option =>
   new Option(flags, description).argParser(text => {

@@ -10,8 +10,11 @@ export type LogFilter = {
   readonly namespace?: string | undefined;
   readonly project?: string | undefined;
   readonly container?: string | undefined;
-  /** Of each program; default 200. */
-  readonly lines?: number;
+  /** Of each program; default 200, or with `since` 10 000. */
+  readonly lines?: number | undefined;
+  /** RFC 3339. */
+  readonly since?: string | undefined;
+  readonly timestamps?: boolean;
   readonly follow?: boolean;
   readonly previous?: boolean;
 };

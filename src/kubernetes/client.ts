@@ -91,6 +91,7 @@ export type ClusterClient = {
       readonly container: string;
       readonly tailLines?: number;
       readonly sinceTime?: string;
+      readonly timestamps?: 'true';
       readonly follow?: 'true';
       readonly previous?: 'true';
     },

@@ -1,7 +1,8 @@
-/** Keeps log files that others write to small, each and all together, while they are written to. */
+/** Keeps log files that others write to small, each and all together, while they are written to, and notes when that was. */
 import { statSync } from 'node:fs';
 import { rm, truncate } from 'node:fs/promises';
 import { rotate } from './log-file.ts';
+import { keepTimes, type TimesKeeper } from './log-times.ts';
 import { repeat } from './repeat.ts';
 import { inTurns } from './turns.ts';
 
@@ -26,14 +27,18 @@ export function logRotation(
   const limits = new Map<string, number>();
   /** Sizes of the older parts, which only we change. */
   const older = new Map<string, number>();
+  const times = new Map<string, TimesKeeper>();
 
   const looking = repeat(
     async () => {
       // Asked for here rather than in threads: hundreds of files in a millisecond.
-      const sizes = new Map(await inTurns(limits.keys(), path => [path, sizeOf(path)] as const));
-      for (const [path, size] of sizes) {
+      const seen = await inTurns(limits.keys(), path => [path, statOf(path)] as const);
+      const sizes = new Map(seen.map(([path, { size }]) => [path, size]));
+      for (const [path, { size, mtimeMs }] of seen) {
+        await times.get(path)?.seen(size, mtimeMs);
         if (size <= (limits.get(path) ?? size)) continue;
-        await rotate(path, limits.get(path)!);
+        const dropped = await rotate(path, limits.get(path)!);
+        if (dropped !== undefined) await times.get(path)?.rotated(dropped);
         older.set(path, sizeOf(`${path}.1`));
         sizes.set(path, sizeOf(path));
       }
@@ -41,12 +46,14 @@ export function logRotation(
       for (const [path, size] of largestFirst(older)) {
         if (sum <= totalBytes) break;
         await rm(`${path}.1`, { force: true });
+        await times.get(path)?.gone('older');
         older.set(path, 0);
         sum -= size;
       }
       for (const [path, size] of largestFirst(sizes)) {
         if (sum <= totalBytes) break;
         await truncate(path);
+        await times.get(path)?.gone('all');
         sum -= size;
       }
       return everyMs;
@@ -58,11 +65,13 @@ export function logRotation(
   return {
     add(path, maxBytes) {
       limits.set(path, maxBytes);
+      if (!times.has(path)) times.set(path, keepTimes(path));
       older.set(path, sizeOf(`${path}.1`));
     },
     remove(path) {
       limits.delete(path);
       older.delete(path);
+      times.delete(path);
     },
     stop: () => looking.stop(),
   };
@@ -70,7 +79,10 @@ export function logRotation(
 
 // --- internal ------------------------------------------------------------------------------------
 
-const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+const statOf = (path: string): { readonly size: number; readonly mtimeMs: number } =>
+  statSync(path, { throwIfNoEntry: false }) ?? { size: 0, mtimeMs: 0 };
+
+const sizeOf = (path: string): number => statOf(path).size;
 
 const largestFirst = (sizes: ReadonlyMap<string, number>): readonly (readonly [string, number])[] =>
   [...sizes].filter(([, size]) => size > 0).toSorted(([, a], [, b]) => b - a);

@@ -183,6 +183,8 @@ export type LogLineView = {
   readonly namespace?: string;
   readonly pod?: string;
   readonly container?: string;
+  /** When it was said, where that is asked for and known: RFC 3339. */
+  readonly at?: string;
   readonly text: string;
 };
 

@@ -16,6 +16,7 @@ import { forgetUnused } from '../rules/folders.ts';
 import { inputsOf } from '../rules/inputs.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { specOfBaseline, workloadStatus } from './baseline-workload.ts';
+import { crashSince } from './crashes.ts';
 import { reconcileCronJob, removeRuns } from './cron-job.ts';
 import { type Report, reconcileJob } from './job.ts';
 import { removeDisksOfDeleted, removeDisksOfSurplus } from './retention.ts';
@@ -174,10 +175,16 @@ export function baselineReconciler(deps: BaselineDeps): BaselineReconciler {
   /** @returns false: once it is deployed again, nothing is said any more of the try before */
   const report = async (object: Stored<'manifest'>, status: ManifestStatus): Promise<boolean> => {
     let isNewest = false;
+    let last = null as ManifestStatus | null;
     await store.modify('manifest', object.name, ({ secret, status: before }) => {
       isNewest = secret?.tries === object.secret?.tries;
+      last = before;
       return isNewest ? { status: { ...status, ...(before?.found && { found: before.found }) } } : undefined;
     });
+    const { kind, name } = object;
+    const crash = isNewest ? crashSince(last ?? undefined, status, name) : undefined;
+    if (crash !== undefined)
+      await store.record({ kind, name, severity: 'warning', reason: 'Crashed', message: crash });
     return isNewest;
   };
 

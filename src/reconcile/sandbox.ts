@@ -8,6 +8,7 @@ import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { SandboxStatus } from '../model/sandbox.ts';
 import { isHopeless } from '../model/tries.ts';
 import { deleteTime } from '../model/ttl.ts';
+import { sameWorkload } from '../model/workload.ts';
 import { offspringOfSandbox, sandboxHasChildren } from '../rules/offspring.ts';
 import {
   deleteOffspringOfSandbox,
@@ -17,6 +18,7 @@ import {
 } from '../rules/sandboxes.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { deleteOwned } from './branch-action.ts';
+import { crashSince } from './crashes.ts';
 import { type ForkRunner, type ForkStatus, pendingForks, waitingForFork } from './forks.ts';
 import type { ResourceRunner, Tell } from './resource.ts';
 import { dataCondition } from './root-uses.ts';
@@ -334,7 +336,13 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 
   /** History: only what a person would want to have been told. */
   const tell = async (before: SandboxStatus | null, { name, status }: Stored<'sandbox'>): Promise<void> => {
-    const { ready, failed, reason, message } = status!;
+    const { ready, failed, reason, message, forks } = status!;
+    for (const fork of forks) {
+      const { forkOf } = fork;
+      const was = before?.forks.find(one => sameWorkload(one.forkOf, forkOf));
+      const crash = crashSince(was, fork, `fork of ${forkOf.namespace}/${forkOf.name}`);
+      if (crash !== undefined) await record(name, 'warning', 'Crashed', crash);
+    }
     if (ready && !before?.ready) await record(name, 'info', reason, message);
     if (failed && !before?.failed) await record(name, 'warning', reason, message);
   };

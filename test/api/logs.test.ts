@@ -130,3 +130,19 @@ test('a daemon that goes away while it is followed is an error', async () => {
     error => error instanceof OffshootError && error.code === 'api/unreachable',
   );
 });
+
+test('since when, and when: asked of programs, read in the log of PostgreSQL', async () => {
+  const line = (time: string, text: string) => `2030-01-31 ${time}.000 UTC [7] ${text}`;
+  await using api = await logApi({
+    branchLog: [line('11:00:00', 'old'), '\tHINT: old, too', line('12:00:00', 'new'), '\tHINT: new, too'],
+  });
+  const since = '2030-01-31T12:30:00+01:00';
+  assert.deepEqual(await all(api, { of: ['branch/main'], since, timestamps: true }), [
+    { of: 'branch/main', at: '2030-01-31T12:00:00.000Z', text: line('12:00:00', 'new') },
+    { of: 'branch/main', at: '2030-01-31T12:00:00.000Z', text: '\tHINT: new, too' },
+  ]);
+  await all(api, { of: ['users'], since, timestamps: true });
+  const { lines, since: asked, timestamps } = api.asked.logs.at(-1) as Record<string, unknown>;
+  assert.deepEqual([lines, asked, timestamps], [10_000, Date.parse(since), true]);
+  await assert.rejects(all(api, { since: 'yesterday' }), { code: 'api/bad-request' });
+});

@@ -53,6 +53,8 @@ export type TestApiOptions = {
   readonly engine?: EngineView;
   /** Lines of every log. */
   readonly log?: readonly string[];
+  /** Lines of the log of every branch. */
+  readonly branchLog?: readonly string[];
   /** What workloads say while they are followed. */
   readonly saying?: (signal: AbortSignal) => AsyncIterable<string>;
   /** Certificate of the authority. */
@@ -85,7 +87,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       orphans: () => [],
       async *logs(id, query) {
         asked.logs.push({ branch: id, ...query });
-        yield 'ready';
+        yield* options.branchLog ?? ['ready'];
       },
     },
     programs: {

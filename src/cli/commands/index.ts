@@ -25,6 +25,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   trash: { names: ['trash'], load: () => import('./trash.ts') },
   ca: { names: ['ca'], load: () => import('./ca.ts') },
   logs: { names: ['logs'], load: () => import('./logs.ts') },
+  wait: { names: ['wait'], load: () => import('./wait.ts') },
   restart: { names: ['restart'], load: () => import('./restart.ts') },
   sql: { names: ['sql'], load: () => import('./sql.ts') },
   sandbox: { names: ['sandbox', 'sb'], load: () => import('./sandbox.ts') },

@@ -3,7 +3,7 @@ import type { LogFilter } from '../../client/index.ts';
 import type { LogLineView } from '../../model/view.ts';
 import type { Cli, OutputFormat } from '../context.ts';
 import { legible } from '../legible.ts';
-import { parseCount, withExamples } from '../options.ts';
+import { parseCount, parseSince, withExamples } from '../options.ts';
 import { asYaml, print, say, withOutput, write } from '../output.ts';
 import { chooseProject } from '../target.ts';
 
@@ -14,23 +14,27 @@ export function register(program: Command, cli: Cli): void {
     'offshoot logs -f deployment/users -n demo          a workload of the baseline, and what it says from now on',
     'offshoot logs -f users sandbox/fix-42              it beside the forks of a sandbox',
     'offshoot logs sandbox/fix-42/users --previous      what a fork said before it was started again',
+    'offshoot logs -f --since 5m --timestamps           of all, what was said in the last minutes',
     'offshoot logs resource/fix-42/usersDb              why a resource failed',
     'offshoot logs branch/main                          the PostgreSQL server of a branch',
   )
     .description('what programs say: workloads, forks, failed resources, branches')
     .option('-f, --follow', 'go on with what they say from now on, until Ctrl-C')
     .option('--previous', 'only what was said before the program was started last')
-    .option('--tail <n>', 'how many of the newest lines of each program', parseCount, 200)
+    .option('--tail <n>', 'how many of the newest lines of each program (200, with --since all)', parseCount)
+    .option('--since <time>', 'only what was said since then: 5m, or 2030-01-31T12:00:00Z', parseSince)
+    .option('--timestamps', 'say when')
     .option('-c, --container <name>', 'only containers of this name')
     .option('-n, --namespace <namespace>', 'only workloads of this namespace')
     .option('-p, --project <project>', 'of branches')
     .option('--plain', 'without the names of those who say it')
     .action(async (selectors: string[], options) => {
-      const { output, tail, follow, previous, container, namespace, plain } = options;
+      const { output, tail, since, timestamps, follow, previous, container, namespace, plain } = options;
       const ofBranches = selectors.some(of => of.startsWith('branch/'));
       const project = ofBranches ? await chooseProject(cli, options.project) : undefined;
       const filter: LogFilter = {
-        ...{ of: selectors, lines: tail, container, namespace, project },
+        ...{ of: selectors, lines: tail, since, container, namespace, project },
+        timestamps: timestamps ?? false,
         ...{ follow: follow ?? false, previous: previous ?? false },
       };
       await showLogs(cli, filter, { output, plain: plain ?? false });
@@ -48,7 +52,8 @@ export async function showLogs(
   const names = plain ? () => '' : naming(cli);
   const render = (line: LogLineView): string => {
     if (output === 'json') return JSON.stringify(line);
-    return output === 'yaml' ? `---\n${asYaml(line).trimEnd()}` : `${names(line)}${legible(line.text)}`;
+    if (output === 'yaml') return `---\n${asYaml(line).trimEnd()}`;
+    return `${names(line)}${line.at === undefined ? '' : `${line.at} `}${legible(line.text)}`;
   };
   let any = false;
   try {

@@ -2,12 +2,14 @@ import type { Command } from 'commander';
 import { OffshootError } from '../../model/errors.ts';
 import type { SandboxView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
+import { type EnvironmentForm, environmentAs } from '../environment.ts';
 import { parseCount, timeoutOption, withExamples } from '../options.ts';
 import { age, print, say, table, took, UsageError, withOutput, write } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import { findProjectFile, readImages } from '../project-file.ts';
 import { readSource } from '../read-file.ts';
-import { applySteps, deleteSteps } from '../sandbox-progress.ts';
+import { deleteSteps } from '../sandbox-progress.ts';
+import { waitForSandbox } from '../sandbox-wait.ts';
 import { templateOptions, withDocument } from '../template-options.ts';
 import { waitFor } from '../wait.ts';
 import { showLogs } from './logs.ts';
@@ -58,7 +60,7 @@ export function register(program: Command, cli: Cli): void {
         if (!warnings.includes(warning)) say(cli, `warning: ${warning}`);
       let view: SandboxView = applied;
       if (wait !== false) {
-        view = await waitReady(cli, applied, waitTimeout);
+        view = await waitForSandbox(cli, applied, waitTimeout);
         say(cli, `ready in ${took(performance.now() - started)}`);
         for (const { status, type, message } of view.status.conditions)
           if (type === 'Routed' && status === 'False') say(cli, `warning: ${message}`);
@@ -150,17 +152,23 @@ export function register(program: Command, cli: Cli): void {
     define(
       'get-env <name>',
       'eval "$(offshoot sandbox get-env xata-test)"',
+      'offshoot sandbox get-env xata-test --format dotenv > .env',
       'offshoot sandbox get-env xata-test -o json',
     ),
   )
-    .description('environment of a fork as shell exports, to run the service by hand; it holds passwords')
+    .description('environment of a fork, to run the service by hand, e.g. in a debugger; it holds passwords')
     .option('-w, --workload <workload>', 'which fork (default: the first)')
-    .action(async (name: string, { output, workload }) => {
+    .option(
+      '--format <format>',
+      'shell (for eval), or dotenv (for readers of .env files)',
+      parseForm,
+      'shell',
+    )
+    .action(async (name: string, { output, workload, format }) => {
       const environment = await cli.client().sandboxes.environment(name, { workload });
       if (output !== 'text') return await print(cli, output, environment, String);
-      // For a shell, so exactly.
-      for (const [variable, value] of Object.entries(environment))
-        await write(cli, `export ${variable}='${value.replaceAll("'", "'\\''")}'\n`);
+      // For a program, so exactly.
+      await write(cli, environmentAs(format, environment));
     });
 }
 
@@ -169,47 +177,6 @@ export function register(program: Command, cli: Cli): void {
 async function nameIn(cli: Cli, file: string, set: readonly string[]): Promise<string> {
   const { readSandboxName } = await import('../../model/document/sandbox.ts');
   return readSandboxName(await readSource(cli, file), templateOptions(cli, file, set));
-}
-
-async function waitReady(cli: Cli, applied: SandboxView, timeoutMs: number): Promise<SandboxView> {
-  const { name, generation } = applied;
-  const progress = createProgress(cli);
-  let view = applied;
-  try {
-    await waitFor<SandboxView>(cli, {
-      kind: 'sandbox',
-      name,
-      timeoutMs,
-      what: `sandbox "${name}" to be ready`,
-      hint: `it was applied and goes on; look with "offshoot sandbox get ${name}"`,
-      probe: objects => {
-        const seen = objects.get(name);
-        if (seen === undefined)
-          throw new OffshootError('api/not-found', {
-            kind: 'sandbox',
-            name,
-            hint: 'somebody deleted it meanwhile',
-          });
-        view = seen;
-        progress.show(applySteps(seen));
-        const { status } = seen;
-        if (status.observedGeneration < generation) return undefined;
-        if (status.failed) throw failure(seen);
-        return status.ready ? true : undefined;
-      },
-      last: objects => objects.get(name)?.status.message,
-    });
-  } finally {
-    progress.end();
-  }
-  return view;
-}
-
-function failure({ name, status }: SandboxView): OffshootError {
-  const resource = status.resources.find(r => r.failed);
-  const output = resource?.output ?? status.forks.find(f => !f.ready)?.log;
-  const more = output === undefined ? {} : { output: output.join('\n') };
-  return new OffshootError('sandbox/not-ready', { name, why: status.message, hint: resource?.hint }, more);
 }
 
 async function remove(
@@ -250,6 +217,11 @@ async function remove(
     progress.end();
   }
   say(cli, `sandbox "${name}" is gone (${took(performance.now() - started)})`);
+}
+
+function parseForm(text: string): EnvironmentForm {
+  if (text === 'shell' || text === 'dotenv') return text;
+  throw new UsageError(`--format takes shell or dotenv, not "${text}"`);
 }
 
 const statusWord = ({ status, deletedAt }: SandboxView): string =>

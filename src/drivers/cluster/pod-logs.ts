@@ -49,15 +49,21 @@ export async function* podLogLines(
   query: LogQuery,
   signal: AbortSignal,
 ): AsyncGenerator<LogLine, void> {
-  const { lines, previous, follow } = query;
+  const { lines, previous, follow, since, timestamps } = query;
+  const when = {
+    ...(since !== undefined && { sinceTime: new Date(since).toISOString() }),
+    ...(timestamps && { timestamps: 'true' as const }),
+  };
   const wanted = () =>
     sources().filter(({ container }) => query.container === undefined || container === query.container);
   const keyOf = ({ pod, container, life }: PodLogSource) => `${pod}/${container}/${life}`;
   const read = async function* (source: PodLogSource, more: Parameters<ClusterClient['log']>[1]) {
     const { pod, container } = source;
     try {
-      for await (const text of linesOf(await client.log(source, more, { signal })))
-        yield { pod, container, text };
+      for await (const line of linesOf(await client.log(source, { ...when, ...more }, { signal }))) {
+        const [, at, text = line] = (timestamps && /^(\S+) (.*)$/s.exec(line)) || [];
+        yield { pod, container, ...(at !== undefined && { at }), text };
+      }
     } catch (error) {
       // It has said nothing, or had no such life, or its pod has just gone.
       if (signal.aborted || isCode(error, 'kubernetes/invalid') || isCode(error, 'kubernetes/absent')) return;

@@ -10,6 +10,7 @@ import type { Log } from '../../lib/log.ts';
 import { tail } from '../../lib/log-file.ts';
 import { tailAndFollow } from '../../lib/log-follow.ts';
 import { logRotation } from '../../lib/log-rotation.ts';
+import { besideLog } from '../../lib/log-times.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Access, ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
@@ -144,7 +145,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     async remove(id, ctx) {
       await end(id, ctx);
       rotation.remove(logFileOf(id));
-      for (const path of [logFileOf(id), `${logFileOf(id)}.1`]) await rm(path, { force: true });
+      for (const path of [logFileOf(id), ...besideLog(logFileOf(id))]) await rm(path, { force: true });
     },
 
     async *logs(id, { lines, follow }, { signal }) {

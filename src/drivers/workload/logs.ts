@@ -1,7 +1,7 @@
 /** What the containers of a workload have said, and say. */
 
 import { channel } from '../../lib/channel.ts';
-import { logSize, tail } from '../../lib/log-file.ts';
+import { logSize, type TimedLine, timedTail } from '../../lib/log-file.ts';
 import { follow } from '../../lib/log-follow.ts';
 import type { LogLine, LogQuery } from '../../model/log.ts';
 
@@ -30,13 +30,14 @@ export async function* logLines(
   const all = wanted();
   const followed = new Map(all.map(({ file }) => [file, logSize(file)]));
   for (const source of all)
-    for (const text of await told(source, followed.get(source.file)!, query))
-      yield { ...nameOf(source), text };
+    for (const { text, at } of await told(source, followed.get(source.file)!, query))
+      yield { ...nameOf(source), ...timeOf(at, query), text };
   if (!query.follow) return;
 
   const lines = channel<LogLine>();
   const pump = async (source: LogSource, from: number): Promise<void> => {
-    for await (const text of follow(source.file, from, signal)) await lines.give({ ...nameOf(source), text });
+    for await (const text of follow(source.file, from, signal))
+      await lines.give({ ...nameOf(source), ...timeOf(Date.now(), query), text });
   };
   const begin = (source: LogSource, from: number): void => void pump(source, from).catch(() => lines.end());
   const beginNew = (): void => {
@@ -63,13 +64,16 @@ export async function* logLines(
 
 const nameOf = ({ pod, container }: LogSource) => ({ pod, container });
 
+const timeOf = (at: number | undefined, { timestamps }: LogQuery) =>
+  timestamps && at !== undefined ? { at: new Date(at).toISOString() } : {};
+
 async function told(
   { file, start = 0, before }: LogSource,
   size: number,
-  query: LogQuery,
-): Promise<string[]> {
-  if (!query.previous) return await tail(file, query.lines, { to: size });
+  { lines, previous, since }: LogQuery,
+): Promise<readonly TimedLine[]> {
+  if (!previous) return await timedTail(file, lines, { to: size, since });
   // Of a file that was cut since, all that came before is in its older part.
-  if (start > size) return await tail(`${file}.1`, query.lines);
-  return before === undefined ? [] : await tail(file, query.lines, { from: before, to: start });
+  if (start > size) return await timedTail(`${file}.1`, lines, { since });
+  return before === undefined ? [] : await timedTail(file, lines, { from: before, to: start, since });
 }

@@ -295,3 +295,39 @@ test('restart says so when forks answer again, and fails with the reason when on
   assert.match(bad.stderr, /warning: the fork of demo\/users in sandbox x is not ready: exit code 3/);
   assert.doesNotMatch(bad.stderr, /restarted in/);
 });
+
+test('wait returns when everything, or what is named, is ready', async () => {
+  await using api = await apiWithBaseline();
+  const spec = { cluster: 'local', forks: [fork('users')] };
+  await api.client.sandboxes.apply({ name: 'x', spec } as never);
+  const ready = (isReady: boolean) =>
+    api.store.modify('manifest', 'Deployment/demo/users', ({ generation: observedGeneration }) => ({
+      status: { ready: isReady, reason: 'Any', message: 'any', observedGeneration },
+    }));
+  await ready(false);
+  const limit = ['--wait-timeout', '300ms'];
+  const late = await run(api, ['wait', ...limit]);
+  assert.equal(late.code, 5, late.stderr);
+  assert.match(late.stderr, /the baseline to be ready/);
+  await ready(true);
+  assert.equal((await run(api, ['wait', 'users'])).code, 0);
+  const other = await run(api, ['wait', 'sandbox/x', ...limit]);
+  assert.equal(other.code, 5);
+  await status(api, { ready: true });
+  const done = await run(api, ['wait']);
+  assert.equal(done.code, 0);
+  assert.match(done.stderr, /ready \(waited \d+ ms\)\n$/);
+  assert.equal((await run(api, ['wait', 'sandbox/x', 'deploy/users', '-n', 'demo'])).code, 0);
+  await status(api, { failed: true, message: 'it is broken' });
+  const failed = await run(api, ['wait']);
+  assert.equal(failed.code, 1);
+  assert.match(failed.stderr, /it is broken/);
+  for (const [args, code] of [
+    [['nix'], 3],
+    [['users', '-n', 'other'], 3],
+    [['sandbox/nix'], 3],
+    [['sandbox/x/users'], 2],
+    [['a/b/c'], 2],
+  ] as const)
+    assert.equal((await run(api, ['wait', ...args])).code, code, args.join(' '));
+});
