@@ -9,6 +9,7 @@ import type { Address } from '../model/route.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
 import type { SourceAddress } from '../model/source-address.ts';
 import type { BranchSize, CheckView, DaemonView, EngineView, MetricsView, RoomView } from '../model/view.ts';
+import type { Surroundings } from '../model/surroundings.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Visits } from '../rules/visits.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -65,6 +66,14 @@ export type ProgramsAtHand = {
     query: LogQuery,
     signal: AbortSignal,
   ): AsyncIterable<LogLine>;
+  /**
+   * Where a container runs; default: the first. @returns or why nobody can be let in
+   * @param of as in `logs`
+   */
+  inside(
+    of: { readonly workload: WorkloadKey; readonly sandbox?: string },
+    container: string | undefined,
+  ): Promise<Surroundings | { readonly why: string }>;
   /** Of claims of the baseline. */
   readonly disks: {
     list(): Promise<readonly Disk[]>;

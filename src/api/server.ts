@@ -13,6 +13,7 @@ import { readBody, readJson } from './body.ts';
 import { branchRoutes } from './branches.ts';
 import type { ApiContext } from './context.ts';
 import { diskRoutes } from './disks.ts';
+import { entranceRoutes } from './entrances.ts';
 import { imageRoutes } from './images.ts';
 import { keyOf } from './key-of.ts';
 import { keyRoutes } from './key-routes.ts';
@@ -78,6 +79,7 @@ const all = [
   restartRoutes,
   watchRoutes,
   logRoutes,
+  entranceRoutes,
   routingRuleRoutes,
 ];
 

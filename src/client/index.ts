@@ -6,6 +6,7 @@ import type { ImportOptions } from '../model/import.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
 import type { Sandbox, WorkloadKey } from '../model/sandbox.ts';
 import type { SourceAddress } from '../model/source-address.ts';
+import type { Surroundings } from '../model/surroundings.ts';
 import type {
   AuthorityView,
   BranchView,
@@ -251,6 +252,13 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         readonly forks: readonly { sandbox: string; forkOf: WorkloadKey; inputs?: string }[];
         readonly branches: readonly BranchView[];
       }>('POST', '/restarts', { body }),
+    /** Where a container runs on the server's machine; see api/entrances.ts. */
+    enter: (body: {
+      of: string;
+      namespace?: string | undefined;
+      container?: string | undefined;
+      program: string;
+    }) => call<Surroundings>('POST', '/entrances', { body }),
     images: {
       list: () => call<readonly ImageView[]>('GET', '/images'),
       remove: (query: { folder: string; image: string }) => call<unknown>('DELETE', '/images', { query }),

@@ -19,6 +19,7 @@ import type { Workload } from '../model/kubernetes.ts';
 import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
 import type { PluginSpec, StepInput, StepOutput } from '../model/plugin.ts';
 import type { Room } from '../model/room.ts';
+import type { Surroundings } from '../model/surroundings.ts';
 import type { Trashed } from '../model/trash.ts';
 
 export type Ctx = {
@@ -261,6 +262,11 @@ export type WorkloadDriver = Driver<WorkloadSpec, WorkloadSeen> & {
    * `follow` then every line as it comes, also of pods that come later, until the signal aborts, which is no error.
    */
   logs(id: string, query: LogQuery, ctx: Ctx): AsyncIterable<LogLine>;
+  /**
+   * The way to where a container runs; absent: there is none by us. @param container default: the first that runs
+   * @returns why there is none at the moment, in words
+   */
+  inside?(id: string, container: string | undefined): Promise<Surroundings | { readonly why: string }>;
   /** Stops all workloads. */
   close(): Promise<void>;
 };

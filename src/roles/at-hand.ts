@@ -70,6 +70,10 @@ export async function programsAtHand(
   return {
     keeps: [...(processes?.keeps ?? []), ...(networks === undefined ? [] : (['ports'] as const)), ...keeps],
     logs: (of, query, signal) => workloads.logs(logIdOf(of), query, { signal, log }),
+    inside: async (of, container) =>
+      (await workloads.inside?.(logIdOf(of), container)) ?? {
+        why: 'in a cluster that is for kubectl: "kubectl exec -it POD -c CONTAINER -- COMMAND"',
+      },
     disks: {
       list: () => workloads.disks.list(within(30_000)),
       bytes: disk => workloads.disks.bytes(disk, within(30_000)),

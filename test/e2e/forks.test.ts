@@ -1,11 +1,13 @@
 /** Forks that know of each other, again and again: addresses are known at different moments. And forks with disks. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { http } from '../../scripts/demo/http.ts';
+import { until } from '../../src/lib/wait.ts';
 import type { CheckView, SandboxView } from '../../src/model/view.ts';
-import { testDaemon } from '../support/daemon.ts';
+import { root, testDaemon } from '../support/daemon.ts';
 import { tempDir } from '../support/temp.ts';
 
 const server = `import http from 'node:http';
@@ -112,6 +114,44 @@ test('forks', async t => {
     assert.equal(deployed.code, 0, deployed.stderr);
   };
 
+  /** A program beside a fork has its environment, folder, network and names; its streams, signals and end are ours. */
+  const enter = async () => {
+    const exec = (...command: string[]) => ['exec', 'sandbox/pair/web', '--', ...command];
+    const script = `console.log(process.env.NAME, process.cwd(), process.env.OFFSHOOT_PART);
+      fetch('http://127.0.0.1:' + process.env.PORT).then(r => r.text()).then(console.log)`;
+    const own = await cli(exec('node', '-e', script));
+    assert.equal(own.code, 0, own.stderr);
+    assert.equal(own.stdout, `forked-web ${dir.path} undefined\nforked-web forked-back\n`);
+    const read = await cli(exec('/bin/sh', '-c', 'cat; echo no >&2; exit 7'), { input: 'from here' });
+    assert.deepEqual([read.code, read.stdout, read.stderr], [7, 'from here', 'no\n']);
+    assert.equal((await cli(exec('no-such-program'))).code, 127);
+    const patient = 'trap "echo bye; exit 9" TERM; echo ready; while :; do sleep 0.1; done';
+    const child = spawn(join(root, 'offshoot'), exec('/bin/sh', '-c', patient), { env: daemon.env });
+    let said = '';
+    child.stdout.on('data', chunk => {
+      said += chunk;
+    });
+    await until(() => said.includes('ready') || undefined, { what: 'it runs', deadlineMs: 60_000 });
+    child.kill('SIGTERM');
+    await until(() => child.exitCode ?? undefined, { what: 'its end', deadlineMs: 60_000 });
+    assert.deepEqual([child.exitCode, said], [9, 'ready\nbye\n']);
+    const two = await cli(['exec', 'sandbox/pair', '--', 'true']);
+    assert.equal(two.code, 2);
+    assert.match(two.stderr, /is sandbox\/pair\/web, sandbox\/pair\/back: name one of them/);
+    const none = await cli(['exec', 'sandbox/pair/web', '-c', 'nix', '--', 'true']);
+    assert.equal(none.code, 1);
+    assert.match(
+      none.stderr,
+      /sandbox\/pair\/web cannot be entered: it has no container "nix"; there are: main/,
+    );
+    const entered = (await daemon.client.events()).filter(({ reason }) => reason === 'Entered');
+    assert.equal(entered.length, 4);
+    assert.equal(
+      entered[0]!.message,
+      'the command line of this machine runs "node" in container "main" of sandbox/pair/web',
+    );
+  };
+
   await t.test('find other forks of their sandbox', async () => {
     await deploy(...['web', 'back'].flatMap(manifests));
     const key = (await cli(['key', 'create', 'test'])).stdout.trim();
@@ -121,6 +161,7 @@ test('forks', async t => {
       const { url } = (JSON.parse(made.stdout) as SandboxView).endpoints[0]!;
       const answer = await http(url, { headers: { 'signadot-api-key': key } });
       assert.equal(answer.body, 'forked-web forked-back');
+      if (round === 0) await enter();
       assert.equal((await cli(['sandbox', 'delete', 'pair'])).code, 0);
     }
   });

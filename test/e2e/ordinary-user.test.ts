@@ -155,6 +155,18 @@ test('an ordinary user', async t => {
   if (outer !== undefined)
     assert.equal(await get(`${urlOf('front')}/${outer.address}:${port}/`), 'of this machine');
 
+  // Beside a program: as oneself, in its network and among its processes.
+  const look = ['/bin/sh', '-c', 'id -u; ls -d /proc/[0-9]* | wc -l; grep -c users.shop.svc /etc/hosts'];
+  const entered = await daemon.cli(['exec', 'front', '--', ...look]);
+  assert.equal(entered.code, 0, entered.stderr);
+  const [uid, count, names] = entered.stdout.split('\n').map(Number);
+  assert.equal(uid, process.getuid!());
+  assert.ok(count! < 10, `${count} processes are seen`);
+  assert.ok(names! > 0);
+  const fetchOwn = "fetch('http://users.shop.svc/').then(r => r.text()).then(console.log)";
+  const asked = await daemon.cli(['exec', 'front', '--', 'node', '-e', fetchOwn]);
+  assert.equal(asked.stdout, `${seen} users.shop.svc\n`, asked.stderr);
+
   const running = async () => [
     ...(await daemon.labelled('workload/')),
     ...(await daemon.labelled('network')),

@@ -108,6 +108,18 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
           yield { ...names, text };
       },
       engine: () => options.engine,
+      inside: async ({ workload }, container) =>
+        container === 'closed'
+          ? { why: 'it does not run at the moment' }
+          : {
+              ...{
+                pod: `${workload.name}-0`,
+                container: container ?? 'main',
+                cwd: '/',
+                env: { SECRET: 'x' },
+              },
+              ...{ pid: 1, startTime: '0', boot: 'another', mounts: true },
+            },
       stepPathProblem: async path => (path.startsWith('/proc/') ? '/proc is no place for files' : undefined),
     },
     gateway: () => gateway,

@@ -16,6 +16,7 @@ import { type Place, problemOf } from './launch.ts';
 import type { Problem, RestartPolicy } from './plan.ts';
 import { checkProbe, type ProbeTarget } from './probe.ts';
 import { processRunner } from './process-runner.ts';
+import type { Inside } from './runner.ts';
 import { StartProblem } from './start-problem.ts';
 import type { ContainerRecord } from './state-file.ts';
 
@@ -27,6 +28,8 @@ export type Container = {
   readonly started: Promise<void>;
   /** It has ended for good, and how. Rejects when it is stopped before. */
   readonly done: Promise<'succeeded' | 'failed'>;
+  /** Where it runs, for others who enter. @returns or why nobody can */
+  inside(): Promise<Inside | { readonly why: string }>;
   /** Ends a pause after a failure; what was seen of that is forgotten. */
   tryNow(): void;
   /** Returns when no process is left. @param graceMs from the request to end until the kill */
@@ -78,6 +81,10 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
     isBehind: () => behind,
     started: started.promise,
     done: done.promise,
+    async inside() {
+      const there = await runner.inside?.((fits ?? keeper.current()).plan);
+      return there ?? { why: 'what runs it lets nobody in by us' };
+    },
     tryNow() {
       record.restarts = 0;
       if (!pausing) return;

@@ -9,6 +9,7 @@ import { tcpEndsByProc } from '../../lib/tcp-ends.ts';
 import { turn } from '../../lib/turns.ts';
 import { backoffMs, delay } from '../../lib/wait.ts';
 import { podUid } from '../../model/container-env.ts';
+import type { Surroundings } from '../../model/surroundings.ts';
 import { pathName } from '../labels.ts';
 import type { Networks, PodNetwork } from '../network/contract.ts';
 import { type Container, keepContainer, restartPause, starting } from './container.ts';
@@ -33,6 +34,8 @@ export type Pod = {
   culprit(): string | undefined;
   /** What `health` says of this container is of the life before the one that it has. */
   isBehind(container: string): boolean;
+  /** Where a container runs, default: the first. @returns or why nobody can enter there */
+  inside(container: string | undefined): Promise<Surroundings | { readonly why: string }>;
   /** How it has ended, when all that was to run in it has run to its end. */
   end(): 'succeeded' | 'failed' | undefined;
   /** Ends pauses after failures; what was seen of those is forgotten. */
@@ -94,7 +97,30 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     });
 
   const isBehind = (name: string) => containers.get(name)?.isBehind() === true;
-  return { index, record, hostsFile, health, culprit, isBehind, end: () => end, tryNow, isConnected, stop };
+  return {
+    index,
+    record,
+    hostsFile,
+    health,
+    culprit,
+    isBehind,
+    inside,
+    end: () => end,
+    tryNow,
+    isConnected,
+    stop,
+  };
+
+  async function inside(wanted: string | undefined): Promise<Surroundings | { readonly why: string }> {
+    const [first] = record.plan.containers.filter(({ role }) => role === 'main');
+    const container = wanted ?? first?.name ?? '';
+    const names = record.plan.containers.map(({ name }) => name);
+    if (!names.includes(container))
+      return { why: `it has no container "${container}"; there are: ${names.join(', ')}` };
+    const there = await containers.get(container)?.inside();
+    if (there === undefined) return { why: `its container "${container}" has not been started yet` };
+    return 'why' in there ? there : { pod: record.name, container, ...there };
+  }
 
   async function live(): Promise<void> {
     const { containers: plans, restartPolicy } = record.plan;

@@ -1,7 +1,10 @@
 /** Containers as processes of this machine. */
 import { readFileSync, rmSync } from 'node:fs';
+import { bootId } from '../../lib/boot.ts';
 import { ExecError } from '../../lib/exec.ts';
 import { beside, startedBy } from '../../lib/namespaces.ts';
+import { identify } from '../../lib/process.ts';
+import { labels } from '../labels.ts';
 import type { ContainerPlan } from './container-plan.ts';
 import type { House } from './house.ts';
 import { environmentOf, launch, type Place } from './launch.ts';
@@ -36,6 +39,24 @@ export function processRunner(place: Place, house: House, toItsEnd: () => boolea
       const seen = await besideIt(plan, argv, inside?.apart === true);
       const program = { ...seen, env: environmentOf(plan, part, house), ...(inside && { inside }) };
       return await processes.runIn(part, program, { deadlineMs, signal }).catch(asTold(argv));
+    },
+
+    async inside(plan) {
+      const leader = processes.find(part)?.leader;
+      if (leader === undefined) return { why: 'it does not run at the moment' };
+      const how = house.mounts;
+      const entrance = await place.enter();
+      const apart = entrance?.apart === true;
+      const pid = how !== undefined && (apart || toItsEnd()) ? await startedBy(leader, how) : leader.pid;
+      const program = identify(pid);
+      if (program === undefined) return { why: 'it has just ended' };
+      const env = { ...environmentOf(plan, part, house) };
+      // By these we know what is ours, and what enters is not.
+      for (const label of Object.keys(labels(house.instance, part))) delete env[label];
+      return {
+        ...{ ...program, boot: bootId(), mounts: how !== undefined, cwd: plan.cwd, env },
+        ...(apart && { through: leader.pid }),
+      };
     },
 
     async end(graceMs) {

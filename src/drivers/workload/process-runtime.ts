@@ -156,6 +156,9 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       if (workload !== undefined) yield* workload.logs(query, signal);
     },
 
+    inside: async (id, container) =>
+      (await workloads.get(id)?.inside(container)) ?? { why: 'nothing of it runs here' },
+
     async close() {
       stopHearing();
       await Promise.all([...workloads.values()].map(workload => workload.stop()));

@@ -1,7 +1,10 @@
 /** How the program of a container is started, found again and ended. Types only. */
+import type { Surroundings } from '../../model/surroundings.ts';
 import type { Exit, Running } from '../processes/contract.ts';
 import type { ContainerPlan } from './container-plan.ts';
 import type { Health } from './health.ts';
+
+export type Inside = Omit<Surroundings, 'pod' | 'container'>;
 
 export type Runner = {
   /** What runs of it, be it of an earlier daemon. */
@@ -23,6 +26,8 @@ export type Runner = {
     deadlineMs: number,
     signal: AbortSignal,
   ): Promise<unknown>;
+  /** Where it runs, for others who enter; absent: see the drivers. @returns or why nobody can */
+  inside?(plan: ContainerPlan): Promise<Inside | { readonly why: string }>;
   /** Asks it to end, and kills what is left after the grace. Returns when nothing is left. */
   end(graceMs: number): Promise<void>;
 };

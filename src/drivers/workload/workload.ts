@@ -6,6 +6,7 @@ import { Listeners } from '../../lib/listeners.ts';
 import { tail } from '../../lib/log-file.ts';
 import { delay } from '../../lib/wait.ts';
 import type { LogLine, LogQuery } from '../../model/log.ts';
+import type { Surroundings } from '../../model/surroundings.ts';
 import type { WorkloadSeen } from '../contract.ts';
 import { pathName } from '../labels.ts';
 import { restartPause } from './container.ts';
@@ -32,6 +33,7 @@ export type Workload = {
   fails(reason: string): boolean;
   /** Something around it has changed that is part of what is seen. */
   tell(): void;
+  inside(container: string | undefined): Promise<Surroundings | { readonly why: string }>;
   /** Returns when no process is left. The folder stays. */
   stop(): Promise<void>;
 };
@@ -63,7 +65,8 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   let alarm: NodeJS.Timeout | undefined;
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  return { apply, seen, release, logs, stop, tell, fails: reason => plan.problem?.reason === reason };
+  const fails = (reason: string) => plan.problem?.reason === reason;
+  return { apply, seen, release, logs, inside, stop, tell, fails };
 
   function apply(nextOwner: string, next: WorkloadPlan, wish?: string): void {
     const again = wish !== undefined && lastWish !== undefined && wish !== lastWish;
@@ -442,6 +445,17 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     for (const { pod } of all)
       for (const { name } of pod.record.plan.containers) house.rotation.remove(logFile(pod.index, name));
     trySave();
+  }
+
+  /** That of the oldest pod that can be entered. */
+  async function inside(container: string | undefined): Promise<Surroundings | { readonly why: string }> {
+    let why = 'it has no pod at the moment';
+    for (const { pod } of [...pods.values()].sort((a, b) => a.pod.index - b.pod.index)) {
+      const there = await pod.inside(container);
+      if (!('why' in there)) return there;
+      why = there.why;
+    }
+    return { why };
   }
 
   function logs(query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine> {

@@ -19,6 +19,14 @@ export const workloadErrors = {
     hint: () =>
       'an entry looks like  images: {users-service: {dir: pkg/users-service, command: [node, app.ts]}}',
   },
+  'workload/closed': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `${p.what} cannot be entered: ${p.why}`,
+    hint: () => 'exec and shell are for the machine of the daemon, and the user who runs it, or root',
+  },
   'step/failed': {
     fault: 'user',
     http: 422,

@@ -301,8 +301,11 @@ test('wait returns when everything, or what is named, is ready', async () => {
   const spec = { cluster: 'local', forks: [fork('users')] };
   await api.client.sandboxes.apply({ name: 'x', spec } as never);
   const ready = (isReady: boolean) =>
-    api.store.modify('manifest', 'Deployment/demo/users', ({ generation: observedGeneration }) => ({
-      status: { ready: isReady, reason: 'Any', message: 'any', observedGeneration },
+    api.store.modify('manifest', 'Deployment/demo/users', object => ({
+      status: {
+        ...{ ready: isReady, reason: 'Any', message: 'any', observedGeneration: object.generation },
+        inputs: inputsOf({ store: api.store, baseline: storeBaseline(api.store) }, object),
+      },
     }));
   await ready(false);
   const limit = ['--wait-timeout', '300ms'];
