@@ -83,7 +83,11 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
     done: done.promise,
     async inside() {
       const there = await runner.inside?.((fits ?? keeper.current()).plan);
-      return there ?? { why: 'what runs it lets nobody in by us' };
+      return (
+        there ?? {
+          why: 'it runs in the container engine, which lets you in itself (docker exec, podman exec)',
+        }
+      );
     },
     tryNow() {
       record.restarts = 0;
