@@ -5,7 +5,7 @@
 import { escapeIdentifier } from 'pg';
 import { adminRole } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
-import type { ImportReport, ImportSpec } from '../model/import.ts';
+import type { ImportOptions, ImportReport, ImportSpec, SourceServer } from '../model/import.ts';
 import { readComments, readDefaultPrivileges, readGrants } from './catalog/access.ts';
 import { type DbObject, EXCLUDED, type Key } from './catalog/contract.ts';
 import { CONFIG_TABLES, OFFERED } from './catalog/extensions.ts';
@@ -34,19 +34,39 @@ export type Import = {
 
 /** @throws OffshootError import/* */
 export async function runImport(options: Import): Promise<ImportReport> {
-  const doing = { what: 'looking at the source' };
+  const doing = { what: LOOKING };
   try {
     return await run(options, doing);
   } catch (error) {
     options.signal.throwIfAborted();
-    if (error instanceof OffshootError) throw error;
-    const why = (error as Error).message;
-    const code = isLost(error) || isLost((error as Error).cause) ? 'import/lost' : 'import/failed';
-    throw new OffshootError(code, { what: doing.what, why }, { cause: error });
+    throw told(error, doing.what);
+  }
+}
+
+/** Finds out all that can be known to be in the way, before anything is made. @throws OffshootError import/* */
+export async function lookAtSource(
+  { source, password, roomBytes }: { source: SourceServer; password: string; roomBytes: number },
+  options: ImportOptions,
+): Promise<{ readonly owner: string; readonly version: string }> {
+  try {
+    const { owner, version, close } = await openSnapshot({ server: source, password }, options, roomBytes);
+    await close();
+    return { owner, version };
+  } catch (error) {
+    throw told(error, LOOKING);
   }
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+const LOOKING = 'looking at the source';
+
+function told(error: unknown, what: string): OffshootError {
+  if (error instanceof OffshootError) return error;
+  const { message: why, cause } = error as Error;
+  const code = isLost(error) || isLost(cause) ? 'import/lost' : 'import/failed';
+  return new OffshootError(code, { what, why }, { cause: error });
+}
 
 async function run(o: Import, doing: { what: string }): Promise<ImportReport> {
   const begun = performance.now();

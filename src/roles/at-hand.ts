@@ -37,12 +37,13 @@ export async function importsAtHand(
     seal: password => seal(key, password),
     async look({ server, ...secret }, options) {
       const password = 'password' in secret ? secret.password : (unseal(key, secret.sealed) ?? '');
-      const { openSnapshot } = await import('../data/source.ts');
+      const { lookAtSource } = await import('../data/import.ts');
       const { freeBytes } = await room();
-      const source = await openSnapshot({ server, password }, options, Math.max(0, freeBytes - minFreeBytes));
-      await source.close();
-      const { owner, version } = source;
-      return { database: server.database, owner, version };
+      const roomBytes = Math.max(0, freeBytes - minFreeBytes);
+      return {
+        database: server.database,
+        ...(await lookAtSource({ source: server, password, roomBytes }, options)),
+      };
     },
   };
 }

@@ -24,7 +24,7 @@ test('import', async t => {
 
   for (const version of await sourceVersions()) {
     const { major } = version;
-    await t.test(`from PostgreSQL ${major}`, async () => {
+    await t.test(`from PostgreSQL ${major}`, async t => {
       await using source = await sourceServer(version);
       await source.sql('postgres', 'CREATE DATABASE staging');
       await source.sql('staging', allKinds({ major }));
@@ -35,6 +35,43 @@ test('import', async t => {
       assert.match(made.stderr, new RegExp(`made project ${project} with branch main`));
       assert.deepEqual(await rows(project, 'main', 'SELECT count(*)::int FROM app.orders'), [[101]]);
       assert.deepEqual(leaks(daemon.home), []);
+      if (major !== 18) return;
+
+      await t.test('again: branches keep what they have, main keeps its address', async () => {
+        await ok(['branch', 'create', 'dev', '-p', project]);
+        const before = (await ok(['branch', 'url', 'main', '-p', project])).stdout;
+        await source.sql('staging', "DELETE FROM app.t2; INSERT INTO app.base VALUES (77, 'new')");
+        await ok(['project', 'refresh', project]);
+        assert.equal((await ok(['branch', 'url', 'main', '-p', project])).stdout, before);
+        const count = 'SELECT (SELECT count(*)::int FROM app.t2), (SELECT count(*)::int FROM ONLY app.base)';
+        assert.deepEqual(await rows(project, 'main', count), [[0, 2]]);
+        assert.deepEqual(await rows(project, 'dev', count), [[50, 1]]);
+        const refused = await cli(['project', 'cancel', project]);
+        assert.match(refused.stderr, /no import into project "from18" is under way/);
+      });
+
+      await t.test('whoever is killed: it goes on, or begins anew, and is never seen half', async () => {
+        await ok(['project', 'create', 'killed', '--from', source.url('staging'), '--no-wait']);
+        await daemon.kill9();
+        await ok(['up', '--detach']);
+        for (const line of await daemon.labelled('import/')) {
+          const pid = Number(line.split(' ')[0]);
+          if (line.includes('import/')) process.kill(pid, 'SIGKILL');
+        }
+        await ok(['branch', 'wait', 'main', '-p', 'killed', '--wait-timeout', '5m']);
+        assert.deepEqual(await rows('killed', 'main', 'SELECT count(*)::int FROM app.orders'), [[101]]);
+        assert.deepEqual(await daemon.labelled('import/'), []);
+        assert.doesNotMatch((await ok(['status'])).stdout, /belongs to no branch/);
+      });
+
+      await t.test('what does not begin makes nothing', async () => {
+        const url = source.url('staging', { user: 'postgres', password: 'wrong-one' });
+        const result = await cli(['project', 'create', 'none', '--from', url]);
+        assert.equal(result.code, 1);
+        assert.match(result.stderr, /refuses the login: password authentication failed/);
+        assert.doesNotMatch(result.stderr, /wrong-one/);
+        assert.doesNotMatch((await ok(['project', 'list'])).stdout, /none/);
+      });
     });
   }
 });

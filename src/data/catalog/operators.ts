@@ -43,7 +43,8 @@ const casts: ReadKind = async ({ query }) => {
     `SELECT c.oid::text, format('(%s AS %s)', format_type(castsource, NULL), format_type(casttarget, NULL)) AS name,
        CASE castmethod WHEN 'i' THEN 'WITH INOUT' WHEN 'b' THEN 'WITHOUT FUNCTION' ELSE 'WITH FUNCTION ' || castfunc::regprocedure::text END AS how,
        CASE castcontext WHEN 'a' THEN ' AS ASSIGNMENT' WHEN 'i' THEN ' AS IMPLICIT' ELSE '' END AS context
-     FROM pg_catalog.pg_cast c WHERE c.oid >= 16384 AND ${ofNoExtension('pg_cast', 'c')}`,
+     FROM pg_catalog.pg_cast c WHERE c.oid >= 16384 AND ${ofNoExtension('pg_cast', 'c')}
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend i WHERE i.classid = 'pg_catalog.pg_cast'::regclass AND i.objid = c.oid AND i.deptype = 'i')`,
   );
   return rows.map(
     (row): DbObject => ({
