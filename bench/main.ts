@@ -4,6 +4,7 @@ import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { main as branch } from './branch.ts';
 import { main as branches } from './branches.ts';
+import { main as data } from './data.ts';
 import { main as deploy } from './deploy.ts';
 import { main as gateway } from './gateway.ts';
 import { root } from './home.ts';
@@ -21,6 +22,7 @@ const benches = {
   sandbox: () => sandbox([]),
   networks: () => networks([]),
   deploy: () => deploy([]),
+  data: () => data([]),
   branch: () => branch([]),
   starts: () => starts([]),
   gateway: () => gateway([]),

@@ -32,6 +32,8 @@ test('import', async t => {
       const made = await ok(['project', 'create', project, '--from', source.url('staging'), '--verify']);
       assert.match(made.stderr, /✓ rows/);
       assert.match(made.stderr, new RegExp(`\\d+ tables, \\d+ rows, .* from PostgreSQL ${major}\\.`));
+      assert.match(made.stderr, /passwords of .*shop_owner.*: only superusers may read them/);
+      assert.match(made.stderr, /superuser postgres: here it is an ordinary role/);
       assert.match(made.stderr, new RegExp(`made project ${project} with branch main`));
       assert.deepEqual(await rows(project, 'main', 'SELECT count(*)::int FROM app.orders'), [[101]]);
       assert.deepEqual(leaks(daemon.home), []);
