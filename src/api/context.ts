@@ -74,6 +74,10 @@ export type ProgramsAtHand = {
     of: { readonly workload: WorkloadKey; readonly sandbox?: string },
     container: string | undefined,
   ): Promise<Surroundings | { readonly why: string }>;
+  /** Of these those that run, and whose code has changed since they were started. */
+  changed<P extends { readonly workload: WorkloadKey; readonly sandbox?: string }>(
+    of: readonly P[],
+  ): Promise<readonly P[]>;
   /** Of claims of the baseline. */
   readonly disks: {
     list(): Promise<readonly Disk[]>;

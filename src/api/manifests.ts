@@ -4,15 +4,24 @@ import { idOfLeftOut } from '../model/document/manifest-kinds.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
 import { manifestName, namespaceOf } from '../model/manifest-name.ts';
+import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import { imagesOf } from '../rules/folders.ts';
 import { missingImages } from '../rules/images.ts';
 import { outdated, outdatedForks } from '../rules/inputs.ts';
-import { applyManifests, deleteManifest, deleteManifests, planManifests } from '../rules/manifests.ts';
+import {
+  type AppliedManifest,
+  applyManifests,
+  deleteManifest,
+  deleteManifests,
+  planManifests,
+  usersOfWorkload,
+} from '../rules/manifests.ts';
 import { tellOnce } from '../rules/warnings.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked, parseJson } from './input.ts';
 import { readManifestsAside } from './manifest-reader.ts';
+import { restartChanged, type WorkloadProgram } from './restarting.ts';
 import { answer, type Routes } from './routes.ts';
 import { manifestView, plannedView } from './views.ts';
 
@@ -58,6 +67,7 @@ export function manifestRoutes(routes: Routes, { store, baseline, programs }: Ap
         };
       }
       const { applied, pruned } = await applyManifests(store, manifests, how);
+      await restartChanged({ store, programs }, programsOf(applied, folder));
       const names = new Set(applied.map(({ object }) => object.name));
       const namespaces = new Set(manifests.map(namespaceOf));
       const affected = outdated({ store, baseline }, { namespaces, folder });
@@ -97,6 +107,22 @@ export function manifestRoutes(routes: Routes, { store, baseline, programs }: Ap
     },
     long,
   );
+
+  /** Workloads that were deployed just now, others of their folder, and what is forked from them. */
+  const programsOf = (applied: readonly AppliedManifest[], folder: string): readonly WorkloadProgram[] => {
+    const objects = [...applied.map(({ object }) => object), ...store.by('manifest/folder', folder)];
+    const specs = new Map(objects.map(({ name, spec }) => [name, spec]));
+    return [...specs.values()].flatMap((spec): readonly WorkloadProgram[] => {
+      const found = asWorkload(spec);
+      if (found === undefined) return [];
+      const workload = keyOfWorkload(found);
+      const forks = usersOfWorkload(store, workload);
+      return [
+        { of: 'baseline', workload },
+        ...forks.map(sandbox => ({ of: 'fork' as const, sandbox, workload })),
+      ];
+    });
+  };
 
   const find = ({ kind, namespace, name }: Params) => {
     const found = store.get('manifest', manifestName(kind, namespace, name));

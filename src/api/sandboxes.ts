@@ -11,6 +11,7 @@ import type { ApiContext } from './context.ts';
 import { imageMap } from './image-map.ts';
 import { checked, flag } from './input.ts';
 import { keyOf } from './key-of.ts';
+import { restartChanged } from './restarting.ts';
 import { answer, type Routes } from './routes.ts';
 import { sandboxView } from './views.ts';
 
@@ -29,7 +30,7 @@ type Params = { name: string };
 
 export function sandboxRoutes(
   routes: Routes,
-  { store, baseline, keys, visits, environment, warnings: tell }: ApiContext,
+  { store, baseline, keys, programs, visits, environment, warnings: tell }: ApiContext,
 ): void {
   const find = async (name: string) => {
     const found = store.get('sandbox', name);
@@ -64,9 +65,16 @@ export function sandboxRoutes(
       });
     }
     const { object, outcome } = await applySandbox(store, baseline, sandbox, images);
+    const forks = outcome === 'created' ? [] : (sandbox.spec.forks ?? []);
+    const changed = await restartChanged(
+      { store, programs },
+      forks.map(({ forkOf }) => ({ of: 'fork', sandbox: sandbox.name, workload: forkOf })),
+    );
     return answer(outcome === 'created' ? 201 : 200, {
       ...sandboxView(object),
       outcome,
+      /** Forks that are started anew because their code has changed. */
+      changed: changed.forks,
       warnings: [...warnings, ...warningsFor(object)],
     });
   });

@@ -10,7 +10,14 @@ import { createProgress, type ProgressStep } from './progress.ts';
 import { waitFor } from './wait.ts';
 
 /** Reasons that waiting does not mend; the same words as the workload runtime uses. */
-const finalReasons = new Set(['CommandNotFound', 'ConfigError', 'PortTaken', 'Failed']);
+const finalReasons = new Set([
+  'CommandNotFound',
+  'ConfigError',
+  'PortTaken',
+  'Failed',
+  'SetupFailed',
+  'BuildFailed',
+]);
 /** The same, but told of all at the end, and no reason not to wait for the others. */
 const imageUnknown = 'ImageUnknown';
 

@@ -1,7 +1,8 @@
 /** The project file of a folder: offshoot.yaml there, or in the next folder above that has one. */
 import { existsSync, realpathSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import type { ImageMap } from '../model/image.ts';
+import { OffshootError } from '../model/errors.ts';
+import { type ImageMap, type ImageSpec, programsOfRuntime } from '../model/image.ts';
 import type { Cli } from './context.ts';
 import { UsageError } from './output.ts';
 import { readText } from './read-file.ts';
@@ -25,13 +26,18 @@ export function findProjectFile({ cwd }: Cli, path: string, config?: string): Pr
   return { file, folder: realpathSync(dirname(file)) };
 }
 
-/** @throws UsageError, OffshootError document/invalid, workload/config-bad */
-export async function readImages({ file }: ProjectFile): Promise<ImageMap> {
+/**
+ * How images run, with the runtimes that are on the PATH of whoever asks: the daemon's may be another one.
+ * @throws UsageError, OffshootError document/invalid, workload/config-bad, workload/runtime-missing
+ */
+export async function readImages(cli: Cli, { file }: ProjectFile): Promise<ImageMap> {
   const { readDocument } = await import('../model/document/yaml.ts');
   const { parseOffshootConfig } = await import('../model/offshoot-config.ts');
   const text = readText(file, file);
   const { value, locate } = readDocument({ file, text });
-  return parseOffshootConfig(value, file, { text, locate }).images;
+  const { images } = parseOffshootConfig(value, file, { text, locate });
+  const found = Object.entries(images).map(async ([key, spec]) => [key, await withRuntime(cli, key, spec)]);
+  return Object.fromEntries(await Promise.all(found));
 }
 
 /** A folder that an option names, also by its project file; `-` is that of what came from nowhere. */
@@ -43,6 +49,18 @@ export function folderNamed({ cwd }: Cli, folder: string): string {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+async function withRuntime({ cwd, env }: Cli, image: string, spec: ImageSpec): Promise<ImageSpec> {
+  const { name } = spec.runtime ?? {};
+  if (name === undefined) return spec;
+  const { findProgram } = await import('../lib/find-program.ts');
+  const path = env.PATH ?? '';
+  for (const program of programsOfRuntime(name)) {
+    const found = await findProgram(program, path, cwd);
+    if (found !== undefined) return { ...spec, runtime: { name, folder: dirname(found) } };
+  }
+  throw new OffshootError('workload/runtime-missing', { runtime: name, image, path });
+}
 
 function searchUpwards(start: string): string | undefined {
   for (let dir = start; ; dir = dirname(dir)) {

@@ -183,6 +183,8 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
           SandboxView & {
             readonly outcome: 'created' | 'updated' | 'unchanged';
             readonly warnings: readonly string[];
+            /** Forks that are started anew because their code has changed, and what they were made from until now. */
+            readonly changed: readonly { sandbox: string; forkOf: WorkloadKey; inputs?: string }[];
           }
         >('PUT', `/sandboxes/${part(name)}`, { body: { name, spec, images } }),
       delete: (name: string, query: { force?: boolean; recursive?: boolean } = {}) =>

@@ -255,6 +255,13 @@ export type WorkloadDriver = Driver<WorkloadSpec, WorkloadSeen> & {
   };
   /** Calls `listener` whenever what `observe` would say may have changed. @returns the way to stop that. */
   onChange(listener: (id: string) => void): () => void;
+  /** Where programs run from folders that people edit; absent: they come in images. */
+  readonly code?: {
+    /** Calls `listener` with a workload that wants another start because its code has changed. @returns the way to stop that */
+    onChange(listener: (id: string) => void): () => void;
+    /** Those whose code has changed since they were started, whether they watch it or not. */
+    changed(ids: readonly string[]): Promise<readonly string[]>;
+  };
   /** Says that nobody is led to these pods, of `WorkloadSeen.leaving`, any more. Without it they end after a while. */
   release(id: string, pods: readonly string[]): void;
   /**

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { type Locate, type Path, toProblem } from './document/problem.ts';
 import { checkShape, mapChildren } from './document/shape.ts';
 import { OffshootError } from './errors.ts';
-import type { ImageMap, ImageSpec } from './image.ts';
+import type { ImageMap, ImageSpec, Preparation } from './image.ts';
 import type { PodTemplate } from './kubernetes.ts';
 
 export type OffshootConfig = { readonly images: ImageMap };
@@ -24,31 +24,31 @@ export function parseOffshootConfig(document: unknown, file: string, written?: W
     throw new OffshootError('workload/config-bad', { file, count: problems.length }, { problems });
   }
   const images: Record<string, ImageSpec> = {};
-  for (const [key, { dir, command, args, env, programs }] of Object.entries(data.images)) {
-    images[key] = {
-      dir: resolve(dirname(file), dir),
-      command,
-      ...(args === undefined ? {} : { args }),
-      ...(env === undefined ? {} : { env }),
-      ...(programs === undefined ? {} : { programs }),
-    };
-  }
+  for (const [key, { dir, runtime, ...entry }] of Object.entries(data.images))
+    images[key] = withoutUndefined({
+      ...{ ...entry, dir: resolve(dirname(file), dir) },
+      ...(runtime !== undefined && { runtime: { name: runtime } }),
+    });
   return { images };
 }
 
 /**
  * The entry for an image: the key must be the end of the repository (whole path segments), and its tag, if
  * it has one, must be the image's. Of several the one with more segments wins, then the one with a tag
- * spelled out, then the one with a placeholder.
+ * spelled out, then the one with a placeholder: that counts only where its folder is there, unless no other fits.
+ * @param isThere whether there is a folder; default: all are
  * @returns the entry with the placeholder of its key filled in; undefined when none fits
  */
-export const findImage = (images: ImageMap, image: string): ImageSpec | undefined =>
-  findEntry(images, image)?.spec;
+export const findImage = (images: ImageMap, image: string, isThere?: IsThere): ImageSpec | undefined =>
+  findEntry(images, image, isThere)?.spec;
+
+type IsThere = (folder: string) => boolean;
 
 /** The same with the key of the entry. */
 export function findEntry(
   images: ImageMap,
   image: string,
+  isThere: IsThere = () => true,
 ): { readonly key: string; readonly spec: ImageSpec } | undefined {
   const wanted = parseReference(image);
   const tag = wanted.tag ?? 'latest';
@@ -59,18 +59,23 @@ export function findEntry(
     const placeholder = keyTag && PLACEHOLDER.exec(keyTag)?.[1];
     // A tag that is no tag (`../..`) must never become part of a path.
     if (placeholder ? !TAG.test(tag) : keyTag !== undefined && keyTag !== tag) continue;
-    const rank = segments.length * 3 + (placeholder ? 1 : keyTag ? 2 : 0);
+    const filled = placeholder ? fill(spec, `{${placeholder}}`, tag) : spec;
+    const missing = placeholder && !isThere(filled.dir);
+    const rank = missing ? -1 : segments.length * 3 + (placeholder ? 1 : keyTag ? 2 : 0);
     if (best !== undefined && best.rank >= rank) continue;
-    best = { rank, key, spec: placeholder ? fill(spec, `{${placeholder}}`, tag) : spec };
+    best = { rank, key, spec: filled };
   }
   return best;
 }
 
-/** What `tables` say of the images that a pod names, by those names; of several tables the first that has an entry counts. */
-export function imagesOfPod({ spec }: PodTemplate, tables: readonly ImageMap[]): ImageMap {
+/**
+ * What `tables` say of the images that a pod names, by those names; of several tables the first that has an entry counts.
+ * @param isThere see `findImage`
+ */
+export function imagesOfPod({ spec }: PodTemplate, tables: readonly ImageMap[], isThere?: IsThere): ImageMap {
   const names = new Set([...spec.containers, ...(spec.initContainers ?? [])].map(({ image }) => image));
   const found = [...names].sort().flatMap(name => {
-    const entry = tables.map(table => findImage(table, name)).find(entry => entry !== undefined);
+    const entry = tables.map(table => findImage(table, name, isThere)).find(entry => entry !== undefined);
     return entry === undefined ? [] : [[name, entry] as const];
   });
   return Object.fromEntries(found);
@@ -87,20 +92,63 @@ const PLACEHOLDER = /^\{([a-z][a-z0-9-]*)\}$/;
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 const KEY = /^[a-z0-9][a-z0-9._:/-]*(:(\{[a-z][a-z0-9-]*\}|[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}))?$/;
 
+/** A text is a line for a shell. */
+const commandLine = z
+  .union([z.string().min(1).max(10_000), z.array(z.string()).min(1)])
+  .transform(command => (typeof command === 'string' ? ['sh', '-c', command] : command));
+const globs = z.array(z.string().min(1).max(1_000)).min(1).max(100);
+const DURATION = /^(\d{1,5})(s|m|h)$/;
+const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000 } as const;
+const duration = z
+  .string()
+  .regex(DURATION, 'is not a time, e.g. 90s or 20m')
+  .transform(text => {
+    const [, count, unit] = DURATION.exec(text)!;
+    return Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
+  });
+
+const preparation = z.union([
+  commandLine.transform((command): Preparation => ({ command })),
+  z
+    .strictObject({ run: commandLine, inputs: globs.optional(), timeout: duration.optional() })
+    .transform(
+      ({ run, inputs, timeout }): Preparation =>
+        withoutUndefined({ command: run, inputs, timeoutMs: timeout }),
+    ),
+]);
+
 const configSchema = z.strictObject({
   images: z
     .record(
       z.string().regex(KEY, 'is not an image name, e.g. users-service or users-service:{ref}'),
-      z.strictObject({
-        dir: z.string().min(1),
-        command: z.array(z.string()).min(1),
-        args: z.array(z.string()).optional(),
-        env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).optional(),
-        programs: z.record(z.string().min(1), z.array(z.string()).min(1)).optional(),
-      }),
+      z
+        .strictObject({
+          dir: z.string().min(1),
+          command: z.array(z.string()).min(1),
+          args: z.array(z.string()).optional(),
+          env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).optional(),
+          programs: z.record(z.string().min(1), z.array(z.string()).min(1)).optional(),
+          setup: preparation.optional(),
+          build: preparation.optional(),
+          runtime: z
+            .string()
+            .regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/, 'is not the name of a program, e.g. node or python')
+            .optional(),
+          watch: globs.optional(),
+          reload: z.literal('app').optional(),
+        })
+        .refine(({ watch, reload }) => watch === undefined || reload === undefined, {
+          path: ['reload'],
+          error: 'who watches itself is not watched: leave out "watch" or "reload"',
+        }),
     )
     .default({}),
 });
+
+/** What is not said is not there. */
+function withoutUndefined<T extends object>(value: { [K in keyof T]: T[K] | undefined }): T {
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as T;
+}
 
 /** `[node, app.js, 8080]`: what stands there, since `1.10` as a number has lost its end. */
 function asTexts(node: unknown, path: Path, written: Written | undefined): unknown {
@@ -122,6 +170,7 @@ function parseReference(image: string): { segments: readonly string[]; tag: stri
 function fill(spec: ImageSpec, placeholder: string, value: string): ImageSpec {
   const put = (text: string) => text.replaceAll(placeholder, () => value);
   return {
+    ...spec,
     dir: put(spec.dir),
     command: spec.command.map(put),
     ...(spec.args && { args: spec.args.map(put) }),
@@ -133,5 +182,7 @@ function fill(spec: ImageSpec, placeholder: string, value: string): ImageSpec {
         Object.entries(spec.programs).map(([name, command]) => [name, command.map(put)]),
       ),
     }),
+    ...(spec.setup && { setup: { ...spec.setup, command: spec.setup.command.map(put) } }),
+    ...(spec.build && { build: { ...spec.build, command: spec.build.command.map(put) } }),
   };
 }

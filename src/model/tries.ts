@@ -36,6 +36,8 @@ const onItsWay = new Set([
   'InProgress',
   'Pending',
   'Starting',
+  'SettingUp',
+  'Building',
   'Running',
   'Resuming',
   'ResourcesPending',

@@ -13,6 +13,7 @@ import { awakeByStatus } from './awake-by-status.ts';
 import { type BaselineDeps, baselineReconciler } from './baseline.ts';
 import { type BranchReconciler, branchReconciler } from './branch.ts';
 import { branchActions } from './branch-action.ts';
+import { restarter } from './changed-code.ts';
 import { collect, type Leftovers } from './collect.ts';
 import { forkEnvironment, forkRunner, rootUsesOf } from './forks.ts';
 import { giverUp } from './give-up.ts';
@@ -175,6 +176,7 @@ export function createLoop(deps: LoopDeps): Loop {
       await deps.resumed();
       stopListening.push(store.onChange(waking.change), deps.baseline.watch(waking.baseline));
       if (workloads !== undefined) stopListening.push(workloads.onChange(waking.workload));
+      if (workloads?.code !== undefined) stopListening.push(workloads.code.onChange(restarter(store, log)));
       if (deps.branches !== undefined) stopListening.push(deps.branches.onShort(giverUp(store, log, node)));
       if (deps.placement !== undefined)
         stopListening.push(deps.placement.onChange(() => scheduler.tell(placementTopic)));

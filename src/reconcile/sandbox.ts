@@ -356,7 +356,15 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 // --- internal -----------------------------------------------------------------------------------
 
 /** Reasons of workloads and resources that only a changed document, file or baseline can mend. */
-const finalReasons = new Set(['ResourceFailed', 'ImageUnknown', 'CommandNotFound', 'ConfigError', 'NoPort']);
+const finalReasons = new Set([
+  'ResourceFailed',
+  'ImageUnknown',
+  'CommandNotFound',
+  'ConfigError',
+  'NoPort',
+  'SetupFailed',
+  'BuildFailed',
+]);
 
 /** Milliseconds between tries of a delete while something is in its way. */
 const BLOCKED_MS = 30_000;

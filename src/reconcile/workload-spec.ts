@@ -1,4 +1,5 @@
 /** From the baseline to what a workload driver is asked for: the workload, what its pods refer to, and the services around it. */
+import { existsSync } from 'node:fs';
 import type { Baseline, Found } from '../baseline/contract.ts';
 import type { WorkloadSpec } from '../drivers/contract.ts';
 import type { ImageMap } from '../model/image.ts';
@@ -87,7 +88,8 @@ export function workloadSpec(
     owner,
     workload,
     refs: referenced(baseline, workload, namespace),
-    images: imagesOfPod(workload.spec.template, images),
+    // A folder per git ref comes and goes with the ref.
+    images: imagesOfPod(workload.spec.template, images, existsSync),
     network: {
       // Kubernetes, "Accessing the Service": who has variables of that form of his own turns ours off.
       env: workload.spec.template.spec.enableServiceLinks === false ? {} : variables(baseline, namespace),

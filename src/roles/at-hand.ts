@@ -75,6 +75,11 @@ export async function programsAtHand(
       (await workloads.inside?.(logIdOf(of), container)) ?? {
         why: 'in a cluster that is for kubectl: "kubectl exec -it POD -c CONTAINER -- COMMAND"',
       },
+    async changed(of) {
+      if (workloads.code === undefined) return [];
+      const ids = new Map(of.map(one => [logIdOf(one), one]));
+      return (await workloads.code.changed([...ids.keys()])).map(id => ids.get(id)!);
+    },
     disks: {
       list: () => workloads.disks.list(within(30_000)),
       bytes: disk => workloads.disks.bytes(disk, within(30_000)),

@@ -28,8 +28,12 @@ test('a sandbox is applied, read and deleted', async () => {
   await using api = await apiWithBaseline();
   const made = await api.request('PUT', `${sandboxes}/x`, { body: document('x') });
   assert.equal(made.status, 201);
-  const { outcome, warnings, ...view } = made.json() as SandboxView & { outcome: string; warnings: string[] };
-  assert.deepEqual([outcome, warnings], ['created', []]);
+  const { outcome, warnings, changed, ...view } = made.json() as SandboxView & {
+    outcome: string;
+    warnings: string[];
+    changed: unknown[];
+  };
+  assert.deepEqual([outcome, warnings, changed], ['created', [], []]);
   assert.match(view.routingKey, /^[a-z0-9]{13}$/);
   assert.equal(view.generation, 1);
   assert.deepEqual(view.endpoints, []);
@@ -50,8 +54,8 @@ test('a sandbox is applied, read and deleted', async () => {
 
   const same = await api.request('PUT', `${sandboxes}/x`, { body: document('x') });
   assert.deepEqual([same.status, (same.json() as { outcome: string }).outcome], [200, 'unchanged']);
-  const changed = { ...document('x'), spec: { ...document('x').spec, description: 'mine' } };
-  const updated = (await api.request('PUT', `${sandboxes}/x`, { body: changed })).json();
+  const described = { ...document('x'), spec: { ...document('x').spec, description: 'mine' } };
+  const updated = (await api.request('PUT', `${sandboxes}/x`, { body: described })).json();
   assert.deepEqual(
     [(updated as SandboxView).generation, (updated as { outcome: string }).outcome],
     [2, 'updated'],

@@ -3,8 +3,10 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { stringify } from 'yaml';
 import { http } from '../../scripts/demo/http.ts';
+import { until } from '../../src/lib/wait.ts';
 import type { SandboxView } from '../../src/model/view.ts';
 import { type TestDaemon, testDaemon } from '../support/daemon.ts';
 import { tempDir } from '../support/temp.ts';
@@ -114,8 +116,96 @@ test('folders with images of the same name do not meet', async () => {
   assert.equal(await answerOf(daemon, 'two'), '200 two red');
 
   const images = await ok(['image', 'list'], two);
+  await editsShow({ daemon, ok, document, two, three });
   assert.match(images, /acme\/web +\S+\/two +\S+\/two +node server.cjs +one\/web, two\/web, sandbox mine\n/);
 });
+
+/** `web` of namespace `two` runs in folder `two`, and its fork in folder `three`. */
+async function editsShow({
+  daemon,
+  ok,
+  document,
+  two,
+  three,
+}: {
+  readonly daemon: TestDaemon;
+  readonly ok: (args: readonly string[], cwd: string, input?: string) => Promise<string>;
+  readonly document: object;
+  readonly two: string;
+  readonly three: string;
+}): Promise<void> {
+  const entry = (folder: string, more: object) =>
+    writeFileSync(
+      join(folder, 'offshoot.yaml'),
+      stringify({ images: { 'acme/web': { dir: '.', command: ['node', 'server.cjs'], ...more } } }),
+    );
+  const edit = (folder: string, says: string) => writeFileSync(join(folder, 'server.cjs'), program(says));
+  const apply = async () =>
+    JSON.parse(
+      await ok(['sandbox', 'apply', '-f', '-', '-o', 'json'], three, JSON.stringify(document)),
+    ) as SandboxView;
+  const deploy = () => ok(['deploy', '-f', 'k8s'], two);
+  entry(two, { watch: ['*.cjs'] });
+  entry(three, { watch: ['*.cjs'] });
+  await deploy();
+  const { routingKey } = await apply();
+  const baseline = () => answerOf(daemon, 'two');
+  const fork = () => answerOf(daemon, 'two', { baggage: `sd-routing-key=${routingKey}` });
+  const both = (what: string, answers: readonly string[]) =>
+    until(
+      async () => {
+        const now = [await baseline(), await fork()];
+        // Nobody is ever turned away, and nobody sees what is not his.
+        for (const answer of now) assert.match(answer, /^200 (two|three|edit-\d) red$/);
+        return isDeepStrictEqual(now, answers) || undefined;
+      },
+      { what, deadlineMs: 60_000 },
+    );
+  assert.deepEqual([await baseline(), await fork()], ['200 two red', '200 three red']);
+  edit(three, 'edit-1');
+  await both('the edit shows in the sandbox alone', ['200 two red', '200 edit-1 red']);
+  edit(two, 'edit-2');
+  await both('the edit shows in the baseline alone', ['200 edit-2 red', '200 edit-1 red']);
+  assert.equal(await answerOf(daemon, 'one'), '200 edit-2 red');
+
+  // Where nobody watches, whoever applies or deploys again gets what is there then.
+  entry(two, {});
+  entry(three, {});
+  await deploy();
+  await apply();
+  edit(three, 'edit-3');
+  edit(two, 'edit-4');
+  await apply();
+  assert.deepEqual([await baseline(), await fork()], ['200 edit-2 red', '200 edit-3 red']);
+  await deploy();
+  assert.deepEqual([await baseline(), await fork()], ['200 edit-4 red', '200 edit-3 red']);
+
+  // What cannot be built is told at once, and the version before goes on serving; mended, it is there at once.
+  entry(three, { build: 'cat made || exit 3' });
+  const cli = (args: readonly string[], cwd: string) =>
+    daemon.cli(args, { cwd, input: JSON.stringify(document) });
+  const failed = await cli(['sandbox', 'apply', '-f', '-'], three);
+  assert.equal(failed.code, 1, failed.stderr);
+  assert.match(
+    failed.stderr,
+    /build failed: "cat made \|\| exit 3" in \S+\/three ended with exit code 3: cat: /,
+  );
+  assert.equal(await fork(), '200 edit-3 red');
+  writeFileSync(join(three, 'made'), '');
+  await apply();
+
+  entry(three, { runtime: 'no-such-runtime' });
+  const missing = await cli(['sandbox', 'apply', '-f', '-', '-o', 'json'], three);
+  assert.equal(missing.code, 2);
+  const { error } = JSON.parse(missing.stderr.trim().split('\n').at(-1)!) as {
+    error: Record<string, string>;
+  };
+  assert.equal(error.code, 'workload/runtime-missing');
+  assert.match(
+    error.message!,
+    /^the runtime "no-such-runtime" of image "acme\/web" is not on the PATH of this shell \(.*\/.*\)$/,
+  );
+}
 
 test('a deploy of a ConfigMap returns when what uses it answers with it', async () => {
   await using daemon = await testDaemon({ env: { OFFSHOOT_VOLUMES: 'copy' } });

@@ -109,3 +109,56 @@ it('puts the tag wherever the placeholder stands, and never a tag that is a path
 it('proposes the last part of the repository as key', () => {
   assert.equal(imageKeyFor('registry.example:5000/acme/users:3@sha256:01'), 'users');
 });
+
+it('reads what has to be done in a folder, in lines for a shell or words, with inputs and a deadline', () => {
+  const { a, b } = parse({
+    a: { ...entry, setup: 'npm ci', build: { run: ['make', 'all'], inputs: ['src'], timeout: '20m' } },
+    b: { ...entry, runtime: 'python', watch: ['**', '!data'] },
+  });
+  assert.deepEqual(
+    [a!.setup, a!.build],
+    [
+      { command: ['sh', '-c', 'npm ci'] },
+      { command: ['make', 'all'], inputs: ['src'], timeoutMs: 1_200_000 },
+    ],
+  );
+  assert.deepEqual([b!.runtime, b!.watch], [{ name: 'python' }, ['**', '!data']]);
+  const wrong = {
+    ...entry,
+    watch: ['**'],
+    reload: 'app',
+    build: { run: 'x', timeout: '2 days' },
+    runtime: '/bin',
+  };
+  assert.throws(
+    () => parse({ a: wrong }),
+    (error: OffshootError) => {
+      const paths = error.problems!.map(p => (p as { path: string }).path);
+      assert.ok(
+        paths.some(path => path.startsWith('images.a.build')) && paths.includes('images.a.runtime'),
+        String(paths),
+      );
+      return true;
+    },
+  );
+  assert.throws(() => parse({ a: { ...entry, watch: ['**'], reload: 'app' } }), {
+    code: 'workload/config-bad',
+  });
+});
+
+it('takes a folder per tag only where there is one, else what serves any tag', () => {
+  const images = parse({
+    users: entry,
+    'users:{ref}': { ...entry, dir: 'work/{ref}' },
+    'new:{ref}': { ...entry, dir: '{ref}' },
+  });
+  const isThere = (folder: string) => folder === '/project/work/pr-7';
+  assert.equal(findImage(images, 'users:pr-7', isThere)?.dir, '/project/work/pr-7');
+  assert.equal(findImage(images, 'users:1.4', isThere)?.dir, '/project/pkg');
+  assert.equal(findImage(images, 'users', isThere)?.dir, '/project/pkg');
+  assert.equal(
+    findImage(images, 'new:1', isThere)?.dir,
+    '/project/1',
+    'no other: it says which folder is missing',
+  );
+});

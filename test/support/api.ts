@@ -120,6 +120,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
               },
               ...{ pid: 1, startTime: '0', boot: 'another', mounts: true },
             },
+      changed: async () => [],
       stepPathProblem: async path => (path.startsWith('/proc/') ? '/proc is no place for files' : undefined),
     },
     gateway: () => gateway,

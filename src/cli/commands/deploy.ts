@@ -49,7 +49,7 @@ export function register(program: Command, cli: Cli): void {
       const imagesFile = options.config ?? join(project?.folder ?? folder, 'offshoot.yaml');
       const { namespace, strict = false, takeOver = false } = options;
       const request = {
-        ...{ files, strict, takeOver, images: project ? await readImages(project) : {} },
+        ...{ files, strict, takeOver, images: project ? await readImages(cli, project) : {} },
         folder: options.folder === undefined ? folder : folderNamed(cli, options.folder),
         ...(namespace !== undefined && { namespace }),
         ...(options.prune && { prune: scope }),

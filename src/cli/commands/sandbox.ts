@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { OffshootError } from '../../model/errors.ts';
 import type { SandboxView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
+import { waitForForks } from '../deploy-wait.ts';
 import { type EnvironmentForm, environmentAs } from '../environment.ts';
 import { parseCount, timeoutOption, withExamples } from '../options.ts';
 import { age, print, say, table, took, UsageError, withOutput, write } from '../output.ts';
@@ -54,12 +55,18 @@ export function register(program: Command, cli: Cli): void {
       for (const warning of warnings) say(cli, `warning: ${warning}`);
       if (dryRun) return print(cli, output === 'text' ? 'yaml' : output, document, () => '');
       const project = findProjectFile(cli, filename, config);
-      const applied = await cli.client().sandboxes.apply(document, project && (await readImages(project)));
+      const applied = await cli
+        .client()
+        .sandboxes.apply(document, project && (await readImages(cli, project)));
       say(cli, `sandbox ${applied.name} ${applied.outcome} (routing key ${applied.routingKey})`);
       for (const warning of applied.warnings)
         if (!warnings.includes(warning)) say(cli, `warning: ${warning}`);
-      let view: SandboxView = applied;
+      const { changed, ...shown } = applied;
+      for (const { forkOf } of changed)
+        say(cli, `fork ${forkOf.namespace}/${forkOf.name}: its code has changed, it starts anew`);
+      let view: SandboxView = shown;
       if (wait !== false) {
+        if (changed.length > 0) await waitForForks(cli, changed, waitTimeout);
         view = await waitForSandbox(cli, applied, waitTimeout);
         say(cli, `ready in ${took(performance.now() - started)}`);
         for (const { status, type, message } of view.status.conditions)

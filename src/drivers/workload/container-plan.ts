@@ -2,7 +2,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import type { Limits } from '../../lib/cgroups.ts';
 import { expandCommand, resolveEnv } from '../../model/container-env.ts';
-import type { ImageSpec } from '../../model/image.ts';
+import type { ImageSpec, Runtime } from '../../model/image.ts';
 import type { Container } from '../../model/kubernetes.ts';
 import { imageKeyFor } from '../../model/offshoot-config.ts';
 import { withGivenMeta } from '../../model/pod-meta.ts';
@@ -11,6 +11,7 @@ import type { Node } from '../../model/resource-field.ts';
 import { declaredPorts, listenerOf } from '../../model/workload-ports.ts';
 import type { WorkloadSpec } from '../contract.ts';
 import { runnerOf } from '../runner-of.ts';
+import type { CodePlan } from './code.ts';
 import type { Probes } from './health.ts';
 import { type Hooks, planHooks } from './hook.ts';
 import { type ImagePlan, planImage } from './image-plan.ts';
@@ -41,6 +42,10 @@ export type ContainerPlan = {
   readonly limits?: Limits;
   /** It runs in a container engine; absent: as a process of this machine. */
   readonly image?: ImagePlan;
+  /** The user's own, which goes before ours. */
+  readonly runtime?: Runtime;
+  /** The folder that it runs from. */
+  readonly code?: CodePlan;
 };
 
 export function planContainer(
@@ -92,6 +97,7 @@ export function planContainer(
     hooks: image === undefined ? hooks : hooksHere(hooks, image),
     mounts,
     ...(limits && { limits }),
+    ...(image !== undefined && { code: codeOf(image), ...(image.runtime && { runtime: image.runtime }) }),
   };
 }
 
@@ -104,6 +110,15 @@ type Setting = {
   readonly image: ImageSpec | undefined;
   readonly containerPorts: readonly number[];
 };
+
+function codeOf({ dir, setup, build, runtime, env, watch, reload }: ImageSpec): CodePlan {
+  const steps = (['setup', 'build'] as const).flatMap(name => {
+    const step = { setup, build }[name];
+    return step === undefined ? [] : [{ name, ...step }];
+  });
+  const more = { ...(runtime && { runtime }), ...(watch && { watch }), ...(reload && { reload }) };
+  return { folder: dir, steps, ...(steps.length > 0 && { env: env ?? {} }), ...more };
+}
 
 function withoutProbes(container: Container): Container {
   const { readinessProbe, livenessProbe, startupProbe, lifecycle, ...rest } = container;

@@ -5,8 +5,10 @@ import type { PrivateMounts } from '../../lib/namespaces.ts';
 import type { Engine } from '../engine/contract.ts';
 import type { Networks } from '../network/contract.ts';
 import type { Processes, Running, Spaces } from '../processes/contract.ts';
+import type { CodeWatch } from './code-watch.ts';
 import type { Disks } from './disks.ts';
 import type { PortChooser } from './ports.ts';
+import type { Preparing } from './preparing.ts';
 import type { MountPlan } from './volume-plan.ts';
 
 export type House = {
@@ -34,6 +36,10 @@ export type House = {
   readonly ports: PortChooser;
   /** Of all logs of all workloads. */
   readonly rotation: LogRotation;
+  /** `setup` and `build` of folders. */
+  readonly preparing: Preparing;
+  /** Whose code changes. */
+  readonly code: CodeWatch;
   readonly log: Log;
   /** Called whenever what is seen of a workload may have changed. */
   changed(id: string): void;

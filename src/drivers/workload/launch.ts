@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { findProgram, pathWith } from '../../lib/find-program.ts';
 import { type Entrance, type HeldProgram, HeldVariableError } from '../../lib/held.ts';
 import type { Bind } from '../../lib/namespaces.ts';
+import { programsOfRuntime, type Runtime } from '../../model/image.ts';
 import { labels } from '../labels.ts';
 import type { PodNetwork } from '../network/contract.ts';
 import type { Exit, Running } from '../processes/contract.ts';
@@ -40,8 +41,25 @@ export type Place = {
 /** The environment of a container and of its exec probes. @param plan with everything filled in */
 export function environmentOf(plan: ContainerPlan, part: string, house: House): Record<string, string> {
   const env = { ...house.baseEnv, ...plan.network, ...plan.env };
-  const path = pathWith(dirname(house.nodePath), env.PATH);
-  return { ...env, PATH: path, ...labels(house.instance, part) };
+  return { ...env, PATH: pathOf(plan.runtime, env.PATH, house), ...labels(house.instance, part) };
+}
+
+/** The user's own runtime goes before ours. */
+export function pathOf(runtime: Runtime | undefined, path: string | undefined, house: House): string {
+  const ours = pathWith(dirname(house.nodePath), path);
+  return runtime?.folder === undefined ? ours : pathWith(runtime.folder, ours);
+}
+
+/** @throws StartProblem when the runtime is there no more: another one must not take its place in silence */
+export async function checkRuntime(runtime: Runtime | undefined, who: string): Promise<void> {
+  if (runtime?.folder === undefined) return;
+  const names = programsOfRuntime(runtime.name);
+  const found = await Promise.all(names.map(name => findProgram(name, runtime.folder!, '/')));
+  if (found.some(one => one !== undefined)) return;
+  throw new StartProblem(
+    'CommandNotFound',
+    `the runtime "${runtime.name}" of ${who} is not in ${runtime.folder} any more: deploy or apply again from a shell that has it`,
+  );
 }
 
 /**
@@ -58,6 +76,7 @@ export async function launch(
   toItsEnd: boolean,
 ): Promise<Running> {
   const env = environmentOf(plan, place.part, house);
+  await checkRuntime(plan.runtime, `container "${plan.name}"`);
   const program = await findIn(plan, env.PATH!, path =>
     seenFrom(path, plan.mounts, place.volume, keptOf(plan, house)),
   );
@@ -151,7 +170,10 @@ async function viewOf(
 }
 
 /** What it has to see, whatever is mounted over it. */
-const keptOf = ({ cwd }: ContainerPlan, { nodePath }: House): readonly string[] => [cwd, dirname(nodePath)];
+const keptOf = ({ cwd, runtime }: ContainerPlan, { nodePath }: House): readonly string[] => [
+  ...[cwd, dirname(nodePath)],
+  ...(runtime?.folder === undefined ? [] : [runtime.folder]),
+];
 
 /** @param seen where a path of the container is on this machine */
 async function findIn(plan: ContainerPlan, path: string, seen: (path: string) => string): Promise<string> {

@@ -5,20 +5,23 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Entrance } from '../../lib/held.ts';
+import { Listeners } from '../../lib/listeners.ts';
 import { tcpEndsByProc } from '../../lib/tcp-ends.ts';
 import { turn } from '../../lib/turns.ts';
-import { backoffMs, delay } from '../../lib/wait.ts';
+import { backoffMs, delay, orAborted } from '../../lib/wait.ts';
 import { podUid } from '../../model/container-env.ts';
 import type { Surroundings } from '../../model/surroundings.ts';
 import { pathName } from '../labels.ts';
 import type { Networks, PodNetwork } from '../network/contract.ts';
+import type { CodePlan } from './code.ts';
 import { type Container, keepContainer, restartPause, starting } from './container.ts';
 import type { ContainerPlan } from './container-plan.ts';
 import type { Health } from './health.ts';
 import type { House } from './house.ts';
 import type { Place } from './launch.ts';
 import { localOnly, localOnlyWarning } from './listeners.ts';
-import type { PodPlan } from './plan.ts';
+import type { PodPlan, Problem } from './plan.ts';
+import { reasonsOf } from './preparing.ts';
 import { fillIn, type Known } from './stand-in.ts';
 import { StartProblem } from './start-problem.ts';
 import type { PodRecord } from './state-file.ts';
@@ -30,7 +33,7 @@ export type Pod = {
   readonly record: PodRecord;
   readonly hostsFile: string;
   health(): Health;
-  /** The container whose log says why it is not ready. */
+  /** The log that says why it is not ready. */
   culprit(): string | undefined;
   /** What `health` says of this container is of the life before the one that it has. */
   isBehind(container: string): boolean;
@@ -84,6 +87,9 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
   const volumesFolder = join(folder, 'volumes');
   const stopped = new AbortController();
   let problem: Health | undefined;
+  /** While the folders of its containers are made ready, or cannot be. */
+  let unprepared: { readonly health: Health; readonly code: CodePlan } | undefined;
+  const again = new Listeners<void>();
   let stopping = false;
   let end: 'succeeded' | 'failed' | undefined;
 
@@ -124,11 +130,14 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
 
   async function live(): Promise<void> {
     const { containers: plans, restartPolicy } = record.plan;
+    const prepared = prepareCode();
+    prepared.catch(() => {}); // it is waited for below
     await makeOwnVolumes();
     await turn(); // the kernel makes a network while we wait
     await enterNetwork();
     await settleSpace();
     await choosePorts(plans.flatMap(plan => plan.containerPorts).filter(port => !(port in record.ports)));
+    await prepared;
     for (const { name, role } of plans) {
       if (role === 'main') continue;
       const container = begin(name);
@@ -143,6 +152,66 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     if (restartPolicy === 'Always') return;
     const ends = await Promise.all(mains.map(container => container.done));
     await ended(ends.includes('failed') ? 'failed' : 'succeeded');
+  }
+
+  /** What runs already is left alone. */
+  async function prepareCode(): Promise<void> {
+    if (record.initialised || house.processes.list(part).length > 0) return;
+    for (const { code } of record.plan.containers) {
+      if (code === undefined || code.steps.length === 0) continue;
+      const prepare = (since: number) =>
+        house.preparing.prepare(code, since, now => notPrepared(code, now), stopped.signal);
+      const since = Date.now();
+      await prepare(since).catch(error => mended(code, since, prepare, error));
+    }
+    unprepared = undefined;
+  }
+
+  /** What has failed is tried again when the folder has changed, when it went well for others, or when somebody asks. */
+  async function mended(
+    code: CodePlan,
+    asked: number,
+    prepare: (since: number) => Promise<void>,
+    first: unknown,
+  ): Promise<void> {
+    const look = house.code.look(code);
+    let since = asked;
+    let error = first;
+    let news = Promise.withResolvers<void>();
+    const tell = () => news.resolve();
+    const stops = [
+      look.onChange(tell),
+      house.preparing.onDone(folder => folder === code.folder && tell()),
+      again.add(() => {
+        since = Date.now();
+        tell();
+      }),
+    ];
+    void look.ready.then(tell); // what has changed until then was not seen
+    try {
+      for (;;) {
+        if (!(error instanceof StartProblem) && !stopping)
+          house.log.error({ part, err: error }, 'cannot make a folder ready');
+        notPrepared(code, error instanceof StartProblem ? error.problem : notKnown(error));
+        await orAborted(news.promise, stopped.signal);
+        news = Promise.withResolvers<void>();
+        try {
+          await prepare(since);
+          return;
+        } catch (thrown) {
+          stopped.signal.throwIfAborted();
+          error = thrown;
+        }
+      }
+    } finally {
+      for (const stop of stops) stop();
+      look.close();
+    }
+  }
+
+  function notPrepared(code: CodePlan, now: Problem): void {
+    unprepared = { health: { ready: false, ...now }, code };
+    keeper.changed();
   }
 
   /** What runs elsewhere than it is to, of an earlier daemon, cannot be led there. */
@@ -249,6 +318,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
       async prepare() {
         // Somebody may have taken its ports while it was down.
         if (lives++ > 0) await choosePorts(ownPorts(name));
+        record.containers[name]!.startedAt = Date.now();
         return { plan: filledIn(name), ports: record.ports };
       },
       unreached,
@@ -312,6 +382,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
 
   function health(): Health {
     if (problem !== undefined) return problem;
+    if (unprepared !== undefined) return unprepared.health;
     const inits = record.plan.containers.filter(({ role }) => role === 'init').length;
     let ran = 0;
     for (const { name, role } of record.plan.containers) {
@@ -337,8 +408,9 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
   }
 
   function warned(message: string): string {
-    const warnings = [record.localOnly && localOnlyWarning(record.localOnly), engineWarning()];
-    return [message, ...warnings.filter(one => one !== undefined)].join('; ');
+    const troubles = record.plan.containers.map(({ code }) => code && house.code.trouble(code));
+    const warnings = [record.localOnly && localOnlyWarning(record.localOnly), engineWarning(), ...troubles];
+    return [message, ...new Set(warnings.filter(one => one !== undefined))].join('; ');
   }
 
   /** What runs goes on without it. */
@@ -356,12 +428,18 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
   }
 
   function culprit(): string | undefined {
-    return record.plan.containers.find(
+    if (unprepared !== undefined) {
+      const { code, health } = unprepared;
+      return house.preparing.logs(code).find(({ step }) => reasonsOf[step].includes(health.reason))?.file;
+    }
+    const container = record.plan.containers.find(
       ({ name, role }) => !(role === 'init' && record.containers[name]?.done) && !healthOf(name).ready,
-    )?.name;
+    );
+    return container && keeper.logFile(container.name);
   }
 
   function tryNow(): void {
+    again.tell();
     for (const container of containers.values()) container.tryNow();
   }
 
@@ -401,6 +479,11 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
 export const containerPart = (part: string, container: string): string => `${part}/${pathName(container)}`;
 
 // --- internal -----------------------------------------------------------------------------------
+
+const notKnown = (error: unknown): Problem => ({
+  reason: 'ConfigError',
+  message: `its folder cannot be made ready: ${(error as Error).message}`,
+});
 
 /** What is left for each sidecar when the other containers have taken all of the grace. */
 const SIDECAR_MS = 2_000;

@@ -17,11 +17,14 @@ import type { Engine } from '../engine/contract.ts';
 import { pathId, pathName } from '../labels.ts';
 import type { Networks } from '../network/contract.ts';
 import type { Processes, Spaces } from '../processes/contract.ts';
+import type { CodePlan } from './code.ts';
+import { hasChanged, openCodeWatch } from './code-watch.ts';
 import { openDisks } from './disks.ts';
 import { type House, partsOf } from './house.ts';
 import { planWorkload, type WorkloadPlan } from './plan.ts';
 import { containerPart } from './pod.ts';
 import { portChooser } from './ports.ts';
+import { openPreparing } from './preparing.ts';
 import { hasState, type PodRecord, readState, type WorkloadState } from './state-file.ts';
 import { removeVolumes } from './volumes.ts';
 import {
@@ -69,6 +72,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
   /** As asked for last. */
   const specs = new Map<string, WorkloadSpec>();
   const listeners = new Set<(id: string) => void>();
+  const codeListeners = new Set<(id: string) => void>();
   const house: House = {
     instance,
     processes,
@@ -84,6 +88,13 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     hidden: mounts =>
       mounts.some(({ path }) => isWithin(path, options.home)) ? [] : hidden.filter(existsSync),
     ports: portChooser(),
+    preparing: await openPreparing(options.home, processes, () => house),
+    code: openCodeWatch({
+      changed: (id, folder, at) => {
+        if (workloads.get(id)?.startedBefore(folder, at)) for (const listener of codeListeners) listener(id);
+      },
+      troubled: id => workloads.get(id)?.tell(),
+    }),
     rotation: logRotation(MAX_LOGS_BYTES, err => log.warn({ err }, 'cannot rotate logs')),
     log,
     changed: id => {
@@ -151,6 +162,28 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       return () => listeners.delete(listener);
     },
 
+    code: {
+      onChange(listener) {
+        codeListeners.add(listener);
+        return () => codeListeners.delete(listener);
+      },
+      async changed(ids) {
+        const looks = new Map<string, Promise<boolean>>();
+        const look = (plan: CodePlan, at: number) => {
+          const key = JSON.stringify([plan.folder, plan.watch, plan.reload, at]);
+          const found = looks.get(key) ?? hasChanged(plan, at);
+          looks.set(key, found);
+          return found;
+        };
+        const found = ids.map(async id => {
+          const all = workloads.get(id)?.code() ?? [];
+          const changed = await Promise.all(all.map(({ plan, startedAt }) => look(plan, startedAt)));
+          return changed.includes(true) ? [id] : [];
+        });
+        return (await Promise.all(found)).flat();
+      },
+    },
+
     async *logs(id, query, { signal }) {
       const workload = workloads.get(id);
       if (workload !== undefined) yield* workload.logs(query, signal);
@@ -162,6 +195,8 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     async close() {
       stopHearing();
       await Promise.all([...workloads.values()].map(workload => workload.stop()));
+      house.code.close();
+      await house.preparing.close();
       await house.rotation.stop();
       workloads.clear();
       await killAll(ALL_WORKLOADS); // what was being removed, or has lost its state, when a daemon died

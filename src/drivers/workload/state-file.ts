@@ -8,6 +8,8 @@ import type { DiskStart } from './volumes.ts';
 
 export type ContainerRecord = {
   restarts: number;
+  /** When its process was started last, in milliseconds since 1970: what changed in its folder later, it may not know. */
+  startedAt?: number;
   /** Size of the log when it was started, in bytes: what comes later is its own. */
   logStart?: number;
   /** The same of the life before. */

@@ -9,6 +9,7 @@ import type { LogLine, LogQuery } from '../../model/log.ts';
 import type { Surroundings } from '../../model/surroundings.ts';
 import type { WorkloadSeen } from '../contract.ts';
 import { pathName } from '../labels.ts';
+import type { CodePlan } from './code.ts';
 import { restartPause } from './container.ts';
 import type { Health } from './health.ts';
 import type { House } from './house.ts';
@@ -25,6 +26,10 @@ export type Workload = {
   /** Starts, replaces and ends pods until they are as planned. Waits for none of it. @param wish see WorkloadSpec */
   apply(owner: string, plan: WorkloadPlan, wish?: string): void;
   seen(): Promise<WorkloadSeen>;
+  /** Whether something of it that is to stay runs from a folder, and was started before `at`; see ContainerRecord. */
+  startedBefore(folder: string, at: number): boolean;
+  /** Folders that it runs from, each with what has started there first. */
+  code(): readonly { readonly plan: CodePlan; readonly startedAt: number }[];
   /** Nobody is led to these pods any more, named as in `WorkloadSeen.leaving`. */
   release(pods: readonly string[]): void;
   /** See WorkloadDriver. */
@@ -66,7 +71,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const fails = (reason: string) => plan.problem?.reason === reason;
-  return { apply, seen, release, logs, inside, stop, tell, fails };
+  return { apply, seen, startedBefore, code, release, logs, inside, stop, tell, fails };
 
   function apply(nextOwner: string, next: WorkloadPlan, wish?: string): void {
     const again = wish !== undefined && lastWish !== undefined && wish !== lastWish;
@@ -79,12 +84,32 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     for (const member of pods.values()) {
       const { record, hostsFile } = member.pod;
       if (isCurrent(member) && next.pod !== undefined) record.plan = next.pod; // it goes on under the newer one
-      if (house.mounts !== undefined) writeHosts(hostsFile, record, next);
+      // Of one that ends the folder goes.
+      if (house.mounts !== undefined && member.ending === undefined) writeHosts(hostsFile, record, next);
       if (again) member.pod.tryNow();
     }
+    house.code.follow(
+      id,
+      plan.run === undefined ? (plan.pod?.containers.flatMap(({ code }) => code ?? []) ?? []) : [],
+    );
     step();
     trySave();
     tell();
+  }
+
+  function startedBefore(folder: string, at: number): boolean {
+    return code().some(({ plan, startedAt }) => plan.folder === folder && startedAt <= at);
+  }
+
+  /** Not of what is about to be replaced. */
+  function code(): { plan: CodePlan; startedAt: number }[] {
+    const current = staying().filter(member => !isAskedAgain(member));
+    return current.flatMap(({ pod: { record } }) =>
+      record.plan.containers.flatMap(({ name, code }) => {
+        const startedAt = record.containers[name]?.startedAt;
+        return code === undefined || startedAt === undefined ? [] : [{ plan: code, startedAt }];
+      }),
+    );
   }
 
   function takeOver(index: number, record: PodRecord): void {
@@ -346,7 +371,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     );
   }
 
-  type Summary = Health & { readonly restarts: number; readonly log?: LogOf };
+  type Summary = Health & { readonly restarts: number; readonly log?: string };
 
   function summary(): Summary {
     const all = staying();
@@ -384,14 +409,13 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   }
 
   /** Why it is not yet as asked for. */
-  function shortcoming(current: readonly Member[], old: number): (Health & { log?: LogOf }) | undefined {
+  function shortcoming(current: readonly Member[], old: number): (Health & { log?: string }) | undefined {
     if (plan.problem !== undefined) return { ready: false, ...plan.problem };
     for (const { pod } of current) {
       if (plan.run !== undefined && pod.end() !== undefined) continue;
       const culprit = pod.culprit();
       const health = pod.health();
-      if (!health.ready)
-        return { ...health, ...(culprit !== undefined && { log: { index: pod.index, container: culprit } }) };
+      if (!health.ready) return { ...health, ...(culprit !== undefined && { log: culprit }) };
     }
     const missing = plan.run === undefined ? plan.replicas - current.length : 0;
     if (missing > 0 || old > 0)
@@ -406,8 +430,8 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   }
 
   /** Last lines of what says most about the state, or of all containers. */
-  async function log(of: LogOf | undefined): Promise<string[]> {
-    const all = sources().filter(({ file }) => of === undefined || file === logFile(of.index, of.container));
+  async function log(of: string | undefined): Promise<string[]> {
+    const all = sources().filter(({ file, step }) => (of === undefined ? !step : file === of));
     const each = Math.ceil(LINES_IN_STATUS / all.length);
     const found = all.map(async ({ file, container, pod, start = 0, before, behind }) => {
       let lines = await tail(file, each, { from: start });
@@ -418,20 +442,29 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     return (await Promise.all(found)).flat();
   }
 
-  function sources(): (LogSource & { readonly behind: boolean })[] {
-    return [...pods.values()]
-      .sort((a, b) => a.pod.index - b.pod.index)
-      .flatMap(({ pod: { index, record, isBehind } }) =>
-        record.plan.containers.map(({ name }) => ({
-          behind: isBehind(name),
-          ...{ pod: record.name, container: name, file: logFile(index, name) },
-          ...{ start: record.containers[name]?.logStart, before: record.containers[name]?.logBefore },
+  /** Steps first, which come first; one of several pods is one. */
+  function sources(): (LogSource & { readonly behind: boolean; readonly step?: true })[] {
+    const sorted = [...pods.values()].sort((a, b) => a.pod.index - b.pod.index);
+    const steps = sorted.flatMap(({ pod: { record } }) =>
+      record.plan.containers.flatMap(({ code }) =>
+        (code === undefined ? [] : house.preparing.logs(code)).map(({ step, ...log }) => ({
+          ...{ ...log, pod: record.name, container: step, behind: false, step: true as const },
         })),
-      );
+      ),
+    );
+    const own = sorted.flatMap(({ pod: { index, record, isBehind } }) =>
+      record.plan.containers.map(({ name }) => ({
+        behind: isBehind(name),
+        ...{ pod: record.name, container: name, file: logFile(index, name) },
+        ...{ start: record.containers[name]?.logStart, before: record.containers[name]?.logBefore },
+      })),
+    );
+    return [...new Map(steps.map(step => [step.file, step])).values(), ...own];
   }
 
   async function stop(): Promise<void> {
     wanted = false;
+    house.code.follow(id, []);
     clearTimeout(alarm);
     trySave(); // first, so that a daemon that finds us half stopped starts nothing again
     const all = [...pods.values()];
@@ -511,8 +544,6 @@ type Member = {
   release?: NodeJS.Timeout;
   ending?: Promise<void>;
 };
-
-type LogOf = { readonly index: number; readonly container: string };
 
 const nothing: WorkloadPlan = {
   name: '',

@@ -6,6 +6,8 @@ const mending: Readonly<Record<string, string>> = {
   CommandNotFound:
     "install it here, or say in the image's entry of offshoot.yaml what runs in its place: programs: {NAME: [PROGRAM, ARGUMENT]}",
   PortTaken: 'stop what has the port, or choose another one',
+  SetupFailed: 'mend what its last lines say',
+  BuildFailed: 'mend what its last lines say',
 };
 
 /** What a sandbox asks for and cannot have. */

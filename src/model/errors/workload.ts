@@ -27,6 +27,14 @@ export const workloadErrors = {
     say: p => `${p.what} cannot be entered: ${p.why}`,
     hint: () => 'exec and shell are for the machine of the daemon, and the user who runs it, or root',
   },
+  'workload/runtime-missing': {
+    fault: 'user',
+    http: 422,
+    exit: 2,
+    retry: false,
+    say: p => `the runtime "${p.runtime}" of image "${p.image}" is not on the PATH of this shell (${p.path})`,
+    hint: () => 'install it, or choose it in this shell (nvm use, a virtual environment), and try again',
+  },
   'step/failed': {
     fault: 'user',
     http: 422,

@@ -1,0 +1,183 @@
+/** Watches the folders of workloads that want another start when their code changes: each once, whoever runs it. */
+import { fileSet, TooManyFilesError, walk } from '../../lib/file-set.ts';
+import { type FolderChange, type FolderWatch, watchFolder } from '../../lib/folder-watch.ts';
+import { Listeners } from '../../lib/listeners.ts';
+import { allFiles, type CodePlan } from './code.ts';
+
+export type CodeWatch = {
+  /** From now on `changed` is called for it when one of these folders changes. What it followed before is over. */
+  follow(id: string, plans: readonly CodePlan[]): void;
+  /** Why the folder of a plan is not watched, or what keeps it from being quick. A sentence. */
+  trouble(plan: CodePlan): string | undefined;
+  /** Looks at the folder for a while, whether it is to be watched or not. */
+  look(plan: CodePlan): Look;
+  close(): void;
+};
+
+export type Look = {
+  /** From now on no change is missed. */
+  readonly ready: Promise<void>;
+  /** Calls `listener` after each change. @returns the way to stop that */
+  onChange(listener: () => void): () => void;
+  close(): void;
+};
+
+export type CodeWatchOptions = {
+  /** @param at when, in milliseconds since 1970: who has started later runs by it already */
+  readonly changed: (id: string, folder: string, at: number) => void;
+  /** `trouble` of what it follows is another. */
+  readonly troubled: (id: string) => void;
+};
+
+export function openCodeWatch({ changed, troubled }: CodeWatchOptions): CodeWatch {
+  const open = new Map<string, Entry>();
+  const followed = new Map<string, readonly string[]>();
+
+  const enter = (plan: CodePlan): Entry => {
+    const key = keyOf(plan);
+    const found = open.get(key);
+    if (found !== undefined) return found;
+    const entry: Entry = { ...newEntry(), key, folder: plan.folder };
+    entry.watch = watchFolder(fileSet(plan.folder, plan.watch ?? allFiles), {
+      changed: change => onChange(entry, change),
+      troubled: () => {
+        for (const id of entry.ids) troubled(id);
+      },
+    });
+    open.set(key, entry);
+    return entry;
+  };
+  const leave = (entry: Entry): void => {
+    if (entry.ids.size + entry.waiting > 0) return;
+    clearTimeout(entry.pause);
+    entry.watch!.close();
+    open.delete(entry.key);
+  };
+
+  /** Programs that write where they are watched would start for ever: the more often, the longer it waits. */
+  const onChange = (entry: Entry, { file, at }: FolderChange): void => {
+    entry.changes.tell();
+    const now = performance.now();
+    entry.recent = entry.recent.filter(time => time > now - RECENT_MS);
+    entry.at = Math.max(entry.at, at);
+    if (entry.pause !== undefined) return;
+    const tell = () => {
+      entry.pause = undefined;
+      entry.recent.push(performance.now());
+      for (const id of entry.ids) changed(id, entry.folder, entry.at);
+    };
+    const surplus = entry.recent.length - MANY;
+    if (surplus < 0) {
+      if (entry.noise !== undefined) {
+        entry.noise = undefined;
+        for (const id of entry.ids) troubled(id);
+      }
+      tell();
+      return;
+    }
+    const pauseMs = Math.min(LONGEST_MS, FIRST_MS * 2 ** surplus);
+    entry.noise = `"${file}" changes all the time, so starts wait for ${pauseMs / 1000} s: if the program itself writes it, leave it out by watch: ["**", "!${file}"]`;
+    entry.pause = setTimeout(tell, pauseMs).unref();
+    for (const id of entry.ids) troubled(id);
+  };
+
+  return {
+    follow(id, plans) {
+      const wanted = plans.filter(({ watch }) => watch !== undefined);
+      const keys = wanted.map(keyOf);
+      for (const plan of wanted) {
+        const entry = enter(plan);
+        if (entry.ids.has(id)) continue;
+        entry.ids.add(id);
+        // What has changed before it was watched is seen by its time.
+        void entry.watch!.ready.then(() => {
+          if (entry.ids.has(id)) changed(id, entry.folder, entry.watch!.newest());
+        });
+      }
+      for (const key of followed.get(id) ?? []) {
+        if (keys.includes(key)) continue;
+        const entry = open.get(key);
+        entry?.ids.delete(id);
+        if (entry !== undefined) leave(entry);
+      }
+      if (keys.length === 0) followed.delete(id);
+      else followed.set(id, keys);
+    },
+
+    trouble(plan) {
+      if (plan.watch === undefined) return undefined;
+      const entry = open.get(keyOf(plan));
+      return entry === undefined ? undefined : (entry.watch?.trouble() ?? entry.noise);
+    },
+
+    look(plan) {
+      const entry = enter(plan);
+      entry.waiting++;
+      let closed = false;
+      return {
+        ready: entry.watch!.ready,
+        onChange: listener => entry.changes.add(listener),
+        close() {
+          if (closed) return;
+          closed = true;
+          entry.waiting--;
+          leave(entry);
+        },
+      };
+    },
+
+    close() {
+      for (const entry of open.values()) {
+        clearTimeout(entry.pause);
+        entry.watch!.close();
+      }
+      open.clear();
+      followed.clear();
+    },
+  };
+}
+
+/**
+ * Whether a file that counts has changed after `at`, in milliseconds since 1970; not what is removed. Who watches its own
+ * code has seen to that. More files than anybody edits are not looked through.
+ */
+export async function hasChanged({ folder, watch, reload }: CodePlan, at: number): Promise<boolean> {
+  if (reload === 'app') return false;
+  try {
+    const files = await walk(fileSet(folder, watch ?? allFiles));
+    return [...files.values()].some(({ changedAt }) => changedAt > at);
+  } catch (error) {
+    if (error instanceof TooManyFilesError) return false;
+    throw error;
+  }
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+type Entry = {
+  readonly key: string;
+  readonly folder: string;
+  watch?: FolderWatch;
+  /** Who follows it. */
+  readonly ids: Set<string>;
+  readonly changes: Listeners<void>;
+  waiting: number;
+  /** Of the latest change, in milliseconds since 1970. */
+  at: number;
+  /** When those who follow it were told last, of this daemon's clock. */
+  recent: number[];
+  pause?: NodeJS.Timeout | undefined;
+  noise?: string | undefined;
+};
+
+const newEntry = () => ({
+  ...{ ids: new Set<string>(), changes: new Listeners<void>(), waiting: 0, at: 0, recent: [] },
+});
+
+const keyOf = ({ folder, watch }: CodePlan): string => JSON.stringify([folder, watch ?? null]);
+
+/** A person does not save so often in so short a time; a program that writes its own files does. */
+const MANY = 12;
+const RECENT_MS = 60_000;
+const FIRST_MS = 1_000;
+const LONGEST_MS = 10_000;

@@ -1,0 +1,381 @@
+/**
+ * `setup` and `build` of folders: each when what it is made from has changed, one at a time in a folder, however many
+ * workloads wait for it. What was done is on record in our data directory, by content, so it is done once for all of them.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type FileState, fileSet, TooManyFilesError, walk } from '../../lib/file-set.ts';
+import { findProgram } from '../../lib/find-program.ts';
+import { repositoryOf } from '../../lib/git-ignore.ts';
+import { Listeners } from '../../lib/listeners.ts';
+import { logSize, tail } from '../../lib/log-file.ts';
+import { orAborted } from '../../lib/wait.ts';
+import { labels } from '../labels.ts';
+import type { Processes } from '../processes/contract.ts';
+import { allFiles, type CodePlan, type PreparationStep } from './code.ts';
+import type { House } from './house.ts';
+import { checkRuntime, pathOf } from './launch.ts';
+import type { Problem } from './plan.ts';
+import { StartProblem } from './start-problem.ts';
+
+export type Preparing = {
+  /**
+   * Returns when all steps are done for what the folder holds.
+   * @param since when that was asked for, in milliseconds since 1970: what has failed after that is not tried again for it
+   * @param tell what is going on
+   * @throws StartProblem SetupFailed, BuildFailed; the signal's reason. A step that nobody waits for any more is ended.
+   */
+  prepare(plan: CodePlan, since: number, tell: (now: Problem) => void, signal: AbortSignal): Promise<void>;
+  /** Calls `listener` with a folder in which a step has been done. @returns the way to stop that */
+  onDone(listener: (folder: string) => void): () => void;
+  /** Where the steps of a plan write, and where in it what they said last begins. */
+  logs(plan: CodePlan): readonly StepLog[];
+  /** Ends what runs. */
+  close(): Promise<void>;
+};
+
+export type StepLog = {
+  readonly step: PreparationStep['name'];
+  readonly file: string;
+  readonly start?: number | undefined;
+  readonly before?: number | undefined;
+};
+
+/** @param house is asked when there is something to do */
+export async function openPreparing(
+  home: string,
+  processes: Processes,
+  house: () => House,
+): Promise<Preparing> {
+  const root = join(home, PARTS);
+  // Of an earlier daemon: nobody waits for those any more.
+  await Promise.all(processes.list(PARTS).map(processes.kill));
+  /** By folder: the last of those that wait. */
+  const turns = new Map<string, Promise<unknown>>();
+  const tasks = new Map<string, Task>();
+  const done = new Listeners<string>();
+  const taskOf = (plan: CodePlan): Task => {
+    const key = keyOf(plan);
+    const found = tasks.get(key) ?? newTask(key, join(root, key));
+    tasks.set(key, found);
+    return found;
+  };
+
+  return {
+    async prepare(plan, since, tell, signal) {
+      if (plan.steps.length === 0) return;
+      signal.throwIfAborted();
+      const task = taskOf(plan);
+      task.since = Math.max(task.since, since);
+      task.tell.add(tell);
+      if (task.now !== undefined) tell(task.now);
+      task.queued ??= queue(plan, task);
+      try {
+        await orAborted(task.queued, signal);
+      } finally {
+        task.tell.delete(tell);
+        if (task.tell.size === 0) task.running?.abort(new Error('nobody waits for it any more'));
+      }
+    },
+
+    onDone: done.add,
+
+    logs: plan =>
+      plan.steps.map(({ name }) => {
+        const task = taskOf(plan);
+        return { step: name, file: logFile(task, name), ...task.logs.get(name) };
+      }),
+
+    async close() {
+      for (const { running } of tasks.values()) running?.abort(new Error('the daemon stops'));
+      await Promise.allSettled(turns.values());
+      await Promise.all(processes.list(PARTS).map(processes.kill));
+    },
+  };
+
+  /** Who comes while it waits for its turn shares it; who comes later may have changed something, and gets another. */
+  function queue(plan: CodePlan, task: Task): Promise<void> {
+    const before = turns.get(plan.folder) ?? Promise.resolve();
+    const mine = before
+      .catch(() => {})
+      .then(async () => {
+        task.queued = undefined;
+        await steps(plan, task);
+      });
+    mine.catch(() => {}); // those who wait have it
+    turns.set(plan.folder, mine);
+    return mine;
+  }
+
+  async function steps(plan: CodePlan, task: Task): Promise<void> {
+    task.running = new AbortController();
+    const { signal } = task.running;
+    try {
+      let made = await identityOf(plan);
+      for (const step of plan.steps) {
+        signal.throwIfAborted();
+        made = await oneStep(plan, step, task, made, signal);
+      }
+    } finally {
+      task.running = undefined;
+      task.now = undefined;
+    }
+  }
+
+  /** @param madeFrom of what the steps before have made @returns the same with what this one has made */
+  async function oneStep(
+    plan: CodePlan,
+    step: PreparationStep,
+    task: Task,
+    madeFrom: string,
+    signal: AbortSignal,
+  ): Promise<string> {
+    let inputs = await inputsOf(plan, step);
+    const digest = () => hash([madeFrom, JSON.stringify(step), inputs.digest]);
+    const stamp = readStamp(task)[step.name];
+    if (stamp?.digest === digest() && (await areThere(plan, stamp.results))) return digest();
+    const failed = task.failures.get(step.name);
+    if (failed?.digest === digest() && failed.at >= task.since) throw new StartProblem(...failed.why);
+    const before = await foldersOf(plan.folder);
+    for (let again = false; ; again = true) {
+      try {
+        await run(plan, step, task, signal);
+      } catch (error) {
+        if (error instanceof StartProblem) {
+          const why = [error.problem.reason, error.problem.message] as const;
+          task.failures.set(step.name, { at: Date.now(), digest: digest(), why });
+        }
+        throw error;
+      }
+      // Somebody may have gone on editing: what was read before that is stale. What the step itself writes stays.
+      const now = await inputsOf(plan, step);
+      const edited = [...inputs.files].some(([path, state]) => now.files.get(path) !== state);
+      inputs = now;
+      if (again || !edited) break;
+    }
+    task.failures.delete(step.name);
+    const after = await foldersOf(plan.folder);
+    const results = [...after].flatMap(([name, ino]) => (before.get(name) === ino ? [] : [name]));
+    const kept = [...(stamp?.results ?? []), ...USUAL_RESULTS[step.name]].filter(name => after.has(name));
+    writeStamp(task, step.name, { digest: digest(), results: [...new Set([...results, ...kept])] });
+    done.tell(plan.folder);
+    return digest();
+  }
+
+  async function run(plan: CodePlan, step: PreparationStep, task: Task, signal: AbortSignal): Promise<void> {
+    const { instance, baseEnv, rotation } = house();
+    const part = `${PARTS}/${task.key}`;
+    const own = { ...baseEnv, ...plan.env };
+    const env: Record<string, string> = {
+      ...own,
+      PATH: pathOf(plan.runtime, own.PATH, house()),
+      ...labels(instance, part),
+    };
+    const [name = '', ...args] = step.command;
+    const told =
+      step.command[0] === 'sh' && step.command[1] === '-c' ? step.command[2]! : step.command.join(' ');
+    await checkRuntime(plan.runtime, plan.folder);
+    const program = await findProgram(name, env.PATH!, plan.folder);
+    if (program === undefined)
+      throw failed(step, `its program "${name}" was not found, or is not executable (${env.PATH})`);
+    const file = logFile(task, step.name);
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    const { start } = task.logs.get(step.name) ?? {};
+    task.logs.set(step.name, { start: logSize(file), before: start });
+    const startedAt = performance.now();
+    const tell = async () => {
+      const last = (await tail(file, 1, { from: task.logs.get(step.name)?.start ?? 0 })).at(-1);
+      const sofar = `${step.name} runs: ${told} (${seconds(performance.now() - startedAt)})`;
+      task.now = {
+        reason: reasonsOf[step.name][0],
+        message: last === undefined ? sofar : `${sofar}: ${last.slice(0, MOST_OF_LINE)}`,
+      };
+      for (const listener of task.tell) listener(task.now);
+    };
+    await tell();
+    rotation.add(file, MAX_LOG_BYTES);
+    const output = openSync(file, 'a', 0o600);
+    const running = await processes
+      .start(part, { argv: [program, ...args], cwd: plan.folder, env, stdout: output, stderr: output })
+      .catch((error: NodeJS.ErrnoException) => {
+        throw failed(step, `"${told}" cannot be started in ${plan.folder}: ${error.code ?? error.message}`);
+      })
+      .finally(() => closeSync(output));
+    const limitMs = step.timeoutMs ?? USUAL_MS;
+    const deadline = AbortSignal.timeout(limitMs);
+    const end = () => void processes.end(part, [['SIGTERM', GRACE_MS]]).catch(() => {});
+    const either = AbortSignal.any([deadline, signal]);
+    either.addEventListener('abort', end, { once: true });
+    if (either.aborted) end();
+    const progress = setInterval(() => void tell().catch(() => {}), PROGRESS_MS);
+    try {
+      const { code, signal: killed } = await running.ended;
+      signal.throwIfAborted();
+      if (code === 0 && !deadline.aborted) return;
+      const [last] = (await tail(file, 1, { from: task.logs.get(step.name)?.start ?? 0 })).slice(-1);
+      const how = deadline.aborted
+        ? `did not end within ${seconds(limitMs)}`
+        : killed === undefined
+          ? `ended with exit code ${code}`
+          : `was killed by ${killed}`;
+      throw failed(
+        step,
+        `"${told}" in ${plan.folder} ${how}${last === undefined ? '' : `: ${last.slice(0, MOST_OF_LINE)}`}`,
+      );
+    } finally {
+      clearInterval(progress);
+      either.removeEventListener('abort', end);
+      await processes.kill(part); // what it has left running must not write on
+      rotation.remove(file);
+    }
+  }
+}
+
+/** Of a step that runs, and of one that has failed. */
+export const reasonsOf: Readonly<Record<PreparationStep['name'], readonly [string, string]>> = {
+  setup: ['SettingUp', 'SetupFailed'],
+  build: ['Building', 'BuildFailed'],
+};
+
+// --- internal -----------------------------------------------------------------------------------
+
+type Task = {
+  readonly key: string;
+  readonly folder: string;
+  since: number;
+  /** What runs of it. */
+  running: AbortController | undefined;
+  now: Problem | undefined;
+  /** Of those who wait. */
+  readonly tell: Set<(now: Problem) => void>;
+  /** It waits for its turn. */
+  queued: Promise<void> | undefined;
+  readonly failures: Map<
+    string,
+    { readonly at: number; readonly digest: string; readonly why: readonly [string, string] }
+  >;
+  readonly logs: Map<string, { readonly start?: number | undefined; readonly before?: number | undefined }>;
+};
+
+type Stamp = { readonly digest: string; readonly results: readonly string[] };
+type Stamps = Readonly<Partial<Record<PreparationStep['name'], Stamp>>>;
+
+/** First word of the names of parts, and the folder of what is on record. */
+const PARTS = 'prepared';
+const USUAL_MS = 15 * 60_000;
+const GRACE_MS = 2_000;
+const PROGRESS_MS = 2_000;
+const MOST_OF_LINE = 300;
+const MAX_LOG_BYTES = 5 * 1024 * 1024;
+/** A lock file is rarely above a few megabytes. */
+const MOST_BYTES = 64 * 2 ** 20;
+
+/** What package managers pin versions in; the first folder upwards that has one counts. */
+const LOCK_FILES = [
+  ...['package-lock.json', 'npm-shrinkwrap.json', 'yarn.lock', 'pnpm-lock.yaml', 'bun.lock', 'bun.lockb'],
+  ...['requirements.txt', 'poetry.lock', 'uv.lock', 'Pipfile.lock', 'go.sum', 'Cargo.lock', 'Gemfile.lock'],
+  ...['composer.lock', 'gradle.lockfile', 'mix.lock'],
+];
+
+/** What is written into although it was there already; somebody who removes it wants it made again. */
+const USUAL_RESULTS = {
+  setup: ['node_modules', '.venv', 'venv', 'vendor'],
+  build: ['dist', 'build', 'out', 'target', '.next'],
+} as const;
+
+const newTask = (key: string, folder: string): Task => ({
+  ...{ key, folder, since: 0, running: undefined, now: undefined, queued: undefined },
+  ...{ tell: new Set(), failures: new Map(), logs: new Map() },
+});
+
+const keyOf = ({ folder, steps, env, runtime }: CodePlan): string =>
+  hash([folder, JSON.stringify([steps, env ?? {}, runtime ?? null])]).slice(0, 24);
+
+const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`;
+
+const hash = (parts: readonly string[]): string =>
+  createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+
+const logFile = (task: Task, step: string): string => join(task.folder, `${step}.log`);
+
+const failed = ({ name }: PreparationStep, why: string): StartProblem =>
+  new StartProblem(reasonsOf[name][1], `${name} failed: ${why}`);
+
+/** A folder that was removed and made again is another one, of the same name. */
+async function identityOf({ folder }: CodePlan): Promise<string> {
+  const found = await stat(folder).catch(() => undefined);
+  if (!found?.isDirectory()) throw new StartProblem('ConfigError', `the folder ${folder} does not exist`);
+  return `${found.dev} ${found.ino} ${found.birthtimeMs}`;
+}
+
+type Inputs = { readonly digest: string; readonly files: ReadonlyMap<string, string> };
+
+async function inputsOf(plan: CodePlan, step: PreparationStep): Promise<Inputs> {
+  if (step.name === 'setup' && step.inputs === undefined)
+    return await contentsOf(await lockFiles(plan.folder));
+  const set = fileSet(plan.folder, step.inputs ?? plan.watch ?? allFiles);
+  const found = await walk(set).catch(error => {
+    if (!(error instanceof TooManyFilesError)) throw error;
+    throw failed(step, `${error.message}: name its inputs, e.g. inputs: ["src/**"]`);
+  });
+  if (step.name === 'setup') return await contentsOf([...found.keys()]);
+  return inputs(new Map([...found].map(([path, { state }]: [string, FileState]) => [path, state])));
+}
+
+async function contentsOf(paths: readonly string[]): Promise<Inputs> {
+  const read = paths.map(async path => {
+    const { size } = await stat(path);
+    const bytes = size > MOST_BYTES ? String(size) : await readFile(path);
+    return [path, createHash('sha256').update(bytes).digest('hex')] as const;
+  });
+  return inputs(new Map(await Promise.all(read)));
+}
+
+const inputs = (files: ReadonlyMap<string, string>): Inputs => ({
+  digest: hash([...files].sort(([a], [b]) => (a < b ? -1 : 1)).flat()),
+  files,
+});
+
+async function lockFiles(folder: string): Promise<readonly string[]> {
+  const top = repositoryOf(folder) ?? folder;
+  for (let at = folder; ; at = dirname(at)) {
+    const names = await readdir(at).catch((): string[] => []);
+    const found = LOCK_FILES.filter(name => names.includes(name));
+    if (found.length > 0 || at === top || dirname(at) === at) return found.map(name => join(at, name));
+  }
+}
+
+/** Folders in a folder, by name, with what tells two of one name apart. */
+async function foldersOf(folder: string): Promise<ReadonlyMap<string, number>> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  const found = entries
+    .filter(entry => entry.isDirectory())
+    .map(
+      async ({ name }) => [name, (await stat(join(folder, name)).catch(() => undefined))?.ino ?? 0] as const,
+    );
+  return new Map(await Promise.all(found));
+}
+
+async function areThere({ folder }: CodePlan, results: readonly string[]): Promise<boolean> {
+  const there = await foldersOf(folder);
+  return results.every(name => there.has(name));
+}
+
+function readStamp(task: Task): Stamps {
+  try {
+    return JSON.parse(readFileSync(join(task.folder, STAMPS), 'utf8')) as Stamps;
+  } catch {
+    return {};
+  }
+}
+
+function writeStamp(task: Task, step: PreparationStep['name'], stamp: Stamp): void {
+  const file = join(task.folder, STAMPS);
+  rmSync(`${file}.new`, { force: true });
+  writeFileSync(`${file}.new`, JSON.stringify({ ...readStamp(task), [step]: stamp }), { mode: 0o600 });
+  renameSync(`${file}.new`, file);
+}
+
+const STAMPS = 'stamps.json';
