@@ -4,7 +4,7 @@ import { idOfLeftOut } from '../model/document/manifest-kinds.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
 import { manifestName, namespaceOf } from '../model/manifest-name.ts';
-import { asWorkload, keyOfWorkload } from '../model/workload.ts';
+import { asWorkload, keyOfWorkload, sameWorkload } from '../model/workload.ts';
 import { imagesOf } from '../rules/folders.ts';
 import { missingImages } from '../rules/images.ts';
 import { outdated, outdatedForks } from '../rules/inputs.ts';
@@ -21,7 +21,7 @@ import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import { checked, parseJson } from './input.ts';
 import { readManifestsAside } from './manifest-reader.ts';
-import { restartChanged, type WorkloadProgram } from './restarting.ts';
+import { type RestartedFork, restartChanged, type WorkloadProgram } from './restarting.ts';
 import { answer, type Routes } from './routes.ts';
 import { manifestView, plannedView } from './views.ts';
 
@@ -67,11 +67,14 @@ export function manifestRoutes(routes: Routes, { store, baseline, programs }: Ap
         };
       }
       const { applied, pruned } = await applyManifests(store, manifests, how);
-      await restartChanged({ store, programs }, programsOf(applied, folder));
       const names = new Set(applied.map(({ object }) => object.name));
       const namespaces = new Set(manifests.map(namespaceOf));
-      const affected = outdated({ store, baseline }, { namespaces, folder });
-      const forks = outdatedForks({ store, baseline }, { namespaces, folder });
+      // At once: who has been looked at since is current, and not ready yet.
+      const outdatedNow = outdated({ store, baseline }, { namespaces, folder });
+      const forksNow = outdatedForks({ store, baseline }, { namespaces, folder });
+      const anew = await restartChanged({ store, programs }, programsOf(applied, folder));
+      const affected = [...new Map([...outdatedNow, ...anew.workloads].map(o => [o.name, o])).values()];
+      const forks = [...forksNow, ...anew.forks.filter(fork => !forksNow.some(isSameFork(fork)))];
       const said = [...read.warnings.map(({ id }) => id), ...leftOut.map(idOfLeftOut)];
       const known = await tellOnce(store, folder, said);
       const concerned = [...new Set([...applied.map(({ object }) => object), ...affected])];
@@ -123,6 +126,9 @@ export function manifestRoutes(routes: Routes, { store, baseline, programs }: Ap
       ];
     });
   };
+
+  const isSameFork = (fork: RestartedFork) => (other: RestartedFork) =>
+    fork.sandbox === other.sandbox && sameWorkload(fork.forkOf, other.forkOf);
 
   const find = ({ kind, namespace, name }: Params) => {
     const found = store.get('manifest', manifestName(kind, namespace, name));

@@ -224,7 +224,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
             readonly forks: readonly {
               readonly sandbox: string;
               readonly forkOf: WorkloadKey;
-              readonly inputs: string;
+              readonly inputs?: string;
             }[];
           }
         >('PUT', '/manifests', { body }),

@@ -197,12 +197,10 @@ async function editsShow({
   entry(three, { runtime: 'no-such-runtime' });
   const missing = await cli(['sandbox', 'apply', '-f', '-', '-o', 'json'], three);
   assert.equal(missing.code, 2);
-  const { error } = JSON.parse(missing.stderr.trim().split('\n').at(-1)!) as {
-    error: Record<string, string>;
-  };
-  assert.equal(error.code, 'workload/runtime-missing');
+  const told = JSON.parse(missing.stderr.trim().split('\n').at(-1)!) as Record<string, string>;
+  assert.equal(told.code, 'workload/runtime-missing');
   assert.match(
-    error.message!,
+    told.error!,
     /^the runtime "no-such-runtime" of image "acme\/web" is not on the PATH of this shell \(.*\/.*\)$/,
   );
 }
