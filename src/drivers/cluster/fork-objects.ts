@@ -120,8 +120,29 @@ function templateOf(
   };
   // A pod of a Deployment always runs again.
   const { restartPolicy: _, ...rest } = pod;
-  return { metadata: { annotations, labels }, spec: rest };
+  return { metadata: { annotations, labels }, spec: { ...rest, tolerations: soonElsewhere(rest) } };
 }
+
+/**
+ * A fork has one pod: when its machine is gone there is another one after half a minute, not after the five that a cluster
+ * gives a pod which says nothing else.
+ */
+function soonElsewhere(pod: object): readonly Toleration[] {
+  const { tolerations = [] } = pod as { readonly tolerations?: readonly Toleration[] };
+  const missing = ['not-ready', 'unreachable']
+    .map(name => `node.kubernetes.io/${name}`)
+    .filter(taint => !tolerations.some(({ key = taint }) => key === taint));
+  const added = missing.map(key => ({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 30 }));
+  return [...tolerations, ...added];
+}
+
+type Toleration = {
+  /** Absent: whatever is wrong. */
+  readonly key?: string;
+  readonly operator?: string;
+  readonly effect?: string;
+  readonly tolerationSeconds?: number;
+};
 
 /**
  * Its own volumes where the baseline's has a claim: a fork never writes to a disk of the baseline, and a cluster has no

@@ -36,6 +36,24 @@ describe('the objects of a fork in a cluster', () => {
     });
   });
 
+  it('go elsewhere half a minute after their machine is gone, unless the baseline says something else', () => {
+    const tolerationsOf = (tolerations?: readonly object[]) => {
+      const workload = baseline({});
+      const { template } = workload.spec;
+      const spec = { ...template.spec, ...(tolerations && { tolerations }) };
+      const of = { ...workload, spec: { ...workload.spec, template: { ...template, spec } } } as Workload;
+      const { deployment } = forkObjects(id, forkOf(of), 'offshoot');
+      return (deployment as Objects['deployment']).spec.template.spec.tolerations;
+    };
+    const ours = (key: string) => ({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 30 });
+    const [notReady, unreachable] = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'];
+    assert.deepEqual(tolerationsOf(), [ours(notReady!), ours(unreachable!)]);
+    const own = { key: unreachable, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 600 };
+    assert.deepEqual(tolerationsOf([own]), [own, ours(notReady!)]);
+    const all = { operator: 'Exists' };
+    assert.deepEqual(tolerationsOf([all]), [all]);
+  });
+
   it('have another hash for another form, and the same for the same', () => {
     const hash = (spec: WorkloadSpec) => forkObjects(id, spec, 'offshoot').hash;
     const one = forkOf(baseline({}));
@@ -122,6 +140,7 @@ type Objects = {
           readonly containers: readonly Container[];
           readonly volumes?: readonly object[];
           readonly serviceAccountName?: string;
+          readonly tolerations?: readonly object[];
         };
       };
     };
