@@ -8,6 +8,7 @@ import { main as data } from './data.ts';
 import { main as deploy } from './deploy.ts';
 import { main as gateway } from './gateway.ts';
 import { root } from './home.ts';
+import { main as images } from './images.ts';
 import { main as kubernetes } from './kubernetes.ts';
 import { main as memory } from './memory.ts';
 import { main as passThrough } from './pass-through.ts';
@@ -29,6 +30,7 @@ const benches = {
   router: () => router([]),
   'pass-through': () => passThrough([]),
   start: () => start([]),
+  images: () => images([]),
   store: () => store([]),
   memory: () => memory(),
   branches: () => branches([]),

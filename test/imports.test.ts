@@ -40,7 +40,14 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   'drivers/runner-of.ts': ['model', 'type:drivers/engine/contract.ts'],
   // What forks are on a cluster; who lives on one machine loads none of it.
   'drivers/cluster': ['model', 'lib', 'drivers', 'kubernetes'],
-  'drivers/step': ['model', 'lib', 'drivers', 'type:drivers/processes/contract.ts'],
+  'drivers/step': [
+    'model',
+    'lib',
+    'drivers',
+    'drivers/runner-of.ts',
+    'drivers/engine/contract.ts',
+    'type:drivers/processes/contract.ts',
+  ],
   // Opens those of branches.
   'drivers/open-branches.ts': [
     'model',

@@ -289,8 +289,10 @@ export type StepSpec = {
   readonly env: Readonly<Record<string, string>>;
   /** Directories that must stay visible when the step gets a /tmp of its own. */
   readonly keep: readonly string[];
-  /** Where it wants to run. A driver on one machine ignores it. */
+  /** Where it wants to run. */
   readonly runner?: NonNullable<PluginSpec['runner']>;
+  /** How the image of `runner` runs on this machine, as far as anybody has said. A runtime with a registry ignores it. */
+  readonly images?: ImageMap;
 };
 
 /** e.g. ErrImagePull, Unschedulable, QuotaExceeded, and a sentence. */

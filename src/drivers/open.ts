@@ -95,7 +95,7 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
     node: { name: hostname(), cpus: availableParallelism(), memoryBytes: totalmem() },
   });
   opened.defer(() => workloads.close());
-  const steps = await openStepRunner(processOptions);
+  const steps = await openStepRunner({ ...processOptions, engine });
 
   const quick = { observe: minute, list: minute };
   const drivers: Drivers = {

@@ -17,6 +17,12 @@ export type ScriptExit = {
 /** Ids go from the sandbox down to the step. */
 export const stepName = (id: string): string => id.split('.').at(-1)!;
 
+/** Folders in which an image's programs are: one of ours in their place would hide them. */
+export const systemFolders: readonly string[] = [
+  ...['/', '/bin', '/etc', '/lib', '/lib64', '/sbin'],
+  ...['/usr', '/usr/bin', '/usr/lib', '/usr/sbin'],
+];
+
 /** Lines of output to look at, so that the last ones can be masked as part of what they are part of. */
 export const LINES_READ = 200;
 

@@ -5,6 +5,8 @@
 import type { Ctx, StepCause, StepDriver } from '../drivers/contract.ts';
 import { stepOrder } from '../model/document/plugin.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
+import type { ImageMap } from '../model/image.ts';
+import { findImage } from '../model/offshoot-config.ts';
 import type { BuiltinAction, PluginSpec, PluginStep } from '../model/plugin.ts';
 import { newResourceRecord, type ResourceRecord, type StepRecord } from '../model/resource-record.ts';
 import type { SandboxResource } from '../model/sandbox.ts';
@@ -195,7 +197,7 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
           SIGNADOT_RESOURCE_NAME: resource.name,
         },
         keep: deps.keep,
-        ...(runner && { runner }),
+        ...(runner && { runner, images: imagesOfRunner(store, sandbox, runner.image) }),
       },
       ctx,
       cause => tell(step.name, cause),
@@ -330,6 +332,14 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** What the sandbox's folder, or any other, says of it. */
+function imagesOfRunner(store: Store, { spec }: Stored<'sandbox'>, image: string | undefined): ImageMap {
+  if (image === undefined) return {};
+  const tables = [spec.images ?? {}, ...store.list('folder').map(folder => folder.spec.images)];
+  const entry = tables.map(table => findImage(table, image)).find(found => found !== undefined);
+  return entry === undefined ? {} : { [image]: entry };
+}
 
 const stepId = (sandbox: string, resource: string, workflow: Workflow, step: string): string =>
   `${sandbox}.${resource}.${workflow}.${step}`;

@@ -21,13 +21,17 @@ export function register(program: Command, cli: Cli): void {
       const source = await readSource(cli, filename);
       const { readResourcePlugin } = await import('../../model/document/plugin.ts');
       const document = readResourcePlugin(source, templateOptions(cli, filename, set));
-      if (document.spec.runner !== undefined) {
-        say(
-          cli,
-          'note: spec.runner has an effect in a cluster only; on one machine scripts run as local processes',
-        );
+      const client = cli.client();
+      const { runner } = document.spec;
+      if (runner !== undefined) {
+        const { engine } = await client.status();
+        const has =
+          runner.image === undefined || engine === undefined
+            ? 'spec.runner has an effect in a cluster, and its image where there is a container engine; here scripts run as local processes'
+            : `scripts run in the image ${runner.image} by ${engine.title}, unless offshoot.yaml has an entry for it; the rest of spec.runner has an effect in a cluster only`;
+        say(cli, `note: ${has}`);
       }
-      const applied = await cli.client().plugins.apply(document);
+      const applied = await client.plugins.apply(document);
       say(cli, `plugin ${applied.name} ${applied.outcome}`);
       await print(cli, output, applied, () => '');
     });

@@ -10,6 +10,7 @@ import type { Container, EnvVar, Volume, VolumeMount } from '../../model/kuberne
 import { type RunnerTemplate, runnerTemplate, scriptContainer } from '../../model/pod-overlay.ts';
 import type { StepSpec } from '../contract.ts';
 import { interpreterOf } from '../interpreter.ts';
+import { systemFolders } from '../step-end.ts';
 import { noRouter } from './fork-objects.ts';
 
 export type StepObjects = {
@@ -126,19 +127,6 @@ export function stepObjects(id: string, spec: StepSpec, place: StepPlace, key: s
 const root = '/offshoot';
 const work = `${root}/work`;
 const script = `${root}/script`;
-/** What would be hidden there are the programs of the image. */
-const systemFolders = [
-  '/',
-  '/bin',
-  '/etc',
-  '/lib',
-  '/lib64',
-  '/sbin',
-  '/usr',
-  '/usr/bin',
-  '/usr/lib',
-  '/usr/sbin',
-];
 
 /** How our API is called differs between controllers; it makes no other step. */
 function hashOf({ script, inputs, outputs, env, runner }: StepSpec, image: string): string {

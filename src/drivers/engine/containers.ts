@@ -48,6 +48,7 @@ export async function openEngine({ home, instance, sockets, log }: EngineOptions
     last: presence.last,
     away: presence.away,
     whenThere: presence.whenThere,
+    looked: presence.looked,
     onChange: presence.onChange,
     find,
     list: name => [...parts.keys()].filter(part => part === name || part.startsWith(`${name}/`)),

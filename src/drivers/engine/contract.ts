@@ -13,6 +13,8 @@ export type Engine = {
   away(): string | undefined;
   /** Resolves as soon as one answers. @throws the signal's reason */
   whenThere(signal: AbortSignal): Promise<FoundEngine>;
+  /** Resolves when it is known whether there is one at first. */
+  readonly looked: Promise<void>;
   /** Calls `listener` when one has been found, has gone, or is back. @returns the way to stop that */
   onChange(listener: () => void): () => void;
   /** The container of a part, if its program lives. Needs no engine. */

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { Listeners } from '../../lib/listeners.ts';
 import type { Log } from '../../lib/log.ts';
 import { repeat } from '../../lib/repeat.ts';
-import { orAborted } from '../../lib/wait.ts';
+import { delay, orAborted } from '../../lib/wait.ts';
 import { type EngineApi, engineApi } from './api.ts';
 import type { FoundEngine } from './contract.ts';
 
@@ -16,6 +16,8 @@ export type Presence = {
   away(): string | undefined;
   whenThere(signal: AbortSignal): Promise<There>;
   onChange(listener: () => void): () => void;
+  /** Resolves when it is known whether there is one at first. */
+  readonly looked: Promise<void>;
   /** Somebody has seen that it does not answer. */
   lookNow(): void;
   stop(): void;
@@ -31,7 +33,7 @@ export type PresenceOptions = {
   arrived(engine: There): Promise<void>;
 };
 
-/** Has looked once when it resolves, for 2 s at most. */
+/** Has looked once when it resolves, for 5 s at most; what takes longer is there later. */
 export async function openPresence({ file, log, arrived, ...o }: PresenceOptions): Promise<Presence> {
   const sockets = 'why' in o.sockets ? [] : o.sockets;
   const listeners = new Listeners<void>();
@@ -51,15 +53,14 @@ export async function openPresence({ file, log, arrived, ...o }: PresenceOptions
     },
     err => log.warn({ err }, 'cannot look for a container engine'),
   );
-  const soon = setTimeout(first.resolve, FIRST_MS);
-  await first.promise;
-  clearTimeout(soon);
+  await delay(FIRST_MS, undefined, first.promise);
 
   return {
     current: () => current,
     last: () => last,
     away: () => (current === undefined ? why : undefined),
     onChange: listeners.add,
+    looked: first.promise,
     lookNow: looking.now,
     async whenThere(signal) {
       signal.throwIfAborted();
@@ -120,7 +121,7 @@ export async function openPresence({ file, log, arrived, ...o }: PresenceOptions
 
 // --- internal -----------------------------------------------------------------------------------
 
-const FIRST_MS = 2_000;
+const FIRST_MS = 5_000;
 const AWAY_EVERY_MS = 500;
 const THERE_EVERY_MS = 2_000;
 

@@ -46,6 +46,17 @@ export async function runStep(
   return { outputs: await readOutputs(step, spec.outputs, folder.locate) };
 }
 
+/** What its inputs are as variables: all that are no files. */
+export function variablesOf({ inputs }: StepSpec): Readonly<Record<string, string>> {
+  const variables: Record<string, string> = {};
+  for (const { name, as, value } of inputs) {
+    const variable =
+      as?.env ?? (as?.path === undefined ? name.toUpperCase().replaceAll('-', '_') : undefined);
+    if (variable !== undefined) variables[variable] = value;
+  }
+  return variables;
+}
+
 // --- internal -----------------------------------------------------------------------------------
 
 const MAX_LOG_BYTES = 1024 * 1024;
@@ -61,12 +72,7 @@ async function writeInputFiles(spec: StepSpec, folder: StepFolder): Promise<void
 }
 
 function environmentOf(spec: StepSpec, folder: StepFolder, s: StepSurroundings): Record<string, string> {
-  const env: Record<string, string> = { ...s.baseEnv, ...spec.env };
-  for (const { name, as, value } of spec.inputs) {
-    const variable =
-      as?.env ?? (as?.path === undefined ? name.toUpperCase().replaceAll('-', '_') : undefined);
-    if (variable !== undefined) env[variable] = value;
-  }
+  const env: Record<string, string> = { ...s.baseEnv, ...spec.env, ...variablesOf(spec) };
   return {
     ...env,
     PATH: pathWith(dirname(s.nodePath), env.PATH),

@@ -6,11 +6,15 @@ import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { KeyedLock } from '../../lib/lock.ts';
 import type { FoundMounts, PrivateMounts } from '../../lib/namespaces.ts';
+import { orAborted } from '../../lib/wait.ts';
 import type { Capability, Ctx, StepDone, StepDriver, StepSpec } from '../contract.ts';
+import type { Engine } from '../engine/contract.ts';
 import { pathId, pathName } from '../labels.ts';
 import type { Processes, Spaces } from '../processes/contract.ts';
+import { runnerOf } from '../runner-of.ts';
 import { stepName } from '../step-end.ts';
 import { stepRuns } from '../step-runs.ts';
+import { runStepInEngine } from './engine-step.ts';
 import { checkPaths, pathProblem } from './paths.ts';
 import { runStep } from './run-step.ts';
 import { openStepFolder, removeStepFolder } from './step-folder.ts';
@@ -21,6 +25,8 @@ export type StepRunnerOptions = {
   /** Differs between data directories, is the same for all daemons on one. */
   readonly instance: string;
   readonly processes: Processes;
+  /** Runs the steps of plugins whose image has no entry. */
+  readonly engine: Engine;
   /** Absent where scripts see all processes of the machine. */
   readonly spaces: Spaces | undefined;
   /** How scripts get mounts of their own, or why they cannot. */
@@ -32,7 +38,7 @@ export type StepRunnerOptions = {
 };
 
 export async function openStepRunner(options: StepRunnerOptions): Promise<StepDriver> {
-  const { instance, processes, spaces, baseEnv, nodePath } = options;
+  const { instance, processes, engine, spaces, baseEnv, nodePath } = options;
   const root = join(options.home, 'steps');
   const found = options.mounts;
   const mounts = 'why' in found ? undefined : found;
@@ -41,8 +47,16 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
 
   /** Of a run that was interrupted. */
   const clear = async (id: string) => {
-    await Promise.all([processes.kill(stepPart(id)), spaces?.end(stepPart(id))]);
+    await Promise.all([processes.kill(stepPart(id)), engine.kill(stepPart(id)), spaces?.end(stepPart(id))]);
     await removeStepFolder(join(root, pathName(id)));
+  };
+
+  /** The image that a container is to be made of; undefined: its script is a program of this machine. */
+  const imageOf = ({ runner, images = {} }: StepSpec): string | undefined => {
+    const image = runner?.image;
+    if (image === undefined) return undefined;
+    const by = runnerOf(images, image, engine.last() ?? { why: engine.away() ?? '' });
+    return 'engine' in by ? image : undefined;
   };
 
   const runOnce = async (id: string, spec: StepSpec, ctx: Ctx): Promise<StepDone> => {
@@ -63,10 +77,17 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
 
     pathProblem: path => pathProblem(path, found),
 
-    run: (id, spec, ctx) =>
-      runs.run(id, ctx.signal, signal => {
+    run: (id, spec, ctx, tell) =>
+      runs.run(id, ctx.signal, async signal => {
+        await orAborted(engine.looked, signal);
+        const image = imageOf(spec);
+        if (image !== undefined) {
+          await clear(id);
+          const place = { engine, part: stepPart(id), root: join(root, pathName(id)), tell };
+          return await runStepInEngine(id, spec, image, place, { ...ctx, signal });
+        }
         const once = () => runOnce(id, spec, { ...ctx, signal });
-        return mounts === undefined ? sharedTmp.run('/tmp', once) : once();
+        return await (mounts === undefined ? sharedTmp.run('/tmp', once) : once());
       }),
 
     async remove(id) {
@@ -75,7 +96,7 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
     },
 
     async list() {
-      const running = processes.list(STEPS).map(part => part.split('/')[1]!);
+      const running = [...processes.list(STEPS), ...engine.list(STEPS)].map(part => part.split('/')[1]!);
       const folders = await readdir(root).catch(() => []);
       return [...new Set([...folders, ...running].map(pathId).filter(id => id !== undefined))];
     },

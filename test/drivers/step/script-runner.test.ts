@@ -4,9 +4,11 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { StepDriver, StepSpec } from '../../../src/drivers/contract.ts';
+import { openEngine } from '../../../src/drivers/engine/containers.ts';
 import type { Processes, Spaces } from '../../../src/drivers/processes/contract.ts';
 import { openSpaces } from '../../../src/drivers/processes/spaces.ts';
 import { openStepRunner } from '../../../src/drivers/step/script-runner.ts';
+import { silentLog } from '../../../src/lib/log.ts';
 import { findPrivateMounts } from '../../../src/lib/namespaces.ts';
 import { isAlive } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
@@ -33,7 +35,9 @@ async function testSteps(baseEnv: Readonly<Record<string, string>> = testBaseEnv
   stack.defer(() => processes.close());
   const mounts = await findPrivateMounts(baseEnv.PATH ?? '', processes.shells, { hide: home });
   const spaces = openSpaces(home, processes, mounts);
-  const options = { home, instance: home, processes, spaces, mounts, baseEnv, nodePath: process.execPath };
+  const engine = await openEngine({ home, instance: home, sockets: { why: 'not here' }, log: silentLog });
+  const node = { baseEnv, nodePath: process.execPath };
+  const options = { home, instance: home, processes, engine, spaces, mounts, ...node };
   const steps = await openStepRunner(options);
   const owned = stack.move();
   return { steps, processes, spaces, home, [Symbol.asyncDispose]: () => owned.disposeAsync() };
@@ -99,6 +103,12 @@ async function threeAtOnce(steps: StepDriver, name: string): Promise<void> {
 }
 
 describe('script runner', { concurrency: true }, () => {
+  it('runs the script of a plugin with an image here, where there is no container engine', async () => {
+    const runner = { image: 'nobody/has-it:1' };
+    const spec = script('echo here >/tmp/value', { outputs: output('/tmp/value'), runner, images: {} });
+    assert.deepEqual(await runOnce(spec), { value: 'here\n' });
+  });
+
   it('hands over inputs by variable and by file, and takes outputs as they are, byte for byte', async () => {
     const outputs = await runOnce(
       script(

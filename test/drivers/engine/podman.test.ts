@@ -1,25 +1,19 @@
-/** Workloads of images without an entry, in the container engine of this machine. */
+/** Images without an entry, as workloads and as steps, in Podman where that is installed. */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import type { WorkloadDriver, WorkloadSpec } from '../../../src/drivers/contract.ts';
+import type { StepSpec, WorkloadDriver, WorkloadSeen, WorkloadSpec } from '../../../src/drivers/contract.ts';
+import { openStepRunner } from '../../../src/drivers/step/script-runner.ts';
 import { until } from '../../../src/lib/wait.ts';
 import type { Container } from '../../../src/model/kubernetes.ts';
+import { stepDriverConformance } from '../../conformance/step-driver.ts';
 import { workloadDriverConformance } from '../../conformance/workload-driver.ts';
 import { type TestEngine, testImage, tryTestEngine } from '../../support/engine.ts';
 import { getFrom, noNetworks, openTestNetworks } from '../../support/networks.ts';
 import { tempDir } from '../../support/temp.ts';
-import {
-  ctx,
-  killedAt,
-  openTestRuntime,
-  podSpecOf,
-  specOf,
-  untilReady,
-  untilSeen,
-} from '../../support/workload.ts';
+import { ctx, killedAt, openTestRuntime, podSpecOf, specOf, testBaseEnv } from '../../support/workload.ts';
 
 const noNetwork = await noNetworks();
 const found = noNetwork === undefined ? await tryTestEngine() : { why: noNetwork };
@@ -31,6 +25,9 @@ after(async () => {
 
 const imageSpec = (word: string): WorkloadSpec =>
   specOf({ image: testImage, env: [{ name: 'SAYS', value: word }] }, { images: {} });
+
+/** Each start is three programs and more, on a machine that others load. */
+const LONG_MS = 170_000;
 
 /** A container of the image, that must not do anything at a port. */
 const one = (name: string, more: Partial<Container>): Container => ({ name, image: testImage, ...more });
@@ -47,13 +44,30 @@ async function saidBy(driver: WorkloadDriver, id: string): Promise<string[]> {
   return lines;
 }
 
+const untilSeen = (
+  driver: WorkloadDriver,
+  id: string,
+  what: string,
+  wanted: (seen: WorkloadSeen) => boolean,
+) =>
+  until(
+    async () => {
+      const seen = await driver.observe(id, ctx());
+      return seen !== undefined && wanted(seen) ? seen : undefined;
+    },
+    { what, deadlineMs: LONG_MS },
+  );
+
+const untilReady = (driver: WorkloadDriver, id: string) =>
+  untilSeen(driver, id, `${id} is ready`, seen => seen.ready);
+
 const untilSaid = (driver: WorkloadDriver, id: string, count: number): Promise<string[]> =>
   until(
     async () => {
       const lines = (await saidBy(driver, id)).map(line => line.slice(line.indexOf(' ') + 1));
       return new Set(lines).size >= count ? [...new Set(lines)] : undefined;
     },
-    { what: `${id} has said ${count} things`, deadlineMs: 60_000 },
+    { what: `${id} has said ${count} things`, deadlineMs: LONG_MS },
   );
 
 async function runtime() {
@@ -67,7 +81,7 @@ async function runtime() {
   return { driver, networks, home, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-describe('in a container engine', { skip: missing }, () => {
+describe('in a container engine', { skip: missing, concurrency: 2 }, () => {
   workloadDriverConformance('container engine', async () => ({
     ...(await runtime()),
     spec: imageSpec,
@@ -84,6 +98,36 @@ describe('in a container engine', { skip: missing }, () => {
         });
       }),
   }));
+
+  stepDriverConformance('container engine', async () => {
+    const r = await runtime();
+    const { home, driver } = r;
+    const { processes, engine } = driver;
+    const mounts = { why: 'no script of this test is a process' };
+    const node = { baseEnv: testBaseEnv, nodePath: process.execPath };
+    const options = { home, instance: home, processes, engine, spaces: undefined, mounts, ...node };
+    const steps = await openStepRunner(options);
+    const script = (text: string, more: Partial<StepSpec> = {}): StepSpec => ({
+      ...{ script: text, inputs: [], outputs: [], env: {}, keep: [], runner: { image: testImage } },
+      ...more,
+    });
+    const outputs = [{ name: 'value', valueFromPath: '/outputs/value' }];
+    const word = (value: string) => [
+      { name: 'word', value, as: { path: '/etc/given/word' } },
+      { name: 'its-name', value: 'a variable' },
+    ];
+    return {
+      steps,
+      echo: value =>
+        script('#!/bin/sh\ntest "$ITS_NAME" = "a variable" && exec cat /etc/given/word >/outputs/value', {
+          ...{ inputs: word(value), outputs },
+        }),
+      silent: () => script('true', { outputs }),
+      failing: () => script('test -e /srv/server.pl && exit 1'),
+      endless: () => script('exec sleep 600'),
+      [Symbol.asyncDispose]: () => r[Symbol.asyncDispose](),
+    };
+  });
 
   it('puts image and manifest together as Kubernetes does', async () => {
     await using r = await runtime();
@@ -153,7 +197,7 @@ describe('in a container engine', { skip: missing }, () => {
           ? lines
           : undefined;
       },
-      { what: 'all have spoken', deadlineMs: 60_000 },
+      { what: 'all have spoken', deadlineMs: LONG_MS },
     );
     assert.ok(said.includes('program hello from a file'), said.join('\n'));
     assert.ok(said.includes('program from the image'), said.join('\n'));
@@ -225,7 +269,9 @@ describe('in a container engine', { skip: missing }, () => {
     assert.match(pulled.message, /the image "localhost:1\/nobody\/none:1" cannot be pulled: .*refused/);
     await untilSeen(r.driver, 'never', 'it is not tried', seen => seen.reason === 'ErrImageNeverPull');
   });
+});
 
+describe('with a container engine that comes and goes', { skip: missing }, () => {
   it('goes on without the engine, says so, and does what is asked for when that is back', async () => {
     await using r = await runtime();
     await r.driver.ensure('old', imageSpec('old'), ctx());
@@ -246,7 +292,7 @@ describe('in a container engine', { skip: missing }, () => {
     const left = () => engine.podman('ps', '--all', '--format', '{{.Labels}}');
     await until(async () => ((await left()).includes('workload/old') ? undefined : true), {
       what: 'what was removed meanwhile is gone',
-      deadlineMs: 60_000,
+      deadlineMs: LONG_MS,
     });
   });
 
@@ -279,7 +325,7 @@ describe('in a container engine', { skip: missing }, () => {
     await writeFile(go, '');
     await until(async () => ((await engine.podman('ps', '--quiet')).trim() === '' ? undefined : true), {
       what: 'the container goes on',
-      deadlineMs: 60_000,
+      deadlineMs: LONG_MS,
     });
     const stray = ['create', '--label', `offshoot.instance=${home.path}`, testImage];
     const { length } = (await engine.podman(...stray)).trim();
@@ -294,10 +340,14 @@ describe('in a container engine', { skip: missing }, () => {
           const said = await saidBy(next, 'web');
           return said.includes('main later') ? said : undefined;
         },
-        { what: 'it is told', deadlineMs: 60_000 },
+        { what: 'it is told', deadlineMs: LONG_MS },
       );
       assert.deepEqual(lines, ['main begun', 'main later']);
-      assert.equal((await engine.podman('ps', '--all', '--quiet')).trim().split('\n').length, 1);
+      const present = async () => (await engine.podman('ps', '--all', '--quiet')).trim().split('\n');
+      await until(async () => ((await present()).length === 1 ? true : undefined), {
+        what: 'what is on no record goes',
+        deadlineMs: LONG_MS,
+      });
     } finally {
       await next.close();
     }
