@@ -16,11 +16,11 @@ export type WorkloadFixture = AsyncDisposable & {
 
 export function workloadDriverConformance(name: string, open: () => Promise<WorkloadFixture>): void {
   describe(`workload driver ${name}`, () => {
-    const ctx = (): Ctx => ({ signal: AbortSignal.timeout(60_000), log: silentLog });
+    const ctx = (): Ctx => ({ signal: AbortSignal.timeout(170_000), log: silentLog });
     const untilReady = (driver: WorkloadDriver, id: string) =>
       until(async () => ((await driver.observe(id, ctx()))?.ready ? true : undefined), {
         what: `${id} is ready`,
-        deadlineMs: 60_000,
+        deadlineMs: 170_000,
       });
 
     it('sees nothing of a workload that never was, and removes it without complaint', async () => {
@@ -44,7 +44,7 @@ export function workloadDriverConformance(name: string, open: () => Promise<Work
           const found = await f.driver.observe('one', ctx());
           return found?.log.includes('hello') ? found : undefined;
         },
-        { what: 'its first word is seen', deadlineMs: 60_000 },
+        { what: 'its first word is seen', deadlineMs: 170_000 },
       );
       assert.equal(seen.owner, 'baseline');
       assert.equal(seen.reason, 'Running');
@@ -79,7 +79,7 @@ export function workloadDriverConformance(name: string, open: () => Promise<Work
           const seen = await f.driver.observe('changing', ctx());
           return seen?.ready && seen.log.includes('second') ? true : undefined;
         },
-        { what: 'the second is ready', deadlineMs: 60_000 },
+        { what: 'the second is ready', deadlineMs: 170_000 },
       );
     });
 

@@ -57,7 +57,7 @@ export async function fakeEngine(
       containers.set(searchParams.get('name')!, { labels: body.Labels });
       return [201, { Id: searchParams.get('name') }];
     }
-    if (id === '') return [200, [...containers.keys()].map(Id => ({ Id }))];
+    if (id === 'json') return [200, [...containers.keys()].map(Id => ({ Id }))];
     const container = containers.get(id);
     if (container === undefined) return missing;
     if (request.method === 'DELETE') {

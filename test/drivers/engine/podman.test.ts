@@ -81,7 +81,7 @@ async function runtime() {
   return { driver, networks, home, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-describe('in a container engine', { skip: missing, concurrency: 2 }, () => {
+describe('in a container engine', { skip: missing }, () => {
   workloadDriverConformance('container engine', async () => ({
     ...(await runtime()),
     spec: imageSpec,
@@ -128,7 +128,9 @@ describe('in a container engine', { skip: missing, concurrency: 2 }, () => {
       [Symbol.asyncDispose]: () => r[Symbol.asyncDispose](),
     };
   });
+});
 
+describe('containers of an engine', { skip: missing, concurrency: 2 }, () => {
   it('puts image and manifest together as Kubernetes does', async () => {
     await using r = await runtime();
     const show = ['sh', '-c', 'echo "$0|$PWD|$SAYS|$(id -u):$(id -g)|$1"'];
@@ -193,9 +195,7 @@ describe('in a container engine', { skip: missing, concurrency: 2 }, () => {
     const said = await until(
       async () => {
         const lines = await saidBy(r.driver, 'web');
-        return lines.some(line => line.startsWith('program ')) && lines.includes('names both')
-          ? lines
-          : undefined;
+        return lines.includes('program from the image') && lines.includes('names both') ? lines : undefined;
       },
       { what: 'all have spoken', deadlineMs: LONG_MS },
     );
