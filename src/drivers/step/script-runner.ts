@@ -79,7 +79,8 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
 
     run: (id, spec, ctx, tell) =>
       runs.run(id, ctx.signal, async signal => {
-        await orAborted(engine.looked, signal);
+        // Who is to stop meanwhile is told so by the run.
+        if (spec.runner?.image !== undefined) await orAborted(engine.looked, signal).catch(() => {});
         const image = imageOf(spec);
         if (image !== undefined) {
           await clear(id);
