@@ -30,6 +30,8 @@ export type PreviewOptions = {
   readonly dial?: Dial;
   /** See visits.ts; absent: nobody can note who comes in. */
   readonly enter?: Enter;
+  /** Milliseconds, for what is counted in minutes. */
+  readonly now?: () => number;
 };
 
 export type Previews = {
@@ -64,7 +66,7 @@ export function createPreviews({ book, log, enter = nobodyNotes, ...o }: Preview
     counters: path.counters,
     handlers: path.serve([
       requirePreviewHost(book),
-      welcomeVisitors({ book, enter, domain: () => domainOf(book) }),
+      welcomeVisitors({ book, enter, domain: () => domainOf(book), ...(o.now && { now: o.now }) }),
       requireApiKey(book, opened),
       leadTo(book),
       tellClient,

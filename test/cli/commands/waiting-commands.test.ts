@@ -319,7 +319,7 @@ test('wait returns when everything, or what is named, is ready', async () => {
   await status(api, { ready: true });
   const done = await run(api, ['wait']);
   assert.equal(done.code, 0);
-  assert.match(done.stderr, /ready \(waited \d+ ms\)\n$/);
+  assert.match(done.stderr, /ready \(waited [\d.]+ m?s\)\n$/);
   assert.equal((await run(api, ['wait', 'sandbox/x', 'deploy/users', '-n', 'demo'])).code, 0);
   await status(api, { failed: true, message: 'it is broken' });
   const failed = await run(api, ['wait']);

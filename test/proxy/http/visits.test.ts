@@ -62,7 +62,7 @@ async function startPreviews(
       const key = 'key' in by ? by.key : hashOf(KEY);
       book.apply([{ kind: 'visit', name: token, value: { preview, key } }]);
     });
-  const previews = createPreviews({ book, log: silentLog, enter });
+  const previews = createPreviews({ book, log: silentLog, enter, now: () => 0 });
   const server = await openServer(
     { host: '127.0.0.1', port: 0 },
     { what: 'previews', limits: defaultLimits, handlers: previews.handlers },
