@@ -1,37 +1,101 @@
-/** `branch list` with many branches that are awake, by the command line and by the API: `node bench/branches.ts [--branches 300] [--runs 20]`. */
+/**
+ * What a branch costs whoever asks for it, from the request to the API to the answer of `select 1` through the gateway:
+ * `node bench/branches.ts [--runs 200] [--crowd-runs 3]`. One after the other, with and without a write to the parent
+ * right before, and 16 and 64 at once; beside it PostgreSQL's own copy of the same database in the same run, by turns.
+ */
 import { parseArgs } from 'node:util';
-import { growBranches } from '../test/support/crowd.ts';
+import pg from 'pg';
+import type { Client } from '../src/client/index.ts';
 import { benchHome } from './home.ts';
 import { printRows, type Row, summarise } from './statistics.ts';
 
-const goalMs = 150;
+const project = 'default';
 
 export async function main(argv: readonly string[]): Promise<readonly Row[]> {
   const { values } = parseArgs({
     args: [...argv],
-    options: { branches: { type: 'string', default: '300' }, runs: { type: 'string', default: '20' } },
+    options: { runs: { type: 'string', default: '200' }, 'crowd-runs': { type: 'string', default: '3' } },
   });
   await using bench = await benchHome();
   await bench.cli(['branch', 'wait', 'main']);
-  await growBranches(bench, { to: Number(values.branches) - 1 });
-  const times = { cli: [] as number[], api: [] as number[] };
+  const { client } = bench;
+  const parent = new pg.Client(await addressOf(client, 'main'));
+  await parent.connect();
+  await parent.query('CREATE TABLE touched (n int)');
+  await parent.query(`CREATE DATABASE model`);
+
+  const times = { written: [], unchanged: [], deleted: [], template: [] } as Record<string, number[]>;
   for (let run = 0; run < Number(values.runs); run++) {
-    times.cli.push((await bench.cli(['branch', 'list'])).ms);
-    const started = performance.now();
-    const list = await bench.client.branches.list('default');
-    times.api.push(performance.now() - started);
-    if (list.length !== Number(values.branches)) throw new Error(`${list.length} branches are listed`);
+    await parent.query('INSERT INTO touched SELECT generate_series(1, 100)');
+    times.written!.push(await answered(client, `w-${run}`));
+    times.unchanged!.push(await answered(client, `u-${run}`));
+    for (const name of [`w-${run}`, `u-${run}`])
+      times.deleted!.push(await timed(() => client.branches.delete(project, name, { now: true })));
+    times.template!.push(await timed(() => parent.query(`CREATE DATABASE copy_${run} TEMPLATE model`)));
+    await parent.query(`DROP DATABASE copy_${run}`);
   }
   const rows: Row[] = [
     {
-      what: `branch list, ${values.branches} branches (command line)`,
-      summary: summarise(times.cli),
-      goal: { p50: goalMs },
+      what: 'create → select 1, parent written right before',
+      summary: summarise(times.written!),
+      goal: { p50: 60 },
     },
-    { what: `branch list, ${values.branches} branches (API)`, summary: summarise(times.api) },
+    {
+      what: 'create → select 1, parent unchanged since',
+      summary: summarise(times.unchanged!),
+      goal: { p50: 60 },
+    },
+    { what: 'delete acknowledged', summary: summarise(times.deleted!), goal: { p50: 30 } },
+    { what: 'CREATE DATABASE … TEMPLATE (PostgreSQL, WAL_LOG)', summary: summarise(times.template!) },
   ];
+  for (const [count, goalMs] of [
+    [16, 500],
+    [64, 2_000],
+  ] as const) {
+    const crowd: number[] = [];
+    for (let run = 0; run < Number(values['crowd-runs']); run++) {
+      const names = Array.from({ length: count }, (_, i) => `c${count}-${run}-${i}`);
+      crowd.push(...(await Promise.all(names.map(name => answered(client, name)))));
+      await Promise.all(names.map(name => client.branches.delete(project, name, { now: true })));
+      await gone(client);
+    }
+    rows.push({
+      what: `create → select 1, ${count} at once`,
+      summary: summarise(crowd),
+      goal: { p50: goalMs },
+    });
+  }
+  await parent.end();
   printRows(rows);
   return rows;
+}
+
+// --- internal ------------------------------------------------------------------------------------
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now();
+  await work();
+  return performance.now() - begun;
+}
+
+async function addressOf(client: Client, name: string): Promise<pg.ClientConfig> {
+  const { connectionString } = await client.branches.credentials(project, name);
+  return { connectionString };
+}
+
+/** A login waits in the gateway until the branch is ready, so nobody asks whether it is. */
+const answered = (client: Client, name: string): Promise<number> =>
+  timed(async () => {
+    await client.branches.create(project, { name });
+    const session = new pg.Client(await addressOf(client, name));
+    await session.connect();
+    await session.query('SELECT 1');
+    await session.end();
+  });
+
+async function gone(client: Client): Promise<void> {
+  while ((await client.branches.list(project)).length > 1)
+    await new Promise(resolve => setTimeout(resolve, 20));
 }
 
 if (import.meta.main) await main(process.argv.slice(2));

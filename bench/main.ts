@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { main as branch } from './branch.ts';
+import { main as branchList } from './branch-list.ts';
 import { main as branches } from './branches.ts';
 import { main as data } from './data.ts';
 import { main as deploy } from './deploy.ts';
@@ -34,6 +35,7 @@ const benches = {
   store: () => store([]),
   memory: () => memory(),
   branches: () => branches([]),
+  'branch-list': () => branchList([]),
   scale: () => scale([]),
   kubernetes: () => kubernetes([]),
 } as const;

@@ -105,6 +105,8 @@ export type Access = {
   readonly verifier: string;
   /** true: the cluster began as a copy, so all passwords that came along end before the first one is given. */
   readonly inherited: boolean;
+  /** Id of a volume that stays as it is, and of which its cluster is a copy: what is found in one such copy holds for all. */
+  readonly copyOf?: string;
 };
 
 export type ServerSeen = {
@@ -122,6 +124,8 @@ export type FillingServer = {
   readonly socketDir: string;
 };
 
+export type Position = { readonly at: string; readonly flushed: boolean };
+
 /** The id of a server is the id of its branch. */
 export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   /**
@@ -138,6 +142,11 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   adopt(dataDir: string, ctx: Ctx, held?: readonly string[]): Promise<void>;
   /** How a server is run alone on `dataDir` while somebody fills it: argument vector, user, and the directory of its socket. */
   filling(id: string, dataDir: string): Promise<FillingServer>;
+  /**
+   * Lets the data directory of a copy recover, and ends in order, without a server for anybody. Not durable when it
+   * returns: for what is made anew after a crash.
+   */
+  recover(id: string, dataDir: string, ctx: Ctx): Promise<void>;
   /** Whether a server ended in order on `dataDir`, so that its files are complete without it. */
   isClean(dataDir: string): Promise<boolean>;
   /** Makes role and database where they lack, and gives the role its password. @throws OffshootError postgres/not-running */
@@ -150,6 +159,11 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
    *   another copy began later than that is as good as one more. Default: now
    */
   live(id: string, ctx: Ctx, since?: number): Promise<LiveParent | undefined>;
+  /**
+   * How far the server of `id` has come: between two equal answers nothing was committed in it that a copy would hold.
+   * `flushed`: all of it is in the files. Undefined when it does not run.
+   */
+  position(id: string, ctx: Ctx): Promise<Position | undefined>;
   /** How often the server of `id` ended by itself since it was last stopped on purpose. */
   exits(id: string): ServerExits;
   /** Its ends so far are not held against it. */

@@ -117,7 +117,8 @@ export type BranchSeen = {
   readonly endpoint?: BranchEndpoint;
   /**
    * What must happen before `ensure` can go on; nothing is wrong. `copy/<parent>`, `start`, `restart`: a place becomes
-   * free, told by `onFree`; `import/<id>`: its data come; `branch/<parent>`: the parent's server is needed and does not run. With a `failure`
+   * free, told by `onFree`; `import/<id>`: its data come; `base/<parent>`: what many are copied from is made;
+   * `branch/<parent>`: the parent's server is needed and does not run. With a `failure`
    * something is wrong, and will be until then: `room/<id>`.
    */
   readonly waits?: string;
@@ -129,6 +130,9 @@ export type BranchSeen = {
   /** Of one that is filled from elsewhere. */
   readonly import?: ImportStatus;
 };
+
+/** What somebody waits for, and how many of them may go on; absent: all. */
+export type Free = { readonly topic: string; readonly places?: number };
 
 /**
  * Branches on one node. `ensure` looks at volume, server and access, takes the first step that is missing and says
@@ -162,8 +166,8 @@ export type BranchNode = Driver<BranchWish, BranchSeen> & {
   /** What all branches take; it may be half a minute old. */
   usages(): Promise<ReadonlyMap<string, BranchUsage>>;
   room(): Promise<NodeRoom>;
-  /** Calls `listener` with the topic of which one place has become free. @returns the way to stop that */
-  onFree(listener: (topic: string) => void): () => void;
+  /** Calls `listener` when those who wait for a topic may try again. @returns the way to stop that */
+  onFree(listener: (free: Free) => void): () => void;
   /** Stops all servers. Data stays. */
   close(): Promise<void>;
 };

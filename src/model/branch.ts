@@ -123,6 +123,8 @@ export type BranchRecord = {
   readonly resets?: number;
   /** Which import made it; absent: none. */
   readonly imports?: number;
+  /** It is no branch, but kept by its node for branches to come. */
+  readonly stock?: 'base';
 };
 
 /** Where a branch's server accepts sessions, for the gateway: its unix socket on the same machine, or the door of its node. */

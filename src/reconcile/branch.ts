@@ -67,7 +67,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     ended.add(id);
     deps.add(id, { lane: 'recovery' });
   });
-  node.onFree(topic => deps.tell(topic, 1));
+  node.onFree(({ topic, places }) => deps.tell(topic, places));
   // A pause that was made meanwhile ends with what it was made for.
   node.onRelief(id => deps.add(id, { intent: true }));
   node.onImport(id => deps.add(id));

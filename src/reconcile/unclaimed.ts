@@ -6,7 +6,7 @@ export type Unclaimed = {
   readonly id: string;
   /** Absent when it cannot be looked at: then it may hold data just as well. */
   readonly seen?: BranchSeen;
-  /** Nothing is complete of it. */
+  /** Nothing is complete of it, or it was only kept for branches to come. */
   readonly halfMade: boolean;
 };
 
@@ -17,7 +17,7 @@ export async function unclaimed(store: Store, branches: BranchNode, ctx: Ctx): P
     if (store.get('branch', id) !== undefined) continue;
     try {
       const seen = await branches.observe(id, ctx);
-      found.push({ id, ...(seen && { seen }), halfMade: seen?.record === undefined });
+      found.push({ id, ...(seen && { seen }), halfMade: isHalfMade(seen) });
     } catch {
       ctx.signal.throwIfAborted();
       found.push({ id, halfMade: false });
@@ -25,3 +25,8 @@ export async function unclaimed(store: Store, branches: BranchNode, ctx: Ctx): P
   }
   return found;
 }
+
+// --- internal -----------------------------------------------------------------------------------
+
+const isHalfMade = (seen: BranchSeen | undefined): boolean =>
+  seen?.record === undefined || seen.record.stock !== undefined;

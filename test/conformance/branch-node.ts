@@ -162,7 +162,7 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
     it('makes only so many copies of a parent at a time: others go away and are told', async () => {
       const { wish } = await ready('g-root');
       const told: string[] = [];
-      node.onFree(topic => told.push(topic));
+      node.onFree(({ topic }) => told.push(topic));
       const copies: { readonly seen: Promise<BranchSeen>; release(): void }[] = [];
       let more: BranchSeen | undefined;
       for (let i = 0; more === undefined; i++) {
@@ -185,6 +185,57 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       for (const { seen } of others) assert.equal((await seen).volume.status, 'True');
     });
 
+    it('copies many that wait for their parent from one base, which is no branch and goes with it', async t => {
+      if (!node.copyOnWrite) return t.skip('volumes are full copies here, and a base would be one more');
+      const { wish } = await ready('s-root');
+      await f.write('s-root', 'before');
+      await f.kill('s-root');
+      const twigs = ['s-1', 's-2', 's-3', 's-4', 's-5'];
+      const wishes = await Promise.all(twigs.map(id => wishOf(id, { parent: 's-root' })));
+      for (const [i, id] of twigs.entries())
+        assert.equal((await node.ensure(id, wishes[i]!, ctx())).waits, 'branch/s-root');
+      assert.ok((await settle('s-root', wish)).endpoint);
+      await f.write('s-root', 'after');
+      const grown = (id: string, asked: BranchWish) =>
+        until(async () => (await settle(id, asked)).endpoint, {
+          what: `${id} is ready`,
+          deadlineMs: 60_000,
+          intervalMs: 10,
+        });
+      for (const [i, id] of twigs.entries()) {
+        const endpoint = await grown(id, wishes[i]!);
+        assert.deepEqual(await f.read(id), ['before'], 'as it was when they were asked for');
+        assert.equal(await f.opens(endpoint, 'app', passwordOf(id)), true);
+        assert.equal(await f.opens(endpoint, 'app', passwordOf('s-root')), false);
+      }
+      // Whoever is asked for later sees what was written before, however often that changes.
+      const words = ['before', 'after'];
+      for (const id of ['s-late', 's-later']) {
+        await grown(id, await wishOf(id, { parent: 's-root' }));
+        assert.deepEqual(await f.read(id), words);
+        words.push(`after ${id}`);
+        await f.write('s-root', `after ${id}`);
+      }
+
+      const next = await f.reopen();
+      const others = (await next.list(ctx())).filter(id => id.startsWith('base-'));
+      assert.equal(others.length, 1);
+      assert.equal(
+        (await next.observe(others[0]!, ctx()))?.record?.stock,
+        'base',
+        'a leftover for the next process',
+      );
+      assert.deepEqual(
+        (await node.list(ctx())).filter(id => id.startsWith('base-')),
+        [],
+      );
+      for (const id of [...twigs, 's-late', 's-later', 's-root']) await node.remove(id, ctx());
+      assert.deepEqual(
+        (await next.list(ctx())).filter(id => id.startsWith('base-')),
+        [],
+      );
+    });
+
     it('does not start a server while its files are copied', async () => {
       const { wish } = await ready('h-root');
       await node.stop('h-root', ctx());
@@ -203,7 +254,7 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       const wishes = await Promise.all(ids.map(id => wishOf(id)));
       for (const [i, id] of ids.entries()) await node.ensure(id, wishes[i]!, ctx());
       const told: string[] = [];
-      node.onFree(topic => told.push(topic));
+      node.onFree(({ topic }) => told.push(topic));
       const starts = ['i-a', 'i-b'].map(id => f.trouble.hang(`servers.ensure ${id}`));
       const first = node.ensure('i-a', wishes[0]!, ctx());
       const second = node.ensure('i-b', wishes[1]!, ctx());
@@ -277,7 +328,7 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       await replacing.reached;
       const late = await wishOf('n-late', { parent: 'n-twig' });
       assert.equal((await node.ensure('n-late', late, ctx())).waits, 'copy/n-twig');
-      const told = new Promise<string>(resolve => void node.onFree(resolve));
+      const told = new Promise<string>(resolve => void node.onFree(({ topic }) => resolve(topic)));
       replacing.release();
       assert.equal((await anew).record?.resets, 1);
       assert.match(await told, /^copy\/n-/);

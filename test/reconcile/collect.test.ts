@@ -111,3 +111,11 @@ it('stops when it is told to', async () => {
   await assert.rejects(collecting, { message: 'the daemon stops' });
   assert.ok(w.workloadsOf.has('sb-gone.demo.users'));
 });
+
+it('removes what a node kept for branches to come, of which a new node knows nothing', async () => {
+  await using w = await testWorld();
+  await w.volume('base-1');
+  w.disk.get('base-1')!.record = { ...w.disk.get('base-1')!.record, stock: 'base' };
+  assert.deepEqual(await w.collect(), { removed: ['half-made branch base-1'], orphans: [] });
+  assert.equal(w.disk.has('base-1'), false);
+});

@@ -214,6 +214,11 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
     async *logs(id, { lines }) {
       if (lines > 0 && running.has(id)) yield 'database system is ready to accept connections';
     },
+    async recover(_id, dataDir) {
+      const { cluster } = volumeAt(dataDir);
+      if (cluster === undefined || cluster.broken) throw new Error(`no server can run on ${dataDir}`);
+      cluster.clean = true;
+    },
     isClean: async dataDir => volumeAt(dataDir).cluster?.clean ?? false,
     async observe(id, ctx) {
       await trouble.meet('servers.observe', id, ctx);
@@ -262,6 +267,8 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
       await trouble.meet('servers.list', '', ctx);
       return [...running.keys()];
     },
+    position: async id =>
+      running.has(id) ? { at: JSON.stringify([...clusterOf(id).words]), flushed: true } : undefined,
     async live(id, ctx): Promise<LiveParent | undefined> {
       if (!running.has(id)) return undefined;
       await trouble.meet('servers.live', id, ctx);

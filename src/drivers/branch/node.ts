@@ -10,8 +10,9 @@ import { createSlots } from '../../lib/slots.ts';
 import type { BranchRecord } from '../../model/branch.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import { progressText } from '../../model/import.ts';
-import type { ServerDriver, ServerSeen, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
-import type { BranchNode, BranchSeen, BranchWish, Ctx } from '../contract.ts';
+import type { ServerDriver, ServerSeen, VolumeDriver, VolumeSeen, VolumeSpec } from '../branch-parts.ts';
+import type { BranchNode, BranchSeen, BranchWish, Ctx, Free } from '../contract.ts';
+import { keepBases } from './bases.ts';
 import { baseOf, type Filled, type Imports, ofBase } from './imports.ts';
 import { branchSeen, failed, outOfRoom, type Stop, type World } from './phases.ts';
 import { watchRoom } from './room-watch.ts';
@@ -34,11 +35,12 @@ export function openBranchNode({
   log,
 }: BranchNodeOptions): BranchNode {
   const unheard = (err: unknown) => log.error({ err }, 'who is told of a branch has failed');
-  const free = new Listeners<string>(unheard);
+  const free = new Listeners<Free>(unheard);
+  const placeFree = (topic: string): void => free.tell({ topic, places: 1 });
   const roomChanged = new Listeners<string>(unheard);
   const relieved = new Listeners<string>(unheard);
   const roomShort = new Listeners<void>(unheard);
-  const slots = createSlots(free.tell);
+  const slots = createSlots(placeFree);
   const locks = new KeyedLock();
   // Snapshots share a checkpoint and the disk's flushes; a second backup beside the first would only slow both.
   const copiesAtOnce = volumes.copyOnWrite ? SNAPSHOTS_AT_ONCE : 1;
@@ -46,7 +48,12 @@ export function openBranchNode({
   const starting = new Set<string>();
   const broken = new Set<string>();
   /** When the branches that have no volume yet, or are to have another, were first asked for that. */
-  const asked = new Map<string, { readonly at: number; readonly resets: number }>();
+  const asked = new Map<string, Asked>();
+  /** Those of them that had to go away, and come back to be copied. */
+  const waiting = new Set<string>();
+  const bases = keepBases({ volumes, servers, log });
+  /** Bases that branches are copies of on which nobody has access yet. */
+  const copiesOf = new Map<string, string>();
   /** Branches whose volume is being replaced: nobody begins to copy from them. */
   const replacing = new Set<string>();
 
@@ -57,9 +64,12 @@ export function openBranchNode({
     free(id) {
       servers.forgive(id); // what it ended for is over
       relieved.tell(id);
-      free.tell(roomTopic(id));
+      placeFree(roomTopic(id));
     },
-    short: roomShort.tell,
+    short() {
+      void bases.clear();
+      roomShort.tell();
+    },
     log,
   });
   const suffered = (id: string): Promise<void> =>
@@ -95,6 +105,7 @@ export function openBranchNode({
 
     async close() {
       await room.close();
+      await bases.clear();
       await imports?.close();
       await servers.close();
     },
@@ -122,17 +133,20 @@ export function openBranchNode({
     remove: (id, ctx) =>
       locks.run(id, async () => {
         room.forget(id);
+        await bases.drop(id);
         await imports?.remove(id, ctx);
         await servers.remove(id, ctx);
         await volumes.remove(id, ctx);
         broken.delete(id);
         asked.delete(id);
+        waiting.delete(id);
+        copiesOf.delete(id);
       }),
 
     async list(ctx) {
       const lists = await Promise.all([volumes.list(ctx), servers.list(ctx)]);
       // What is filled still is a part of the branch that it is for.
-      return [...new Set(lists.flat().map(ofBase))];
+      return [...new Set(lists.flat().map(ofBase))].filter(id => !bases.has(id));
     },
   };
 
@@ -176,7 +190,10 @@ export function openBranchNode({
       room.runs(id);
       phase = 'access';
       const { role, database, verifier, parent } = wish;
-      await servers.grant(id, { role, database, verifier, inherited: parent !== undefined }, ctx);
+      const copyOf = copiesOf.get(id);
+      const access = { role, database, verifier, inherited: parent !== undefined, ...(copyOf && { copyOf }) };
+      await servers.grant(id, access, ctx);
+      copiesOf.delete(id);
       return say(id, { volume, server: { ...running, granted: true } });
     } catch (thrown) {
       ctx.signal.throwIfAborted();
@@ -195,6 +212,7 @@ export function openBranchNode({
       return waitsFor('volume', topic, 'WaitsForCopy', 'waits until copies of it are complete');
     replacing.add(id);
     try {
+      await bases.drop(id);
       return await makeVolume(id, wish, ctx, async c => {
         room.forget(id);
         await servers.stop(id, c);
@@ -248,31 +266,95 @@ export function openBranchNode({
       return await volumes.ensure(id, { record, prepare: servers.initialise }, ctx);
     }
     const topic = `copy/${parent}`;
-    const resets = reset?.count ?? 0;
-    const before = asked.get(id);
-    const since = before?.resets === resets ? before.at : performance.now();
-    asked.set(id, { at: since, resets });
+    const since = askedAt(id, parent, reset?.count ?? 0);
     const release = replacing.has(parent) ? undefined : slots.take(topic, copiesAtOnce);
-    if (release === undefined)
+    if (release === undefined) {
+      waiting.add(id);
       return waitsFor('volume', topic, 'WaitsForCopy', 'waits until other copies of its parent are complete');
+    }
     try {
-      const live = await servers.live(parent, ctx, since);
-      if (live === undefined && !(await isAsleep(parent, ctx)))
-        return waitsFor(
-          'volume',
-          `branch/${parent}`,
-          'BranchParentNotReady',
-          'the server of its parent does not run',
+      const found = await sourceFor(parent, record, since, ctx);
+      if (isStop(found)) {
+        waiting.add(id);
+        return found;
+      }
+      waiting.delete(id);
+      const { source, held, emptied } = found;
+      try {
+        if (replace === undefined) servers.prepare?.(id, { name }); // while the copy is made
+        const prepare = (dir: string, c: Ctx) => servers.adopt(dir, c, held());
+        const made = await volumes.ensure(
+          id,
+          {
+            record: { ...record, ...(emptied && { emptied }) },
+            source,
+            prepare,
+            ...(replace && { replace }),
+          },
+          ctx,
         );
-      if (replace === undefined) servers.prepare?.(id, { name }); // while the copy is made
-      const prepare = (dir: string, c: Ctx) => servers.adopt(dir, c, live?.unlogged.held);
-      const source = { id: parent, ...(live && { live }) };
-      const made = await volumes.ensure(id, { record, source, prepare, ...(replace && { replace }) }, ctx);
-      asked.delete(id);
-      return made;
+        asked.delete(id);
+        if (source.live === undefined && source.id !== parent) copiesOf.set(id, source.id);
+        return made;
+      } finally {
+        found.release();
+      }
     } finally {
       release();
     }
+  }
+
+  /** When it was first asked for. */
+  function askedAt(id: string, parent: string, resets: number): number {
+    const before = asked.get(id);
+    const at = before?.resets === resets ? before.at : performance.now();
+    asked.set(id, { at, resets, parent });
+    return at;
+  }
+
+  /** What a branch is copied from that is to hold all that was committed until `since`. */
+  async function sourceFor(
+    parent: string,
+    record: BranchRecord,
+    since: number,
+    ctx: Ctx,
+  ): Promise<Source | Stop> {
+    const topic = baseTopic(parent);
+    const sourceOfBase = async (): Promise<Source | undefined> => {
+      const taken = await bases.take(parent, since, ctx);
+      return (
+        taken && {
+          source: { id: taken.base.id },
+          held: () => [],
+          emptied: taken.base.emptied,
+          release: taken.release,
+        }
+      );
+    };
+    const found = await sourceOfBase();
+    if (found !== undefined) return found;
+    const live = await servers.live(parent, ctx, since);
+    if (live === undefined && !(await isAsleep(parent, ctx)))
+      return waitsFor(
+        'volume',
+        `branch/${parent}`,
+        'BranchParentNotReady',
+        'the server of its parent does not run',
+      );
+    const newest = live && newestOfMany(parent);
+    if (newest !== undefined) {
+      if (bases.isMaking(parent))
+        return waitsFor('volume', topic, 'WaitsForCopy', 'waits for what all of them are copied from');
+      const isMade = await bases.make(parent, record, newest, ctx);
+      free.tell({ topic });
+      const made = isMade ? await sourceOfBase() : undefined;
+      if (made !== undefined) return made;
+    }
+    return {
+      source: { id: parent, ...(live && { live }) },
+      held: () => live?.unlogged.held ?? [],
+      release: () => {},
+    };
   }
 
   /** Its server ended in order and nobody starts it: its files alone are all of it. While a copy runs it is not started. */
@@ -299,6 +381,7 @@ export function openBranchNode({
     const timer = setTimeout(release, START_MS);
     starting.add(id);
     try {
+      await copyForMany(id, volume, ctx);
       const started = await servers.ensure(id, { dataDir: volume.dataDir, name: wish.branch }, ctx);
       broken.delete(id);
       return started;
@@ -310,6 +393,24 @@ export function openBranchNode({
       clearTimeout(timer);
       release();
     }
+  }
+
+  /** What its server is about to recover from is what many are waiting to be copied from: they need not wait for it. */
+  async function copyForMany(id: string, { record }: VolumeSeen, ctx: Ctx): Promise<void> {
+    const moment = newestOfMany(id);
+    if (moment === undefined || bases.isMaking(id)) return;
+    const { promise: copied, resolve } = Promise.withResolvers<void>();
+    void bases.makeOfFiles(id, record, resolve, moment, ctx).then(() => free.tell({ topic: baseTopic(id) }));
+    await copied;
+  }
+
+  /** When the last of those was asked for that wait to be copied from it, if a base is worth its making. */
+  function newestOfMany(parent: string): number | undefined {
+    const moments = [...waiting].flatMap(id => {
+      const one = asked.get(id);
+      return one?.parent === parent ? [one.at] : [];
+    });
+    return volumes.copyOnWrite && moments.length >= MANY ? Math.max(...moments) : undefined;
   }
 
   /** Names and owners change; a branch without the newest record is no worse a branch. */
@@ -330,6 +431,21 @@ export function openBranchNode({
 
 // --- internal ------------------------------------------------------------------------------------
 
+type Asked = { readonly at: number; readonly resets: number; readonly parent: string };
+
+/** Of one copy. */
+type Source = {
+  readonly source: NonNullable<VolumeSpec['source']>;
+  /** Unlogged files that are whole in the copy; known when it is made. */
+  readonly held: () => readonly string[];
+  readonly emptied?: BranchRecord['emptied'];
+  /** To be called when it is made. */
+  readonly release: () => void;
+};
+
+/** So many copies of one parent are worth a base: it takes as long as three of them, and each from it half as long. */
+const MANY = 4;
+
 /** A start that takes longer is one that recovers: it waits for the disk, and keeps nobody else from starting. */
 const START_MS = 5_000;
 
@@ -339,7 +455,9 @@ const SNAPSHOTS_AT_ONCE = 8;
 /** For a server to end in order. */
 const STOP_MS = 60_000;
 
-const isStop = (outcome: VolumeSeen | ServerSeen | Stop): outcome is Stop => 'phase' in outcome;
+const isStop = (outcome: VolumeSeen | ServerSeen | Source | Stop): outcome is Stop => 'phase' in outcome;
+
+const baseTopic = (parent: string): string => `base/${parent}`;
 
 const roomTopic = (id: string): string => `room/${id}`;
 

@@ -10,10 +10,19 @@ import type { AdminQuery } from './session.ts';
 /**
  * Makes the role and its database where they lack, and gives the role its password; may be repeated. Two messages in
  * most cases, and no wait for the disk: a server that dies before it is written down loses its mark, and is asked again.
+ * @param findings from other copies of the same cluster; the question is half of what a first session costs
  */
-export async function grant(query: AdminQuery, id: string, access: Access): Promise<void> {
+export async function grant(
+  query: AdminQuery,
+  id: string,
+  access: Access,
+  findings: Findings,
+): Promise<void> {
   const { role: owner, database } = access;
-  const known = (await query(KNOWN, [owner, database, adminRole])).rows[0] as Known;
+  const known = await findings.of(
+    access,
+    async () => (await query(KNOWN, [owner, database, adminRole])).rows[0] as Known,
+  );
   const role = quoteName(owner);
   const changes: string[] = [];
   if (known.monitors === null) changes.push(`CREATE ROLE ${role} LOGIN CREATEDB CREATEROLE`);
@@ -48,7 +57,27 @@ export const markOf = ({ role, database, verifier }: Access): string =>
     .update(JSON.stringify([role, database, verifier]))
     .digest('hex');
 
+export type Findings = { of(access: Access, find: () => Promise<Known>): Promise<Known> };
+
+/** Remembers what was found in the newest clusters that others are copies of, too. */
+export function rememberFindings(): Findings {
+  const found = new Map<string, Known>();
+  return {
+    async of({ copyOf, role, database }, find) {
+      if (copyOf === undefined) return await find();
+      const key = `${copyOf} ${role} ${database}`;
+      const known = found.get(key) ?? (await find());
+      found.set(key, known);
+      const [oldest] = found.keys();
+      if (found.size > MOST_FINDINGS) found.delete(oldest!);
+      return known;
+    },
+  };
+}
+
 // --- internal ------------------------------------------------------------------------------------
+
+const MOST_FINDINGS = 16;
 
 const FILE = 'access';
 

@@ -6,8 +6,8 @@ import { OffshootError } from '../../model/errors.ts';
 import type { Ctx } from '../contract.ts';
 import { labels } from '../labels.ts';
 import type { Processes } from '../processes/contract.ts';
-import { INITDBS, initdbPart } from './parts.ts';
-import { INITDB_ARGS } from './settings.ts';
+import { INITDBS, initdbPart, RECOVERIES, recoveryPart } from './parts.ts';
+import { INITDB_ARGS, settings } from './settings.ts';
 import { runAs, type ServerUser } from './user.ts';
 
 export type NewCluster = {
@@ -44,14 +44,35 @@ export async function initialise(cluster: NewCluster, ctx: Ctx): Promise<void> {
 }
 
 /**
- * Ends what `initialise` was running when its process died: when it failed, it would empty the directory of the next try.
+ * Lets a data directory recover, and ends in order: one process instead of a server's six, and nothing is flushed.
+ * Whoever makes a snapshot of it makes that durable with it.
+ * @throws ExecError
+ */
+export async function recover(
+  server: Omit<NewCluster, 'adminSecret'> & Parameters<typeof settings>[0],
+  ctx: Ctx,
+): Promise<void> {
+  const { id, dataDir, bin, user, instance, processes } = server;
+  const options = Object.entries({ ...settings(server), fsync: 'off' }).flatMap(([key, value]) => [
+    '-c',
+    `${key}=${value}`,
+  ]);
+  // Without input it ends at once: by then it has recovered (postgres(1), "Options for Single-User Mode").
+  const argv = [join(bin, 'postgres'), '--single', '-D', dataDir, ...options, 'template1'];
+  const part = recoveryPart(id);
+  const program = { argv, cwd: '/', env: labels(instance, part), ...runAs(user) };
+  await processes.run(part, program, { signal: ctx.signal, deadlineMs: 600_000 });
+}
+
+/**
+ * Ends what `initialise` or `recover` was running when its process died: when it failed, initdb would empty the directory of the next try.
  * @param before gets the pids of what is ended, while it still runs
  */
 export async function killOrphans(
   processes: Processes,
   before: (pids: readonly number[]) => Promise<void>,
 ): Promise<void> {
-  for (const part of processes.list(INITDBS)) {
+  for (const part of [INITDBS, RECOVERIES].flatMap(processes.list)) {
     await before(await processes.members(part));
     await processes.kill(part);
   }

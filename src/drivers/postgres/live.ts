@@ -1,5 +1,5 @@
 /** A running server as the source of a copy. */
-import type { BackupSession, LiveParent, Unlogged } from '../branch-parts.ts';
+import type { BackupSession, LiveParent, Position, Unlogged } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
 import { openSession, type SessionAddress, withSession } from './session.ts';
 import { holdUnlogged, listUnlogged, type UnloggedList } from './unlogged.ts';
@@ -11,6 +11,17 @@ export type Flushed = {
   /** One of ours that goes on; resolves at its end, also when it fails. */
   running?: Promise<void> | undefined;
 };
+
+/**
+ * Whatever commits, or changes a catalogue, inserts into the WAL, also what writes to unlogged tables only
+ * (RecordTransactionCommit in xact.c): no look at the data can tell better that nothing has changed. Settings by ALTER
+ * SYSTEM do not, so their file counts too.
+ */
+export async function positionOf(address: SessionAddress, ctx: Ctx): Promise<Position> {
+  const { rows } = await withSession(address, query => query(POSITION), ctx);
+  const { inserted, flushed, settings } = rows[0] as Record<string, string>;
+  return { at: `${inserted} ${settings}`, flushed: inserted === flushed };
+}
 
 /**
  * For one copy: what is listed before its checkpoint is what may be held after it.
@@ -45,6 +56,9 @@ export function liveParent(
 }
 
 // --- internal ------------------------------------------------------------------------------------
+
+const POSITION = `SELECT pg_current_wal_insert_lsn()::text AS inserted, pg_current_wal_flush_lsn()::text AS flushed,
+  (SELECT modification::text FROM pg_stat_file('postgresql.auto.conf', true)) AS settings`;
 
 /** Returns when a checkpoint is complete that began at `moment` or later. One at a time, for all who need one. */
 async function checkpointSince(

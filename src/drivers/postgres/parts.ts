@@ -11,6 +11,9 @@ export const SERVERS = 'postgres';
 export const serverPart = (id: string): string => `${SERVERS}/${id}`;
 
 export const INITDBS = 'initdb';
+export const RECOVERIES = 'recovery';
+export const recoveryPart = (id: string): string => `${RECOVERIES}/${id}`;
+
 export const initdbPart = (dataDir: string): string => `${INITDBS}/${pathName(dataDir)}`;
 
 /**

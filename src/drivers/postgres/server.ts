@@ -15,12 +15,12 @@ import { OffshootError } from '../../model/errors.ts';
 import type { Access, ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
 import type { Processes, Running, Stage } from '../processes/contract.ts';
-import { grant, markOf, readMark, writeMark } from './access.ts';
-import { adopt, initialise, killOrphans } from './cluster.ts';
+import { grant, markOf, readMark, rememberFindings, writeMark } from './access.ts';
+import { adopt, initialise, killOrphans, recover } from './cluster.ts';
 import { wasShutDown } from './control-file.ts';
 import { watchExits } from './exits.ts';
 import { openExtensions } from './extensions.ts';
-import { type Flushed, liveParent } from './live.ts';
+import { type Flushed, liveParent, positionOf } from './live.ts';
 import { readLockFile } from './lock-file.ts';
 import { endOrphans, isHeld, SERVERS, serverPart } from './parts.ts';
 import { withSession } from './session.ts';
@@ -62,6 +62,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   const exits = watchExits(err => log.error({ err }, 'who is told that a server ended has failed'));
   const pidSpace = await pidNamespace();
   const prepared = new Map<string, Prepared>();
+  const findings = rememberFindings();
   const checkpoints = new WeakMap<Running, Flushed>();
   /** Of servers of which this process knows: it has started them, or read what the one before has written. */
   const marks = new WeakMap<Running, string | undefined>();
@@ -108,8 +109,15 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       return { argv: [join(bin, 'postgres'), ...options, '-D', dataDir], ...runAs(user), socketDir };
     },
 
-    async isClean(dataDir) {
-      return !existsSync(join(dataDir, 'postmaster.pid')) && (await wasShutDown(dataDir));
+    isClean,
+
+    async recover(id, dataDir, ctx) {
+      const socketDir = socketDirOf(id); // named, never made: nothing listens
+      const { controlPath: extensionControlPath } = extensions;
+      const server = { id, name: id, socketDir, hbaFile, extensionControlPath };
+      await recover({ ...server, dataDir, bin, user, instance, processes }, ctx);
+      await putBack(dataDir);
+      if (!(await isClean(dataDir))) throw new Error(`the recovery of ${id} did not end in order`);
     },
 
     async observe(id) {
@@ -168,6 +176,10 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       return liveParent(addressOf(id, 'postgres'), dataDirOf(id), { since, flushed });
     },
 
+    async position(id, ctx) {
+      return (await ready(id)) && (await positionOf(addressOf(id, 'postgres'), ctx));
+    },
+
     async close() {
       const ctx = { signal: AbortSignal.timeout(60_000), log };
       await Promise.all((await driver.list(ctx)).map(id => end(id, ctx)));
@@ -177,6 +189,10 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     },
   };
   return driver;
+
+  async function isClean(dataDir: string): Promise<boolean> {
+    return !existsSync(join(dataDir, 'postmaster.pid')) && (await wasShutDown(dataDir));
+  }
 
   /** The server of `id` that accepts connections. */
   async function ready(id: string): Promise<Running | undefined> {
@@ -230,7 +246,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   /** In the owner's database where there should be one: what the first session of a database has to find out is there for him, then. */
   async function granted(id: string, access: Access, ctx: Ctx): Promise<void> {
     const within = (database: string) =>
-      withSession(addressOf(id, database), query => grant(query, id, access), ctx);
+      withSession(addressOf(id, database), query => grant(query, id, access, findings), ctx);
     if (!access.inherited) return within('postgres');
     try {
       await within(access.database);

@@ -73,9 +73,9 @@ function parse(text: string): BranchRecord {
     if (found === undefined) throw new Error(`its field "${name}" is missing`);
     return found;
   };
-  const { emptied, trashed, resets, imports } = fields as Pick<
+  const { emptied, trashed, resets, imports, stock } = fields as Pick<
     BranchRecord,
-    'emptied' | 'trashed' | 'resets' | 'imports'
+    'emptied' | 'trashed' | 'resets' | 'imports' | 'stock'
   >;
   return {
     id: field('id'),
@@ -90,5 +90,6 @@ function parse(text: string): BranchRecord {
     ...(Number.isInteger(resets) && { resets }),
     ...(Number.isInteger(imports) && { imports }),
     ...(Array.isArray(emptied) && { emptied: emptied.map(String) }),
+    ...(stock === 'base' && { stock }),
   };
 }
