@@ -1,7 +1,7 @@
 /**
  * What the machine itself takes for many branches of one parent at once, without daemon, loop and proxy: copies, starts
  * and first sessions by the drivers alone: `node bench/starts.ts [--branches 20] [--runs 5]`. Nothing above them can be
- * quicker. Beside the time it says how much of the processors all of the machine used meanwhile.
+ * quicker. By turns each is a copy of the running parent, or all are copies of one clean base. Beside the time it says how much of the processors all of the machine used meanwhile.
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -19,29 +19,37 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
   const ids = Array.from({ length: Number(values.branches) }, (_, i) => `branch-${i}`);
   await using b = await testBranches(undefined, { poolBytes: 4 * 2 ** 30 });
   await b.branch('parent');
-  const phases = {
-    copies: (id: string) => copy(b, id),
-    starts: (id: string) => start(b, id),
-    'first sessions': (id: string) => b.sql(id, 'SELECT 1'),
+  const kinds = {
+    'of the parent': { copies: (id: string) => copy(b, id) },
+    'of a base': { 'base made': () => makeBase(b), copies: (id: string) => copy(b, id, BASE) },
   };
   const rows = new Map<string, { times: number[]; cpu: number[] }>();
+  const measure = async (what: string, work: () => Promise<unknown>) => {
+    const row = rows.get(what) ?? { times: [], cpu: [] };
+    rows.set(what, row);
+    const [begun, cpu] = [performance.now(), busyMs()];
+    await work();
+    row.times.push(performance.now() - begun);
+    row.cpu.push(busyMs() - cpu);
+  };
   for (let run = 0; run < Number(values.runs); run++) {
-    for (const [phase, work] of Object.entries(phases)) {
-      const row = rows.get(phase) ?? { times: [], cpu: [] };
-      rows.set(phase, row);
-      const [begun, cpu] = [performance.now(), busyMs()];
-      await inPlaces(ids, work);
-      row.times.push(performance.now() - begun);
-      row.cpu.push(busyMs() - cpu);
-    }
-    for (const id of ids) {
-      await b.servers.remove(id, testCtx());
-      await b.volumes.remove(id, testCtx());
+    for (const [kind, first] of Object.entries(kinds)) {
+      const phases = {
+        ...first,
+        starts: (id: string) => start(b, id),
+        'first sessions': (id: string) => b.sql(id, 'SELECT 1'),
+      };
+      for (const [phase, work] of Object.entries(phases))
+        await measure(`${phase}, ${kind}`, () => inPlaces(phase === 'base made' ? [BASE] : ids, work));
+      for (const id of [...ids, BASE]) {
+        await b.servers.remove(id, testCtx());
+        await b.volumes.remove(id, testCtx());
+      }
     }
   }
   const all = [...rows].flatMap(([phase, { times, cpu }]): Row[] => [
-    { what: `${ids.length} ${phase} at once`, summary: summarise(times) },
-    { what: `${ids.length} ${phase}, processors of the machine`, summary: summarise(cpu) },
+    { what: `${ids.length} branches at once: ${phase}`, summary: summarise(times) },
+    { what: `  processors of the machine meanwhile`, summary: summarise(cpu) },
   ]);
   printRows(all);
   return all;
@@ -49,13 +57,31 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
 
 // --- internal ------------------------------------------------------------------------------------
 
+const BASE = 'base';
+
 const dataDirs = new Map<string, string>();
 
-async function copy(b: TestBranches, id: string): Promise<void> {
+async function copy(b: TestBranches, id: string, from = 'parent'): Promise<void> {
+  const ctx = testCtx();
+  const live = from === BASE ? undefined : await b.servers.live(from, ctx);
+  const source = { id: from, ...(live && { live }) };
+  const spec = { record: recordOf(id, 'parent'), source, prepare: b.servers.adopt };
+  dataDirs.set(id, (await b.volumes.ensure(id, spec, ctx)).dataDir);
+}
+
+/** As drivers/branch/bases.ts does. */
+async function makeBase(b: TestBranches): Promise<void> {
   const ctx = testCtx();
   const live = (await b.servers.live('parent', ctx))!;
-  const spec = { record: recordOf(id, 'parent'), source: { id: 'parent', live }, prepare: b.servers.adopt };
-  dataDirs.set(id, (await b.volumes.ensure(id, spec, ctx)).dataDir);
+  const prepare = async (dir: string): Promise<void> => {
+    await b.servers.adopt(dir, ctx);
+    await b.servers.recover(BASE, dir, ctx);
+  };
+  await b.volumes.ensure(
+    BASE,
+    { record: recordOf(BASE, 'parent'), source: { id: 'parent', live }, prepare },
+    ctx,
+  );
 }
 
 const start = (b: TestBranches, id: string) =>

@@ -198,6 +198,24 @@ describe('a child', () => {
     assert.equal(b.status(child.name).hint, undefined);
   });
 
+  it('says that the server of its parent does not answer, and is copied when it does again', async () => {
+    await using b = await testBranches();
+    await b.look(b.main.name);
+    const child = await b.grow('child');
+    const call = `servers.live ${b.main.name}`;
+    const hangs = { id: b.main.name, why: 'timeout expired' };
+    b.trouble.fail(call, new OffshootError('postgres/not-running', hangs));
+    await b.look(child.name);
+    const { state, message } = b.status(child.name);
+    assert.deepEqual(
+      [state, message],
+      ['failed', `the PostgreSQL server of branch "${b.main.name}" takes no sessions now: timeout expired`],
+    );
+    b.trouble.mend(call);
+    await b.look(child.name);
+    assert.equal(b.status(child.name).state, 'ready');
+  });
+
   it('is copied beside others, but not beside too many: it waits for its turn and holds nothing', async () => {
     await using b = await testBranches();
     await b.look(b.main.name);
