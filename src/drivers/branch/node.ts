@@ -242,6 +242,7 @@ export function openBranchNode({
       broken.delete(id);
     };
     try {
+      await bases.drop(id);
       const prepare = (dir: string, c: Ctx) => servers.adopt(dir, c);
       const spec = { record, source: { id: baseOf(id) }, prepare, ...(replaces && { replace }) };
       const made = await volumes.ensure(id, spec, ctx);
