@@ -223,7 +223,7 @@ type Kept = {
 /** Of different parents, at a time: each keeps what its parent has written over since. */
 const MOST = 4;
 /** So long one is kept that nobody copies from. */
-const IDLE_MS = 30_000;
+const IDLE_MS = 60_000;
 /** After a failure. */
 const PAUSE_MS = 60_000;
 const REMOVE_MS = 60_000;
