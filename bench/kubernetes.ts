@@ -1,6 +1,6 @@
 /**
  * The figures of a cluster, on one installation of the chart: branches, sandboxes beside bare Deployments, sidecars, memory. `node
- * bench/kubernetes.ts [--runs 40] [--turns 8] [--sandboxes 200]`, on the cluster that is named as for `npm run test:kubernetes`;
+ * bench/kubernetes.ts [--runs 40] [--turns 8] [--sandboxes 200] [--only branches,sidecar,sandboxes,memory]`, on the cluster that is named as for `npm run test:kubernetes`;
  * some five minutes.
  */
 import { parseArgs } from 'node:util';
@@ -14,6 +14,7 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
       runs: { type: 'string', default: '40' },
       turns: { type: 'string', default: '8' },
       sandboxes: { type: 'string', default: '200' },
+      only: { type: 'string' },
     },
   });
   const say = (sentence: string) => console.error(sentence);
@@ -43,14 +44,15 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
       ...['--set', 'branches.storage.kind=emptyDir'],
     ),
   );
-  const parts: readonly (() => Promise<readonly Row[]>)[] = [
-    () => branchRows(c, Number(values.runs)),
-    () => sidecarRows(c),
-    () => sandboxRows(c, Number(values.turns)),
-    () => memoryRows(c, Number(values.sandboxes)),
-  ];
+  const parts: Readonly<Record<string, () => Promise<readonly Row[]>>> = {
+    branches: () => branchRows(c, Number(values.runs)),
+    sidecar: () => sidecarRows(c),
+    sandboxes: () => sandboxRows(c, Number(values.turns)),
+    memory: () => memoryRows(c, Number(values.sandboxes)),
+  };
   const rows: Row[] = [];
-  for (const part of parts) {
+  for (const [name, part] of Object.entries(parts)) {
+    if (values.only !== undefined && !values.only.split(',').includes(name)) continue;
     const begun = performance.now();
     const measured = await part();
     printRows(measured);

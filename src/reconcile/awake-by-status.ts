@@ -1,6 +1,7 @@
 /** Logins to branches that another process looks after: what it has seen of them comes as their status. */
 import type { BranchEndpoint } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
+import type { NodeDoor } from '../model/route.ts';
 import { isTrashed } from '../model/trash.ts';
 import { isResetPending } from '../rules/reset.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -15,7 +16,11 @@ export type AwakeByStatus = {
   close(): void;
 };
 
-export function awakeByStatus(store: Store): AwakeByStatus {
+/** @param doorOf where a node is that is alive; who wants a branch that is being made is led there, and waits there */
+export function awakeByStatus(
+  store: Store,
+  doorOf: (node: string) => NodeDoor | undefined = () => undefined,
+): AwakeByStatus {
   const logins = createWaitingRoom<BranchEndpoint>();
   const close = store.onChange(change => {
     if (change.type === 'gone' && change.kind === 'branch') logins.refuse(change.name, unknown(change.name));
@@ -29,10 +34,19 @@ export function awakeByStatus(store: Store): AwakeByStatus {
       logins.refuse(name, error as OffshootError);
     }
   });
+  /** Its node has the last word: it knows that a server takes sessions before anybody can read it in a status. */
+  function inTheMaking({ name, spec, status, secret }: Stored<'branch'>): BranchEndpoint | undefined {
+    if ((status?.state ?? 'creating') !== 'creating' || (secret.rotation ?? 0) > 0) return undefined;
+    const { node } = store.get('project', spec.project)?.spec ?? {};
+    const door = isResetPending({ spec, status }) || node === undefined ? undefined : doorOf(node);
+    return door && { ...door, branch: name };
+  }
+
   return {
     close,
     async awake(id, signal) {
-      return endpointOf(store.get('branch', id), id) ?? logins.wait(id, signal);
+      const branch = store.get('branch', id);
+      return endpointOf(branch, id) ?? inTheMaking(branch!) ?? logins.wait(id, signal);
     },
   };
 }

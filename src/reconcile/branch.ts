@@ -35,6 +35,8 @@ export type BranchDeps = {
   readonly branches: BranchNode;
   /** By which others reach the servers here; undefined: they are on this machine, too. */
   readonly door?: NodeDoor | undefined;
+  /** Milliseconds that news of a new branch may take longer to a node than to a controller, default 5000. */
+  readonly unheardMs?: number | undefined;
   /** Asks for a look at a branch. */
   readonly add: (id: string, wish?: Wish) => void;
   readonly tell: (topic: Topic, most?: number) => void;
@@ -188,18 +190,27 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   /** Takes step after step until the branch is ready, waits or has failed. How far it came is written meanwhile. */
   const walk = async (branch: Stored<'branch'>, wish: BranchWish, ctx: Ctx): Promise<BranchSeen> => {
     const step = () => node.ensure(branch.name, wish, ctx);
-    let seen = await step();
-    for (let steps = 1; steps < MOST_STEPS && !isEnd(seen); steps++) {
-      const told =
-        branch.status?.state === 'ready' ? undefined : setStatus(branch, 'creating', inProgress(seen));
-      told?.catch(() => {}); // thrown below
-      try {
+    /** At most one word at a time: where writing takes longer than a step, not every step is told. */
+    let told: Promise<unknown> | undefined;
+    let telling = false;
+    const tell = (seen: BranchSeen) => {
+      if (telling || branch.status?.state === 'ready') return;
+      telling = true;
+      told = setStatus(branch, 'creating', inProgress(seen)).finally(() => {
+        telling = false;
+      });
+      told.catch(() => {}); // thrown below
+    };
+    try {
+      let seen = await step();
+      for (let steps = 1; steps < MOST_STEPS && !isEnd(seen); steps++) {
+        tell(seen);
         seen = await step();
-      } finally {
-        await told; // or it would be written after what comes later
       }
+      return seen;
+    } finally {
+      await told; // or it would be written after what comes later
     }
-    return seen;
   };
 
   const succeed = async (branch: Stored<'branch'>, seen: BranchSeen, endpoint: BranchEndpoint) => {
@@ -210,17 +221,14 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     const now = store.get('branch', id);
     if (now?.secret.password === secret.password && now.spec.reset?.count === spec.reset?.count)
       logins.admit(id, endpoint);
-    if (status?.state !== 'ready')
-      await record(
-        branch,
-        'info',
-        'Ready',
-        `branch ${spec.name} of project ${spec.project} accepts connections`,
-      );
-    await setStatus(branch, 'ready', seen, undefined, {
-      endpoint: deps.door === undefined ? endpoint : { ...deps.door, branch: id },
-      rotation: secret.rotation ?? 0,
-    });
+    const message = `branch ${spec.name} of project ${spec.project} accepts connections`;
+    await Promise.all([
+      status?.state === 'ready' ? undefined : record(branch, 'info', 'Ready', message),
+      setStatus(branch, 'ready', seen, undefined, {
+        endpoint: deps.door === undefined ? endpoint : { ...deps.door, branch: id },
+        rotation: secret.rotation ?? 0,
+      }),
+    ]);
     deps.tell(topicOf.branch(id));
   };
 
@@ -381,8 +389,19 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   const record = (branch: Stored<'branch'>, severity: 'info' | 'warning', reason: string, message: string) =>
     store.record({ kind: 'branch', name: branch.name, severity, reason, message });
 
+  /** Whoever sends somebody here may have heard of the branch a moment before us. */
+  const hearOf = async (id: string, signal: AbortSignal): Promise<BranchEndpoint> => {
+    const limit = AbortSignal.timeout(deps.unheardMs ?? 5_000);
+    try {
+      return await logins.wait(id, AbortSignal.any([signal, limit]));
+    } catch (error) {
+      throw limit.aborted && store.get('branch', id) === undefined ? unknown(id) : error;
+    }
+  };
+
   const awake: BranchReconciler['awake'] = async (id, signal) => {
     const branch = store.get('branch', id);
+    if (branch === undefined && deps.door !== undefined) return hearOf(id, signal);
     if (branch === undefined || branch.deletedAt !== undefined || isTrashed(branch)) throw unknown(id);
     const there = open.get(id);
     // After a rotation the old password must not open the door any more.

@@ -38,6 +38,8 @@ export type LoopDeps = {
   readonly door?: NodeDoor | undefined;
   /** Chooses among several for projects that have none yet; undefined: there is but one, or somebody else does. */
   readonly placement?: Placement | undefined;
+  /** See BranchDeps. */
+  readonly unheardMs?: number;
   /** What runs sandboxes and the baseline; undefined: somebody else looks at these, and at projects. */
   readonly programs?: Programs | undefined;
   /** Waits until the data path does what the store says now; see data-path.ts. */
@@ -100,7 +102,8 @@ export function createLoop(deps: LoopDeps): Loop {
       add: (id, wish) => scheduler.add(keyOf('branch', id), wish),
       tell: (topic, most) => scheduler.tell(topic, most),
     });
-  const elsewhere = branches === undefined ? awakeByStatus(store) : undefined;
+  const doorOf = (node: string) => deps.placement?.alive().find(({ name }) => name === node)?.door;
+  const elsewhere = branches === undefined ? awakeByStatus(store, doorOf) : undefined;
 
   const tombstone = async (key: string): Promise<Result> => {
     const found = store.get('tombstone', key);

@@ -61,7 +61,7 @@ async function cluster(store: Store, names: readonly string[] = ['one', 'two']) 
     );
   const holders = (id: string) => [...worlds].filter(([, { disk }]) => disk.has(id)).map(([name]) => name);
   return {
-    ...{ worlds, appear, ready, holders, alive },
+    ...{ worlds, loops, loop, appear, ready, holders, alive },
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
   };
 }
@@ -85,6 +85,37 @@ describe('branches on several nodes', () => {
     // Two equal nodes share two projects.
     const nodes = ['shop', 'wiki'].map(name => store.get('project', name)!.spec.node);
     assert.deepEqual(nodes.sort(), ['one', 'two']);
+  });
+
+  it('who wants a branch that is being made is led to its node, and waits there, even for one it has not heard of', async () => {
+    const store = testStore();
+    await using c = await cluster(store, ['one']);
+    const signal = AbortSignal.timeout(60_000);
+    await make(store, 'shop');
+    await c.ready('shop', 'main');
+    const node = c.loops.get('one')!;
+    await node.close(); // nobody makes it
+    const fix = await createBranch(store, { project: 'shop', name: 'fix', parent: 'main' });
+    const led = { ...stateOf('one').door, branch: fix.name };
+    assert.deepEqual(await c.loop.awake(fix.name, signal), led);
+    c.alive.clear();
+    const waiting = c.loop.awake(fix.name, signal);
+    await c.appear('one');
+    await c.ready('shop', 'fix');
+    assert.deepEqual(await waiting, led); // as its status says
+    // News of a branch may come to its node after a login that was sent there.
+    const again = c.loops.get('one')!;
+    const late = again.awake('br-late', signal);
+    const { spec, secret } = store.get('branch', fix.name)!;
+    await store.create('branch', 'br-late', { spec: { ...spec, name: 'late' }, secret, status: null });
+    assert.deepEqual(await late, { socket: c.worlds.get('one')!.running.get('br-late')?.socket });
+    const other = loopOn(store, memoryWorld(), {
+      door: stateOf('two').door,
+      programs: undefined,
+      unheardMs: 1,
+    });
+    await assert.rejects(other.awake('br-none', signal), { code: 'gateway/branch-unknown' });
+    await other.close();
   });
 
   it('a project waits for a node, says so, and has one as soon as there is', async () => {

@@ -16,6 +16,7 @@ export type LoopOptions = {
     | 'branches'
     | 'door'
     | 'placement'
+    | 'unheardMs'
     | 'programs'
     | 'resumed'
     | 'routed'
