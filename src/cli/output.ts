@@ -28,7 +28,10 @@ export const asYaml = (value: unknown): string => yaml().stringify(value, { alia
  * Writes to standard output; resolves when the reader has taken it, so that whoever writes much waits for a slow
  * reader. @throws the signal's reason when it aborts meanwhile, also because the reader left
  */
-export const write = ({ stdout, signal }: Pick<Cli, 'stdout' | 'signal'>, text: string): Promise<void> =>
+export const write = (
+  { stdout, signal }: Pick<Cli, 'stdout' | 'signal'>,
+  text: string | Uint8Array,
+): Promise<void> =>
   new Promise((resolve, reject) => {
     const stop = () => reject(signal.reason);
     signal.addEventListener('abort', stop, { once: true });

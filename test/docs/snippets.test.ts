@@ -18,6 +18,7 @@ const pages = [
   'docs/images.md',
   'docs/sandboxes.md',
   'docs/branches.md',
+  'docs/data.md',
   'docs/routing.md',
   'docs/operating.md',
   'docs/encryption.md',

@@ -4,9 +4,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Client } from 'pg';
-import { runSql } from '../../src/cli/sql/session.ts';
 import { deployBaseline, example, sandboxDocument } from '../support/baseline.ts';
 import { testDaemon } from '../support/daemon.ts';
+import { runSql } from '../support/run-sql.ts';
 
 test('branches', async t => {
   await using daemon = await testDaemon();

@@ -5,12 +5,12 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { http } from '../../scripts/demo/http.ts';
-import { runSql } from '../../src/cli/sql/session.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { SandboxView } from '../../src/model/view.ts';
 import { deployBaseline, sandboxDocument } from '../support/baseline.ts';
 import { root, testDaemon } from '../support/daemon.ts';
 import { ask } from '../support/http.ts';
+import { runSql } from '../support/run-sql.ts';
 
 const soon = (what: string) => ({ what, deadlineMs: 60_000 });
 

@@ -48,7 +48,7 @@ test('two sandboxes and the baseline are isolated from each other', async t => {
     const [main, sandbox] = await Promise.all([url('main'), url('sb-pr-1')]);
     assert.notEqual(main.password, sandbox.password);
     sandbox.password = main.password;
-    const { runSql } = await import('../../src/cli/sql/session.ts');
+    const { runSql } = await import('../support/run-sql.ts');
     await assert.rejects(
       runSql(sandbox.href, 'select 1', AbortSignal.timeout(60_000)),
       /password authentication failed/,

@@ -1,11 +1,11 @@
 /** The trash on real PostgreSQL: what a person deletes stops, survives a crash of the daemon, and comes back with its data. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { runSql } from '../../src/cli/sql/session.ts';
 import type { Client } from '../../src/client/index.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { BranchView, TrashView } from '../../src/model/view.ts';
 import { testDaemon } from '../support/daemon.ts';
+import { runSql } from '../support/run-sql.ts';
 
 /** What the gateway says of a branch that nobody can reach: the same as of a wrong password. */
 const unknown = { message: /password authentication failed .*28P01/ };

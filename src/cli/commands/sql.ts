@@ -1,114 +1,123 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import type { Cli, OutputFormat } from '../context.ts';
+import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
-import { ExitCode, say, withOutput } from '../output.ts';
-import { runScript } from '../sql/script.ts';
-import { openSession, type SqlResult, type SqlSession } from '../sql/session.ts';
-import { type Show, showResults } from '../sql/show.ts';
-import { fileSource, source } from '../sql/source.ts';
+import { ExitCode, ReaderGone, say, UsageError, write } from '../output.ts';
+import { createScanner } from '../sql/scanner.ts';
+import { openScript } from '../sql/script.ts';
+import { nowhere, openSession, type SqlSession } from '../sql/session.ts';
+import { type SqlFormat, showResults } from '../sql/show.ts';
+import { fileSource, type Source, source } from '../sql/source.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 
 export function register(program: Command, cli: Cli): void {
   withExamples(
-    withOutput(program.command('sql [branch]')),
+    program.command('sql [branch]'),
     'offshoot sql -c "select * from users"',
     'offshoot sql sb-xata-test -f db/seed.sql',
+    'offshoot sql -o csv -c "select * from users" > users.csv',
     'offshoot sql sb-xata-test',
   )
     .summary('run SQL on a branch; without -c or -f a session (psql where there is one)')
     .description(
-      'run SQL on a branch; without -c or -f a session (psql where there is one). A file may be what pg_dump writes or psql reads: its statements run one by one until the first error, COPY takes its rows from it, and \\i, \\set, \\connect and the like work.',
+      'run SQL on a branch; without -c or -f a session (psql where there is one that is new enough). A file may be what pg_dump writes or psql reads: its statements run one by one until the first error, COPY takes its rows from it, and \\i, \\set, \\copy, \\connect, \\if, \\d and the like work.',
     )
+    .option('-o, --output <format>', 'json, yaml or csv instead of a table', parseFormat, 'table')
     .option('-p, --project <name>', 'the project')
-    .option('-c, --command <sql>', 'statements to run, in one transaction')
+    .option('-c, --command <sql>', 'statements to run, in one transaction; or one command such as \\dt')
     .addOption(
       new Option('-f, --file <file>', 'file with statements; - reads standard input').conflicts('command'),
     )
     .option('-1, --single-transaction', 'all of the file, or nothing of it')
+    .option('-v, --variable <name=value>', 'a variable of the script, as \\set makes them', collect, {})
+    .option('--read-only', 'transactions read only')
     .action(async (argument: string | undefined, { project: flag, ...given }) => {
       const project = await chooseProject(cli, flag);
       const branch = chooseBranch(cli, project, argument);
       const { connectionString } = await cli.client().branches.credentials(project, branch);
       const asked = given.command !== undefined || given.file !== undefined || cli.stdin.isTTY !== true;
-      return asked ? runGiven(cli, connectionString, given) : psqlOrOurs(cli, connectionString);
+      if (asked) return runGiven(cli, connectionString, given);
+      const { interactiveSql } = await import('../sql/interactive.ts');
+      await interactiveSql(cli, connectionString, {
+        format: given.output,
+        readOnly: given.readOnly ?? false,
+      });
     });
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
 type Given = {
-  readonly output: OutputFormat;
+  readonly output: SqlFormat;
   readonly command?: string;
   readonly file?: string;
   readonly singleTransaction?: true;
+  readonly variable: Readonly<Record<string, string>>;
+  readonly readOnly?: true;
 };
 
-async function runGiven(
-  cli: Cli,
-  url: string,
-  { output, command, file = '-', singleTransaction }: Given,
-): Promise<void> {
-  const session = await openSession(url, cli.signal, sentence => say(cli, sentence));
-  const show = showResults(cli, output);
-  let failed = true;
+async function runGiven(cli: Cli, url: string, given: Given): Promise<void> {
+  const { command, file = '-', readOnly = false } = given;
+  let script: Source | undefined;
+  if (command === undefined)
+    script = file === '-' ? source('<stdin>', bytesOf(cli)) : fileSource(resolve(cli.cwd, file), file);
+  else if (command.trimStart().startsWith('\\')) script = source('<command>', [Buffer.from(command)]);
+  const place = () =>
+    script === undefined || command !== undefined ? '' : `${script.file}:${script.line}: `;
+  const onNotice = (sentence: string) => say(cli, `${place()}${sentence}`);
+  const session = await openSession(url, cli.signal, { onNotice, readOnly });
   try {
-    if (command !== undefined) await runCommand(cli, session, command, show);
-    else {
-      const script =
-        file === '-' ? source('<stdin>', bytesOf(cli)) : fileSource(resolve(cli.cwd, file), file);
-      const run = () => runScript(script, { cli, session, show });
-      await (singleTransaction ? whole(session, run) : run());
-    }
-    failed = false;
+    if (script === undefined) return await runText(cli, session, command!, given.output);
+    const run = () =>
+      openScript(script, { cli, session, format: given.output, variables: given.variable }).run();
+    await (given.singleTransaction ? whole(session, run) : run());
+  } catch (error) {
+    if (!cli.signal.aborted || cli.signal.reason instanceof ReaderGone) throw error;
+    say(cli, 'interrupted; the statement that ran was cancelled');
+    throw new ExitCode(130);
   } finally {
-    await show.end(failed);
     await session.close();
   }
 }
 
-/** One transaction, so nothing is shown of one that fails. Rows for COPY … FROM stdin are what the command is given. */
-async function runCommand(cli: Cli, session: SqlSession, text: string, show: Show): Promise<void> {
-  const results: SqlResult[] = [];
-  await session.run(Buffer.from(text), {
-    onResult: async result => void results.push(result),
-    copyIn: () => bytesOf(cli),
-    copyOut: show.copied,
-  });
-  for (const result of results) await show.result(result);
+/** In one transaction. Rows for COPY … FROM stdin are what the command is given. */
+async function runText(cli: Cli, session: SqlSession, text: string, format: SqlFormat): Promise<void> {
+  const last = async () => statementsIn(text) < 2;
+  const show = showResults({ write: out => write(cli, out), format, last });
+  let failed = true;
+  try {
+    await session.run(Buffer.from(text), { ...nowhere, ...show, copyIn: () => bytesOf(cli) });
+    failed = false;
+  } finally {
+    await show.end(failed);
+  }
+}
+
+function statementsIn(text: string): number {
+  const scanner = createScanner({ variable: () => undefined, standardStrings: () => true });
+  scanner.feed(text, 1);
+  let count = 0;
+  while (scanner.next() !== undefined) count++;
+  return scanner.end() === undefined ? count : count + 1;
 }
 
 /** An error ends the session, and with it what the transaction did. */
 async function whole(session: SqlSession, body: () => Promise<void>): Promise<void> {
-  const nothing = { onResult: async () => {}, async *copyIn() {}, copyOut: async () => {} };
-  await session.run(Buffer.from('BEGIN'), nothing);
+  await session.run(Buffer.from('BEGIN'), nowhere);
   await body();
-  await session.run(Buffer.from('COMMIT'), nothing);
+  await session.run(Buffer.from('COMMIT'), nowhere);
 }
 
 const bytesOf = (cli: Cli): AsyncIterable<Buffer> => cli.stdin as AsyncIterable<Buffer>;
 
-/** The password goes through the environment: command lines are for everybody to read. */
-async function psqlOrOurs(cli: Cli, url: string): Promise<void> {
-  const { hostname, port, username, password, pathname } = new URL(url);
-  const env = {
-    ...cli.env,
-    PGHOST: hostname,
-    PGPORT: port,
-    PGUSER: decodeURIComponent(username),
-    PGPASSWORD: decodeURIComponent(password),
-    PGDATABASE: decodeURIComponent(pathname.slice(1)),
-  };
-  const psql = spawn('psql', [], { stdio: 'inherit', env });
-  const failed = once(psql, 'error').then(([error]) => error as NodeJS.ErrnoException);
-  const exited = once(psql, 'exit').then(([code]) => code as number | null);
-  const end = await Promise.race([failed, exited]);
-  if (typeof end === 'number') {
-    if (end !== 0) throw new ExitCode(end);
-    return;
-  }
-  const { interactiveSql } = await import('../sql/interactive.ts');
-  await interactiveSql(cli, url);
+function parseFormat(text: string): SqlFormat {
+  if (text === 'text') return 'table'; // as other commands call it
+  if (text === 'json' || text === 'yaml' || text === 'csv' || text === 'table') return text;
+  throw new UsageError(`--output takes table, json, yaml or csv, not "${text}"`);
+}
+
+function collect(text: string, before: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const [, name, value] = /^([\w\x80-\uffff]+)=(.*)$/s.exec(text) ?? [];
+  if (name === undefined) throw new UsageError(`--variable takes NAME=VALUE, not "${text}"`);
+  return { ...before, [name]: Buffer.from(value!).toString('latin1') };
 }

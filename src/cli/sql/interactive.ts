@@ -1,34 +1,74 @@
-/** A small session for machines without psql. */
-import { createInterface, type Interface } from 'node:readline/promises';
+/** A session for somebody at a terminal: the installed psql where it knows this server, otherwise ours. */
+import { createInterface, type Interface } from 'node:readline';
 import type { Cli } from '../context.ts';
 import { say } from '../output.ts';
-import { runScript } from './script.ts';
-import { openSession } from './session.ts';
-import { showResults } from './show.ts';
+import { completer } from './complete.ts';
+import { openHistory } from './history.ts';
+import { openScript, type Running } from './script.ts';
+import { openSession, type SqlSession } from './session.ts';
+import type { SqlFormat } from './show.ts';
 import { source } from './source.ts';
 
-/** Statements end with `;`, `\\q` or Ctrl-D leaves. */
-export async function interactiveSql(cli: Cli, url: string): Promise<void> {
-  const session = await openSession(url, cli.signal, sentence => say(cli, sentence));
-  say(cli, 'statements end with ";", \\q leaves (install psql for a richer session)');
-  const lines = createInterface({ input: cli.stdin, output: cli.stderr });
-  cli.signal.addEventListener('abort', () => lines.close(), { once: true });
+export type InteractiveOptions = { readonly format: SqlFormat; readonly readOnly: boolean };
+
+/** Statements end with `;`. Ctrl-C ends the one that runs, Ctrl-D or `\q` leaves. */
+export async function interactiveSql(
+  cli: Cli,
+  url: string,
+  { format, readOnly }: InteractiveOptions,
+): Promise<void> {
+  const onNotice = (sentence: string) => say(cli, sentence);
+  const session = await openSession(url, cli.signal, { onNotice, readOnly });
+  const history = await openHistory(cli.env);
+  const terminal = cli.stdin.isTTY === true;
+  const lines = createInterface({
+    ...{ input: cli.stdin, output: cli.stderr, terminal, historySize: 0 },
+    ...(terminal && { historySize: 1_000, history: [...history.lines], removeHistoryDuplicates: true }),
+    completer: (line: string, done: (error: null, found: [string[], string]) => void) =>
+      void complete(line).then(found => done(null, found)),
+  });
+  let running: Running | undefined;
+  const complete = completer(session, () => running?.script.peek() ?? '');
+  const version = session.parameter('server_version');
+  say(
+    cli,
+    `PostgreSQL ${version}, database ${session.database}; statements end with ";", \\? helps, \\q leaves`,
+  );
+  lines.on('SIGINT', () => {
+    session.cancel();
+    running?.reset();
+    lines.write(null, { ctrl: true, name: 'u' });
+    cli.stderr.write('\n');
+    prompt(lines, session, true);
+  });
+  const stop = () => lines.close();
+  cli.signal.addEventListener('abort', stop, { once: true });
   try {
-    await runScript(source('<stdin>', bytesOf(lines)), {
-      ...{ cli, session, show: showResults(cli, 'text') },
-      onLine(idle) {
-        lines.setPrompt(idle ? 'sql> ' : 'sql-> ');
-        lines.prompt();
-      },
+    running = openScript(source('<stdin>', bytesOf(lines, history.add)), {
+      ...{ cli, session, format },
+      onLine: idle => prompt(lines, session, idle),
     });
+    await running.run();
   } finally {
+    cli.signal.removeEventListener('abort', stop);
     lines.close();
+    await history.save();
     await session.close();
   }
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
-async function* bytesOf(lines: Interface): AsyncGenerator<Buffer> {
-  for await (const line of lines) yield Buffer.from(`${line}\n`);
+/** `app=> `; `->` when a statement has begun, `*` in a transaction, `!` in one that has failed. */
+function prompt(lines: Interface, session: SqlSession, idle: boolean): void {
+  const mark = { I: '', T: '*', E: '!' }[session.transaction()];
+  lines.setPrompt(`${session.database}${idle ? '=' : '-'}${mark}> `);
+  lines.prompt();
+}
+
+async function* bytesOf(lines: Interface, each: (line: string) => void): AsyncGenerator<Buffer> {
+  for await (const line of lines) {
+    each(line);
+    yield Buffer.from(`${line}\n`);
+  }
 }

@@ -24,6 +24,8 @@ export type Scanner = {
   end(): Token | undefined;
   /** Forgets a statement that has begun. */
   reset(): void;
+  /** The statement that has begun. */
+  readonly text: string;
   /** Nothing but space and comments has come since the last statement. */
   readonly idle: boolean;
 };
@@ -175,6 +177,9 @@ export function createScanner(around: Surroundings): Scanner {
 
     end: take,
     reset: clear,
+    get text() {
+      return text;
+    },
     get idle() {
       return !content && inside.what === 'statement';
     },

@@ -1,65 +1,150 @@
 /**
  * Runs a script that was written for psql, as pg_dump writes them: statement by statement, the rows of COPY from the
- * script itself, and of what is said to psql what has a meaning here. It stops at the first error.
+ * script itself, and what is said to psql (commands.ts). It stops at the first error, unless ON_ERROR_STOP is off.
  */
-import { dirname, resolve } from 'node:path';
-import { OffshootError } from '../../model/errors.ts';
 import type { Cli } from '../context.ts';
-import { say, UsageError, write } from '../output.ts';
-import { createScanner, decoded, type Token } from './scanner.ts';
-import type { SqlSession } from './session.ts';
-import type { Show } from './show.ts';
-import { fileSource, type Source } from './source.ts';
+import { say, took, UsageError, write as writeOut } from '../output.ts';
+import { runCommand } from './commands.ts';
+import { createConditions } from './conditions.ts';
+import { openToWrite } from './copy-command.ts';
+import { placed } from './place.ts';
+import { createScanner, type Token } from './scanner.ts';
+import { nowhere, type Sink, type SqlSession } from './session.ts';
+import { type SqlFormat, showResults } from './show.ts';
+import type { Source } from './source.ts';
+import { createVariables, isOn, type Variables } from './variables.ts';
 
 export type ScriptOptions = {
   readonly cli: Cli;
   readonly session: SqlSession;
-  readonly show: Show;
-  /** Called before each line is read; for a prompt. @param idle no statement has begun */
+  readonly format: SqlFormat;
+  /** From the start; psql's `-v`. */
+  readonly variables?: Readonly<Record<string, string>>;
+  /** A person types it: errors do not end it. Called before each line is read. @param idle no statement has begun */
   readonly onLine?: (idle: boolean) => void;
 };
 
-/** @throws OffshootError sql/failed with the place in the script; UsageError; the signal's reason */
-export async function runScript(first: Source, { cli, session, show, onLine }: ScriptOptions): Promise<void> {
+/** A script that runs, as its commands see it. */
+export type Script = {
+  readonly cli: Cli;
+  readonly session: SqlSession;
+  readonly variables: Variables;
   /** The script, and the files that it includes. */
+  readonly sources: Source[];
+  readonly format: SqlFormat;
+  /** Where results go: standard output, or the file of `\o`. */
+  write(text: string | Uint8Array): Promise<void>;
+  /** @param file undefined: standard output again @throws UsageError */
+  redirect(file: string | undefined, refuse: (why: string) => UsageError): Promise<void>;
+  /** As `\x` has it. */
+  expanded: boolean;
+  timing: boolean;
+  /** The statement that has begun, which is taken away. */
+  begun(): Token | undefined;
+  /** Its text, which stays. */
+  peek(): string;
+  reset(): void;
+  run(text: string, sink?: Partial<Sink>): Promise<void>;
+  /** Runs a statement that stands in the script. @param sink where its results go, default: they are shown */
+  act(token: Token, sink?: Partial<Sink>): Promise<void>;
+  quit(): void;
+};
+
+export type Running = {
+  /** @throws OffshootError sql/failed with the place in the script; UsageError; the signal's reason */
+  run(): Promise<void>;
+  /** Forgets a statement that has begun. */
+  reset(): void;
+  readonly script: Script;
+};
+
+export function openScript(first: Source, options: ScriptOptions): Running {
+  const { cli, session, format, onLine } = options;
+  const typed = onLine !== undefined;
+  const variables = createVariables(session, { ON_ERROR_STOP: typed ? 'off' : 'on', ...options.variables });
   const sources: Source[] = [first];
-  const variables = new Map<string, string>([['ON_ERROR_STOP', onLine === undefined ? 'on' : 'off']]);
+  const conditions = createConditions();
   /** Key of `\restrict`: until it is said again, a dump's data cannot speak to us (CVE-2025-8714). */
   let restricted: string | undefined;
   let over = false;
+  /** Read before the one in front of it was done with. */
+  const ahead: Token[] = [];
   const scanner = createScanner({
-    variable: name => variables.get(name),
-    standardStrings: () => session.standardStrings(),
+    variable: name => (conditions.active() ? variables.get(name) : undefined),
+    standardStrings: () => session.parameter('standard_conforming_strings') !== 'off',
   });
   const here = () => sources.at(-1)!;
   const stops = () => isOn(variables.get('ON_ERROR_STOP'));
 
-  const act = async (token: Token): Promise<void> => {
-    try {
-      await (token.kind === 'command' ? command(token) : statement(token.text));
-    } catch (error) {
-      const placed = atPlace(error, here().file, token);
-      if (stops()) throw placed;
-      say(cli, `error: ${(placed as Error).message}`);
-    }
+  const write = (text: string | Uint8Array) =>
+    (file ?? { write: (t: typeof text) => writeOut(cli, t) }).write(text);
+  let file: Awaited<ReturnType<typeof openToWrite>> | undefined;
+  const last = async (): Promise<boolean> => {
+    if (ahead.length > 0) return false;
+    const token = await next();
+    if (token !== undefined) ahead.push(token);
+    return token === undefined;
+  };
+  const show = showResults({ write, format, last, expanded: () => script.expanded });
+
+  const script: Script = {
+    ...{ cli, session, variables, sources, format, write, expanded: false, timing: false },
+    async redirect(path, refuse) {
+      await file?.close();
+      file = undefined;
+      if (path !== undefined) file = await openToWrite(path, refuse);
+    },
+    begun: scanner.end,
+    peek: () => scanner.text,
+    reset: scanner.reset,
+    quit() {
+      over = true;
+    },
+
+    async run(text, sink = {}) {
+      const started = performance.now();
+      try {
+        await session.run(Buffer.from(text, 'latin1'), { ...nowhere, ...show, ...sink });
+        variables.succeeded();
+      } catch (error) {
+        variables.failed(error);
+        throw error;
+      } finally {
+        if (script.timing) say(cli, `Time: ${took(performance.now() - started)}`);
+      }
+    },
+
+    async act(token, sink) {
+      let rowsBegin: number | undefined;
+      try {
+        if (token.kind === 'command') return await command(token);
+        let taken = !/^copy\b[\s\S]*\bfrom\s+stdin\b/i.test(token.text);
+        try {
+          await script.run(token.text, {
+            async *copyIn() {
+              rowsBegin = here().line + 1;
+              yield* here().rows();
+              taken = true;
+            },
+            ...sink,
+          });
+        } finally {
+          // Rows that were not taken are no statements.
+          if (!taken && !stops()) for await (const _ of here().rows());
+        }
+      } catch (error) {
+        cli.signal.throwIfAborted();
+        const shown = placed(error, { file: here().file, typed, token, rowsBegin });
+        if (stops()) throw shown;
+        say(cli, `error: ${(shown as Error).message}`);
+        const { output } = shown as { output?: string };
+        if (output) say(cli, output);
+      }
+    },
   };
 
-  const statement = async (text: string): Promise<void> => {
-    let taken = !/^copy\b[\s\S]*\bfrom\s+stdin\b/i.test(text);
-    const copyIn = async function* () {
-      yield* here().rows();
-      taken = true;
-    };
-    const run = { onResult: show.result, copyIn, copyOut: show.copied };
-    try {
-      await session.run(Buffer.from(text, 'latin1'), run);
-    } finally {
-      // Rows that were not taken are no statements.
-      if (!taken && !stops()) for await (const _ of here().rows());
-    }
-  };
-
-  const command = async ({ name, rest, line }: Token & { kind: 'command' }): Promise<void> => {
+  const command = async (token: Token & { kind: 'command' }): Promise<void> => {
+    const { name, rest, line } = token;
     const refuse = (why: string) => new UsageError(`${here().file}:${line}: \\${name}: ${why}`);
     if (restricted !== undefined) {
       if (name !== 'unrestrict' || rest !== restricted)
@@ -67,119 +152,47 @@ export async function runScript(first: Source, { cli, session, show, onLine }: S
       restricted = undefined;
       return;
     }
-    const words = argumentsOf(rest, key => variables.get(key));
-    switch (name) {
-      case 'restrict':
-        if (rest === '') throw refuse('a key is missing');
-        restricted = rest;
-        return;
-      case 'unrestrict':
-        throw refuse('there was no \\restrict');
-      case 'c':
-      case 'connect':
-        return connect(words, refuse);
-      case 'i':
-      case 'include':
-      case 'ir':
-      case 'include_relative': {
-        if (words[0] === undefined) throw refuse('a file is missing');
-        if (sources.length > MAX_INCLUDED) throw refuse(`more than ${MAX_INCLUDED} files are open`);
-        const relative = /r/.test(name) ? dirname(here().file) : '.';
-        const path = decoded(words[0]);
-        sources.push(fileSource(resolve(cli.cwd, relative, path), path));
-        return;
-      }
-      case 'set':
-        if (words[0] !== undefined) variables.set(words[0], words.slice(1).join(''));
-        return;
-      case 'unset':
-        if (words[0] !== undefined) variables.delete(words[0]);
-        return;
-      case 'echo':
-      case 'qecho':
-        return write(cli, `${decoded(words.join(' '))}\n`);
-      case 'warn':
-        return say(cli, decoded(words.join(' ')));
-      case 'g': {
-        const token = scanner.end();
-        return token === undefined ? undefined : act(token);
-      }
-      case 'r':
-      case 'reset':
-        return scanner.reset();
-      case 'encoding':
-        return statement(`SET client_encoding = '${(words[0] ?? 'UTF8').replaceAll("'", "''")}'`);
-      case 'q':
-      case 'quit':
-        over = true;
-        return;
+    if (name === 'restrict') {
+      if (rest === '') throw refuse('a key is missing');
+      restricted = rest;
+      return;
     }
-    if (ONLY_LOOKS.has(name)) return;
-    throw refuse('it is not known here; psql knows it');
+    const counted = conditions.active();
+    if (conditions.take(name, () => variables.words(rest, refuse), refuse)) {
+      if (!counted) scanner.reset(); // what stood in the part that did not count
+    } else if (conditions.active()) await runCommand(script, token, refuse);
   };
 
-  const connect = async (words: readonly string[], refuse: (why: string) => UsageError): Promise<void> => {
-    const [named, user] = words.filter(word => !word.startsWith('-reuse-previous'));
-    const database = /^(?:.*\s)?dbname\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))/.exec(named ?? '');
-    const uri = named !== undefined && /^postgres(ql)?:\/\//.test(named);
-    if (uri || (user !== undefined && user !== '-'))
-      throw refuse('only another database of the same branch can be meant, as the same role');
-    const name = database === null ? named : (database[1]?.replaceAll(/\\(.)/g, '$1') ?? database[2]);
-    if (name !== undefined && name !== '-') await session.connect(decoded(name));
+  /** The next statement or command; undefined at the end. */
+  const next = async (): Promise<Token | undefined> => {
+    for (;;) {
+      const token = scanner.next();
+      if (token !== undefined) return token;
+      onLine?.(scanner.idle);
+      const line = await here().next();
+      if (line !== undefined) scanner.feed(line, here().line);
+      else if (sources.length > 1) sources.pop();
+      else return scanner.end();
+    }
   };
 
-  while (!over) {
-    onLine?.(scanner.idle);
-    const line = await here().next();
-    if (line === undefined) {
-      if (sources.length === 1) break;
-      sources.pop();
-      continue;
-    }
-    scanner.feed(line, here().line);
-    for (let token = scanner.next(); token !== undefined && !over; token = scanner.next()) await act(token);
-  }
-  const last = over ? undefined : scanner.end();
-  if (last !== undefined) await act(last);
-}
-
-// --- internal -----------------------------------------------------------------------------------
-
-const MAX_INCLUDED = 20;
-
-/** Commands about how psql shows things, which change nothing in the database. */
-const ONLY_LOOKS: ReadonlySet<string> = new Set([
-  ...['a', 'C', 'f', 'H', 'pset', 't', 'T', 'timing', 'x', 'o', 'out', 'w', 'p', 'print', 'errverbose', ''],
-]);
-
-const isOn = (value: string | undefined): boolean =>
-  value !== undefined && /^(on|true|yes|1|t|y)$/i.test(value);
-
-/** Words of a command as psql reads them: quotes, escapes in single ones, variables. */
-function argumentsOf(rest: string, variable: (name: string) => string | undefined): readonly string[] {
-  return [...rest.matchAll(/(?:'(?:[^'\\]|\\.|'')*'|"[^"]*"|[^\s'"])+/g)].map(([word]) =>
-    word.replace(
-      /'((?:[^'\\]|\\.|'')*)'|"([^"]*)"|:([\w\x80-\xff]+)/g,
-      (whole, single?: string, double?: string, name?: string) => {
-        if (single !== undefined)
-          return single.replaceAll(/''|\\(.)/g, (_, c?: string) => ESCAPES[c ?? "'"] ?? c!);
-        return double ?? variable(name!) ?? whole;
-      },
-    ),
-  );
-}
-
-const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', b: '\b', f: '\f', "'": "'" };
-
-/** An error of the server with the line that it is about. */
-function atPlace(error: unknown, file: string, { kind, line, ...token }: Token): unknown {
-  if (!(error instanceof OffshootError && error.code === 'sql/failed')) return error;
-  const { position, ...params } = error.params;
-  // The position counts characters, the text has bytes.
-  const before =
-    kind === 'statement' && position
-      ? [...decoded((token as { text: string }).text)].slice(0, Number(position) - 1)
-      : [];
-  const place = `${file}:${line + before.filter(character => character === '\n').length}`;
-  return new OffshootError('sql/failed', { ...params, place }, { cause: error });
+  return {
+    script,
+    reset: scanner.reset,
+    async run() {
+      let failed = true;
+      try {
+        while (!over) {
+          const token = ahead.shift() ?? (await next());
+          if (token === undefined) break;
+          if (token.kind === 'command' || conditions.active()) await script.act(token);
+        }
+        if (!over) conditions.end(why => new UsageError(`${here().file}: ${why}`));
+        failed = false;
+      } finally {
+        await show.end(failed);
+        await file?.close();
+      }
+    },
+  };
 }

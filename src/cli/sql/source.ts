@@ -1,6 +1,8 @@
 /** The bytes of a script as lines, and the rows that stand in it after COPY … FROM stdin. */
-import { createReadStream } from 'node:fs';
+import { closeSync, openSync, read } from 'node:fs';
+import { promisify } from 'node:util';
 import { UsageError } from '../output.ts';
+import { fileError } from './files.ts';
 
 export type Source = {
   /** How messages name it. */
@@ -9,31 +11,49 @@ export type Source = {
   readonly line: number;
   /** The next line with its end, a byte in each character; undefined at the end. */
   next(): Promise<string | undefined>;
-  /** What follows, up to the line `\.` or the end, in pieces. */
+  /** What follows, up to the line `\.` or the end, in pieces. Each is good until the next is asked for. */
   rows(): AsyncGenerator<Buffer>;
 };
 
 /** @throws UsageError while it is read, when the file cannot be */
-export const fileSource = (path: string, shown: string): Source => source(shown, openFile(path, shown));
+export const fileSource = (path: string, shown: string): Source => readSource(shown, fileReader(path, shown));
 
 /** @param bytes read as they are asked for */
-export function source(file: string, bytes: AsyncIterable<Buffer>): Source {
-  const chunks = bytes[Symbol.asyncIterator]();
-  let rest: Buffer = Buffer.alloc(0);
+export const source = (file: string, bytes: AsyncIterable<Buffer> | Iterable<Buffer>): Source =>
+  readSource(file, iterableReader(bytes));
+
+/** All bytes of a file, in pieces, each of which is good until the next is asked for. @throws UsageError */
+export async function* fileBytes(path: string, shown: string): AsyncGenerator<Buffer> {
+  const fill = fileReader(path, shown);
+  const buffer = Buffer.alloc(BUFFER);
+  for (let count = await fill(buffer); count > 0; count = await fill(buffer)) yield buffer.subarray(0, count);
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** Fills what it is given as far as it can. @returns how many bytes came; 0 at the end */
+type Reader = (into: Buffer) => Promise<number>;
+
+/** All that is read goes through one buffer: files of gigabytes leave nothing behind. */
+function readSource(file: string, fill: Reader): Source {
+  const buffer = Buffer.alloc(BUFFER);
+  let rest: Buffer = buffer.subarray(0, 0);
   let begun = false;
   let ended = false;
   let line = 0;
   let lineStart = true;
 
-  /** @returns false at the end */
+  /** What is left stays in front. @returns false at the end */
   const more = async (): Promise<boolean> => {
     if (ended) return false;
-    const { value, done } = await chunks.next();
-    if (done) {
+    const kept = rest.length;
+    rest.copy(buffer);
+    const count = await fill(buffer.subarray(kept));
+    rest = buffer.subarray(0, kept + count);
+    if (count === 0) {
       ended = true;
       return false;
     }
-    rest = rest.length === 0 ? value : Buffer.concat([rest, value]);
     if (begun || (rest.length < 3 && (await more()))) return true;
     begun = true;
     if (rest.subarray(0, 3).equals(BOM)) rest = rest.subarray(3);
@@ -49,26 +69,23 @@ export function source(file: string, bytes: AsyncIterable<Buffer>): Source {
     },
 
     async next() {
-      const parts: Buffer[] = [];
-      let length = 0;
+      let text = '';
       for (;;) {
         const stop = rest.indexOf(LF);
-        if (stop >= 0 || (ended && rest.length > 0)) {
-          const end = stop < 0 ? rest.length : stop + 1;
-          parts.push(rest.subarray(0, end));
-          rest = rest.subarray(end);
+        const end = stop < 0 ? rest.length : stop + 1;
+        text += rest.toString('latin1', 0, end);
+        rest = rest.subarray(end);
+        if (stop >= 0) break;
+        if (text.length > MAX_LINE)
+          throw new UsageError(`${file}:${line + 1}: the line is longer than 256 MiB`);
+        if (!(await more()) && rest.length === 0) {
+          if (text === '') return undefined;
           break;
         }
-        if (rest.length > 0) parts.push(rest);
-        length += rest.length;
-        if (length > MAX_LINE) throw new UsageError(`${file}:${line + 1}: the line is longer than 256 MiB`);
-        rest = Buffer.alloc(0);
-        if (!(await more()) && parts.length === 0) return undefined;
-        if (ended && rest.length === 0) break;
       }
       line++;
       lineStart = true;
-      return Buffer.concat(parts).toString('latin1');
+      return text;
     },
 
     async *rows() {
@@ -101,22 +118,46 @@ export function source(file: string, bytes: AsyncIterable<Buffer>): Source {
   };
 }
 
-// --- internal -----------------------------------------------------------------------------------
-
+const BUFFER = 256 * 1024;
 const LF = 10;
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
 const UTF16 = [Buffer.from([0xff, 0xfe]), Buffer.from([0xfe, 0xff])];
 const MARK = Buffer.from('\\.');
 const MAX_LINE = 256 * 1024 * 1024;
 
-async function* openFile(path: string, shown: string): AsyncGenerator<Buffer> {
-  try {
-    yield* createReadStream(path, { highWaterMark: 256 * 1024 }) as AsyncIterable<Buffer>;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const why = code === 'ENOENT' ? 'it does not exist' : code === 'EISDIR' ? 'it is a folder' : String(code);
-    throw new UsageError(`cannot read ${shown}: ${why}`);
-  }
+function fileReader(path: string, shown: string): Reader {
+  let file: number | undefined;
+  let ended = false;
+  return async into => {
+    if (ended) return 0;
+    try {
+      file ??= openSync(path, 'r');
+      const { bytesRead } = await readFrom(file, into, 0, into.length, null);
+      if (bytesRead > 0) return bytesRead;
+      ended = true;
+      closeSync(file);
+      return 0;
+    } catch (error) {
+      throw new UsageError(`cannot read ${shown}: ${fileError(error)}`);
+    }
+  };
+}
+
+const readFrom = promisify(read);
+
+function iterableReader(bytes: AsyncIterable<Buffer> | Iterable<Buffer>): Reader {
+  const chunks = Symbol.asyncIterator in bytes ? bytes[Symbol.asyncIterator]() : bytes[Symbol.iterator]();
+  let chunk: Buffer = Buffer.alloc(0);
+  return async into => {
+    while (chunk.length === 0) {
+      const next = await chunks.next();
+      if (next.done) return 0;
+      chunk = next.value;
+    }
+    const count = chunk.copy(into);
+    chunk = chunk.subarray(count);
+    return count;
+  };
 }
 
 /** Where the line ends that begins at `at`, when it is the mark; undefined when it is another one. */

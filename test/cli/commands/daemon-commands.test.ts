@@ -5,12 +5,12 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import pg from 'pg';
-import { runSql } from '../../../src/cli/sql/session.ts';
 import { until } from '../../../src/lib/wait.ts';
 import type { ErrorBody } from '../../../src/model/errors.ts';
 import type { BranchView, CheckView, ManifestView } from '../../../src/model/view.ts';
 import { type FakeCliOptions, runCli } from '../../support/cli.ts';
 import { testDaemon } from '../../support/daemon.ts';
+import { runSql } from '../../support/run-sql.ts';
 
 test('commands on a daemon', async t => {
   await using daemon = await testDaemon();
@@ -64,7 +64,7 @@ test('commands on a daemon', async t => {
 
   await t.test('sql: several statements, from an argument, a file and standard input', async () => {
     const make = 'create table t (id int primary key, name text); insert into t values (1, $$a$$), (2, null)';
-    assert.equal((await run(['sql', '-c', make])).stdout, 'CREATE\nINSERT 2\n');
+    assert.equal((await run(['sql', '-c', make])).stdout, 'CREATE TABLE\nINSERT 0 2\n');
     const rows = 'id  name\n1   a\n2\n(2 rows)\n';
     assert.equal((await run(['sql', '-c', 'select * from t'])).stdout, rows);
     await writeFile(join(cwd, 'q.sql'), 'select * from t;\n');
