@@ -10,8 +10,11 @@ export function register(program: Command, cli: Cli): void {
       'what this machine can do, and why or why not. Asks the running daemon; without one, probes the machine itself.',
     )
     .action(async ({ output }) => {
-      const { probeMachine } = await import('../probe.ts');
-      const checks = await probeMachine(cli);
+      const [{ probeMachine }, { probeClientTools }] = await Promise.all([
+        import('../probe.ts'),
+        import('../client-tools.ts'),
+      ]);
+      const checks = [...(await probeMachine(cli)), ...(await probeClientTools(cli))];
       await print(cli, output, checks, list =>
         list.map(c => `${c.ok ? '✓' : '✗'} ${c.area.padEnd(10)} ${c.name}: ${c.detail}`).join('\n'),
       );

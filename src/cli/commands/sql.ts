@@ -1,8 +1,12 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
+import { clientToolFor } from '../../lib/client-tools.ts';
 import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
 import { ExitCode, ReaderGone, say, UsageError, write } from '../output.ts';
+import { environmentOf } from '../postgres-environment.ts';
 import { createScanner } from '../sql/scanner.ts';
 import { openScript } from '../sql/script.ts';
 import { nowhere, openSession, type SqlSession } from '../sql/session.ts';
@@ -37,11 +41,7 @@ export function register(program: Command, cli: Cli): void {
       const { connectionString } = await cli.client().branches.credentials(project, branch);
       const asked = given.command !== undefined || given.file !== undefined || cli.stdin.isTTY !== true;
       if (asked) return runGiven(cli, connectionString, given);
-      const { interactiveSql } = await import('../sql/interactive.ts');
-      await interactiveSql(cli, connectionString, {
-        format: given.output,
-        readOnly: given.readOnly ?? false,
-      });
+      await runTyped(cli, connectionString, given);
     });
 }
 
@@ -53,7 +53,7 @@ type Given = {
   readonly file?: string;
   readonly singleTransaction?: true;
   readonly variable: Readonly<Record<string, string>>;
-  readonly readOnly?: true;
+  readonly readOnly?: boolean;
 };
 
 async function runGiven(cli: Cli, url: string, given: Given): Promise<void> {
@@ -79,6 +79,24 @@ async function runGiven(cli: Cli, url: string, given: Given): Promise<void> {
     await session.close();
   }
 }
+
+/** The installed psql where it knows this server, and a table is what it shows; otherwise ours. */
+async function runTyped(cli: Cli, url: string, { output, readOnly = false }: Given): Promise<void> {
+  const session = await openSession(url, cli.signal, { onNotice: sentence => say(cli, sentence), readOnly });
+  const major = Number.parseInt(session.parameter('server_version') ?? '', 10);
+  const psql = output === 'table' ? await clientToolFor('psql', major, cli) : undefined;
+  if (psql === undefined) {
+    const { interactiveSql } = await import('../sql/interactive.ts');
+    return interactiveSql(cli, session, output);
+  }
+  await session.close();
+  // The password goes through the environment: command lines are for everybody to read. Ctrl-C is psql's.
+  const env = { ...cli.env, ...environmentOf(url), ...(readOnly && { PGOPTIONS: READ_ONLY }) };
+  const [code] = (await once(spawn(psql.path, [], { stdio: 'inherit', env }), 'exit')) as [number | null];
+  if (code !== 0) throw new ExitCode(code ?? 1);
+}
+
+const READ_ONLY = '-c default_transaction_read_only=on';
 
 /** In one transaction. Rows for COPY … FROM stdin are what the command is given. */
 async function runText(cli: Cli, session: SqlSession, text: string, format: SqlFormat): Promise<void> {

@@ -1,24 +1,16 @@
-/** A session for somebody at a terminal: the installed psql where it knows this server, otherwise ours. */
+/** A session for somebody at a terminal where no psql is that knows the server. */
 import { createInterface, type Interface } from 'node:readline';
 import type { Cli } from '../context.ts';
 import { say } from '../output.ts';
 import { completer } from './complete.ts';
 import { openHistory } from './history.ts';
 import { openScript, type Running } from './script.ts';
-import { openSession, type SqlSession } from './session.ts';
+import type { SqlSession } from './session.ts';
 import type { SqlFormat } from './show.ts';
 import { source } from './source.ts';
 
-export type InteractiveOptions = { readonly format: SqlFormat; readonly readOnly: boolean };
-
-/** Statements end with `;`. Ctrl-C ends the one that runs, Ctrl-D or `\q` leaves. */
-export async function interactiveSql(
-  cli: Cli,
-  url: string,
-  { format, readOnly }: InteractiveOptions,
-): Promise<void> {
-  const onNotice = (sentence: string) => say(cli, sentence);
-  const session = await openSession(url, cli.signal, { onNotice, readOnly });
+/** Statements end with `;`. Ctrl-C ends the one that runs, Ctrl-D or `\q` leaves. Closes the session. */
+export async function interactiveSql(cli: Cli, session: SqlSession, format: SqlFormat): Promise<void> {
   const history = await openHistory(cli.env);
   const terminal = cli.stdin.isTTY === true;
   const lines = createInterface({

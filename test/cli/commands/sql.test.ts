@@ -9,6 +9,7 @@ import { PassThrough, Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { test } from 'node:test';
 import { interactiveSql } from '../../../src/cli/sql/interactive.ts';
+import { openSession } from '../../../src/cli/sql/session.ts';
 import { until } from '../../../src/lib/wait.ts';
 import { type FakeCliOptions, fakeCli, runCli } from '../../support/cli.ts';
 import { root, testDaemon } from '../../support/daemon.ts';
@@ -390,16 +391,12 @@ select :'given' as given;
         },
       });
     const url = (await daemon.client.branches.credentials('default', 'main')).connectionString;
-    const left = interactiveSql(
-      {
-        ...cli,
-        stdin: typed,
-        stdout: collect('out'),
-        stderr: Object.assign(collect('err'), { isTTY: true, columns: 120 }),
-      },
-      url,
-      { format: 'table', readOnly: false },
-    );
+    const ours = {
+      ...{ ...cli, stdin: typed, stdout: collect('out') },
+      stderr: Object.assign(collect('err'), { isTTY: true, columns: 120 }),
+    };
+    const session = await openSession(url, cli.signal, { onNotice: () => {} });
+    const left = interactiveSql(ours, session, 'table');
     const seen = (key: 'out' | 'err', what: RegExp) =>
       until(() => (what.test(shown[key]) ? true : undefined), { what: String(what), deadlineMs: 60_000 });
     await seen('err', /app=> /);
@@ -413,8 +410,8 @@ select :'given' as given;
     await seen('err', /canceling statement due to user request/);
     typed.write('begin;\n');
     await seen('err', /app=\*> /);
-    typed.write('select count(*) from made_\t');
-    await seen('err', /made_a[\s\S]*made_b/);
+    typed.write('select count(*) from mad\t');
+    await seen('err', /mad[^\n]*e_$/);
     typed.write('a;\nrollback;\n');
     await seen('out', /count\n0\n\(1 row\)\nROLLBACK\n$/);
     typed.write("create role hidden password 'hush';\n");

@@ -18,7 +18,7 @@ async function linesOf(from: Source): Promise<string[]> {
 
 async function rowsOf(from: Source): Promise<string> {
   const rows: Buffer[] = [];
-  for await (const piece of from.rows()) rows.push(piece);
+  for await (const piece of from.rows()) rows.push(Buffer.from(piece));
   return Buffer.concat(rows).toString('latin1');
 }
 
