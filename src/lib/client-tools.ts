@@ -43,7 +43,8 @@ export async function clientToolFor(
   major: number,
   places: ToolPlaces,
 ): Promise<ClientTool | undefined> {
-  return (await findClientTools(name, places)).findLast(tool => tool.major >= major);
+  const found = (await findClientTools(name, places)).filter(tool => tool.major >= major);
+  return found.toSorted((a, b) => a.major - b.major)[0];
 }
 
 /** What to install, and what to say when it is elsewhere. */

@@ -10,6 +10,7 @@ import { sizeOption, timeoutOption, withExamples } from '../options.ts';
 import { age, left, print, say, table, took, withOutput } from '../output.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 import { waitFor } from '../wait.ts';
+import { registerDump } from './dump.ts';
 import { inTheTrash } from './trash.ts';
 
 const defaultWait = '2m';
@@ -287,6 +288,8 @@ export function register(program: Command, cli: Cli): void {
         await print(cli, output, found, () => '');
       });
   }
+
+  registerDump(branch, cli);
 
   withOutput(define('restart [branch]', 'offshoot branch restart fix-42'))
     .description(

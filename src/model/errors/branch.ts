@@ -183,6 +183,22 @@ export const branchErrors = {
       `${p.place ? `${p.place}: ` : ''}PostgreSQL says: ${p.why}${p.state ? ` (SQLSTATE ${p.state})` : ''}${p.position ? `, at character ${p.position}` : ''}`,
     hint: p => String(p.hint ?? 'mend the statement, then repeat'),
   },
+  'branch/no-dump-tool': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `no pg_dump on this machine can dump a server of PostgreSQL ${p.version}`,
+    hint: p => String(p.hint),
+  },
+  'branch/dump-failed': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `nothing was written: ${p.why}`,
+    hint: () => 'mend that, then repeat',
+  },
   'project/not-empty': {
     fault: 'user',
     http: 409,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -11,6 +11,7 @@ import { test } from 'node:test';
 import { interactiveSql } from '../../../src/cli/sql/interactive.ts';
 import { openSession } from '../../../src/cli/sql/session.ts';
 import { until } from '../../../src/lib/wait.ts';
+import { OffshootError } from '../../../src/model/errors.ts';
 import { type FakeCliOptions, fakeCli, runCli } from '../../support/cli.ts';
 import { root, testDaemon } from '../../support/daemon.ts';
 import { tempDir } from '../../support/temp.ts';
@@ -425,6 +426,53 @@ select :'given' as given;
     );
     assert.doesNotMatch(await readFile(history, 'utf8'), /hush/);
     assert.equal((await stat(history)).mode & 0o777, 0o600);
+  });
+
+  await t.test('branch dump: by the pg_dump that is found, whole or not at all', async () => {
+    const dump = (args: readonly string[], more: NodeJS.ProcessEnv = {}) =>
+      runCli(['branch', 'dump', ...args], { env: { ...env, ...more }, cwd: dir.path });
+    const none = await dump(['main'], { OFFSHOOT_CLIENT_TOOLS: '', PATH: '/nonexistent' });
+    if (none.code === 0) t.diagnostic('this machine has a pg_dump of 18: its absence is not seen');
+    else {
+      const version = await daemon.client.doctor().then(checks => /PostgreSQL (\S+)/.exec(checks.find(c => c.name === 'postgres')!.detail)![1]);
+      const { message } = new OffshootError('branch/no-dump-tool', { version });
+      assert.ok(none.stderr.startsWith(`error: ${message}\nhint: install them (`), none.stderr);
+    }
+    // Stands in for the program, which a bare machine has not.
+    const fake = `#!/bin/sh
+case "$1" in --version) echo 'pg_dump (PostgreSQL) 18.99'; exit;; esac
+for a; do case "$a" in --file=*) exec >"\${a#--file=}";; esac; done
+echo "$PGDATABASE \${PGUSER%.*} \${#PGPASSWORD} $*"
+[ "$FAIL" = '' ] || { echo 'pg_dump: error: no rights' >&2; exit 1; }
+`;
+    await mkdir(join(dir.path, 'tools'));
+    await writeFile(join(dir.path, 'tools', 'pg_dump'), fake, { mode: 0o755 });
+    const tools = { OFFSHOOT_CLIENT_TOOLS: join(dir.path, 'tools') };
+    const wrote = await dump(['main', '-s', '-F', 'c', '-f', 'main.dump'], tools);
+    assert.deepEqual([wrote.code, wrote.stderr], [0, 'wrote main.dump with pg_dump 18.99\n']);
+    assert.match(
+      await readFile(join(dir.path, 'main.dump'), 'utf8'),
+      /^app app [1-9]\d* --format=c --no-password --file=\S+ --schema-only\n$/,
+    );
+    assert.match(
+      (await dump(['main', '-d', 'postgres'], tools)).stdout,
+      /^postgres app \d+ --format=p --no-password\n$/,
+    );
+    const failed = await dump(['main', '-f', 'failed.sql'], { ...tools, FAIL: 'yes' });
+    assert.deepEqual(
+      [failed.code, failed.stderr],
+      [
+        1,
+        `error: ${new OffshootError('branch/dump-failed', { why: 'pg_dump: error: no rights' }).message}\nhint: mend that, then repeat\n`,
+      ],
+    );
+    assert.deepEqual(
+      (await readdir(dir.path)).filter(name => /failed|partial/.test(name)),
+      [],
+    );
+    assert.equal((await dump(['main', '-F', 'd'], tools)).code, 2);
+    const body = await dump(['main', '-f', 'x.sql', '-d', 'nix'], tools);
+    assert.match(body.stderr, /database "nix" does not exist/);
   });
 
   await t.test('a file of any length needs little memory', async () => {
