@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { runSql } from '../../src/cli/sql/session.ts';
 import { allKinds } from '../support/all-kinds.ts';
 import { testDaemon } from '../support/daemon.ts';
+import { runSql } from '../support/run-sql.ts';
 import { PASSWORD, sourceServer, sourceVersions } from '../support/source-server.ts';
 
 test('import', async t => {

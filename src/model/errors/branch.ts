@@ -189,7 +189,7 @@ export const branchErrors = {
     exit: 1,
     retry: false,
     say: p => `no pg_dump on this machine can dump a server of PostgreSQL ${p.version}`,
-    hint: p => String(p.hint),
+    hint: p => String(p.hint ?? 'install the client programs of that version'),
   },
   'branch/dump-failed': {
     fault: 'user',

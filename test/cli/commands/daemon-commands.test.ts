@@ -234,7 +234,7 @@ spec: { selector: { app: hello }, ports: [{ port: 80, targetPort: 3000 }] }
     const checks = JSON.parse((await run(['doctor', '-o', 'json'])).stdout) as CheckView[];
     assert.deepEqual(
       [...new Set(checks.map(c => c.area))],
-      ['node', 'tls', 'processes', 'volumes', 'postgres', 'workloads', 'steps', 'network'],
+      ['node', 'tls', 'processes', 'volumes', 'postgres', 'workloads', 'steps', 'network', 'client'],
     );
   });
 });

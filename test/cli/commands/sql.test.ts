@@ -434,7 +434,9 @@ select :'given' as given;
     const none = await dump(['main'], { OFFSHOOT_CLIENT_TOOLS: '', PATH: '/nonexistent' });
     if (none.code === 0) t.diagnostic('this machine has a pg_dump of 18: its absence is not seen');
     else {
-      const version = await daemon.client.doctor().then(checks => /PostgreSQL (\S+)/.exec(checks.find(c => c.name === 'postgres')!.detail)![1]);
+      const version = await daemon.client
+        .doctor()
+        .then(checks => /PostgreSQL (\S+)/.exec(checks.find(c => c.name === 'postgres')!.detail)![1]);
       const { message } = new OffshootError('branch/no-dump-tool', { version });
       assert.ok(none.stderr.startsWith(`error: ${message}\nhint: install them (`), none.stderr);
     }
