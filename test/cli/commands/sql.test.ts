@@ -486,9 +486,10 @@ echo "$PGDATABASE \${PGUSER%.*} \${#PGPASSWORD} $*"
     };
     const path = join(dir.path, 'long.sql');
     await pipeline(Readable.from(script()), createWriteStream(path));
-    const hook = `data:text/javascript,process.on('exit', () => console.error('rss', process.resourceUsage().maxRSS))`;
-    const main = join(root, 'src', 'cli', 'main.ts');
-    const child = spawn(process.execPath, ['--import', hook, main, 'sql', '-f', path], { env: daemon.env });
+    // As people run it, from the bundle: reading the sources takes more than the file.
+    const told = `process.on('exit', () => console.error('rss', process.resourceUsage().maxRSS))`;
+    const hook = `--import=data:text/javascript,${encodeURIComponent(told)}`;
+    const child = spawn(join(root, 'offshoot'), ['sql', '-f', path], { env: { ...env, NODE_OPTIONS: hook } });
     const text = { out: '', err: '' };
     child.stdout.setEncoding('utf8').on('data', chunk => (text.out += chunk));
     child.stderr.setEncoding('utf8').on('data', chunk => (text.err += chunk));
