@@ -1,4 +1,6 @@
 /** Watches the folders of workloads that want another start when their code changes: each once, whoever runs it. */
+import { readFileSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
 import { fileSet, TooManyFilesError, walk } from '../../lib/file-set.ts';
 import { type FolderChange, type FolderWatch, watchFolder } from '../../lib/folder-watch.ts';
 import { Listeners } from '../../lib/listeners.ts';
@@ -139,13 +141,16 @@ export function openCodeWatch({ changed, troubled }: CodeWatchOptions): CodeWatc
 
 /**
  * Whether a file that counts has changed after `at`, in milliseconds since 1970; not what is removed. Who watches its own
- * code has seen to that. More files than anybody edits are not looked through.
+ * code has seen to that. More files than anybody edits are not looked through. Where nobody has said what counts,
+ * what we are told by itself does not: manifests and project files, which stand among the code where a program's folder is the
+ * project's.
  */
 export async function hasChanged({ folder, watch, reload }: CodePlan, at: number): Promise<boolean> {
   if (reload === 'app') return false;
   try {
     const files = await walk(fileSet(folder, watch ?? allFiles));
-    return [...files.values()].some(({ changedAt }) => changedAt > at);
+    const changed = [...files].filter(([, { changedAt }]) => changedAt > at).map(([path]) => path);
+    return watch === undefined ? !changed.every(isDocument) : changed.length > 0;
   } catch (error) {
     if (error instanceof TooManyFilesError) return false;
     throw error;
@@ -173,6 +178,22 @@ type Entry = {
 const newEntry = () => ({
   ...{ ids: new Set<string>(), changes: new Listeners<void>(), waiting: 0, at: 0, recent: [] },
 });
+
+/** In bytes. */
+const LONGEST_DOCUMENT = 1 << 20;
+
+/** @param path of a file that was there a moment ago */
+function isDocument(path: string): boolean {
+  if (basename(path) === 'offshoot.yaml') return true;
+  if (!/\.ya?ml$/.test(path)) return false;
+  try {
+    if (statSync(path).size > LONGEST_DOCUMENT) return false;
+    const text = readFileSync(path, 'utf8');
+    return /^apiVersion:/m.test(text) && /^kind:/m.test(text);
+  } catch {
+    return false;
+  }
+}
 
 const keyOf = ({ folder, watch }: CodePlan): string => JSON.stringify([folder, watch ?? null]);
 
