@@ -306,6 +306,10 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
   /** Removes what a killed server has left of itself: processes, shared memory and lock file. One that ended in order left nothing. */
   async function clearAfterKill(id: string, dataDir: string, memory = memoryOf(id)): Promise<void> {
+    // PostgreSQL would refuse to start if a pid in one of its lock files were in use again.
+    const socketLock = `${socketOf(id)}.lock`;
+    const listens = await readLockFile(socketLock);
+    if (listens !== undefined && !(await isHeld(listens))) await rm(socketLock, { force: true });
     const lockFile = join(dataDir, 'postmaster.pid');
     const lock = await readLockFile(lockFile);
     if (lock === undefined || (await isHeld(lock))) return; // somebody else's: the start fails and says so
@@ -314,7 +318,6 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     await processes.kill(serverPart(id));
     if (!processes.grouped) await endOrphans(dataDir);
     await freeMemory({ ...memory, pids: [lock.pid] });
-    // PostgreSQL would refuse to start if its pid were in use again.
     await rm(lockFile, { force: true });
   }
 

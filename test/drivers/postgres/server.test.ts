@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
 import { chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { openServers } from '../../../src/drivers/postgres/server.ts';
 import { withSession } from '../../../src/drivers/postgres/session.ts';
+import { runAs } from '../../../src/drivers/postgres/user.ts';
 import { type ExecError, exec } from '../../../src/lib/exec.ts';
 import { identify } from '../../../src/lib/process.ts';
 import { scramVerifier } from '../../../src/lib/scram.ts';
@@ -177,6 +180,20 @@ describe('PostgreSQL servers', () => {
     await writeFile(join(dataDir, 'postmaster.pid'), `${process.pid}\n${dataDir}\n1\n5432\n\n\n\nready\n`);
     const { pid } = await ensure();
     assert.notEqual(pid, process.pid);
+
+    // In a pod that was started again pids are small and come back soon, and another server's is of the same user.
+    await s.servers.remove('b1', ctx());
+    const other = spawn('sleep', ['600'], { ...runAs(s.options.user), stdio: 'ignore' });
+    await once(other, 'spawn');
+    try {
+      const socketDir = join(s.options.runtimeDir, 's', 'b1');
+      await mkdir(socketDir, { recursive: true });
+      const left = `${other.pid}\n${dataDir}\n1\n5432\n${socketDir}\n`;
+      await writeFile(join(socketDir, '.s.PGSQL.5432.lock'), left, { mode: 0o644 });
+      assert.notEqual((await ensure()).pid, other.pid);
+    } finally {
+      other.kill();
+    }
   });
 
   it('flushes once for all copies that were asked for before', async () => {
