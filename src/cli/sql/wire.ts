@@ -4,7 +4,6 @@
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import pg from 'pg';
 
 /** Of the server. `type` is its letter. */
 export type Message = { readonly type: string; readonly body: Buffer };
@@ -30,6 +29,7 @@ export class LostError extends Error {}
 
 /** @throws what pg throws; the signal's reason */
 export async function openWire(url: string, signal: AbortSignal): Promise<Wire> {
+  const { default: pg } = await import('pg'); // no command loads it that does not need it
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 30_000 });
   client.on('error', () => {}); // told by the statement that it breaks
   const { connection, ...inner } = client as unknown as Inner;

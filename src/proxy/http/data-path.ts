@@ -218,8 +218,10 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log; dial?:
         const cut = () => stream.close(http2().constants.NGHTTP2_INTERNAL_ERROR);
         const exchange = newExchange(rawHeaders, regularHeaders(rawHeaders), client, cut);
         const failed = (thrown: unknown) =>
-          answerFailure(thrown, { gone: stream.destroyed, answered: stream.headersSent, cut }, error =>
-            answerStreamError(stream, rawHeaders, error),
+          answerFailure(
+            thrown,
+            { gone: stream.destroyed || stream.closed, answered: stream.headersSent, cut },
+            error => answerStreamError(stream, rawHeaders, error),
           );
         void count(exchange, exchangeStream(passes, exchange, request).catch(failed));
       },

@@ -487,7 +487,17 @@ echo "$PGDATABASE \${PGUSER%.*} \${#PGPASSWORD} $*"
     const path = join(dir.path, 'long.sql');
     await pipeline(Readable.from(script()), createWriteStream(path));
     // As people run it, from the bundle: reading the sources takes more than the file.
-    const told = `process.on('exit', () => console.error('rss', process.resourceUsage().maxRSS))`;
+    // Its own memory: how many pages of Node's file are counted, too, depends on how the machine holds that file.
+    const told = `import { readFileSync } from 'node:fs';
+      let most = 0;
+      const look = () => {
+        const own = process.platform === 'linux'
+          ? Number(/^RssAnon:\\s*(\\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1])
+          : process.memoryUsage().rss / 1024;
+        most = Math.max(most, own);
+      };
+      setInterval(look, 20).unref();
+      process.on('exit', () => { look(); console.error('rss', most); });`;
     const hook = `--import=data:text/javascript,${encodeURIComponent(told)}`;
     const child = spawn(join(root, 'offshoot'), ['sql', '-f', path], { env: { ...env, NODE_OPTIONS: hook } });
     const text = { out: '', err: '' };
