@@ -11,6 +11,7 @@ import { logRotation } from '../../lib/log-rotation.ts';
 import { mayMount } from '../../lib/mounts.ts';
 import type { FoundMounts } from '../../lib/namespaces.ts';
 import { turn } from '../../lib/turns.ts';
+import { delay } from '../../lib/wait.ts';
 import type { Node } from '../../model/resource-field.ts';
 import type { Capability, WorkloadDriver, WorkloadSeen, WorkloadSpec } from '../contract.ts';
 import type { Engine } from '../engine/contract.ts';
@@ -105,6 +106,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
   const folderOf = (id: string) => join(root, pathName(id));
 
   await takeOver();
+  await untilLookedAt();
   const stopHearing = engine.onChange(() => {
     for (const [id, workload] of workloads) {
       const spec = specs.get(id);
@@ -219,6 +221,29 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     for (const owner of await disks.owners()) await removeUnusedDisks(owner);
   }
 
+  /** What an earlier daemon has left running is not said to have just started: who is led to it would be turned away. */
+  async function untilLookedAt(): Promise<void> {
+    using stack = new DisposableStack();
+    const running = [...workloads].filter(([id]) => parts.list(workloadPart(id)).length > 0);
+    const looked = running.map(([id, workload]) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const look = (changed: string) => {
+        if (changed !== id) return;
+        workload.seen().then(
+          ({ serving, reason }) => (serving || reason !== 'Starting') && resolve(),
+          () => resolve(),
+        );
+      };
+      listeners.add(look);
+      stack.defer(() => void listeners.delete(look));
+      look(id);
+      return promise;
+    });
+    const enough = new AbortController();
+    stack.defer(() => enough.abort());
+    await Promise.race([Promise.all(looked), delay(LOOK_MS, enough.signal).catch(() => {})]);
+  }
+
   /** Those of forks that no workload of their owner has any more; none while we do not know that of each. */
   async function removeUnusedDisks(owner: string): Promise<void> {
     const used = new Set<string>();
@@ -265,6 +290,9 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** Milliseconds that a new daemon looks at what runs before it says how it is. */
+const LOOK_MS = 2_000;
 
 const isWithin = (folder: string, path: string): boolean => path === folder || path.startsWith(`${folder}/`);
 

@@ -67,6 +67,8 @@ describe('take-over', { concurrency: true }, () => {
     await using o = await orphan();
     const before = await o.copies();
     const driver = await o.open();
+    // From the first word on: routes follow it.
+    assert.equal((await driver.observe('web', ctx()))?.serving, true);
     const seen = await untilReady(driver, 'web');
     assert.deepEqual(seen.ports, o.seen.ports);
     assert.equal(seen.specHash, o.seen.specHash);
