@@ -14,11 +14,14 @@ import { readFunctions } from './catalog/functions.ts';
 import { readIndexes } from './catalog/indexes.ts';
 import { readLeftovers } from './catalog/leftovers.ts';
 import { readOperators } from './catalog/operators.ts';
-import { readRest } from './catalog/rest.ts';
+import { readPolicies } from './catalog/policies.ts';
+import { readPublications } from './catalog/publications.ts';
 import { readSchemas } from './catalog/schemas.ts';
 import { readSequences } from './catalog/sequences.ts';
+import { readStatistics } from './catalog/statistics.ts';
 import { readTables } from './catalog/tables.ts';
 import { readTextSearch } from './catalog/text-search.ts';
+import { readTriggers } from './catalog/triggers.ts';
 import { readTypes } from './catalog/types.ts';
 import { readViews } from './catalog/views.ts';
 import { inOrder } from './order.ts';
@@ -43,7 +46,8 @@ export async function readCatalog(
 ): Promise<Catalog> {
   const kinds: readonly ReadKind[] = [
     ...[readSchemas, readExtensions(offered), readCollations, readTypes, readFunctions, readOperators],
-    ...[readTextSearch, readSequences, readTables, readViews, readIndexes, readRest, readLeftovers],
+    ...[readTextSearch, readSequences, readTables, readViews, readIndexes],
+    ...[readTriggers, readPolicies, readStatistics, readPublications, readLeftovers],
   ];
   const objects: DbObject[] = [];
   for (const read of kinds)

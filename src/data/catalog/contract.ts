@@ -56,9 +56,9 @@ export const RANK = {
   index: 20,
   constraint: 21,
   foreignKey: 30,
-  rest: 40,
+  attached: 40,
   publication: 50,
-  eventTrigger: 60,
+  refresh: 60,
 } as const;
 
 /** Schemas of users. @param alias of pg_namespace */

@@ -39,6 +39,8 @@ const KINDS: Readonly<Record<string, string>> = {
   pg_foreign_server: 'foreign data lead to other servers',
   pg_am: 'access methods need functions in C',
   pg_language: 'languages come with extensions only',
+  pg_event_trigger:
+    'event triggers belong to superusers, and run for what they do; nobody in a project is one',
   pg_transform: 'transforms come with extensions only',
   pg_ts_parser: 'parsers of text search need functions in C',
   pg_ts_template: 'templates of text search need functions in C',

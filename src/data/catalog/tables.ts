@@ -154,7 +154,7 @@ function objectsOf(table: Table, columns: readonly Column[]): readonly DbObject[
       what: `settings of ${name}`,
       sql: after,
       when: 'after',
-      rank: RANK.rest,
+      rank: RANK.attached,
       needs: [`pg_class:${oid}`],
     });
   return [made, ...further];

@@ -49,7 +49,7 @@ export const readViews: ReadKind = async ({ query }) => {
       what: `rows of ${kind.toLowerCase()} ${row.name}`,
       sql: [`REFRESH MATERIALIZED VIEW ${row.name}`],
       when: 'after',
-      rank: RANK.eventTrigger - 1,
+      rank: RANK.refresh,
       needs: [`pg_class:${row.oid}`],
     };
     return [view, filled];
