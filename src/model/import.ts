@@ -76,7 +76,7 @@ export type ImportStatus = {
   readonly hint?: string;
 };
 
-/** One line for people, e.g. `rows: 3 of 200 tables, 1.2 GB of 8 GB, about 40 s left`. */
+/** One line for people, e.g. `takes the rows: 3 of 200 tables, 1.2 GiB of about 8 GiB, about 40 s left`. */
 export function progressText(progress: ImportProgress | undefined): string {
   if (progress === undefined) return 'its data are about to come';
   const { phase, tables, tablesDone, bytes, sourceBytes, leftMs } = progress;
