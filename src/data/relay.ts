@@ -127,6 +127,10 @@ function takeOver(session: Session): Taken {
       if (bytes.length - at < 5) break;
       const type = bytes[at]!;
       const size = 1 + bytes.readInt32BE(at + 1);
+      if (size < 5 || (type !== COPY_DATA && size > MOST)) {
+        listener?.failed(new Error('the server sent what is no message'));
+        return;
+      }
       if (type === COPY_DATA) {
         const there = Math.min(size, bytes.length - at);
         left = size - there;
@@ -135,10 +139,6 @@ function takeOver(session: Session): Taken {
         continue;
       }
       flush();
-      if (size < 5 || size > MOST) {
-        listener?.failed(new Error('the server sent what is no message'));
-        return;
-      }
       if (bytes.length - at < size) break;
       const body = bytes.subarray(at + 5, at + size);
       at += size;

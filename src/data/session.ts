@@ -2,6 +2,7 @@
 import { isIPv4, isIPv6, type Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { Client, type ClientConfig } from 'pg';
+import { delay } from '../lib/wait.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { SourceServer } from '../model/import.ts';
 import { sourceText } from '../model/source-address.ts';
@@ -23,7 +24,7 @@ export async function openSource(server: SourceServer, password: string): Promis
   const config = {
     ...{ host, port, user, database, password, application_name: 'offshoot import' },
     connectionTimeoutMillis: CONNECT_MS,
-    keepAlive: true,
+    ...{ keepAlive: true, keepAliveInitialDelayMillis: SILENT_MS },
   };
   const ssl = sslmode === 'disable' ? false : tlsOf(server);
   try {
@@ -47,7 +48,7 @@ export const openTarget = ({ socketDir, ...address }: TargetAddress): Promise<Se
   open({ ...address, host: socketDir, port: 5432, connectionTimeoutMillis: CONNECT_MS, options: TARGET });
 
 /** The socket of a session, below TLS's end: what a COPY is led through. */
-export const socketOf = ({ client }: Session): Socket =>
+export const socketOf = ({ client }: Pick<Session, 'client'>): Socket =>
   (client as unknown as { connection: { stream: Socket } }).connection.stream;
 
 /** Whether an error is the connection's end, and no answer of the server. */
@@ -62,6 +63,12 @@ export const isLost = (error: unknown): boolean => {
 // --- internal -----------------------------------------------------------------------------------
 
 const CONNECT_MS = 15_000;
+
+/** After so much silence a source is asked whether it is there; in a few seconds more one that is not is lost. */
+const SILENT_MS = 15_000;
+
+/** For a server to hang up when it is told that we leave. */
+const CLOSE_MS = 2_000;
 
 /** Nothing that was put into a database may change what our statements mean, or end them. */
 const TARGET = Object.entries({
@@ -93,7 +100,10 @@ async function open(config: ClientConfig): Promise<Session> {
       const found = await client.query(sql, params === undefined ? undefined : [...params]);
       return (Array.isArray(found) ? (found.at(-1)?.rows ?? []) : found.rows) as readonly R[];
     },
-    close: () => client.end().catch(() => {}),
+    async close() {
+      await delay(CLOSE_MS, undefined, client.end());
+      socketOf({ client }).destroy();
+    },
   };
 }
 

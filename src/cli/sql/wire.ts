@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { delay } from '../../lib/wait.ts';
 
 /** Of the server. `type` is its letter. */
 export type Message = { readonly type: string; readonly body: Buffer };
@@ -11,7 +12,7 @@ export type Message = { readonly type: string; readonly body: Buffer };
 export type Wire = {
   /** What `SET`, and the server by itself, have told: client_encoding, server_version, … */
   readonly parameters: ReadonlyMap<string, string>;
-  /** The next message that is here whole. */
+  /** The next message that is here whole. @throws LostError */
   take(): Message | undefined;
   /** Resolves when more has come than `take` has seen. @throws LostError */
   more(): Promise<void>;
@@ -48,7 +49,12 @@ export async function openWire(url: string, signal: AbortSignal): Promise<Wire> 
     signal.removeEventListener('abort', stop);
   }
   const { processID, secretKey } = Object.assign(inner, client as unknown as Inner);
-  return { ...messages(connection.stream, parameters), cancel, close: () => client.end().catch(() => {}) };
+  return { ...messages(connection.stream, parameters), cancel, close };
+
+  async function close(): Promise<void> {
+    await delay(CLOSE_MS, undefined, client.end());
+    connection.stream.destroy();
+  }
 
   async function cancel(): Promise<void> {
     const packet = Buffer.alloc(16);
@@ -67,6 +73,12 @@ export async function openWire(url: string, signal: AbortSignal): Promise<Wire> 
 /** "CancelRequest": its code, and the longest that one is waited for. */
 const CANCEL = 80877102;
 const CANCEL_MS = 5_000;
+
+/** For a server to hang up when it is told that we leave. */
+const CLOSE_MS = 1_000;
+
+/** Bytes of a message: no server makes a longer one (its MaxAllocSize). */
+const MOST = 2 ** 30 + 4;
 
 /** What has come and nobody has asked for, from which on the server waits. */
 const MOST_WAITING = 512 * 1024;
@@ -125,11 +137,14 @@ function messages(
   return {
     parameters,
     take() {
-      if (!have(5) || !have(1 + current.readUInt32BE(at + 1))) {
+      const size = have(5) ? current.readUInt32BE(at + 1) : undefined;
+      if (size !== undefined && (size < 4 || size > MOST))
+        throw new LostError('the server sent what is no message');
+      if (size === undefined || !have(1 + size)) {
         seen = arrived;
         return undefined;
       }
-      const end = at + 1 + current.readUInt32BE(at + 1);
+      const end = at + 1 + size;
       const message = { type: String.fromCharCode(current[at]!), body: current.subarray(at + 5, end) };
       at = end;
       if (message.type !== 'S') return message;

@@ -1,0 +1,31 @@
+/** What a session does when its server behaves as none should; with real ones it is tested in test/cli/commands/sql.test.ts. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { nowhere, openSession } from '../../../src/cli/sql/session.ts';
+import { int32 } from '../../support/pg-frames.ts';
+import { scriptedPostgres } from '../../support/scripted-postgres.ts';
+
+const urlOf = (port: number): string => `postgresql://u:p@127.0.0.1:${port}/d`;
+const quiet = { onNotice: () => {} };
+
+test('a server that neither ends a statement nor lets go is left', { timeout: 30_000 }, async () => {
+  const leaving = new AbortController();
+  await using server = await scriptedPostgres(() => leaving.abort(new Error('Ctrl-C')));
+  const session = await openSession(urlOf(server.port), leaving.signal, quiet);
+  await assert.rejects(session.run(Buffer.from('SELECT 1'), nowhere), /Ctrl-C/);
+  await session.close();
+});
+
+test('a message longer than any, or shorter than its own length, is not waited for', async () => {
+  for (const length of [3, -1]) {
+    await using server = await scriptedPostgres(client =>
+      client.write(Buffer.concat([Buffer.from('D'), int32(length)])),
+    );
+    const session = await openSession(urlOf(server.port), AbortSignal.timeout(10_000), quiet);
+    await assert.rejects(session.run(Buffer.from('SELECT 1'), nowhere), {
+      code: 'sql/failed',
+      message: /what is no message/,
+    });
+    await session.close();
+  }
+});
