@@ -11,7 +11,7 @@ import { createProgress } from './data/progress.ts';
 import { openTarget } from './data/session.ts';
 import type { ImportJob, ImportResult } from './drivers/branch/imports.ts';
 import { exec } from './lib/exec.ts';
-import { until } from './lib/wait.ts';
+import { orAborted, until } from './lib/wait.ts';
 import { adminRole } from './model/branch.ts';
 import { toOffshootError } from './model/errors.ts';
 
@@ -58,10 +58,12 @@ async function fill(tell: (progress: unknown) => void) {
     tell(progress.now());
   };
   const server = startServer();
-  const ended = once(server, 'exit');
-  ended.catch(() => {});
   const gone = new AbortController();
-  server.once('exit', code => gone.abort(new Error(`the server that is filled ended with code ${code}`)));
+  const ended = once(server, 'exit').then(([code]) => {
+    gone.abort(new Error(`the server that is filled ended with code ${code}`));
+    return code as number | null;
+  });
+  ended.catch(error => gone.abort(error)); // it cannot be started
   try {
     await until(
       async () =>
@@ -82,10 +84,8 @@ async function fill(tell: (progress: unknown) => void) {
       signal: gone.signal,
     });
     progress.phase('ending');
-    server.removeAllListeners('exit');
-    const stopped = once(server, 'exit');
     server.kill('SIGINT');
-    const [code] = await stopped;
+    const code = await orAborted(ended, AbortSignal.timeout(STOP_MS));
     if (code !== 0) throw new Error(`the server that was filled ended with code ${code}`);
     // It has waited for no write to reach the disk; now all of them have to.
     await exec('sync', process.platform === 'linux' ? ['-f', job.dataDir] : [], {
@@ -118,5 +118,7 @@ function startServer(): ChildProcess {
   }
 }
 
+/** For it to write all that it holds. */
+const STOP_MS = 600_000;
 /** Between two words of how far it is. */
 const TELL_MS = 300;

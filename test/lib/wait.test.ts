@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { describe, it } from 'node:test';
-import { backoffMs, DeadlineError, delay, until } from '../../src/lib/wait.ts';
+import { backoffMs, DeadlineError, delay, orAborted, until } from '../../src/lib/wait.ts';
 
 const stop = new Error('stop');
 const isStop = (error: unknown) => error === stop;
@@ -106,5 +107,15 @@ describe('backoffMs', () => {
         assert.ok(Number.isInteger(ms) && ms >= plain * 0.8 && ms <= plain, `attempt ${attempt}: ${ms}`);
       }
     }
+  });
+});
+
+describe('orAborted', () => {
+  it('leaves no listener behind', async () => {
+    const { signal } = new AbortController();
+    assert.equal(await orAborted(Promise.resolve(1), signal), 1);
+    await assert.rejects(orAborted(Promise.reject(stop), signal), isStop);
+    await delay(0);
+    assert.deepEqual(getEventListeners(signal, 'abort'), []);
   });
 });
