@@ -12,7 +12,6 @@ import {
 import { MEMBERS, readExtensions } from './catalog/extensions.ts';
 import { readFunctions } from './catalog/functions.ts';
 import { readIndexes } from './catalog/indexes.ts';
-import { readLeftovers } from './catalog/leftovers.ts';
 import { readOperators } from './catalog/operators.ts';
 import { readPolicies } from './catalog/policies.ts';
 import { readPublications } from './catalog/publications.ts';
@@ -23,6 +22,7 @@ import { readTables } from './catalog/tables.ts';
 import { readTextSearch } from './catalog/text-search.ts';
 import { readTriggers } from './catalog/triggers.ts';
 import { readTypes } from './catalog/types.ts';
+import { readUnsupported } from './catalog/unsupported.ts';
 import { readViews } from './catalog/views.ts';
 import { inOrder } from './order.ts';
 
@@ -47,7 +47,7 @@ export async function readCatalog(
   const kinds: readonly ReadKind[] = [
     ...[readSchemas, readExtensions(offered), readCollations, readTypes, readFunctions, readOperators],
     ...[readTextSearch, readSequences, readTables, readViews, readIndexes],
-    ...[readTriggers, readPolicies, readStatistics, readPublications, readLeftovers],
+    ...[readTriggers, readPolicies, readStatistics, readPublications, readUnsupported],
   ];
   const objects: DbObject[] = [];
   for (const read of kinds)

@@ -8,8 +8,8 @@ import { OffshootError } from '../model/errors.ts';
 import type { ImportOptions, ImportReport, ImportSpec, SourceServer } from '../model/import.ts';
 import { readComments, readDefaultPrivileges, readGrants } from './catalog/access.ts';
 import { type DbObject, EXCLUDED, type Key } from './catalog/contract.ts';
+import { readDifferences } from './catalog/differences.ts';
 import { CONFIG_TABLES, OFFERED } from './catalog/extensions.ts';
-import { readOtherwise } from './catalog/otherwise.ts';
 import { owned, readRoles } from './catalog/roles.ts';
 import { readSequenceValues } from './catalog/sequences.ts';
 import { readSettings, SETTABLE } from './catalog/settings.ts';
@@ -90,7 +90,7 @@ async function run(o: Import, doing: { what: string }): Promise<ImportReport> {
   const server = keep(await openTarget({ ...o.target, database: 'postgres' }));
   const roles = await readRoles(source, { admin: adminRole, owner });
   note(roles.leftOut);
-  note(await readOtherwise(source));
+  note(await readDifferences(source));
   note(await say(roles.sql, server));
   await server.query(`CREATE DATABASE ${escapeIdentifier(database)} OWNER ${escapeIdentifier(owner)}`);
   const open = async (): Promise<Session> => keep(await openTarget({ ...o.target, database }));

@@ -1,4 +1,4 @@
-/** Operators and casts. Their classes and families are in leftovers.ts: what is there of them is said. */
+/** Operators and casts. Their classes and families are in unsupported.ts: what is there of them is said. */
 import { type DbObject, ofNoExtension, RANK, type ReadKind, roleName, userSchema } from './contract.ts';
 
 export const readOperators: ReadKind = async source => [

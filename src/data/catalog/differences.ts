@@ -2,7 +2,7 @@
 import type { ImportReport } from '../../model/import.ts';
 import type { Source } from './contract.ts';
 
-export async function readOtherwise({ query }: Source): Promise<ImportReport['leftOut']> {
+export async function readDifferences({ query }: Source): Promise<ImportReport['leftOut']> {
   const rows = await query<{ what: string; why: string }>(
     `SELECT 'locale ' || datcollate AS what, 'texts sort by code point here (C.UTF-8), unless a column says otherwise' AS why
        FROM pg_catalog.pg_database WHERE datname = current_database() AND datcollate NOT IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8')

@@ -1,7 +1,7 @@
 /** Kinds of object that are not made: what a source has of them is named, never passed over. */
 import { type DbObject, ofNoExtension, RANK, type ReadKind } from './contract.ts';
 
-export const readLeftovers: ReadKind = async ({ query }) => {
+export const readUnsupported: ReadKind = async ({ query }) => {
   const found: DbObject[] = [];
   const refuse = (key: DbObject['key'], what: string, refused: string) =>
     found.push({ key, what, sql: [], when: 'before', rank: RANK.operator, refused });
