@@ -81,10 +81,10 @@ export type ImportResult =
   | { readonly count: number; readonly code: ErrorCode; readonly params: ErrorParams };
 
 /** Of the hidden volume. No branch has such an id. */
-export const baseOf = (id: string): string => `${id}${SUFFIX}`;
+export const hiddenOf = (id: string): string => `${id}${SUFFIX}`;
 
 /** The branch that a hidden volume is for; any other id is its own. */
-export const ofBase = (id: string): string => (id.endsWith(SUFFIX) ? id.slice(0, -SUFFIX.length) : id);
+export const branchOf = (id: string): string => (id.endsWith(SUFFIX) ? id.slice(0, -SUFFIX.length) : id);
 
 export function openImports(options: ImportsOptions): Imports {
   const { home, instance, processes, volumes, servers, log } = options;
@@ -125,19 +125,18 @@ export function openImports(options: ImportsOptions): Imports {
       unwatch(id);
       const result = await resultOf(id);
       if (result !== undefined) await ended(id, result);
-      await volumes.remove(baseOf(id), ctx);
+      await volumes.remove(hiddenOf(id), ctx);
     },
 
     async stop(id) {
-      unwatch(id);
-      await processes.kill(partOf(id));
+      await end(id);
       await rm(join(folderOf(id), STARTS), { force: true }); // it has not died
     },
 
     async remove(id, ctx) {
       await imports.stop(id);
-      await servers.remove(baseOf(id), ctx);
-      await volumes.remove(baseOf(id), ctx);
+      await servers.remove(hiddenOf(id), ctx);
+      await volumes.remove(hiddenOf(id), ctx);
       await rm(folderOf(id), { recursive: true, force: true });
       known.delete(id);
     },
@@ -150,15 +149,20 @@ export function openImports(options: ImportsOptions): Imports {
 
   async function begin(id: string, wish: BranchWish, deaths: number, ctx: Ctx): Promise<Filled> {
     const { sealed, ...spec } = wish.import!;
-    const [folder, base] = [folderOf(id), baseOf(id)];
+    const [folder, hidden] = [folderOf(id), hiddenOf(id)];
     await processes.kill(partOf(id));
-    await servers.remove(base, ctx);
-    await volumes.remove(base, ctx);
+    await servers.remove(hidden, ctx);
+    await volumes.remove(hidden, ctx);
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const record = { id: base, project: wish.project, branch: `${wish.branch} (import)`, createdAt: spec.at };
-    const { dataDir } = await volumes.ensure(base, { record, prepare: servers.initialise }, ctx);
-    const { socketDir, ...server } = await servers.filling(base, dataDir);
+    const record = {
+      id: hidden,
+      project: wish.project,
+      branch: `${wish.branch} (import)`,
+      createdAt: spec.at,
+    };
+    const { dataDir } = await volumes.ensure(hidden, { record, prepare: servers.initialise }, ctx);
+    const { socketDir, ...server } = await servers.filling(hidden, dataDir);
     const { freeBytes } = await volumes.room();
     const job: ImportJob = {
       ...{ spec, server, socketDir, dataDir, folder },
@@ -194,8 +198,7 @@ export function openImports(options: ImportsOptions): Imports {
   }
 
   async function ended(id: string, result: ImportResult, ctx?: Ctx): Promise<Filled> {
-    unwatch(id);
-    await processes.kill(partOf(id)); // of its server, nothing is left either
+    await end(id);
     const { count } = result;
     if ('report' in result) {
       const status: ImportStatus = { count, state: 'done', report: result.report };
@@ -203,7 +206,7 @@ export function openImports(options: ImportsOptions): Imports {
       return { ready: true, status };
     }
     const { code, params, message, hint } = new OffshootError(result.code, result.params);
-    if (ctx !== undefined) await volumes.remove(baseOf(id), ctx);
+    if (ctx !== undefined) await volumes.remove(hiddenOf(id), ctx);
     const status: ImportStatus = { count, state: 'failed', message, ...(hint !== undefined && { hint }) };
     known.set(id, status);
     return { ready: false, status, failure: { code, params, output: undefined } };
@@ -226,7 +229,7 @@ export function openImports(options: ImportsOptions): Imports {
   async function settle(id: string, count: number, ctx: Ctx): Promise<void> {
     const result = await resultOf(id);
     if (result?.count === count) await ended(id, result);
-    await volumes.remove(baseOf(id), ctx);
+    await volumes.remove(hiddenOf(id), ctx);
   }
 
   /** Tells of its progress while it runs, and of its end. */
@@ -240,6 +243,13 @@ export function openImports(options: ImportsOptions): Imports {
       if (watched.get(id)?.running === running) unwatch(id);
       changed.tell(id);
     });
+  }
+
+  /** Of its server, nothing is left either, nor of its passwords, if it was killed before it had read them. */
+  async function end(id: string): Promise<void> {
+    unwatch(id);
+    await processes.kill(partOf(id));
+    for (const name of [JOB, `${JOB}.new`]) await rm(join(folderOf(id), name), { force: true });
   }
 
   function unwatch(id: string): void {

@@ -25,6 +25,17 @@ export const failed = (phase: Stop['phase'], failure: Failure, message: string):
   failure,
 });
 
+/** @param waits the topic that is told when it may go on */
+export const waitsFor = (phase: Stop['phase'], waits: string, reason: string, message: string): Stop => ({
+  phase,
+  reason,
+  message,
+  waits,
+});
+
+/** Whether a step has stopped, and brought nothing. */
+export const isStop = (outcome: object): outcome is Stop => 'phase' in outcome;
+
 /** @param topic that is told when the branch may run again */
 export function outOfRoom(branch: string, stop: RoomStop, topic: string): Stop {
   const { why, bytes, limitBytes = 0, leftBytes } = stop;

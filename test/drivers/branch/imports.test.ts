@@ -1,9 +1,9 @@
 /** Importers are kept by what is on record of them; what one does is in test/data and test/e2e/import.test.ts. */
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { baseOf, openImports } from '../../../src/drivers/branch/imports.ts';
+import { hiddenOf, openImports } from '../../../src/drivers/branch/imports.ts';
 import type { BranchWish } from '../../../src/drivers/contract.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { newSealKey, seal } from '../../../src/lib/sealed.ts';
@@ -55,17 +55,19 @@ test('importers', async t => {
     for (let times = 0; times < 3; times++) {
       const seen = await imports.look('bra', wish(1), undefined, testCtx());
       assert.deepEqual(seen, { ready: false, status: { count: 1, state: 'running' } });
-      assert.ok(disk.has(baseOf('bra')));
+      assert.ok(disk.has(hiddenOf('bra')));
       await untilEnded('bra');
     }
     const seen = await imports.look('bra', wish(1), undefined, testCtx());
     assert.equal(seen?.failure?.code, 'import/died');
+    const left = await readdir(join(dir.path, 'imports', 'bra'));
+    assert.ok(!left.includes('job.json'), 'the passwords that it has not read are gone');
     assert.equal(seen?.status.state, 'failed');
-    assert.ok(!disk.has(baseOf('bra')));
+    assert.ok(!disk.has(hiddenOf('bra')));
     const again = await imports.look('bra', wish(2), undefined, testCtx());
     assert.equal(again?.status.state, 'running');
     await imports.remove('bra', testCtx());
-    assert.ok(!disk.has(baseOf('bra')));
+    assert.ok(!disk.has(hiddenOf('bra')));
   });
 
   await t.test('one that runs is found again, and ends when it is cancelled', async () => {
@@ -78,7 +80,7 @@ test('importers', async t => {
     const seen = await later.look('brb', wish(1, { cancelled: true }), undefined, testCtx());
     assert.equal(seen?.failure?.code, 'import/cancelled');
     assert.equal(processes.find('import/brb'), undefined);
-    assert.ok(!disk.has(baseOf('brb')));
+    assert.ok(!disk.has(hiddenOf('brb')));
   });
 
   await t.test('one that is done is ready once, and its report stays', async () => {
@@ -89,7 +91,7 @@ test('importers', async t => {
     const seen = await imports.look('brc', wish(1), undefined, testCtx());
     assert.deepEqual(seen, { ready: true, status: { count: 1, state: 'done', report } });
     await imports.taken('brc', testCtx());
-    assert.ok(!disk.has(baseOf('brc')));
+    assert.ok(!disk.has(hiddenOf('brc')));
     const later = open('');
     assert.equal(await later.look('brc', wish(1), 1, testCtx()), undefined);
     assert.deepEqual(later.of('brc'), { count: 1, state: 'done', report });
