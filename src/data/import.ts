@@ -50,7 +50,8 @@ export async function lookAtSource(
   options: ImportOptions,
 ): Promise<{ readonly owner: string; readonly version: string }> {
   try {
-    const { owner, version, close } = await openSnapshot({ server: source, password }, options, roomBytes);
+    const from = { server: source, password };
+    const { owner, version, close } = await openSnapshot(from, options, roomBytes, LOOK_MS);
     await close();
     return { owner, version };
   } catch (error) {
@@ -61,6 +62,9 @@ export async function lookAtSource(
 // --- internal -----------------------------------------------------------------------------------
 
 const LOOKING = 'looking at the source';
+
+/** For one statement of a look, of which somebody waits for the answer; locks are waited for half as long. */
+const LOOK_MS = 60_000;
 
 function told(error: unknown, what: string): OffshootError {
   if (error instanceof OffshootError) return error;

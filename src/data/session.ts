@@ -17,13 +17,19 @@ export type Session = {
 
 /**
  * A session with the source.
+ * @param answerMs after which a statement that was not answered fails; default: never
  * @throws OffshootError import/unreachable, import/refused
  */
-export async function openSource(server: SourceServer, password: string): Promise<Session> {
+export async function openSource(
+  server: SourceServer,
+  password: string,
+  answerMs?: number,
+): Promise<Session> {
   const { host, port, user, database, sslmode } = server;
   const config = {
     ...{ host, port, user, database, password, application_name: 'offshoot import' },
     connectionTimeoutMillis: CONNECT_MS,
+    ...(answerMs !== undefined && { query_timeout: answerMs }),
     ...{ keepAlive: true, keepAliveInitialDelayMillis: SILENT_MS },
   };
   const ssl = sslmode === 'disable' ? false : tlsOf(server);

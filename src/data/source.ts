@@ -27,6 +27,7 @@ export type OpenedSource = Source & {
 /**
  * Looks at all that can be in the way, and holds its tables from being changed in kind.
  * @param roomBytes that there are for it
+ * @param answerMs as `openSource`
  * @throws OffshootError import/unreachable, import/refused, import/version, import/no-such-table, import/no-rights,
  *   import/no-room, import/no-snapshot
  */
@@ -34,8 +35,9 @@ export async function openSnapshot(
   { server, password }: { readonly server: SourceServer; readonly password: string },
   options: ImportOptions,
   roomBytes: number,
+  answerMs?: number,
 ): Promise<OpenedSource> {
-  const session = await openSource(server, password);
+  const session = await openSource(server, password, answerMs);
   try {
     await session.query(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ${SETTINGS}`);
     const query = <R extends Row>(sql: string) => session.query<R>(sql);

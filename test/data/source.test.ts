@@ -8,6 +8,7 @@ import { openSource } from '../../src/data/session.ts';
 import { openSnapshot, supportedMajor } from '../../src/data/source.ts';
 import type { ImportOptions } from '../../src/model/import.ts';
 import { readSourceAddress, type SourceAddress } from '../../src/model/source-address.ts';
+import { scriptedPostgres } from '../support/scripted-postgres.ts';
 import { sourceServer } from '../support/source-server.ts';
 
 test('a source', async t => {
@@ -139,4 +140,18 @@ test('a source', async t => {
     await lost;
     await holder.close();
   });
+});
+
+test('a source that lets one in and never answers is not looked at for ever', {
+  timeout: 30_000,
+}, async () => {
+  await using server = await scriptedPostgres(() => {});
+  const source = {
+    host: '127.0.0.1',
+    port: server.port,
+    user: 'u',
+    database: 'd',
+    sslmode: 'disable',
+  } as const;
+  await assert.rejects(openSnapshot({ server: source, password: 'p' }, {}, 2 ** 40, 200), /timeout/);
 });
