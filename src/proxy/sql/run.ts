@@ -42,6 +42,17 @@ export async function runSql(
   client.on('error', () => {}); // what waits is told, too
   const cut = () => void socket.destroy();
   signal.addEventListener('abort', cut);
+  let excess: OffshootError | undefined;
+  const refuse = () => {
+    excess ??= new OffshootError('sql/answer-too-large', { max: limits.answerBytes });
+    cut();
+  };
+  // pg puts a row together whole before anybody sees it, and dies of a value that is longer than a string may be.
+  let received = 0;
+  socket.on('data', (chunk: Buffer) => {
+    received += chunk.length;
+    if (received > WIRE_BYTES + 4 * limits.answerBytes) refuse();
+  });
   const read = rawText ? asText : asJson;
   let bytes = 0;
   const one = ({ text, values, asArray }: Statement): Promise<Answer> =>
@@ -68,8 +79,7 @@ export async function runSql(
         // An empty value is not free either.
         bytes += ROW_BYTES;
         if (bytes <= limits.answerBytes) return void rows.push(row);
-        reject(new OffshootError('sql/answer-too-large', { max: limits.answerBytes }));
-        cut();
+        refuse();
       });
       query.on('error', reject);
       query.on('end', ({ command, rowCount, fields }) =>
@@ -77,17 +87,21 @@ export async function runSql(
       );
       client.query(query);
     });
+  const inTime = async <T>(work: Promise<T>): Promise<T> => {
+    const late = setTimeout(cut, limits.statementMs + SPARE_MS);
+    return await work.finally(() => clearTimeout(late));
+  };
   try {
     await client.connect();
-    if (begin === undefined) return [await one(statements[0]!)];
-    await client.query(begin);
+    if (begin === undefined) return [await inTime(one(statements[0]!))];
+    await inTime(client.query(begin));
     const answers: Answer[] = [];
     // Ending the session rolls it back.
-    for (const statement of statements) answers.push(await one(statement));
-    await client.query('COMMIT');
+    for (const statement of statements) answers.push(await inTime(one(statement)));
+    await inTime(client.query('COMMIT'));
     return answers;
   } catch (error) {
-    throw signal.aborted ? signal.reason : error;
+    throw signal.aborted ? signal.reason : (excess ?? error);
   } finally {
     signal.removeEventListener('abort', cut);
     void client.end().catch(() => {});
@@ -98,6 +112,10 @@ export async function runSql(
 
 /** What a row costs besides its values. */
 const ROW_BYTES = 16;
+/** Of the protocol besides values: what the server says of itself, of columns, and notices. */
+const WIRE_BYTES = 2 ** 20;
+/** After which a statement is not waited for that the server has not ended: it was told not to, or does not answer. */
+const SPARE_MS = 5_000;
 
 const configOf = ({ user, password, database = user, options, applicationName }: Login) => ({
   ...{ user, password, database },

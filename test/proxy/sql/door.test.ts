@@ -215,6 +215,9 @@ describe('SQL over HTTP', () => {
     assert.deepEqual([much.status, much.body.code], [507, 'sql/answer-too-large']);
     const long = await post({ query: 'select 1', params: ['x'.repeat(3_000)] }, {}, narrow);
     assert.deepEqual([long.status, long.body.code], [413, 'sql/request-too-large']);
+    const endless = [{ query: 'set statement_timeout = 0' }, { query: 'select pg_sleep(600)' }];
+    const cut = await post({ queries: endless }, {}, narrow);
+    assert.deepEqual([cut.status, cut.body.code], [502, 'sql/connection-lost']);
     const crowd = await Promise.all(
       Array.from({ length: 6 }, () => post({ query: 'select pg_sleep(600)' }, {}, narrow)),
     );
