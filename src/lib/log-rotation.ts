@@ -34,11 +34,17 @@ export function logRotation(
       // Asked for here rather than in threads: hundreds of files in a millisecond.
       const seen = await inTurns(limits.keys(), path => [path, statOf(path)] as const);
       const sizes = new Map(seen.map(([path, { size }]) => [path, size]));
+      let failure: { readonly error: unknown } | undefined;
+      // Of a full disk, or a folder that has just gone: no reason to leave the logs as large as they are.
+      const note = (written: Promise<void> | undefined) =>
+        written?.catch(error => {
+          failure ??= { error };
+        });
       for (const [path, { size, mtimeMs }] of seen) {
-        await times.get(path)?.seen(size, mtimeMs);
+        await note(times.get(path)?.seen(size, mtimeMs));
         if (size <= (limits.get(path) ?? size)) continue;
         const dropped = await rotate(path, limits.get(path)!);
-        if (dropped !== undefined) await times.get(path)?.rotated(dropped);
+        if (dropped !== undefined) await note(times.get(path)?.rotated(dropped));
         older.set(path, sizeOf(`${path}.1`));
         sizes.set(path, sizeOf(path));
       }
@@ -46,16 +52,17 @@ export function logRotation(
       for (const [path, size] of largestFirst(older)) {
         if (sum <= totalBytes) break;
         await rm(`${path}.1`, { force: true });
-        await times.get(path)?.gone('older');
+        await note(times.get(path)?.gone('older'));
         older.set(path, 0);
         sum -= size;
       }
       for (const [path, size] of largestFirst(sizes)) {
         if (sum <= totalBytes) break;
         await truncate(path);
-        await times.get(path)?.gone('all');
+        await note(times.get(path)?.gone('all'));
         sum -= size;
       }
+      if (failure !== undefined) throw failure.error;
       return everyMs;
     },
     failed,

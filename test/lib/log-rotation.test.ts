@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
-import { appendFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { logRotation } from '../../src/lib/log-rotation.ts';
@@ -49,4 +49,20 @@ it('keeps all together small: first without the older parts, then without what i
   assert.deepEqual([a, b, `${b}.1`].map(size), [900, 800, 0]);
   await rm(a);
   await comes('one that is gone is no trouble', () => size(a) === 0);
+});
+
+it('keeps a file small also when it cannot be noted when it was written', async () => {
+  await using dir = await tempDir();
+  await using stack = new AsyncDisposableStack();
+  const [log, other] = [join(dir.path, 'log'), join(dir.path, 'other')];
+  await mkdir(`${log}.times`); // nothing can be written there
+  const failures: unknown[] = [];
+  const rotation = logRotation(2 ** 20, error => failures.push(error), 5);
+  stack.defer(() => rotation.stop());
+  for (const path of [log, other]) {
+    rotation.add(path, 1000);
+    await writeFile(path, 'x'.repeat(5000));
+  }
+  await comes('both are moved aside', () => size(log) + size(other) === 0);
+  assert.equal((failures[0] as NodeJS.ErrnoException).code, 'EISDIR');
 });
