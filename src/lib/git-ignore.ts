@@ -1,5 +1,5 @@
 /** What git would not look at: `.gitignore` of a folder and those above, up to the top of the repository. gitignore(5). */
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { globToRegExp } from './glob.ts';
 
@@ -43,7 +43,7 @@ export function gitIgnore(top: string): GitIgnore {
 /** The folder above that has a `.git`; undefined: there is none. */
 export function repositoryOf(folder: string): string | undefined {
   for (let at = folder; ; at = dirname(at)) {
-    if (statSync(join(at, '.git'), { throwIfNoEntry: false }) !== undefined) return at;
+    if (existsSync(join(at, '.git'))) return at; // also false where we may not look
     if (dirname(at) === at) return undefined;
   }
 }
@@ -79,9 +79,5 @@ function ruleOf(line: string, base: string): Rule | undefined {
   const foldersOnly = line.endsWith('/');
   const pattern = line.slice(not ? 1 : 0, foldersOnly ? -1 : undefined);
   const glob = pattern.includes('/') ? pattern.replace(/^\//, '') : `**/${pattern}`;
-  try {
-    return { base, pattern: globToRegExp(glob, { braces: false }), not, foldersOnly };
-  } catch {
-    return undefined;
-  }
+  return { base, pattern: globToRegExp(glob, { braces: false }), not, foldersOnly };
 }

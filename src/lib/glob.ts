@@ -1,6 +1,6 @@
 /** Globs as regular expressions: `*`, `?`, `[a-z]`, `**` for any number of folders, and `{a,b}` where that is asked for. */
 
-/** @param braces `{a,b}` means either; git has no such thing @throws SyntaxError of what cannot be meant, e.g. `[z-a]` */
+/** What cannot be meant, e.g. `[z-a]`, fits nothing, as in git. @param braces `{a,b}` means either; git has no such thing */
 export function globToRegExp(glob: string, { braces = true }: { readonly braces?: boolean } = {}): RegExp {
   let source = '';
   let depth = 0;
@@ -32,7 +32,11 @@ export function globToRegExp(glob: string, { braces = true }: { readonly braces?
     else if (char === '\\' && i + 1 < glob.length) source += literal(glob[++i]!);
     else source += literal(char);
   }
-  return new RegExp(`^${source}${')'.repeat(depth)}$`, 's');
+  try {
+    return new RegExp(`^${source}${')'.repeat(depth)}$`, 's');
+  } catch {
+    return /(?!)/;
+  }
 }
 
 /** Whether it means one path only. */

@@ -3,6 +3,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { it } from 'node:test';
 import { fileSet, walk } from '../../src/lib/file-set.ts';
+import { repositoryOf } from '../../src/lib/git-ignore.ts';
 import { globToRegExp } from '../../src/lib/glob.ts';
 import { tempDir } from '../support/temp.ts';
 
@@ -22,6 +23,7 @@ it('reads globs as shells do', () => {
     ['a+b(c).ts', 'a+b(c).ts', true],
     ['\\*', '*', true],
     ['[', '[', true],
+    ['[z-a]', 'b', false],
   ] as const)
     assert.equal(globToRegExp(glob).test(path), fits, `${glob} ${path}`);
 });
@@ -61,4 +63,11 @@ it('takes what globs name: folders whole, exceptions out, and by its own name al
     ...['.gitignore', 'README.md', 'app.ts', 'debug.log', 'link'],
   ]);
   assert.deepEqual(await found(['none/**']), []);
+});
+
+it('takes a folder that cannot be looked into for one without a repository', async () => {
+  await using dir = await tempDir();
+  const loop = join(dir.path, 'loop');
+  symlinkSync('loop', loop);
+  assert.equal(repositoryOf(loop), undefined);
 });
