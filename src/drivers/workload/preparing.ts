@@ -102,7 +102,7 @@ export async function openPreparing(
       .catch(() => {})
       .then(async () => {
         task.queued = undefined;
-        await steps(plan, task);
+        if (task.tell.size > 0) await steps(plan, task); // else those who waited have left
       });
     mine.catch(() => {}); // those who wait have it
     turns.set(plan.folder, mine);
