@@ -106,7 +106,12 @@ export async function openSession(
       } = cause as pg.DatabaseError;
       throw failed({ message, code, hint }, cause);
     }
-    if (readOnly) await runText(next, Buffer.from(READ_ONLY), nowhere, around(signal));
+    try {
+      if (readOnly) await runText(next, Buffer.from(READ_ONLY), nowhere, around(signal));
+    } catch (error) {
+      await next.close();
+      throw error instanceof LostError ? failed({ message: error.message }) : error;
+    }
     wire = next;
     state = 'I';
   }

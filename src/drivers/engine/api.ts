@@ -94,7 +94,11 @@ export function engineApi(socketPath: string): EngineApi {
       });
       answer.on('error', reject);
       answer.on('end', resolve);
-      await promise;
+      try {
+        await promise;
+      } finally {
+        answer.destroy(); // what has failed is not listened to until the engine hangs up
+      }
     },
 
     async create(name, body) {
@@ -197,7 +201,8 @@ async function readAll(answer: IncomingMessage): Promise<Buffer> {
   let size = 0;
   for await (const chunk of answer as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > MAX_ANSWER) throw new Error(`the engine answers with more than ${MAX_ANSWER} bytes`);
+    // It is there, and would say the same again.
+    if (size > MAX_ANSWER) throw new EngineRefusal(500, `it answers with more than ${MAX_ANSWER} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

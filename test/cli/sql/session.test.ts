@@ -1,7 +1,9 @@
 /** What a session does when its server behaves as none should; with real ones it is tested in test/cli/commands/sql.test.ts. */
 import assert from 'node:assert/strict';
+import type { Socket } from 'node:net';
 import { test } from 'node:test';
 import { nowhere, openSession } from '../../../src/cli/sql/session.ts';
+import { until } from '../../../src/lib/wait.ts';
 import { int32 } from '../../support/pg-frames.ts';
 import { scriptedPostgres } from '../../support/scripted-postgres.ts';
 
@@ -28,4 +30,15 @@ test('a message longer than any, or shorter than its own length, is not waited f
     });
     await session.close();
   }
+});
+
+test('a session that cannot be made read only is none, and leaves no connection', async () => {
+  let client: Socket | undefined;
+  await using server = await scriptedPostgres(from => {
+    client = from;
+    from.write(Buffer.concat([Buffer.from('D'), int32(-1)]));
+  });
+  const opening = openSession(urlOf(server.port), AbortSignal.timeout(10_000), { ...quiet, readOnly: true });
+  await assert.rejects(opening, { code: 'sql/failed' });
+  await until(() => client!.readableEnded || undefined, { what: 'it has left', deadlineMs: 5_000 });
 });
