@@ -12,10 +12,15 @@ import { KEY_HEADERS } from './preview-key.ts';
  * sandbox, `foreign` of anybody else.
  */
 export function askedBy({ received, host, client }: Exchange, domain: string): 'own' | 'sibling' | 'foreign' {
-  const [origin] = valuesOf(received, 'origin');
   const [site] = valuesOf(received, 'sec-fetch-site');
-  // Scripts cannot set it. Some pages send no origin that says something, because of their policy for referrers.
-  if (origin === undefined || site === 'same-origin') return 'own';
+  const [mode] = valuesOf(received, 'sec-fetch-mode');
+  // Scripts cannot set these. A page that takes in a picture or a script of another one says so, but not always whose page it is.
+  const isTakenIn = (site === 'same-site' || site === 'cross-site') && mode !== 'navigate';
+  const origin =
+    valuesOf(received, 'origin')[0] ?? (isTakenIn ? originOf(valuesOf(received, 'referer')[0]) : undefined);
+  // Some pages send no origin that says something, because of their policy for referrers.
+  if (site === 'same-origin' || (origin === undefined && !isTakenIn)) return 'own';
+  if (origin === undefined) return 'foreign';
   const [, scheme, from = ''] = /^(https?):\/\/([^/]+)$/.exec(origin) ?? [];
   if (scheme !== (client.secure ? 'https' : 'http')) return 'foreign';
   if (from.toLowerCase() === host.toLowerCase()) return 'own';
@@ -65,6 +70,8 @@ export function allowCredentials(answer: readonly string[], origin: string): rea
 }
 
 // --- internal ---
+
+const originOf = (url = ''): string | undefined => /^https?:\/\/[^/?#]+/.exec(url)?.[0];
 
 function sandboxOf(host: string, domain: string): string | undefined {
   const label = previewLabelOf(host, domain);

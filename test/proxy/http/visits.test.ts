@@ -293,6 +293,12 @@ suite('a page of one preview that asks another', () => {
       assert.match(JSON.parse(body).error, /a cookie is none for a page from elsewhere/);
     }
     assert.equal(seen.length, 2);
+    // What a page takes in, a picture say, comes without an origin; a link that somebody follows is his own doing.
+    const picture = { cookie, 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'no-cors' };
+    assert.equal((await get(API, { ...picture, referer: `http://${WEB}/page` })).status, 200);
+    for (const referer of [`http://${OTHER}/`, undefined])
+      assert.equal((await get(API, { ...picture, ...(referer && { referer }) })).status, 401);
+    assert.equal((await get(API, { ...picture, 'sec-fetch-mode': 'navigate' })).status, 200);
   });
 
   for (const [allowed, expected] of [
