@@ -194,7 +194,12 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log; dial?:
 
   async function count(exchange: Exchange, ended: Promise<keyof Counters>): Promise<void> {
     counters.inFlight++;
-    const how = await ended;
+    // Of a fault of ours only this exchange may die, not the process with all others.
+    const how = await ended.catch((error: unknown) => {
+      log.error({ err: error }, 'a request could not be answered');
+      exchange.cut();
+      return 'failed' as const;
+    });
     exchange.onEnd?.();
     counters.inFlight--;
     counters[how]++;
