@@ -43,6 +43,14 @@ export const sqlErrors = {
     say: p => `${p.max} requests for SQL are answered already`,
     hint: () => 'try again in a moment',
   },
+  'sql/too-much': {
+    fault: 'system',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p => `requests for SQL have ${p.max} bytes together already`,
+    hint: () => 'try again in a moment',
+  },
   'sql/connection-lost': {
     fault: 'system',
     http: 502,

@@ -15,6 +15,8 @@ import { serveWebSocket } from './web-socket.ts';
 export type SqlDoorLimits = SqlLimits & {
   /** Bytes of a request. */
   readonly requestBytes: number;
+  /** Bytes of all requests together: they are held before anybody has logged in. */
+  readonly heldBytes: number;
   /** Milliseconds until a request has come. */
   readonly requestMs: number;
   /** Requests that are answered at once. */
@@ -36,16 +38,26 @@ export function createSqlDoor(o: {
 }): SqlDoor {
   const limits = { ...DEFAULT_LIMITS, ...o.limits };
   let running = 0;
+  let held = 0;
 
   const run = async (request: IncomingMessage, signal: AbortSignal): Promise<Reply> => {
     if (running >= limits.atOnce) throw new OffshootError('sql/too-many', { max: limits.atOnce });
     running++;
+    let own = 0;
+    const take = (bytes: number) => {
+      own += bytes;
+      held += bytes;
+      if (own > limits.requestBytes)
+        throw new OffshootError('sql/request-too-large', { max: limits.requestBytes });
+      if (held > limits.heldBytes) throw new OffshootError('sql/too-much', { max: limits.heldBytes });
+    };
     try {
-      const asked = readSqlRequest(request.headers, await readBody(request, limits, signal));
+      const asked = readSqlRequest(request.headers, await readBody(request, limits.requestMs, take, signal));
       const peer = request.socket.remoteAddress ?? '';
       return replyOf(await runSql(asked, () => o.join(peer), limits, signal), asked.begin !== undefined);
     } finally {
       running--;
+      held -= own;
     }
   };
 
@@ -94,7 +106,7 @@ const [SQL, SESSION] = ['/sql', '/v2'];
 const pathOf = (target: string): string => target.replace(/^https?:\/\/[^/]*/i, '').split('?', 1)[0]!;
 
 const DEFAULT_LIMITS: SqlDoorLimits = {
-  ...{ requestBytes: 16 << 20, requestMs: 60_000, answerBytes: 10 << 20, atOnce: 100 },
+  ...{ requestBytes: 16 << 20, heldBytes: 64 << 20, requestMs: 60_000, answerBytes: 10 << 20, atOnce: 100 },
   ...{ statementMs: 60_000, loginMs: 60_000 },
 };
 
@@ -129,20 +141,20 @@ function refuse(
   response.end(`${JSON.stringify({ message })}\n`);
 }
 
+/** @param take hears of bytes that have come, and throws when they are too many */
 async function readBody(
   request: IncomingMessage,
-  { requestBytes, requestMs }: SqlDoorLimits,
+  requestMs: number,
+  take: (bytes: number) => void,
   signal: AbortSignal,
 ): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  let size = 0;
   const late = AbortSignal.timeout(requestMs);
   const stop = () => void request.destroy();
   late.addEventListener('abort', stop);
   try {
     for await (const chunk of request) {
-      size += chunk.length;
-      if (size > requestBytes) throw new OffshootError('sql/request-too-large', { max: requestBytes });
+      take(chunk.length);
       chunks.push(chunk);
     }
   } catch (error) {

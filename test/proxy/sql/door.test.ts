@@ -24,6 +24,7 @@ describe('SQL over HTTP', () => {
   let branches: TestBranches;
   let gateway: Gateway;
   let server: Server;
+  let serve: (limits?: Parameters<typeof createSqlDoor>[0]['limits']) => ReturnType<typeof openServer>;
   /** Answers at most two at once. */
   let narrow: Server;
   const url = (user = `app.${branch}`, secret = password) =>
@@ -43,7 +44,7 @@ describe('SQL over HTTP', () => {
         return { endpoint: { socket: seen.socket }, sessions: 1 };
       },
     });
-    const serve = (limits: Parameters<typeof createSqlDoor>[0]['limits'] = {}) => {
+    serve = (limits: Parameters<typeof createSqlDoor>[0]['limits'] = {}) => {
       const door = createSqlDoor({ join: gateway.join, log: silentLog, limits });
       const http2 = () => assert.fail('nobody speaks HTTP/2 here');
       return openServer(
@@ -223,6 +224,24 @@ describe('SQL over HTTP', () => {
     );
     const said = crowd.map(({ body }) => body.code).sort();
     assert.ok(said.includes('57014') && said.includes('sql/too-many'), said.join());
+  });
+
+  test('requests that are held together end at their size, before anybody has logged in', async () => {
+    await using tight = Object.assign(await serve({ heldBytes: 2_500 }), {
+      [Symbol.asyncDispose]: () => tight.close(0),
+    });
+    const long = (query: string) => post({ query, pad: 'x'.repeat(1_500) }, {}, tight);
+    const first = long('select pg_sleep(601)');
+    const running = `from pg_stat_activity where query = 'select pg_sleep(601)'`;
+    await until(async () => (await branches.sql(branch, `select 1 ${running}`)).length || undefined, {
+      what: 'its statement runs',
+      deadlineMs: 60_000,
+    });
+    const second = await long('select 1');
+    assert.deepEqual([second.status, second.body.code], [503, 'sql/too-much']);
+    await branches.sql(branch, `select pg_terminate_backend(pid) ${running}`);
+    assert.equal((await first).body.code, '57P01');
+    assert.equal((await long('select 1')).status, 200, 'what has ended is not counted any more');
   });
 
   test('a session that is cut is said so', async () => {
