@@ -7,10 +7,12 @@ import { main as branchList } from './branch-list.ts';
 import { main as branches } from './branches.ts';
 import { main as data } from './data.ts';
 import { main as deploy } from './deploy.ts';
+import { main as edit } from './edit.ts';
 import { main as gateway } from './gateway.ts';
 import { root } from './home.ts';
 import { main as images } from './images.ts';
 import { main as kubernetes } from './kubernetes.ts';
+import { main as logs } from './logs.ts';
 import { main as memory } from './memory.ts';
 import { main as passThrough } from './pass-through.ts';
 import { main as router } from './router.ts';
@@ -31,6 +33,8 @@ const benches = {
   router: () => router([]),
   'pass-through': () => passThrough([]),
   start: () => start([]),
+  edit: () => edit([]),
+  logs: () => logs([]),
   images: () => images([]),
   store: () => store([]),
   memory: () => memory(),

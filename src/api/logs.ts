@@ -6,7 +6,7 @@
 
 import { once } from 'node:events';
 import { z } from 'zod';
-import { merge } from '../lib/channel.ts';
+import { inLists, merge } from '../lib/channel.ts';
 import { type LogQuery, timeInLog } from '../model/log.ts';
 import { parseProgramSelector } from '../model/program-selector.ts';
 import type { LogLineView } from '../model/view.ts';
@@ -65,10 +65,11 @@ export function logRoutes(routes: Routes, context: RouteContext): void {
     const heartbeat = setInterval(() => out.write('\n'), heartbeatMs);
     try {
       const all = sources.map(program => said(context, program, query, gone.signal));
-      for await (const line of merge<LogLineView>(all, { sideBySide: query.follow ?? false })) {
+      for await (const lines of inLists(merge(all, { sideBySide: query.follow ?? false }))) {
         if (gone.signal.aborted) break;
+        const text = lines.map(line => `${JSON.stringify(mask(line))}\n`).join('');
         // A client that reads slowly is waited for; what is followed waits too.
-        if (!out.write(`${JSON.stringify(mask(line))}\n`)) await once(out, 'drain', { signal: gone.signal });
+        if (!out.write(text)) await once(out, 'drain', { signal: gone.signal });
       }
       out.end();
     } catch (err) {

@@ -105,6 +105,11 @@ export function parseCount(text: string): number {
   return Number(text);
 }
 
+/** A whole number from 0. */
+export function parseCountOrNone(text: string): number {
+  return text === '0' ? 0 : parseCount(text);
+}
+
 // --- internal -----------------------------------------------------------------------------------
 
 /** Milliseconds; a timer that is to run longer fires at once. */

@@ -38,6 +38,34 @@ export async function* merge<T>(
   await done;
 }
 
+/**
+ * What `source` gives, in lists of at most `most`: what it gives without waiting for anything is one list. For those to whom each
+ * piece of work costs something of its own, such as writing to a socket.
+ */
+export async function* inLists<T>(source: AsyncIterable<T>, most = 500): AsyncGenerator<readonly T[], void> {
+  const iterator = source[Symbol.asyncIterator]();
+  let next = iterator.next();
+  try {
+    for (;;) {
+      let got: IteratorResult<T> | undefined = await next;
+      const list: T[] = [];
+      const pause = new Promise<undefined>(resolve => setImmediate(resolve, undefined));
+      while (got !== undefined && !got.done && list.length < most) {
+        list.push(got.value);
+        next = iterator.next();
+        // One that fails is met again above, when what came before it has been given.
+        got = await Promise.race([next, pause]).catch(() => undefined);
+      }
+      if (list.length > 0) yield list;
+      if (got?.done) return;
+    }
+  } finally {
+    next.catch(() => {});
+    // Not awaited: a source that waits for something ends when that comes, or by its own signal.
+    iterator.return?.().catch(() => {});
+  }
+}
+
 /** @param most values that wait to be taken before a giver has to wait */
 export function channel<T>(most = 100): Channel<T> {
   let values: T[] = [];

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseCount, parseDuration } from '../../src/cli/options.ts';
+import { parseCount, parseCountOrNone, parseDuration } from '../../src/cli/options.ts';
 import { UsageError } from '../../src/cli/output.ts';
 
 test('durations', () => {
@@ -26,4 +26,10 @@ test('counts', () => {
   for (const text of ['', '0', '-1', '1.5', '1e3', 'ten', ' 1', '1'.repeat(20)]) {
     assert.throws(() => parseCount(text), UsageError, text);
   }
+});
+
+test('counts of which none is one', () => {
+  assert.equal(parseCountOrNone('0'), 0);
+  assert.equal(parseCountOrNone('200'), 200);
+  for (const text of ['', '00', '-1', '0.5']) assert.throws(() => parseCountOrNone(text), UsageError, text);
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { channel, merge } from '../../src/lib/channel.ts';
+import { channel, inLists, merge } from '../../src/lib/channel.ts';
 
 async function* counting(to: number, given: number[] = []): AsyncGenerator<number, void> {
   for (let n = 0; n < to; n++) {
@@ -41,4 +41,43 @@ it('stops those who give when nobody takes any more, and throws what one of them
     throw new Error('broken');
   })();
   await assert.rejects(Array.fromAsync(merge([broken], { sideBySide: true })), /broken/);
+});
+
+it('gives in one list what comes without waiting, and loses nothing', async () => {
+  const go = Promise.withResolvers<void>();
+  const source = (async function* () {
+    yield* [1, 2, 3, 4, 5];
+    await go.promise;
+    yield 6;
+  })();
+  const lists: (readonly number[])[] = [];
+  for await (const list of inLists(source, 2)) {
+    lists.push(list);
+    if (list.includes(5)) go.resolve();
+  }
+  assert.deepEqual(lists, [[1, 2], [3, 4], [5], [6]]);
+});
+
+it('gives what came before a failure, in lists too', async () => {
+  const broken = (async function* () {
+    yield 1;
+    throw new Error('broken');
+  })();
+  const given: number[] = [];
+  const taking = async () => {
+    for await (const list of inLists(broken)) given.push(...list);
+  };
+  await assert.rejects(taking(), /broken/);
+  assert.deepEqual(given, [1]);
+});
+
+it('does not wait for a source that gives nothing when nobody takes any more', async () => {
+  const source = (async function* () {
+    yield 1;
+    await new Promise(() => {});
+  })();
+  for await (const list of inLists(source)) {
+    assert.deepEqual(list, [1]);
+    break;
+  }
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFile, truncate } from 'node:fs/promises';
+import { appendFile, rename, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { follow, tailAndFollow } from '../../src/lib/log-follow.ts';
@@ -40,6 +40,20 @@ it('goes on after the file was cut while it is written to', async () => {
   await truncate(log);
   await appendFile(log, 'e\n');
   await reads('e');
+});
+
+it('goes on with another file that has taken the name', async () => {
+  await using dir = await tempDir();
+  const [log, next] = [join(dir.path, 'log'), join(dir.path, 'next')];
+  await appendFile(log, 'long line of the first file\n');
+  const reads = reading(follow(log, 0, AbortSignal.timeout(60_000)));
+  await reads('long line of the first file');
+  const another = reads('of another, which is longer than the first one was');
+  await appendFile(next, 'of another, which is longer than the first one was\n');
+  await rename(next, log);
+  await another;
+  await appendFile(log, 'and on\n');
+  await reads('and on');
 });
 
 it('cuts a line that does not end', async () => {

@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import type { LogFilter } from '../../client/index.ts';
+import { inLists } from '../../lib/channel.ts';
 import type { LogLineView } from '../../model/view.ts';
 import type { Cli, OutputFormat } from '../context.ts';
 import { legible } from '../legible.ts';
-import { parseCount, parseSince, withExamples } from '../options.ts';
+import { parseCountOrNone, parseSince, withExamples } from '../options.ts';
 import { asYaml, print, say, withOutput, write } from '../output.ts';
 import { chooseProject } from '../target.ts';
 
@@ -21,7 +22,11 @@ export function register(program: Command, cli: Cli): void {
     .description('what programs say: workloads, forks, failed resources, branches')
     .option('-f, --follow', 'go on with what they say from now on, until Ctrl-C')
     .option('--previous', 'only what was said before the program was started last')
-    .option('--tail <n>', 'how many of the newest lines of each program (200, with --since all)', parseCount)
+    .option(
+      '--tail <n>',
+      'how many of the newest lines of each program (200, with --since all)',
+      parseCountOrNone,
+    )
     .option('--since <time>', 'only what was said since then: 5m, or 2030-01-31T12:00:00Z', parseSince)
     .option('--timestamps', 'say when')
     .option('-c, --container <name>', 'only containers of this name')
@@ -57,9 +62,9 @@ export async function showLogs(
   };
   let any = false;
   try {
-    for await (const line of cli.client().logs(filter, cli.signal)) {
+    for await (const lines of inLists(cli.client().logs(filter, cli.signal))) {
       any = true;
-      await write(cli, `${render(line)}\n`);
+      await write(cli, lines.map(line => `${render(line)}\n`).join(''));
     }
   } catch (error) {
     if (!cli.signal.aborted) throw error;
