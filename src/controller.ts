@@ -13,6 +13,7 @@ import { kubernetesBaseline } from './baseline/kubernetes.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import type { Config } from './config.ts';
 import { type ClusterClient, clusterClient } from './kubernetes/client.ts';
+import { checkDefinitions } from './kubernetes/definitions.ts';
 import type { InformerState } from './kubernetes/informer.ts';
 import { contendFor, whileHeld } from './kubernetes/lease.ts';
 import { lead } from './leading.ts';
@@ -24,6 +25,7 @@ import { openLog } from './log-output.ts';
 import type { PreviewSite } from './model/endpoint.ts';
 import { OffshootError } from './model/errors.ts';
 import type { Address } from './model/route.ts';
+import { clockProblem } from './roles/clock.ts';
 import { type ClusterHouse, openClusterHouse } from './roles/cluster-house.ts';
 import type { Env } from './roles/environment.ts';
 import { nearUrl } from './roles/given-out.ts';
@@ -33,6 +35,7 @@ import { problemOf, untilDone, watchMissing } from './roles/missing.ts';
 import { tellOfOwnPod } from './roles/own-pod.ts';
 import { answerProbes } from './roles/probes.ts';
 import { clusterAccess } from './roles/reachable.ts';
+import { watchRivals } from './roles/rivals.ts';
 import { openAdmission } from './webhook/open.ts';
 
 export type ControllerOptions = {
@@ -76,8 +79,14 @@ export async function runController(config: Config, env: Env, o: ControllerOptio
   const namespace = o.namespace ?? access.namespace;
   const client = clusterClient(access, { userAgent: `offshoot-controller/${version}` });
   opened.defer(() => client.close());
-  const missing = watchMissing(tellOfOwnPod(client, env, log), log);
+  const ending = new AbortController();
+  opened.defer(() => ending.abort());
+  const tell = tellOfOwnPod(client, env, log, ending.signal);
+  const missing = watchMissing(sentence => void tell('NotReady', sentence), log);
   opened.defer(() => missing.close());
+  const clock = watchMissing(sentence => void tell('ClockSkew', sentence), log);
+  clock.ask(() => clockProblem(client));
+  opened.defer(() => clock.close());
   let [isUp, holder]: [boolean, FollowedHolder | undefined] = [false, undefined];
   const probes = await answerProbes({ host: config.host, port: o.probesPort }, () => {
     // Who once was up can be asked, whatever the cluster does.
@@ -102,16 +111,22 @@ export async function runController(config: Config, env: Env, o: ControllerOptio
   opened.defer(wakeWhenFree(client, place, lease, log));
   holder = followHolder({ lease, identity, doors: stood.doors, log });
   opened.defer(() => holder?.close());
-  missing.ask(() => [
+  const ownProblems = () => [
     ...stood.problems(),
     ...(lease.failure() === undefined ? [] : [lease.failure()!.message]),
-  ]);
+  ];
+  missing.ask(ownProblems);
   log.info(
     { version, namespace, baseline: o.baselineNamespaces ?? 'all' },
     'the controller waits for its turn',
   );
-  const signal = AbortSignal.any([o.signal, lease.lost]);
-  await orAborted(lease.won, signal);
+  const held = AbortSignal.any([o.signal, lease.lost]);
+  await orAborted(lease.won, held);
+  const rivals = watchRivals({ client, ...place, log });
+  opened.defer(() => rivals.close());
+  missing.ask(() => [...ownProblems(), ...rivals.problems()]);
+  await orAborted(rivals.none, held);
+  const signal = AbortSignal.any([held, rivals.found]);
 
   const leading = await lead(config, {
     ...{ ...o, ...stood, namespace, log, signal },
@@ -124,7 +139,7 @@ export async function runController(config: Config, env: Env, o: ControllerOptio
   log.info({ version, namespace }, 'the controller is up');
   await ended(signal);
   isUp = false;
-  if (!o.signal.aborted) throw lease.lost.reason;
+  if (!o.signal.aborted) throw signal.reason;
 }
 
 // --- internal -----------------------------------------------------------------------------------
@@ -167,6 +182,8 @@ async function stand(
   );
   refused();
   await orAborted(source.synced, signal);
+  await untilDone(() => checkDefinitions(client), refused, signal);
+  refused();
 
   const door = async (
     what: string,

@@ -130,7 +130,10 @@ export async function lead(
   });
   opened.defer(() => telling.close());
   const sidecars = o.sidecars
-    ? followSidecars({ client, namespaces, followers: telling.followers, onChange: lookAtUsers, log })
+    ? followSidecars({
+        ...{ client, namespaces, followers: telling.followers, onChange: lookAtUsers, log },
+        controller: `${o.name}.${namespace}.svc`,
+      })
     : undefined;
   opened.defer(() => sidecars?.close());
   if (sidecars !== undefined) {

@@ -69,6 +69,8 @@ export type Baseline = {
   servicesOf(workload: Workload): readonly Found<'Service'>[];
   /** The workloads of the namespace whose pods mention a ConfigMap or Secret, be it there or not. */
   usersOf(kind: 'ConfigMap' | 'Secret', namespace: string, name: string): readonly Found<'Workload'>[];
+  /** Why nothing is known of a namespace, in a sentence; undefined, or absent: all is known. */
+  whyUnknown?(namespace: string): string | undefined;
   /** Calls `listener` after each change, also of status, in their order. @returns the way to stop that */
   watch(listener: (change: BaselineChange) => void): () => void;
 };

@@ -114,6 +114,10 @@ export function kubernetesBaseline(options: KubernetesBaselineOptions): Kubernet
       },
       usersOf: (kind, namespace, name) =>
         staying(index.list(`source ${sourceKey(kind, namespace, name)}`)) as never,
+      whyUnknown: namespace =>
+        namespaces === undefined || namespaces.includes(namespace)
+          ? undefined
+          : `namespace "${namespace}" is none of those that this installation may fork`,
       watch(listener) {
         const own = (change: BaselineChange) => listener(change); // the same function may listen twice
         listeners.add(own);

@@ -104,8 +104,18 @@ export type ClusterClient = {
     seconds: number,
     limits?: Limits,
   ): Promise<string>;
+  /**
+   * What the API server knows of the objects of a group and version (OpenAPI 3), by kind; undefined when it knows none. Whoever
+   * it lets in may ask for that.
+   */
+  schemas(group: string, version: string, limits?: Limits): Promise<Schemas | undefined>;
+  /** Milliseconds by which our clock is behind the API server's, as its last answer said, to a second or two; 0 before the first. */
+  behindMs(): number;
   close(): void;
 };
+
+/** By kind: as much of an OpenAPI schema as we read. */
+export type Schemas = Readonly<Record<string, unknown>>;
 
 export type ClientOptions = {
   /** For the server's logs and the objects' `managedFields`. */
@@ -121,6 +131,7 @@ export type ClientOptions = {
 export function clusterClient(access: ClusterAccess, options: ClientOptions = {}): ClusterClient {
   const { userAgent = 'offshoot', deadlineMs = 15_000, longest = 64 * 2 ** 20, pageSize = 250 } = options;
   const transport = transportTo(access);
+  let behindMs = 0;
 
   async function headers(type?: string): Promise<Record<string, string>> {
     const token = await access.tokens?.get();
@@ -141,7 +152,11 @@ export function clusterClient(access: ClusterAccess, options: ClientOptions = {}
       let answer: Answer;
       try {
         const sent = {
-          ...{ method, path: pathOf(resource, place) + queryOf(query), headers: await headers(type) },
+          ...{
+            method,
+            path: ask.path ?? pathOf(resource, place) + queryOf(query),
+            headers: await headers(type),
+          },
           ...(body !== undefined && { body: JSON.stringify(body) }),
         };
         answer = await sendKept(sent, {
@@ -152,6 +167,7 @@ export function clusterClient(access: ClusterAccess, options: ClientOptions = {}
       } catch (error) {
         throw notAnswered(error, ask, most, signal);
       }
+      behindMs = behindOf(answer) ?? behindMs;
       if (answer.status < 300) return parsed(answer.body, ask);
       if (answer.status === 401 && tries === 0 && access.tokens !== undefined) {
         access.tokens.refused();
@@ -312,6 +328,25 @@ export function clusterClient(access: ClusterAccess, options: ClientOptions = {}
       return answer.status?.token ?? '';
     },
 
+    async schemas(group, version, limits) {
+      const resource = { group, version, plural: 'schemas' };
+      const path = `/openapi/v3/apis/${group}/${version}`;
+      try {
+        const ask = { verb: 'get', method: 'GET', resource, place: {}, path } as const;
+        const { components } = (await call(ask, limits)) as OpenApi;
+        return Object.fromEntries(
+          Object.values(components?.schemas ?? {}).flatMap(schema =>
+            (schema['x-kubernetes-group-version-kind'] ?? []).map(({ kind }) => [kind, schema]),
+          ),
+        );
+      } catch (error) {
+        if (isCode(error, 'kubernetes/absent')) return undefined;
+        throw error;
+      }
+    },
+
+    behindMs: () => behindMs,
+
     close: () => transport.close(),
   };
 }
@@ -342,7 +377,23 @@ type Ask = {
   readonly body?: unknown;
   readonly type?: string;
   readonly most?: number;
+  /** Of what is no resource; default: that of the resource. */
+  readonly path?: string;
 };
+
+type OpenApi = {
+  readonly components?: {
+    readonly schemas?: Readonly<
+      Record<string, { readonly 'x-kubernetes-group-version-kind'?: readonly { readonly kind: string }[] }>
+    >;
+  };
+};
+
+/** @returns undefined when the server does not say what time it is */
+function behindOf({ date }: Answer): number | undefined {
+  const at = Date.parse(date ?? '');
+  return Number.isNaN(at) ? undefined : at - Date.now();
+}
 
 type List<O> = {
   readonly items?: readonly O[] | null;

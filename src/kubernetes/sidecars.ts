@@ -32,6 +32,8 @@ export type SidecarsOptions = {
   readonly client: ClusterClient;
   /** Of the baseline; undefined: all. */
   readonly namespaces: readonly string[] | undefined;
+  /** Name by which sidecars of this installation know its controller. */
+  readonly controller: string;
   /** Those who follow, by what they are: see proxy/stream/feed.ts. `id` is the uid of a pod. */
   readonly followers: () => readonly {
     readonly destination: string;
@@ -43,7 +45,8 @@ export type SidecarsOptions = {
   readonly log: Log;
 };
 
-export function followSidecars({ client, namespaces, followers, onChange, log }: SidecarsOptions): Sidecars {
+export function followSidecars(options: SidecarsOptions): Sidecars {
+  const { client, namespaces, controller, followers, onChange, log } = options;
   const byWorkload = new Map<string, Map<string, SeenPod>>();
 
   function put(key: string, before: SeenPod | undefined, now: SeenPod | undefined): void {
@@ -77,6 +80,8 @@ export function followSidecars({ client, namespaces, followers, onChange, log }:
       const pods = [...(byWorkload.get(path)?.values() ?? [])].filter(({ leaves }) => !leaves);
       const without = pods.filter(({ sidecar }) => sidecar === 'none');
       if (without.length > 0) return none(workload, without, pods.length);
+      const foreign = pods.find(pod => pod.controller !== undefined && pod.controller !== controller);
+      if (foreign !== undefined) return others(workload, foreign);
       if (!isNew) return undefined;
       const told = new Set(
         followers().flatMap(({ destination, id, upToDate }) =>
@@ -102,12 +107,16 @@ type SeenPod = {
   /** It ends, or has ended. */
   readonly leaves: boolean;
   readonly sidecar: 'none' | 'starts' | 'runs';
+  /** Name of the controller that it follows, which may be another installation's. */
+  readonly controller: string | undefined;
   /** What the webhook has said of it. */
   readonly said: string | undefined;
 };
 
 type Pod = KubernetesObject & {
-  readonly spec?: { readonly initContainers?: readonly { readonly name: string }[] };
+  readonly spec?: {
+    readonly initContainers?: readonly { readonly name: string; readonly args?: readonly string[] }[];
+  };
   readonly status?: {
     readonly phase?: string;
     readonly initContainerStatuses?: readonly {
@@ -123,14 +132,15 @@ function seen(object: KubernetesObject, before: SeenPod | undefined): SeenPod | 
   const { metadata, spec, status } = object as Pod;
   const workload = workloadByName(metadata, metadata.namespace!);
   if (workload === undefined) return undefined;
-  const has = spec?.initContainers?.some(({ name }) => name === sidecarNames.container) ?? false;
+  const router = spec?.initContainers?.find(({ name }) => name === sidecarNames.container);
   const its = status?.initContainerStatuses?.find(({ name }) => name === sidecarNames.container);
   // Started once, it may have a table on its disk.
   const runs = its?.started === true || (its?.restartCount ?? 0) > 0;
   const now: SeenPod = {
     ...{ uid: metadata.uid ?? '', name: metadata.name, workload },
     leaves: metadata.deletionTimestamp !== undefined || ['Succeeded', 'Failed'].includes(status?.phase ?? ''),
-    sidecar: !has ? 'none' : runs ? 'runs' : 'starts',
+    sidecar: router === undefined ? 'none' : runs ? 'runs' : 'starts',
+    controller: controllerIn(router?.args ?? []),
     said: metadata.annotations?.[sidecarAnnotations.status],
   };
   const isSame =
@@ -139,6 +149,19 @@ function seen(object: KubernetesObject, before: SeenPod | undefined): SeenPod | 
     before.sidecar === now.sidecar &&
     before.said === now.said;
   return isSame ? before : now;
+}
+
+/** As webhook/inject.ts writes it. */
+function controllerIn(args: readonly string[]): string | undefined {
+  const at = args.indexOf('--controller');
+  return at < 0 ? undefined : args[at + 1]?.replace(/:\d+$/, '');
+}
+
+function others({ kind, namespace, name }: WorkloadKey, { name: pod, controller }: SeenPod) {
+  return {
+    reason: 'OtherInstallation',
+    message: `the sidecars of ${kind} ${namespace}/${name} follow another installation (${controller}, pod ${pod}): of two that both have the namespace as a baseline, sandboxes of one only are led by key`,
+  };
 }
 
 function none({ kind, namespace, name }: WorkloadKey, without: readonly SeenPod[], all: number) {

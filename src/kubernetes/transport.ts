@@ -16,7 +16,13 @@ export type Sent = {
   readonly body?: string;
 };
 
-export type Answer = { readonly status: number; readonly retryAfter?: string; readonly body: Buffer };
+export type Answer = {
+  readonly status: number;
+  readonly retryAfter?: string;
+  /** The server's clock when it answered (RFC 9110 §6.6.1), in whole seconds. */
+  readonly date?: string;
+  readonly body: Buffer;
+};
 
 export type Transport = {
   /** @throws TooLongError; the system's error, or `no answer within N ms`; the signal's reason */
@@ -104,8 +110,11 @@ export function transportTo(access: ClusterAccess): Transport {
         }
         chunks.push(chunk);
       }
-      const retryAfter = answer.headers['retry-after'];
-      return { status: answer.statusCode!, body: Buffer.concat(chunks), ...(retryAfter && { retryAfter }) };
+      const { 'retry-after': retryAfter, date } = answer.headers;
+      return {
+        ...{ status: answer.statusCode!, body: Buffer.concat(chunks) },
+        ...{ ...(retryAfter && { retryAfter }), ...(date && { date }) },
+      };
     },
     async open(sent, { deadlineMs, signal }) {
       // The deadline is for the headers: what follows may take as long as it likes.

@@ -41,5 +41,8 @@ const onItsWay = new Set([
   'Running',
   'Resuming',
   'ResourcesPending',
+  'SidecarsPending',
   'WaitingForFork',
+  'Init:Running',
+  'Deleting',
 ]);

@@ -15,6 +15,7 @@ import { sameWorkload, workloadPath } from '../model/workload.ts';
 import { workloadPorts } from '../model/workload-ports.ts';
 import { imagesOf } from '../rules/folders.ts';
 import { inputsOfFork } from '../rules/inputs.ts';
+import { baselineMissing } from '../rules/sandboxes.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { rootUseSentences, rootUses } from './root-uses.ts';
 import { forkId, sandboxOwner, servedBy, wishOf, workloadSpec } from './workload-spec.ts';
@@ -134,7 +135,7 @@ export function forkRunner({
 /**
  * What the runtime is asked for to run `fork`.
  * @param portsOf where another fork of the sandbox answers, if that is known
- * @throws OffshootError sandbox/baseline-missing, fork/*
+ * @throws OffshootError sandbox/baseline-missing, sandbox/baseline-unread, fork/*
  */
 export function forkSpec(
   { store, baseline }: { readonly store: Store; readonly baseline: Baseline },
@@ -144,10 +145,7 @@ export function forkSpec(
 ): WorkloadSpec {
   const { kind, namespace, name } = fork.forkOf;
   const found = baseline.get(kind, namespace, name);
-  if (found === undefined) {
-    const path = `the fork of ${namespace}/${name}`;
-    throw new OffshootError('sandbox/baseline-missing', { path, what: kind, name, namespace });
-  }
+  if (found === undefined) throw baselineMissing(baseline, fork.forkOf, `the fork of ${namespace}/${name}`);
   // The journal has moved on since the sandbox was read.
   const resourceOutputs = outputsOf(store.get('sandbox', sandbox.name) ?? sandbox);
   const workload = deriveFork({

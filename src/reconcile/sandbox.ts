@@ -6,7 +6,7 @@ import { type Condition, reasonOf, setCondition } from '../model/conditions.ts';
 import { endpointsOf, type PreviewSite, previewUrl } from '../model/endpoint.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { SandboxStatus } from '../model/sandbox.ts';
-import { isHopeless } from '../model/tries.ts';
+import { hasFailed, isHopeless } from '../model/tries.ts';
 import { deleteTime } from '../model/ttl.ts';
 import { sameWorkload } from '../model/workload.ts';
 import { offspringOfSandbox, sandboxHasChildren } from '../rules/offspring.ts';
@@ -344,7 +344,10 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       if (crash !== undefined) await record(name, 'warning', 'Crashed', crash);
     }
     if (ready && !before?.ready) await record(name, 'info', reason, message);
-    if (failed && !before?.failed) await record(name, 'warning', reason, message);
+    if (failed && !before?.failed) return record(name, 'warning', reason, message);
+    // What may pass by itself is told, too: who waits for it looks here. Crashes have their own words.
+    const isTrouble = !failed && hasFailed(status!) && !tellsCrash(reason) && reason !== before?.reason;
+    if (isTrouble) await record(name, 'warning', reason, message);
   };
 
   const record = (name: string, severity: 'info' | 'warning', reason: string, message: string) =>
@@ -365,6 +368,8 @@ const finalReasons = new Set([
   'SetupFailed',
   'BuildFailed',
 ]);
+
+const tellsCrash = (reason: string): boolean => /^(Init:)?(CrashLoopBackOff|OOMKilled)$/.test(reason);
 
 /** Milliseconds between tries of a delete while something is in its way. */
 const BLOCKED_MS = 30_000;

@@ -14,25 +14,21 @@ export type Missing = {
 };
 
 /** @param tell said to besides the log, e.g. an event */
-export function watchMissing(
-  tell: (reason: string, message: string) => void,
-  log: Log,
-  everyMs = 1_000,
-): Missing {
+export function watchMissing(tell: (sentence: string) => void, log: Log, everyMs = 1_000): Missing {
   let source: () => readonly string[] = () => [];
   let known: readonly string[] = [];
   const watching = repeat(
     async () => {
       const now = source();
       for (const sentence of now.filter(one => !known.includes(one))) {
-        log.warn({ missing: sentence }, 'something is missing');
-        tell('NotReady', sentence);
+        log.warn({ problem: sentence }, 'something is not as it must be');
+        tell(sentence);
       }
-      if (known.length > 0 && now.length === 0) log.info({}, 'nothing is missing any more');
+      if (known.length > 0 && now.length === 0) log.info({}, 'all is as it must be again');
       known = now;
       return everyMs;
     },
-    err => log.error({ err }, 'what is missing cannot be said'),
+    err => log.error({ err }, 'what is wrong cannot be said'),
   );
   return {
     list: () => source(),
@@ -54,7 +50,7 @@ export async function untilDone<T>(
       return await work();
     } catch (error) {
       if (!(error instanceof OffshootError) || !error.row.retry) throw error;
-      refused(error.message);
+      refused(error.hint === undefined ? error.message : `${error.message}; ${error.hint}`);
       await delay(AGAIN_MS, signal);
     }
   }

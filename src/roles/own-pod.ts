@@ -3,15 +3,23 @@ import { randomBytes } from 'node:crypto';
 import type { ClusterClient } from '../kubernetes/client.ts';
 import { resources } from '../kubernetes/resource.ts';
 import type { Log } from '../lib/log.ts';
+import { backoffMs, delay } from '../lib/wait.ts';
 import type { Env } from './environment.ts';
 
 /**
- * Writes an event of core/v1; one that cannot be written is logged, and nobody waits for it. Outside of a pod there is none.
+ * Writes an event of core/v1; nobody waits for it. One that cannot be written is tried again for some minutes: it may be about the API
+ * server itself. Outside of a pod there is none.
  * @param env POD_NAME, POD_UID and POD_NAMESPACE, by which the chart says which pod it is
+ * @param signal aborts when nothing is to be tried any more
  */
 export const tellOfOwnPod =
-  (client: ClusterClient, { POD_NAME: name, POD_UID: uid, POD_NAMESPACE: namespace }: Env, log: Log) =>
-  (reason: string, message: string): void => {
+  (
+    client: Pick<ClusterClient, 'create'>,
+    { POD_NAME: name, POD_UID: uid, POD_NAMESPACE: namespace }: Env,
+    log: Log,
+    signal: AbortSignal,
+  ) =>
+  async (reason: string, message: string): Promise<void> => {
     if (!name || !uid || !namespace) return;
     const at = new Date().toISOString();
     const event = {
@@ -22,7 +30,18 @@ export const tellOfOwnPod =
       source: { component: 'offshoot.dev/controller' },
       ...{ firstTimestamp: at, lastTimestamp: at, count: 1 },
     };
-    client
-      .create(resources.Event, event, { deadlineMs: 5_000 })
-      .catch(err => log.debug({ err }, 'an event could not be written'));
+    for (let tries = 0; tries < MOST_TRIES && !signal.aborted; tries++) {
+      try {
+        await client.create(resources.Event, event, { deadlineMs: 5_000, signal });
+        return;
+      } catch (err) {
+        log.debug({ err, reason }, 'an event could not be written');
+        await delay(backoffMs(tries, 1_000, 30_000), signal).catch(() => {});
+      }
+    }
   };
+
+// --- internal ------------------------------------------------------------------------------------
+
+/** About eight minutes. */
+const MOST_TRIES = 20;

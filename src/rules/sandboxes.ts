@@ -151,6 +151,19 @@ export function removeSandbox(store: Store, name: string): Promise<boolean> {
   });
 }
 
+/** Why a document cannot have what it names of the baseline. @param path of the document */
+export function baselineMissing(
+  baseline: Baseline,
+  { kind, namespace, name }: { readonly kind: ObjectKind; readonly namespace: string; readonly name: string },
+  path: string,
+): OffshootError {
+  const why = baseline.whyUnknown?.(namespace);
+  if (why !== undefined) return new OffshootError('sandbox/baseline-unread', { path, what: kind, name, why });
+  const known = baseline.list(kind, namespace).map(one => one.name);
+  const similar = similarName(name, known);
+  return new OffshootError('sandbox/baseline-missing', { path, what: kind, name, namespace, similar });
+}
+
 // --- internal -----------------------------------------------------------------------------------
 
 const ownedBy = (store: Store, sandbox: string): readonly string[] =>
@@ -293,12 +306,7 @@ function requireObject<K extends ObjectKind>(
 ): Found<K> {
   const found = baseline.get<ObjectKind>(kind, namespace, name);
   if (found !== undefined) return found as Found<K>;
-  const known = baseline.list(kind, namespace);
-  const similar = similarName(
-    name,
-    known.map(m => m.name),
-  );
-  throw new OffshootError('sandbox/baseline-missing', { path, what: kind, name, namespace, similar });
+  throw baselineMissing(baseline, { kind, namespace, name }, path);
 }
 
 const portMissing = (

@@ -3,10 +3,15 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { apiVersion, clusterKinds, objectName } from '../../src/kubernetes/kinds.ts';
+import { kubeconfigAccess } from '../../src/kubernetes/access.ts';
+import { clusterClient } from '../../src/kubernetes/client.ts';
+import { customResourceDefinition } from '../../src/kubernetes/crd.ts';
+import { fieldsLacking } from '../../src/kubernetes/definitions.ts';
+import { apiVersion, clusterKinds, type KeptKind, objectName } from '../../src/kubernetes/kinds.ts';
+import type { Structural } from '../../src/kubernetes/structural.ts';
 import { ExecError } from '../../src/lib/exec.ts';
 import { readSandbox } from '../../src/model/document/sandbox.ts';
-import { apply, kubectl, namespace, noCluster, read } from '../support/cluster.ts';
+import { apply, contextName, kubectl, namespace, noCluster, read } from '../support/cluster.ts';
 import { shownDocuments } from '../support/document-files.ts';
 
 const tutorial = join(import.meta.dirname, '../../examples/users-service/signadot/users-sandbox.yaml');
@@ -31,6 +36,31 @@ async function refusalOf(value: object): Promise<string> {
   }
   return 'accepted';
 }
+
+test('a definition that is older than the program is named by the field that it drops', {
+  skip: noCluster,
+}, async () => {
+  const context = contextName === undefined ? {} : { context: contextName };
+  const client = clusterClient(
+    await kubeconfigAccess(process.env.KUBECONFIG!, { ...context, env: process.env }),
+  );
+  try {
+    assert.deepEqual(await fieldsLacking(client), [], 'the cluster has the definitions of this checkout');
+    const later = (kept: KeptKind): Structural => {
+      const schema = customResourceDefinition(kept).spec.versions[0]!.schema.openAPIV3Schema;
+      if (kept !== 'sandbox') return schema;
+      const { properties } = schema.properties!.spec!;
+      const spec = {
+        type: 'object',
+        properties: { ...properties, fromTomorrow: { type: 'string' } },
+      } as const;
+      return { ...schema, properties: { ...schema.properties, spec } };
+    };
+    assert.deepEqual(await fieldsLacking(client, later), ['sandboxes.offshoot.dev spec.fromTomorrow']);
+  } finally {
+    client.close();
+  }
+});
 
 test("the tutorial's sandbox comes back whole, and kubectl shows it", { skip: noCluster }, async () => {
   await using ns = await namespace();

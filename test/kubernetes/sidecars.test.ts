@@ -18,6 +18,7 @@ async function world(t: TestContext) {
   const changed: string[] = [];
   const sidecars = followSidecars({
     ...{ client, namespaces: ['shop'], followers: () => followers, log: silentLog },
+    controller: 'offshoot.tools.svc',
     onChange: ({ name }) => void changed.push(name),
   });
   t.after(async () => {
@@ -27,7 +28,7 @@ async function world(t: TestContext) {
   await sidecars.synced;
   const put = (
     name: string,
-    more: { sidecar?: object; has?: boolean; said?: string; leaves?: boolean } = {},
+    more: { sidecar?: object; has?: boolean; said?: string; leaves?: boolean; of?: string } = {},
   ) =>
     api.put('pods', {
       metadata: {
@@ -35,7 +36,17 @@ async function world(t: TestContext) {
         ...(more.said && { annotations: { 'sidecar.offshoot.dev/status': more.said } }),
         ownerReferences: [{ kind: 'ReplicaSet', name: 'users-7f', controller: true }],
       },
-      spec: { initContainers: more.has === false ? [] : [{ name: 'offshoot-sidecar' }] },
+      spec: {
+        initContainers:
+          more.has === false
+            ? []
+            : [
+                {
+                  name: 'offshoot-sidecar',
+                  args: ['sidecar', '--controller', `${more.of ?? 'offshoot.tools.svc'}:7490`],
+                },
+              ],
+      },
       status: {
         ...{ phase: more.leaves ? 'Failed' : 'Running' },
         ...(more.sidecar && { initContainerStatuses: [{ name: 'offshoot-sidecar', ...more.sidecar }] }),
@@ -88,5 +99,15 @@ test('a pod that could have none says why', async t => {
   assert.match(
     sidecars.problem(users, true)!.message,
     /: not injected: the pod has the network of its node$/,
+  );
+});
+
+test('one that follows another installation is named: it is never going to know the key', async t => {
+  const { put, untilReason, sidecars } = await world(t);
+  put('users-7f-a', { sidecar: { started: true }, of: 'offshoot.other.svc' });
+  await untilReason('OtherInstallation');
+  assert.match(
+    sidecars.problem(users, false)!.message,
+    /Deployment shop\/users follow another installation \(offshoot\.other\.svc, pod users-7f-a\)/,
   );
 });

@@ -5,7 +5,7 @@ import type { ResourcePhase } from '../../src/model/resource-record.ts';
 import type { SandboxSpec } from '../../src/model/sandbox.ts';
 import { createBranch } from '../../src/rules/branches.ts';
 import { usersOfWorkload } from '../../src/rules/manifests.ts';
-import { applySandbox, deleteSandbox } from '../../src/rules/sandboxes.ts';
+import { applySandbox, baselineMissing, deleteSandbox } from '../../src/rules/sandboxes.ts';
 import { trashBranch } from '../../src/rules/trash.ts';
 import {
   defaultProject,
@@ -230,6 +230,20 @@ describe('references of a sandbox', () => {
     });
     await s.store.modify('manifest', 'Deployment/demo/users', () => ({ deleted: true }));
     await assert.rejects(s.apply('one', { forks: [fork('users')] }), { code: 'sandbox/baseline-missing' });
+  });
+
+  it('to workloads of a namespace that is not read say that', async () => {
+    await using s = await baselineStore();
+    const whyUnknown = (namespace: string) => `namespace "${namespace}" is not read`;
+    const baseline = { ...storeBaseline(s.store), whyUnknown };
+    const { code, message } = baselineMissing(baseline, fork('nope').forkOf, 'spec.forks[0].forkOf');
+    assert.deepEqual(
+      [code, message],
+      [
+        'sandbox/baseline-unread',
+        'spec.forks[0].forkOf: Deployment "nope" cannot be forked: namespace "demo" is not read',
+      ],
+    );
   });
 
   it('to outputs must be to those that the plugin has', async () => {

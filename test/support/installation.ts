@@ -26,15 +26,20 @@ export async function installation(...values: readonly string[]): Promise<Instal
   await using stack = new AsyncDisposableStack();
   const [own, baseline] = [stack.use(await namespace()), stack.use(await namespace())];
   const at = ['-n', own.name];
-  const colon = ourImage.lastIndexOf(':');
-  const image = [
-    ...['--set', `image.repository=${ourImage.slice(0, colon)}`],
-    ...['--set-string', `image.tag=${ourImage.slice(colon + 1)}`],
-  ];
   const run = async (verb: string, more: readonly string[]): Promise<void> => {
     const namespaces = ['--set-json', `baselineNamespaces=["${baseline.name}"]`];
     const waiting = ['--skip-crds', '--wait', '--timeout', '240s'];
-    await helm([verb, release, chart, ...at, ...image, ...namespaces, ...values, ...more, ...waiting]);
+    await helm([
+      verb,
+      release,
+      chart,
+      ...at,
+      ...imageValues(),
+      ...namespaces,
+      ...values,
+      ...more,
+      ...waiting,
+    ]);
   };
   // What has no namespace goes with it.
   stack.defer(async () => void (await helm(['uninstall', release, ...at, '--ignore-not-found'])));
@@ -47,6 +52,15 @@ export async function installation(...values: readonly string[]): Promise<Instal
     upgrade: (...more) => run('upgrade', more),
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   };
+}
+
+/** Of our image, as helm's arguments. */
+export function imageValues(): readonly string[] {
+  const colon = ourImage.lastIndexOf(':');
+  return [
+    ...['--set', `image.repository=${ourImage.slice(0, colon)}`],
+    ...['--set-string', `image.tag=${ourImage.slice(colon + 1)}`],
+  ];
 }
 
 /** A Deployment `users` with a Service, which answers with its LOG_LEVEL and the WORD that it is given. */

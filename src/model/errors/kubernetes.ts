@@ -85,6 +85,15 @@ export const kubernetesErrors = {
     say: p => `the cluster's answer to "${p.verb} ${p.what}" is longer than ${p.most} bytes`,
     hint: () => 'a single object is never as long; what stands between us and the API server?',
   },
+  'kubernetes/definitions-older': {
+    fault: 'user',
+    http: 503,
+    exit: 1,
+    retry: true,
+    say: p =>
+      `the definitions in the cluster are of an older version: they drop ${p.count} fields that this one has, such as ${p.first}`,
+    hint: () => 'kubectl apply --server-side --force-conflicts -f charts/offshoot/crds; Helm does not do it',
+  },
   'kubernetes/lease-lost': {
     fault: 'system',
     http: 503,

@@ -29,6 +29,15 @@ export const sandboxErrors = {
     say: p => `${p.path}: ${p.what} "${p.name}" does not exist in namespace "${p.namespace}"`,
     hint: p => `deploy it with "offshoot deploy -f DIR"${p.similar ? `; did you mean "${p.similar}"?` : ''}`,
   },
+  'sandbox/baseline-unread': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: true,
+    say: p => `${p.path}: ${p.what} "${p.name}" cannot be forked: ${p.why}`,
+    hint: () =>
+      'whoever installs Offshoot in the cluster says which may be: baselineNamespaces, with "helm upgrade"; it is tried again by itself',
+  },
   'sandbox/port-missing': {
     fault: 'user',
     http: 422,
