@@ -16,7 +16,11 @@ export type Cli = {
   /** Objects and values; what scripts read. */
   readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
   /** Progress and sentences; what people read. */
-  readonly stderr: NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
+  readonly stderr: NodeJS.WritableStream & {
+    readonly isTTY?: boolean;
+    readonly columns?: number;
+    readonly rows?: number;
+  };
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
   /** Aborts on Ctrl-C: waiting ends, what was asked for stays. */
   readonly signal: AbortSignal;

@@ -39,9 +39,11 @@ export function createProgress({ stderr }: Cli, { lateMs = 500 } = {}): Progress
     return legible(`  ${marks[step.state]} ${step.label}${detail}${time}`);
   };
 
-  const draw = (): void => {
-    const width = Math.max(20, (stderr.columns || 80) - 1);
-    const lines = steps.map(s => line(s).slice(0, width));
+  /** @param all also more than the terminal has rows: it is drawn over no more */
+  const draw = (all = false): void => {
+    const width = Math.max(1, (stderr.columns || 80) - 1);
+    const most = Math.max(2, (stderr.rows || 24) - 1);
+    const lines = (all ? steps.map(line) : fitting(steps, most, line)).map(l => l.slice(0, width));
     const up = drawn > 0 ? `\x1b[${drawn}A` : '';
     stderr.write(`${up}\x1b[0J${lines.map(l => `${l}\n`).join('')}`);
     drawn = lines.length;
@@ -80,7 +82,25 @@ export function createProgress({ stderr }: Cli, { lateMs = 500 } = {}): Progress
     end() {
       clearInterval(timer);
       clearTimeout(late);
-      if (stderr.isTTY && steps.length > 0) draw();
+      if (stderr.isTTY && steps.length > 0) draw(true);
     },
   };
 }
+
+/** Of more steps than there are rows those that matter most at the moment, in their order, and how many others there are. */
+function fitting(
+  steps: readonly ProgressStep[],
+  rows: number,
+  line: (step: ProgressStep) => string,
+): readonly string[] {
+  if (steps.length <= rows) return steps.map(line);
+  const shown = new Set(steps.toSorted((a, b) => weight[a.state] - weight[b.state]).slice(0, rows - 1));
+  const others = steps.filter(step => !shown.has(step));
+  const done = others.filter(step => step.state === 'done').length;
+  return [
+    ...steps.filter(step => shown.has(step)).map(line),
+    `  and ${others.length} more, ${done} of them done`,
+  ];
+}
+
+const weight = { failed: 0, running: 1, waiting: 2, done: 3 } as const;

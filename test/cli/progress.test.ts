@@ -68,6 +68,22 @@ test('on a terminal the lines are drawn over, cut to its width', () => {
   assert.equal(last, '  ✓ fork demo/users (7 ms)\n  ✓ endpoints (8 ms)\n');
 });
 
+test('a terminal that is narrow and low is never written beyond, and has all of it at the end', () => {
+  const { cli, stderr } = fakeCli({ columns: 12, rows: 5 });
+  const progress = createProgress(cli);
+  const steps = Array.from({ length: 30 }, (_, i) =>
+    step(i < 28 ? 'done' : 'running', { label: `fork ${i}`, ms: 1 }),
+  );
+  progress.show(steps);
+  progress.end();
+  const [drawn, last] = stderr().split('\x1b[0J').slice(1);
+  const [shown, up] = drawn!.split('\x1b');
+  assert.deepEqual(shown!.split('\n'), ['  ✓ fork 0 ', '  … fork 28', '  … fork 29', '  and 27 mo', '']);
+  assert.equal(up, '[4A');
+  assert.equal(last!.split('\n').length, 31);
+  assert.ok(last!.split('\n').every(line => line.length < 12));
+});
+
 test('nothing to show, nothing drawn', () => {
   const { cli, stderr } = fakeCli({ columns: 80 });
   createProgress(cli).end();

@@ -11,6 +11,7 @@ export type FakeCliOptions = {
   readonly terminal?: boolean;
   /** Standard error is a terminal of this width. */
   readonly columns?: number;
+  readonly rows?: number;
   readonly signal?: AbortSignal;
   /** Hears of all that was written so far, to standard output or to standard error. */
   readonly onOutput?: (text: string) => void;
@@ -23,7 +24,7 @@ export type FakeCli = {
 };
 
 export function fakeCli(options: FakeCliOptions = {}): FakeCli {
-  const { env = {}, cwd = '/', input = '', columns, signal = new AbortController().signal } = options;
+  const { env = {}, cwd = '/', input = '', columns, rows, signal = new AbortController().signal } = options;
   const [stdout, out] = collector(options.onOutput);
   const [stderr, err] = collector(options.onOutput);
   const cli = createCli({
@@ -31,7 +32,7 @@ export function fakeCli(options: FakeCliOptions = {}): FakeCli {
     cwd,
     uid: 1,
     stdout,
-    stderr: columns === undefined ? stderr : Object.assign(stderr, { isTTY: true, columns }),
+    stderr: columns === undefined ? stderr : Object.assign(stderr, { isTTY: true, columns, rows }),
     stdin: Object.assign(Readable.from([Buffer.from(input)]), { isTTY: options.terminal === true }),
     signal,
   });
