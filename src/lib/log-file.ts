@@ -77,6 +77,8 @@ async function copyEnd(from: string, to: string, size: number, bytes: number): P
 
 const COPY_BYTES = 256 * 1024;
 const CHUNK_BYTES = 64 * 1024;
+/** What is read of a log at most: more lines than are told fit, and a program that ends no line, or writes faster than `rotate` looks, costs no more. */
+const MOST_BYTES = 32 * 1024 * 1024;
 
 /** @returns also whether there is something that is too old to be told */
 async function timed(
@@ -118,8 +120,9 @@ async function lastLines(
     let start = last;
     const lowest = first > size ? 0 : first;
     // One line end more than lines, since the oldest line must be whole and the last byte ends the newest.
-    for (let ends = 0; start > lowest && ends <= lines; ends += countLineEnds(chunks[0]!)) {
-      const from = Math.max(lowest, start - CHUNK_BYTES);
+    const least = Math.max(lowest, last - MOST_BYTES);
+    for (let ends = 0; start > least && ends <= lines; ends += countLineEnds(chunks[0]!)) {
+      const from = Math.max(least, start - CHUNK_BYTES);
       const { buffer, bytesRead } = await file.read(Buffer.alloc(start - from), 0, start - from, from);
       chunks.unshift(buffer.subarray(0, bytesRead));
       start = from;

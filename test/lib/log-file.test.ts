@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { rotate, tail } from '../../src/lib/log-file.ts';
@@ -25,6 +25,15 @@ it('reads lines that lie across the pieces it reads', async () => {
   assert.deepEqual(await tail(log, 35), lines.slice(-35));
   await writeFile(log, 'x'.repeat(200_000));
   assert.deepEqual(await tail(log, 1), ['x'.repeat(4096)]);
+});
+
+it('reads only the end of a line that is larger than the memory', async () => {
+  await using dir = await tempDir();
+  const log = join(dir.path, 'log');
+  await writeFile(log, '');
+  await truncate(log, 64 * 2 ** 30); // no block of it is there
+  await appendFile(log, '\nlast\n');
+  assert.deepEqual(await tail(log, 10), ['\0'.repeat(4096), 'last']);
 });
 
 it('keeps one older part, and goes on reading there', async () => {
