@@ -14,6 +14,7 @@ import { branchRoutes } from './branches.ts';
 import type { ApiContext } from './context.ts';
 import { diskRoutes } from './disks.ts';
 import { entranceRoutes } from './entrances.ts';
+import { environmentRoutes } from './environments.ts';
 import { imageRoutes } from './images.ts';
 import { keyOf } from './key-of.ts';
 import { keyRoutes } from './key-routes.ts';
@@ -68,6 +69,7 @@ const all = [
   projectRoutes,
   branchRoutes,
   sandboxRoutes,
+  environmentRoutes,
   pluginRoutes,
   manifestRoutes,
   imageRoutes,

@@ -73,6 +73,8 @@ const elsewhere: Readonly<Record<string, string>> = {
   down: 'the chart ends it: "helm uninstall"',
   deploy: '"kubectl apply" deploys there, and Offshoot reads what is there',
   undeploy: '"kubectl delete" does that there',
+  env: 'forks run images there, not folders: "offshoot sandbox apply" makes a sandbox of an image of the branch',
+  git: 'its hooks are for environments of folders',
   image: 'images come from the registry there',
   disk: 'claims are the cluster\'s: "kubectl get persistentvolumeclaims"',
   gateway: 'the chart runs it',

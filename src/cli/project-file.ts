@@ -3,6 +3,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { OffshootError } from '../model/errors.ts';
 import { type ImageMap, type ImageSpec, programsOfRuntime } from '../model/image.ts';
+import type { OffshootConfig } from '../model/offshoot-config.ts';
 import type { Cli } from './context.ts';
 import { UsageError } from './output.ts';
 import { readText } from './read-file.ts';
@@ -30,14 +31,19 @@ export function findProjectFile({ cwd }: Cli, path: string, config?: string): Pr
  * How images run, with the runtimes that are on the PATH of whoever asks: the daemon's may be another one.
  * @throws UsageError, OffshootError document/invalid, workload/config-bad, workload/runtime-missing
  */
-export async function readImages(cli: Cli, { file }: ProjectFile): Promise<ImageMap> {
+export async function readImages(cli: Cli, project: ProjectFile): Promise<ImageMap> {
+  return (await readProject(cli, project)).images;
+}
+
+/** The whole file, with the same. @throws as `readImages` */
+export async function readProject(cli: Cli, { file }: ProjectFile): Promise<OffshootConfig> {
   const { readDocument } = await import('../model/document/yaml.ts');
   const { parseOffshootConfig } = await import('../model/offshoot-config.ts');
   const text = readText(file, file);
   const { value, locate } = readDocument({ file, text });
-  const { images } = parseOffshootConfig(value, file, { text, locate });
+  const { images, environment } = parseOffshootConfig(value, file, { text, locate });
   const found = Object.entries(images).map(async ([key, spec]) => [key, await withRuntime(cli, key, spec)]);
-  return Object.fromEntries(await Promise.all(found));
+  return { images: Object.fromEntries(await Promise.all(found)), ...(environment && { environment }) };
 }
 
 /** A folder that an option names, also by its project file; `-` is that of what came from nowhere. */

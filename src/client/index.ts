@@ -1,6 +1,7 @@
 /** Typed calls to the API: the only way the command line (and later the dashboard) gets in. */
 import type { BranchAddress } from '../model/branch.ts';
 import type { LeftOut } from '../model/document/manifest-kinds.ts';
+import type { EnvironmentConfig, EnvironmentOwner } from '../model/environment.ts';
 import type { ImageMap } from '../model/image.ts';
 import type { ImportOptions } from '../model/import.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
@@ -57,6 +58,30 @@ export type ManifestPlan = {
   readonly warnings: readonly { readonly text: string; readonly known: boolean }[];
   readonly leftOut: readonly (LeftOut & { readonly known?: boolean })[];
   readonly missingImages: readonly MissingImageView[];
+};
+
+export type EnvironmentRequest = {
+  readonly owner: EnvironmentOwner;
+  readonly config: Omit<EnvironmentConfig, 'copy'>;
+  readonly images: ImageMap;
+  /** The project file. */
+  readonly file: string;
+  readonly from?: string | undefined;
+  readonly cameFrom?: readonly string[] | undefined;
+};
+
+export type AppliedEnvironment = AppliedSandbox & {
+  /** Environments that ran the same folder, and keep only their databases. */
+  readonly parked: readonly string[];
+  /** Absent: it has no database of its own. */
+  readonly grownFrom?: string;
+};
+
+export type AppliedSandbox = SandboxView & {
+  readonly outcome: 'created' | 'updated' | 'unchanged';
+  readonly warnings: readonly string[];
+  /** Forks that are started anew because their code has changed, and what they were made from until now. */
+  readonly changed: readonly { sandbox: string; forkOf: WorkloadKey; inputs?: string }[];
 };
 
 const part = encodeURIComponent;
@@ -179,14 +204,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       get: (name: string) => call<SandboxView>('GET', `/sandboxes/${part(name)}`),
       /** @param images of the project file above the document */
       apply: ({ name, spec }: Sandbox, images: ImageMap = {}) =>
-        call<
-          SandboxView & {
-            readonly outcome: 'created' | 'updated' | 'unchanged';
-            readonly warnings: readonly string[];
-            /** Forks that are started anew because their code has changed, and what they were made from until now. */
-            readonly changed: readonly { sandbox: string; forkOf: WorkloadKey; inputs?: string }[];
-          }
-        >('PUT', `/sandboxes/${part(name)}`, { body: { name, spec, images } }),
+        call<AppliedSandbox>('PUT', `/sandboxes/${part(name)}`, { body: { name, spec, images } }),
       delete: (name: string, query: { force?: boolean; recursive?: boolean } = {}) =>
         call<SandboxView & { readonly already: boolean }>('DELETE', `/sandboxes/${part(name)}`, { query }),
       /** @param body the endpoint, default: the first; and a path of it */
@@ -198,6 +216,10 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         ),
       environment: (name: string, query: { workload?: string | undefined } = {}) =>
         call<Readonly<Record<string, string>>>('GET', `/sandboxes/${part(name)}/environment`, { query }),
+    },
+    environments: {
+      /** See rules/environments.ts. */
+      apply: (body: EnvironmentRequest) => call<AppliedEnvironment>('PUT', '/environments', { body }),
     },
     plugins: {
       list: () => call<readonly PluginView[]>('GET', '/resource-plugins'),

@@ -32,6 +32,7 @@ export const branchSchema = z.strictObject({
   name: z.string().min(1).max(255),
   parent: text.optional(),
   owner: text.optional(),
+  afterOwner: z.enum(['trash']).optional(),
   limitBytes: bytes.optional(),
   scheduledDeleteTime: time.optional(),
   protected: z.boolean().optional(),

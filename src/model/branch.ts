@@ -41,6 +41,8 @@ export type BranchSpec = {
   readonly parent?: string;
   /** `sandbox/NAME` when a sandbox owns it; deleted with its owner. */
   readonly owner?: string;
+  /** When its owner goes, it goes into the trash rather than for good, and what grows from it is not in the way. */
+  readonly afterOwner?: 'trash';
   /** The most bytes of its own that it may take; absent: as its project says. */
   readonly limitBytes?: number;
   /** RFC 3339: then it goes into the trash, unless something is in the way. Absent: it stays. */

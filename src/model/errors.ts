@@ -7,6 +7,7 @@ import { apiErrors } from './errors/api.ts';
 import { branchErrors } from './errors/branch.ts';
 import { deployErrors } from './errors/deploy.ts';
 import { documentErrors } from './errors/document.ts';
+import { environmentErrors } from './errors/environment.ts';
 import { forkErrors } from './errors/fork.ts';
 import { gatewayErrors } from './errors/gateway.ts';
 import { hostErrors } from './errors/host.ts';
@@ -26,6 +27,7 @@ export const errorTable = {
   ...branchErrors,
   ...deployErrors,
   ...documentErrors,
+  ...environmentErrors,
   ...forkErrors,
   ...gatewayErrors,
   ...hostErrors,

@@ -1,13 +1,20 @@
-/** offshoot.yaml: how images run here without containers. */
+/** offshoot.yaml: how images run here without containers, and what an environment of a git branch is made of. */
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { type Locate, type Path, toProblem } from './document/problem.ts';
 import { checkShape, mapChildren } from './document/shape.ts';
+import type { EnvironmentConfig, EnvironmentDatabase } from './environment.ts';
 import { OffshootError } from './errors.ts';
 import type { ImageMap, ImageSpec, Preparation } from './image.ts';
 import type { PodTemplate } from './kubernetes.ts';
+import { builtinOutputs } from './plugin.ts';
+import { workloadAtPath } from './workload.ts';
 
-export type OffshootConfig = { readonly images: ImageMap };
+export type OffshootConfig = {
+  readonly images: ImageMap;
+  /** Absent: the file says nothing of environments. */
+  readonly environment?: EnvironmentConfig;
+};
 
 /** The text that a document was read from, and where its nodes stand there. */
 type Written = { readonly text: string; readonly locate: Locate };
@@ -29,7 +36,7 @@ export function parseOffshootConfig(document: unknown, file: string, written?: W
       ...{ ...entry, dir: resolve(dirname(file), dir) },
       ...(runtime !== undefined && { runtime: { name: runtime } }),
     });
-  return { images };
+  return { images, ...(data.environment && { environment: data.environment }) };
 }
 
 /**
@@ -117,7 +124,49 @@ const preparation = z.union([
     ),
 ]);
 
+const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not the name of a variable');
+const OUTPUTS = builtinOutputs['branch/create'];
+
+/** A path that cannot lead out of the folder. */
+const pathBelow = z
+  .string()
+  .min(1)
+  .max(1_000)
+  .refine(
+    path => !path.startsWith('/') && !path.split('/').some(part => part === '..' || part === '.git'),
+    'must be a path below the folder of the file, e.g. node_modules',
+  );
+
+const environment = z.strictObject({
+  forks: z
+    .array(
+      z
+        .string()
+        .refine(
+          path => workloadAtPath(path) !== undefined,
+          'is no workload; write NAMESPACE/NAME of a Deployment, or KIND/NAMESPACE/NAME',
+        ),
+    )
+    .min(1)
+    .max(100)
+    .optional(),
+  endpoints: z.record(z.string(), z.string()).optional(),
+  database: z
+    .union([
+      variable.transform((name): EnvironmentDatabase => ({ variables: { [name]: 'connection-string' } })),
+      z
+        .strictObject({
+          project: z.string().min(1).optional(),
+          variables: z.record(variable, z.enum(OUTPUTS as [string, ...string[]])),
+        })
+        .transform((database): EnvironmentDatabase => withoutUndefined(database)),
+    ])
+    .optional(),
+  copy: z.array(pathBelow).min(1).max(100).optional(),
+});
+
 const configSchema = z.strictObject({
+  environment: environment.transform((config): EnvironmentConfig => withoutUndefined(config)).optional(),
   images: z
     .record(
       z.string().regex(KEY, 'is not an image name, e.g. users-service or users-service:{ref}'),

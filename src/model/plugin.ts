@@ -59,6 +59,6 @@ export const builtinOutputs: Readonly<Record<BuiltinAction, readonly string[]>> 
 
 /** Inputs that the built-in actions understand; an unknown one is an error. */
 export const builtinInputs: Readonly<Record<BuiltinAction, readonly string[]>> = {
-  'branch/create': ['parent-branch', 'branch-name', 'project'],
+  'branch/create': ['parent-branch', 'branch-name', 'project', 'afterwards'],
   'branch/delete': ['branch-name', 'project'],
 };

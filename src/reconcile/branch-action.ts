@@ -14,6 +14,7 @@ import {
   deletionProblem,
   findBranch,
 } from '../rules/branches.ts';
+import { retireBranch } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { Waits } from './steps.ts';
 import { topicOf } from './wake.ts';
@@ -35,9 +36,20 @@ export type ActionDeps = {
   readonly store: Store;
   /** Where clients reach the Postgres gateway. */
   readonly gateway: () => { readonly host: string; readonly port: number };
+  readonly trash: TrashOptions;
 };
 
-export function branchActions({ store, gateway }: ActionDeps): Readonly<Record<BuiltinAction, Action>> {
+export type TrashOptions = {
+  /** Milliseconds; 0: there is none. */
+  readonly keepMs: number;
+  readonly now: () => Date;
+};
+
+export function branchActions({
+  store,
+  gateway,
+  trash,
+}: ActionDeps): Readonly<Record<BuiltinAction, Action>> {
   const target = ({ sandbox, resource, inputs }: ActionCall) => ({
     project: inputs.project || defaultProject(store),
     name: inputs['branch-name'] || sandboxBranchName(sandbox, resource.first ? undefined : resource.name),
@@ -52,7 +64,8 @@ export function branchActions({ store, gateway }: ActionDeps): Readonly<Record<B
       const mine = found?.spec.owner === owner ? found : undefined;
       if (mine?.deletedAt !== undefined) return untilGone(mine);
       const parent = call.inputs['parent-branch'] || 'main';
-      const branch = mine ?? (await createBranch(store, { project, name, owner, parent }));
+      const after = afterwards(call.inputs.afterwards);
+      const branch = mine ?? (await createBranch(store, { project, name, owner, parent, ...after }));
       if (branch.status?.state === 'failed') {
         const { message: why, hint } = branch.status;
         throw new OffshootError('branch/failed', { name, why, hint });
@@ -66,17 +79,27 @@ export function branchActions({ store, gateway }: ActionDeps): Readonly<Record<B
       const branch = findBranch(store, project, name);
       // A branch of that name that is not ours is why the create step failed: nothing of it was made here.
       if (branch?.spec.owner !== owner) return { outputs: {} };
-      return (await deleteOwned(store, branch)) ?? { outputs: {} };
+      return (await deleteOwned(store, branch, trash)) ?? { outputs: {} };
     },
   };
 }
 
 /**
- * Marks a branch for deletion on behalf of its owner, once there are no children that would lose what they grow from.
+ * Marks a branch for deletion on behalf of its owner, once there are no children that would lose what they grow from. One
+ * that is kept after its owner is nobody's from then on.
  * @returns what has to happen until it is gone; undefined when it is
  */
-export async function deleteOwned(store: Store, branch: Stored<'branch'>): Promise<Waits | undefined> {
+export async function deleteOwned(
+  store: Store,
+  branch: Stored<'branch'>,
+  { keepMs, now }: TrashOptions,
+): Promise<Waits | undefined> {
   const { name, spec } = branch;
+  const isKept = spec.afterOwner === 'trash' && keepMs > 0 && branch.status?.made === true;
+  if (isKept && branch.deletedAt === undefined) {
+    await retireBranch(store, branch, keepMs, now());
+    return undefined;
+  }
   try {
     if (branch.deletedAt === undefined) await deleteBranch(store, branch, { asOwner: spec.owner! });
   } catch (error) {
@@ -88,6 +111,13 @@ export async function deleteOwned(store: Store, branch: Stored<'branch'>): Promi
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** @throws OffshootError branch/bad-afterwards */
+function afterwards(text = ''): { readonly afterOwner?: 'trash' } {
+  if (text === '' || text === 'delete') return {};
+  if (text === 'trash') return { afterOwner: text };
+  throw new OffshootError('branch/bad-afterwards', { text });
+}
 
 function untilGone(branch: Stored<'branch'>): Waits {
   const why = deletionProblem(branch);

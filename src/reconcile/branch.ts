@@ -419,7 +419,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
 /** Volume, server, access, and a last look. More would be a server that ends before the next step. */
 const MOST_STEPS = 4;
 
-const A_DAY_MS = 86_400_000;
+/** How long the trash keeps what is put there, when nobody says. */
+export const A_DAY_MS = 86_400_000;
 
 /** Ends in a row from which on a server is not trusted to stay. */
 const UNSTEADY = 2;

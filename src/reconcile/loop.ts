@@ -11,7 +11,7 @@ import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { awakeByStatus } from './awake-by-status.ts';
 import { type BaselineDeps, baselineReconciler } from './baseline.ts';
-import { type BranchReconciler, branchReconciler } from './branch.ts';
+import { A_DAY_MS, type BranchReconciler, branchReconciler } from './branch.ts';
 import { branchActions } from './branch-action.ts';
 import { restarter } from './changed-code.ts';
 import { collect, type Leftovers } from './collect.ts';
@@ -116,8 +116,9 @@ export function createLoop(deps: LoopDeps): Loop {
 
   const programKinds = (programs: Programs) => {
     const { workloads, steps } = programs;
-    const all = { ...deps, workloads, steps };
-    const actions = branchActions({ store, gateway: deps.gateway });
+    const trash = { keepMs: deps.trashMs ?? A_DAY_MS, now: deps.now };
+    const all = { ...deps, workloads, steps, trash };
+    const actions = branchActions({ store, gateway: deps.gateway, trash });
     const resources = resourceRunner({ ...all, actions });
     const sandbox = sandboxReconciler({ ...all, resources, forks: forkRunner(all) });
     return {

@@ -17,7 +17,7 @@ import {
   takeUpResources,
 } from '../rules/sandboxes.ts';
 import type { Store, Stored } from '../store/contract.ts';
-import { deleteOwned } from './branch-action.ts';
+import { deleteOwned, type TrashOptions } from './branch-action.ts';
 import { crashSince } from './crashes.ts';
 import { type ForkRunner, type ForkStatus, pendingForks, waitingForFork } from './forks.ts';
 import type { ResourceRunner, Tell } from './resource.ts';
@@ -38,6 +38,7 @@ export type SandboxDeps = {
   /** Waits until the data path does what the store says now. */
   readonly routed: () => Promise<void>;
   readonly routers?: Routers | undefined;
+  readonly trash: TrashOptions;
   readonly now: () => Date;
   readonly log: Log;
 };
@@ -291,7 +292,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
   /** What belongs to the sandbox goes with it, also when its plugin forgot it or was not asked. */
   const removeOwnedBranches = async ({ name }: Stored<'sandbox'>): Promise<Waits | undefined> => {
     const owned = store.by('branch/owner', sandboxOwner(name));
-    const waits = together(await Promise.all(owned.map(branch => deleteOwned(store, branch))));
+    const waits = together(await Promise.all(owned.map(branch => deleteOwned(store, branch, deps.trash))));
     if (waits?.why === undefined) return waits;
     const params = { resource: owned[0]!.spec.name, sandbox: name, step: 'branch', why: waits.why.message };
     return { ...waits, why: new OffshootError('sandbox/undo-failed', params, { cause: waits.why }) };

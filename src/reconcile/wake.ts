@@ -7,6 +7,7 @@ import type { Baseline, BaselineChange, Found } from '../baseline/contract.ts';
 import { manifestName, nameOfManifest } from '../model/manifest-name.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
 import { isHeadless } from '../model/service.ts';
+import { isTrashed } from '../model/trash.ts';
 import { asWorkload, keyOfWorkload } from '../model/workload.ts';
 import { usersOfWorkload } from '../rules/manifests.ts';
 import type { Change, Kind, Kinds, Store, Stored } from '../store/contract.ts';
@@ -53,6 +54,10 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
     // Who waits for the end of a branch wants to know why it does not come.
     if (before?.status?.state !== state || (state === 'deleting' && before?.status?.message !== message))
       scheduler.tell(topicOf.branch(now.name));
+    // What is in the trash keeps nothing that it grows from.
+    const { parent } = now.spec;
+    if (before !== undefined && isTrashed(now) && !isTrashed(before) && parent !== undefined)
+      scheduler.tell(topicOf.children(parent));
   };
 
   /** From here on, or not before, somebody looks after its branches. */

@@ -104,6 +104,7 @@ export type NewBranch = {
   /** Name of the parent branch. */
   readonly parent: string;
   readonly owner?: string;
+  readonly afterOwner?: 'trash';
   readonly limitBytes?: number;
   /** RFC 3339, see rules/expiry.ts. */
   readonly scheduledDeleteTime?: string;
@@ -114,7 +115,7 @@ export type NewBranch = {
  * project/full
  */
 export async function createBranch(store: Store, wish: NewBranch): Promise<Stored<'branch'>> {
-  const { project, name, owner, limitBytes, scheduledDeleteTime } = wish;
+  const { project, name, owner, afterOwner, limitBytes, scheduledDeleteTime } = wish;
   checkBranchName(name);
   requireLimit(limitBytes);
   const { name: parent } = parentFor(store, wish);
@@ -131,6 +132,7 @@ export async function createBranch(store: Store, wish: NewBranch): Promise<Store
       name,
       parent,
       ...(owner !== undefined && { owner }),
+      ...(afterOwner !== undefined && { afterOwner }),
       ...(limitBytes !== undefined && { limitBytes }),
       ...(scheduledDeleteTime !== undefined && { scheduledDeleteTime }),
     });

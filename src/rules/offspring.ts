@@ -11,9 +11,14 @@ export function offspringOf(store: Store, ids: readonly string[]): readonly Stor
   return [...offspringOf(store, names), ...children.filter(c => c.deletedAt === undefined)];
 }
 
-/** What grows from the branches of a sandbox and does not go with it, or with another that is going. Far ones first. */
+/**
+ * What grows from the branches of a sandbox and does not go with it, or with another that is going. Far ones first. Not
+ * from those that are kept after it.
+ */
 export function offspringOfSandbox(store: Store, sandbox: string): readonly Stored<'branch'>[] {
-  const owned = store.by('branch/owner', `sandbox/${sandbox}`).map(b => b.name);
+  const owned = store
+    .by('branch/owner', `sandbox/${sandbox}`)
+    .flatMap(b => (b.spec.afterOwner ? [] : [b.name]));
   return offspringOf(store, owned).filter(({ spec: { owner } }) => {
     if (owner === undefined) return true;
     const other = store.get('sandbox', sandboxIn(owner));

@@ -5,6 +5,7 @@ import type { Baseline, Found, ObjectKind } from '../baseline/contract.ts';
 import { randomRoutingKey } from '../lib/random.ts';
 import { outputKeys } from '../model/document/plugin.ts';
 import { type EndpointTarget, endpointsOf } from '../model/endpoint.ts';
+import { describeOwner, environmentOwner, sameEnvironment } from '../model/environment.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
 import { manifestName } from '../model/manifest-name.ts';
@@ -192,6 +193,12 @@ function checkChange(
   spec: Sandbox['spec'],
 ): void {
   if (deletedAt !== undefined) throw new OffshootError('sandbox/deleting', { name });
+  const [is, wanted] = [environmentOwner(before), environmentOwner(spec)];
+  if (is === undefined ? wanted !== undefined : wanted === undefined || !sameEnvironment(is, wanted)) {
+    const what =
+      is === undefined ? 'no environment of a git branch' : `the environment of ${describeOwner(is)}`;
+    throw new OffshootError('environment/name-taken', { name, is: what });
+  }
   if (spec.cluster !== before.cluster)
     throw new OffshootError('sandbox/immutable', { name, path: 'spec.cluster' });
   const same = isDeepStrictEqual(spec.resources ?? [], before.resources ?? []);

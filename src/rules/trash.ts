@@ -100,6 +100,32 @@ export async function trashBranch(
 }
 
 /**
+ * The end of the sandbox that a branch belongs to, for one that is kept then: into the trash; while something grows from
+ * it, under a name that is in nobody's way until it can go there by itself.
+ */
+export async function retireBranch(
+  store: Store,
+  branch: Stored<'branch'>,
+  keepMs: number,
+  now: Date,
+): Promise<void> {
+  const { name: id } = branch;
+  await holding(store, { alone: [`branch/${id}`] }, async () => {
+    const growing = childrenOf(store, id).some(c => c.deletedAt === undefined && !isTrashed(c));
+    await store.modify('branch', id, b => {
+      if (b.deletedAt !== undefined || isTrashed(b)) return undefined;
+      const { owner: _, afterOwner: __, ...spec } = b.spec;
+      const end = growing
+        ? { name: `${spec.name}-${id}`, scheduledDeleteTime: now.toISOString() }
+        : { trashed: trashed(now, keepMs) };
+      return { spec: { ...spec, ...end } };
+    });
+  });
+  const message = `branch ${branch.spec.name} of project ${branch.spec.project} goes into the trash after ${branch.spec.owner?.replace('/', ' ')}`;
+  await store.record({ kind: 'branch', name: id, severity: 'info', reason: 'Trashed', message });
+}
+
+/**
  * The same for a project with its root and what the trash holds of its branches. Its name is free afterwards.
  * @returns the id of the entry
  * @throws OffshootError project/not-empty, project/in-use, api/not-found

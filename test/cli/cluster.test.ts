@@ -7,10 +7,14 @@ test('a command that is not for a cluster says what is', async () => {
   for (const args of [
     ['--context', 'c', 'deploy', '-f', '.'],
     ['--context=c', '--namespace=n', 'sql'],
+    ['--context=c', 'env', 'up'],
   ]) {
     const { code, stderr } = await runCli(args);
     assert.equal(code, 2, stderr);
-    assert.match(stderr, /^error: "offshoot (deploy|sql)" is not for a cluster: .*kubectl/);
+    assert.match(
+      stderr,
+      /^error: "offshoot (deploy|sql|env)" is not for a cluster: .*(kubectl|sandbox apply)/,
+    );
   }
   const { stderr } = await runCli(['identity', 'gateway', '-o', 'json'], { env: { OFFSHOOT_CONTEXT: 'c' } });
   assert.equal((JSON.parse(stderr) as { code: string }).code, 'kubernetes/elsewhere');

@@ -17,6 +17,7 @@ const pages = [
   'docs/deploy.md',
   'docs/images.md',
   'docs/sandboxes.md',
+  'docs/environments.md',
   'docs/branches.md',
   'docs/data.md',
   'docs/routing.md',

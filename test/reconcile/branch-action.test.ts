@@ -11,7 +11,8 @@ async function testActions() {
   const store = testStore();
   const main = await defaultProject(store);
   for (const sandbox of ['pr-1', 'pr-2']) await applied(store, sandbox);
-  const actions = branchActions({ store, gateway: () => ({ host: '127.0.0.1', port: 7432 }) });
+  const trash = { keepMs: 86_400_000, now: () => new Date() };
+  const actions = branchActions({ store, gateway: () => ({ host: '127.0.0.1', port: 7432 }), trash });
   const call = (inputs: ActionCall['inputs'] = {}, more: Partial<ActionCall> = {}): ActionCall => ({
     sandbox: 'pr-1',
     resource: { name: 'db', first: true },
@@ -170,5 +171,34 @@ describe('branch/delete', () => {
     assert.equal(a.find('sb-pr-1')?.deletedAt, undefined);
     await a.store.remove('branch', child.name);
     assert.deepEqual(await a.delete(a.call()), { until: [`branch/${mine.name}`] });
+  });
+
+  it('puts one that is kept afterwards into the trash, or out of the way of others while something grows from it', async () => {
+    await using a = await testActions();
+    await assert.rejects(a.create(a.call({ afterwards: 'burn' })), { code: 'branch/bad-afterwards' });
+    for (const child of [undefined, 'child']) {
+      await a.create(a.call({ afterwards: 'trash' }));
+      const mine = a.find('sb-pr-1')!;
+      const status = {
+        state: 'ready',
+        reason: 'R',
+        message: '',
+        conditions: [],
+        observedGeneration: 1,
+      } as const;
+      await a.store.modify('branch', mine.name, () => ({ status: { ...status, made: true } }));
+      if (child) await createBranch(a.store, { project: 'default', name: child, parent: 'sb-pr-1' });
+      assert.deepEqual(await a.delete(a.call()), { outputs: {} });
+      const { spec, deletedAt } = a.store.get('branch', mine.name)!;
+      assert.deepEqual([spec.owner, spec.afterOwner, deletedAt], [undefined, undefined, undefined]);
+      assert.equal(spec.trashed !== undefined, child === undefined);
+      assert.equal(spec.scheduledDeleteTime !== undefined, child !== undefined);
+      assert.equal(a.find('sb-pr-1'), undefined, 'its name is free');
+    }
+    // Nothing was ever in it.
+    await a.create(a.call({ afterwards: 'trash' }));
+    const { name } = a.find('sb-pr-1')!;
+    await a.delete(a.call());
+    assert.ok(a.store.get('branch', name)?.deletedAt);
   });
 });

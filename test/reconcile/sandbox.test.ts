@@ -46,10 +46,11 @@ async function testSandbox({ routers }: Pick<Parameters<typeof sandboxReconciler
     service('users', { port: 80, targetPort: 3000 }),
   );
   await install(store, 'table', tablePlugin);
+  const trash = { keepMs: 86_400_000, now: clock.now };
   const resources = resourceRunner({
     store,
     steps: world.steps,
-    actions: branchActions({ store, gateway: () => ({ host: '127.0.0.1', port: 1 }) }),
+    actions: branchActions({ store, gateway: () => ({ host: '127.0.0.1', port: 1 }), trash }),
     scriptEnv: () => ({}),
     keep: [],
     stepMs: 60_000,
@@ -63,6 +64,7 @@ async function testSandbox({ routers }: Pick<Parameters<typeof sandboxReconciler
     site: () => ({ domain: 'localhost', scheme: 'http', port: 7480 }),
     routed: async () => {},
     ...(routers && { routers }),
+    trash,
     now: clock.now,
     log: silentLog,
   });

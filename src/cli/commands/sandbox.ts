@@ -128,7 +128,7 @@ export function register(program: Command, cli: Cli): void {
         if ((argument === undefined) === (filename === undefined))
           throw new UsageError('name the sandbox, or a file with -f');
         const name = argument ?? (await nameIn(cli, filename, set));
-        await remove(cli, name, {
+        await deleteSandbox(cli, name, {
           force: force ?? false,
           recursive: recursive ?? false,
           ifExists: ifExists ?? false,
@@ -179,18 +179,17 @@ export function register(program: Command, cli: Cli): void {
     });
 }
 
-// --- internal -----------------------------------------------------------------------------------
+type DeleteOptions = {
+  readonly force: boolean;
+  readonly recursive: boolean;
+  /** One that is not there is fine. */
+  readonly ifExists: boolean;
+  readonly wait: boolean;
+  readonly timeoutMs: number;
+};
 
-async function nameIn(cli: Cli, file: string, set: readonly string[]): Promise<string> {
-  const { readSandboxName } = await import('../../model/document/sandbox.ts');
-  return readSandboxName(await readSource(cli, file), templateOptions(cli, file, set));
-}
-
-async function remove(
-  cli: Cli,
-  name: string,
-  options: { force: boolean; recursive: boolean; ifExists: boolean; wait: boolean; timeoutMs: number },
-): Promise<void> {
+/** Deletes a sandbox, and waits for its end where that is asked for. @throws OffshootError api/timeout, sandbox/* */
+export async function deleteSandbox(cli: Cli, name: string, options: DeleteOptions): Promise<void> {
   const started = performance.now();
   let first: SandboxView & { already: boolean };
   try {
@@ -224,6 +223,13 @@ async function remove(
     progress.end();
   }
   say(cli, `sandbox "${name}" is gone (${took(performance.now() - started)})`);
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+async function nameIn(cli: Cli, file: string, set: readonly string[]): Promise<string> {
+  const { readSandboxName } = await import('../../model/document/sandbox.ts');
+  return readSandboxName(await readSource(cli, file), templateOptions(cli, file, set));
 }
 
 function parseForm(text: string): EnvironmentForm {

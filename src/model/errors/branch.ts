@@ -78,6 +78,14 @@ export const branchErrors = {
     say: p => `a branch cannot have the time to live "${p.ttl}": ${p.why}`,
     hint: () => 'write for example 30m, 2h or 3d; or "none"',
   },
+  'branch/bad-afterwards': {
+    fault: 'user',
+    http: 422,
+    exit: 2,
+    retry: false,
+    say: p => `the input "afterwards" cannot be "${p.text}"`,
+    hint: () => 'write trash or delete: what becomes of the branch when its sandbox goes',
+  },
   'branch/rename-refused': {
     fault: 'user',
     http: 409,

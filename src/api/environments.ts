@@ -1,0 +1,69 @@
+import { isAbsolute } from 'node:path';
+import { z } from 'zod';
+import type { EnvironmentConfig } from '../model/environment.ts';
+import { OffshootError } from '../model/errors.ts';
+import type { ImageMap } from '../model/image.ts';
+import { applyEnvironment } from '../rules/environments.ts';
+import type { ApiContext } from './context.ts';
+import { imageMap } from './image-map.ts';
+import { checked } from './input.ts';
+import { restartChanged } from './restarting.ts';
+import { answer, type Routes } from './routes.ts';
+import { sandboxView } from './views.ts';
+
+const path = z.string().max(4_096).refine(isAbsolute, 'must be an absolute path');
+const gitBranch = z.string().min(1).max(1_024);
+
+const body = z.strictObject({
+  owner: z.strictObject({ repository: path, worktree: path, branch: gitBranch.optional() }),
+  config: z.strictObject({
+    forks: z.array(z.string()).optional(),
+    endpoints: z.record(z.string(), z.string()).optional(),
+    database: z
+      .strictObject({ project: z.string().optional(), variables: z.record(z.string(), z.string()) })
+      .optional(),
+  }),
+  images: imageMap,
+  file: path,
+  from: gitBranch.optional(),
+  cameFrom: z.array(gitBranch).max(100).optional(),
+});
+
+export function environmentRoutes(routes: Routes, context: ApiContext): void {
+  const { store, baseline, programs, warnings: tell } = context;
+
+  /** 201 created, 200 updated or unchanged; `outcome` says which. */
+  routes.put('/environments', async request => {
+    const { config, images, ...wish } = checked(body, request.body);
+    const made = await applyEnvironment(store, baseline, {
+      ...(wish as Omit<Parameters<typeof applyEnvironment>[2], 'config' | 'images'>),
+      config: config as EnvironmentConfig,
+      images: images as ImageMap,
+    });
+    const { object, outcome, parked, grownFrom } = made;
+    const forks = outcome === 'created' ? [] : (object.spec.forks ?? []);
+    const changed = await restartChanged(
+      { store, programs },
+      forks.map(({ forkOf }) => ({ of: 'fork', sandbox: object.name, workload: forkOf })),
+    );
+    return answer(outcome === 'created' ? 201 : 200, {
+      ...sandboxView(object),
+      outcome,
+      /** Forks that are started anew because their code has changed. */
+      changed: changed.forks,
+      parked,
+      ...(grownFrom !== undefined && { grownFrom }),
+      warnings: warningsOf(),
+    });
+
+    /** It was taken: what cannot be derived says so in its status. */
+    function warningsOf(): readonly string[] {
+      try {
+        return tell(object);
+      } catch (error) {
+        if (error instanceof OffshootError) return [];
+        throw error;
+      }
+    }
+  });
+}

@@ -1,0 +1,68 @@
+/** Making the environment of a worktree, or bringing it up to date. */
+import type { AppliedEnvironment } from '../client/index.ts';
+import { OffshootError } from '../model/errors.ts';
+import type { SandboxView } from '../model/view.ts';
+import type { Cli } from './context.ts';
+import { waitForForks } from './deploy-wait.ts';
+import { environments, type Here, projectFileOf } from './environment-here.ts';
+import { say } from './output.ts';
+import { readProject } from './project-file.ts';
+import { waitForSandbox } from './sandbox-wait.ts';
+import { waitFor } from './wait.ts';
+
+export type UpOptions = {
+  readonly from: string | undefined;
+  readonly wait: boolean;
+  readonly timeoutMs: number;
+};
+
+/** @throws OffshootError environment/*, sandbox/*, api/*; UsageError without a project file */
+export async function upEnvironment(
+  cli: Cli,
+  { worktree, owner }: Here,
+  { from, wait, timeoutMs }: UpOptions,
+): Promise<SandboxView> {
+  const project = projectFileOf(cli, worktree);
+  const { images, environment: { copy: _, ...config } = {} } = await readProject(cli, project);
+  const { file } = project;
+  const request = { owner, config, images, file, from };
+  const applied = await whenFree(cli, timeoutMs, () => cli.client().environments.apply(request));
+  const { name, outcome, parked, grownFrom, warnings, changed, ...view } = applied;
+  const grown = grownFrom === undefined ? '' : `, its database grown from ${grownFrom}`;
+  say(cli, `environment ${name} ${outcome}${grown}`);
+  for (const other of parked)
+    say(cli, `environment ${other} keeps its database; this folder runs ${name} now`);
+  for (const warning of warnings) say(cli, `warning: ${warning}`);
+  for (const { forkOf } of changed)
+    say(cli, `fork ${forkOf.namespace}/${forkOf.name}: its code has changed, it starts anew`);
+  if (!wait) return { ...view, name };
+  if (changed.length > 0) await waitForForks(cli, changed, timeoutMs);
+  return await waitForSandbox(cli, applied, timeoutMs);
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+/** One of the same git branch that is just going is waited for. */
+async function whenFree(
+  cli: Cli,
+  timeoutMs: number,
+  apply: () => Promise<AppliedEnvironment>,
+): Promise<AppliedEnvironment> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    try {
+      return await apply();
+    } catch (error) {
+      const isGoing = error instanceof OffshootError && error.code === 'sandbox/deleting';
+      if (!isGoing || performance.now() > deadline) throw error;
+      const going = (await environments(cli)).flatMap(one => (one.deletedAt === undefined ? [] : [one.name]));
+      await waitFor<SandboxView>(cli, {
+        kind: 'sandbox',
+        timeoutMs: Math.max(1, Math.ceil(deadline - performance.now())),
+        what: 'the environment before it to be gone',
+        probe: objects => (going.every(name => !objects.has(name)) ? true : undefined),
+        last: objects => going.map(name => objects.get(name)?.status.message).find(text => text),
+      });
+    }
+  }
+}
