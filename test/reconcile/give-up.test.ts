@@ -36,9 +36,17 @@ it('gives up what has been in the trash longest, one at a time', async () => {
     { what: 'the second goes', deadlineMs: 60_000 },
   );
   short(); // nothing is left to give
-  const events = await store.events({ kind: 'branch', limit: 100 });
+  // It is told after it is done.
+  const told = await until(
+    async () => {
+      const events = await store.events({ kind: 'branch', limit: 100 });
+      const given = events.filter(e => e.reason === 'GivenUp').map(e => e.message);
+      return given.length >= 2 ? given : undefined;
+    },
+    { what: 'both are told', deadlineMs: 60_000 },
+  );
   assert.deepEqual(
-    events.filter(e => e.reason === 'GivenUp').map(e => e.message),
+    told,
     ['first', 'second'].map(name => `branch ${name} was removed from the trash, because its space is needed`),
   );
 });
