@@ -41,7 +41,7 @@ import { ipText, isPodOf, type Layout, type Range, readIp, readRange, serviceAdd
 import { machineFiles, podResolvConf, writeResolvConf } from './resolv-conf.ts';
 import { destination, drop, from, masquerade, replaceTable, sendTo, source, tcpPort, to } from './rules.ts';
 import { removeShortcuts, setShortcuts } from './shortcuts.ts';
-import { type NetworkState, readNetworkState, writeNetworkState } from './state-file.ts';
+import { keptNetworkState, type NetworkState, readNetworkState, writeNetworkState } from './state-file.ts';
 
 export type NetworksOptions = {
   /** The data directory; ours is `network.json` in it. */
@@ -109,7 +109,7 @@ class BridgedNetworks implements Networks {
   #bridge: Bridge | undefined;
   /** As they were set last; undefined: they could not be. */
   #shortcuts: string | undefined = '';
-  #saving: NodeJS.Immediate | undefined;
+  readonly #save: () => Promise<void>;
 
   constructor(ground: Ground, pool: Range, options: NetworksOptions) {
     this.#ground = ground;
@@ -117,6 +117,7 @@ class BridgedNetworks implements Networks {
     this.#options = options;
     this.#file = join(options.home, 'network.json');
     this.#state = readNetworkState(this.#file);
+    this.#save = keptNetworkState(this.#file, () => this.#state);
     this.#shared = options.shared;
   }
 
@@ -255,7 +256,6 @@ class BridgedNetworks implements Networks {
   }
 
   leave(): void {
-    if (this.#saving !== undefined) this.#save({});
     for (const { network } of this.#pods.values()) network.close();
     this.#pods.clear();
     this.#ground.leave();
@@ -263,7 +263,6 @@ class BridgedNetworks implements Networks {
 
   async close(): Promise<void> {
     const { instance, log } = this.#options;
-    if (this.#saving !== undefined) this.#save({});
     const { sockets } = this.#ground;
     for (const { network } of this.#pods.values()) network.close();
     this.#pods.clear();
@@ -277,8 +276,10 @@ class BridgedNetworks implements Networks {
       for (const { name } of portsOf(sockets, instance)) sockets.route.ask(removeLink(name));
     });
     try {
-      await this.#ground.remove(this.#state.forwarding);
-      if (this.#state.forwarding.length > 0) this.#save({ forwarding: [] });
+      const { forwarding } = this.#state;
+      await this.#ground.remove(forwarding);
+      this.#state = { ...this.#state, forwarding: [] };
+      if (this.#bridge !== undefined || forwarding.length > 0) await this.#save();
     } catch (err) {
       log.warn({ err }, 'the bridge is left');
     }
@@ -304,7 +305,8 @@ class BridgedNetworks implements Networks {
     const bridge = ensureBridge(this.#ground.sockets, instance, home, range);
     this.#ground.setRules(bridge, this.#shared);
     const forwarding = [...new Set([...this.#state.forwarding, ...this.#ground.letAnswersIn()])];
-    this.#save({ range: range.text, forwarding });
+    this.#state = { ...this.#state, range: range.text, forwarding };
+    writeNetworkState(this.#file, this.#state); // before there is a pod on it
     log.info({ bridge: bridge.name, range: range.text }, 'pods have networks of their own');
     return bridge;
   }
@@ -385,23 +387,10 @@ class BridgedNetworks implements Networks {
     pod.rules = rules;
   }
 
-  /** Those of one turn together, since all are written each time. One that is lost is chosen again, and is the same. */
+  /** One that is lost is chosen again, and is the same. */
   #savePods(pods: NetworkState['pods']): void {
     this.#state = { ...this.#state, pods };
-    this.#saving ??= setImmediate(() => {
-      try {
-        this.#save({});
-      } catch (err) {
-        this.#options.log.warn({ err }, 'the addresses of pods are not on disk');
-      }
-    });
-  }
-
-  #save(change: Partial<NetworkState>): void {
-    clearImmediate(this.#saving);
-    this.#saving = undefined;
-    this.#state = { ...this.#state, ...change };
-    writeNetworkState(this.#file, this.#state);
+    this.#save().catch(err => this.#options.log.warn({ err }, 'the addresses of pods are not on disk'));
   }
 }
 

@@ -49,8 +49,8 @@ export type Keeper = {
   unreached(leader: number): Promise<boolean>;
   /** It is ready: what is to be said of how it listens? */
   listens(leader: number): Promise<void>;
-  /** The record changed and must be on disk before we go on. */
-  save(): void;
+  /** The record changed: resolves when that is on disk. Rejects with the system's error. */
+  save(): Promise<void>;
   /** Health or the number of restarts changed. */
   changed(): void;
 };
@@ -117,8 +117,7 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
           record.done = how;
           record.why = { reason: problem.reason, message: problem.message };
           if (problem.exitCode !== undefined) record.exitCode = problem.exitCode;
-          keeper.save();
-          report({ ready: false, ...record.why });
+          await untilSaved(); // before anybody goes on, so that it does not begin again
           break;
         }
         pauseMs = restartPause(pauseMs, performance.now() - since);
@@ -141,6 +140,19 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
       if (record.why !== undefined) report({ ready: false, ...record.why });
       started.resolve();
       done.resolve(record.done);
+    }
+  }
+
+  /** On a full disk, too, where it takes until there is room. Rejects when it is stopped. */
+  async function untilSaved(): Promise<void> {
+    for (let pauseMs: number | undefined; ; ) {
+      try {
+        return await keeper.save();
+      } catch (err) {
+        house.log.warn({ part: place.part, err }, 'how a container has ended is not on disk');
+        pauseMs = restartPause(pauseMs, 0);
+        await delay(pauseMs, stopped.signal);
+      }
     }
   }
 
@@ -210,7 +222,8 @@ export function keepContainer(record: ContainerRecord, keeper: Keeper): Containe
     fits = await keeper.prepare();
     newLog();
     behind = health !== starting;
-    keeper.save(); // first, because its ports are on record nowhere else
+    await keeper.save(); // first, because its ports are on record nowhere else
+    signal.throwIfAborted();
     keeper.changed(); // others may wait for the ports
     const running = await runner.start(fits.plan, signal, report);
     const { postStart } = fits.plan.hooks;

@@ -60,7 +60,8 @@ export type PodKeeper = {
   /** Ports of an earlier life that it gets again when nobody has them. */
   readonly lastPorts: Readonly<Record<number, number>>;
   logFile(container: string): string;
-  save(): void;
+  /** Resolves when the record is on disk as it is now. Rejects with the system's error. */
+  save(): Promise<void>;
   changed(): void;
 };
 
@@ -293,7 +294,7 @@ export function keepPod(index: number, record: PodRecord, keeper: PodKeeper): Po
     try {
       network.reach(found.v4);
       record.localOnly = found;
-      keeper.save();
+      await keeper.save();
     } catch (err) {
       house.log.warn({ part, err }, 'how a pod listens cannot be noted');
     }

@@ -26,7 +26,7 @@ import { planWorkload, type WorkloadPlan } from './plan.ts';
 import { containerPart } from './pod.ts';
 import { portChooser } from './ports.ts';
 import { openPreparing } from './preparing.ts';
-import { hasState, type PodRecord, readState, type WorkloadState } from './state-file.ts';
+import { disksOfForks, hasState, type PodRecord, readState, type WorkloadState } from './state-file.ts';
 import { removeVolumes } from './volumes.ts';
 import {
   ALL_WORKLOADS,
@@ -145,7 +145,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     async remove(id) {
       await workloads.get(id)?.stop();
       await killAll(workloadPart(id));
-      const { owner } = readState(folderOf(id)) ?? {};
+      const { owner } = specs.get(id) ?? readState(folderOf(id)) ?? {};
       await removeVolumes(folderOf(id));
       if (owner !== undefined) await removeUnusedDisks(owner);
       specs.delete(id);
@@ -248,14 +248,12 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
   async function removeUnusedDisks(owner: string): Promise<void> {
     const used = new Set<string>();
     for (const name of await folders()) {
-      const state = readState(join(root, name));
+      const workload = workloads.get(pathId(name) ?? '');
+      const state = workload === undefined ? readState(join(root, name)) : undefined;
       // One without any is not there yet, or no more.
-      if (state === undefined && hasState(join(root, name))) return;
-      if (state?.owner !== owner) continue;
-      const plans = [state.plan.pod, ...Object.values(state.pods).map(({ plan }) => plan)];
-      for (const volume of plans.flatMap(plan => plan?.volumes ?? []))
-        if (volume.kind === 'disk' && volume.of === 'fork')
-          used.add(`${state.plan.namespace}/${volume.claim}`);
+      if (workload === undefined && state === undefined && hasState(join(root, name))) return;
+      const found = workload?.disksOf(owner) ?? (state?.owner === owner ? disksOfForks(state) : []);
+      for (const disk of found) used.add(disk);
     }
     await disks.removeForks(owner, used);
   }

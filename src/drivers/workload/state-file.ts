@@ -1,6 +1,7 @@
 /** What one workload's folder says about it, so that the next daemon can go on. Holds secrets: mode 0600. */
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { keptFile } from '../../lib/kept-file.ts';
 import type { LocalOnly } from './listeners.ts';
 import type { PodPlan, Problem, WorkloadPlan } from './plan.ts';
 import type { RunRecord } from './run.ts';
@@ -60,23 +61,17 @@ export type WorkloadState = {
 /** Raised whenever the shape changes: an older daemon's state is then not read, and its processes are replaced. */
 const STATE_VERSION = 4;
 
-/**
- * Synchronous and by rename: a reader, or the next daemon, finds the old content or the new one.
- * @param last what is there
- * @returns what is there now
- */
-export function writeState(folder: string, state: Omit<WorkloadState, 'version'>, last?: string): string {
-  const file = join(folder, FILE);
-  // Most pods are as the workload is planned now; that is written once.
-  const pods = Object.entries(state.pods).map(([index, { plan, ...pod }]) => [
-    index,
-    plan === state.plan.pod ? pod : { ...pod, plan },
-  ]);
-  const text = JSON.stringify({ version: STATE_VERSION, ...state, pods: Object.fromEntries(pods) });
-  if (text === last) return last;
-  writeFileSync(`${file}.new`, text, { mode: 0o600 });
-  renameSync(`${file}.new`, file);
-  return text;
+/** @returns saves what `state` says then, see `keptFile` */
+export function keptState(folder: string, state: () => Omit<WorkloadState, 'version'>): () => Promise<void> {
+  return keptFile(join(folder, FILE), () => {
+    const now = state();
+    // Most pods are as the workload is planned now; that is written once.
+    const pods = Object.entries(now.pods).map(([index, { plan, ...pod }]) => [
+      index,
+      plan === now.plan.pod ? pod : { ...pod, plan },
+    ]);
+    return JSON.stringify({ version: STATE_VERSION, ...now, pods: Object.fromEntries(pods) });
+  });
 }
 
 /** @returns undefined when there is none that we can read */
@@ -90,6 +85,14 @@ export function readState(folder: string): WorkloadState | undefined {
     return undefined;
   }
 }
+
+/** Disks of forks that it mounts, as `namespace/claim`. */
+export const disksOfForks = ({ plan, pods }: Pick<WorkloadState, 'plan' | 'pods'>): readonly string[] =>
+  [plan.pod, ...Object.values(pods).map(pod => pod.plan)]
+    .flatMap(one => one?.volumes ?? [])
+    .flatMap(volume =>
+      volume.kind === 'disk' && volume.of === 'fork' ? [`${plan.namespace}/${volume.claim}`] : [],
+    );
 
 /** Also when we cannot read it. */
 export const hasState = (folder: string): boolean => existsSync(join(folder, FILE));

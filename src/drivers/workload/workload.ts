@@ -19,7 +19,7 @@ import { keepPod, newPodRecord, type Pod } from './pod.ts';
 import { nextSteps, type PodState } from './rollout.ts';
 import { mayBeOlder, rolloutOf } from './rollout-plan.ts';
 import { nextRunSteps, type RunPlan, type RunPod, type RunRecord, triesOf } from './run.ts';
-import { type PodRecord, writeState } from './state-file.ts';
+import { disksOfForks, keptState, type PodRecord, type WorkloadState } from './state-file.ts';
 import { removeVolumes } from './volumes.ts';
 
 export type Workload = {
@@ -30,6 +30,8 @@ export type Workload = {
   startedBefore(folder: string, at: number): boolean;
   /** Folders that it runs from, each with what has started there first. */
   code(): readonly { readonly plan: CodePlan; readonly startedAt: number }[];
+  /** Disks of forks of this owner that it uses, as `namespace/claim`. */
+  disksOf(owner: string): readonly string[];
   /** Nobody is led to these pods any more, named as in `WorkloadSeen.leaving`. */
   release(pods: readonly string[]): void;
   /** See WorkloadDriver. */
@@ -59,8 +61,6 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   let lastWish: string | undefined;
   let plan: WorkloadPlan = nothing;
   let lastTold = '';
-  /** As it is on disk. */
-  let lastState: string | undefined;
   /** Since when nothing has come of what was asked for last; undefined: it is done. */
   let waitingSince: number | undefined = performance.now();
   let run: RunRecord | undefined = before.run;
@@ -70,8 +70,10 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   let alarm: NodeJS.Timeout | undefined;
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const save = keptState(folder, state);
   const fails = (reason: string) => plan.problem?.reason === reason;
-  return { apply, seen, startedBefore, code, release, logs, inside, stop, tell, fails };
+  const disksOf = (asked: string) => (asked === owner ? disksOfForks(state()) : []);
+  return { apply, seen, startedBefore, code, disksOf, release, logs, inside, stop, tell, fails };
 
   function apply(nextOwner: string, next: WorkloadPlan, wish?: string): void {
     const again = wish !== undefined && lastWish !== undefined && wish !== lastWish;
@@ -93,7 +95,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       plan.run === undefined ? (plan.pod?.containers.flatMap(({ code }) => code ?? []) ?? []) : [],
     );
     step();
-    trySave();
+    void trySave();
     tell();
   }
 
@@ -135,7 +137,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       },
       lastPorts: before.ports[index] ?? {},
       logFile: container => logFile(index, container),
-      save: trySaveOrThrow,
+      save,
       changed: () => podChanged(member),
     });
     const member: Member = { pod };
@@ -174,8 +176,10 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     const { start, retire, ended } = nextRunSteps(all.map(runPodOf), of, run.failures ?? 0, ranMs);
     if (ended !== undefined) {
       run.ended = ended;
-      trySave(); // first, so that nothing of it begins again
-      for (const { pod } of pods.values()) void pod.stop();
+      // First, so that nothing of it begins again.
+      void trySave().then(() => {
+        for (const { pod } of pods.values()) void pod.stop();
+      });
       return;
     }
     for (const index of retire) {
@@ -210,7 +214,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     if (!ready) delete member.readySince;
     if (ready && !member.pod.record.served) {
       member.pod.record.served = true;
-      trySave();
+      void trySave();
     }
     step();
     tell();
@@ -246,7 +250,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
         pods.delete(pod.index);
         progress();
         step();
-        trySave();
+        void trySave();
         tell();
       })
       .catch(err => {
@@ -466,7 +470,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     wanted = false;
     house.code.follow(id, []);
     clearTimeout(alarm);
-    trySave(); // first, so that a daemon that finds us half stopped starts nothing again
+    await trySave(); // first, so that a daemon that finds us half stopped starts nothing again
     const all = [...pods.values()];
     for (const { release } of all) clearTimeout(release);
     await Promise.all(
@@ -477,7 +481,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     );
     for (const { pod } of all)
       for (const { name } of pod.record.plan.containers) house.rotation.remove(logFile(pod.index, name));
-    trySave();
+    await trySave();
   }
 
   /** That of the oldest pod that can be entered. */
@@ -503,18 +507,14 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     return join(folder, `${pathName(container)}.${index}.log`);
   }
 
-  function trySaveOrThrow(): void {
+  function state(): Omit<WorkloadState, 'version'> {
     const records = Object.fromEntries([...pods].map(([index, { pod }]) => [index, pod.record]));
-    lastState = writeState(folder, { owner, wanted, plan, ...(run && { run }), pods: records }, lastState);
+    return { owner, wanted, plan, ...(run && { run }), pods: records };
   }
 
   /** For when processes come first: a full disk must not keep them from ending, nor others from being taken over. */
-  function trySave(): void {
-    try {
-      trySaveOrThrow();
-    } catch (err) {
-      house.log.warn({ id, err }, 'cannot write the state of a workload');
-    }
+  async function trySave(): Promise<void> {
+    await save().catch(err => house.log.warn({ id, err }, 'cannot write the state of a workload'));
   }
 
   function tell(): void {

@@ -4,6 +4,7 @@ import { rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import type { WorkloadSeen } from '../../../src/drivers/contract.ts';
 import { restartPause } from '../../../src/drivers/workload/container.ts';
 import { until } from '../../../src/lib/wait.ts';
 import { said } from '../../support/said.ts';
@@ -41,7 +42,9 @@ describe('restart', { concurrency: true }, () => {
       { what: 'the port is ours', deadlineMs: 60_000 },
     );
     try {
-      const after = portOf(await untilReady(r.driver, 'web'));
+      // A process that ends has no port any more a moment before it is seen to have ended.
+      const isAgain = (seen: WorkloadSeen) => seen.ready && seen.restarts === 1;
+      const after = portOf(await untilSeen(r.driver, 'web', 'it runs again', isAgain));
       assert.notEqual(after, before);
       assert.equal((await ask<Record<string, string>>(after, '/env')).PORT, String(after));
     } finally {
