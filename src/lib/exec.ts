@@ -1,6 +1,7 @@
 /** Runs one short program to its end: an argument vector, never a shell string; bounded in time and output. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import type { Readable } from 'node:stream';
+import type { Child } from './posix-spawn.ts';
 
 export type ExecOptions = {
   readonly cwd?: string;
@@ -81,7 +82,7 @@ export async function exec(
  * @throws ExecError as `exec`
  */
 export function resultOf(
-  child: ChildProcess,
+  child: Child,
   argv: readonly string[],
   options: Pick<ExecOptions, 'deadlineMs' | 'maxOutput' | 'signal'>,
   kill = (): void => void child.kill('SIGKILL'),
@@ -92,7 +93,7 @@ export function resultOf(
       reject(new ExecError({ argv, errno: (cause as NodeJS.ErrnoException).code, cause }));
     });
     if (child.pid === undefined) return; // not started; there may not even be streams (EMFILE)
-    const { stdout, stderr } = child as ChildProcess & { stdout: Readable; stderr: Readable };
+    const { stdout, stderr } = child as Child & { stdout: Readable; stderr: Readable };
     const end = () => {
       kill();
       // Children of its own may hold these open; we do not wait for them.
@@ -107,7 +108,7 @@ export function resultOf(
     signal?.addEventListener('abort', end, { once: true });
     const out = keepLast(stdout, maxOutput);
     const err = keepLast(stderr, maxOutput);
-    child.on('close', (exitCode, signalName) => {
+    child.on('close', (exitCode: number | null, signalName: NodeJS.Signals | null) => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', end);
       if (signal?.aborted) return reject(signal.reason);

@@ -2,13 +2,14 @@
  * Starts a program that waits: it has a pid, so that it can be written down and put where it belongs, but runs
  * nothing of its own until it is let go; when whoever should let it go is gone, it ends.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { exec } from './exec.ts';
 import { locksOf } from './mounts.ts';
 import { type Bind, begin, type PrivateMounts } from './namespaces.ts';
+import { type Child, posixSpawn, type Starter } from './posix-spawn.ts';
 import { identify, type ProcessId } from './process.ts';
 
 /** What the wrapper needs of the machine. Absolute paths. */
@@ -19,6 +20,8 @@ export type Shells = {
   readonly bash?: string;
   /** env(1), which puts right what a shell has changed. */
   readonly env?: string;
+  /** nsenter(1), which becomes another user before it becomes something else. */
+  readonly nsenter?: string;
   /** Variables that each of the two adds to the environment of what it becomes. */
   readonly added: { readonly sh: readonly string[]; readonly bash: readonly string[] };
 };
@@ -66,7 +69,7 @@ export type HeldProgram = {
 };
 
 export type Held = {
-  readonly child: ChildProcess;
+  readonly child: Child;
   /** Of the program that it becomes, too: leader of a process group and a session of its own. */
   readonly id: ProcessId;
   /** Lets it run. @param more further arguments, each without a line end */
@@ -92,28 +95,26 @@ export async function findShells(path: string): Promise<Shells> {
   const { stdout } = await exec(sh, ['-c', FIND, 'sh', FORGET, ...BASH_OPTIONS], { env: { PATH: path } });
   const said = stdout.split('\n').map(line => line.split(' ', 2) as [string, string?]);
   const all = (what: string) => said.flatMap(([key, value]) => (key === what && value ? [value] : []));
-  const [[bash], [env]] = [all('bash'), all('env')];
-  return { sh, ...(bash && { bash }), ...(env && { env }), added: { sh: all('sh+'), bash: all('bash+') } };
+  const [[bash], [env], [nsenter]] = [all('bash'), all('env'), all('nsenter')];
+  const found = { ...(bash && { bash }), ...(env && { env }), ...(nsenter && { nsenter }) };
+  return { sh, ...found, added: { sh: all('sh+'), bash: all('bash+') } };
 }
 
 /**
  * @throws HeldVariableError; the system's error (with `code`, e.g. ENOENT) when nothing can be started
  */
 export async function hold(program: HeldProgram, shells: Shells): Promise<Held> {
-  const { env, cwd, uid, gid, stdout, stderr, inherit = [], mounts, inside = here } = program;
+  const { env, cwd, stdout, stderr, inherit = [], mounts, inside = here } = program;
+  const start = await starterFor(program, shells);
   const [file, ...args] = [...inside.through, ...wrapped(program, shells)];
   const table = hasTable(mounts) ? [await openTable(mounts)] : [];
-  const child = inside.within(() =>
-    spawn(file!, args, {
-      cwd,
-      env,
-      detached: true,
-      stdio: ['pipe', stdout, stderr, ...inherit, ...table],
-      ...(uid !== undefined && { uid }),
-      ...(gid !== undefined && { gid }),
-    }),
-  );
-  for (const fd of table) closeSync(fd);
+  const stdio = ['pipe', stdout, stderr, ...inherit, ...table] as const;
+  let child: Child;
+  try {
+    child = inside.within(() => start(file!, args, { cwd, env, stdio }));
+  } finally {
+    for (const fd of table) closeSync(fd);
+  }
   const gate = child.stdin!;
   if (child.pid === undefined) throw await new Promise<Error>(resolve => child.once('error', resolve));
   child.on('error', () => {}); // can only be about a signal, and none is sent this way
@@ -132,6 +133,22 @@ export async function hold(program: HeldProgram, shells: Shells): Promise<Held> 
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** Without a copy of us, where the machine lets us. */
+async function starterFor({ uid, gid }: HeldProgram, { nsenter }: Shells): Promise<Starter> {
+  const start = await posixSpawn();
+  if (start === undefined || (uid !== undefined && nsenter === undefined))
+    return (file, args, options) =>
+      spawn(file, args, {
+        ...{ ...options, stdio: [...options.stdio], detached: true },
+        ...(uid !== undefined && { uid }),
+        ...(gid !== undefined && { gid }),
+      });
+  if (uid === undefined) return start;
+  // It is in no other namespace then; what it drops first are the groups of ours.
+  const become = ['--setuid', `${uid}`, '--setgid', `${gid ?? uid}`, '--'];
+  return (file, args, options) => start(nsenter!, [...become, file, ...args], options);
+}
 
 /**
  * The vector of the wrapper: a shell with a constant script that gets everything as positional arguments, so that
@@ -276,6 +293,7 @@ shift
 bash=$(command -v bash) env=$(command -v env)
 echo "bash $bash"
 echo "env $env"
+echo "nsenter $(command -v nsenter)"
 [ -n "$env" ] || exit 0
 added() {
   "$env" -i "$@" -c "$forget; exec $env" | while IFS= read -r line; do echo "$added \${line%%=*}"; done

@@ -165,7 +165,8 @@ type Aside = { async(...args: readonly unknown[]): void };
 
 const codes = new Map(Object.entries(constants.errno).map(([code, errno]) => [errno, code]));
 
-function systemError(syscall: string, errno: number): NodeJS.ErrnoException {
+/** An error like those of node:fs. */
+export function systemError(syscall: string, errno: number): NodeJS.ErrnoException {
   const code = codes.get(errno) ?? `errno ${errno}`;
   return Object.assign(new Error(`${code}: ${syscall}`), { code, errno: -errno, syscall });
 }

@@ -3,7 +3,7 @@
  * group of its own where the machine allows, and is ended by what is known of it. Nothing is ever looked for in the
  * table of the machine's processes, and what processes say of themselves, in their environment, decides nothing.
  */
-import type { ChildProcess } from 'node:child_process';
+
 import { dirname, join } from 'node:path';
 import {
   enter,
@@ -19,6 +19,7 @@ import {
 import { ExecError, type ExecResult, resultOf } from '../../lib/exec.ts';
 import { findShells, HeldVariableError, hold } from '../../lib/held.ts';
 import type { Log } from '../../lib/log.ts';
+import type { Child } from '../../lib/posix-spawn.ts';
 import { identify, isAlive, signal } from '../../lib/process.ts';
 import { turn } from '../../lib/turns.ts';
 import { DeadlineError, until } from '../../lib/wait.ts';
@@ -113,10 +114,7 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
     },
   };
 
-  async function holdPart(
-    part: string,
-    program: Program,
-  ): Promise<HeldPart & { readonly child: ChildProcess }> {
+  async function holdPart(part: string, program: Program): Promise<HeldPart & { readonly child: Child }> {
     await kill(part);
     await turn(); // a start keeps everybody waiting for some milliseconds
     const held = await hold(program, shells);
@@ -132,7 +130,7 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
       ...(program.alone && { alone: true }),
     };
     parts.set(part, known);
-    child.once('exit', (code, signalName) => {
+    child.once('exit', (code: number | null, signalName: NodeJS.Signals | null) => {
       known.members.leaderEnded();
       const how = { ...(code !== null && { code }), ...(signalName !== null && { signal: signalName }) };
       void exitOf(known.group, how).then(resolve);
