@@ -69,9 +69,13 @@ async function watchReadiness(probe: ProbePlan | undefined, watch: Watch): Promi
   if (against === 0) report(ready ? running : failing(wrong));
   for (;;) {
     await delay(probe.periodMs, signal);
+    const before = wrong;
     wrong = await check(probe);
     against = (wrong === undefined) === ready ? 0 : against + 1;
-    if (against < (ready ? probe.failureThreshold : probe.successThreshold)) continue;
+    if (against < (ready ? probe.failureThreshold : probe.successThreshold)) {
+      if (!ready && wrong !== undefined && wrong !== before) report(failing(wrong)); // it fails otherwise now
+      continue;
+    }
     ready = !ready;
     against = 0;
     report(ready ? running : failing(wrong));
