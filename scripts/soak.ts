@@ -9,6 +9,7 @@ import { mark } from './report.ts';
 import { brokenParent } from './soak/broken-parent.ts';
 import { full } from './soak/full.ts';
 import { kill } from './soak/kill.ts';
+import { operations } from './soak/operations.ts';
 import { powerCuts } from './soak/power-cuts.ts';
 import { residents } from './soak/residents.ts';
 import type { Finding, Scenario } from './soak/scenario.ts';
@@ -17,6 +18,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   'broken-parent': brokenParent,
   full,
   kill,
+  operations,
   'power-cuts': powerCuts,
   residents,
 };

@@ -3,11 +3,8 @@
  * every kind, while sandboxes come and go. What passes the proxy does not notice that the daemon died; nobody is ever
  * answered by somebody else; at the end all is as if nothing had happened, and nothing is left behind.
  */
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { identify } from '../../src/lib/process.ts';
 import { delay, until } from '../../src/lib/wait.ts';
-import { type TestDaemon, testDaemon } from '../../test/support/daemon.ts';
+import { testDaemon } from '../../test/support/daemon.ts';
 import { chance } from '../../test/support/random.ts';
 import { kinds, type LinkKind } from './kill/links.ts';
 import { newcomers } from './kill/newcomers.ts';
@@ -15,7 +12,9 @@ import { outage } from './kill/outage.ts';
 import { passers } from './kill/passers.ts';
 import { residents } from './kill/residents.ts';
 import { traffic } from './kill/traffic.ts';
-import { exactly, type Finding, none, type Scenario, some, told } from './scenario.ts';
+import { daemons, end } from './processes.ts';
+import { exactly, none, type Scenario, some, told } from './scenario.ts';
+import { asBefore, whatRuns } from './what-runs.ts';
 
 export const kill: Scenario = {
   about: 'kill -9 of daemon and proxy at 50 moments of chance cuts and misleads nobody',
@@ -141,65 +140,3 @@ const names: Readonly<Record<LinkKind, string>> = {
 
 const median = (times: readonly number[]): number =>
   Math.round(times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? Number.NaN);
-
-/** Also one that has not told anybody yet that it is there; not the command that starts it. */
-async function daemons(home: string): Promise<number[]> {
-  const found: number[] = [];
-  for (const pid of await readdir('/proc')) {
-    if (!/^\d+$/.test(pid)) continue;
-    const [command, environ] = await Promise.all(
-      ['cmdline', 'environ'].map(file => readFile(`/proc/${pid}/${file}`, 'latin1').catch(() => '')),
-    );
-    const words = command!.split('\0');
-    if (!/\/main\.(ts|cjs)$/.test(words[1] ?? '') || words[2] !== 'up' || words.includes('--detach'))
-      continue;
-    if (environ!.split('\0').includes(`OFFSHOOT_HOME=${home}`)) found.push(Number(pid));
-  }
-  return found;
-}
-
-async function end(pids: readonly number[]): Promise<void> {
-  for (const pid of pids) process.kill(pid, 'SIGKILL');
-  await until(() => pids.every(pid => identify(pid) === undefined) || undefined, {
-    ...{ what: 'it is gone', deadlineMs: 60_000 },
-  });
-}
-
-/** Parts with processes, folders of parts and volumes, branches; what there is of each proxy is numbered. */
-async function whatRuns(daemon: TestDaemon): Promise<readonly string[]> {
-  const parts = (await daemon.labelled('')).map(entry =>
-    entry.split(' ')[1]!.replace(/^proxy\/\d+$/, 'proxy'),
-  );
-  const folders = ['workloads', 'processes', 'steps'].map(async folder =>
-    (await readdir(join(daemon.home, folder)).catch(() => [])).map(
-      name => `${folder}/${name.replace(/^proxy.\d+/, 'proxy')}`,
-    ),
-  );
-  const branches = (await daemon.client.branches.list('default')).map(({ name }) => `branch ${name}`);
-  const sandboxes = (await daemon.client.sandboxes.list()).map(({ name }) => `sandbox ${name}`);
-  const { leftovers, proxies } = await daemon.client.status();
-  return [
-    ...new Set(parts),
-    ...(await Promise.all(folders)).flat(),
-    ...branches,
-    ...sandboxes,
-    ...leftovers,
-    ...daemon.mounts().map(mount => `mount ${mount}`),
-    `${proxies.length} proxy`,
-  ].sort();
-}
-
-async function asBefore(daemon: TestDaemon, before: readonly string[]): Promise<Finding> {
-  const difference = async () => {
-    const now = await whatRuns(daemon);
-    return [
-      ...now.filter(text => !before.includes(text)).map(text => `+ ${text}`),
-      ...before.filter(text => !now.includes(text)).map(text => `- ${text}`),
-    ];
-  };
-  // What is not needed any more may be ending still.
-  await until(async () => ((await difference()).length === 0 ? true : undefined), {
-    ...{ what: 'all is as before', deadlineMs: 60_000, intervalMs: 200 },
-  }).catch(() => {});
-  return none('processes, folders, mounts and objects that came or went', await difference());
-}
