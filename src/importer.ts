@@ -78,8 +78,9 @@ async function fill(tell: (progress: unknown) => void) {
         signal: gone.signal,
       },
     );
-    const { spec, password, database, role, roomBytes } = job;
+    const { spec, password, maskSecret, database, role, roomBytes } = job;
     const report = await runImport({
+      ...(maskSecret !== undefined && { maskSecret }),
       ...{ spec, password, target, database, role, roomBytes, progress },
       signal: gone.signal,
     });

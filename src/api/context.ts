@@ -5,6 +5,7 @@ import type { Disk } from '../model/claims.ts';
 import type { Kept } from '../model/document/manifest-warnings.ts';
 import type { ImportOptions } from '../model/import.ts';
 import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
+import type { SuggestedRule } from '../model/mask.ts';
 import type { Address } from '../model/route.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
 import type { SourceAddress } from '../model/source-address.ts';
@@ -51,6 +52,13 @@ export type ImportsAtHand = {
   ): Promise<{ readonly database: string; readonly owner: string; readonly version: string }>;
   /** A source's password as the store may hold it. */
   seal(password: string): readonly string[];
+  /** What masks draw from, for one project, as the store may hold it. */
+  newMaskSecret(): readonly string[];
+  /**
+   * Rules to begin with for a source.
+   * @throws OffshootError import/*
+   */
+  suggest(from: SourceAddress, options: ImportOptions): Promise<readonly SuggestedRule[]>;
 };
 
 /** The same of whoever runs workloads and plugin steps. */

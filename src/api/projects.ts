@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { OffshootError } from '../model/errors.ts';
-import type { ImportOptions, SourceServer } from '../model/import.ts';
+import type { ImportOptions, ImportSpec, SourceServer } from '../model/import.ts';
+import { readMaskRules } from '../model/mask.ts';
 import type { SourceAddress } from '../model/source-address.ts';
 import {
   checkProject,
@@ -19,13 +20,15 @@ import { answer, type Routes } from './routes.ts';
 import { projectView } from './views.ts';
 
 /** See model/import.ts. */
-const options = z.strictObject({
+const wishes = z.strictObject({
   schemaOnly: z.boolean().optional(),
   tables: z.array(z.string().max(200)).max(1000).optional(),
   exclude: z.array(z.string().max(200)).max(1000).optional(),
   where: z.record(z.string().max(200), z.string().max(10_000)).optional(),
   verify: z.boolean().optional(),
   jobs: z.int().min(1).max(16).optional(),
+  /** As a file of rules has it; false: none from now on. */
+  mask: z.union([z.literal(false), z.record(z.string(), z.unknown())]).optional(),
 });
 
 const from = z.strictObject({
@@ -46,12 +49,14 @@ const body = z.strictObject({
   database: z.string().optional(),
   role: z.string().optional(),
   from: from.optional(),
-  import: options.optional(),
+  import: wishes.optional(),
   branchLimitBytes: z.int().positive().optional(),
   maxBranches: z.int().nonnegative().optional(),
 });
 
-const refreshBody = z.strictObject({ from: from.optional(), import: options.optional() });
+const refreshBody = z.strictObject({ from: from.optional(), import: wishes.optional() });
+
+const suggestBody = z.strictObject({ from, import: wishes.optional() });
 
 /** What is not named stays; null: none. */
 const limitBody = z.strictObject({
@@ -82,14 +87,18 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
     checkProject(name, { database, role, ...limits });
     if (store.get('project', name) !== undefined)
       throw new OffshootError('project/exists', { project: name });
-    const seen = await imports.look(wish.from as SourceAddress, optionsOf(wish.import));
+    const options = optionsOf(wish.import);
+    const seen = await imports.look(wish.from as SourceAddress, options);
     const spec = {
       database: wish.database ?? (isPlainName(seen.database) ? seen.database : database),
       role: wish.role ?? (isPlainName(seen.owner) ? seen.owner : role),
       ...limits,
-      import: newImport(undefined, wish.from.server as SourceServer, optionsOf(wish.import)),
+      import: newImport(undefined, wish.from.server as SourceServer, options),
     };
-    const secret = { sealed: imports.seal(wish.from.password) };
+    const secret = {
+      sealed: imports.seal(wish.from.password),
+      ...(options.mask && { maskSecret: imports.newMaskSecret() }),
+    };
     return answer(201, projectView(store, await createProject(store, name, spec, secret)));
   });
 
@@ -102,10 +111,25 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
     const server = (wish.from?.server as SourceServer | undefined) ?? before?.source;
     if (server === undefined) throw new OffshootError('import/no-source', { project: name });
     if (imports === undefined) throw new OffshootError('import/not-here');
-    const more = wish.import === undefined ? optionsBefore(before) : optionsOf(wish.import);
+    const more = optionsAfter(before, wish.import);
     const sealed = wish.from === undefined ? (secret?.sealed ?? []) : imports.seal(wish.from.password);
     await imports.look({ server, sealed }, more);
-    return projectView(store, await importInto(store, name, newImport(before, server, more), sealed));
+    const next = { sealed, ...(more.mask && { maskSecret: imports.newMaskSecret() }) };
+    return projectView(store, await importInto(store, name, newImport(before, server, more), next));
+  });
+
+  /** Rules to begin with for a source; nothing is made. */
+  routes.post('/mask-suggestions', async request => {
+    const wish = checked(suggestBody, request.body);
+    if (imports === undefined) throw new OffshootError('import/not-here');
+    return imports.suggest(wish.from as SourceAddress, optionsOf(wish.import));
+  });
+
+  /** Looks at a source as an import would; nothing is made. */
+  routes.post('/mask-checks', async request => {
+    const wish = checked(suggestBody, request.body);
+    if (imports === undefined) throw new OffshootError('import/not-here');
+    return imports.look(wish.from as SourceAddress, optionsOf(wish.import));
   });
 
   /** What was there before stays. */
@@ -141,6 +165,23 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** Without what is undefined, which the store does not hold. */
-const optionsOf = (options: object = {}): ImportOptions =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+/** Without what is undefined, which the store does not hold. @throws OffshootError mask/bad-rules */
+function optionsOf({ mask, ...options }: z.infer<typeof wishes> = {}): ImportOptions {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(given), ...(mask && { mask: readMaskRules(mask) }) };
+}
+
+/** A mask stays until somebody says otherwise: nothing comes unmasked because another option was given. */
+function optionsAfter(
+  before: ImportSpec | undefined,
+  wish: z.infer<typeof wishes> | undefined,
+): ImportOptions {
+  const known = optionsBefore(before);
+  if (wish === undefined) return known;
+  const { mask, ...others } = wish;
+  const only = mask !== undefined && Object.values(others).every(value => value === undefined);
+  const { mask: _, ...rest } = only ? known : optionsOf(others);
+  if (mask === false) return rest;
+  const rules = mask === undefined ? known.mask : readMaskRules(mask);
+  return { ...rest, ...(rules && { mask: rules }) };
+}

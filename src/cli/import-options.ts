@@ -3,10 +3,11 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { OffshootError } from '../model/errors.ts';
-import type { ImportOptions } from '../model/import.ts';
+import type { ImportWish } from '../model/import.ts';
 import { readSourceAddress, type SourceAddress } from '../model/source-address.ts';
 import type { Cli } from './context.ts';
 import { UsageError } from './output.ts';
+import { readSource } from './read-file.ts';
 
 export type ImportFlags = {
   readonly from?: string;
@@ -16,6 +17,8 @@ export type ImportFlags = {
   readonly where?: Readonly<Record<string, string>>;
   readonly verify?: true;
   readonly jobs?: number;
+  /** A file; false: no rules any more. */
+  readonly mask?: string | false;
 };
 
 export const withImportOptions = (command: Command, from: string): Command =>
@@ -30,6 +33,7 @@ export const withImportOptions = (command: Command, from: string): Command =>
         'of that table only rows of which that SQL is true (repeatable)',
       ).argParser(parseWhere),
     )
+    .option('--mask <file>', 'rules by which columns are masked on their way (YAML)')
     .option('--verify', 'compare the checksums of all tables at the end')
     .addOption(
       new Option('--jobs <number>', 'connections to the source, 1 to 16 (default 4)').argParser(parseJobs),
@@ -48,14 +52,30 @@ export function sourceOf(cli: Cli, text: string): SourceAddress {
   return address.password === '' ? { ...address, password: cli.env.PGPASSWORD ?? '' } : address;
 }
 
-/** @returns undefined when none was given */
-export function importOptionsOf({ from: _, ...flags }: ImportFlags): ImportOptions | undefined {
+/**
+ * @returns undefined when none was given
+ * @throws UsageError, OffshootError document/invalid, mask/bad-rules
+ */
+export async function importOptionsOf(
+  cli: Cli,
+  { from: _, mask, ...flags }: ImportFlags,
+): Promise<ImportWish | undefined> {
   const names = ['schemaOnly', 'tables', 'exclude', 'where', 'verify', 'jobs'] as const;
   const given = names.flatMap(name => (flags[name] === undefined ? [] : [[name, flags[name]] as const]));
-  return given.length === 0 ? undefined : Object.fromEntries(given);
+  const rules = mask === undefined ? {} : { mask: mask !== false && (await readMask(cli, mask)) };
+  const all = { ...Object.fromEntries(given), ...rules };
+  return Object.keys(all).length === 0 ? undefined : all;
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+async function readMask(cli: Cli, name: string): Promise<object> {
+  const { readDocument } = await import('../model/document/yaml.ts');
+  const { readMaskRules } = await import('../model/mask.ts');
+  const { value } = readDocument(await readSource(cli, name));
+  readMaskRules(value);
+  return value as object;
+}
 
 function parseWhere(
   text: string,

@@ -53,8 +53,12 @@ export async function seeImport(
 }
 
 /** What came, and what did not. */
-export function sayReport(cli: Cli, { tables, rows, bytes, ms, version, leftOut }: ImportReport): void {
+export function sayReport(
+  cli: Cli,
+  { tables, rows, bytes, ms, version, leftOut, masked }: ImportReport,
+): void {
   say(cli, `${tables} tables, ${rows} rows, ${bytesText(bytes)} from PostgreSQL ${version} in ${took(ms)}`);
+  if (masked !== undefined) say(cli, `${masked.columns} columns of ${masked.tables} tables are masked`);
   if (leftOut.length === 0) return;
   say(
     cli,

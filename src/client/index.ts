@@ -3,7 +3,8 @@ import type { BranchAddress } from '../model/branch.ts';
 import type { LeftOut } from '../model/document/manifest-kinds.ts';
 import type { EnvironmentConfig, EnvironmentOwner } from '../model/environment.ts';
 import type { ImageMap } from '../model/image.ts';
-import type { ImportOptions } from '../model/import.ts';
+import type { ImportWish } from '../model/import.ts';
+import type { SuggestedRule } from '../model/mask.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
 import type { Sandbox, WorkloadKey } from '../model/sandbox.ts';
 import type { SourceAddress } from '../model/source-address.ts';
@@ -128,15 +129,21 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         branchLimitBytes?: number | undefined;
         maxBranches?: number | undefined;
         from?: SourceAddress | undefined;
-        import?: ImportOptions | undefined;
+        import?: ImportWish | undefined;
       }) => call<ProjectView>('POST', '/projects', { body }),
       get: (name: string) => call<ProjectView>('GET', `/projects/${part(name)}`),
       /** Fills it anew. What is undefined is as the last time. */
       refresh: (
         name: string,
-        body: { from?: SourceAddress | undefined; import?: ImportOptions | undefined } = {},
+        body: { from?: SourceAddress | undefined; import?: ImportWish | undefined } = {},
       ) => call<ProjectView>('POST', `/projects/${part(name)}/import`, { body }),
       cancel: (name: string) => call<ProjectView>('POST', `/projects/${part(name)}/import/cancel`),
+      /** Rules of a mask to begin with; nothing is made. */
+      suggestMask: (body: { from: SourceAddress; import?: ImportWish | undefined }) =>
+        call<readonly SuggestedRule[]>('POST', '/mask-suggestions', { body }),
+      /** Looks at a source as an import would; nothing is made. */
+      checkMask: (body: { from: SourceAddress; import?: ImportWish | undefined }) =>
+        call<{ readonly version: string }>('POST', '/mask-checks', { body }),
       /** What is undefined stays; null: none. */
       limit: (
         name: string,

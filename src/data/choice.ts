@@ -7,6 +7,10 @@ export type Choice = {
   readonly tables: readonly SourceTable[];
   readonly isExcluded: (oid: string) => boolean;
   readonly conditionOf: (table: SourceTable) => string | undefined;
+  /** Those that were not asked for, too. */
+  readonly all: readonly NamedTable[];
+  /** Of partitions and children, by oid. */
+  readonly parents: ReadonlyMap<string, readonly string[]>;
 };
 
 /**
@@ -31,6 +35,7 @@ export function chooseTables(
       .map(({ oid }) => oid),
   );
   return {
+    ...{ all, parents },
     tables: all.filter(t => t.kind === 'r' && !excluded.has(t.oid)),
     isExcluded: oid => excluded.has(oid),
     conditionOf(table) {
@@ -40,11 +45,25 @@ export function chooseTables(
   };
 }
 
-// --- internal -----------------------------------------------------------------------------------
+/** Whether a pattern is meant for a table. */
+export const matches = (
+  pattern: string,
+  { schema, plain }: { readonly schema: string; readonly plain: string },
+): boolean => fits(pattern, pattern.includes('.') ? `${schema}.${plain}` : plain);
 
-function matches(pattern: string, { schema, plain }: SourceTable): boolean {
-  const text = pattern.split('*').map(escaped).join('.*');
-  return new RegExp(`^${text}$`).test(pattern.includes('.') ? `${schema}.${plain}` : plain);
+/** Whether a text is like a pattern, in which `*` stands for any letters. Takes no longer than both together. */
+export function fits(pattern: string, text: string): boolean {
+  const [first = '', ...parts] = pattern.split('*');
+  if (parts.length === 0) return text === first;
+  const last = parts.pop()!;
+  if (!text.startsWith(first) || !text.endsWith(last) || text.length < first.length + last.length)
+    return false;
+  const end = text.length - last.length;
+  let at = first.length;
+  for (const part of parts) {
+    const found = text.indexOf(part, at);
+    if (found < 0 || found + part.length > end) return false;
+    at = found + part.length;
+  }
+  return true;
 }
-
-const escaped = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');

@@ -6,6 +6,7 @@ import { escapeIdentifier } from 'pg';
 import { adminRole } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImportOptions, ImportReport, ImportSpec, SourceServer } from '../model/import.ts';
+import type { SuggestedRule } from '../model/mask.ts';
 import { readComments, readDefaultPrivileges, readGrants } from './catalog/access.ts';
 import { type DbObject, EXCLUDED, type Key } from './catalog/contract.ts';
 import { readDifferences } from './catalog/differences.ts';
@@ -16,14 +17,17 @@ import { readSettings, SETTABLE } from './catalog/settings.ts';
 import { readCatalog } from './catalog.ts';
 import { copyLargeObjects, readLargeObjects } from './large-objects.ts';
 import { type LeftOut, makeObject, makeObjects, say } from './make.ts';
+import { checkMask, type Mask, openMask, suggestMask } from './mask.ts';
 import type { Progress } from './progress.ts';
 import { copyTables, type Pair, verify } from './rows.ts';
 import { isLost, openTarget, type Session, type TargetAddress } from './session.ts';
-import { openSnapshot } from './source.ts';
+import { type OpenedSource, openSnapshot } from './source.ts';
 
 export type Import = {
   readonly spec: ImportSpec;
   readonly password: string;
+  /** Of the project's masks, in base64; absent: nothing is masked. */
+  readonly maskSecret?: string;
   /** The server that is filled; its database does not exist yet. */
   readonly target: Omit<TargetAddress, 'database'>;
   readonly database: string;
@@ -51,9 +55,31 @@ export async function lookAtSource(
 ): Promise<{ readonly owner: string; readonly version: string }> {
   try {
     const from = { server: source, password };
-    const { owner, version, close } = await openSnapshot(from, options, roomBytes, LOOK_MS);
-    await close();
-    return { owner, version };
+    const opened = await openSnapshot(from, options, roomBytes, LOOK_MS);
+    const { owner, version } = opened;
+    try {
+      if (options.mask !== undefined) await checkMask(opened, options.mask, options.schemaOnly ?? false);
+      return { owner, version };
+    } finally {
+      await opened.close();
+    }
+  } catch (error) {
+    throw told(error, LOOKING);
+  }
+}
+
+/** Rules of a mask to begin with. @throws OffshootError import/* */
+export async function suggestRules(
+  { source, password, roomBytes }: { source: SourceServer; password: string; roomBytes: number },
+  options: ImportOptions,
+): Promise<readonly SuggestedRule[]> {
+  try {
+    const opened = await openSnapshot({ server: source, password }, options, roomBytes, LOOK_MS);
+    try {
+      return await suggestMask(opened);
+    } finally {
+      await opened.close();
+    }
   } catch (error) {
     throw told(error, LOOKING);
   }
@@ -88,6 +114,8 @@ async function run(o: Import, doing: { what: string }): Promise<ImportReport> {
   const stop = () => void source.close();
   signal.addEventListener('abort', stop, { once: true });
   opened.defer(() => signal.removeEventListener('abort', stop));
+
+  const mask = await maskOf(o, source);
 
   doing.what = 'making its schema';
   progress.phase('schema');
@@ -124,9 +152,13 @@ async function run(o: Import, doing: { what: string }): Promise<ImportReport> {
   progress.plan(tables);
   progress.phase('data');
   const largeObjects = spec.schemaOnly ? [] : await readLargeObjects(source);
-  await copyLargeObjects(largeObjects, source.session, target, roles.nameOf, signal);
-  if (!spec.schemaOnly) note(await copyConfiguration(source.session, target, catalog.find, missing));
-  const moved = await copyTables(tables, pairs, choice.conditionOf, progress, signal);
+  const bare = mask !== undefined && !mask.keepsLargeObjects;
+  if (bare && largeObjects.length > 0)
+    note([{ what: `what ${largeObjects.length} large objects hold`, why: 'under a mask they come empty' }]);
+  await copyLargeObjects(largeObjects, bare ? undefined : source.session, target, roles.nameOf, signal);
+  if (mask !== undefined) note(await configurationTables(source.session, catalog.find));
+  else if (!spec.schemaOnly) note(await copyConfiguration(source.session, target, catalog.find, missing));
+  const moved = await copyTables(tables, pairs, choice.conditionOf, mask, progress, signal);
   if (!spec.schemaOnly)
     for (const { key, sql } of await readSequenceValues(source)) {
       const object = catalog.find(key);
@@ -192,9 +224,10 @@ async function run(o: Import, doing: { what: string }): Promise<ImportReport> {
 
   doing.what = 'checking what has come';
   progress.phase('checking');
-  if (spec.verify) await verify(tables, pairs, choice.conditionOf, signal);
+  if (spec.verify) await verify(tables, pairs, choice.conditionOf, mask, signal);
   const ms = Math.round(performance.now() - begun);
-  return { tables: tables.length, ...moved, ms, version: source.version, leftOut };
+  const masked = mask && { masked: { columns: mask.columns, tables: mask.tables } };
+  return { tables: tables.length, ...moved, ms, version: source.version, leftOut, ...masked };
 }
 
 /** Tables at once. More help where the way is long, fewer where the machine is small. */
@@ -204,6 +237,23 @@ const JOBS = 4;
 const RIGHTS = 50;
 
 const DATABASE = { key: 'pg_database:0', what: 'the database', sql: [], when: 'after', rank: 0 } as const;
+
+async function maskOf({ spec, maskSecret }: Import, source: OpenedSource): Promise<Mask | undefined> {
+  if (spec.mask === undefined) return undefined;
+  if (maskSecret === undefined) throw new TypeError('a mask has a secret');
+  return openMask(source, spec.mask, { secret: maskSecret, rowless: spec.schemaOnly ?? false });
+}
+
+/** Rules are for tables of users, so under a mask these stay away. */
+async function configurationTables(
+  source: Session,
+  find: (key: Key) => DbObject | undefined,
+): Promise<readonly LeftOut[]> {
+  const all = await source.query<{ extension: Key; name: string }>(CONFIG_TABLES);
+  return all
+    .filter(({ extension }) => find(extension) !== undefined)
+    .map(({ name }) => ({ what: `rows of ${name}`, why: 'they belong to an extension, and are not masked' }));
+}
 
 /** Rows that users have put into tables of extensions. */
 async function copyConfiguration(

@@ -21,11 +21,11 @@ export async function readLargeObjects({ query }: Source): Promise<readonly DbOb
 
 /**
  * Copies them piece by piece, many small ones with one question.
- * @returns oids of those that may not be read
+ * @param source undefined: they come empty
  */
 export async function copyLargeObjects(
   objects: readonly DbObject[],
-  source: Session,
+  source: Session | undefined,
   target: Session,
   nameOf: (role: string) => string | undefined,
   signal: AbortSignal,
@@ -33,6 +33,12 @@ export async function copyLargeObjects(
   for (let at = 0; at < objects.length; at += MANY) {
     signal.throwIfAborted();
     const oids = objects.slice(at, at + MANY).map(({ key }) => key.slice('pg_largeobject:'.length));
+    if (source === undefined) {
+      await target.query(
+        `SELECT pg_catalog.lo_create(oid) FROM pg_catalog.unnest('{${oids.join()}}'::oid[]) AS oid`,
+      );
+      continue;
+    }
     const first = await source.query<{ oid: string; data: Buffer }>(
       `SELECT oid::text, pg_catalog.lo_get(oid, 0, ${PIECE}) AS data FROM pg_catalog.unnest('{${oids.join()}}'::oid[]) AS oid`,
     );

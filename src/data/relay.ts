@@ -13,8 +13,21 @@ export type Relay = {
   readonly in: string;
   /** Called with what has come so far, often. */
   readonly moved?: (so: Moved) => void;
+  /** What becomes of the rows, which are of the text format then; it hands them on in any pieces. */
+  readonly through?: (out: (piece: Buffer) => void) => Through;
   readonly signal: AbortSignal;
 };
+
+export type Through = { push(bytes: Buffer): void; end(): void };
+
+/** The source's end of a copy failed: what it says may be of a row. */
+export class SourceError extends Error {
+  readonly code: string | undefined;
+  constructor(cause: Error & { readonly code?: string }) {
+    super(cause.message, { cause });
+    this.code = cause.code;
+  }
+}
 
 /**
  * Both sessions are idle before and afterwards; after an error neither is to be used any more.
@@ -34,19 +47,36 @@ export async function relay(source: Session, target: Session, copy: Relay): Prom
   copy.signal.addEventListener('abort', abort, { once: true });
   const onDrain = () => from.socket.resume();
   to.socket.on('drain', onDrain);
+  const send = (piece: Buffer): void => {
+    if (!to.socket.write(piece)) from.socket.pause();
+  };
+  const through = copy.through?.(piece => send(copyData(piece)));
+  const push = through === undefined ? send : unframed(through);
   from.listen({
     rows(piece, count) {
       state.bytes += piece.length;
       state.rows += count;
-      if (!to.socket.write(piece)) from.socket.pause();
+      try {
+        push(piece);
+      } catch (error) {
+        reject(error);
+        return;
+      }
       copy.moved?.({ rows: state.rows, bytes: state.bytes });
     },
     message(type, body) {
-      if (type === COPY_DONE) to.socket.write(EMPTY_COPY_DONE);
+      if (type === COPY_DONE) {
+        try {
+          through?.end();
+        } catch (error) {
+          return reject(error);
+        }
+        to.socket.write(EMPTY_COPY_DONE);
+      }
       if (type === COMMAND_COMPLETE) state.sent = countOf(body);
       if (type === READY) done();
     },
-    failed: reject,
+    failed: error => reject(new SourceError(error)),
   });
   to.listen({
     rows() {},
@@ -74,6 +104,31 @@ export async function relay(source: Session, target: Session, copy: Relay): Prom
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** Bodies of CopyData messages out of pieces of them, of which the first begins with a message. */
+function unframed(through: Through): (piece: Buffer) => void {
+  let left = 0;
+  return piece => {
+    for (let at = 0; at < piece.length; ) {
+      if (left === 0) {
+        left = piece.readInt32BE(at + 1) - 4;
+        at += 5;
+      }
+      const end = Math.min(at + left, piece.length);
+      left -= end - at;
+      if (end > at) through.push(piece.subarray(at, end));
+      at = end;
+    }
+  };
+}
+
+function copyData(body: Buffer): Buffer {
+  const message = Buffer.allocUnsafe(5 + body.length);
+  message[0] = COPY_DATA;
+  message.writeInt32BE(4 + body.length, 1);
+  body.copy(message, 5);
+  return message;
+}
 
 const code = (letter: string): number => letter.charCodeAt(0);
 const [COPY_DATA, COPY_DONE, COMMAND_COMPLETE, READY, ERROR] = ['d', 'c', 'C', 'Z', 'E'].map(code) as [

@@ -1,9 +1,11 @@
 /** The rows of all tables, several at a time, the largest first; and whether they are the same afterwards. */
 import { OffshootError } from '../model/errors.ts';
 import type { SourceTable } from './catalog.ts';
+import { maskRows, ValueError } from './mask/rows.ts';
+import type { Mask } from './mask.ts';
 import type { Progress } from './progress.ts';
-import { type Moved, relay } from './relay.ts';
-import type { Session } from './session.ts';
+import { type Moved, relay, SourceError } from './relay.ts';
+import { isLost, type Session } from './session.ts';
 
 export type Pair = { readonly source: Session; readonly target: Session };
 
@@ -15,6 +17,7 @@ export async function copyTables(
   tables: readonly SourceTable[],
   pairs: readonly Pair[],
   conditionOf: (table: SourceTable) => string | undefined,
+  mask: Mask | undefined,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<{ readonly rows: number; readonly bytes: number }> {
@@ -25,7 +28,7 @@ export async function copyTables(
   const work = async (pair: Pair): Promise<void> => {
     for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
       either.throwIfAborted();
-      const moved = await copyTable(table, pair, conditionOf(table), progress, either);
+      const moved = await copyTable(table, pair, { condition: conditionOf(table), mask }, progress, either);
       progress.done(table, moved);
       sum.rows += moved.rows;
       sum.bytes += moved.bytes;
@@ -47,6 +50,7 @@ export async function verify(
   tables: readonly SourceTable[],
   pairs: readonly Pair[],
   conditionOf: (table: SourceTable) => string | undefined,
+  mask: Mask | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   const queue = [...tables];
@@ -55,7 +59,7 @@ export async function verify(
     pairs.map(async pair => {
       for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
         signal.throwIfAborted();
-        if (!(await isSame(table, pair, conditionOf(table)))) different.push(table.name);
+        if (!(await isSame(table, pair, { condition: conditionOf(table), mask }))) different.push(table.name);
       }
     }),
   );
@@ -64,11 +68,16 @@ export async function verify(
 
 // --- internal -----------------------------------------------------------------------------------
 
+type Wish = { readonly condition: string | undefined; readonly mask: Mask | undefined };
+
+/** Of masked tables, what is the same on both sides. */
 async function isSame(
-  { name, columns }: SourceTable,
+  table: SourceTable,
   { source, target }: Pair,
-  condition: string | undefined,
+  { condition, mask }: Wish,
 ): Promise<boolean> {
+  const { name } = table;
+  const columns = mask?.of(table)?.same ?? table.columns;
   const where = condition === undefined ? '' : ` WHERE ${condition}`;
   const sum = (more: string) =>
     `SELECT pg_catalog.count(*)::text AS rows, COALESCE(pg_catalog.sum(pg_catalog.hashtextextended(ROW(${columns.join(', ')})::text, 0))::text, '0') AS sum FROM ONLY ${name}${more}`;
@@ -83,11 +92,14 @@ async function isSame(
 async function copyTable(
   table: SourceTable,
   { source, target }: Pair,
-  condition: string | undefined,
+  { condition, mask }: Wish,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<Moved> {
-  const { name, columns, binary } = table;
+  const { name } = table;
+  const masked = mask?.of(table);
+  const { columns } = masked ?? table;
+  const binary = table.binary && masked === undefined;
   const list = columns.join(', ');
   const format = binary ? 'FORMAT binary' : 'FORMAT text';
   const from =
@@ -100,14 +112,26 @@ async function copyTable(
       out: `COPY ${from} TO STDOUT (${format})`,
       in: `COPY ${name}${columns.length === 0 ? '' : ` (${list})`} FROM STDIN (${format}, FREEZE)`,
       moved: so => progress.moved(table, so),
+      ...(masked && { through: out => maskRows(masked.first, columns.length, out) }),
       signal,
     });
     await target.query('COMMIT');
     return moved;
   } catch (cause) {
     signal.throwIfAborted();
+    if (cause instanceof ValueError) throw unmasked(cause);
+    // Under a mask nobody is told what a source says of its rows.
+    if (mask !== undefined && cause instanceof SourceError && !isLost(cause)) throw quiet(table, cause);
     throw Object.assign(new Error(`table ${name}: ${(cause as Error).message}`, { cause }), {
       code: (cause as { code?: string }).code,
     });
   }
+}
+
+const unmasked = ({ column, message }: ValueError): OffshootError =>
+  new OffshootError('mask/no-value', { column, why: message });
+
+function quiet({ name }: SourceTable, { code = 'unknown' }: SourceError): Error {
+  const why = `the source ended it with SQLSTATE ${code}; its own log says more`;
+  return Object.assign(new Error(`table ${name}: ${why}`), { code });
 }

@@ -71,7 +71,10 @@ export type BranchWish = {
   /** Once made anew from what another branch holds, for the `count`th time; see `BranchRecord.resets`. */
   readonly reset?: Pick<BranchReset, 'count' | 'from'>;
   /** What it is filled from, for the `count`th time; see `BranchRecord.imports`. The password is sealed. */
-  readonly import?: ImportSpec & { readonly sealed: readonly string[] };
+  readonly import?: ImportSpec & {
+    readonly sealed: readonly string[];
+    readonly maskSecret?: readonly string[];
+  };
 };
 
 /** One of the three things that make a branch, in the order in which they are made; see model/conditions.ts. */

@@ -31,6 +31,8 @@ export type ProjectSpec = {
 export type ProjectSecret = {
   /** Password of the source, sealed with the key of the installation (lib/sealed.ts). */
   readonly sealed?: readonly string[];
+  /** What masks draw from, sealed likewise: it stays, so that what was equal stays equal from one import to the next. */
+  readonly maskSecret?: readonly string[];
 };
 
 export type BranchSpec = {

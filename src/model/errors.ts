@@ -14,6 +14,7 @@ import { hostErrors } from './errors/host.ts';
 import { identityErrors } from './errors/identity.ts';
 import { importErrors } from './errors/import.ts';
 import { kubernetesErrors } from './errors/kubernetes.ts';
+import { maskErrors } from './errors/mask.ts';
 import { proxyErrors } from './errors/proxy.ts';
 import { sandboxErrors } from './errors/sandbox.ts';
 import { sqlErrors } from './errors/sql.ts';
@@ -34,6 +35,7 @@ export const errorTable = {
   ...identityErrors,
   ...importErrors,
   ...kubernetesErrors,
+  ...maskErrors,
   ...proxyErrors,
   ...sandboxErrors,
   ...sqlErrors,

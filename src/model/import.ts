@@ -3,6 +3,7 @@
  * fills a hidden volume, which becomes that of `main` when the last check has passed; until then nobody reaches it.
  */
 import { bytesText } from './bytes.ts';
+import type { MaskRules } from './mask.ts';
 
 /** A running PostgreSQL. Its password stands nowhere here. */
 export type SourceServer = {
@@ -26,7 +27,12 @@ export type ImportOptions = {
   readonly verify?: boolean;
   /** Connections at once; with 1 the source need not share its snapshot. */
   readonly jobs?: number;
+  /** What becomes of columns on their way; absent: all come as they are. */
+  readonly mask?: MaskRules;
 };
+
+/** The same as people ask for it. `mask`: as a file of rules has it; false: none from now on. */
+export type ImportWish = Omit<ImportOptions, 'mask'> & { readonly mask?: object | false };
 
 /** The newest wish to fill a project's root. */
 export type ImportSpec = ImportOptions & {
@@ -63,6 +69,7 @@ export type ImportReport = {
   readonly version: string;
   /** What could not be taken, or not as it was. */
   readonly leftOut: readonly { readonly what: string; readonly why: string }[];
+  readonly masked?: { readonly columns: number; readonly tables: number };
 };
 
 /** Of the newest import of a project; part of its root's status. */

@@ -442,7 +442,14 @@ const limitFor = (
 /** What a root is filled from. */
 function importFor(store: Store, project: string): Pick<BranchWish, 'import'> {
   const { spec, secret } = store.get('project', project) ?? {};
-  return spec?.import === undefined ? {} : { import: { ...spec.import, sealed: secret?.sealed ?? [] } };
+  return spec?.import === undefined
+    ? {}
+    : {
+        import: {
+          ...{ ...spec.import, sealed: secret?.sealed ?? [] },
+          ...(secret?.maskSecret && { maskSecret: secret.maskSecret }),
+        },
+      };
 }
 
 const hasVolume = (conditions: readonly Condition[]): boolean =>

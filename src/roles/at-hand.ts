@@ -1,4 +1,5 @@
 /** What the API asks of those who hold branches and run programs, answered by the drivers of this process. */
+import { randomBytes } from 'node:crypto';
 import type { BranchesAtHand, ImportsAtHand, ProgramsAtHand } from '../api/context.ts';
 import type { Config } from '../config.ts';
 import type { Drivers } from '../drivers/open.ts';
@@ -35,6 +36,15 @@ export async function importsAtHand(
   const key = await sealKeyIn(home);
   return {
     seal: password => seal(key, password),
+    newMaskSecret: () => seal(key, randomBytes(SECRET_BYTES).toString('base64')),
+    async suggest({ server, password }, options) {
+      const { suggestRules } = await import('../data/import.ts');
+      const { freeBytes } = await room();
+      return suggestRules(
+        { source: server, password, roomBytes: Math.max(0, freeBytes - minFreeBytes) },
+        options,
+      );
+    },
     async look({ server, ...secret }, options) {
       const password = 'password' in secret ? secret.password : (unseal(key, secret.sealed) ?? '');
       const { lookAtSource } = await import('../data/import.ts');
@@ -47,6 +57,9 @@ export async function importsAtHand(
     },
   };
 }
+
+/** Of a mask's secret. */
+const SECRET_BYTES = 32;
 
 /** Milliseconds for the files of one branch. */
 const COUNT_MS = 2_000;

@@ -1,4 +1,5 @@
 /** Intents about data that come from elsewhere: one import into a project at a time, and which was the newest. */
+import type { ProjectSecret } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImportOptions, ImportSpec, SourceServer } from '../model/import.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -29,14 +30,19 @@ export const importInto = (
   store: Store,
   name: string,
   next: ImportSpec,
-  sealed: readonly string[],
+  { sealed, maskSecret }: ProjectSecret,
 ): Promise<Stored<'project'>> =>
   holding(store, { alone: [`project/${name}`] }, async () => {
     requireProject(store, name);
     checkNoImportRuns(store, name);
     const changed = await store.modify('project', name, ({ spec, secret }) => ({
       spec: { ...spec, import: next },
-      secret: { ...secret, sealed },
+      // Two that came to it at once agree on the first one's.
+      secret: {
+        ...secret,
+        ...(sealed && { sealed }),
+        ...(maskSecret && { maskSecret: secret?.maskSecret ?? maskSecret }),
+      },
     }));
     return changed!;
   });

@@ -99,7 +99,8 @@ test('a source', async t => {
     const source = await openSnapshot(admin, { tables: ['seen'] }, room);
     const target = await openSource({ ...admin.server, database: 'other' }, admin.password);
     const pairs = [{ source: source.session, target }];
-    const same = () => verify(source.choice.tables, pairs, () => undefined, AbortSignal.timeout(60_000));
+    const same = () =>
+      verify(source.choice.tables, pairs, () => undefined, undefined, AbortSignal.timeout(60_000));
     await assert.rejects(same(), { code: 'import/differs' });
     await target.query('UPDATE seen SET i = 1');
     await same();

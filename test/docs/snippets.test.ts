@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { parse } from 'yaml';
 import { readResourcePlugin } from '../../src/model/document/plugin.ts';
 import { readSandbox } from '../../src/model/document/sandbox.ts';
+import { readMaskRules } from '../../src/model/mask.ts';
 import { parseOffshootConfig } from '../../src/model/offshoot-config.ts';
 import { deployBaseline } from '../support/baseline.ts';
 import { root, testDaemon } from '../support/daemon.ts';
@@ -57,8 +58,10 @@ test('YAML snippets are valid documents', () => {
   assert.ok(yaml.length >= 3);
   for (const { file, line, text } of yaml) {
     const source = { file: `${file}:${line}`, text };
-    const { spec, images } = parse(text) as { spec: object; images?: object };
+    const value = parse(text) as { spec: object; images?: object; tables?: object };
+    const { spec, images } = value;
     if (images !== undefined) parseOffshootConfig(parse(text), source.file);
+    else if (value.tables !== undefined) readMaskRules(value);
     else if ('cluster' in spec) readSandbox(source);
     else readResourcePlugin(source);
   }

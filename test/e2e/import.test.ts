@@ -1,8 +1,9 @@
 /** A team's own database in `main`, by the command line: from a running server, and again; whatever is killed meanwhile. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { ExecError, exec } from '../../src/lib/exec.ts';
 import { allKinds } from '../support/all-kinds.ts';
 import { testDaemon } from '../support/daemon.ts';
 import { runSql } from '../support/run-sql.ts';
@@ -66,6 +67,50 @@ test('import', async t => {
         assert.doesNotMatch((await ok(['status'])).stdout, /belongs to no branch/);
       });
 
+      await t.test(
+        'masked: what is not to be seen never reaches the disk, and refreshes keep to the rules',
+        async () => {
+          await source.sql('postgres', 'CREATE DATABASE people');
+          await source.sql('people', PEOPLE);
+          const from = ['--from', source.url('people')];
+          const file = join(daemon.home, 'mask.yaml');
+          const forgotten = await cli(['project', 'create', 'masked', ...from, '--mask', emptyRules(file)]);
+          assert.equal(forgotten.code, 1);
+          assert.match(
+            forgotten.stderr,
+            /have no rule: public\.users\.email \(its name\), public\.users\.phone/,
+          );
+          const { stdout } = await ok(['project', 'mask', ...from]);
+          assert.match(
+            stdout,
+            /^ {2}public\.users:\n {4}email: email # its name\n {4}phone: phone # its name$/m,
+          );
+          writeFileSync(file, stdout);
+          await ok(['project', 'mask', ...from, '--mask', file]);
+          const made = await ok(['project', 'create', 'masked', ...from, '--mask', file, '--verify']);
+          assert.match(made.stderr, /3 columns of 2 tables are masked/);
+          assert.match(made.stderr, /what 1 large objects hold: under a mask they come empty/);
+          const users = 'SELECT email, phone FROM users ORDER BY id';
+          const first = await rows('masked', 'main', users);
+          assert.match(String(first[0]![0]), /^[a-z.2-7]+@example\.com$/);
+          const joined =
+            'SELECT count(*)::int, count(DISTINCT v.email)::int FROM logins JOIN users u USING (email) JOIN seen v USING (email)';
+          assert.deepEqual(await rows('masked', 'main', joined), [[20, 10]]);
+          await ok(['project', 'refresh', 'masked', '--exclude', 'logins']);
+          assert.deepEqual(await rows('masked', 'main', users), first);
+          assert.match((await ok(['project', 'get', 'masked', '-o', 'json'])).stdout, /"mask"/);
+            // Looked for in files, in WAL and logs, and in the image that holds the volumes.
+          assert.notDeepEqual(await holding(daemon.home, 'marker-that-stays'), []);
+          assert.deepEqual(await holding(daemon.home, MASKED), []);
+          await source.sql('people', `INSERT INTO users VALUES (99, '${MASKED}@y.org', '1')`);
+          const refused = await cli(['project', 'refresh', 'masked', '--mask', emptyRules(file)]);
+          assert.match(refused.stderr, /have no rule/);
+          assert.deepEqual(await rows('masked', 'main', users), first);
+          await ok(['project', 'refresh', 'masked', '--no-mask']);
+          assert.equal((await rows('masked', 'main', users)).length, 11);
+        },
+      );
+
       await t.test('what does not begin makes nothing', async () => {
         const url = source.url('staging', { user: 'postgres', password: 'wrong-one' });
         const result = await cli(['project', 'create', 'none', '--from', url]);
@@ -79,6 +124,35 @@ test('import', async t => {
 });
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** Stands in what is masked; searched for where it must not be. */
+const MASKED = 'marker-5e6f-of-a-person';
+
+const PEOPLE = `
+  CREATE TABLE users (id int PRIMARY KEY, email text NOT NULL UNIQUE, phone text UNIQUE, note text DEFAULT 'marker-that-stays');
+  CREATE TABLE logins (email text REFERENCES users (email), at timestamptz DEFAULT now());
+  INSERT INTO users SELECT i, '${MASKED}' || i || '@x.org', '${MASKED}' || i FROM generate_series(1, 10) i;
+  INSERT INTO logins SELECT '${MASKED}' || (1 + i % 10) || '@x.org' FROM generate_series(1, 20) i;
+  CREATE MATERIALIZED VIEW seen AS SELECT DISTINCT email FROM logins;
+  SELECT lo_from_bytea(0, '${MASKED}');`;
+
+function emptyRules(file: string): string {
+  writeFileSync(file, 'tables: {}\n');
+  return file;
+}
+
+/** Files below a folder that hold a text, holes left out. */
+const holding = async (folder: string, text: string): Promise<readonly string[]> => {
+  const options = { cwd: '/', env: { ...process.env, LC_ALL: 'C' }, deadlineMs: 120_000 };
+  const { stdout } = await exec('grep', ['-rsalF', '-D', 'skip', '-e', text, folder], options).catch(
+    error => {
+      // None, or a file that went away meanwhile.
+      if (error instanceof ExecError && (error.exitCode ?? 3) < 3) return error;
+      throw error;
+    },
+  );
+  return stdout.split('\n').filter(line => line !== '');
+};
 
 /** Files of a data directory that hold the source's password. Data of branches are on the pool, which is one of them. */
 const leaks = (home: string): readonly string[] =>

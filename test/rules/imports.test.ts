@@ -13,16 +13,17 @@ test('one import into a project at a time, and the newest counts', async () => {
   const next = newImport(first, source, optionsBefore(first));
   assert.equal(next.count, 2);
   assert.deepEqual(next.exclude, ['a']);
-  await assert.rejects(importInto(store, 'p', next, []), { code: 'import/runs' });
+  await assert.rejects(importInto(store, 'p', next, {}), { code: 'import/runs' });
   const [main] = store.list('branch');
   const seen = { state: 'ready', reason: '', message: '', conditions: [], observedGeneration: 1 } as const;
   await store.modify('branch', main!.name, () => ({
     status: { ...seen, import: { count: 1, state: 'done' } },
   }));
   await assert.rejects(cancelImport(store, 'p'), { code: 'import/none-runs' });
-  await importInto(store, 'p', next, ['y']);
+  await importInto(store, 'p', next, { sealed: ['y'], maskSecret: ['m'] });
   assert.equal(store.get('project', 'p')?.spec.import?.count, 2);
-  assert.deepEqual(store.get('project', 'p')?.secret, { sealed: ['y'] });
+  assert.deepEqual(store.get('project', 'p')?.secret, { sealed: ['y'], maskSecret: ['m'] });
+  assert.deepEqual(optionsBefore(next), { exclude: ['a'] });
   assert.equal((await cancelImport(store, 'p')).spec.import?.cancelled, true);
   assert.equal(newImport(store.get('project', 'p')?.spec.import, source, {}).cancelled, undefined);
 });

@@ -46,10 +46,12 @@ export function registerImport(project: Command, cli: Cli): void {
     .description(
       'fill main anew from its source; it serves what it has until all has come, and branches keep theirs',
     )
+    .option('--no-mask', 'from now on all columns come as they are')
     .option('--no-wait', 'return when it has begun')
     .action(async (name: string, { output, wait, ...flags }) => {
       const from = flags.from === undefined ? undefined : sourceOf(cli, flags.from);
-      const begun = await cli.client().projects.refresh(name, { from, import: importOptionsOf(flags) });
+      const options = await importOptionsOf(cli, flags);
+      const begun = await cli.client().projects.refresh(name, { from, import: options });
       if (!wait) {
         say(cli, `the import into ${name} has begun; look with "offshoot project get ${name}"`);
         return print(cli, output, begun, () => '');

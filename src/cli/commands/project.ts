@@ -7,10 +7,11 @@ import type { Cli } from '../context.ts';
 import { importOptionsOf, sourceOf, withImportOptions } from '../import-options.ts';
 import { sayReport, seeImport } from '../import-wait.ts';
 import { parseCount, sizeOption, withExamples } from '../options.ts';
-import { age, print, say, table, withOutput } from '../output.ts';
+import { age, print, say, table, UsageError, withOutput } from '../output.ts';
 import { waitFor } from '../wait.ts';
 import { parseLimit, waitForBranch } from './branch.ts';
 import { registerImport } from './project-import.ts';
+import { registerMask } from './project-mask.ts';
 import { inTheTrash } from './trash.ts';
 
 export function register(program: Command, cli: Cli): void {
@@ -40,6 +41,7 @@ export function register(program: Command, cli: Cli): void {
     ),
     'offshoot project create shop --database shop',
     'PGPASSWORD=… offshoot project create shop --from postgresql://reader@staging.example.com/shop',
+    'offshoot project create shop --from postgresql://reader@staging.example.com/shop --mask mask.yaml',
   )
     .description('a new cluster with the branch main, empty or with data from elsewhere')
     .option('--database <name>', "database that connection strings point at (default app, or the source's)")
@@ -50,9 +52,12 @@ export function register(program: Command, cli: Cli): void {
     .action(async (name: string, { output, wait, ...flags }) => {
       const { database, role, branchLimit: branchLimitBytes, maxBranches } = flags;
       const from = flags.from === undefined ? undefined : sourceOf(cli, flags.from);
+      if (from === undefined && flags.mask !== undefined)
+        throw new UsageError('--mask takes effect on data that come --from a source');
+      const options = from && (await importOptionsOf(cli, flags));
       const made = await cli.client().projects.create({
         ...{ name, database, role, branchLimitBytes, maxBranches, from },
-        import: from && importOptionsOf(flags),
+        import: options,
       });
       if (from === undefined) await waitForBranch(cli, name, 'main', 60_000);
       else if (wait) sayReport(cli, await seeImport(cli, { project: name, count: 1, giveUp: 'delete' }));
@@ -62,6 +67,7 @@ export function register(program: Command, cli: Cli): void {
     });
 
   registerImport(project, cli);
+  registerMask(project, cli);
 
   withExamples(
     withOutput(project.command('limit <name>')),

@@ -65,6 +65,7 @@ export type Imports = {
 export type ImportJob = {
   readonly spec: ImportSpec;
   readonly password: string;
+  readonly maskSecret?: string;
   readonly server: { readonly argv: readonly string[]; readonly uid?: number; readonly gid?: number };
   readonly socketDir: string;
   readonly dataDir: string;
@@ -148,7 +149,7 @@ export function openImports(options: ImportsOptions): Imports {
   return imports;
 
   async function begin(id: string, wish: BranchWish, deaths: number, ctx: Ctx): Promise<Filled> {
-    const { sealed, ...spec } = wish.import!;
+    const { sealed, maskSecret, ...spec } = wish.import!;
     const [folder, hidden] = [folderOf(id), hiddenOf(id)];
     await processes.kill(partOf(id));
     await servers.remove(hidden, ctx);
@@ -167,6 +168,7 @@ export function openImports(options: ImportsOptions): Imports {
     const job: ImportJob = {
       ...{ spec, server, socketDir, dataDir, folder },
       password: unseal(options.sealKey, sealed) ?? '',
+      ...(maskSecret && { maskSecret: unseal(options.sealKey, maskSecret)! }),
       adminSecret: options.adminSecret,
       database: wish.database,
       role: wish.role,
