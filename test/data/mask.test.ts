@@ -216,6 +216,41 @@ test('a mask', async t => {
     }, options);
     await target.close();
   });
+
+  await t.test('that cannot be applied to a value ends it, without the value', async () => {
+    const mask = {
+      of: () => ({
+        first: [{ name: 'notes.text', mask: (value: string) => assert.fail(value) }],
+        ...{ columns: ['text', 'id'], same: ['id'] },
+      }),
+      ...{ keepsLargeObjects: false, columns: 1, tables: 1 },
+    };
+    const target = await openSource({ ...address.server, database: 'copy' }, address.password);
+    await within(
+      async source => {
+        const pairs = [{ source: source.session, target }];
+        const { tables, conditionOf } = source.choice;
+        const signal = AbortSignal.timeout(60_000);
+        await assert.rejects(
+          copyTables(
+            tables,
+            pairs,
+            conditionOf,
+            mask,
+            createProgress(() => {}),
+            signal,
+          ),
+          (error: Error & { code: string }) => {
+            assert.equal(error.code, 'mask/no-value');
+            assert.doesNotMatch(error.message, /nothing|anna/);
+            return true;
+          },
+        );
+      },
+      { tables: ['notes'] },
+    );
+    await target.close();
+  });
 });
 
 // --- internal -----------------------------------------------------------------------------------

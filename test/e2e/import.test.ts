@@ -99,7 +99,7 @@ test('import', async t => {
           await ok(['project', 'refresh', 'masked', '--exclude', 'logins']);
           assert.deepEqual(await rows('masked', 'main', users), first);
           assert.match((await ok(['project', 'get', 'masked', '-o', 'json'])).stdout, /"mask"/);
-            // Looked for in files, in WAL and logs, and in the image that holds the volumes.
+          // Looked for in files, in WAL and logs, and in the image that holds the volumes.
           assert.notDeepEqual(await holding(daemon.home, 'marker-that-stays'), []);
           assert.deepEqual(await holding(daemon.home, MASKED), []);
           await source.sql('people', `INSERT INTO users VALUES (99, '${MASKED}@y.org', '1')`);
