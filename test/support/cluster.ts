@@ -60,7 +60,7 @@ export async function namespace(): Promise<AsyncDisposable & { readonly name: st
   return {
     name,
     async [Symbol.asyncDispose]() {
-      await kubectl(['delete', 'namespace', name, '--wait=false']);
+      await kubectl(['delete', 'namespace', name, '--wait=false', '--ignore-not-found']);
     },
   };
 }
