@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { promisify } from 'node:util';
 import { fileSet } from '../../src/lib/file-set.ts';
 import { type FolderChange, watchFolder } from '../../src/lib/folder-watch.ts';
 import { until } from '../../src/lib/wait.ts';
@@ -150,4 +152,33 @@ it('says what to do about more files than anybody edits', async () => {
   };
   await using w = await watched(['**'], fill, 20);
   assert.match(w.trouble()!, /is not watched: it holds more than 20 files; name those that matter/);
+});
+
+it('says when the user has no watches left, and what to do', async t => {
+  await using dir = await tempDir();
+  for (let i = 0; i < 10; i++) mkdirSync(join(dir.path, `d${i}`));
+  const module = (name: string) => JSON.stringify(new URL(`../../src/lib/${name}`, import.meta.url).href);
+  const script = `
+    import { fileSet } from ${module('file-set.ts')};
+    import { watchFolder } from ${module('folder-watch.ts')};
+    const watch = watchFolder(fileSet(process.argv[1], ['**']), { changed() {}, troubled() {} });
+    await watch.ready;
+    console.log(watch.trouble());
+    watch.close();`;
+  // user_namespaces(7): each has limits of its own.
+  const limited = 'echo 5 >/proc/sys/user/max_inotify_watches && exec "$@"';
+  const node = [process.execPath, '--input-type=module', '--eval', script, dir.path];
+  const args = ['--user', '--map-root-user', 'sh', '-c', limited, 'sh', ...node];
+  const ran = promisify(execFile)('unshare', args, { timeout: 60_000 });
+  const { stdout } = await ran.catch((error: Error & { stderr?: string }) => {
+    const refused = /unshare|max_inotify_watches/.exec(error.stderr ?? '');
+    if (refused === null) throw error;
+    t.skip(`no user namespace with limits of its own: ${error.stderr!.trim()}`);
+    return { stdout: undefined };
+  });
+  if (stdout === undefined) return;
+  assert.equal(
+    stdout.trim(),
+    `${dir.path} is not watched: this user has no inotify watches left; raise fs.inotify.max_user_watches, or name fewer folders in "watch"`,
+  );
 });
