@@ -17,6 +17,7 @@ import { openLog } from './log-output.ts';
 import type { Address, NodeDoor } from './model/route.ts';
 import { openNodeDoor } from './proxy/branches/door.ts';
 import { type IdentityFrom, openIdentity } from './proxy/stream/token-identity.ts';
+import { createUses } from './proxy/uses.ts';
 import { createLoop, type Loop } from './reconcile/loop.ts';
 import type { Env } from './roles/environment.ts';
 import { lockHome } from './roles/home-lock.ts';
@@ -90,12 +91,14 @@ export async function runBranchNode(
   );
   opened.defer(() => store.close());
 
+  const uses = createUses();
   const looking = Promise.withResolvers<Loop>();
   looking.promise.catch(() => {}); // who waits for it hears
   const server = await openNodeDoor({
     ...{ ...listen, identity, log },
     behind: {
       awake: async (id, asked) => (await orAborted(looking.promise, asked)).awake(id, asked),
+      begin: uses.begin,
       unclaimed: async () => (await looking.promise).unclaimed(),
       logs: (id, query, asked) => branches.logs(id, query, { signal: asked, log }),
       async space() {
@@ -111,7 +114,7 @@ export async function runBranchNode(
   };
   const none: Address = { host: o.advertise, port: 0 };
   const loop = createLoop({
-    ...{ store, branches, door, log },
+    ...{ store, branches, door, uses, log },
     baseline: storeBaseline(store),
     ...{ routed: async () => {}, resumed: async () => {} },
     // Of sandboxes and the baseline somebody else decides.

@@ -117,9 +117,9 @@ export async function startDaemon(
       pods: 'why' in networks ? undefined : networks.outside?.way,
       runner: proxyRunner(processes, config.home, command),
       // Proxies that were here before us ask before we can answer.
-      async awake(id, signal) {
+      async awake(id, signal, quiet) {
         const { awake } = await orAborted(started.promise, signal);
-        const endpoint = await awake(id, signal);
+        const endpoint = await awake(id, signal, quiet);
         return { endpoint, sessions: store.get('branch', id)?.secret.sessions ?? 0 };
       },
       async enter(entry, signal) {
@@ -177,6 +177,7 @@ export async function startDaemon(
     addresses: serviceAddresses(config.instance, drivers.networks),
     listening: dataPath.listening,
     routed: dataPath.routed,
+    uses: dataPath.uses,
     async resumed() {
       const last = rememberedPorts(config.home);
       gateways = await naming(config, () =>

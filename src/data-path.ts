@@ -15,14 +15,7 @@ import type { Log } from './lib/log.ts';
 import { isAlive } from './lib/process.ts';
 import { until } from './lib/wait.ts';
 import { OffshootError } from './model/errors.ts';
-import {
-  type Address,
-  addressKey,
-  type BranchRoute,
-  type RouteChange,
-  type RouteSettings,
-  type WayIn,
-} from './model/route.ts';
+import { type Address, addressKey, type RouteChange, type RouteSettings, type WayIn } from './model/route.ts';
 import type { FollowerView, ProxyView } from './model/view.ts';
 import { type Keeper, keepProxy, type Runner } from './proxy/keeper.ts';
 import { feedSocket, outFile, tableFile } from './proxy/places.ts';
@@ -48,7 +41,7 @@ export type DataPathOptions = {
   readonly command: Command;
   /** A proxy of an earlier daemon is replaced, also when it is of our version. */
   readonly replace: boolean;
-  readonly awake: (branch: string, signal: AbortSignal) => Promise<BranchRoute>;
+  readonly awake: FeedOptions['awake'];
   /** See proxy/stream/feed.ts. */
   readonly enter: NonNullable<FeedOptions['enter']>;
   /** Whether the router answers at an address has changed. */
@@ -78,8 +71,10 @@ export type DataPath = {
     keys: readonly string[],
     last: Gateways,
   ): Promise<{ readonly previews: Address; readonly postgres: Address }>;
-  /** Waits until every proxy does what the store says now; not for one that hangs. */
-  routed(): Promise<void>;
+  /** Waits until every proxy does what the store says now; not for one that hangs. @returns false when there is one */
+  routed(): Promise<boolean>;
+  /** See proxy/stream/feed.ts. */
+  readonly uses: Feed['uses'];
   listening(address: Address, transport?: 'tcp' | 'udp'): Listening;
   proxies(): readonly ProxyView[];
   /** Those who follow from elsewhere. */
@@ -225,8 +220,9 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
     },
     async routed() {
       routes?.flush();
-      await feed.delivered();
+      return await feed.delivered();
     },
+    uses: feed.uses,
     listening(address, transport = 'tcp') {
       const state = listeners.get(`${transport === 'udp' ? 'udp:' : ''}${addressKey(address)}`);
       if (state === undefined) return 'opening';

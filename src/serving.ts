@@ -43,6 +43,7 @@ import { unixWay, type Way } from './proxy/stream/way.ts';
 import { createPassThrough } from './proxy/tcp/pass-through.ts';
 import { createDatagrams } from './proxy/udp/datagrams.ts';
 import { answerNames } from './proxy/udp/names.ts';
+import { createUses, type Uses } from './proxy/uses.ts';
 import { openWayOut } from './proxy/way-out.ts';
 
 export type ProxyOptions = {
@@ -79,6 +80,7 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
   const connect = connectAs(apart?.identity);
   const cancelKeys = createCancelKeys(connect);
   const predecessor = meetPredecessor(o.inherited, cancelKeys);
+  const uses = createUses();
   const end = Promise.withResolvers<End>();
   const times = apart === undefined ? { graceMs: TERM_GRACE_MS } : APART;
   o.signal.addEventListener('abort', () => end.resolve({ ...times, table: 'keep' }));
@@ -87,6 +89,7 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
 
   const follower = follow({
     ...{ way: apart?.way ?? unixWay(feedSocket(runtimeDir)), proxy: identity(), book, log },
+    uses,
     kept: async () => (await keeping.promise).written(),
     onReplace: command => replace(command),
     // Everything stops: at the addresses of the table there will soon be nobody, or somebody else.
@@ -96,7 +99,7 @@ export async function runProxy({ home, runtimeDir, logLevel, ...o }: ProxyOption
   const table = keepTable(file, life, book, log);
   keeping.resolve(table);
   const front = openFront({
-    ...{ book, follower, connect, cancelKeys, inherited: predecessor.sockets, log },
+    ...{ book, follower, connect, cancelKeys, uses, inherited: predecessor.sockets, log },
     adminSecret: apart === undefined ? join(home, 'admin-secret') : undefined,
     tls: apart?.tls,
   });
@@ -192,6 +195,7 @@ function openFront(o: {
   readonly follower: Follower;
   readonly connect: Connect;
   readonly cancelKeys: CancelKeys;
+  readonly uses: Uses;
   readonly inherited: readonly Inherited[];
   /** File with the superuser's password; undefined: servers alone check those of clients. */
   readonly adminSecret: string | undefined;
@@ -207,7 +211,7 @@ function openFront(o: {
   const previews = createPreviews({ book, log, dial, enter: follower.enter });
   const certificates = followCertificates(book, log, o.tls);
   const gateway = createGateway({
-    ...{ book, awake: follower.ask, connect: o.connect, cancelKeys: o.cancelKeys, log },
+    ...{ book, awake: follower.ask, connect: o.connect, cancelKeys: o.cancelKeys, uses: o.uses, log },
     certificate: () => certificates.current('postgres'),
     ...(adminSecret && { verifiers: askForVerifiers(() => readFileSync(adminSecret, 'utf8').trim()) }),
   });

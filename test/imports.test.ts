@@ -207,6 +207,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'baseline',
     'drivers/open-branches.ts',
     'drivers/processes',
+    'proxy/uses.ts',
     'proxy/branches',
     'proxy/stream',
     'reconcile',

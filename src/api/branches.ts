@@ -1,6 +1,7 @@
+import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { inTurns } from '../lib/turns.ts';
-import { connectionString } from '../model/branch.ts';
+import { connectionString, MOST_SLEEP_AFTER_SECONDS } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import {
   branchAddress,
@@ -17,6 +18,7 @@ import {
 } from '../rules/branches.ts';
 import { timeAfter, ttlBranch } from '../rules/expiry.ts';
 import { resetBranch } from '../rules/reset.ts';
+import { callBranch, sleepBranchAfter, untilAsleep } from '../rules/sleep.ts';
 import { trashBranch } from '../rules/trash.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
@@ -30,11 +32,14 @@ const owner = z
   .regex(/^sandbox\/[a-z0-9-]{1,30}$/, 'must be sandbox/NAME')
   .optional();
 const limitBytes = z.int().positive();
+/** 0: never. */
+export const sleepAfterSeconds = z.number().min(0).max(MOST_SLEEP_AFTER_SECONDS);
 const body = z.strictObject({
   name: z.string(),
   parent: z.string().default('main'),
   owner,
   limitBytes: limitBytes.optional(),
+  sleepAfterSeconds: sleepAfterSeconds.optional(),
   /** As sandboxes have it, e.g. `2h`. */
   ttl: z.string().max(16).optional(),
 });
@@ -44,11 +49,23 @@ const limitBody = z.strictObject({ limitBytes: limitBytes.nullable() });
 const deleteQuery = z.strictObject({ force: flag, owner, now: flag, recursive: flag });
 /** From now on; null: it stays. */
 const ttlBody = z.strictObject({ ttl: z.string().max(16).nullable() });
+/** null: as its project says. */
+const sleepAfterBody = z.strictObject({ sleepAfterSeconds: sleepAfterSeconds.nullable() });
+/** Its sessions end. */
+const sleepBody = z.strictObject({ force: z.boolean().optional() });
 const nameBody = z.strictObject({ name: z.string() });
 const protectionBody = z.strictObject({ protected: z.boolean() });
 /** `to`: name or id of an ancestor; absent: its parent. */
 const resetBody = z.strictObject({ to: z.string().optional(), force: z.boolean().optional() });
 const rotateQuery = z.strictObject({ keepSessions: flag });
+
+/** Aborts when nobody waits for the answer any more, and after half a minute. */
+function untilClosed(response: ServerResponse): AbortSignal {
+  const left = new AbortController();
+  response.once('close', () => left.abort(new Error('the client left')));
+  return AbortSignal.any([left.signal, AbortSignal.timeout(SLEEP_MS)]);
+}
+const SLEEP_MS = 30_000;
 
 type Params = { project: string; branch: string };
 
@@ -69,7 +86,7 @@ export function branchRoutes(routes: Routes, { store, gateway, branches, trash }
   });
 
   routes.post<{ project: string }>(path, async request => {
-    const { name, parent, owner, limitBytes, ttl } = checked(body, request.body);
+    const { name, parent, owner, limitBytes, sleepAfterSeconds, ttl } = checked(body, request.body);
     if (ttl !== undefined && owner !== undefined)
       throw new OffshootError('branch/bad-ttl', { ttl, why: `it goes with ${owner.replace('/', ' ')}` });
     const { project } = request.params;
@@ -79,6 +96,7 @@ export function branchRoutes(routes: Routes, { store, gateway, branches, trash }
       parent,
       ...(owner !== undefined && { owner }),
       ...(limitBytes !== undefined && { limitBytes }),
+      ...(sleepAfterSeconds !== undefined && { sleepAfterSeconds }),
       ...(ttl !== undefined && { scheduledDeleteTime: timeAfter(ttl, new Date()) }),
     };
     const branch = await createBranch(store, wish);
@@ -155,6 +173,25 @@ export function branchRoutes(routes: Routes, { store, gateway, branches, trash }
     const wish = { ...(to !== undefined && { to }), ...(force !== undefined && { force }) };
     return answer(202, branchView(store, await resetBranch(store, find(params), wish, new Date())));
   });
+
+  routes.put<Params>(`${path}/:branch/sleep-after`, async ({ params, body }) => {
+    const branch = find(params);
+    const { sleepAfterSeconds } = checked(sleepAfterBody, body);
+    await sleepBranchAfter(store, branch.name, sleepAfterSeconds ?? undefined);
+    return branchView(store, store.get('branch', branch.name) ?? branch);
+  });
+
+  /** Answers when it sleeps. */
+  routes.post<Params>(`${path}/:branch/sleep`, async ({ params, body, response }) => {
+    const { force = false } = checked(sleepBody, body ?? {});
+    const call = { wanted: 'asleep', ...(force && { force }) } as const;
+    const { name: id } = await callBranch(store, find(params).name, call);
+    return branchView(store, await untilAsleep(store, id, untilClosed(response)));
+  });
+
+  routes.post<Params>(`${path}/:branch/wake`, async ({ params }) =>
+    answer(202, branchView(store, await callBranch(store, find(params).name, { wanted: 'awake' }))),
+  );
 
   routes.post<Params>(`${path}/:branch/restart`, async ({ params }) => {
     const branch = await restartBranch(store, find(params).name);

@@ -142,7 +142,7 @@ export type ApiContext = {
     workload: string | undefined,
   ) => Readonly<Record<string, string>>;
   /** Waits until the data path does what the store says now: nobody is told of what is not so yet. */
-  readonly routed: () => Promise<void>;
+  readonly routed: () => Promise<unknown>;
   /** Watches go on when their key is revoked. */
   readonly keepRevoked: boolean;
   /** Starts the daemon's end; returns at once. */

@@ -14,6 +14,7 @@ import {
 } from '../rules/branches.ts';
 import { cancelImport, checkNoImportRuns, importInto, newImport, optionsBefore } from '../rules/imports.ts';
 import { trashProject } from '../rules/trash.ts';
+import { sleepAfterSeconds } from './branches.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
 import { answer, type Routes } from './routes.ts';
@@ -52,6 +53,7 @@ const body = z.strictObject({
   import: wishes.optional(),
   branchLimitBytes: z.int().positive().optional(),
   maxBranches: z.int().nonnegative().optional(),
+  sleepAfterSeconds: sleepAfterSeconds.optional(),
 });
 
 const refreshBody = z.strictObject({ from: from.optional(), import: wishes.optional() });
@@ -62,6 +64,7 @@ const suggestBody = z.strictObject({ from, import: wishes.optional() });
 const limitBody = z.strictObject({
   branchLimitBytes: z.int().positive().nullable().optional(),
   maxBranches: z.int().nonnegative().nullable().optional(),
+  sleepAfterSeconds: sleepAfterSeconds.nullable().optional(),
 });
 
 /** `now`: for good, not into the trash. */
@@ -75,10 +78,11 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
   );
 
   routes.post('/projects', async request => {
-    const { name, branchLimitBytes, maxBranches, ...wish } = checked(body, request.body);
+    const { name, branchLimitBytes, maxBranches, sleepAfterSeconds, ...wish } = checked(body, request.body);
     const limits = {
       ...(branchLimitBytes !== undefined && { branchLimitBytes }),
       ...(maxBranches !== undefined && { maxBranches }),
+      ...(sleepAfterSeconds !== undefined && { sleepAfterSeconds }),
     };
     const { database = 'app', role = 'app' } = wish;
     if (wish.from === undefined)
@@ -139,13 +143,15 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
 
   routes.put<{ name: string }>('/projects/:name/limit', async ({ params: { name }, body }) => {
     const now = requireProject(store, name).spec;
-    const { branchLimitBytes = now.branchLimitBytes, maxBranches = now.maxBranches } = checked(
-      limitBody,
-      body,
-    );
+    const {
+      branchLimitBytes = now.branchLimitBytes,
+      maxBranches = now.maxBranches,
+      sleepAfterSeconds = now.sleepAfterSeconds,
+    } = checked(limitBody, body);
     const limits = {
       ...(typeof branchLimitBytes === 'number' && { branchLimitBytes }),
       ...(typeof maxBranches === 'number' && { maxBranches }),
+      ...(typeof sleepAfterSeconds === 'number' && { sleepAfterSeconds }),
     };
     return projectView(store, await limitProject(store, name, limits));
   });

@@ -1,5 +1,6 @@
 /** From stored objects to what clients may see; by kind. */
 
+import { type BranchStatus, SLEEP_AFTER_SECONDS } from '../model/branch.ts';
 import type { ImportSpec } from '../model/import.ts';
 import type { Manifest, Secret } from '../model/kubernetes.ts';
 import { namespaceOf } from '../model/manifest-name.ts';
@@ -33,6 +34,7 @@ export const projectView = (store: Store, { name, spec, createdAt }: Stored<'pro
   role: spec.role,
   branchLimitBytes: spec.branchLimitBytes ?? null,
   maxBranches: spec.maxBranches ?? null,
+  sleepAfterSeconds: spec.sleepAfterSeconds ?? SLEEP_AFTER_SECONDS,
   branches: branchesOf(store, name).length,
   createdAt,
   ...importView(store, name, spec.import),
@@ -73,10 +75,18 @@ export function branchView(
     conditions: status?.conditions ?? [],
     createdAt,
     limitBytes: spec.limitBytes ?? null,
+    sleepAfterSeconds: spec.sleepAfterSeconds ?? null,
+    ...sinceOf(status),
     protected: spec.protected ?? false,
     scheduledDeleteTime: spec.scheduledDeleteTime ?? null,
     ...(spec.trashed !== undefined && { trashed: spec.trashed }),
   };
+}
+
+/** When its server came to run, or to sleep. */
+function sinceOf(status: BranchStatus | null): Pick<BranchView, 'since'> {
+  const since = status?.conditions.find(c => c.type === 'ServerReady')?.lastTransitionTime;
+  return since === undefined ? {} : { since };
 }
 
 /** What is asked for comes before what was last seen. */

@@ -24,6 +24,9 @@ export function parseDuration(text: string): number {
   return ms;
 }
 
+/** A duration, or `never`. @returns seconds; 0: never */
+export const parseSleepAfter = (text: string): number => (text === 'never' ? 0 : parseDuration(text) / 1000);
+
 /** A duration before now, or a time of RFC 3339. @returns RFC 3339 */
 export function parseSince(text: string): string {
   if (/^\d{4}-/.test(text)) {

@@ -128,6 +128,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         role?: string | undefined;
         branchLimitBytes?: number | undefined;
         maxBranches?: number | undefined;
+        sleepAfterSeconds?: number | undefined;
         from?: SourceAddress | undefined;
         import?: ImportWish | undefined;
       }) => call<ProjectView>('POST', '/projects', { body }),
@@ -147,7 +148,11 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       /** What is undefined stays; null: none. */
       limit: (
         name: string,
-        body: { branchLimitBytes?: number | null | undefined; maxBranches?: number | null | undefined },
+        body: {
+          branchLimitBytes?: number | null | undefined;
+          maxBranches?: number | null | undefined;
+          sleepAfterSeconds?: number | null | undefined;
+        },
       ) => call<ProjectView>('PUT', `/projects/${part(name)}/limit`, { body }),
       delete: (name: string, query: { now?: boolean } = {}) =>
         call<DeletedView>('DELETE', `/projects/${part(name)}`, { query }),
@@ -170,6 +175,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
           parent?: string;
           owner?: string | undefined;
           limitBytes?: number | undefined;
+          sleepAfterSeconds?: number | undefined;
           ttl?: string | undefined;
         },
       ) => call<BranchView>('POST', branches(project), { body }),
@@ -186,6 +192,16 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
           'GET',
           `${branches(project)}/${part(branch)}/credentials`,
         ),
+      /** Answers when it sleeps. @param force its sessions end */
+      sleep: (project: string, branch: string, body: { force?: boolean | undefined } = {}) =>
+        call<BranchView>('POST', `${branches(project)}/${part(branch)}/sleep`, { body }),
+      wake: (project: string, branch: string) =>
+        call<BranchView>('POST', `${branches(project)}/${part(branch)}/wake`),
+      /** @param sleepAfterSeconds 0: never; null: as the project says */
+      sleepAfter: (project: string, branch: string, sleepAfterSeconds: number | null) =>
+        call<BranchView>('PUT', `${branches(project)}/${part(branch)}/sleep-after`, {
+          body: { sleepAfterSeconds },
+        }),
       restart: (project: string, branch: string) =>
         call<BranchView>('POST', `${branches(project)}/${part(branch)}/restart`),
       /** @param ttl from now on, e.g. `2h`; null: it stays */

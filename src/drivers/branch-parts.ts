@@ -164,6 +164,8 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
    * `flushed`: all of it is in the files. Undefined when it does not run.
    */
   position(id: string, ctx: Ctx): Promise<Position | undefined>;
+  /** Whom the server of `id` serves beside us: clients, those who follow its log, and what it fetches for subscriptions. */
+  users(id: string, ctx: Ctx): Promise<number>;
   /** How often the server of `id` ended by itself since it was last stopped on purpose. */
   exits(id: string): ServerExits;
   /** Its ends so far are not held against it. */

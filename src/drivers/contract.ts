@@ -134,6 +134,9 @@ export type BranchSeen = {
   readonly import?: ImportStatus;
 };
 
+/** What there is of it then; `busy`: its server runs on, and why. */
+export type BranchSleep = { readonly seen: BranchSeen; readonly busy?: string };
+
 /** What somebody waits for, and how many of them may go on; absent: all. */
 export type Free = { readonly topic: string; readonly places?: number };
 
@@ -147,6 +150,12 @@ export type BranchNode = Driver<BranchWish, BranchSeen> & {
   readonly copyOnWrite: boolean;
   /** Stops the server and keeps the data; absent is success. */
   stop(id: string, ctx: Ctx): Promise<void>;
+  /**
+   * Ends the server in order if nobody needs it, and writes down what is asked for; may be repeated. Nobody may be on the
+   * way to the server any more whom the caller does not know of.
+   * @param force also when sessions are open
+   */
+  sleep(id: string, wish: BranchWish, force: boolean, ctx: Ctx): Promise<BranchSleep>;
   /** Writes down beside the data what is asked for, so that it can be known without us; absent is success. */
   note(id: string, wish: BranchWish, ctx: Ctx): Promise<void>;
   /** The newest lines of its server's log, oldest first, and with `follow` each that comes until the signal aborts. */

@@ -25,7 +25,8 @@ type Status = {
 export function withReady(status: unknown, before: unknown, now: Date): unknown {
   if (!hasConditions(status)) return status;
   const { reason, message, observedGeneration } = status;
-  const isReady = status.ready ?? status.state === 'ready';
+  // Who logs in to one that is asleep gets in.
+  const isReady = status.ready ?? (status.state === 'ready' || status.state === 'asleep');
   const earlier = hasConditions(before) ? before.conditions.filter(({ type }) => type === TYPE) : [];
   const next = { type: TYPE, status: isReady ? 'True' : 'False', reason, message } as const;
   const [ready] = setCondition(earlier, next, now.toISOString());

@@ -1,6 +1,12 @@
 /** The shape of what is no document: specs of projects, branches, tombstones and API keys, as objects of a cluster hold them. */
 import { z } from 'zod';
-import type { BranchReset, BranchSpec, ProjectSpec } from '../model/branch.ts';
+import {
+  type BranchReset,
+  type BranchSpec,
+  MOST_SLEEP_AFTER_SECONDS,
+  type ProjectSpec,
+  type SleepCall,
+} from '../model/branch.ts';
 import { shortList } from '../model/document/fields.ts';
 import type { TrashedProject } from '../model/trash.ts';
 
@@ -11,6 +17,7 @@ const text = z.string().min(1).max(253);
 const long = z.string().min(1).max(1024);
 const time = z.string().max(64);
 const bytes = z.int().min(0);
+const seconds = z.number().min(0).max(MOST_SLEEP_AFTER_SECONDS);
 /** As names of databases and roles are (NAMEDATALEN of PostgreSQL, less one). */
 const identifier = z.string().min(1).max(63);
 
@@ -21,6 +28,7 @@ export const projectSchema = z.strictObject({
   role: identifier,
   branchLimitBytes: bytes.optional(),
   maxBranches: z.int().min(0).optional(),
+  sleepAfterSeconds: seconds.optional(),
   trashed: z.strictObject({ ...trashedFields, name: text } satisfies Fields<TrashedProject>).optional(),
   node: text.optional(),
   takesOver: text.optional(),
@@ -34,6 +42,14 @@ export const branchSchema = z.strictObject({
   owner: text.optional(),
   afterOwner: z.enum(['trash']).optional(),
   limitBytes: bytes.optional(),
+  sleepAfterSeconds: seconds.optional(),
+  called: z
+    .strictObject({
+      count: z.int().min(1),
+      wanted: z.enum(['asleep', 'awake']),
+      force: z.boolean().optional(),
+    } satisfies Fields<SleepCall>)
+    .optional(),
   scheduledDeleteTime: time.optional(),
   protected: z.boolean().optional(),
   reset: z

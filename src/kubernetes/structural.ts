@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { CLUSTER_RULES, type ClusterRule } from '../model/document/fields.ts';
 
 export type Structural = {
-  readonly type: 'object' | 'array' | 'string' | 'integer' | 'boolean';
+  readonly type: 'object' | 'array' | 'string' | 'integer' | 'number' | 'boolean';
   readonly description?: string;
   readonly properties?: Readonly<Record<string, Structural>>;
   readonly required?: readonly string[];
@@ -39,7 +39,7 @@ export const structural = (schema: z.ZodType): Structural =>
 
 type JsonSchema = Readonly<Record<string, unknown>>;
 
-const types: readonly unknown[] = ['object', 'array', 'string', 'integer', 'boolean'];
+const types: readonly unknown[] = ['object', 'array', 'string', 'integer', 'number', 'boolean'];
 
 /** Taken over as they are. */
 const plain: ReadonlySet<string> = new Set([

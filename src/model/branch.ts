@@ -19,6 +19,8 @@ export type ProjectSpec = {
   readonly branchLimitBytes?: number;
   /** The most branches that it may have beside its root; what is in the trash does not count. */
   readonly maxBranches?: number;
+  /** Of branches that say nothing of their own; see `sleepAfter`. */
+  readonly sleepAfterSeconds?: number;
   readonly trashed?: TrashedProject;
   /** In a cluster: the branch node that holds its branches. Chosen once, for volumes do not move; absent: none is yet. */
   readonly node?: string;
@@ -47,6 +49,10 @@ export type BranchSpec = {
   readonly afterOwner?: 'trash';
   /** The most bytes of its own that it may take; absent: as its project says. */
   readonly limitBytes?: number;
+  /** So long nobody uses it, and its server is stopped until somebody does; 0: never. Absent: as its project says. */
+  readonly sleepAfterSeconds?: number;
+  /** The newest word by hand. */
+  readonly called?: SleepCall;
   /** RFC 3339: then it goes into the trash, unless something is in the way. Absent: it stays. */
   readonly scheduledDeleteTime?: string;
   /** It is not deleted, not reset, and does not expire. */
@@ -56,6 +62,25 @@ export type BranchSpec = {
   /** In the trash: it keeps its volume, has no server, and nobody finds it by its name. */
   readonly trashed?: Trashed;
 };
+
+/** That it sleep, or wake, now. It is no state to stay in: who connects wakes it, and who is awake falls asleep. */
+export type SleepCall = {
+  /** How often one was given. */
+  readonly count: number;
+  readonly wanted: 'asleep' | 'awake';
+  /** Sessions that are open end. */
+  readonly force?: true;
+};
+
+/** Seconds for those of whom nobody says anything. */
+export const SLEEP_AFTER_SECONDS = 300;
+export const MOST_SLEEP_AFTER_SECONDS = 7 * 86_400;
+
+/** Milliseconds without use after which it sleeps; undefined: never. */
+export function sleepAfter(branch: BranchSpec, project: ProjectSpec | undefined): number | undefined {
+  const seconds = branch.sleepAfterSeconds ?? project?.sleepAfterSeconds ?? SLEEP_AFTER_SECONDS;
+  return seconds === 0 ? undefined : seconds * 1000;
+}
 
 /** The newest wish to begin anew. */
 export type BranchReset = {
@@ -68,10 +93,10 @@ export type BranchReset = {
 };
 
 /**
- * creating → ready → deleting, or ready → trashed and then back or on to deleting; failed when `reason` says why it is
- * not ready. (Sleep and wake come as further states.)
+ * creating → ready → deleting, or ready → trashed and then back or on to deleting; ready → asleep → creating → ready; failed
+ * when `reason` says why it is not ready. One that is asleep has no server, and gets one as soon as somebody logs in.
  */
-export type BranchState = 'creating' | 'ready' | 'failed' | 'trashed' | 'deleting';
+export type BranchState = 'creating' | 'ready' | 'asleep' | 'failed' | 'trashed' | 'deleting';
 
 export type BranchStatus = {
   readonly state: BranchState;
@@ -91,6 +116,9 @@ export type BranchStatus = {
   readonly import?: ImportStatus;
   /** How many of its resets are done. */
   readonly resets?: number;
+  /** How many calls to sleep or to wake were heeded, and why it stayed awake at the last of them. */
+  readonly called?: number;
+  readonly staysAwake?: string;
   /** Where its server accepts sessions, and which password (`rotation` of its secret) opens one. */
   readonly open?: { readonly endpoint: BranchEndpoint; readonly rotation: number };
   readonly conditions: readonly Condition[];

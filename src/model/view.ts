@@ -20,6 +20,8 @@ export type ProjectView = {
   readonly branchLimitBytes: number | null;
   /** Beside its root; null: as many as there is room for. */
   readonly maxBranches: number | null;
+  /** Of its branches that say nothing of their own; 0: never. */
+  readonly sleepAfterSeconds: number;
   readonly createdAt: string;
   /** Of one whose root is filled from elsewhere. */
   readonly import?: ProjectImportView;
@@ -63,6 +65,10 @@ export type BranchView = Pick<
   readonly createdAt: string;
   /** Its own limit; null: as its project says. */
   readonly limitBytes: number | null;
+  /** So long without use, and it sleeps; 0: never; null: as its project says. */
+  readonly sleepAfterSeconds: number | null;
+  /** RFC 3339; since when its server runs, or does not. */
+  readonly since?: string;
   /** It is not deleted, not reset, and does not expire. */
   readonly protected: boolean;
   /** RFC 3339: then it goes into the trash; null: it stays. */

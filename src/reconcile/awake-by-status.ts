@@ -64,6 +64,7 @@ function endpointOf(branch: Stored<'branch'> | undefined, id: string): BranchEnd
   if (status?.state === 'failed') throw notReady(id, status.reason);
   // After a rotation the old password must not open the door any more.
   if (isResetPending(branch)) return undefined;
-  if (status?.state !== 'ready' || status.open?.rotation !== (secret.rotation ?? 0)) return undefined;
+  const isThere = status?.state === 'ready' || status?.state === 'asleep';
+  if (!isThere || status.open?.rotation !== (secret.rotation ?? 0)) return undefined;
   return status.open.endpoint;
 }

@@ -31,7 +31,7 @@ export type BaselineDeps = {
   /** Whether the router answers at an address: `open`, `opening`, or why it cannot. */
   readonly listening: (address: Address, transport: 'tcp' | 'udp') => Listening;
   /** Waits until the data path does what the store says now. */
-  readonly routed: () => Promise<void>;
+  readonly routed: () => Promise<unknown>;
   readonly now: () => Date;
   readonly log: Log;
 };

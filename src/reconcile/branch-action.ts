@@ -70,7 +70,8 @@ export function branchActions({
         const { message: why, hint } = branch.status;
         throw new OffshootError('branch/failed', { name, why, hint });
       }
-      if (branch.status?.state !== 'ready') return { until: [topicOf.branch(branch.name)] };
+      const isThere = branch.status?.state === 'ready' || branch.status?.state === 'asleep';
+      if (!isThere) return { until: [topicOf.branch(branch.name)] };
       return { outputs: outputs(branch, branchAddress(store, branch, gateway())) };
     },
 

@@ -44,6 +44,9 @@ export function statusOf(
     tries = 0,
     made = seen?.record !== undefined,
     resets = 0,
+    called = 0,
+    staysAwake,
+    imported = seen?.import,
     open,
   }: {
     readonly error?: OffshootError;
@@ -52,6 +55,10 @@ export function statusOf(
     /** Default: as it is seen. */
     readonly made?: boolean;
     readonly resets?: number;
+    readonly called?: number;
+    readonly staysAwake?: string | undefined;
+    /** Default: as it is seen. */
+    readonly imported?: BranchStatus['import'];
     readonly open?: NonNullable<BranchStatus['open']>;
   } = {},
 ): BranchStatus {
@@ -67,7 +74,9 @@ export function statusOf(
     ...(made && { made }),
     ...(tries > 0 && { tries }),
     ...(resets > 0 && { resets }),
-    ...(seen?.import !== undefined && { import: seen.import }),
+    ...(called > 0 && { called }),
+    ...(staysAwake !== undefined && { staysAwake }),
+    ...(imported !== undefined && { import: imported }),
     ...(open !== undefined && { open }),
     conditions,
     observedGeneration,
@@ -79,5 +88,6 @@ export function statusOf(
 /** What is to be said of a branch that is as it was asked to be. */
 const settled: Partial<Record<BranchState, { readonly reason: string; readonly message: string }>> = {
   ready: { reason: 'Ready', message: 'accepts connections' },
+  asleep: { reason: 'Asleep', message: 'sleeps until somebody connects' },
   trashed: { reason: 'Trashed', message: 'its server is stopped; it can be restored' },
 };

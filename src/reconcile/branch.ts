@@ -10,21 +10,25 @@ import type {
   Ctx,
   ServerExits,
 } from '../drivers/contract.ts';
+import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
-import type { BranchEndpoint, BranchSpec, BranchState, BranchStatus, ProjectSpec } from '../model/branch.ts';
+import { type BranchEndpoint, type BranchState, type BranchStatus, sleepAfter } from '../model/branch.ts';
 import type { Condition } from '../model/conditions.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { NodeDoor } from '../model/route.ts';
 import { isTrashed } from '../model/trash.ts';
-import { branchSecret, childrenOf } from '../rules/branches.ts';
+import { childrenOf } from '../rules/branches.ts';
 import { expireBranch } from '../rules/expiry.ts';
 import { branchHasChildren } from '../rules/offspring.ts';
 import { isResetPending, resetBefore, toSeeBefore } from '../rules/reset.ts';
+import { hasWork, pendingCall } from '../rules/sleep.ts';
 import { expire } from '../rules/trash.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { notReady, unknown } from './awake-by-status.ts';
 import { EXPIRES, type Expiry, expiryOf } from './branch-expiry.ts';
 import { conditionsOf, statusOf } from './branch-status.ts';
+import { wishOf } from './branch-wish.ts';
+import { type Uses, watchIdle } from './idle.ts';
 import type { Result, Wish } from './scheduler.ts';
 import type { Topic } from './topics.ts';
 import { createWaitingRoom } from './waiting-room.ts';
@@ -40,19 +44,27 @@ export type BranchDeps = {
   /** Asks for a look at a branch. */
   readonly add: (id: string, wish?: Wish) => void;
   readonly tell: (topic: Topic, most?: number) => void;
+  /** Who uses which branch; undefined: nobody tells. */
+  readonly uses?: Uses | undefined;
+  /** Waits until nobody is led to a server any more whose address is told to none. @returns false when that took too long */
+  readonly routed: () => Promise<unknown>;
   /** Milliseconds that a branch whose time is over can be had back; 0: not at all. Default: a day. */
   readonly trashMs?: number;
   readonly now: () => Date;
+  /** Of the time that a branch was not used; default: the real one. */
+  readonly clock?: Clock;
   readonly log: Log;
 };
 
 export type BranchReconciler = {
   reconcile(id: string, signal: AbortSignal): Promise<Result>;
   /**
-   * Where the branch's server listens; waits for one that is still starting.
+   * Where the branch's server listens; wakes one that is asleep, and waits for one that is still starting.
+   * @param quiet who asks does not want to get there: nobody is woken for it
    * @throws OffshootError gateway/branch-unknown, gateway/branch-not-ready
    */
-  awake(id: string, signal: AbortSignal): Promise<BranchEndpoint>;
+  awake(id: string, signal: AbortSignal, quiet?: boolean): Promise<BranchEndpoint>;
+  close(): void;
 };
 
 export function branchReconciler(deps: BranchDeps): BranchReconciler {
@@ -60,8 +72,13 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   /** Branches that are ready, and the password with which they are; what `awake` answers from. */
   const open = new Map<string, { readonly endpoint: BranchEndpoint; readonly password: string }>();
   const logins = createWaitingRoom<BranchEndpoint>();
+  /** Those that are just falling asleep. */
+  const falling = new Set<string>();
   /** Servers whose end has not been looked at yet. */
   const ended = new Set<string>();
+  /** Those whose server others need, be it that nobody logs in. */
+  const needed = new Set<string>();
+  const idle = watchIdle(id => deps.add(id), deps.uses, deps.clock);
   /** What logins to branches are told that do not run, for want of room. */
   const outOfRoom = new Map<string, OffshootError>();
   node.onChange(id => {
@@ -122,6 +139,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
         await setStatus(branch, 'creating', seen);
       }
     }
+    const slept = await staysAsleep(branch, ctx);
+    if (slept) return;
     if (isResetPending(branch)) open.delete(id);
     const first = resetBefore(store, branch);
     if (first !== undefined) return waitForReset(branch, first);
@@ -130,7 +149,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       const result = await stayFor(branch, readers, ctx);
       if (result !== undefined) return result;
     }
-    const seen = await walk(branch, await wishOf(branch), ctx);
+    const seen = await walk(branch, await wishOf(store, branch), ctx);
     if (seen.failure !== undefined) {
       const { code, params, output } = seen.failure;
       const error = new OffshootError(code, params, output === undefined ? {} : { output });
@@ -145,8 +164,76 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       return { again: trialMs };
     }
     await succeed(branch, seen, seen.endpoint);
+    await mayFallAsleep(branch, seen, seen.endpoint, ctx);
     return;
   };
+
+  const isWanted = (branch: Stored<'branch'>): boolean =>
+    logins.size(branch.name) > 0 ||
+    needed.has(branch.name) ||
+    pendingCall(branch)?.wanted === 'awake' ||
+    hasWork(store, branch);
+
+  /** Whether it is asleep, and nobody wants it. A daemon that died may have left its server. */
+  const staysAsleep = async (branch: Stored<'branch'>, ctx: Ctx): Promise<boolean> => {
+    const { name: id, status } = branch;
+    if (status?.state !== 'asleep' || isWanted(branch)) return false;
+    const { seen, busy } = await node.sleep(id, await wishOf(store, branch), false, ctx);
+    if (busy !== undefined || seen.record === undefined) return false;
+    await setStatus(branch, 'asleep', seen, { open: openAt(branch) });
+    return true;
+  };
+
+  /**
+   * Who looks up a branch has said before that he uses it. So when all proxies know that its address is nowhere any more, those
+   * who were faster are known too; who comes later asks us, and waits until it has slept.
+   */
+  const mayFallAsleep = async (
+    branch: Stored<'branch'>,
+    seen: BranchSeen,
+    endpoint: BranchEndpoint,
+    ctx: Ctx,
+  ): Promise<void> => {
+    const { name: id, spec } = branch;
+    const call = pendingCall(branch);
+    const isCalled = call?.wanted === 'asleep';
+    if (!isCalled && !idle.isDue(id)) return;
+    if (!isCalled && isWanted(branch)) return idle.touch(id);
+    const force = call?.force ?? false;
+    open.delete(id);
+    falling.add(id);
+    try {
+      if (deps.door === undefined) await setStatus(branch, 'ready', seen, {});
+      const isRouted = deps.door !== undefined || (await deps.routed()) !== false;
+      const why = whyAwake(branch, isRouted, force);
+      const slept =
+        why === undefined ? await node.sleep(id, await wishOf(store, branch), force, ctx) : { busy: why };
+      if (slept.busy !== undefined || !('seen' in slept)) {
+        idle.touch(id);
+        return await succeed(branch, seen, endpoint, isCalled ? slept.busy : undefined);
+      }
+      idle.leave(id);
+      const how = isCalled ? 'as it was told to' : `for nobody has used it`;
+      await Promise.all([
+        setStatus(branch, 'asleep', slept.seen, { open: openAt(branch) }),
+        record(branch, 'info', 'Asleep', `branch ${spec.name} of project ${spec.project} sleeps, ${how}`),
+      ]);
+    } finally {
+      falling.delete(id);
+    }
+  };
+
+  const whyAwake = (branch: Stored<'branch'>, isRouted: boolean, force: boolean): string | undefined => {
+    const { name: id } = branch;
+    if (!isRouted) return 'a proxy does not answer, and may lead somebody to it';
+    if (hasWork(store, branch)) return 'its data are coming, or are about to be replaced';
+    if (logins.size(id) > 0) return 'somebody logs in';
+    return idle.isUsed(id) && !force ? 'sessions are open' : undefined;
+  };
+
+  /** Where others are led to a branch that is asleep: a door knows how to wake it. */
+  const openAt = ({ name: id, secret }: Stored<'branch'>): BranchStatus['open'] =>
+    deps.door && { endpoint: { ...deps.door, branch: id }, rotation: secret.rotation ?? 0 };
 
   /** What it is a copy of begins anew first. */
   const waitForReset = async (branch: Stored<'branch'>, first: Stored<'branch'>): Promise<Result> => {
@@ -166,7 +253,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     readers: readonly Stored<'branch'>[],
     ctx: Ctx,
   ): Promise<Result | undefined> => {
-    const { reset: _, ...wish } = await wishOf(branch);
+    const { reset: _, ...wish } = await wishOf(store, branch);
     const asBefore: BranchWish = { ...wish, ...(branch.status?.made && { made: true }) };
     const seen = await walk(branch, asBefore, ctx);
     if (seen.endpoint === undefined && seen.waits === undefined) return undefined;
@@ -213,20 +300,29 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     }
   };
 
-  const succeed = async (branch: Stored<'branch'>, seen: BranchSeen, endpoint: BranchEndpoint) => {
+  const succeed = async (
+    branch: Stored<'branch'>,
+    seen: BranchSeen,
+    endpoint: BranchEndpoint,
+    staysAwake?: string,
+  ) => {
     const { name: id, spec, secret } = branch;
     const { status } = store.get('branch', id) ?? branch;
     open.set(id, { endpoint, password: secret.password });
     outOfRoom.delete(id);
+    needed.delete(id);
+    idle.watch(id, sleepAfter(spec, store.get('project', spec.project)?.spec));
     const now = store.get('branch', id);
     if (now?.secret.password === secret.password && now.spec.reset?.count === spec.reset?.count)
       logins.admit(id, endpoint);
     const message = `branch ${spec.name} of project ${spec.project} accepts connections`;
     await Promise.all([
       status?.state === 'ready' ? undefined : record(branch, 'info', 'Ready', message),
-      setStatus(branch, 'ready', seen, undefined, {
-        endpoint: deps.door === undefined ? endpoint : { ...deps.door, branch: id },
-        rotation: secret.rotation ?? 0,
+      setStatus(branch, 'ready', seen, {
+        open: openAt(branch) ?? { endpoint, rotation: secret.rotation ?? 0 },
+        // A call to sleep is heeded when it sleeps, or cannot.
+        heeds: staysAwake !== undefined || pendingCall(branch)?.wanted !== 'asleep',
+        staysAwake,
       }),
     ]);
     deps.tell(topicOf.branch(id));
@@ -237,14 +333,18 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     await setStatus(branch, 'creating', seen);
     const { parent, reset } = branch.spec;
     for (const source of [parent, reset?.from])
-      if (source !== undefined && topic === topicOf.branch(source)) deps.add(source);
+      if (source !== undefined && topic === topicOf.branch(source)) {
+        needed.add(source);
+        deps.add(source);
+      }
     return { until: [topic] };
   };
 
   const fail = async (branch: Stored<'branch'>, seen: BranchSeen, error: OffshootError): Promise<Result> => {
     const { name: id, status } = branch;
     open.delete(id);
-    const reason = await setStatus(branch, 'failed', seen, error);
+    idle.leave(id);
+    const reason = await setStatus(branch, 'failed', seen, { error });
     const full = roomProblem(id, error);
     if (full === undefined) outOfRoom.delete(id);
     else outOfRoom.set(id, full);
@@ -260,11 +360,13 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   const rest = async (branch: Stored<'branch'>, ctx: Ctx): Promise<Result> => {
     const { name: id } = branch;
     open.delete(id);
+    idle.leave(id);
+    needed.delete(id);
     ended.delete(id);
     logins.refuse(id, unknown(id));
     await node.stop(id, ctx);
     if (store.get('project', branch.spec.project) !== undefined)
-      await node.note(id, await wishOf(branch), ctx);
+      await node.note(id, await wishOf(store, branch), ctx);
     await setStatus(branch, 'trashed', await node.observe(id, ctx));
     const left = await expire(store, branch, now());
     if (left !== undefined) return { again: left };
@@ -274,13 +376,15 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   const remove = async (branch: Stored<'branch'>, ctx: Ctx): Promise<Result> => {
     const { name: id, spec } = branch;
     open.delete(id);
+    idle.leave(id);
+    needed.delete(id);
     logins.refuse(id, unknown(id));
     // Refused when it was asked for; but whatever came to be since then must not lose what it grows from.
     const children = childrenOf(store, id);
     if (children.length > 0) {
       const staying = children.filter(c => c.deletedAt === undefined);
       const error = staying.length > 0 ? branchHasChildren(store, branch, staying) : undefined;
-      await setStatus(branch, 'deleting', undefined, error);
+      await setStatus(branch, 'deleting', undefined, { error });
       return { until: [topicOf.children(id)] };
     }
     if (branch.status?.state !== 'deleting') await setStatus(branch, 'deleting', undefined);
@@ -291,7 +395,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       const error = toOffshootError(thrown);
       const { message } = error;
       if (branch.status?.message !== message) await record(branch, 'warning', 'DeleteFailed', message);
-      await setStatus(branch, 'deleting', undefined, error);
+      await setStatus(branch, 'deleting', undefined, { error });
       throw thrown;
     }
     ended.delete(id);
@@ -301,53 +405,20 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     return;
   };
 
-  const wishOf = async (branch: Stored<'branch'>): Promise<BranchWish> => {
-    const { spec, createdAt } = branch;
-    const project = store.get('project', spec.project)?.spec;
-    if (project === undefined)
-      throw new OffshootError('api/not-found', { kind: 'project', name: spec.project });
-    const { status } = store.get('branch', branch.name) ?? branch;
-    // A reset does not need what is lost.
-    const made = status?.made && !isResetPending({ spec, status });
-    return {
-      project: spec.project,
-      branch: spec.name,
-      ...(spec.parent !== undefined && { parent: spec.parent }),
-      ...(spec.owner !== undefined && { owner: spec.owner }),
-      ...(spec.trashed !== undefined && { trashed: spec.trashed }),
-      ...(spec.reset !== undefined && { reset: { count: spec.reset.count, from: spec.reset.from } }),
-      createdAt,
-      role: project.role,
-      database: project.database,
-      verifier: await verifierOf(branch),
-      ...limitFor(branch.spec, project),
-      ...(made && { made }),
-      ...(branch.spec.parent === undefined && importFor(store, spec.project)),
-    };
-  };
-
-  /** Made with the password, except by older versions. */
-  const verifierOf = async ({ name, secret }: Stored<'branch'>): Promise<string> => {
-    if (secret.verifier !== undefined) return secret.verifier;
-    const made = await branchSecret(secret.password);
-    await store.modify('branch', name, now =>
-      now.secret.password === secret.password ? { secret: { ...now.secret, ...made } } : undefined,
-    );
-    return made.verifier;
-  };
-
   /** @param seen undefined: nothing is there, or nothing that matters any more. @returns the reason */
   const setStatus = async (
     branch: Stored<'branch'>,
     state: BranchState,
     seen: BranchSeen | undefined,
-    error?: OffshootError,
-    open?: NonNullable<BranchStatus['open']>,
+    { error, open, heeds = SETTLED.has(state), staysAwake }: Said = {},
   ): Promise<string> => {
     const {
       conditions: before = [],
       made: wasMade = false,
       resets: done = 0,
+      called: heeded = 0,
+      staysAwake: said,
+      import: imported,
     } = store.get('branch', branch.name)?.status ?? {};
     const resets = seen?.record?.resets ?? done;
     const { condition } = expiryOf(store, store.get('branch', branch.name) ?? branch, now());
@@ -358,11 +429,17 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       tries: triesOf(branch.secret),
       made: wasMade || seen?.record !== undefined,
       resets,
+      called: heeds ? (branch.spec.called?.count ?? 0) : heeded,
+      staysAwake: state === 'ready' ? (staysAwake ?? (pendingCall(branch) ? undefined : said)) : undefined,
+      // Who is asleep is not looked at for it.
+      ...(state === 'asleep' && imported !== undefined && { imported }),
       ...(open !== undefined && { open }),
     });
-    // Once another start is asked for, or a reset, nothing is said any more of what was before.
+    // Once another start is asked for, a reset or another call, nothing is said any more of what was before.
     await store.modify('branch', branch.name, ({ secret, spec }) =>
-      triesOf(secret) === triesOf(branch.secret) && spec.reset?.count === branch.spec.reset?.count
+      triesOf(secret) === triesOf(branch.secret) &&
+      spec.reset?.count === branch.spec.reset?.count &&
+      spec.called?.count === branch.spec.called?.count
         ? { status }
         : undefined,
     );
@@ -399,7 +476,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     }
   };
 
-  const awake: BranchReconciler['awake'] = async (id, signal) => {
+  const awake: BranchReconciler['awake'] = async (id, signal, quiet = false) => {
     const branch = store.get('branch', id);
     if (branch === undefined && deps.door !== undefined) return hearOf(id, signal);
     if (branch === undefined || branch.deletedAt !== undefined || isTrashed(branch)) throw unknown(id);
@@ -407,17 +484,29 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     // After a rotation the old password must not open the door any more.
     if (there?.password === branch.secret.password && !isResetPending(branch)) return there.endpoint;
     if (branch.status?.state === 'failed') throw outOfRoom.get(id) ?? notReady(id, branch.status.reason);
+    if (quiet && (falling.has(id) || branch.status?.state === 'asleep')) throw notReady(id, 'Asleep');
     if (logins.size(id) === 0) deps.add(id);
     return logins.wait(id, signal);
   };
 
-  return { reconcile, awake };
+  return { reconcile, awake, close: idle.close };
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
 /** Volume, server, access, and a last look. More would be a server that ends before the next step. */
 const MOST_STEPS = 4;
+
+/** What else there is to be said of a branch. */
+type Said = {
+  readonly error?: OffshootError | undefined;
+  readonly open?: BranchStatus['open'];
+  /** The newest call to sleep or to wake has had its answer; default: with every state that is not on the way to another. */
+  readonly heeds?: boolean;
+  readonly staysAwake?: string | undefined;
+};
+
+const SETTLED: ReadonlySet<BranchState> = new Set(['asleep', 'failed', 'trashed']);
 
 /** How long the trash keeps what is put there, when nobody says. */
 export const A_DAY_MS = 86_400_000;
@@ -429,28 +518,6 @@ const UNSTEADY = 2;
 const TRIAL_MS = 10_000;
 
 const triesOf = (of: { readonly tries?: number } | null): number => of?.tries ?? 0;
-
-/** A root is what all others grow from: the project's limit is not for it. */
-const limitFor = (
-  { parent, limitBytes }: BranchSpec,
-  project: ProjectSpec,
-): Pick<BranchWish, 'limitBytes'> => {
-  const limit = limitBytes ?? (parent === undefined ? undefined : project.branchLimitBytes);
-  return limit === undefined ? {} : { limitBytes: limit };
-};
-
-/** What a root is filled from. */
-function importFor(store: Store, project: string): Pick<BranchWish, 'import'> {
-  const { spec, secret } = store.get('project', project) ?? {};
-  return spec?.import === undefined
-    ? {}
-    : {
-        import: {
-          ...{ ...spec.import, sealed: secret?.sealed ?? [] },
-          ...(secret?.maskSecret && { maskSecret: secret.maskSecret }),
-        },
-      };
-}
 
 const hasVolume = (conditions: readonly Condition[]): boolean =>
   conditions.some(c => c.type === 'VolumeReady' && c.status === 'True');

@@ -4,6 +4,7 @@
  */
 import type { Baseline } from '../baseline/contract.ts';
 import type { BranchNode, StepDriver, WorkloadDriver } from '../drivers/contract.ts';
+import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { PreviewSite } from '../model/endpoint.ts';
 import type { Address, NodeDoor } from '../model/route.ts';
@@ -17,6 +18,7 @@ import { restarter } from './changed-code.ts';
 import { collect, type Leftovers } from './collect.ts';
 import { forkEnvironment, forkRunner, rootUsesOf } from './forks.ts';
 import { giverUp } from './give-up.ts';
+import type { Uses } from './idle.ts';
 import type { Pauses } from './patience.ts';
 import { isHere } from './placed.ts';
 import { type Placement, placementTopic } from './placement.ts';
@@ -42,8 +44,12 @@ export type LoopDeps = {
   readonly unheardMs?: number;
   /** What runs sandboxes and the baseline; undefined: somebody else looks at these, and at projects. */
   readonly programs?: Programs | undefined;
-  /** Waits until the data path does what the store says now; see data-path.ts. */
-  readonly routed: () => Promise<void>;
+  /** Waits until the data path does what the store says now; see data-path.ts. @returns false when that took too long */
+  readonly routed: () => Promise<unknown>;
+  /** Who uses which branch; undefined: nobody tells. */
+  readonly uses?: Uses | undefined;
+  /** See BranchDeps. */
+  readonly clock?: Clock;
   /** Whether requests to workloads are led by their keys; undefined: a router stands before every Service. */
   readonly routers?: Routers | undefined;
   /** What still runs is known, and nothing was started yet: from here on the data path follows the store. */
@@ -179,6 +185,7 @@ export function createLoop(deps: LoopDeps): Loop {
       // Nothing is started at an address to which somebody may still be led.
       await deps.resumed();
       stopListening.push(store.onChange(waking.change), deps.baseline.watch(waking.baseline));
+      if (branches !== undefined) stopListening.push(branches.close);
       if (workloads !== undefined) stopListening.push(workloads.onChange(waking.workload));
       if (workloads?.code !== undefined) stopListening.push(workloads.code.onChange(restarter(store, log)));
       if (deps.branches !== undefined) stopListening.push(deps.branches.onShort(giverUp(store, log, node)));

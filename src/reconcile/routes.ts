@@ -147,7 +147,8 @@ const itemsOf = {
   branch(branch: Stored<'branch'>): readonly RouteChange[] {
     const { name, secret, status, deletedAt } = branch;
     if (deletedAt !== undefined || isTrashed(branch)) return [];
-    const open = status?.state === 'ready' ? status.open : undefined;
+    // Asleep it has an address where a door is before it, which knows how to wake it.
+    const open = status?.state === 'ready' || status?.state === 'asleep' ? status.open : undefined;
     const isNewest = open?.rotation === (secret.rotation ?? 0);
     const value = { sessions: secret.sessions ?? 0, ...(open && isNewest && { endpoint: open.endpoint }) };
     return [{ kind: 'branch', name, value }];

@@ -36,7 +36,7 @@ export type SandboxDeps = {
   readonly resources: ResourceRunner;
   readonly site: () => PreviewSite;
   /** Waits until the data path does what the store says now. */
-  readonly routed: () => Promise<void>;
+  readonly routed: () => Promise<unknown>;
   readonly routers?: Routers | undefined;
   readonly trash: TrashOptions;
   readonly now: () => Date;

@@ -219,9 +219,14 @@ function intentOf({ generation, deletedAt, secret }: Stored<Kind>): string {
   return [generation, deletedAt, password, force, recursive, tries, from?.folder].join(' ');
 }
 
-/** Differs when a project's branches have something to do: they have a place, or their root is filled. */
+/** Differs when a project's branches have something to do: they have a place, their root is filled, or they may sleep sooner. */
 const placeOf = (project: Stored<'project'> | undefined): string =>
-  [project?.spec.node, project?.spec.import?.count, project?.spec.import?.cancelled].join(' ');
+  [
+    project?.spec.node,
+    project?.spec.import?.count,
+    project?.spec.import?.cancelled,
+    project?.spec.sleepAfterSeconds,
+  ].join(' ');
 
 /** Differs when something else is asked for, or the same once more. */
 const askedFor = (found: Found | undefined): string => `${found?.revision} ${found?.deleting}`;

@@ -25,7 +25,10 @@ import { checkUnused } from './uses.ts';
 export async function createProject(
   store: Store,
   name: string,
-  spec: Pick<ProjectSpec, 'database' | 'role' | 'branchLimitBytes' | 'maxBranches' | 'import'>,
+  spec: Pick<
+    ProjectSpec,
+    'database' | 'role' | 'branchLimitBytes' | 'maxBranches' | 'sleepAfterSeconds' | 'import'
+  >,
   secret: ProjectSecret | null = null,
 ): Promise<Stored<'project'>> {
   checkProject(name, spec);
@@ -106,6 +109,7 @@ export type NewBranch = {
   readonly owner?: string;
   readonly afterOwner?: 'trash';
   readonly limitBytes?: number;
+  readonly sleepAfterSeconds?: number;
   /** RFC 3339, see rules/expiry.ts. */
   readonly scheduledDeleteTime?: string;
 };
@@ -115,7 +119,7 @@ export type NewBranch = {
  * project/full
  */
 export async function createBranch(store: Store, wish: NewBranch): Promise<Stored<'branch'>> {
-  const { project, name, owner, afterOwner, limitBytes, scheduledDeleteTime } = wish;
+  const { project, name, owner, afterOwner, limitBytes, sleepAfterSeconds, scheduledDeleteTime } = wish;
   checkBranchName(name);
   requireLimit(limitBytes);
   const { name: parent } = parentFor(store, wish);
@@ -134,6 +138,7 @@ export async function createBranch(store: Store, wish: NewBranch): Promise<Store
       ...(owner !== undefined && { owner }),
       ...(afterOwner !== undefined && { afterOwner }),
       ...(limitBytes !== undefined && { limitBytes }),
+      ...(sleepAfterSeconds !== undefined && { sleepAfterSeconds }),
       ...(scheduledDeleteTime !== undefined && { scheduledDeleteTime }),
     });
   });
@@ -173,18 +178,23 @@ export async function renameBranch(
 export async function limitProject(
   store: Store,
   name: string,
-  { branchLimitBytes, maxBranches }: Pick<ProjectSpec, 'branchLimitBytes' | 'maxBranches'>,
+  {
+    branchLimitBytes,
+    maxBranches,
+    sleepAfterSeconds,
+  }: Pick<ProjectSpec, 'branchLimitBytes' | 'maxBranches' | 'sleepAfterSeconds'>,
 ): Promise<Stored<'project'>> {
   requireLimit(branchLimitBytes);
   return holding(store, { alone: [`project/${name}`] }, async () => {
     requireProject(store, name);
     const changed = await store.modify('project', name, ({ spec }) => {
-      const { branchLimitBytes: _, maxBranches: __, ...rest } = spec;
+      const { branchLimitBytes: _, maxBranches: __, sleepAfterSeconds: ___, ...rest } = spec;
       return {
         spec: {
           ...rest,
           ...(branchLimitBytes !== undefined && { branchLimitBytes }),
           ...(maxBranches !== undefined && { maxBranches }),
+          ...(sleepAfterSeconds !== undefined && { sleepAfterSeconds }),
         },
       };
     });

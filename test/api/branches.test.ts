@@ -3,8 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BranchView, ProjectView } from '../../src/model/view.ts';
 import { createBranch } from '../../src/rules/branches.ts';
+import type { Stored } from '../../src/store/contract.ts';
 import { testApi } from '../support/api.ts';
 import { applied } from '../support/documents.ts';
+import { whenObject } from '../support/when.ts';
 
 const projects = '/api/v1/projects';
 const branches = `${projects}/default/branches`;
@@ -21,6 +23,7 @@ test('projects are made, listed and deleted', async () => {
     branches: 1,
     branchLimitBytes: null,
     maxBranches: null,
+    sleepAfterSeconds: 300,
   });
   assert.ok(Date.parse(createdAt) > 0);
   assert.deepEqual((await api.request('GET', `${projects}/shop`)).json(), made.json());
@@ -76,6 +79,7 @@ test('branches are made, listed, read by name or id, and deleted', async () => {
     message: 'being created',
     conditions: [],
     limitBytes: null,
+    sleepAfterSeconds: null,
     protected: false,
     scheduledDeleteTime: null,
   });
@@ -176,6 +180,50 @@ test('another start, which a new password does not make forgotten', async () => 
   await api.client.branches.rotatePassword('default', 'main');
   assert.equal(api.store.get('branch', id)?.secret.tries, 1);
   assert.match(await api.refused('POST', `${branches}/nix/restart`), /^404/);
+});
+
+test('sleep is answered when it is there, or why it is not; wake at once', async () => {
+  await using api = await testApi();
+  const { id } = await api.client.branches.get('default', 'main');
+  const said = { reason: 'R', message: 'm', conditions: [], observedGeneration: 1 } as const;
+  const heed = (state: 'asleep' | 'ready' | 'failed', count: number, staysAwake?: string) =>
+    api.store.modify('branch', id, ({ spec }) => {
+      assert.equal(spec.called?.count, count);
+      return { status: { ...said, state, called: count, ...(staysAwake && { staysAwake }) } };
+    });
+  const heeded = async <T>(answer: Promise<T>, ...how: Parameters<typeof heed>) => {
+    answer.catch(() => {});
+    const called = (b: Stored<'branch'> | undefined) => b?.spec.called?.count === how[1] || undefined;
+    await whenObject(api.store, 'branch', id, called, AbortSignal.timeout(60_000));
+    await heed(...how);
+    return await answer;
+  };
+  const main = ['default', 'main'] as const;
+  assert.equal((await heeded(api.client.branches.sleep(...main), 'asleep', 1)).state, 'asleep');
+  const woken = await api.client.branches.wake(...main);
+  assert.deepEqual([woken.state, woken.reason], ['creating', 'Waking']);
+  await assert.rejects(heeded(api.client.branches.sleep(...main), 'ready', 3, 'a session is open'), {
+    ...{ code: 'branch/stays-awake', message: 'branch "main" stays awake: a session is open' },
+  });
+  await assert.rejects(heeded(api.client.branches.sleep(...main, { force: true }), 'failed', 4), {
+    code: 'branch/failed',
+  });
+  assert.equal(api.store.get('branch', id)?.spec.called?.force, true);
+  assert.match(await api.refused('POST', `${branches}/nix/sleep`), /^404/);
+
+  assert.equal((await api.client.branches.sleepAfter(...main, 0.5)).sleepAfterSeconds, 0.5);
+  assert.equal((await api.client.branches.sleepAfter(...main, null)).sleepAfterSeconds, null);
+  assert.match(
+    await api.refused('PUT', `${branches}/main/sleep-after`, { sleepAfterSeconds: 700_000 }),
+    /^4/,
+  );
+  assert.equal((await api.client.projects.get('default')).sleepAfterSeconds, 300);
+  const limited = await api.client.projects.limit('default', { sleepAfterSeconds: 0 });
+  assert.equal(limited.sleepAfterSeconds, 0);
+  assert.equal(
+    (await api.client.projects.limit('default', { sleepAfterSeconds: null })).sleepAfterSeconds,
+    300,
+  );
 });
 
 test('credentials, and a new password', async () => {

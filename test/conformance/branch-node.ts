@@ -19,6 +19,8 @@ export type NodeFixture = AsyncDisposable & {
   write(id: string, word: string): Promise<void>;
   read(id: string): Promise<readonly string[]>;
   opens(endpoint: BranchEndpoint, role: string, password: string): Promise<boolean>;
+  /** A session. @returns the way to end it */
+  join(endpoint: BranchEndpoint, role: string, password: string): Promise<() => Promise<void>>;
   /** Lets a branch that runs take so much room; it may be stopped for that. */
   take(id: string, mib: number): Promise<void>;
   /** Ends the server as a crash does; returns when it is dead. */
@@ -140,6 +142,38 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       assert.equal((await node.observe('e-root', ctx()))?.server.status, 'False');
       await settle('e-root', wish);
       assert.deepEqual(await f.read('e-root'), ['kept']);
+    });
+
+    it('lets a branch sleep that nobody needs, and not one that somebody does', async () => {
+      const { wish, endpoint } = await ready('s-root');
+      const copying = f.trouble.hang('volumes.ensure s-twig');
+      const twig = ready('s-twig', { parent: 's-root' });
+      await copying.reached;
+      const copied = await node.sleep('s-root', wish, true, ctx());
+      assert.deepEqual(
+        [copied.busy, phases(copied.seen)],
+        ['it is being copied', phases(await settle('s-root', wish))],
+      );
+      copying.release();
+      await twig;
+      const leave = await f.join(endpoint, 'app', passwordOf('s-root'));
+      const used = await node.sleep('s-root', wish, false, ctx());
+      assert.equal(used.busy, 'a session is open');
+      await leave();
+      const left = async () =>
+        (await node.sleep('s-root', wish, false, ctx())).busy === undefined || undefined;
+      await until(left, { what: 'the session has ended', deadlineMs: 60_000 });
+      const { seen } = await node.sleep('s-root', { ...wish, branch: 'renamed' }, false, ctx());
+      assert.equal(phases(seen), 'VolumeReady Asleep Waiting');
+      assert.equal(seen.record?.branch, 'renamed');
+      assert.equal((await node.sleep('nobody', wish, false, ctx())).seen.record, undefined);
+      // Another password while it sleeps.
+      const woken = await settle('s-root', { ...wish, verifier: await scramVerifier('another') });
+      assert.equal(await f.opens(woken.endpoint!, 'app', 'another'), true);
+      assert.equal(await f.opens(woken.endpoint!, 'app', passwordOf('s-root')), false);
+      const again = await f.join(woken.endpoint!, 'app', 'another');
+      assert.equal((await node.sleep('s-root', wish, true, ctx())).busy, undefined);
+      await again();
     });
 
     it('says that it needs the server of its parent, when that is not there, or dead', async () => {

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Client } from 'pg';
+import { until } from '../../src/lib/wait.ts';
 import { deployBaseline, example, sandboxDocument } from '../support/baseline.ts';
 import { testDaemon } from '../support/daemon.ts';
 import { runSql } from '../support/run-sql.ts';
@@ -35,8 +36,10 @@ test('branches', async t => {
       await ok(['sql', 'child', '-c', "alter role reporter password 'of-child'"]);
       await ok(['branch', 'create', 'grandchild', '--parent', 'child']);
       await assert.rejects(as('grandchild', 'reporter', 'of-child'), /password authentication failed/);
+      await ok(['branch', 'sleep', 'child']);
       await ok(['down']);
       await ok(['up', '--detach']);
+      assert.equal(JSON.parse(await ok(['branch', 'get', 'child', '-o', 'json'])).state, 'asleep');
       for (const branch of ['main', 'child']) await ok(['branch', 'wait', branch]);
       assert.equal(await as('main', 'reporter', 'of-main'), 'reporter');
       assert.equal(await as('child', 'reporter', 'of-child'), 'reporter');
@@ -118,6 +121,61 @@ test('branches', async t => {
     assert.equal(await words('deep'), 'first second');
     await ok(['branch', 'delete', 'work', '--recursive']);
     await sql('main', 'drop table words');
+  });
+
+  await t.test('a branch that nobody uses sleeps, and whoever comes sees a slow login at most', async () => {
+    const state = async (branch: string) =>
+      JSON.parse(await ok(['branch', 'get', branch, '-o', 'json'])).state as string;
+    const asleep = (branch: string) =>
+      until(async () => (await state(branch)) === 'asleep' || undefined, {
+        ...{ what: `${branch} sleeps`, deadlineMs: 60_000, intervalMs: 50 },
+      });
+    await ok(['branch', 'create', 'drowsy', '--sleep-after', '100ms']);
+    await asleep('drowsy');
+    assert.match(await ok(['branch', 'list']), /drowsy .* asleep \d+s /);
+    assert.equal(
+      await ok(['branch', 'wait', 'drowsy']),
+      'drowsy is asleep, and wakes when somebody connects',
+    );
+    const url = await ok(['branch', 'url', 'drowsy']);
+    const id = new URL(url).username.split('.')[1]!;
+    const processes = () => daemon.labelled(`postgres/${id}`);
+    assert.deepEqual(await processes(), []);
+    await ok(['branch', 'create', 'woken', '--parent', 'drowsy', '--sleep-after', 'never']);
+    assert.equal(await state('drowsy'), 'asleep');
+
+    const clients = Array.from({ length: 16 }, () => new Client({ connectionString: url }));
+    const ended = clients.map(
+      client =>
+        new Promise<string | undefined>(resolve =>
+          client.on('error', error => resolve((error as { code?: string }).code)),
+        ),
+    );
+    await Promise.all(clients.map(client => client.connect()));
+    await Promise.all(clients.map(client => client.query('create temp table t (i int)')));
+    assert.equal((await processes()).length > 0, true);
+    assert.equal(await state('drowsy'), 'ready');
+    const refused = await cli(['branch', 'sleep', 'drowsy']);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /branch "drowsy" stays awake: (16 )?sessions are open\nhint: .* --force/);
+    await Promise.all(clients.map(client => client.query('select * from t')));
+    await ok(['branch', 'sleep', 'drowsy', '--force']);
+    assert.deepEqual([...new Set(await Promise.all(ended))], ['57P01']);
+    assert.equal(await state('drowsy'), 'asleep');
+    assert.deepEqual(await processes(), []);
+
+    await ok(['branch', 'sleep-after', 'drowsy', 'never']);
+    const { preview } = await daemon.client.status();
+    const answer = await fetch(`http://127.0.0.1:${preview.port}/sql`, {
+      method: 'POST',
+      headers: { 'Neon-Connection-String': url },
+      body: JSON.stringify({ query: 'select 1 as one', params: [] }),
+    });
+    assert.deepEqual(((await answer.json()) as { rows: unknown }).rows, [{ one: 1 }]);
+    await ok(['branch', 'sleep', 'drowsy']);
+    await ok(['branch', 'wake', 'drowsy']);
+    assert.equal(await state('drowsy'), 'ready');
+    await ok(['branch', 'delete', 'drowsy', '--recursive']);
   });
 
   await t.test("a sandbox's branch keeps its password, for the fork has it", async () => {

@@ -4,7 +4,7 @@ import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { until } from '../../src/lib/wait.ts';
 import { errorTable, OffshootError } from '../../src/model/errors.ts';
-import { branchReconciler } from '../../src/reconcile/branch.ts';
+import { type BranchReconciler, branchReconciler } from '../../src/reconcile/branch.ts';
 import {
   branchSecret,
   createBranch,
@@ -36,8 +36,9 @@ async function testBranches() {
   /** Those of which what failed before was to be forgotten. */
   const forgiven: string[] = [];
   const told: string[] = [];
-  const newReconciler = (branches = world.branches) =>
-    branchReconciler({
+  const reconcilers: BranchReconciler[] = [];
+  const newReconciler = (branches = world.branches) => {
+    const made = branchReconciler({
       store,
       branches,
       add(id, wish) {
@@ -45,9 +46,13 @@ async function testBranches() {
         if (wish?.intent) forgiven.push(id);
       },
       tell: (topic, most) => void told.push(most === undefined ? topic : `${topic} ${most}`),
+      routed: async () => {},
       now: clock.now,
       log: silentLog,
     });
+    reconcilers.push(made);
+    return made;
+  };
   const reconciler = newReconciler();
   const abort = new AbortController();
   const grow = (name: string, parent = 'main') => createBranch(store, { project: 'default', name, parent });
@@ -81,7 +86,10 @@ async function testBranches() {
       await reconciler.reconcile(child.name, abort.signal);
       return child;
     },
-    [Symbol.asyncDispose]: () => store.close(),
+    async [Symbol.asyncDispose]() {
+      for (const { close } of reconcilers) close();
+      await store.close();
+    },
   };
 }
 

@@ -16,6 +16,8 @@ export type LoopOptions = {
     | 'branches'
     | 'door'
     | 'placement'
+    | 'clock'
+    | 'uses'
     | 'unheardMs'
     | 'programs'
     | 'resumed'

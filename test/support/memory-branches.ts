@@ -39,6 +39,8 @@ export type Volume = {
 export type MemoryServer = Pick<ServerSeen, 'pid' | 'socket'> & {
   /** `role verifier` of what was granted last. */
   granted?: string;
+  /** Sessions that are open. */
+  users?: number;
   /** Milliseconds that it has lived; a test lets it grow old. */
   upMs: number;
 };
@@ -267,6 +269,7 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
       await trouble.meet('servers.list', '', ctx);
       return [...running.keys()];
     },
+    users: async id => running.get(id)?.users ?? 0,
     position: async id =>
       running.has(id) ? { at: JSON.stringify([...clusterOf(id).words]), flushed: true } : undefined,
     async live(id, ctx): Promise<LiveParent | undefined> {

@@ -168,18 +168,31 @@ export async function asSuperuser<T>(
 
 /** Whether a role may log in, with database `postgres`. */
 export async function logsIn(endpoint: BranchEndpoint, role: string, password: string): Promise<boolean> {
+  try {
+    await (await openSession(endpoint, role, password))();
+    return true;
+  } catch (error) {
+    if (!['28P01', '28000'].includes((error as { code: string }).code)) throw error;
+    return false;
+  }
+}
+
+/** A role's session, with database `postgres`. @returns the way to end it */
+export async function openSession(
+  endpoint: BranchEndpoint,
+  role: string,
+  password: string,
+): Promise<() => Promise<void>> {
   const where = 'socket' in endpoint ? { host: dirname(endpoint.socket), port: 5432 } : endpoint;
   const client = new pg.Client({ ...where, user: role, password, database: 'postgres' });
   client.on('error', () => {});
   try {
     await client.connect();
-    return true;
   } catch (error) {
-    if (!['28P01', '28000'].includes((error as { code: string }).code)) throw error;
-    return false;
-  } finally {
     await client.end();
+    throw error;
   }
+  return () => client.end();
 }
 
 /** Ends a server as a crash does; returns when it is dead. */

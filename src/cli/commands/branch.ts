@@ -6,10 +6,11 @@ import { OffshootError } from '../../model/errors.ts';
 import type { BranchSize, BranchView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
 import { findLink, writeLink } from '../link.ts';
-import { sizeOption, timeoutOption, withExamples } from '../options.ts';
+import { parseSleepAfter, sizeOption, timeoutOption, withExamples } from '../options.ts';
 import { age, left, print, say, table, took, withOutput } from '../output.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 import { waitFor } from '../wait.ts';
+import { registerSleep } from './branch-sleep.ts';
 import { registerDump } from './dump.ts';
 import { inTheTrash } from './trash.ts';
 
@@ -42,7 +43,7 @@ export function register(program: Command, cli: Cli): void {
             b.name,
             b.id,
             b.parent ?? '-',
-            b.state,
+            b.state === 'asleep' && b.since !== undefined ? `asleep ${age(b.since)}` : b.state,
             sizeText(b.size),
             b.owner ?? '-',
             age(b.createdAt),
@@ -72,6 +73,7 @@ export function register(program: Command, cli: Cli): void {
           `parent   ${b.parent ?? '-'}`,
           `owner    ${b.owner ?? '-'}`,
           `state    ${b.state}: ${b.message}${b.protected ? '; protected' : ''}`,
+          ...(b.since === undefined ? [] : [`since    ${b.since}`]),
           `size     ${sizeText(b.size)}${b.size?.limitBytes ? ` of ${bytesText(b.size.limitBytes)}` : ''}`,
           ...(b.size?.logicalBytes === undefined
             ? []
@@ -100,16 +102,24 @@ export function register(program: Command, cli: Cli): void {
     .option('--owner <owner>', 'sandbox/NAME: the branch goes with that sandbox')
     .addOption(sizeOption('--limit <size>', 'most that it may take of its own, e.g. 2G'))
     .option('--ttl <duration>', 'it goes into the trash after that, e.g. 2h or 3d')
+    .option(
+      '--sleep-after <duration>',
+      'it sleeps when nobody has used it for so long, or never',
+      parseSleepAfter,
+    )
     .option('--if-not-exists', 'an existing branch of that name (and owner) is fine')
     .action(
       async (
         name: string,
-        { output, project: flag, parent, wait, waitTimeout, owner, limit, ttl, ifNotExists },
+        { output, project: flag, parent, wait, waitTimeout, owner, limit, ttl, ifNotExists, ...flags },
       ) => {
         const project = await chooseProject(cli, flag);
         const started = performance.now();
         try {
-          await cli.client().branches.create(project, { name, parent, owner, limitBytes: limit, ttl });
+          await cli.client().branches.create(project, {
+            ...{ name, parent, owner, limitBytes: limit, ttl },
+            sleepAfterSeconds: flags.sleepAfter,
+          });
         } catch (error) {
           if (!(ifNotExists && error instanceof OffshootError && error.code === 'branch/exists')) throw error;
           const existing = await cli.client().branches.get(project, name);
@@ -171,7 +181,12 @@ export function register(program: Command, cli: Cli): void {
       const project = await chooseProject(cli, flag);
       const chosen = chooseBranch(cli, project, name);
       await waitForBranch(cli, project, chosen, waitTimeout);
-      await print(cli, output, await cli.client().branches.get(project, chosen), b => `${b.name} is ready`);
+      await print(
+        cli,
+        output,
+        await cli.client().branches.get(project, chosen),
+        b => `${b.name} is ${b.state === 'asleep' ? 'asleep, and wakes when somebody connects' : 'ready'}`,
+      );
     });
 
   define(
@@ -290,6 +305,7 @@ export function register(program: Command, cli: Cli): void {
   }
 
   registerDump(branch, cli);
+  registerSleep(define, cli);
 
   withOutput(define('restart [branch]', 'offshoot branch restart fix-42'))
     .description(
@@ -337,7 +353,7 @@ export async function waitForBranch(
       if (seen === undefined) throw new OffshootError('api/not-found', { kind: 'branch', name });
       if (seen.state === 'failed')
         throw new OffshootError('branch/failed', { name, why: seen.message, hint: seen.hint });
-      return seen.state === 'ready' ? true : undefined;
+      return seen.state === 'ready' || seen.state === 'asleep' ? true : undefined;
     },
     last: objects => objects.get(id)?.message,
   });

@@ -6,7 +6,7 @@ import { confirm } from '../confirm.ts';
 import type { Cli } from '../context.ts';
 import { importOptionsOf, sourceOf, withImportOptions } from '../import-options.ts';
 import { sayReport, seeImport } from '../import-wait.ts';
-import { parseCount, sizeOption, withExamples } from '../options.ts';
+import { parseCount, parseSleepAfter, sizeOption, withExamples } from '../options.ts';
 import { age, print, say, table, UsageError, withOutput } from '../output.ts';
 import { waitFor } from '../wait.ts';
 import { parseLimit, waitForBranch } from './branch.ts';
@@ -49,6 +49,11 @@ export function register(program: Command, cli: Cli): void {
     .option('--no-wait', 'return before its data have come')
     .addOption(sizeOption('--branch-limit <size>', 'most that each of its branches may take, e.g. 2G'))
     .option('--max-branches <number>', 'most branches that it may have beside main', parseCount)
+    .option(
+      '--sleep-after <duration>',
+      'its branches sleep when nobody has used them for so long, or never (default 5m)',
+      parseSleepAfter,
+    )
     .action(async (name: string, { output, wait, ...flags }) => {
       const { database, role, branchLimit: branchLimitBytes, maxBranches } = flags;
       const from = flags.from === undefined ? undefined : sourceOf(cli, flags.from);
@@ -57,6 +62,7 @@ export function register(program: Command, cli: Cli): void {
       const options = from && (await importOptionsOf(cli, flags));
       const made = await cli.client().projects.create({
         ...{ name, database, role, branchLimitBytes, maxBranches, from },
+        sleepAfterSeconds: flags.sleepAfter,
         import: options,
       });
       if (from === undefined) await waitForBranch(cli, name, 'main', 60_000);
@@ -77,8 +83,13 @@ export function register(program: Command, cli: Cli): void {
     .description('what the branches of a project may take; what is not named stays as it is')
     .option('--branch-limit <size>', 'most that each of its branches may take, or none', parseLimit)
     .option('--max-branches <number>', 'most branches that it may have beside main, or none', parseMost)
-    .action(async (name: string, { output, branchLimit, maxBranches }) => {
-      const limits = { branchLimitBytes: branchLimit, maxBranches };
+    .option(
+      '--sleep-after <duration>',
+      'how long nobody has to use one for it to sleep, never, or default',
+      (text: string) => (text === 'default' ? null : parseSleepAfter(text)),
+    )
+    .action(async (name: string, { output, branchLimit, maxBranches, sleepAfter }) => {
+      const limits = { branchLimitBytes: branchLimit, maxBranches, sleepAfterSeconds: sleepAfter };
       const found = await cli.client().projects.limit(name, limits);
       const { branchLimitBytes: bytes, maxBranches: most } = found;
       const size = bytes === null ? 'half of everything' : bytesText(bytes);

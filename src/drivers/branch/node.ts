@@ -9,7 +9,7 @@ import { createSlots } from '../../lib/slots.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import { progressText } from '../../model/import.ts';
 import type { ServerDriver, ServerSeen, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
-import type { BranchNode, BranchSeen, BranchWish, Ctx, Free } from '../contract.ts';
+import type { BranchNode, BranchSeen, BranchSleep, BranchWish, Ctx, Free } from '../contract.ts';
 import { branchOf, type Filled, type Imports } from './imports.ts';
 import { branchSeen, failed, isStop, outOfRoom, type Stop, type World, waitsFor } from './phases.ts';
 import { watchRoom } from './room-watch.ts';
@@ -121,6 +121,8 @@ export function openBranchNode({
         await servers.stop(id, ctx);
       }),
 
+    sleep: (id, wish, force, ctx) => locks.run(id, () => sleep(id, wish, force, ctx)),
+
     note: (id, wish, ctx) =>
       locks.run(id, async () => {
         const volume = await volumes.observe(id, ctx);
@@ -197,6 +199,21 @@ export function openBranchNode({
     }
   }
 
+  async function sleep(id: string, wish: BranchWish, force: boolean, ctx: Ctx): Promise<BranchSleep> {
+    const { volume: found, server } = await look(id, ctx);
+    const volume = found && (await branchVolumes.keepRecord(id, wish, found, ctx));
+    const asleep = () => ({ seen: say(id, { volume }, volume && ASLEEP) });
+    if (server === undefined) return asleep();
+    const slept = await branchVolumes.alone(id, async () => {
+      const users = force ? 0 : await servers.users(id, ctx);
+      if (users > 0) return { seen: say(id, { volume, server }), busy: usersText(users) };
+      room.ended(id);
+      await servers.stop(id, ctx);
+      return asleep();
+    });
+    return slept ?? { seen: say(id, { volume, server }), busy: 'it is being copied' };
+  }
+
   async function startServer(
     id: string,
     wish: BranchWish,
@@ -235,6 +252,15 @@ const START_MS = 5_000;
 
 /** For a server to end in order. */
 const STOP_MS = 60_000;
+
+const ASLEEP: Stop = {
+  phase: 'server',
+  reason: 'Asleep',
+  message: 'PostgreSQL starts as soon as somebody connects',
+};
+
+const usersText = (users: number): string =>
+  users === 1 ? 'a session is open' : `${users} sessions are open`;
 
 const roomTopic = (id: string): string => `room/${id}`;
 

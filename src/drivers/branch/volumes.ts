@@ -26,6 +26,8 @@ export type BranchVolumes = {
   keepRecord(id: string, wish: BranchWish, found: VolumeSeen, ctx: Ctx): Promise<VolumeSeen>;
   /** What its server is about to recover from is what many are waiting to be copied from: they need not wait for it. */
   copyForMany(id: string, found: VolumeSeen, ctx: Ctx): Promise<void>;
+  /** While no copy is made of it. @returns undefined when one is; `work` is not done then */
+  alone<T>(id: string, work: () => Promise<T>): Promise<T | undefined>;
   /** A copy of its files is being made: no server may start on them. */
   isCopied(id: string): boolean;
   /** The base that it is a copy of, until access was granted on it. */
@@ -75,12 +77,13 @@ export function openBranchVolumes({
   const bases = keepBases({ volumes, servers, log });
   /** Bases that branches are copies of on which nobody has access yet. */
   const copiesOf = new Map<string, string>();
-  /** Branches whose volume is being replaced: nobody begins to copy from them. */
-  const replacing = new Set<string>();
+  /** Branches whose volume is being replaced, or whose server ends: nobody begins to copy from them. */
+  const changing = new Set<string>();
 
   return {
     keepRecord,
     copyForMany,
+    alone,
     isCopied: id => slots.taken(copyTopic(id)) > 0,
     copyOf: id => copiesOf.get(id),
     granted: id => void copiesOf.delete(id),
@@ -117,16 +120,21 @@ export function openBranchVolumes({
     id: string,
     make: (replace: (ctx: Ctx) => Promise<void>) => Promise<VolumeSeen | Stop>,
   ): Promise<VolumeSeen | Stop> {
-    const topic = copyTopic(id);
-    const release = slots.take(topic, 1);
-    if (release === undefined)
-      return waitsFor('volume', topic, 'WaitsForCopy', 'waits until copies of it are complete');
-    replacing.add(id);
-    try {
+    const made = await alone(id, async () => {
       await bases.drop(id);
       return await make(c => leave(id, c));
+    });
+    return made ?? waitsFor('volume', copyTopic(id), 'WaitsForCopy', 'waits until copies of it are complete');
+  }
+
+  async function alone<T>(id: string, work: () => Promise<T>): Promise<T | undefined> {
+    const release = slots.take(copyTopic(id), 1);
+    if (release === undefined) return undefined;
+    changing.add(id);
+    try {
+      return await work();
     } finally {
-      replacing.delete(id);
+      changing.delete(id);
       release();
     }
   }
@@ -145,7 +153,7 @@ export function openBranchVolumes({
     }
     const topic = copyTopic(parent);
     const since = askedAt(id, parent, reset?.count ?? 0);
-    const release = replacing.has(parent) ? undefined : slots.take(topic, copiesAtOnce);
+    const release = changing.has(parent) ? undefined : slots.take(topic, copiesAtOnce);
     if (release === undefined) {
       waiting.add(id);
       return waitsFor('volume', topic, 'WaitsForCopy', 'waits until other copies of its parent are complete');

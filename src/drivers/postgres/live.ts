@@ -24,6 +24,15 @@ export async function positionOf(address: SessionAddress, ctx: Ctx): Promise<Pos
 }
 
 /**
+ * Sessions beside ours, and what works for others without one: WAL senders, and the workers of subscriptions. What PostgreSQL
+ * does for itself can be done later, and launchers of extensions are there for as long as the server is.
+ */
+export async function usersOf(address: SessionAddress, ctx: Ctx): Promise<number> {
+  const { rows } = await withSession(address, query => query(USERS), ctx);
+  return Number(rows[0]?.users);
+}
+
+/**
  * For one copy: what is listed before its checkpoint is what may be held after it.
  * @param since what was committed before this moment must be flushed
  * @param flushed of the server; shared by its copies, so that many that are asked for together cost one checkpoint
@@ -59,6 +68,11 @@ export function liveParent(
 
 const POSITION = `SELECT pg_current_wal_insert_lsn()::text AS inserted, pg_current_wal_flush_lsn()::text AS flushed,
   (SELECT modification::text FROM pg_stat_file('postgresql.auto.conf', true)) AS settings`;
+
+/** As pg_stat_activity has them ("The Cumulative Statistics System"); versions name the workers of subscriptions differently. */
+const USERS = `SELECT count(*) AS users FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND (
+  backend_type IN ('client backend', 'walsender', 'parallel worker')
+  OR backend_type LIKE 'logical replication%' AND backend_type <> 'logical replication launcher')`;
 
 /** Returns when a checkpoint is complete that began at `moment` or later. One at a time, for all who need one. */
 async function checkpointSince(

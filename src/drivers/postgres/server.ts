@@ -20,7 +20,7 @@ import { adopt, initialise, killOrphans, recover } from './cluster.ts';
 import { wasShutDown } from './control-file.ts';
 import { watchExits } from './exits.ts';
 import { openExtensions } from './extensions.ts';
-import { type Flushed, liveParent, positionOf } from './live.ts';
+import { type Flushed, liveParent, positionOf, usersOf } from './live.ts';
 import { readLockFile } from './lock-file.ts';
 import { endOrphans, isHeld, SERVERS, serverPart } from './parts.ts';
 import { withSession } from './session.ts';
@@ -175,6 +175,8 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       checkpoints.set(server, flushed);
       return liveParent(addressOf(id, 'postgres'), dataDirOf(id), { since, flushed });
     },
+
+    users: (id, ctx) => usersOf(addressOf(id, 'postgres'), ctx),
 
     async position(id, ctx) {
       return (await ready(id)) && (await positionOf(addressOf(id, 'postgres'), ctx));

@@ -86,6 +86,22 @@ export const branchErrors = {
     say: p => `the input "afterwards" cannot be "${p.text}"`,
     hint: () => 'write trash or delete: what becomes of the branch when its sandbox goes',
   },
+  'branch/bad-sleep': {
+    fault: 'user',
+    http: 422,
+    exit: 2,
+    retry: false,
+    say: p => `a branch cannot sleep after "${p.after}"`,
+    hint: () => 'write a time of at most 168h, for example 30s, 5m or 2h; or "never"',
+  },
+  'branch/stays-awake': {
+    fault: 'user',
+    http: 409,
+    exit: 1,
+    retry: false,
+    say: p => `branch "${p.name}" stays awake: ${p.why}`,
+    hint: () => 'end what uses it, or repeat with --force, which ends its sessions',
+  },
   'branch/rename-refused': {
     fault: 'user',
     http: 409,

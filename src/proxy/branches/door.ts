@@ -33,6 +33,8 @@ export type BehindDoor = {
    * @throws OffshootError gateway/branch-unknown, gateway/branch-not-ready, gateway/branch-stopped
    */
   awake(id: string, signal: AbortSignal): Promise<Endpoint>;
+  /** Somebody has named a branch. @returns to be called when he has left */
+  begin?(id: string): () => void;
   space(): Promise<DoorSpace>;
   unclaimed(): Promise<readonly DoorVolume[]>;
   logs(id: string, query: ServerLogQuery, signal: AbortSignal): AsyncIterable<string>;
@@ -135,7 +137,10 @@ async function serve(
     const limit = AbortSignal.any([gone.signal, AbortSignal.timeout(openingMs)]);
     const request = asRequest(await firstLine(socket, longestRequest, limit));
     if (request === undefined) return void socket.destroy();
-    if (request.want === 'branch') return await lead(socket, request.id, behind, gone.signal);
+    if (request.want === 'branch') {
+      const leaves = behind.begin?.(request.id);
+      return await lead(socket, request.id, behind, gone.signal).finally(leaves);
+    }
     if (name !== 'controller')
       throw new OffshootError('branch/node-refuses', { who: name, what: request.want });
     // What is asked once is no session: more from this side means nothing.

@@ -11,6 +11,7 @@ import type { Address, RouteChanged } from '../../model/route.ts';
 import type { Book } from '../book.ts';
 import { fdOf, listen } from '../listen.ts';
 import type { Server } from '../listeners.ts';
+import { createUses, type Uses } from '../uses.ts';
 import { type CancelKeys, createCancelKeys } from './cancel-keys.ts';
 import { encodeFatal } from './codec.ts';
 import { type Awake, type Session, type SessionDeps, serve } from './session.ts';
@@ -39,6 +40,8 @@ export type GatewayOptions = {
   /** Lets clients bind their login to TLS; see SessionDeps. */
   readonly verifiers?: Verifiers;
   readonly limits?: Partial<GatewayLimits>;
+  /** Is told who uses which branch. */
+  readonly uses?: Uses;
   readonly cancelKeys?: CancelKeys;
   /** The way to servers; default: they are on this machine. */
   readonly connect?: Connect;
@@ -65,7 +68,7 @@ export type Gateway = {
 
 export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions): Gateway {
   const { startupMs, loginMs, ...most } = { ...DEFAULT_LIMITS, ...limits };
-  const { connect = connectAs() } = o;
+  const { connect = connectAs(), uses = createUses() } = o;
   const deps: SessionDeps = {
     ...{ book, awake, log, startupMs, loginMs, connect },
     cancelKeys: o.cancelKeys ?? createCancelKeys(connect),
@@ -99,10 +102,11 @@ export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions
     });
     sessions.set(session, end);
   };
-  const admit = (branch: string): void => {
+  const admit = (branch: string): (() => void) => {
     const max = most.maxBranchLogins;
     const logins = [...sessions.keys()].filter(s => !s.loggedIn && s.branch === branch);
     if (logins.length >= max) throw new OffshootError('gateway/too-many-logins', { max, branch });
+    return uses.begin(branch);
   };
   const end = (error: OffshootError, which: (session: Session) => boolean) => {
     for (const session of sessions.keys()) if (which(session)) session.stop.abort(error);

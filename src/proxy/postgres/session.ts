@@ -39,6 +39,8 @@ export type Session = {
 export type Awake = (
   branch: string,
   signal: AbortSignal,
+  /** Only to hear why it is not there: nobody is woken for that. */
+  quiet?: boolean,
 ) => Promise<BranchRoute & { readonly endpoint: Endpoint }>;
 
 export type SessionDeps = {
@@ -51,8 +53,12 @@ export type SessionDeps = {
   readonly certificate: () => Certificate | undefined;
   /** What servers have stored of passwords; undefined: servers alone check them, and connections are bound to nothing. */
   readonly verifiers: Verifiers | undefined;
-  /** @throws OffshootError gateway/too-many-logins when a branch can take no further login now */
-  readonly admit: (branch: string) => void;
+  /**
+   * Before it is looked up where the branch is: who is told later that it is elsewhere, or asleep, has heard of us.
+   * @returns to be called when the client has left
+   * @throws OffshootError gateway/too-many-logins when a branch can take no further login now
+   */
+  readonly admit: (branch: string) => () => void;
   /** Milliseconds until the startup message must be complete. */
   readonly startupMs: number;
   /** Milliseconds from there until the session must have begun. */
@@ -75,6 +81,7 @@ export async function serve(raw: Socket, clear: boolean, session: Session, deps:
   };
   attend(raw);
   let timer = expireAfter(deps.startupMs, session);
+  let leaves = (): void => {};
   try {
     const opened = await readOpening(raw, deps.certificate(), attend, signal);
     if (opened === undefined) return;
@@ -86,7 +93,7 @@ export async function serve(raw: Socket, clear: boolean, session: Session, deps:
     timer = expireAfter(deps.loginMs, session);
     const site = deps.book.get('setting', 'proxy');
     const { branch, startup } = findDestination(opening.startup, branchOfHost(opened.serverName, site));
-    deps.admit(branch);
+    leaves = deps.admit(branch);
     session.branch = branch;
     session.user = startup.params.get('user');
     const endPoint = opened.certificate?.endPoint;
@@ -103,6 +110,7 @@ export async function serve(raw: Socket, clear: boolean, session: Session, deps:
     await closed(client);
     raw.destroy();
     await closed(raw);
+    leaves();
   }
 }
 
@@ -175,7 +183,7 @@ const WHY_MS = 1_000;
 async function sayWhy(client: Socket, { branch, stop }: Session, { awake }: SessionDeps): Promise<void> {
   const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(WHY_MS)]);
   try {
-    await orAborted(awake(branch!, signal), signal);
+    await orAborted(awake(branch!, signal, true), signal);
   } catch (error) {
     const full = error instanceof OffshootError && error.code === 'gateway/branch-stopped';
     if (full && client.writable) client.write(encodeFatal(error));

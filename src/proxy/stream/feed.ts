@@ -14,6 +14,7 @@ import type { Address, BranchRoute, DestinationKey, Found, RouteChange } from '.
 import type { FollowerView } from '../../model/view.ts';
 import type { Entry } from '../../model/visit.ts';
 import { type Book, createBook } from '../book.ts';
+import { createUses, type Uses } from '../uses.ts';
 import type { Destination } from './destinations.ts';
 import { createHistory, wordsOf } from './history.ts';
 import {
@@ -42,7 +43,7 @@ export type FeedOptions = {
   /** Of this daemon. */
   readonly version: string;
   /** Makes a branch reachable. @throws OffshootError gateway/branch-unknown, and whatever stands in the way */
-  readonly awake: (branch: string, signal: AbortSignal) => Promise<BranchRoute>;
+  readonly awake: (branch: string, signal: AbortSignal, quiet: boolean) => Promise<BranchRoute>;
   /** Notes that a person comes into a preview, in a way that is told to all; absent: nobody can. @throws OffshootError preview/* */
   readonly enter?: (entry: Entry, signal: AbortSignal) => Promise<void>;
   /** All listeners of a proxy that is not being replaced, whenever one of them changed. */
@@ -76,6 +77,8 @@ export type Feed = {
    * @returns false when the time was up: a proxy hangs, or is away
    */
   delivered(deadlineMs?: number): Promise<boolean>;
+  /** Which branches clients of proxies and gateways use; those of a proxy of this machine also while that is away for a moment. */
+  readonly uses: Pick<Uses, 'has' | 'onChange'>;
   proxies(): readonly ProxyView[];
   /** Those from elsewhere. */
   followers(): readonly FollowerView[];
@@ -96,6 +99,7 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
   const members = new Map<MemberKey, Member>();
   const audiences = new Map<Destination, Audience>();
   const sockets = new Set<Socket>();
+  const uses = createUses();
   let settled = false;
   let closing = false;
   let waiting: (() => void)[] = [];
@@ -140,6 +144,7 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
     audiences.set(destination, audience);
     const member: Member = {
       ...{ key, audience, proxy, protocol, connection, acked: -1, stuck: false, counts: { http: 0, sql: 0 } },
+      uses: new Map(),
     };
     members.set(key, member);
     audience.members.add(member);
@@ -150,7 +155,15 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
     if (destination === 'all') options.onProxies();
   };
 
+  const endUses = (member: Member, which: (branch: string) => boolean): void => {
+    for (const [branch, end] of member.uses) {
+      if (!which(branch)) continue;
+      member.uses.delete(branch);
+      end();
+    }
+  };
   const forget = (member: Member): void => {
+    endUses(member, () => true);
     const { key, audience } = member;
     if (members.get(key) === member) members.delete(key);
     audience.members.delete(member);
@@ -210,7 +223,13 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
       if (member.audience.destination === 'all') options.onProxies();
     },
     found: ({ found }) => options.onFound(found),
-    ask: ({ id, branch }, connection) => void answer(connection, id, signal => options.awake(branch, signal)),
+    uses({ begun = [], ended = [], whole }, { member }) {
+      if (whole) endUses(member, branch => !begun.includes(branch));
+      for (const branch of begun) if (!member.uses.has(branch)) member.uses.set(branch, uses.begin(branch));
+      endUses(member, branch => ended.includes(branch));
+    },
+    ask: ({ id, branch, quiet = false }, connection) =>
+      void answer(connection, id, signal => options.awake(branch, signal, quiet)),
     enter: ({ id, entry }, connection) =>
       void answer(connection, id, async signal => {
         if (options.enter === undefined) throw new OffshootError('preview/no-entry', {});
@@ -329,6 +348,7 @@ export async function openFeed(options: FeedOptions): Promise<Feed> {
       return true;
     },
     book,
+    uses,
     proxies: () =>
       [...members.values()].flatMap(({ connection, audience, proxy, protocol, counts }) =>
         connection === undefined || audience.destination !== 'all' ? [] : [{ ...proxy, protocol, counts }],
@@ -419,6 +439,8 @@ type Member = {
   /** It did not follow in time, and has not caught up since. */
   stuck: boolean;
   counts: Counts;
+  /** Branches that clients of it use, and how that ends. */
+  readonly uses: Map<string, () => void>;
 };
 
 const BEAT = wordsOf([{ type: 'beat' }]);
@@ -426,6 +448,6 @@ const BEAT = wordsOf([{ type: 'beat' }]);
 /** Where others listen, and what they find, is their own matter; and a sidecar has no business with branches. */
 function mayTell(destination: Destination, type: FromProxy['type']): boolean {
   if (destination === 'all') return true;
-  if (destination === 'gateway' && (type === 'ask' || type === 'enter' || type === 'forget')) return true;
+  if (destination === 'gateway' && ['ask', 'enter', 'forget', 'uses'].includes(type)) return true;
   return type === 'ack' || type === 'counts' || type === 'beat';
 }

@@ -11,6 +11,7 @@ import type { BranchRoute, DestinationKey, Endpoint, Found, RouteChange } from '
 import type { Entry } from '../../model/visit.ts';
 import type { Book } from '../book.ts';
 import type { ListenerState } from '../listeners.ts';
+import type { Uses } from '../uses.ts';
 import {
   type Command,
   type Counts,
@@ -30,6 +31,8 @@ export type FollowerOptions = {
   readonly book: Book;
   /** Resolves when what the book has now would survive the end of this process. */
   readonly kept: () => Promise<void>;
+  /** Told to the daemon: a branch that has a client is not put to sleep. Absent: nothing is told. */
+  readonly uses?: Uses | undefined;
   readonly onReplace: (command: Command) => void;
   readonly onStop: (graceMs: number) => void;
   readonly log: Log;
@@ -44,7 +47,11 @@ export type Follower = {
   /** Resolves when the book is up to date for the first time. */
   readonly told: Promise<void>;
   /** @throws OffshootError gateway/no-control-plane at once when there is no daemon; what the daemon says */
-  ask(branch: string, signal: AbortSignal): Promise<BranchRoute & { readonly endpoint: Endpoint }>;
+  ask(
+    branch: string,
+    signal: AbortSignal,
+    quiet?: boolean,
+  ): Promise<BranchRoute & { readonly endpoint: Endpoint }>;
   /** Lets the daemon note a visit. @throws OffshootError preview/no-entry at once when there is no daemon; what it says */
   enter(entry: Entry, signal: AbortSignal): Promise<void>;
   /** Told now, and to every daemon to come. */
@@ -77,6 +84,10 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
   const say = (message: FromProxy): void => {
     if (daemon !== undefined) writeJsonLine(daemon, message);
   };
+
+  const stopTelling = o.uses?.onChange(branch =>
+    say({ type: 'uses', [o.uses?.has(branch) ? 'begun' : 'ended']: [branch] }),
+  );
 
   const hearStep = async (step: Extract<FromDaemon, { type: 'step' }>): Promise<void> => {
     for (const item of step.items) parts.push(fromWire(item));
@@ -131,6 +142,7 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
       if (listeners !== undefined) say(listeners);
       if (counts !== undefined) say(counts);
       if (found !== undefined) say(found);
+      if (o.uses !== undefined) say({ type: 'uses', begun: [...o.uses.all()], whole: true });
     },
     refused({ why }, socket) {
       log.warn({ why }, 'the daemon and this proxy do not understand each other');
@@ -188,9 +200,9 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
   return {
     first: first.promise,
     told: told.promise,
-    async ask(branch, signal) {
+    async ask(branch, signal, quiet = false) {
       const absent = new OffshootError('gateway/no-control-plane', { branch });
-      const route = await question({ type: 'ask', branch }, absent, signal);
+      const route = await question({ type: 'ask', branch, ...(quiet && { quiet }) }, absent, signal);
       if (route?.endpoint === undefined) throw new Error('the daemon says nothing of the branch');
       return { ...route, endpoint: route.endpoint };
     },
@@ -220,6 +232,7 @@ export function follow({ book, log, ...o }: FollowerOptions): Follower {
     close() {
       closed = true;
       clearTimeout(timer);
+      stopTelling?.();
       current?.destroy();
     },
   };
@@ -235,7 +248,7 @@ type Hears = {
 
 type Question = {
   readonly message:
-    | { readonly type: 'ask'; readonly branch: string }
+    | { readonly type: 'ask'; readonly branch: string; readonly quiet?: true }
     | { readonly type: 'enter'; readonly entry: Entry };
   readonly absent: OffshootError;
   readonly resolve: (route: BranchRoute | undefined) => void;

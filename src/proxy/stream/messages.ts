@@ -62,7 +62,15 @@ export type FromProxy =
   | { readonly type: 'counts'; readonly counts: Counts }
   /** What was found at ports that nobody had said to speak anything; all of it, each time. */
   | { readonly type: 'found'; readonly found: Readonly<Record<DestinationKey, Found>> }
-  | { readonly type: 'ask'; readonly id: number; readonly branch: string }
+  /** Branches that have clients now, and those that have none any more. `whole`: all of the first, after each hello. */
+  | {
+      readonly type: 'uses';
+      readonly begun?: readonly string[];
+      readonly ended?: readonly string[];
+      readonly whole?: true;
+    }
+  /** `quiet`: nobody is woken for it. */
+  | { readonly type: 'ask'; readonly id: number; readonly branch: string; readonly quiet?: true }
   /** A person wants to come into a preview; see http/visits.ts. Answered as `ask` is. */
   | { readonly type: 'enter'; readonly id: number; readonly entry: Entry }
   /** Nobody waits for the answer any more. */

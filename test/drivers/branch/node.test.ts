@@ -6,7 +6,7 @@ import { openServers } from '../../../src/drivers/postgres/server.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { branchNodeConformance } from '../../conformance/branch-node.ts';
 import { memoryBranches } from '../../support/memory-branches.ts';
-import { killServer, logsIn, testBranches, testCtx } from '../../support/postgres.ts';
+import { killServer, logsIn, openSession, testBranches, testCtx } from '../../support/postgres.ts';
 import { verifierOpens } from '../../support/scram.ts';
 import { Trouble } from '../../support/trouble.ts';
 
@@ -46,6 +46,7 @@ branchNodeConformance('on this machine', async () => {
           return;
     },
     opens: logsIn,
+    join: openSession,
     kill: id => killServer(b.servers, id),
     spoil: id => writeVersion(id, '9.6'),
     mend: id => writeVersion(id, `${Number.parseInt(b.options.version, 10)}`),
@@ -68,6 +69,13 @@ branchNodeConformance('in memory', async () => {
       const [id = ''] =
         [...running].find(([, s]) => 'socket' in endpoint && s.socket === endpoint.socket) ?? [];
       return verifierOpens(clusterOf(id).roles.get(role) ?? '', password);
+    },
+    async join(endpoint) {
+      const server = [...running.values()].find(s => 'socket' in endpoint && s.socket === endpoint.socket)!;
+      server.users = (server.users ?? 0) + 1;
+      return async () => {
+        server.users = (server.users ?? 0) - 1;
+      };
     },
     take: async (id, mib) => void world.taken.set(id, mib * 2 ** 20),
     kill: async id => world.crash(id),

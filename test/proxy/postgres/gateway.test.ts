@@ -11,6 +11,7 @@ import type { BranchRoute } from '../../../src/model/route.ts';
 import { createBook } from '../../../src/proxy/book.ts';
 import { createGateway, type GatewayLimits } from '../../../src/proxy/postgres/gateway.ts';
 import type { Awake } from '../../../src/proxy/postgres/session.ts';
+import { createUses } from '../../../src/proxy/uses.ts';
 import { echo, fakePostgres, mute } from '../../support/fake-postgres.ts';
 import * as frames from '../../support/pg-frames.ts';
 import { dial, type RawClient } from '../../support/raw-client.ts';
@@ -98,6 +99,28 @@ test('a session reaches the server of its branch, which does not see the branch 
   await client.closed();
   await gateway.empty();
   await gateway.soon('the server side is closed', () => server.clients.size === 0);
+});
+
+test('who has named a branch uses it, before it is looked up where that is, and until he has left', async t => {
+  const uses = createUses();
+  const asked: boolean[] = [];
+  const gateway = createGateway({
+    ...{ book: createBook(), log: silentLog, uses },
+    awake: async branch => {
+      asked.push(uses.has(branch));
+      throw new OffshootError('gateway/branch-not-ready', { branch });
+    },
+  });
+  const server = await gateway.open({ host: '127.0.0.1', port: 0 });
+  t.after(async () => {
+    await server.close(0);
+    gateway.close();
+  });
+  await using client = await dial(server);
+  client.send(hello);
+  await client.closed();
+  assert.deepEqual(asked, [true]);
+  await until(() => !uses.has(BRANCH) || undefined, { what: 'its end', deadlineMs: 60_000 });
 });
 
 test('a session whose server is stopped hears why, when that is for want of room', async t => {

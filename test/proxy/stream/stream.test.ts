@@ -9,6 +9,7 @@ import { readJsonLines, writeJsonLine } from '../../../src/lib/json-lines.ts';
 import { until } from '../../../src/lib/wait.ts';
 import { OffshootError } from '../../../src/model/errors.ts';
 import type { RouteChange } from '../../../src/model/route.ts';
+import { createUses } from '../../../src/proxy/uses.ts';
 import { feedPath, gone, key, startFeed, startFollower, untilKeys } from '../../support/stream.ts';
 
 const soon = (what: string) => ({ what, deadlineMs: 60_000 });
@@ -348,6 +349,53 @@ test('what a proxy tells of itself is told to every daemon anew', async t => {
     await until(() => feed.proxies()[0]?.counts.http === 2 || undefined, soon('the counts'));
     await feed.close();
   }
+});
+
+test('who uses a branch is known when the answer to a step is that comes after; and to every daemon anew', async t => {
+  const socket = await feedPath(t);
+  const uses = createUses();
+  const { book } = startFollower(t, socket, { uses });
+  const leave = uses.begin('br1');
+  for (let life = 0; life < 2; life++) {
+    const feed = await startFeed(t, socket);
+    const changes: string[] = [];
+    feed.uses.onChange(branch => changes.push(`${branch} ${feed.uses.has(branch)}`));
+    feed.settle();
+    await until(() => feed.uses.has('br1') || undefined, soon('the use'));
+    // One that comes while a step is on its way, as soon as it is there.
+    const came = book.onChange(() => uses.begin('br2'));
+    feed.publish([key(`step ${life}`)]);
+    assert.equal(await feed.delivered(60_000), true);
+    assert.equal(feed.uses.has('br2'), true);
+    came();
+    const second = uses.begin('br1');
+    second();
+    second();
+    assert.deepEqual(changes, ['br1 true', 'br2 true']);
+    await feed.close();
+    uses.begin('br3')();
+  }
+  const feed = await startFeed(t, socket);
+  feed.settle();
+  await until(() => feed.uses.has('br1') || undefined, soon('the use'));
+  leave();
+  await until(() => !feed.uses.has('br1') || undefined, soon('its end'));
+  assert.equal(feed.uses.has('br2'), true);
+});
+
+test('what a proxy used that is gone for good is used by nobody', async t => {
+  const socket = await feedPath(t);
+  let alive = true;
+  const feed = await startFeed(t, socket, { isAlive: () => alive });
+  feed.settle();
+  const raw = await rawProxy(socket, { protocols: [1] });
+  writeJsonLine(raw.peer, { type: 'uses', begun: ['br1'], whole: true });
+  await until(() => feed.uses.has('br1') || undefined, soon('the use'));
+  raw.peer.destroy();
+  await until(() => feed.proxies().length === 0 || undefined, soon('it is away'));
+  assert.equal(feed.uses.has('br1'), true);
+  alive = false;
+  await until(() => !feed.uses.has('br1') || undefined, soon('its end'));
 });
 
 test('nobody else can reach the socket', async t => {
