@@ -24,13 +24,14 @@ export type Idle = {
 /** @param uses undefined: nobody tells */
 export function watchIdle(due: (id: string) => void, uses?: Uses, clock: Clock = realClock): Idle {
   const watched = new Map<string, Watched>();
+  let closed = false; // looks that are under way go on
   const isUsed = (id: string): boolean => uses?.has(id) ?? false;
   const leftMs = ({ since, afterMs = Number.POSITIVE_INFINITY }: Watched): number =>
     since + afterMs - clock.now();
 
   /** One alarm at a time: who is used meanwhile costs none. */
   const arrange = (id: string, one: Watched): void => {
-    if (one.stop !== undefined || one.afterMs === undefined || isUsed(id)) return;
+    if (closed || one.stop !== undefined || one.afterMs === undefined || isUsed(id)) return;
     one.stop = clock.after(Math.max(0, leftMs(one)), () => {
       delete one.stop;
       if (isUsed(id)) return; // its end arranges the next
@@ -72,6 +73,7 @@ export function watchIdle(due: (id: string) => void, uses?: Uses, clock: Clock =
       return one !== undefined && !isUsed(id) && leftMs(one) <= 0;
     },
     close() {
+      closed = true;
       stopListening?.();
       for (const { stop } of watched.values()) stop?.();
       watched.clear();
