@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { availableParallelism, hostname, totalmem } from 'node:os';
 import { basename, dirname } from 'node:path';
+import { logRotation } from '../lib/log-rotation.ts';
 import { findPrivateMounts } from '../lib/namespaces.ts';
 import type { BranchNode, Capability, StepDriver, WorkloadDriver } from './contract.ts';
 import { type EngineOptions, openEngine } from './engine/containers.ts';
@@ -47,6 +48,8 @@ export type Drivers = {
 };
 
 const minute = 60_000;
+/** Of the logs of workloads, of pods that have ended, and of steps together. Those of servers have their own. */
+const MAX_LOGS_BYTES = 512 * 2 ** 20;
 
 /** What somebody needs before; it is his to close. */
 export type Early = {
@@ -87,7 +90,10 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
   if (early === undefined && !('why' in networks)) opened.defer(() => networks.close());
   const networksOrNot = 'why' in networks ? undefined : networks;
   const spaces = openSpaces(instance, processes, mounts);
-  const processOptions = { home, instance, processes, spaces, mounts, baseEnv, nodePath, log };
+  const rotation = logRotation(MAX_LOGS_BYTES, err => log.warn({ err }, 'cannot rotate logs'));
+  opened.defer(() => rotation.stop());
+  const own = { home, instance, processes, spaces, mounts, baseEnv, nodePath };
+  const processOptions = { ...own, rotation, log };
   const workloads = await openProcessRuntime({
     ...processOptions,
     engine,

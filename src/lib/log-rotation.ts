@@ -9,7 +9,7 @@ import { inTurns } from './turns.ts';
 export type LogRotation = {
   /** From now on `path`, which need not be there yet, is kept below about `maxBytes`, and `PATH.1` too. */
   add(path: string, maxBytes: number): void;
-  /** It is left alone from now on. */
+  /** It, or all in this folder, is left alone from now on. */
   remove(path: string): void;
   stop(): Promise<void>;
 };
@@ -76,9 +76,11 @@ export function logRotation(
       older.set(path, sizeOf(`${path}.1`));
     },
     remove(path) {
-      limits.delete(path);
-      older.delete(path);
-      times.delete(path);
+      for (const one of [...limits.keys()].filter(one => one === path || one.startsWith(`${path}/`))) {
+        limits.delete(one);
+        older.delete(one);
+        times.delete(one);
+      }
     },
     stop: () => looking.stop(),
   };

@@ -64,5 +64,6 @@ it('keeps a file small also when it cannot be noted when it was written', async 
     await writeFile(path, 'x'.repeat(5000));
   }
   await comes('both are moved aside', () => size(log) + size(other) === 0);
+  await comes('it is told', () => failures.length > 0);
   assert.equal((failures[0] as NodeJS.ErrnoException).code, 'EISDIR');
 });

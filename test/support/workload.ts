@@ -12,6 +12,7 @@ import type { Processes } from '../../src/drivers/processes/contract.ts';
 import { openSpaces } from '../../src/drivers/processes/spaces.ts';
 import { openProcessRuntime } from '../../src/drivers/workload/process-runtime.ts';
 import { silentLog } from '../../src/lib/log.ts';
+import { logRotation } from '../../src/lib/log-rotation.ts';
 import { findPrivateMounts } from '../../src/lib/namespaces.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { ImageMap } from '../../src/model/image.ts';
@@ -38,16 +39,19 @@ export const ctx = (): Ctx => ({ signal: AbortSignal.timeout(60_000), log: silen
  * A runtime on `home`, with a registry of processes that is closed with it. Its instance is the home.
  * @param networks absent: pods share the network of this machine
  * @param sockets of container engines
+ * @param logBytes most that all logs together may take
  */
 export async function openTestRuntime(
   home: string,
   networks?: Networks,
   sockets: EngineOptions['sockets'] = { why: 'this test has none' },
+  logBytes = 2 ** 29,
 ): Promise<WorkloadDriver & { readonly processes: Processes; readonly engine: Engine }> {
   const processes = await testProcesses(home);
   const engine = await openEngine({ home, instance: home, sockets, log: silentLog });
   const hide = join(home, 'hidden');
   const mounts = await findPrivateMounts(testBaseEnv.PATH ?? '', processes.shells, { hide });
+  const rotation = logRotation(logBytes, () => {});
   const driver = await openProcessRuntime({
     home,
     instance: home,
@@ -59,6 +63,7 @@ export async function openTestRuntime(
     nodePath: process.execPath,
     node: testNode,
     networks,
+    rotation,
     log: silentLog,
   });
   // What the loop does, when no proxy leads anybody anywhere.
@@ -69,6 +74,7 @@ export async function openTestRuntime(
   const close = async () => {
     stopReleasing();
     await driver.close();
+    await rotation.stop();
     await engine.close();
     await processes.close();
   };

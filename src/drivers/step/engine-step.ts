@@ -2,6 +2,7 @@
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { tail } from '../../lib/log-file.ts';
+import type { LogRotation } from '../../lib/log-rotation.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Ctx, StepCause, StepDone, StepSpec } from '../contract.ts';
 import { type ContainerWish, type Engine, EngineProblem } from '../engine/contract.ts';
@@ -9,7 +10,7 @@ import { interpreterOf } from '../interpreter.ts';
 import type { Exit } from '../processes/contract.ts';
 import { LINES_READ, scriptFailure, stepName, systemFolders } from '../step-end.ts';
 import { readOutputs } from './outputs.ts';
-import { variablesOf } from './run-step.ts';
+import { MAX_LOG_BYTES, variablesOf } from './run-step.ts';
 
 export type EngineStepPlace = {
   readonly engine: Engine;
@@ -17,6 +18,7 @@ export type EngineStepPlace = {
   readonly part: string;
   /** Of this step alone; gone at the end. */
   readonly root: string;
+  readonly rotation: LogRotation;
   readonly tell: ((cause: StepCause) => void) | undefined;
 };
 
@@ -25,7 +27,7 @@ export async function runStepInEngine(
   id: string,
   spec: StepSpec,
   image: string,
-  { engine, part, root, tell }: EngineStepPlace,
+  { engine, part, root, rotation, tell }: EngineStepPlace,
   ctx: Ctx,
 ): Promise<StepDone> {
   const step = stepName(id);
@@ -38,6 +40,7 @@ export async function runStepInEngine(
       mounts: folders.mounts,
       logFile: join(root, 'output.log'),
     };
+    rotation.add(wish.logFile, MAX_LOG_BYTES);
     const exit = await runToEnd(step, wish, { engine, part, tell }, ctx.signal);
     const { code, outOfMemory } = exit;
     if (code === 0 && !exit.stopped)
@@ -50,6 +53,7 @@ export async function runStepInEngine(
     throw scriptFailure(step, { code, how, stopped: exit.stopped }, lines, spec, Object.assign({}, ...made));
   } finally {
     await engine.kill(part);
+    rotation.remove(root);
     await rm(root, { recursive: true, force: true });
   }
 }

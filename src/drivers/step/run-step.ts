@@ -4,7 +4,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { findProgram, pathWith } from '../../lib/find-program.ts';
 import { HeldVariableError } from '../../lib/held.ts';
-import { rotate, tail } from '../../lib/log-file.ts';
+import { tail } from '../../lib/log-file.ts';
+import type { LogRotation } from '../../lib/log-rotation.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Ctx, StepDone, StepSpec } from '../contract.ts';
 import { interpreterOf } from '../interpreter.ts';
@@ -23,6 +24,7 @@ export type StepSurroundings = {
   readonly part: string;
   readonly baseEnv: Readonly<Record<string, string>>;
   readonly nodePath: string;
+  readonly rotation: LogRotation;
 };
 
 /** @throws OffshootError step/* */
@@ -59,7 +61,8 @@ export function variablesOf({ inputs }: StepSpec): Readonly<Record<string, strin
 
 // --- internal -----------------------------------------------------------------------------------
 
-const MAX_LOG_BYTES = 1024 * 1024;
+/** Of a step. */
+export const MAX_LOG_BYTES = 1024 * 1024;
 const GRACE_MS = 1_000;
 
 async function writeInputFiles(spec: StepSpec, folder: StepFolder): Promise<void> {
@@ -85,7 +88,7 @@ async function runToEnd(
   argv: readonly string[],
   folder: StepFolder,
   env: Record<string, string>,
-  { processes, spaces, part }: StepSurroundings,
+  { processes, spaces, part, rotation }: StepSurroundings,
   signal: AbortSignal,
 ): Promise<ScriptExit> {
   if (signal.aborted) return { code: undefined, how: '', stopped: true };
@@ -114,13 +117,13 @@ async function runToEnd(
   };
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();
-  const smallLog = setInterval(() => void rotate(folder.output, MAX_LOG_BYTES).catch(() => {}), 250);
+  rotation.add(folder.output, MAX_LOG_BYTES);
   try {
     const { code, signal: name } = await running.ended;
     const how = name === undefined ? `exit code ${code}` : `signal ${name}`;
     return { code, how, stopped };
   } finally {
-    clearInterval(smallLog);
+    rotation.remove(folder.output);
     signal.removeEventListener('abort', stop);
     await Promise.all([processes.kill(part), spaces?.end(part)]); // what it left running must not write outputs any more
   }

@@ -5,6 +5,7 @@
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { KeyedLock } from '../../lib/lock.ts';
+import type { LogRotation } from '../../lib/log-rotation.ts';
 import type { FoundMounts, PrivateMounts } from '../../lib/namespaces.ts';
 import { orAborted } from '../../lib/wait.ts';
 import type { Capability, Ctx, StepDone, StepDriver, StepSpec } from '../contract.ts';
@@ -35,10 +36,12 @@ export type StepRunnerOptions = {
   readonly baseEnv: Readonly<Record<string, string>>;
   /** Absolute path of the node that `node` means. */
   readonly nodePath: string;
+  /** Keeps logs small; not ours to stop. */
+  readonly rotation: LogRotation;
 };
 
 export async function openStepRunner(options: StepRunnerOptions): Promise<StepDriver> {
-  const { instance, processes, engine, spaces, baseEnv, nodePath } = options;
+  const { instance, processes, engine, spaces, baseEnv, nodePath, rotation } = options;
   const root = join(options.home, 'steps');
   const found = options.mounts;
   const mounts = 'why' in found ? undefined : found;
@@ -64,7 +67,7 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
     await checkPaths(stepName(id), spec, found);
     const keep = [...spec.keep, dirname(nodePath)];
     await using folder = await openStepFolder(join(root, pathName(id)), spec, keep, mounts);
-    const surroundings = { instance, processes, spaces, part: stepPart(id), baseEnv, nodePath };
+    const surroundings = { instance, processes, spaces, part: stepPart(id), baseEnv, nodePath, rotation };
     return await runStep(id, spec, folder, surroundings, ctx);
   };
 
@@ -84,7 +87,7 @@ export async function openStepRunner(options: StepRunnerOptions): Promise<StepDr
         const image = imageOf(spec);
         if (image !== undefined) {
           await clear(id);
-          const place = { engine, part: stepPart(id), root: join(root, pathName(id)), tell };
+          const place = { engine, part: stepPart(id), root: join(root, pathName(id)), rotation, tell };
           return await runStepInEngine(id, spec, image, place, { ...ctx, signal });
         }
         const once = () => runOnce(id, spec, { ...ctx, signal });

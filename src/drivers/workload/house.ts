@@ -34,7 +34,7 @@ export type House = {
   /** Those folders, as far as they are there for a container with these mounts. Absolute paths. */
   hidden(mounts: readonly MountPlan[]): readonly string[];
   readonly ports: PortChooser;
-  /** Of all logs of all workloads. */
+  /** Of all logs of all workloads, also of pods that have ended, and of steps. */
   readonly rotation: LogRotation;
   /** `setup` and `build` of folders. */
   readonly preparing: Preparing;

@@ -11,6 +11,7 @@ import { findProgram } from '../../lib/find-program.ts';
 import { repositoryOf } from '../../lib/git-ignore.ts';
 import { Listeners } from '../../lib/listeners.ts';
 import { logSize, tail } from '../../lib/log-file.ts';
+import type { LogRotation } from '../../lib/log-rotation.ts';
 import { orAborted } from '../../lib/wait.ts';
 import { labels } from '../labels.ts';
 import type { Processes } from '../processes/contract.ts';
@@ -47,11 +48,14 @@ export type StepLog = {
 export async function openPreparing(
   home: string,
   processes: Processes,
+  rotation: LogRotation,
   house: () => House,
 ): Promise<Preparing> {
   const root = join(home, PARTS);
   // Of an earlier daemon: nobody waits for those any more.
   await Promise.all(processes.list(PARTS).map(processes.kill));
+  for (const file of await readdir(root, { recursive: true }).catch(() => []))
+    if (file.endsWith('.log')) rotation.add(join(root, file), MAX_LOG_BYTES);
   /** By folder: the last of those that wait. */
   const turns = new Map<string, Promise<unknown>>();
   const tasks = new Map<string, Task>();
@@ -165,7 +169,7 @@ export async function openPreparing(
   }
 
   async function run(plan: CodePlan, step: PreparationStep, task: Task, signal: AbortSignal): Promise<void> {
-    const { instance, baseEnv, rotation } = house();
+    const { instance, baseEnv } = house();
     const part = `${PARTS}/${task.key}`;
     const own = { ...baseEnv, ...plan.env };
     const env: Record<string, string> = {
@@ -228,7 +232,6 @@ export async function openPreparing(
       clearInterval(progress);
       either.removeEventListener('abort', end);
       await processes.kill(part); // what it has left running must not write on
-      rotation.remove(file);
     }
   }
 }

@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { access, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Log } from '../../lib/log.ts';
-import { logRotation } from '../../lib/log-rotation.ts';
+import type { LogRotation } from '../../lib/log-rotation.ts';
 import { mayMount } from '../../lib/mounts.ts';
 import type { FoundMounts } from '../../lib/namespaces.ts';
 import { turn } from '../../lib/turns.ts';
@@ -32,6 +32,7 @@ import {
   ALL_WORKLOADS,
   type Before,
   isPodFolder,
+  MAX_LOG_BYTES,
   openWorkload,
   podPart,
   type Workload,
@@ -58,6 +59,8 @@ export type ProcessRuntimeOptions = {
   readonly node: Node;
   /** Absent: pods share the network of this machine. */
   readonly networks: Networks | undefined;
+  /** Keeps logs small; not ours to stop. */
+  readonly rotation: LogRotation;
   readonly log: Log;
 };
 
@@ -89,14 +92,14 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     hidden: mounts =>
       mounts.some(({ path }) => isWithin(path, options.home)) ? [] : hidden.filter(existsSync),
     ports: portChooser(),
-    preparing: await openPreparing(options.home, processes, () => house),
+    preparing: await openPreparing(options.home, processes, options.rotation, () => house),
     code: openCodeWatch({
       changed: (id, folder, at) => {
         if (workloads.get(id)?.startedBefore(folder, at)) for (const listener of codeListeners) listener(id);
       },
       troubled: id => workloads.get(id)?.tell(),
     }),
-    rotation: logRotation(MAX_LOGS_BYTES, err => log.warn({ err }, 'cannot rotate logs')),
+    rotation: options.rotation,
     log,
     changed: id => {
       for (const listener of listeners) listener(id);
@@ -146,6 +149,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       await workloads.get(id)?.stop();
       await killAll(workloadPart(id));
       const { owner } = specs.get(id) ?? readState(folderOf(id)) ?? {};
+      house.rotation.remove(folderOf(id));
       await removeVolumes(folderOf(id));
       if (owner !== undefined) await removeUnusedDisks(owner);
       specs.delete(id);
@@ -199,7 +203,6 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
       await Promise.all([...workloads.values()].map(workload => workload.stop()));
       house.code.close();
       await house.preparing.close();
-      await house.rotation.stop();
       workloads.clear();
       await killAll(ALL_WORKLOADS); // what was being removed, or has lost its state, when a daemon died
     },
@@ -212,6 +215,9 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
 
   async function takeOver(): Promise<void> {
     for (const name of await folders()) {
+      // Also of pods that have ended.
+      for (const file of await readdir(join(root, name)).catch(() => []))
+        if (file.endsWith('.log')) house.rotation.add(join(root, name, file), MAX_LOG_BYTES);
       const [id, state] = [pathId(name), readState(join(root, name))];
       if (id === undefined || !state?.wanted) continue;
       const planned = new Set(plannedParts(id, state.pods, spaces));
@@ -293,9 +299,6 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
 const LOOK_MS = 2_000;
 
 const isWithin = (folder: string, path: string): boolean => path === folder || path.startsWith(`${folder}/`);
-
-/** Of the logs of all workloads together. */
-const MAX_LOGS_BYTES = 512 * 2 ** 20;
 
 const plannedParts = (
   id: string,

@@ -246,7 +246,6 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       .then(() => pod.stop())
       .then(() => removeVolumes(podFolder(pod.index)))
       .then(() => {
-        for (const { name } of pod.record.plan.containers) house.rotation.remove(logFile(pod.index, name));
         pods.delete(pod.index);
         progress();
         step();
@@ -479,8 +478,6 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
         await removeVolumes(podFolder(pod.index));
       }),
     );
-    for (const { pod } of all)
-      for (const { name } of pod.record.plan.containers) house.rotation.remove(logFile(pod.index, name));
     await trySave();
   }
 
@@ -556,7 +553,8 @@ const nothing: WorkloadPlan = {
 /** Folders of pods begin with this; logs, which outlive them, are beside. */
 const POD = 'pod.';
 const LINES_IN_STATUS = 20;
-const MAX_LOG_BYTES = 5 * 1024 * 1024;
+/** Of a container. */
+export const MAX_LOG_BYTES = 5 * 1024 * 1024;
 /** Longer than proxies need to learn of it, and the loop to ask them. */
 const RELEASE_MS = 15_000;
 /** For what is in flight to a pod that nobody is led to any more; tunnels may be open for ever. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import type { StepSpec, WorkloadDriver, WorkloadSeen, WorkloadSpec } from '../../../src/drivers/contract.ts';
 import { openStepRunner } from '../../../src/drivers/step/script-runner.ts';
+import { logRotation } from '../../../src/lib/log-rotation.ts';
 import { until } from '../../../src/lib/wait.ts';
 import type { Container } from '../../../src/model/kubernetes.ts';
 import { stepDriverConformance } from '../../conformance/step-driver.ts';
@@ -106,7 +107,8 @@ describe('in a container engine', { skip: missing }, () => {
     const mounts = { why: 'no script of this test is a process' };
     const node = { baseEnv: testBaseEnv, nodePath: process.execPath };
     const options = { home, instance: home, processes, engine, spaces: undefined, mounts, ...node };
-    const steps = await openStepRunner(options);
+    const rotation = logRotation(2 ** 26, () => {});
+    const steps = await openStepRunner({ ...options, rotation });
     const script = (text: string, more: Partial<StepSpec> = {}): StepSpec => ({
       ...{ script: text, inputs: [], outputs: [], env: {}, keep: [], runner: { image: testImage } },
       ...more,
@@ -125,7 +127,10 @@ describe('in a container engine', { skip: missing }, () => {
       silent: () => script('true', { outputs }),
       failing: () => script('test -e /srv/server.pl && exit 1'),
       endless: () => script('exec sleep 600'),
-      [Symbol.asyncDispose]: () => r[Symbol.asyncDispose](),
+      async [Symbol.asyncDispose]() {
+        await rotation.stop();
+        await r[Symbol.asyncDispose]();
+      },
     };
   });
 });

@@ -9,6 +9,7 @@ import type { Processes, Spaces } from '../../../src/drivers/processes/contract.
 import { openSpaces } from '../../../src/drivers/processes/spaces.ts';
 import { openStepRunner } from '../../../src/drivers/step/script-runner.ts';
 import { silentLog } from '../../../src/lib/log.ts';
+import { logRotation } from '../../../src/lib/log-rotation.ts';
 import { findPrivateMounts } from '../../../src/lib/namespaces.ts';
 import { isAlive } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
@@ -37,7 +38,9 @@ async function testSteps(baseEnv: Readonly<Record<string, string>> = testBaseEnv
   const spaces = openSpaces(home, processes, mounts);
   const engine = await openEngine({ home, instance: home, sockets: { why: 'not here' }, log: silentLog });
   const node = { baseEnv, nodePath: process.execPath };
-  const options = { home, instance: home, processes, engine, spaces, mounts, ...node };
+  const rotation = logRotation(2 ** 26, () => {});
+  stack.defer(() => rotation.stop());
+  const options = { home, instance: home, processes, engine, spaces, mounts, rotation, ...node };
   const steps = await openStepRunner(options);
   const owned = stack.move();
   return { steps, processes, spaces, home, [Symbol.asyncDispose]: () => owned.disposeAsync() };
@@ -255,6 +258,10 @@ describe('script runner', { concurrency: true }, () => {
       (await failure(script('true'), { ...ctx(), signal: AbortSignal.abort() })).code,
       'step/timeout',
     );
+  });
+
+  it('keeps what a script says small while it runs', async () => {
+    await runOnce(script('head -c 2000000 /dev/zero; until test -s ../output.log.1; do sleep 0.02; done'));
   });
 
   it('names the interpreter or command that was not found', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import type { CodePlan } from '../../../src/drivers/workload/code.ts';
@@ -22,7 +23,7 @@ it('a step whose turn comes when nobody waits for it any more is not done', asyn
     ...{ baseEnv: { PATH: process.env.PATH ?? '' }, nodePath: process.execPath },
   };
   // Of all of a house only this.
-  const preparing = await openPreparing(home.path, processes, () => house as unknown as House);
+  const preparing = await openPreparing(home.path, processes, rotation, () => house as unknown as House);
   stack.defer(() => preparing.close());
   const plan = (script: string): CodePlan => ({
     folder: folder.path,
@@ -42,4 +43,17 @@ it('a step whose turn comes when nobody waits for it any more is not done', asyn
   await Promise.all([running, waiting]);
   await prepare('touch third', AbortSignal.timeout(60_000));
   assert.deepEqual([isThere('second'), isThere('third')], [false, true]);
+
+  // What it has said counts among all logs, also when it has long ended.
+  const talks = 'head -c 900000 /dev/zero';
+  await prepare(talks, AbortSignal.timeout(60_000));
+  const [{ file } = { file: '' }] = preparing.logs(plan(talks));
+  assert.equal(statSync(file).size, 900_000);
+  const other = join(home.path, 'other.log');
+  await writeFile(other, 'x'.repeat(400_000));
+  rotation.add(other, 2 ** 20);
+  await until(() => (statSync(file).size === 0 ? true : undefined), {
+    ...{ what: 'the largest is emptied', deadlineMs: 60_000 },
+  });
+  assert.equal(statSync(other).size, 400_000);
 });

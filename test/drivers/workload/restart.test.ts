@@ -8,9 +8,11 @@ import type { WorkloadSeen } from '../../../src/drivers/contract.ts';
 import { restartPause } from '../../../src/drivers/workload/container.ts';
 import { until } from '../../../src/lib/wait.ts';
 import { said } from '../../support/said.ts';
+import { tempDir } from '../../support/temp.ts';
 import {
   ask,
   ctx,
+  openTestRuntime,
   portOf,
   shell,
   specOf,
@@ -88,6 +90,29 @@ describe('restart', { concurrency: true }, () => {
       ['xxxxxxxxx', 'after'],
     );
   });
+});
+
+it('counts logs of pods that have ended among all, which have a limit together', async () => {
+  await using home = await tempDir();
+  const logs = ['one', 'two'].map(name => join(home.path, 'workloads', name, 'main.0.log'));
+  const sizes = async () => (await Promise.all(logs.map(log => stat(log)))).map(({ size }) => size);
+  const first = await openTestRuntime(home.path);
+  try {
+    for (const id of ['one', 'two'])
+      await first.ensure(id, specOf(shell('head -c 600000 /dev/zero; exec sleep 600')), ctx());
+    const said = async () => ((await sizes().catch(() => [])).join() === '600000,600000' ? true : undefined);
+    await until(said, { what: 'both have said it', deadlineMs: 60_000 });
+  } finally {
+    await first.close();
+  }
+  const second = await openTestRuntime(home.path, undefined, undefined, 2 ** 20);
+  try {
+    const cut = async () => ((await sizes()).includes(0) ? true : undefined);
+    await until(cut, { what: 'one of them is emptied', deadlineMs: 60_000 });
+    assert.equal(Math.max(...(await sizes())), 600_000);
+  } finally {
+    await second.close();
+  }
 });
 
 describe('the pause before a restart', () => {
