@@ -49,7 +49,13 @@ const SETSID = 0x80;
 const STRUCT_BYTES = 1024;
 /** sigset_t */
 const SIGNALS_BYTES = 128;
+/** wait.h */
+const P_ALL = 0;
 const WNOHANG = 1;
+const WEXITED = 4;
+const WNOWAIT = 0x01000000;
+/** Of `si_pid` in siginfo_t. */
+const PID_AT = 16;
 const O_CLOEXEC = 0o2000000;
 
 /** What runs, and what is to be done with its status (wait(2)) when it has ended. */
@@ -72,6 +78,7 @@ async function load(): Promise<Starter | undefined> {
   const setDefault = library.func('int posix_spawnattr_setsigdefault(void *attributes, void *signals)');
   const setMask = library.func('int posix_spawnattr_setsigmask(void *attributes, void *signals)');
   const waitpid = library.func('int waitpid(int pid, void *status, int options)');
+  const waitid = library.func('int waitid(int kind, int id, void *info, int options)');
   const pipe2 = library.func('int pipe2(void *fds, int flags)');
 
   // The same for all: no signal is blocked or ignored, and it leads a session.
@@ -82,12 +89,26 @@ async function load(): Promise<Starter | undefined> {
   setFlags(attributes, SETSIGDEF | SETSIGMASK | SETSID);
 
   const status = Buffer.alloc(4);
-  // Node's own children are waited for by Node, each by its pid as here.
+  const take = (pid: number): void => {
+    if (waitpid(pid, status, WNOHANG) !== pid) return;
+    const ended = running.get(pid)!;
+    running.delete(pid);
+    ended(status.readInt32LE());
+  };
+  const info = Buffer.alloc(SIGNALS_BYTES);
+  // Who has ended is asked first, because there may be hundreds who have not.
   process.on('SIGCHLD', () => {
-    for (const [pid, ended] of running) {
-      if (waitpid(pid, status, WNOHANG) !== pid) continue;
-      running.delete(pid);
-      ended(status.readInt32LE());
+    while (running.size > 0) {
+      info.fill(0);
+      waitid(P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT);
+      const pid = info.readInt32LE(PID_AT);
+      if (pid === 0) return;
+      if (running.has(pid)) take(pid);
+      else {
+        // One of Node's, which Node waits for by its pid; until then it hides ours.
+        for (const one of [...running.keys()]) take(one);
+        return;
+      }
     }
   });
 
