@@ -1,7 +1,8 @@
 /**
  * What a branch costs whoever asks for it, from the request to the API to the answer of `select 1` through the gateway:
  * `node bench/branches.ts [--runs 200] [--crowd-runs 3]`. One after the other, with and without a write to the parent
- * right before, and 16 and 64 at once; beside it PostgreSQL's own copy of the same database in the same run, by turns.
+ * right before, and 16 and 64 at once; beside it PostgreSQL's own copy of the same database in the same run, by turns. And what a
+ * login costs that wakes one.
  */
 import { parseArgs } from 'node:util';
 import pg from 'pg';
@@ -66,8 +67,31 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
     });
   }
   await parent.end();
+  rows.push(...(await wakes(client, Number(values.runs), Number(values['crowd-runs']))));
   printRows(rows);
   return rows;
+}
+
+/** From the first byte of a login to the answer of `select 1`; the server had been ended in order right before. */
+async function wakes(client: Client, runs: number, crowds: number): Promise<readonly Row[]> {
+  const names = Array.from({ length: 16 }, (_, i) => `asleep-${i}`);
+  for (const name of names) await answered(client, name);
+  const addresses = await Promise.all(names.map(name => addressOf(client, name)));
+  const one: number[] = [];
+  for (let run = 0; run < runs; run++) {
+    const i = run % names.length;
+    await client.branches.sleep(project, names[i]!, { force: true });
+    one.push(await timed(() => ask(addresses[i]!)));
+  }
+  const together: number[] = [];
+  for (let run = 0; run < crowds; run++) {
+    for (const name of names) await client.branches.sleep(project, name, { force: true });
+    together.push(await timed(() => Promise.all(addresses.map(ask))));
+  }
+  return [
+    { what: 'wake: login → select 1', summary: summarise(one), goal: { p50: 60 } },
+    { what: 'wake of 16 at once, until the last', summary: summarise(together), goal: { p50: 500 } },
+  ];
 }
 
 // --- internal ------------------------------------------------------------------------------------
@@ -87,11 +111,15 @@ async function addressOf(client: Client, name: string): Promise<pg.ClientConfig>
 const answered = (client: Client, name: string): Promise<number> =>
   timed(async () => {
     await client.branches.create(project, { name });
-    const session = new pg.Client(await addressOf(client, name));
-    await session.connect();
-    await session.query('SELECT 1');
-    await session.end();
+    await ask(await addressOf(client, name));
   });
+
+async function ask(address: pg.ClientConfig): Promise<void> {
+  const session = new pg.Client(address);
+  await session.connect();
+  await session.query('SELECT 1');
+  await session.end();
+}
 
 async function gone(client: Client): Promise<void> {
   while ((await client.branches.list(project)).length > 1)

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { Client } from 'pg';
 import { http } from '../../scripts/demo/http.ts';
 import { until } from '../../src/lib/wait.ts';
 import type { SandboxView } from '../../src/model/view.ts';
@@ -96,10 +97,21 @@ test('a gateway apart: branches and previews by it, also when the daemon was kil
     now?.followers.map(({ destination, upToDate }) => [destination, upToDate]),
     [['gateway', true]],
   );
+  await ok(['branch', 'create', 'drowsy']);
+  const drowsy = new URL((await ok(['branch', 'url', 'drowsy'])).trim());
+  await ok(['branch', 'sleep', 'drowsy']);
   await daemon.kill9();
   await until(() => log.includes('there is no daemon') || undefined, soon('it notices'));
   await both();
   assert.deepEqual(await visits(), [200, 200]);
+  for (const port of [drowsy.port, postgres]) {
+    const client = new Client({ connectionString: Object.assign(new URL(drowsy), { port }).href });
+    const refused = client.connect();
+    await assert.rejects(refused, {
+      code: '57P03',
+      message: /the daemon that could start it is not running/,
+    });
+  }
   // Nothing of the other one's files is needed, and nothing of them is known.
   const table = readFileSync(join(home, 'proxy', 'table.jsonl'), 'utf8');
   assert.doesNotMatch(table, /server\.pem/);

@@ -9,7 +9,14 @@ import type { BranchNodeState } from '../../src/model/branch-node.ts';
 import { giverUp } from '../../src/reconcile/give-up.ts';
 import type { Loop } from '../../src/reconcile/loop.ts';
 import { chooseNode, type Placement } from '../../src/reconcile/placement.ts';
-import { createBranch, createProject, deleteProject, findBranch } from '../../src/rules/branches.ts';
+import {
+  createBranch,
+  createProject,
+  deleteProject,
+  findBranch,
+  rotatePassword,
+} from '../../src/rules/branches.ts';
+import { callBranch, untilAsleep } from '../../src/rules/sleep.ts';
 import { findInTrash, restore, trashBranch, trashProject } from '../../src/rules/trash.ts';
 
 import type { Store } from '../../src/store/contract.ts';
@@ -69,6 +76,28 @@ async function cluster(store: Store, names: readonly string[] = ['one', 'two']) 
 const make = (store: Store, name: string) => createProject(store, name, { database: 'app', role: 'app' });
 
 describe('branches on several nodes', () => {
+  it('who is asleep is found at its door, which wakes it, also when nobody decides', async () => {
+    const store = testStore();
+    await using c = await cluster(store, ['one']);
+    await make(store, 'shop');
+    const main = await c.ready('shop', 'main');
+    await callBranch(store, main.name, { wanted: 'asleep' });
+    const signal = AbortSignal.timeout(60_000);
+    const asleep = await untilAsleep(store, main.name, signal);
+    const { running } = c.worlds.get('one')!;
+    assert.equal(running.has(main.name), false);
+    const door = { ...stateOf('one').door, branch: main.name };
+    assert.deepEqual(asleep.status?.open?.endpoint, door);
+    assert.deepEqual(await c.loop.awake(main.name, signal), door);
+    assert.equal(running.has(main.name), false, 'who only leads to the door wakes nobody');
+    await rotatePassword(store, main.name, { keepSessions: false });
+    assert.deepEqual(await c.loop.awake(main.name, signal), door);
+    await c.loop.close();
+    const endpoint = await c.loops.get('one')!.awake(main.name, signal);
+    assert.deepEqual(endpoint, { socket: running.get(main.name)?.socket });
+    await c.ready('shop', 'main');
+  });
+
   it('a project and all that grows in it are on one node, which says by its door where', async () => {
     const store = testStore();
     await using c = await cluster(store);

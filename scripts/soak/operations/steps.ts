@@ -3,6 +3,7 @@
  * meanwhile: then it looks, when all is well, which of the two has become true.
  */
 import { until } from '../../../src/lib/wait.ts';
+import { OffshootError } from '../../../src/model/errors.ts';
 import type { BranchView } from '../../../src/model/view.ts';
 import type { Chance } from '../../../test/support/random.ts';
 import { writeBatch } from './batches.ts';
@@ -133,22 +134,50 @@ const restart: Step = async (world, dice) => {
   });
 };
 
+/** Whoever writes to it afterwards wakes it; some are asked for a moment before they sleep. */
+const sleep: Step = async (world, dice) => {
+  const branch = anyOf(world, dice);
+  if (branch === undefined) return false;
+  return await using(branch, async () => {
+    const { client, project } = world;
+    const call = client()
+      .branches.sleep(project, branch.name, { force: false })
+      .catch(error => {
+        // Somebody writes to it, or copies it.
+        if (!(error instanceof OffshootError && error.code === 'branch/stays-awake')) throw error;
+      });
+    await attempt(world, () => call);
+    return true;
+  });
+};
+
+const wake: Step = async (world, dice) => {
+  const branch = anyOf(world, dice);
+  if (branch === undefined) return false;
+  return await using(branch, async () => {
+    const { client, project } = world;
+    await attempt(world, () => client().branches.wake(project, branch.name));
+    return true;
+  });
+};
+
 /** Each with how often it comes. */
 export const steps: Readonly<Record<string, { readonly weight: number; readonly take: Step }>> = {
   ...{ write: { weight: 50, take: write }, create: { weight: 16, take: create } },
   ...{ remove: { weight: 12, take: remove }, reset: { weight: 8, take: reset } },
   ...{ restore: { weight: 6, take: restore }, rename: { weight: 4, take: rename } },
   ...{ rotate: { weight: 3, take: rotate }, restart: { weight: 3, take: restart } },
+  ...{ sleep: { weight: 8, take: sleep }, wake: { weight: 3, take: wake } },
 };
 
-/** The view of a branch that is ready, when it is. @throws DeadlineError */
+/** The view of a branch that takes logins, when it does, be it asleep. @throws DeadlineError */
 export function ready({ client, project }: World, name: string): Promise<BranchView> {
   let last = '';
   return until(
     async () => {
       const view = await maybe(() => client().branches.get(project, name));
       last = view === undefined ? 'nobody answers' : `${view.state}: ${view.reason} ${view.message}`;
-      return view?.state === 'ready' ? view : undefined;
+      return isThere(view?.state) ? view : undefined;
     },
     { what: `branch ${name} is ready`, deadlineMs, intervalMs: 20 },
   ).catch(cause => {
@@ -165,6 +194,8 @@ const maybe = <T>(ask: () => Promise<T>): Promise<T | undefined> =>
   Promise.resolve()
     .then(ask)
     .catch(() => undefined);
+
+const isThere = (state: BranchView['state'] | undefined): boolean => state === 'ready' || state === 'asleep';
 
 const leaf = (world: World, branch: Known): boolean => childrenOf(world, branch).length === 0;
 
@@ -192,7 +223,7 @@ async function settled(world: World, name: string): Promise<BranchView | undefin
     const found = all.find(branch => branch.name === name);
     last = `${found?.state}: ${found?.message}`;
     if (found === undefined) return 'gone';
-    return found.state === 'ready' ? found : undefined;
+    return isThere(found.state) ? found : undefined;
   };
   const view = await until(look, {
     what: `branch ${name} is ready or gone`,
