@@ -153,6 +153,8 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   grant(id: string, access: Access, ctx: Ctx): Promise<void>;
   /** Ends the server; absent is success. `remove` takes its log away too. */
   stop(id: string, ctx: Ctx): Promise<void>;
+  /** The same; but what was granted on it holds for the next one on the same files, as far as this process knows. */
+  rest(id: string, ctx: Ctx): Promise<void>;
   /**
    * The running server seen as the source of one copy; undefined when it is stopped.
    * @param since moment (performance.now()) up to which all that was committed must be in the copy: a checkpoint that

@@ -261,6 +261,10 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
       await trouble.meet('servers.stop', id, ctx);
       end(id);
     },
+    async rest(id, ctx) {
+      await trouble.meet('servers.stop', id, ctx);
+      end(id);
+    },
     async remove(id, ctx) {
       await trouble.meet('servers.remove', id, ctx);
       end(id);

@@ -174,15 +174,14 @@ export function openBranchNode({
       const limit = { root, ...(limitBytes !== undefined && { limitBytes }) };
       const full = await room.admit(id, limit, server !== undefined);
       if (full !== undefined) return say(id, { volume, server }, outOfRoom(wish.branch, full, roomTopic(id)));
-      if (server === undefined) {
-        const started = await startServer(id, wish, volume, ctx);
-        if (isStop(started)) return say(id, { volume, server }, started);
-        room.runs(id);
-        return say(id, { volume, server: started });
-      }
       // Somebody else may have started it: from now on we know when it ends.
-      const running = await servers.ensure(id, { dataDir: volume.dataDir, name: wish.branch }, ctx);
+      const running = await (server === undefined
+        ? startServer(id, wish, volume, ctx)
+        : servers.ensure(id, { dataDir: volume.dataDir, name: wish.branch }, ctx));
+      if (isStop(running)) return say(id, { volume, server }, running);
       room.runs(id);
+      // Who was asleep has its access still, and is there by one step.
+      if (server === undefined && !running.granted) return say(id, { volume, server: running });
       phase = 'access';
       const { role, database, verifier, parent } = wish;
       const copyOf = branchVolumes.copyOf(id);
@@ -208,7 +207,7 @@ export function openBranchNode({
       const users = force ? 0 : await servers.users(id, ctx);
       if (users > 0) return { seen: say(id, { volume, server }), busy: usersText(users) };
       room.ended(id);
-      await servers.stop(id, ctx);
+      await servers.rest(id, ctx);
       return asleep();
     });
     return slept ?? { seen: say(id, { volume, server }), busy: 'it is being copied' };

@@ -45,9 +45,10 @@ export async function readMark(socketDir: string, server: ProcessId): Promise<st
   return pid === `${server.pid}` && startTime === server.startTime ? mark : undefined;
 }
 
-export async function writeMark(socketDir: string, server: ProcessId, access: Access): Promise<void> {
+/** @param mark see `markOf` */
+export async function writeMark(socketDir: string, server: ProcessId, mark: string): Promise<void> {
   const path = join(socketDir, FILE);
-  await writeFile(`${path}.new`, `${server.pid} ${server.startTime} ${markOf(access)}`, { mode: 0o600 });
+  await writeFile(`${path}.new`, `${server.pid} ${server.startTime} ${mark}`, { mode: 0o600 });
   await rename(`${path}.new`, path);
 }
 

@@ -66,6 +66,8 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   const checkpoints = new WeakMap<Running, Flushed>();
   /** Of servers of which this process knows: it has started them, or read what the one before has written. */
   const marks = new WeakMap<Running, string | undefined>();
+  /** Of servers that were ended to rest. */
+  const rested = new Map<string, string>();
 
   const socketDirOf = (id: string): string => join(sockets, checkedId(id));
   const socketOf = (id: string): string => join(socketDirOf(id), `.s.PGSQL.${PORT}`);
@@ -144,11 +146,20 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       if (server === undefined) throw new OffshootError('postgres/not-running', { id });
       if ((await markOn(id, server)) === markOf(access)) return;
       await granted(id, access, ctx);
-      await writeMark(socketDirOf(id), server.leader, access);
+      await writeMark(socketDirOf(id), server.leader, markOf(access));
       marks.set(server, markOf(access));
     },
 
     stop: end,
+
+    async rest(id, ctx) {
+      const running = processes.find(serverPart(id));
+      const mark = running && (await markOn(id, running));
+      const dataDir = dataDirOf(id);
+      await end(id, ctx);
+      // Ended in order: what was granted is on the disk.
+      if (mark !== undefined && (await isClean(dataDir))) rested.set(id, mark);
+    },
 
     async remove(id, ctx) {
       await end(id, ctx);
@@ -239,7 +250,10 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     const running = part.go([dataDir], { dataDir, ...exits.notes(id) });
     await untilReady({ id, dataDir, logFile: logFileOf(id), logStart }, running, ctx);
     await putBack(dataDir);
-    marks.set(running, undefined);
+    const mark = rested.get(id);
+    rested.delete(id);
+    if (mark !== undefined) await writeMark(socketDirOf(id), running.leader, mark);
+    marks.set(running, mark);
     checkpoints.set(running, { since: begun }); // a recovery ends with one, and without a recovery all is in the files
     void noteMemory(id, running);
     return watched(id, running);
@@ -294,6 +308,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
   /** Ends the server of `id` with all its processes, and removes its socket. */
   async function end(id: string, ctx: Ctx): Promise<void> {
+    rested.delete(id);
     exits.forget(id);
     await unprepare(id);
     const running = processes.find(serverPart(id));
