@@ -13,6 +13,7 @@ import { operations } from './soak/operations.ts';
 import { powerCuts } from './soak/power-cuts.ts';
 import { residents } from './soak/residents.ts';
 import type { Finding, Scenario } from './soak/scenario.ts';
+import { worktrees } from './soak/worktrees.ts';
 
 const scenarios: Readonly<Record<string, Scenario>> = {
   'broken-parent': brokenParent,
@@ -21,6 +22,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   operations,
   'power-cuts': powerCuts,
   residents,
+  worktrees,
 };
 
 const { positionals: wanted, values } = parseArgs({

@@ -271,6 +271,7 @@ export async function startDaemon(
     },
   });
   opened.defer(keepRoom());
+  opened.defer(deciding.followWorktrees(store, log));
 
   signal.throwIfAborted();
   const file = join(config.home, 'client.json');

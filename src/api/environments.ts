@@ -1,9 +1,9 @@
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
-import type { EnvironmentConfig } from '../model/environment.ts';
+import type { EnvironmentConfig, EnvironmentOwner } from '../model/environment.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
-import { applyEnvironment } from '../rules/environments.ts';
+import { applyEnvironment, parkEnvironments } from '../rules/environments.ts';
 import type { ApiContext } from './context.ts';
 import { imageMap } from './image-map.ts';
 import { checked } from './input.ts';
@@ -14,8 +14,11 @@ import { sandboxView } from './views.ts';
 const path = z.string().max(4_096).refine(isAbsolute, 'must be an absolute path');
 const gitBranch = z.string().min(1).max(1_024);
 
+const owner = z.strictObject({ repository: path, worktree: path, branch: gitBranch.optional() });
+const parkBody = z.strictObject({ owner });
+
 const body = z.strictObject({
-  owner: z.strictObject({ repository: path, worktree: path, branch: gitBranch.optional() }),
+  owner,
   config: z.strictObject({
     forks: z.array(z.string()).optional(),
     endpoints: z.record(z.string(), z.string()).optional(),
@@ -31,6 +34,12 @@ const body = z.strictObject({
 
 export function environmentRoutes(routes: Routes, context: ApiContext): void {
   const { store, baseline, programs, warnings: tell } = context;
+
+  /** For who has the folder of a worktree now, and needs no environment. */
+  routes.post('/environments/park', async request => {
+    const { owner } = checked(parkBody, request.body);
+    return { parked: await parkEnvironments(store, baseline, owner as EnvironmentOwner) };
+  });
 
   /** 201 created, 200 updated or unchanged; `outcome` says which. */
   routes.put('/environments', async request => {

@@ -1,6 +1,4 @@
 /** Runs a program where a container runs: it takes our place at the terminal, and its end is ours. */
-import { spawn } from 'node:child_process';
-import { constants } from 'node:os';
 import { bootId } from '../lib/boot.ts';
 import { exec } from '../lib/exec.ts';
 import { findProgram } from '../lib/find-program.ts';
@@ -8,6 +6,7 @@ import { identify } from '../lib/process.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { Surroundings } from '../model/surroundings.ts';
 import type { Cli } from './context.ts';
+import { runProgram } from './run-program.ts';
 
 /**
  * By nsenter(1), and with our own streams, so that a terminal is a terminal.
@@ -30,31 +29,12 @@ export async function runInside(
   const own = await signalsKept(path, cwd);
   const [file, ...args] = wayInto(nsenter, there, uid, argv, own);
   const { TERM, COLORTERM } = env;
-  const isTerminal = cli.stdin.isTTY === true;
-  signal.throwIfAborted();
-  const child = spawn(file!, args, {
-    stdio: 'inherit',
-    env: { ...there.env, ...(TERM && { TERM }), ...(COLORTERM && { COLORTERM }) },
-    // Where there is no terminal, signals that come to us are handed on to all of it. At one, Ctrl-C reaches all by itself.
-    detached: !isTerminal,
-  });
-  const pass = (name: NodeJS.Signals) => {
-    try {
-      if (child.pid !== undefined && (!isTerminal || name !== 'SIGINT'))
-        process.kill(isTerminal ? child.pid : -child.pid, name);
-    } catch {
-      // it has just ended
-    }
-  };
-  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  for (const name of names) process.on(name, pass);
+  const around = { ...there.env, ...(TERM && { TERM }), ...(COLORTERM && { COLORTERM }) };
   try {
-    return await new Promise((resolve, reject) => {
-      child.once('error', error => reject(closed(error.message)));
-      child.once('exit', (code, by) => resolve(code ?? 128 + (by === null ? 0 : constants.signals[by])));
-    });
-  } finally {
-    for (const name of names) process.off(name, pass);
+    return await runProgram(cli, file!, args, around);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw closed((error as Error).message);
   }
 }
 

@@ -1,17 +1,22 @@
 /** Making the environment of a worktree, or bringing it up to date. */
+import { join, relative } from 'node:path';
 import type { AppliedEnvironment } from '../client/index.ts';
+import { copyTree } from '../lib/copy-tree.ts';
+import { cameFrom, type Worktree, worktreesOf } from '../lib/git.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { SandboxView } from '../model/view.ts';
 import type { Cli } from './context.ts';
 import { waitForForks } from './deploy-wait.ts';
 import { environments, type Here, projectFileOf } from './environment-here.ts';
-import { say } from './output.ts';
-import { readProject } from './project-file.ts';
+import { say, took } from './output.ts';
+import { type ProjectFile, readProject } from './project-file.ts';
 import { waitForSandbox } from './sandbox-wait.ts';
 import { waitFor } from './wait.ts';
 
 export type UpOptions = {
   readonly from: string | undefined;
+  /** Folder in which git was called when the worktree was made, where that is known. */
+  readonly seenIn?: string | undefined;
   readonly wait: boolean;
   readonly timeoutMs: number;
 };
@@ -20,12 +25,16 @@ export type UpOptions = {
 export async function upEnvironment(
   cli: Cli,
   { worktree, owner }: Here,
-  { from, wait, timeoutMs }: UpOptions,
+  { from, seenIn, wait, timeoutMs }: UpOptions,
 ): Promise<SandboxView> {
   const project = projectFileOf(cli, worktree);
-  const { images, environment: { copy: _, ...config } = {} } = await readProject(cli, project);
+  const [{ images, environment: { copy = [], ...config } = {} }, before] = await Promise.all([
+    readProject(cli, project),
+    from === undefined ? cameFrom(worktree, cli.env, seenIn) : undefined,
+  ]);
+  if (copy.length > 0) await copyNeeds(cli, worktree, project, copy);
   const { file } = project;
-  const request = { owner, config, images, file, from };
+  const request = { owner, config, images, file, from, ...(before !== undefined && { cameFrom: [before] }) };
   const applied = await whenFree(cli, timeoutMs, () => cli.client().environments.apply(request));
   const { name, outcome, parked, grownFrom, warnings, changed, ...view } = applied;
   const grown = grownFrom === undefined ? '' : `, its database grown from ${grownFrom}`;
@@ -41,6 +50,23 @@ export async function upEnvironment(
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** What git does not bring into a new worktree, from the first one. */
+async function copyNeeds(
+  cli: Cli,
+  { top }: Worktree,
+  { folder }: ProjectFile,
+  paths: readonly string[],
+): Promise<void> {
+  const [first] = await worktreesOf(top, cli.env);
+  if (first === undefined || first.top === top) return;
+  const source = join(first.top, relative(top, folder));
+  for (const path of paths) {
+    const started = performance.now();
+    if (await copyTree(join(source, path), join(folder, path)))
+      say(cli, `copied ${path} from ${source} (${took(performance.now() - started)})`);
+  }
+}
 
 /** One of the same git branch that is just going is waited for. */
 async function whenFree(

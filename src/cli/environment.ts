@@ -1,6 +1,14 @@
 /** An environment as text that other programs read. Each form gives back every value exactly. */
 
+import { UsageError } from './output.ts';
+
 export type EnvironmentForm = 'shell' | 'dotenv';
+
+/** Of an option. @throws UsageError */
+export function parseForm(text: string): EnvironmentForm {
+  if (text === 'shell' || text === 'dotenv') return text;
+  throw new UsageError(`--format takes shell or dotenv, not "${text}"`);
+}
 
 export const environmentAs = (form: EnvironmentForm, environment: Readonly<Record<string, string>>): string =>
   Object.entries(environment)

@@ -243,6 +243,9 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
     environments: {
       /** See rules/environments.ts. */
       apply: (body: EnvironmentRequest) => call<AppliedEnvironment>('PUT', '/environments', { body }),
+      /** @param owner what has the folder now, and no environment */
+      park: (owner: EnvironmentOwner) =>
+        call<{ readonly parked: readonly string[] }>('POST', '/environments/park', { body: { owner } }),
     },
     plugins: {
       list: () => call<readonly PluginView[]>('GET', '/resource-plugins'),

@@ -33,15 +33,132 @@ export async function worktreeOf(folder: string, env: NodeJS.ProcessEnv): Promis
   return { top: realTop, own: realOwn, repository, ...(branch !== undefined && { branch }) };
 }
 
+export type ListedWorktree = {
+  readonly top: string;
+  /** Of what is checked out; absent for a bare repository. */
+  readonly commit?: string;
+  readonly branch?: string;
+};
+
+/** All worktrees of a repository, the first one first (git-worktree(1), --porcelain). @throws ExecError */
+export async function worktreesOf(
+  folder: string,
+  env: NodeJS.ProcessEnv,
+): Promise<readonly ListedWorktree[]> {
+  const { stdout } = await git(folder, env, ['worktree', 'list', '--porcelain']);
+  return stdout.split('\n\n').flatMap(text => {
+    const lines = Object.fromEntries(
+      text.split('\n').map(line => [line.split(' ', 1)[0], line.slice(line.indexOf(' ') + 1)]),
+    );
+    if (lines.worktree === undefined) return [];
+    const branch = /^refs\/heads\/(.+)$/.exec(lines.branch ?? '')?.[1];
+    return [
+      {
+        top: lines.worktree,
+        ...(lines.HEAD && { commit: lines.HEAD }),
+        ...(branch !== undefined && { branch }),
+      },
+    ];
+  });
+}
+
+/**
+ * The git branch that one was made from, as its reflog and that of HEAD say.
+ * @param seenIn folder in which git was called when the worktree was made, where that is known
+ * @returns undefined when it was made from something else than a branch of this repository, or nothing says so
+ */
+export async function cameFrom(
+  { top, branch }: Worktree,
+  env: NodeJS.ProcessEnv,
+  seenIn?: string,
+): Promise<string | undefined> {
+  if (branch === undefined) return undefined;
+  const reflog = async (ref: string) => {
+    const found = await git(top, env, ['reflog', 'show', '--format=%H %gs', ref, '--']).catch(
+      () => undefined,
+    );
+    return (found?.stdout ?? '').split('\n').filter(line => line !== '');
+  };
+  const [own, head, all] = await Promise.all([
+    reflog(`refs/heads/${branch}`),
+    reflog('HEAD'),
+    worktreesOf(top, env),
+  ]);
+  const [, commit, made] = /^(\S+) branch: Created from (.+)$/.exec(own.at(-1) ?? '') ?? [];
+  if (made !== undefined && made !== 'HEAD') {
+    const name = made.replace(/^refs\/heads\//, '');
+    const isBranch = await git(top, env, ['show-ref', '--verify', '--quiet', `refs/heads/${name}`]).catch(
+      () => false,
+    );
+    return isBranch === false ? undefined : name;
+  }
+  for (const line of head.toReversed()) {
+    const [, from, to] = /^\S+ checkout: moving from (\S+) to (\S+)$/.exec(line) ?? [];
+    if (to === branch) return from;
+  }
+  // A worktree was made for it, with what was checked out where that was asked for.
+  const others = all.filter(
+    one => one.branch !== branch && one.branch !== undefined && one.commit === commit,
+  );
+  const [first] = all;
+  const seen = others.find(one => one.top === seenIn) ?? others.find(one => one.top === first?.top);
+  return seen?.branch ?? (others.length === 1 ? others[0]!.branch : undefined);
+}
+
+/** Whether there is such a branch, be it without a commit yet. @param repository as of a Worktree @throws ExecError */
+export async function hasBranch(
+  repository: string,
+  env: NodeJS.ProcessEnv,
+  branch: string,
+): Promise<boolean> {
+  const isThere = await git(repository, env, [
+    'show-ref',
+    '--verify',
+    '--quiet',
+    `refs/heads/${branch}`,
+  ]).then(
+    () => true,
+    (error: ExecError) => {
+      if (error.exitCode === 1) return false;
+      throw error;
+    },
+  );
+  return isThere || (await worktreesOf(repository, env)).some(one => one.branch === branch);
+}
+
 /** Runs git in a folder. @throws ExecError */
 export const git = (folder: string, env: NodeJS.ProcessEnv, args: readonly string[]) =>
   exec('git', args, { cwd: folder, env: withoutGit(env), deadlineMs: 20_000, maxOutput: 4 * 1024 * 1024 });
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** In a hook, git names its repository, its index and more for those whom it calls (githooks(5)). */
+/** In a hook, git names its repository, its index and more for those whom it calls (git-rev-parse(1), --local-env-vars). */
 function withoutGit(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const rest = Object.entries(env).filter(([name]) => !name.startsWith('GIT_'));
+  const rest = Object.entries(env).filter(
+    ([name]) => !LOCAL.has(name) && !name.startsWith('GIT_CONFIG_KEY_'),
+  );
   // Looking at something must not write to it, and sentences are read by us.
   return { ...Object.fromEntries(rest), GIT_OPTIONAL_LOCKS: '0', LC_ALL: 'C' };
 }
+
+const LOCAL: ReadonlySet<string> = new Set(
+  [
+    ...[
+      'ALTERNATE_OBJECT_DIRECTORIES',
+      'CONFIG',
+      'CONFIG_PARAMETERS',
+      'CONFIG_COUNT',
+      'OBJECT_DIRECTORY',
+      'DIR',
+    ],
+    ...[
+      'WORK_TREE',
+      'IMPLICIT_WORK_TREE',
+      'GRAFT_FILE',
+      'INDEX_FILE',
+      'NO_REPLACE_OBJECTS',
+      'REPLACE_REF_BASE',
+    ],
+    ...['PREFIX', 'SHALLOW_FILE', 'COMMON_DIR', 'INTERNAL_SUPER_PREFIX', 'QUARANTINE_PATH', 'REFLOG_ACTION'],
+  ].map(name => `GIT_${name}`),
+);

@@ -14,13 +14,27 @@ export async function loadDeciding() {
   };
   const { logId, forkId } = await load(import('../reconcile/workload-spec.ts'));
   const { createLoop } = await load(import('../reconcile/loop.ts'));
+  const { followWorktrees } = await load(import('../reconcile/worktrees.ts'));
   const { noteFound } = await load(import('../reconcile/speech.ts'));
   const { createProject } = await load(import('../rules/branches.ts'));
   const { visits } = await load(import('../rules/visits.ts'));
   const { storeBaseline } = await load(import('../baseline/store-baseline.ts'));
   const { keyring } = await load(import('../api/keys.ts'));
   const { startApi } = await load(import('../api/server.ts'));
-  return { logId, forkId, createLoop, noteFound, createProject, visits, storeBaseline, keyring, startApi };
+  return {
+    ...{
+      logId,
+      forkId,
+      createLoop,
+      followWorktrees,
+      noteFound,
+      createProject,
+      visits,
+      storeBaseline,
+      keyring,
+    },
+    startApi,
+  };
 }
 
 /** What whoever waits for the start need not wait for, and who comes then shall not. */

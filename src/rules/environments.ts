@@ -69,7 +69,7 @@ export async function applyEnvironment(
     forks: forks.map(workload => forkOf(workload, config.database)),
     ...(endpoints.length > 0 && { defaultRouteGroup: { endpoints } }),
   };
-  const parked = await parkOthers(store, baseline, owner);
+  const parked = await parkEnvironments(store, baseline, owner);
   const grownFrom = database && { grownFrom: database.parent };
   const names = existing === undefined ? environmentNames(owner) : [existing.name];
   for (const [i, name] of names.entries()) {
@@ -91,15 +91,12 @@ export async function applyEnvironment(
 export const environmentOf = (store: Store, owner: EnvironmentOwner): Stored<'sandbox'> | undefined =>
   store.list('sandbox').find(sandbox => isOf(sandbox, owner));
 
-// --- internal -----------------------------------------------------------------------------------
-
-function isOf({ spec }: Stored<'sandbox'>, owner: EnvironmentOwner): boolean {
-  const found = environmentOwner(spec);
-  return found !== undefined && sameEnvironment(found, owner);
-}
-
-/** A folder runs one branch at a time: who had it before keeps its data, under its name, until it is checked out again. */
-async function parkOthers(
+/**
+ * A folder runs one branch at a time: what had it before keeps its data, under its name, until it is checked out again.
+ * @param owner what has the folder now
+ * @returns the names of the others
+ */
+export async function parkEnvironments(
   store: Store,
   baseline: Baseline,
   owner: EnvironmentOwner,
@@ -114,6 +111,13 @@ async function parkOthers(
     await applySandbox(store, baseline, { name, spec: rest });
   }
   return others.map(({ name }) => name);
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+function isOf({ spec }: Stored<'sandbox'>, owner: EnvironmentOwner): boolean {
+  const found = environmentOwner(spec);
+  return found !== undefined && sameEnvironment(found, owner);
 }
 
 // --- forks ----------------------------------------------------------------------------------------

@@ -1,12 +1,16 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { describeOwner, environmentResource } from '../../model/environment.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { SandboxView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
+import { environmentAs } from '../environment.ts';
+import { goneReason } from '../environment-gone.ts';
 import { environmentNamed, environments, lookFor, whereWeAre } from '../environment-here.ts';
 import { upEnvironment } from '../environment-up.ts';
+import { asDirenv, variablesOf } from '../environment-variables.ts';
 import { timeoutOption, withExamples } from '../options.ts';
-import { age, print, say, table, took, UsageError, withOutput } from '../output.ts';
+import { age, ExitCode, print, say, table, took, UsageError, withOutput, write } from '../output.ts';
+import { runProgram } from '../run-program.ts';
 import { openPreview, parsePreviewPath } from './open.ts';
 import { deleteSandbox } from './sandbox.ts';
 
@@ -14,6 +18,7 @@ export function register(program: Command, cli: Cli): void {
   const env = withExamples(
     program
       .command('env')
+      .enablePositionalOptions() // what follows the command of "run" is that command's
       .description(
         'an environment for the git branch that you stand in: its code, and a database of its own',
       ),
@@ -58,16 +63,40 @@ export function register(program: Command, cli: Cli): void {
       });
     });
 
+  withOutput(define('gc', 'offshoot env gc --dry-run', 'offshoot env gc --all'))
+    .description('remove the environments of git branches and worktrees that are gone')
+    .option('--all', 'of all repositories (default: of this one)')
+    .option('--dry-run', 'only say which')
+    .addOption(timeoutOption('5m'))
+    .action(async ({ output, all = false, dryRun = false, waitTimeout }) => {
+      const found = await listed(cli, all);
+      const gone: (SandboxView & { readonly why: string })[] = [];
+      for (const { owner, ...one } of found) {
+        const reason = one.deletedAt === undefined ? await goneReason(cli, owner) : undefined;
+        if (reason === undefined) continue;
+        const { why, stays = false } = reason;
+        say(
+          cli,
+          `environment ${one.name}: ${why}${stays ? `; it stays ("offshoot env down ${one.name}")` : ''}`,
+        );
+        if (!stays) gone.push({ ...one, why });
+      }
+      if (!dryRun)
+        for (const { name } of gone)
+          await deleteSandbox(cli, name, {
+            ...{ force: false, recursive: false, ifExists: true, wait: true, timeoutMs: waitTimeout },
+          });
+      else if (gone.length > 0) say(cli, `${gone.length} would be removed`);
+      if (gone.length === 0) say(cli, 'nothing to remove');
+      await print(cli, output, gone, () => '');
+    });
+
   withOutput(define('list', 'offshoot env list', 'offshoot env list --all'))
     .alias('ls')
     .description('the environments of this repository')
     .option('--all', 'of all repositories')
     .action(async ({ output, all = false }) => {
-      const here = all ? undefined : await whereWeAre(cli);
-      const found = (await environments(cli)).filter(
-        ({ owner }) => here === undefined || owner.repository === here.owner.repository,
-      );
-      await print(cli, output, found, list =>
+      await print(cli, output, await listed(cli, all), list =>
         table(
           ['NAME', 'GIT BRANCH', 'STATUS', 'DATABASE', 'AGE', 'WORKTREE'],
           list.map(one => [
@@ -105,9 +134,55 @@ export function register(program: Command, cli: Cli): void {
       const { name } = await environmentNamed(cli);
       await openPreview(cli, name, endpoint, options);
     });
+
+  define('run <command...>', 'offshoot env run -- npm test', 'offshoot env run -w users-service -- psql')
+    .usage('[options] -- <command...>')
+    .passThroughOptions()
+    .description('run a command here with the variables of a fork: its database, its services, its keys')
+    .option('-w, --workload <workload>', 'which fork (default: the first)')
+    .action(async ([file = '', ...args]: string[], { workload }) => {
+      const variables = await variablesOf(cli, await environmentNamed(cli), workload);
+      try {
+        throw new ExitCode(await runProgram(cli, file, args, { ...cli.env, ...variables }, cli.cwd));
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code !== 'ENOENT' && code !== 'EACCES') throw error;
+        say(cli, `error: ${file}: ${code === 'ENOENT' ? 'there is no such program' : 'it cannot be run'}`);
+        throw new ExitCode(code === 'ENOENT' ? 127 : 126); // as sh(1) does
+      }
+    });
+
+  define(
+    'env',
+    'eval "$(offshoot env env)"',
+    'offshoot env env --format dotenv > .env',
+    'eval "$(offshoot env env --format direnv)"     in an .envrc',
+  )
+    .description('the variables of a fork, for programs that read them; they hold passwords')
+    .option('-w, --workload <workload>', 'which fork (default: the first)')
+    .addOption(
+      new Option('--format <format>', 'for eval, for readers of .env files, for an .envrc, or for programs')
+        .choices(['shell', 'dotenv', 'direnv', 'json'])
+        .default('shell'),
+    )
+    .action(async ({ workload, format }) => {
+      const variables = await variablesOf(cli, await environmentNamed(cli), workload);
+      if (format === 'json') return await print(cli, 'json', variables, String);
+      const text =
+        format === 'direnv' ? asDirenv(await whereWeAre(cli), variables) : environmentAs(format, variables);
+      // For a program, so exactly.
+      await write(cli, text);
+    });
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+async function listed(cli: Cli, all: boolean) {
+  const here = all ? undefined : await whereWeAre(cli);
+  return (await environments(cli)).filter(
+    ({ owner }) => here === undefined || owner.repository === here.owner.repository,
+  );
+}
 
 const endpointTable = ({ endpoints }: SandboxView): string =>
   endpoints.length === 0

@@ -33,6 +33,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   sandbox: { names: ['sandbox', 'sb'], load: () => import('./sandbox.ts') },
   resourceplugin: { names: ['resourceplugin', 'rp'], load: () => import('./resourceplugin.ts') },
   env: { names: ['env'], load: () => import('./env.ts') },
+  git: { names: ['git'], load: () => import('./git.ts') },
   open: { names: ['open'], load: () => import('./open.ts') },
   key: { names: ['key'], load: () => import('./key.ts') },
   identity: { names: ['identity'], load: () => import('./identity.ts') },

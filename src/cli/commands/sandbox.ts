@@ -3,7 +3,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { SandboxView } from '../../model/view.ts';
 import type { Cli } from '../context.ts';
 import { waitForForks } from '../deploy-wait.ts';
-import { type EnvironmentForm, environmentAs } from '../environment.ts';
+import { environmentAs, parseForm } from '../environment.ts';
 import { parseCount, timeoutOption, withExamples } from '../options.ts';
 import { age, print, say, table, took, UsageError, withOutput, write } from '../output.ts';
 import { createProgress } from '../progress.ts';
@@ -230,11 +230,6 @@ export async function deleteSandbox(cli: Cli, name: string, options: DeleteOptio
 async function nameIn(cli: Cli, file: string, set: readonly string[]): Promise<string> {
   const { readSandboxName } = await import('../../model/document/sandbox.ts');
   return readSandboxName(await readSource(cli, file), templateOptions(cli, file, set));
-}
-
-function parseForm(text: string): EnvironmentForm {
-  if (text === 'shell' || text === 'dotenv') return text;
-  throw new UsageError(`--format takes shell or dotenv, not "${text}"`);
 }
 
 const statusWord = ({ status, deletedAt }: SandboxView): string =>

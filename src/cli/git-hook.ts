@@ -1,0 +1,102 @@
+/** What happens after a hook of git, in the background. All of it looks at how things are now, in whatever order it runs. */
+import { appendFileSync, mkdirSync, statSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { git, hasBranch, type Worktree } from '../lib/git.ts';
+import { describeOwner } from '../model/environment.ts';
+import { OffshootError } from '../model/errors.ts';
+import { deleteSandbox } from './commands/sandbox.ts';
+import type { Cli } from './context.ts';
+import { environments, projectFileOf, whereWeAre } from './environment-here.ts';
+import { upEnvironment } from './environment-up.ts';
+import { say, UsageError } from './output.ts';
+import { readProject } from './project-file.ts';
+
+/**
+ * A branch was checked out, or a worktree made: its environment is made or brought up to date, if its project file speaks
+ * of environments. The branch that others are made from has none of its own.
+ * @param seenIn folder in which git was called
+ */
+export async function checkedOut(cli: Cli, seenIn?: string): Promise<void> {
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    const here = await whereWeAre(cli);
+    const { branch } = here.owner;
+    if (branch === undefined) return; // a rebase, or a look at an old commit: what is there stays
+    if (await isTrunk(here.worktree, cli.env, branch)) {
+      await cli.client().environments.park(here.owner);
+    } else {
+      const { environment } = await readProject(cli, projectFileOf(cli, here.worktree));
+      if (environment === undefined) return;
+      const made = await upEnvironment(cli, here, {
+        from: undefined,
+        seenIn,
+        wait: false,
+        timeoutMs: WAIT_MS,
+      });
+      if (!(await hasBranch(here.owner.repository, cli.env, branch))) return remove(cli, made.name);
+    }
+    // Another checkout may have come meanwhile, and have been quicker.
+    if ((await whereWeAre(cli)).owner.branch === branch) return;
+  }
+}
+
+/** Environments of branches that the repository does not have any more go. */
+export async function branchDeleted(cli: Cli, repository: string): Promise<void> {
+  for (const { name, owner, deletedAt } of await environments(cli)) {
+    if (deletedAt !== undefined || owner.repository !== repository || owner.branch === undefined) continue;
+    if (await hasBranch(repository, cli.env, owner.branch)) continue;
+    say(cli, `${describeOwner(owner)} was deleted`);
+    await remove(cli, name);
+  }
+}
+
+/** Runs `body`; what it says, and why it failed, goes into `logs/git-hooks.log` of the data directory. */
+export async function noting(cli: Cli, body: (cli: Cli) => Promise<void>): Promise<void> {
+  let text = '';
+  const stderr = new Writable({
+    write(chunk: Buffer, _, done) {
+      text += String(chunk);
+      done();
+    },
+  });
+  const own: Cli = { ...cli, stderr, client: cli.client, config: cli.config };
+  try {
+    await body(own);
+  } catch (error) {
+    if (!(error instanceof OffshootError || error instanceof UsageError))
+      text += `${(error as Error).stack}\n`;
+    else text += `error: ${error.message}\n`;
+  }
+  if (text !== '') note(cli, text);
+}
+
+// --- internal -----------------------------------------------------------------------------------
+
+const MOST_ROUNDS = 10;
+const WAIT_MS = 120_000;
+const LOG_BYTES = 1024 * 1024;
+
+const remove = (cli: Cli, name: string): Promise<void> =>
+  deleteSandbox(cli, name, {
+    ...{ force: false, recursive: false, ifExists: true, wait: false, timeoutMs: WAIT_MS },
+  });
+
+function note(cli: Cli, text: string): void {
+  const folder = join(cli.config().home, 'logs');
+  const file = join(folder, 'git-hooks.log');
+  mkdirSync(folder, { recursive: true });
+  if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES) truncateSync(file);
+  const at = new Date().toISOString();
+  const lines = text.trimEnd().split('\n');
+  appendFileSync(file, lines.map(line => `${at} ${cli.cwd}: ${line}\n`).join(''), { mode: 0o600 });
+}
+
+/** The branch that `origin` begins with, else those that git begins with. */
+async function isTrunk({ top }: Worktree, env: NodeJS.ProcessEnv, branch: string): Promise<boolean> {
+  const args = ['symbolic-ref', '--quiet', '--short', 'refs/remotes/origin/HEAD'];
+  const found = await git(top, env, args).then(
+    ({ stdout }) => stdout.trim().replace(/^origin\//, ''),
+    () => undefined,
+  );
+  return found === undefined ? ['main', 'master'].includes(branch) : branch === found;
+}
