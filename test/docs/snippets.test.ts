@@ -12,6 +12,7 @@ import { readMaskRules } from '../../src/model/mask.ts';
 import { parseOffshootConfig } from '../../src/model/offshoot-config.ts';
 import { deployBaseline } from '../support/baseline.ts';
 import { root, testDaemon } from '../support/daemon.ts';
+import { gitProject } from '../support/git-project.ts';
 import { tempDir } from '../support/temp.ts';
 
 const pages = [
@@ -96,13 +97,18 @@ test('commands of the pages run as they stand', async t => {
       return false;
     }
   });
+  // Those of one page are about a repository of the reader's.
+  const repository = await gitProject(join(bin.path, 'shop'), {
+    ...{ namespace: 'demo', image: 'users-service', env: daemon.env },
+    environment: { forks: ['demo/users-service'] },
+  });
   const env = { ...daemon.env, PATH: `${join(bin.path, 'bin')}:${process.env.PATH}` };
   for (const block of blocks.filter(b => b.language === 'sh' && b.file !== 'README.md')) {
     const name = `${block.file}:${block.line}`;
     await t.test(name, async t => {
       if (!hasCurl && /\bcurl\b/.test(block.text)) return t.skip('there is no curl on this machine');
       const child = spawn('sh', ['-eu', '-c', block.text], {
-        cwd: here.path,
+        cwd: block.file === 'docs/environments.md' ? repository.folder : here.path,
         env,
         stdio: ['ignore', 'pipe', 'pipe'],
       });

@@ -14,6 +14,8 @@ export type GitProject = {
 export type GitProjectOptions = {
   /** Of the workload, which is called `web`. */
   readonly namespace: string;
+  /** That is mapped to the folder; default: that of its own manifests. */
+  readonly image?: string;
   /** More than `database: DATABASE_URL`. */
   readonly environment?: object;
   /** Whether an edit starts the service anew. */
@@ -35,13 +37,13 @@ export const edit = (worktree: string, says: string): void =>
 /** One commit on `main`; the service is deployed by `deploy -f k8s`. */
 export async function gitProject(
   folder: string,
-  { namespace, environment = {}, watch = true, env = process.env }: GitProjectOptions,
+  { namespace, image = 'acme/web', environment = {}, watch = true, env = process.env }: GitProjectOptions,
 ): Promise<GitProject> {
   mkdirSync(join(folder, 'k8s'), { recursive: true });
   edit(folder, 'first');
   writeFileSync(join(folder, 'k8s', 'all.yaml'), manifests(namespace));
   const images = {
-    'acme/web': { dir: '.', command: ['node', 'server.cjs'], ...(watch && { watch: ['*.cjs'] }) },
+    [image]: { dir: '.', command: ['node', 'server.cjs'], ...(watch && { watch: ['*.cjs'] }) },
   };
   writeFileSync(
     join(folder, 'offshoot.yaml'),
