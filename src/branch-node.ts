@@ -101,6 +101,7 @@ export async function runBranchNode(
       begin: uses.begin,
       unclaimed: async () => (await looking.promise).unclaimed(),
       logs: (id, query, asked) => branches.logs(id, query, { signal: asked, log }),
+      insight: async (id, asked) => (await branches.insight(id, { signal: asked, log })) ?? null,
       async space() {
         const [room, sizes] = await Promise.all([branches.room(), branches.usages()]);
         return { room, sizes: [...sizes].map(([id, { bytes, exact }]) => [id, bytes, exact] as const) };

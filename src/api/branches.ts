@@ -69,6 +69,9 @@ const SLEEP_MS = 30_000;
 
 type Params = { project: string; branch: string };
 
+/** A server that is overloaded answers late. */
+const INSIGHT_MS = 20_000;
+
 export function branchRoutes(routes: Routes, { store, gateway, branches, trash }: ApiContext): void {
   const path = '/projects/:project/branches';
 
@@ -111,6 +114,13 @@ export function branchRoutes(routes: Routes, { store, gateway, branches, trash }
     if (logicalBytes === undefined) return { ...view, size };
     // What it has written over may be counted still.
     return { ...view, size: { ...size, logicalBytes, sharedBytes: Math.max(0, logicalBytes - size.bytes) } };
+  });
+
+  routes.get<Params>(`${path}/:branch/insight`, async ({ params }) => {
+    const branch = find(params);
+    const within = AbortSignal.timeout(INSIGHT_MS);
+    const [now, insight] = await Promise.all([branches.space(), branches.insight(branch.name, within)]);
+    return { ...sizedBranchView(store, branch, now), insight: insight ?? null };
   });
 
   routes.put<Params>(`${path}/:branch/limit`, async ({ params, body }) => {

@@ -1,9 +1,11 @@
 /** What the API's routes may use. It decides nothing: HTTP in, store out. */
+
 import type { Baseline } from '../baseline/contract.ts';
 import type { Log } from '../lib/log.ts';
 import type { Disk } from '../model/claims.ts';
 import type { Kept } from '../model/document/manifest-warnings.ts';
 import type { ImportOptions } from '../model/import.ts';
+import type { BranchInsight } from '../model/insight.ts';
 import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
 import type { SuggestedRule } from '../model/mask.ts';
 import type { Address } from '../model/route.ts';
@@ -37,6 +39,8 @@ export type BranchesAtHand = {
   orphans(): readonly string[];
   /** Of the server of the branch with this id; without an end while `follow` is asked for and the signal does not abort. */
   logs(id: string, query: ServerLogQuery, signal: AbortSignal): AsyncIterable<string>;
+  /** What the server of the branch with this id knows of its work; undefined when none runs. */
+  insight(id: string, signal: AbortSignal): Promise<BranchInsight | undefined>;
 };
 
 /** What is asked before data come from elsewhere. */

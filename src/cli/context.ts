@@ -14,7 +14,11 @@ export type Cli = {
   readonly cwd: string;
   readonly uid: number;
   /** Objects and values; what scripts read. */
-  readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
+  readonly stdout: NodeJS.WritableStream & {
+    readonly isTTY?: boolean;
+    readonly columns?: number;
+    readonly rows?: number;
+  };
   /** Progress and sentences; what people read. */
   readonly stderr: NodeJS.WritableStream & {
     readonly isTTY?: boolean;

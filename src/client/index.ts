@@ -18,6 +18,7 @@ import type {
   EventView,
   IdentityView,
   ImageView,
+  InsightView,
   KeyView,
   ManifestView,
   MetricsView,
@@ -168,6 +169,8 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       list: (project: string) => call<readonly BranchView[]>('GET', branches(project)),
       get: (project: string, branch: string) =>
         call<BranchView>('GET', `${branches(project)}/${part(branch)}`),
+      insight: (project: string, branch: string) =>
+        call<InsightView>('GET', `${branches(project)}/${part(branch)}/insight`),
       create: (
         project: string,
         body: {

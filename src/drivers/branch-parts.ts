@@ -4,6 +4,7 @@
  */
 
 import type { BranchRecord } from '../model/branch.ts';
+import type { BranchInsight } from '../model/insight.ts';
 import type { ServerLogQuery } from '../model/log.ts';
 import type { BranchUsage, Ctx, Driver, NodeRoom, ServerExits } from './contract.ts';
 
@@ -176,6 +177,8 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   onExit(listener: (id: string) => void): () => void;
   /** The newest lines of its log, oldest first, and with `follow` each that comes until the signal aborts. */
   logs(id: string, query: ServerLogQuery, ctx: Ctx): AsyncIterable<string>;
+  /** What the server of `id` knows of its work; undefined when it does not run. */
+  insight(id: string, ctx: Ctx): Promise<BranchInsight | undefined>;
   /** Stops all servers, fast. */
   close(): Promise<void>;
 };

@@ -15,6 +15,7 @@ import type { EnvRefs } from '../model/container-env.ts';
 import type { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
 import type { ImportSpec, ImportStatus } from '../model/import.ts';
+import type { BranchInsight } from '../model/insight.ts';
 import type { Workload } from '../model/kubernetes.ts';
 import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
 import type { PluginSpec, StepInput, StepOutput } from '../model/plugin.ts';
@@ -160,6 +161,8 @@ export type BranchNode = Driver<BranchWish, BranchSeen> & {
   note(id: string, wish: BranchWish, ctx: Ctx): Promise<void>;
   /** The newest lines of its server's log, oldest first, and with `follow` each that comes until the signal aborts. */
   logs(id: string, query: ServerLogQuery, ctx: Ctx): AsyncIterable<string>;
+  /** What its server knows of its work; undefined when none runs. */
+  insight(id: string, ctx: Ctx): Promise<BranchInsight | undefined>;
   /** Calls `listener` with the id of a branch whose server has ended by itself. @returns the way to stop that */
   onChange(listener: (id: string) => void): () => void;
   /** Calls `listener` with the id of a branch of which `room` or what follows from it has changed. @returns the way to stop that */

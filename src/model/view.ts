@@ -1,8 +1,10 @@
 /** What clients get to see of each kind: the API's answers, and so the command line's `-o json`. Never a secret. */
+
 import type { BranchStatus } from './branch.ts';
 import type { Disk } from './claims.ts';
 import type { PreviewSite } from './endpoint.ts';
 import type { ImportOptions, ImportStatus } from './import.ts';
+import type { BranchInsight } from './insight.ts';
 import type { Manifest } from './kubernetes.ts';
 import type { PluginSpec } from './plugin.ts';
 import type { Room } from './room.ts';
@@ -77,6 +79,9 @@ export type BranchView = Pick<
   readonly size?: BranchSize;
   readonly trashed?: Trashed;
 };
+
+/** `branch top`; null while its server does not run. */
+export type InsightView = BranchView & { readonly insight: BranchInsight | null };
 
 /** What can be had back. */
 export type TrashView = {

@@ -25,6 +25,7 @@ export function branchesAtHand(
     unclaimed,
     orphans: () => leftovers().orphans,
     logs: (id, query, signal) => branches.logs(id, query, { signal, log }),
+    insight: (id, signal) => branches.insight(id, { signal, log }),
   };
 }
 

@@ -1,9 +1,11 @@
 /** What the API asks of those who hold branches, where these are nodes of a cluster: asked at their doors. */
+
 import type { BranchesAtHand } from '../api/context.ts';
 import type { BranchNodes } from '../kubernetes/branch-nodes.ts';
 import type { IdentitySource } from '../lib/identity.ts';
 import type { Log } from '../lib/log.ts';
 import type { BranchNodeState } from '../model/branch-node.ts';
+import type { BranchInsight } from '../model/insight.ts';
 import { isLow } from '../model/room.ts';
 import type { CheckView } from '../model/view.ts';
 import { askForLog, askNode } from '../proxy/branches/dial.ts';
@@ -45,6 +47,11 @@ export function branchesElsewhere({
     );
     return answers.flat();
   };
+  const nodeOf = (id: string): BranchNodeState | undefined => {
+    const project = store.get('branch', id)?.spec.project ?? '';
+    const name = store.get('project', project)?.spec.node;
+    return nodes.all().find(one => one.name === name);
+  };
   let orphans: readonly string[] = [];
   const unclaimed = async () => {
     const found = await askAll<readonly DoorVolume[]>('unclaimed');
@@ -73,10 +80,15 @@ export function branchesElsewhere({
       return { sizes: new Map(sizes), ...(least && { room: { ...least, low: isLow(least) } }) };
     },
     async *logs(id, query, signal) {
-      const project = store.get('branch', id)?.spec.project ?? '';
-      const name = store.get('project', project)?.spec.node;
-      const node = nodes.all().find(one => one.name === name);
+      const node = nodeOf(id);
       if (node !== undefined) yield* askForLog(node.door, { want: 'logs', id, query }, identity, signal);
+    },
+    async insight(id, signal) {
+      const node = nodeOf(id);
+      if (node === undefined) return undefined;
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+      const request = { want: 'insight', id } as const;
+      return (await askNode<BranchInsight | null>(node.door, request, identity, limit)) ?? undefined;
     },
     checks() {
       const alive = new Set(nodes.alive());

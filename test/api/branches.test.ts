@@ -1,6 +1,7 @@
 /** Projects and branches over HTTP. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { BranchInsight } from '../../src/model/insight.ts';
 import type { BranchView, ProjectView } from '../../src/model/view.ts';
 import { createBranch } from '../../src/rules/branches.ts';
 import type { Stored } from '../../src/store/contract.ts';
@@ -343,4 +344,14 @@ test('projects have limits that can be changed one by one', async () => {
   const raised = await api.client.projects.limit('default', { maxBranches: null });
   assert.deepEqual([raised.maxBranches, raised.branchLimitBytes], [null, 2 ** 30]);
   await api.client.branches.create('default', { name: 'b' });
+});
+
+test('what a server does, and that none runs', async () => {
+  const insight = { at: '2030-01-01T00:00:00.000Z' } as BranchInsight;
+  for (const wanted of [insight, undefined]) {
+    await using api = await testApi(wanted === undefined ? {} : { insight: wanted });
+    const seen = await api.client.branches.insight('default', 'main');
+    assert.deepEqual([seen.name, seen.insight], ['main', wanted ?? null]);
+    assert.match(await api.refused('GET', `${branches}/nix/insight`), /^404 api\/not-found: branch "nix"/);
+  }
 });

@@ -64,6 +64,36 @@ test('branches', async t => {
     },
   );
 
+  await t.test('what a server does is told, without what was secret in it', async () => {
+    await ok(['branch', 'create', 'busy']);
+    const url = await ok(['branch', 'url', 'busy']);
+    await using session = await heldOpen(url, "SELECT pg_sleep(600), 'under way'");
+    await ok(['sql', 'busy', '-c', 'SELECT count(*) FROM generate_series(1, 1000) WHERE 7 = 7']);
+    await ok(['sql', 'busy', '-c', "CREATE ROLE known LOGIN PASSWORD 'of-nobody'"]);
+    const { insight, ...branch } = await daemon.client.branches.insight('default', 'busy');
+    assert.equal(branch.state, 'ready');
+    assert.equal(insight!.sessions.open, 1);
+    assert.equal(insight!.sessions.active, 1);
+    assert.deepEqual(
+      insight!.running.map(({ pid, role, text }) => [pid, role, text]),
+      [[session.pid, 'app', "SELECT pg_sleep(600), 'under way'"]],
+    );
+    const counted = insight!.statements!.find(({ text }) => text.includes('generate_series'))!;
+    assert.deepEqual([counted.calls, counted.rows], [1, 1]);
+    assert.match(counted.text, /WHERE \$3 = \$4/, 'constants are left out');
+    assert.ok(!JSON.stringify(insight).includes('of-nobody'));
+    assert.ok(insight!.transactions.committed > 0 && insight!.databaseBytes > 2 ** 20);
+
+    const shown = await ok(['branch', 'top', 'busy']);
+    assert.match(shown, /^busy: ready, [\d.]+ MiB, [\d.]+ [KM]iB of its own\nsessions +1 of 100: 1 active/);
+    assert.match(shown, /\nrunning:\n +\d+ app .*pg_sleep\(600\)/);
+    // A child has done nothing yet.
+    await ok(['branch', 'create', 'idle', '--parent', 'busy']);
+    const idle = (await daemon.client.branches.insight('default', 'idle')).insight!;
+    assert.ok(!idle.statements!.some(({ text }) => text.includes('generate_series')));
+    await ok(['branch', 'delete', 'busy', '--recursive', '--now']);
+  });
+
   await t.test('names of git branches work in every command', async () => {
     const name = "feature/it's-Login_2#é";
     await ok(['branch', 'create', name]);
@@ -186,3 +216,13 @@ test('branches', async t => {
     await ok(['sandbox', 'delete', 'pr']);
   });
 });
+
+/** A session in which `sql` is under way. */
+async function heldOpen(url: string, sql: string): Promise<AsyncDisposable & { readonly pid: number }> {
+  const client = new Client(url);
+  client.on('error', () => {}); // it ends with its server
+  await client.connect();
+  const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+  client.query(sql).catch(() => {});
+  return { pid: rows[0]!.pid, [Symbol.asyncDispose]: () => client.end() };
+}

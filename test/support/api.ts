@@ -10,6 +10,7 @@ import { type Client, createClient } from '../../src/client/index.ts';
 import type { Certificate } from '../../src/lib/certificate.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import type { ErrorBody } from '../../src/model/errors.ts';
+import type { BranchInsight } from '../../src/model/insight.ts';
 import type { EngineView } from '../../src/model/view.ts';
 import { createProject } from '../../src/rules/branches.ts';
 import type { UnclaimedVolume } from '../../src/rules/repair.ts';
@@ -39,6 +40,8 @@ export type TestApi = AsyncDisposable & {
 };
 
 export type TestApiOptions = {
+  /** Of every branch; absent: no server runs. */
+  readonly insight?: BranchInsight;
   /** Default: a new one in memory, with the project `default`. */
   readonly store?: Store;
   /** Volumes that no branch claims. */
@@ -89,6 +92,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
         asked.logs.push({ branch: id, ...query });
         yield* options.branchLog ?? ['ready'];
       },
+      insight: async () => options.insight,
     },
     programs: {
       keeps: ['memory', 'cpu', 'ports', 'volumes', 'processes'],

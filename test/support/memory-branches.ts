@@ -216,6 +216,7 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
     async *logs(id, { lines }) {
       if (lines > 0 && running.has(id)) yield 'database system is ready to accept connections';
     },
+    insight: async () => undefined,
     async recover(_id, dataDir) {
       const { cluster } = volumeAt(dataDir);
       if (cluster === undefined || cluster.broken) throw new Error(`no server can run on ${dataDir}`);

@@ -11,6 +11,7 @@ import { age, left, print, say, table, took, withOutput } from '../output.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 import { waitFor } from '../wait.ts';
 import { registerSleep } from './branch-sleep.ts';
+import { registerTop } from './branch-top.ts';
 import { registerDump } from './dump.ts';
 import { inTheTrash } from './trash.ts';
 
@@ -306,6 +307,7 @@ export function register(program: Command, cli: Cli): void {
 
   registerDump(branch, cli);
   registerSleep(define, cli);
+  registerTop(branch, cli);
 
   withOutput(define('restart [branch]', 'offshoot branch restart fix-42'))
     .description(

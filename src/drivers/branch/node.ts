@@ -96,6 +96,7 @@ export function openBranchNode({
     onShort: roomShort.add,
     onImport: listener => imports?.onChange(listener) ?? (() => {}),
     logs: (id, query, ctx) => servers.logs(id, query, ctx),
+    insight: (id, ctx) => servers.insight(id, ctx),
     logicalBytes: volumes.logicalBytes,
     usages: () => volumes.usages(),
     room: () => volumes.room(),

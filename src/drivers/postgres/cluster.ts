@@ -90,6 +90,8 @@ export async function adopt(dataDir: string): Promise<void> {
   const there = await readdir(dataDir);
   const gone = ['postmaster.pid', 'postmaster.opts', 'standby.signal', 'recovery.signal'];
   for (const name of gone.filter(name => there.includes(name))) await unlink(join(dataDir, name));
+  // What its parent has done is none of its own work.
+  await rm(join(dataDir, 'pg_stat', 'pg_stat_statements.stat'), { force: true });
   for (const name of ['pg_replslot', 'pg_stat_tmp'])
     for (const entry of await readdir(join(dataDir, name)))
       await rm(join(dataDir, name, entry), { recursive: true, force: true });

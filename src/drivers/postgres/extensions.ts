@@ -32,6 +32,8 @@ export const allowedExtensions: readonly string[] = [
 export type Extensions = {
   /** Value of `extension_control_path`. */
   readonly controlPath: string;
+  /** Whether pg_stat_statements is there. */
+  readonly countsStatements: boolean;
   close(): Promise<void>;
 };
 
@@ -56,6 +58,7 @@ export async function openExtensions(bin: string, user: ServerUser, folder: stri
   }
   return {
     controlPath: `${folder}:$system`,
+    countsStatements: existsSync(join(own, 'pg_stat_statements.control')),
     close: () => rm(folder, { recursive: true, force: true }),
   };
 }

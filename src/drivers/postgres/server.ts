@@ -20,6 +20,7 @@ import { adopt, initialise, killOrphans, recover } from './cluster.ts';
 import { wasShutDown } from './control-file.ts';
 import { watchExits } from './exits.ts';
 import { openExtensions } from './extensions.ts';
+import { readInsight } from './insight.ts';
 import { type Flushed, liveParent, positionOf, usersOf } from './live.ts';
 import { readLockFile } from './lock-file.ts';
 import { endOrphans, isHeld, SERVERS, serverPart } from './parts.ts';
@@ -105,8 +106,15 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       await mkdir(socketDir, { recursive: true });
       await chmod(socketDir, 0o700);
       await chown(socketDir, user.uid, user.gid);
-      const { controlPath: extensionControlPath } = extensions;
-      const values = fillingSettings({ id, name: id, socketDir, hbaFile, extensionControlPath });
+      const { controlPath: extensionControlPath, countsStatements } = extensions;
+      const values = fillingSettings({
+        id,
+        name: id,
+        socketDir,
+        hbaFile,
+        extensionControlPath,
+        countsStatements,
+      });
       const options = Object.entries(values).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
       return { argv: [join(bin, 'postgres'), ...options, '-D', dataDir], ...runAs(user), socketDir };
     },
@@ -115,8 +123,8 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
     async recover(id, dataDir, ctx) {
       const socketDir = socketDirOf(id); // named, never made: nothing listens
-      const { controlPath: extensionControlPath } = extensions;
-      const server = { id, name: id, socketDir, hbaFile, extensionControlPath };
+      const { controlPath: extensionControlPath, countsStatements } = extensions;
+      const server = { id, name: id, socketDir, hbaFile, extensionControlPath, countsStatements };
       await recover({ ...server, dataDir, bin, user, instance, processes }, ctx);
       await putBack(dataDir);
       if (!(await isClean(dataDir))) throw new Error(`the recovery of ${id} did not end in order`);
@@ -188,6 +196,10 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     },
 
     users: (id, ctx) => usersOf(addressOf(id, 'postgres'), ctx),
+
+    async insight(id, ctx) {
+      return (await ready(id)) && (await readInsight(addressOf(id, 'postgres'), ctx));
+    },
 
     async position(id, ctx) {
       return (await ready(id)) && (await positionOf(addressOf(id, 'postgres'), ctx));
@@ -275,8 +287,8 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
   function hold(id: string, name: string): Promise<HeldServer> {
     const [socketDir, logFile] = [socketDirOf(id), logFileOf(id)];
-    const { controlPath: extensionControlPath } = extensions;
-    const files = { socketDir, hbaFile, extensionControlPath, logFile };
+    const { controlPath: extensionControlPath, countsStatements } = extensions;
+    const files = { socketDir, hbaFile, extensionControlPath, countsStatements, logFile };
     rotation.add(logFile, MAX_LOG_BYTES);
     return holdServer({ id, name, instance, processes, bin, user, ...files });
   }

@@ -14,6 +14,8 @@ export function settings(server: {
   readonly socketDir: string;
   readonly hbaFile: string;
   readonly extensionControlPath: string;
+  /** Whether this installation can count statements. */
+  readonly countsStatements: boolean;
 }): Readonly<Record<string, string>> {
   return {
     listen_addresses: '',
@@ -45,6 +47,13 @@ export function settings(server: {
     cluster_name: server.id,
     'offshoot.branch': server.id,
     'offshoot.branch_name': server.name,
+    // What insight shows; it costs a start some 3 ms of processor time, and each server less than a megabyte.
+    ...(server.countsStatements && {
+      shared_preload_libraries: 'pg_stat_statements',
+      'pg_stat_statements.max': '1000',
+      // Their texts would hold what no parameter can: passwords that are set.
+      'pg_stat_statements.track_utility': 'off',
+    }),
     logging_collector: 'off',
     log_destination: 'stderr',
     log_line_prefix: '%m [%p] %q%u@%d ',

@@ -26,6 +26,7 @@ export type Launch = {
   readonly hbaFile: string;
   /** See extensions.ts. */
   readonly extensionControlPath: string;
+  readonly countsStatements: boolean;
   readonly logFile: string;
 };
 

@@ -28,7 +28,7 @@ export const dialBranch = (
 /** The one answer to a question. @throws as `dialBranch` */
 export async function askNode<T>(
   door: NodeDoor,
-  request: Extract<DoorRequest, { want: 'space' | 'unclaimed' }>,
+  request: Extract<DoorRequest, { want: 'space' | 'unclaimed' | 'insight' }>,
   identity: IdentitySource,
   signal: AbortSignal,
 ): Promise<T> {

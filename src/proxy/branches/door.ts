@@ -12,6 +12,7 @@ import { writeJsonLine } from '../../lib/json-lines.ts';
 import type { Log } from '../../lib/log.ts';
 import { orAborted } from '../../lib/wait.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
+import type { BranchInsight } from '../../model/insight.ts';
 import type { ServerLogQuery } from '../../model/log.ts';
 import type { Address, Endpoint } from '../../model/route.ts';
 import { listen } from '../listen.ts';
@@ -38,6 +39,7 @@ export type BehindDoor = {
   space(): Promise<DoorSpace>;
   unclaimed(): Promise<readonly DoorVolume[]>;
   logs(id: string, query: ServerLogQuery, signal: AbortSignal): AsyncIterable<string>;
+  insight(id: string, signal: AbortSignal): Promise<BranchInsight | null>;
 };
 
 export type DoorOptions = Address & {
@@ -198,7 +200,16 @@ async function* answers(
     yield* behind.logs(request.id, request.query, signal);
     return;
   }
-  const value = request.want === 'space' ? await behind.space() : await behind.unclaimed();
+  const value = await oneAnswer(request, behind, signal);
   begin();
   yield value;
+}
+
+function oneAnswer(
+  request: Exclude<DoorRequest, { want: 'branch' | 'logs' }>,
+  behind: BehindDoor,
+  signal: AbortSignal,
+): Promise<unknown> {
+  if (request.want === 'insight') return behind.insight(request.id, signal);
+  return request.want === 'space' ? behind.space() : behind.unclaimed();
 }

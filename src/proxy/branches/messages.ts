@@ -14,6 +14,8 @@ export type DoorRequest =
   | { readonly want: 'space' }
   /** One list of `DoorVolume`. */
   | { readonly want: 'unclaimed' }
+  /** One `BranchInsight`, or null when its server does not run. */
+  | { readonly want: 'insight'; readonly id: string }
   /** A line of text for each of the log; without an end while `follow` is asked for. */
   | { readonly want: 'logs'; readonly id: string; readonly query: ServerLogQuery };
 
@@ -41,7 +43,7 @@ export function asRequest(value: unknown): DoorRequest | undefined {
   >;
   if (want === 'space' || want === 'unclaimed') return { want };
   if (typeof id !== 'string') return undefined;
-  if (want === 'branch') return { want, id };
+  if (want === 'branch' || want === 'insight') return { want, id };
   if (want !== 'logs' || typeof query !== 'object' || query === null) return undefined;
   const { lines, follow } = query as Record<string, unknown>;
   if (typeof lines !== 'number' || !Number.isInteger(lines) || lines < 0 || lines > MOST_LINES)

@@ -8,6 +8,7 @@ import { type Identity, isServer } from '../../../src/lib/identity.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { until } from '../../../src/lib/wait.ts';
 import { OffshootError } from '../../../src/model/errors.ts';
+import type { BranchInsight } from '../../../src/model/insight.ts';
 import { createBook } from '../../../src/proxy/book.ts';
 import { askForLog, askNode, dialBranch } from '../../../src/proxy/branches/dial.ts';
 import { type BehindDoor, type DoorOptions, openNodeDoor } from '../../../src/proxy/branches/door.ts';
@@ -28,6 +29,7 @@ const nothing: BehindDoor = {
   space: () => Promise.reject(new Error('unused')),
   unclaimed: async () => [],
   async *logs() {},
+  insight: async () => null,
 };
 
 /** A door, and the way to it as somebody. */
@@ -159,6 +161,22 @@ test('a gateway asks no more of a node than its branches', async t => {
   const ask = (who: string) => askNode(door, { want: 'unclaimed' }, authority.source(who), never());
   await assert.rejects(ask('gateway'), code('branch/node-refuses'));
   assert.deepEqual(await ask('controller'), []);
+});
+
+test('what a server knows of its work is asked there, too', async t => {
+  const asked: string[] = [];
+  const insight = { at: 'now' } as BranchInsight;
+  const { door, authority } = await doorTo(t, {
+    async insight(id) {
+      asked.push(id);
+      return id === 'br1' ? insight : null;
+    },
+  });
+  const ask = (who: string, id: string) =>
+    askNode(door, { want: 'insight', id }, authority.source(who), never());
+  assert.deepEqual([await ask('controller', 'br1'), await ask('controller', 'br2')], [insight, null]);
+  await assert.rejects(ask('gateway', 'br1'), code('branch/node-refuses'));
+  assert.deepEqual(asked, ['br1', 'br2']);
 });
 
 test('another node at the same address is not talked to', async t => {
