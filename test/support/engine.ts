@@ -78,7 +78,8 @@ async function testEngine(): Promise<TestEngine> {
   async function start(): Promise<void> {
     await rm(socket, { force: true });
     const args = [...store, 'system', 'service', '--time=0', `unix://${socket}`];
-    const child = spawn(path!, args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
+    // Where it stands a container that is out of memory leaves a file `oom`.
+    const child = spawn(path!, args, { cwd: dir, env, stdio: ['ignore', 'ignore', 'pipe'] });
     service = child;
     let said = '';
     child.on('error', error => {
