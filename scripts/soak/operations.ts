@@ -3,12 +3,14 @@
  * and opened again. At the end every branch holds what it must and nothing else, whole batches only, with indexes that fit
  * their tables; what is on record is what there is. A share of 1 takes two minutes, 30 an hour.
  */
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { readConfig } from '../../src/config.ts';
 import { openSession } from '../../src/drivers/postgres/session.ts';
 import { silentLog } from '../../src/lib/log.ts';
-import { delay } from '../../src/lib/wait.ts';
+import { delay, until } from '../../src/lib/wait.ts';
 import { type TestDaemon, testDaemon } from '../../test/support/daemon.ts';
 import { chance } from '../../test/support/random.ts';
 import { readBatches, schema } from './operations/batches.ts';
@@ -96,6 +98,7 @@ export const operations: Scenario = {
         try {
           await blows[name]!();
           struck[name] = (struck[name] ?? 0) + 1;
+          await gatewayListens();
           for (const branch of await daemon.client.branches.list(project))
             if (branch.state !== 'deleting' && branch.state !== 'trashed') await again(branch.name);
         } catch (error) {
@@ -105,6 +108,12 @@ export const operations: Scenario = {
           whole.resolve();
         }
       }
+    };
+    /** Of a proxy that was killed nobody's state tells, and branches may be asleep. */
+    const gatewayListens = async () => {
+      const { hostname, port } = new URL(url);
+      const takes = () => canConnect(hostname, Number(port));
+      await until(takes, { what: 'the gateway listens', deadlineMs: 90_000, intervalMs: 20 });
     };
     /** A branch may go meanwhile. */
     const again = async (name: string) => {
@@ -165,6 +174,20 @@ export const operations: Scenario = {
 };
 
 // --- internal -----------------------------------------------------------------------------------
+
+async function canConnect(host: string, port: number): Promise<true | undefined> {
+  const socket = connect({ host, port });
+  const first = await Promise.race(
+    ['connect', 'error'].map(event =>
+      once(socket, event).then(
+        () => event,
+        () => 'error',
+      ),
+    ),
+  );
+  socket.on('error', () => {}).destroy();
+  return first === 'connect' || undefined;
+}
 
 /** The owner may not by himself; every branch inherits it. */
 async function letOwnersCheck({ client, env, home }: TestDaemon): Promise<void> {

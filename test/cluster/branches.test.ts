@@ -59,6 +59,21 @@ describe('branches in a cluster', { skip: noImage }, () => {
     assert.doesNotMatch(left, /branch-brkube/);
   });
 
+  it('it sleeps without a process, is ready all the same, and whoever logs in wakes it', async () => {
+    const { metadata } = (await branchObject('main'))!;
+    const server = () => sql('main', 'select pg_postmaster_start_time() as since');
+    const before = await server();
+    await offshoot('branch', 'sleep', 'main', '-p', 'shop');
+    assert.match(await offshoot('branch', 'list', '-p', 'shop'), /main .* asleep /);
+    await c.kubectl('wait', `branch/${metadata.name}`, '--for=condition=Ready', '--timeout=60s');
+    await offshoot('branch', 'create', 'of-asleep', '-p', 'shop');
+    assert.match(await sql('of-asleep', 'select n from t'), /\b41\b/);
+    assert.match(await offshoot('branch', 'list', '-p', 'shop'), /main .* asleep /);
+    assert.match(await sql('main', 'select n from t'), /\b41\b/);
+    assert.notEqual(await server(), before);
+    await offshoot('branch', 'delete', 'of-asleep', '-p', 'shop', '--now');
+  });
+
   it('the API tells room, sizes and logs of what nodes hold', async () => {
     assert.match(await offshoot('status'), /volumes: pool/);
     assert.match(await offshoot('doctor'), /✓ branches +offshoot-branches-0: .*pool\.img/);
