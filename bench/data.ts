@@ -1,12 +1,15 @@
 /**
  * A database from elsewhere into a project: `offshoot project create --from`, and the same by `pg_dump | psql` into an empty
- * project, by turns, each from the first call to the last. `node bench/data.ts [--runs 3] [--mb 200]`
+ * project, by turns, each from the first call to the last; and the same with two of six columns masked. `node bench/data.ts [--runs 3] [--mb 200]`
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { testDaemon } from '../test/support/daemon.ts';
 import { sourceServer, sourceVersions } from '../test/support/source-server.ts';
+import { tempDir } from '../test/support/temp.ts';
 import { type Row, summarise } from './statistics.ts';
 
 const goal = 1.2;
@@ -31,7 +34,10 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
     if (result.code !== 0) throw new Error(result.stderr);
     return result.stdout.trim();
   };
-  const times = { import: [] as number[], pipe: [] as number[] };
+  await using rules = await tempDir();
+  const mask = join(rules.path, 'mask.yaml');
+  writeFileSync(mask, 'tables: { "t*": { name: name, at: { shift: 30 } } }\nkeep: ["*.*"]\n');
+  const times = { import: [] as number[], masked: [] as number[], pipe: [] as number[] };
   const timed = async (into: number[], work: () => Promise<unknown>) => {
     const begun = performance.now();
     await work();
@@ -39,6 +45,9 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
   };
   for (let run = 0; run < runs; run++) {
     await timed(times.import, () => ok('project', 'create', `i${run}`, '--from', source.url('staging')));
+    await timed(times.masked, () =>
+      ok('project', 'create', `m${run}`, '--from', source.url('staging'), '--mask', mask),
+    );
     await timed(times.pipe, async () => {
       await ok('project', 'create', `p${run}`);
       const url = await ok('branch', 'url', 'main', '-p', `p${run}`);
@@ -49,15 +58,21 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
         url,
       ]);
     });
-    for (const name of [`i${run}`, `p${run}`]) await ok('project', 'delete', name, '--now', '--yes');
+    for (const name of [`i${run}`, `m${run}`, `p${run}`])
+      await ok('project', 'delete', name, '--now', '--yes');
   }
-  const [ours, theirs] = [summarise(times.import), summarise(times.pipe)];
+  const [ours, masked, theirs] = [summarise(times.import), summarise(times.masked), summarise(times.pipe)];
   const ratio = theirs.p50 / ours.p50;
   console.log(
     `${mb} MB: import ${(ours.p50 / 1000).toFixed(1)} s, pg_dump | psql ${(theirs.p50 / 1000).toFixed(1)} s: ${ratio.toFixed(2)} × (goal ${goal})`,
   );
+  const more = (masked.p50 - ours.p50) / ours.p50;
+  console.log(
+    `masked ${(masked.p50 / 1000).toFixed(1)} s: masking takes ${more.toFixed(2)} of the import's time (goal 1)`,
+  );
   return [
     { what: `import of ${mb} MB`, summary: ours },
+    { what: `the same, two of six columns masked`, summary: masked },
     { what: `pg_dump | psql of ${mb} MB`, summary: theirs },
   ];
 }

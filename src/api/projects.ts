@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { OffshootError } from '../model/errors.ts';
-import type { ImportOptions, ImportSpec, SourceServer } from '../model/import.ts';
-import { readMaskRules } from '../model/mask.ts';
+import type { SourceServer } from '../model/import.ts';
 import type { SourceAddress } from '../model/source-address.ts';
 import {
   checkProject,
@@ -12,7 +11,14 @@ import {
   listedProjects,
   requireProject,
 } from '../rules/branches.ts';
-import { cancelImport, checkNoImportRuns, importInto, newImport, optionsBefore } from '../rules/imports.ts';
+import {
+  cancelImport,
+  checkNoImportRuns,
+  importInto,
+  newImport,
+  optionsAfter,
+  optionsOf,
+} from '../rules/imports.ts';
 import { trashProject } from '../rules/trash.ts';
 import { sleepAfterSeconds } from './branches.ts';
 import type { ApiContext } from './context.ts';
@@ -167,27 +173,4 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
     const { until } = store.get('project', id)!.spec.trashed!;
     return answer(202, { name, trashed: { id, until } });
   });
-}
-
-// --- internal -----------------------------------------------------------------------------------
-
-/** Without what is undefined, which the store does not hold. @throws OffshootError mask/bad-rules */
-function optionsOf({ mask, ...options }: z.infer<typeof wishes> = {}): ImportOptions {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...Object.fromEntries(given), ...(mask && { mask: readMaskRules(mask) }) };
-}
-
-/** A mask stays until somebody says otherwise: nothing comes unmasked because another option was given. */
-function optionsAfter(
-  before: ImportSpec | undefined,
-  wish: z.infer<typeof wishes> | undefined,
-): ImportOptions {
-  const known = optionsBefore(before);
-  if (wish === undefined) return known;
-  const { mask, ...others } = wish;
-  const only = mask !== undefined && Object.values(others).every(value => value === undefined);
-  const { mask: _, ...rest } = only ? known : optionsOf(others);
-  if (mask === false) return rest;
-  const rules = mask === undefined ? known.mask : readMaskRules(mask);
-  return { ...rest, ...(rules && { mask: rules }) };
 }

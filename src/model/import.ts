@@ -32,7 +32,9 @@ export type ImportOptions = {
 };
 
 /** The same as people ask for it. `mask`: as a file of rules has it; false: none from now on. */
-export type ImportWish = Omit<ImportOptions, 'mask'> & { readonly mask?: object | false };
+export type ImportWish = {
+  readonly [K in Exclude<keyof ImportOptions, 'mask'>]?: ImportOptions[K] | undefined;
+} & { readonly mask?: object | false | undefined };
 
 /** The newest wish to fill a project's root. */
 export type ImportSpec = ImportOptions & {

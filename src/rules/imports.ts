@@ -1,7 +1,8 @@
 /** Intents about data that come from elsewhere: one import into a project at a time, and which was the newest. */
 import type { ProjectSecret } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
-import type { ImportOptions, ImportSpec, SourceServer } from '../model/import.ts';
+import type { ImportOptions, ImportSpec, ImportWish, SourceServer } from '../model/import.ts';
+import { readMaskRules } from '../model/mask.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { allBranchesOf, requireProject } from './branches.ts';
 import { holding } from './locks.ts';
@@ -13,8 +14,31 @@ export const newImport = (
   options: ImportOptions,
 ): ImportSpec => ({ ...options, source, count: (before?.count ?? 0) + 1, at: new Date().toISOString() });
 
+/** @throws OffshootError mask/bad-rules */
+export function optionsOf({ mask, ...options }: ImportWish = {}): ImportOptions {
+  // Without what is undefined, which the store does not hold.
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(given), ...(mask && { mask: readMaskRules(mask) }) };
+}
+
+/**
+ * What a refresh is to do: what is said takes the place of all that was said before, but a mask stays until somebody says
+ * otherwise, for nothing is to come unmasked because another option was given.
+ * @throws OffshootError mask/bad-rules
+ */
+export function optionsAfter(before: ImportSpec | undefined, wish: ImportWish | undefined): ImportOptions {
+  const known = optionsBefore(before);
+  if (wish === undefined) return known;
+  const { mask, ...others } = wish;
+  const saysMore = Object.values(others).some(value => value !== undefined);
+  const { mask: rules, ...rest } = saysMore ? { ...optionsOf(others), mask: known.mask } : known;
+  if (mask === false) return rest;
+  const next = mask === undefined ? rules : readMaskRules(mask);
+  return { ...rest, ...(next && { mask: next }) };
+}
+
 /** What was asked for the last time. */
-export function optionsBefore(before: ImportSpec | undefined): ImportOptions {
+function optionsBefore(before: ImportSpec | undefined): ImportOptions {
   if (before === undefined) return {};
   const { count: _, source: __, at: ___, cancelled: ____, ...options } = before;
   return options;
