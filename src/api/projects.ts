@@ -9,6 +9,7 @@ import {
   isPlainName,
   limitProject,
   listedProjects,
+  passwordsOfRoles,
   requireProject,
 } from '../rules/branches.ts';
 import {
@@ -50,6 +51,9 @@ const from = z.strictObject({
   password: z.string().max(10_000),
 });
 
+/** See model/branch.ts. */
+const rolePasswords = z.enum(['ended', 'kept', 'branch']);
+
 const body = z.strictObject({
   name: z.string(),
   /** Default: as the source has it, where that is a plain name; otherwise `app`. */
@@ -60,6 +64,7 @@ const body = z.strictObject({
   branchLimitBytes: z.int().positive().optional(),
   maxBranches: z.int().nonnegative().optional(),
   sleepAfterSeconds: sleepAfterSeconds.optional(),
+  rolePasswords: rolePasswords.optional(),
 });
 
 const refreshBody = z.strictObject({ from: from.optional(), import: wishes.optional() });
@@ -84,11 +89,15 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
   );
 
   routes.post('/projects', async request => {
-    const { name, branchLimitBytes, maxBranches, sleepAfterSeconds, ...wish } = checked(body, request.body);
+    const { name, branchLimitBytes, maxBranches, sleepAfterSeconds, rolePasswords, ...wish } = checked(
+      body,
+      request.body,
+    );
     const limits = {
       ...(branchLimitBytes !== undefined && { branchLimitBytes }),
       ...(maxBranches !== undefined && { maxBranches }),
       ...(sleepAfterSeconds !== undefined && { sleepAfterSeconds }),
+      ...(rolePasswords !== undefined && rolePasswords !== 'ended' && { rolePasswords }),
     };
     const { database = 'app', role = 'app' } = wish;
     if (wish.from === undefined)
@@ -160,6 +169,11 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
       ...(typeof sleepAfterSeconds === 'number' && { sleepAfterSeconds }),
     };
     return projectView(store, await limitProject(store, name, limits));
+  });
+
+  routes.put<{ name: string }>('/projects/:name/role-passwords', async ({ params: { name }, body }) => {
+    const { passwords } = checked(z.strictObject({ passwords: rolePasswords }), body);
+    return projectView(store, await passwordsOfRoles(store, name, passwords));
   });
 
   routes.delete<{ name: string }>('/projects/:name', async ({ params, query }) => {

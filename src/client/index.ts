@@ -1,5 +1,5 @@
 /** Typed calls to the API: the only way the command line (and later the dashboard) gets in. */
-import type { BranchAddress } from '../model/branch.ts';
+import type { BranchAddress, RolePasswords } from '../model/branch.ts';
 import type { LeftOut } from '../model/document/manifest-kinds.ts';
 import type { EnvironmentConfig, EnvironmentOwner } from '../model/environment.ts';
 import type { ImageMap } from '../model/image.ts';
@@ -130,6 +130,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         branchLimitBytes?: number | undefined;
         maxBranches?: number | undefined;
         sleepAfterSeconds?: number | undefined;
+        rolePasswords?: RolePasswords | undefined;
         from?: SourceAddress | undefined;
         import?: ImportWish | undefined;
       }) => call<ProjectView>('POST', '/projects', { body }),
@@ -155,6 +156,9 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
           sleepAfterSeconds?: number | null | undefined;
         },
       ) => call<ProjectView>('PUT', `/projects/${part(name)}/limit`, { body }),
+      /** What becomes of passwords of a team's own roles in branches. */
+      rolePasswords: (name: string, passwords: RolePasswords) =>
+        call<ProjectView>('PUT', `/projects/${part(name)}/role-passwords`, { body: { passwords } }),
       delete: (name: string, query: { now?: boolean } = {}) =>
         call<DeletedView>('DELETE', `/projects/${part(name)}`, { query }),
     },

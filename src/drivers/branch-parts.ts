@@ -3,7 +3,7 @@
  * drivers: paths, sockets and closures pass between these two, and none of them leaves the node.
  */
 
-import type { BranchRecord } from '../model/branch.ts';
+import type { BranchRecord, RolePasswords } from '../model/branch.ts';
 import type { BranchInsight } from '../model/insight.ts';
 import type { ServerLogQuery } from '../model/log.ts';
 import type { BranchUsage, Ctx, Driver, NodeRoom, ServerExits } from './contract.ts';
@@ -106,6 +106,8 @@ export type Access = {
   readonly verifier: string;
   /** true: the cluster began as a copy, so all passwords that came along end before the first one is given. */
   readonly inherited: boolean;
+  /** What becomes of those of other roles; absent: they end. */
+  readonly others?: RolePasswords;
   /** Id of a volume that stays as it is, and of which its cluster is a copy: what is found in one such copy holds for all. */
   readonly copyOf?: string;
 };
@@ -116,6 +118,8 @@ export type ServerSeen = {
   readonly socket: string;
   /** Somebody was given access since this server started. */
   readonly granted: boolean;
+  /** How many other roles may log in and had no password then; absent: none. */
+  readonly passwordless?: number;
 };
 
 export type FillingServer = {
@@ -150,8 +154,12 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   recover(id: string, dataDir: string, ctx: Ctx): Promise<void>;
   /** Whether a server ended in order on `dataDir`, so that its files are complete without it. */
   isClean(dataDir: string): Promise<boolean>;
-  /** Makes role and database where they lack, and gives the role its password. @throws OffshootError postgres/not-running */
-  grant(id: string, access: Access, ctx: Ctx): Promise<void>;
+  /**
+   * Makes role and database where they lack, and gives the role its password.
+   * @returns how many other roles may log in and have none
+   * @throws OffshootError postgres/not-running
+   */
+  grant(id: string, access: Access, ctx: Ctx): Promise<number>;
   /** Ends the server; absent is success. `remove` takes its log away too. */
   stop(id: string, ctx: Ctx): Promise<void>;
   /** The same; but what was granted on it holds for the next one on the same files, as far as this process knows. */

@@ -8,7 +8,7 @@
  */
 
 import type { Log } from '../lib/log.ts';
-import type { BranchEndpoint, BranchRecord, BranchReset } from '../model/branch.ts';
+import type { BranchEndpoint, BranchRecord, BranchReset, RolePasswords } from '../model/branch.ts';
 import type { Disk } from '../model/claims.ts';
 import type { ConditionStatus } from '../model/conditions.ts';
 import type { EnvRefs } from '../model/container-env.ts';
@@ -63,6 +63,8 @@ export type BranchWish = {
   readonly database: string;
   /** Of the role's password, in PostgreSQL's stored form (lib/scram.ts). */
   readonly verifier: string;
+  /** What becomes of those of other roles; absent: they end. */
+  readonly rolePasswords?: RolePasswords;
   /** The most bytes of its own that it may take; see model/room.ts for who has none. */
   readonly limitBytes?: number;
   /** In the trash: its volume stays, and nothing else is made of it. */
@@ -131,6 +133,8 @@ export type BranchSeen = {
   /** Why a phase is False. */
   readonly failure?: Failure;
   readonly exits: ServerExits;
+  /** How many of its roles may log in and have no password; absent: none. */
+  readonly passwordless?: number;
   /** Of one that is filled from elsewhere. */
   readonly import?: ImportStatus;
 };

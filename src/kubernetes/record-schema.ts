@@ -27,6 +27,7 @@ export const projectSchema = z.strictObject({
   database: identifier,
   role: identifier,
   branchLimitBytes: bytes.optional(),
+  rolePasswords: z.enum(['ended', 'kept', 'branch']).optional(),
   maxBranches: z.int().min(0).optional(),
   sleepAfterSeconds: seconds.optional(),
   trashed: z.strictObject({ ...trashedFields, name: text } satisfies Fields<TrashedProject>).optional(),

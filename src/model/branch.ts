@@ -10,6 +10,9 @@ export const adminRole = 'offshoot';
 /** What a branch id looks like; it is also a directory, a part of user names, and later a DNS label. */
 export const branchIdPattern = /^[a-z][a-z0-9]{3,40}$/;
 
+/** Of roles that a team has made, in a branch: they end with the copy, come along, or become the branch's own. */
+export type RolePasswords = 'ended' | 'kept' | 'branch';
+
 export type ProjectSpec = {
   /** Database that connection strings point at. */
   readonly database: string;
@@ -21,6 +24,8 @@ export type ProjectSpec = {
   readonly maxBranches?: number;
   /** Of branches that say nothing of their own; see `sleepAfter`. */
   readonly sleepAfterSeconds?: number;
+  /** Default: `ended`. Never of its owner, who has one of his own in each branch. */
+  readonly rolePasswords?: RolePasswords;
   readonly trashed?: TrashedProject;
   /** In a cluster: the branch node that holds its branches. Chosen once, for volumes do not move; absent: none is yet. */
   readonly node?: string;
@@ -108,6 +113,8 @@ export type BranchStatus = {
   readonly restarts?: number;
   /** Unlogged tables that it has without their rows, see BranchRecord. */
   readonly emptied?: readonly string[];
+  /** How many of its roles may log in and have no password; absent: none. */
+  readonly passwordless?: number;
   /** It has had a volume; from then on none is made anew. */
   readonly made?: true;
   /** Of the secret: how often another start that was asked for has been begun. */
@@ -180,9 +187,12 @@ export type BranchAddress = {
 };
 
 /** libpq URL of a branch. Every part is percent-encoded. */
-export function connectionString(a: BranchAddress): string {
+export function connectionString(
+  a: Omit<BranchAddress, 'password'> & { readonly password?: string },
+): string {
   const e = encodeURIComponent;
   const settings = Object.entries({ sslmode: a.sslmode, sslrootcert: a.sslrootcert });
   const query = settings.flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${e(value)}`]));
-  return `postgresql://${e(a.user)}:${e(a.password)}@${a.host}:${a.port}/${e(a.database)}${query.length === 0 ? '' : `?${query.join('&')}`}`;
+  const secret = a.password === undefined ? '' : `:${e(a.password)}`;
+  return `postgresql://${e(a.user)}${secret}@${a.host}:${a.port}/${e(a.database)}${query.length === 0 ? '' : `?${query.join('&')}`}`;
 }

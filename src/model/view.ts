@@ -1,6 +1,6 @@
 /** What clients get to see of each kind: the API's answers, and so the command line's `-o json`. Never a secret. */
 
-import type { BranchStatus } from './branch.ts';
+import type { BranchStatus, RolePasswords } from './branch.ts';
 import type { Disk } from './claims.ts';
 import type { PreviewSite } from './endpoint.ts';
 import type { ImportOptions, ImportStatus } from './import.ts';
@@ -24,6 +24,8 @@ export type ProjectView = {
   readonly maxBranches: number | null;
   /** Of its branches that say nothing of their own; 0: never. */
   readonly sleepAfterSeconds: number;
+  /** Of roles that a team has made, in its branches. */
+  readonly rolePasswords: RolePasswords;
   readonly createdAt: string;
   /** Of one whose root is filled from elsewhere. */
   readonly import?: ProjectImportView;
@@ -55,7 +57,7 @@ export type BranchSize = {
 
 export type BranchView = Pick<
   BranchStatus,
-  'state' | 'reason' | 'message' | 'hint' | 'restarts' | 'emptied' | 'conditions' | 'import'
+  'state' | 'reason' | 'message' | 'hint' | 'restarts' | 'emptied' | 'passwordless' | 'conditions' | 'import'
 > & {
   readonly id: string;
   readonly name: string;

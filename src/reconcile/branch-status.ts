@@ -71,6 +71,7 @@ export function statusOf(
     ...(error?.hint !== undefined && { hint: error.hint }),
     ...(seen !== undefined && seen.exits.count > 0 && { restarts: seen.exits.count }),
     ...(seen?.record?.emptied !== undefined && { emptied: seen.record.emptied }),
+    ...(seen?.passwordless && { passwordless: seen.passwordless }),
     ...(made && { made }),
     ...(tries > 0 && { tries }),
     ...(resets > 0 && { resets }),

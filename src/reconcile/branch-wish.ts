@@ -26,6 +26,7 @@ export async function wishOf(store: Store, branch: Stored<'branch'>): Promise<Br
     role: project.role,
     database: project.database,
     verifier: await verifierOf(store, branch),
+    ...(project.rolePasswords && { rolePasswords: project.rolePasswords }),
     ...limitFor(branch.spec, project),
     ...(made && { made }),
     ...(branch.spec.parent === undefined && importFor(store, spec.project)),

@@ -219,13 +219,11 @@ function intentOf({ generation, deletedAt, secret }: Stored<Kind>): string {
   return [generation, deletedAt, password, force, recursive, tries, from?.folder].join(' ');
 }
 
-/** Differs when a project's branches have something to do: they have a place, their root is filled, or they may sleep sooner. */
+/** Differs when a project's branches have something to do: they have a place, their root is filled, they may sleep sooner, or other passwords open them. */
 const placeOf = (project: Stored<'project'> | undefined): string =>
   [
-    project?.spec.node,
-    project?.spec.import?.count,
-    project?.spec.import?.cancelled,
-    project?.spec.sleepAfterSeconds,
+    ...[project?.spec.node, project?.spec.import?.count, project?.spec.import?.cancelled],
+    ...[project?.spec.sleepAfterSeconds, project?.spec.rolePasswords],
   ].join(' ');
 
 /** Differs when something else is asked for, or the same once more. */

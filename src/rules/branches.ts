@@ -8,6 +8,7 @@ import {
   type BranchSecret,
   type ProjectSecret,
   type ProjectSpec,
+  type RolePasswords,
 } from '../model/branch.ts';
 import { bytesText } from '../model/bytes.ts';
 import { OffshootError } from '../model/errors.ts';
@@ -27,7 +28,7 @@ export async function createProject(
   name: string,
   spec: Pick<
     ProjectSpec,
-    'database' | 'role' | 'branchLimitBytes' | 'maxBranches' | 'sleepAfterSeconds' | 'import'
+    'database' | 'role' | 'branchLimitBytes' | 'maxBranches' | 'sleepAfterSeconds' | 'rolePasswords' | 'import'
   >,
   secret: ProjectSecret | null = null,
 ): Promise<Stored<'project'>> {
@@ -201,6 +202,20 @@ export async function limitProject(
     return changed!;
   });
 }
+
+/** What becomes of passwords of a team's own roles: in branches from now on, and at once where they are the branch's. */
+export const passwordsOfRoles = (
+  store: Store,
+  name: string,
+  passwords: RolePasswords,
+): Promise<Stored<'project'>> =>
+  holding(store, { alone: [`project/${name}`] }, async () => {
+    requireProject(store, name);
+    const changed = await store.modify('project', name, ({ spec: { rolePasswords: _, ...rest } }) => ({
+      spec: { ...rest, ...(passwords !== 'ended' && { rolePasswords: passwords }) },
+    }));
+    return changed!;
+  });
 
 export type Deleter = {
   /** Who asks; a branch that belongs to somebody else is refused, unless `force`. */

@@ -25,7 +25,11 @@ test('projects are made, listed and deleted', async () => {
     branchLimitBytes: null,
     maxBranches: null,
     sleepAfterSeconds: 300,
+    rolePasswords: 'ended',
   });
+  for (const mode of ['kept', 'branch', 'ended'] as const)
+    assert.equal((await api.client.projects.rolePasswords('shop', mode)).rolePasswords, mode);
+  assert.deepEqual((await api.client.projects.get('shop')).rolePasswords, 'ended');
   assert.ok(Date.parse(createdAt) > 0);
   assert.deepEqual((await api.request('GET', `${projects}/shop`)).json(), made.json());
   assert.deepEqual(

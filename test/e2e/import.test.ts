@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ExecError, exec } from '../../src/lib/exec.ts';
+import { until } from '../../src/lib/wait.ts';
 import { allKinds } from '../support/all-kinds.ts';
 import { testDaemon } from '../support/daemon.ts';
 import { runSql } from '../support/run-sql.ts';
@@ -41,7 +42,8 @@ test('import', async t => {
       if (major !== 18) return;
 
       await t.test('again: branches keep what they have, main keeps its address', async () => {
-        await ok(['branch', 'create', 'dev', '-p', project]);
+        const { stderr } = await ok(['branch', 'create', 'dev', '-p', project]);
+        assert.match(stderr, /2 of its roles have no password; "offshoot project passwords from18 branch"/);
         const before = (await ok(['branch', 'url', 'main', '-p', project])).stdout;
         await source.sql('staging', "DELETE FROM app.t2; INSERT INTO app.base VALUES (77, 'new')");
         await ok(['project', 'refresh', project]);
@@ -51,6 +53,21 @@ test('import', async t => {
         assert.deepEqual(await rows(project, 'dev', count), [[50, 1]]);
         const refused = await cli(['project', 'cancel', project]);
         assert.match(refused.stderr, /no import into project "from18" is under way/);
+      });
+
+      await t.test('other roles get the password of a branch where their project says so', async () => {
+        const reader = ['branch', 'url', 'dev', '-p', project, '--role', 'shop_reader'];
+        const without = await ok(reader);
+        assert.match(without.stdout, /^postgresql:\/\/shop_reader\.\w+@/);
+        assert.match(without.stderr, /password of shop_reader is not known here/);
+        await ok(['project', 'passwords', project, 'branch']);
+        const url = (await ok([...reader, '-d', 'postgres'])).stdout.trim();
+        const who = 'SELECT session_user::text, current_database()::text';
+        const found = await until(
+          () => runSql(url, who, AbortSignal.timeout(60_000)).catch(() => undefined),
+          { what: 'the role may log in', deadlineMs: 60_000 },
+        );
+        assert.deepEqual(found[0]!.rows, [['shop_reader', 'postgres']]);
       });
 
       await t.test('whoever is killed: it goes on, or begins anew, and is never seen half', async () => {

@@ -246,7 +246,7 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
       const server = running.get(id);
       if (server === undefined) throw down(id);
       const mark = `${role} ${verifier}`;
-      if (server.granted === mark) return;
+      if (server.granted === mark) return 0;
       await trouble.meet('servers.grant', id, ctx);
       if (!running.has(id)) throw down(id);
       const cluster = clusterOf(id);
@@ -257,6 +257,7 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
       cluster.roles.set(role, verifier);
       cluster.databases.add(database);
       server.granted = mark;
+      return 0;
     },
     async stop(id, ctx) {
       await trouble.meet('servers.stop', id, ctx);

@@ -1,9 +1,10 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { connectionString } from '../../model/branch.ts';
+import { type BranchAddress, connectionString } from '../../model/branch.ts';
 import { bytesText, parseBytes } from '../../model/bytes.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { BranchSize, BranchView } from '../../model/view.ts';
+import { CONNECTION_FORMATS, type Connection, connectionText } from '../connection-formats.ts';
 import type { Cli } from '../context.ts';
 import { findLink, writeLink } from '../link.ts';
 import { parseSleepAfter, sizeOption, timeoutOption, withExamples } from '../options.ts';
@@ -133,6 +134,7 @@ export function register(program: Command, cli: Cli): void {
           `branch ${name} of ${made.parent} ${wait === false ? 'is being made' : `is ready (${took(performance.now() - started)})`}`,
         );
         warnOfEmptied(cli, made);
+        sayPasswordless(cli, made);
         await print(cli, output, made, () => '');
       },
     );
@@ -149,8 +151,17 @@ export function register(program: Command, cli: Cli): void {
       await print(cli, output, limited, () => '');
     });
 
-  withOutput(define('url [branch]', 'psql "$(offshoot branch url fix-42)"'))
+  withOutput(
+    define(
+      'url [branch]',
+      'psql "$(offshoot branch url fix-42)"',
+      'offshoot branch url fix-42 --role reporting --database stats --format jdbc',
+    ),
+  )
     .description('the connection string; it holds the password')
+    .option('--role <role>', 'as another role than the owner')
+    .option('-d, --database <name>', 'to another database of the branch')
+    .addOption(new Option('--format <format>', 'for whom it is').choices(CONNECTION_FORMATS).default('url'))
     .addOption(
       new Option('--sslmode <mode>', 'how the client encrypts').choices([
         'require',
@@ -159,19 +170,17 @@ export function register(program: Command, cli: Cli): void {
       ]),
     )
     .option('--sslrootcert <file>', 'whom the client trusts, see "offshoot ca"')
-    .action(async (name: string | undefined, { output, project: flag, sslmode, sslrootcert }) => {
+    .action(async (name: string | undefined, { output, project: flag, sslmode, sslrootcert, ...flags }) => {
       const project = await chooseProject(cli, flag);
       const found = await cli.client().branches.credentials(project, chooseBranch(cli, project, name));
       const address = {
-        ...found,
+        ...(await asRole(cli, project, found, flags.role)),
+        ...(flags.database !== undefined && { database: flags.database }),
         ...(sslmode !== undefined && { sslmode }),
         ...(sslrootcert !== undefined && { sslrootcert: resolve(cli.cwd, sslrootcert) }),
       };
-      await print(
-        cli,
-        output,
-        { ...address, connectionString: connectionString(address) },
-        c => c.connectionString,
+      await print(cli, output, { ...address, connectionString: connectionString(address) }, () =>
+        connectionText(address, flags.format),
       );
     });
 
@@ -372,10 +381,36 @@ export function parseLimit(text: string): number | null {
 
 // --- internal -----------------------------------------------------------------------------------
 
+/** Another role has the branch's password only where its project says so. */
+async function asRole(
+  cli: Cli,
+  project: string,
+  { connectionString: _, ...address }: BranchAddress & { readonly connectionString: string },
+  role: string | undefined,
+): Promise<Connection> {
+  if (role === undefined) return address;
+  const { role: owner, rolePasswords } = await cli.client().projects.get(project);
+  if (role === owner) return address;
+  const { password, user, ...rest } = address;
+  const other = { ...rest, user: `${role}${user.slice(owner.length)}` };
+  if (rolePasswords === 'branch') return { ...other, password };
+  say(cli, `the password of ${role} is not known here; add it yourself`);
+  return other;
+}
+
 function warnOfEmptied(cli: Cli, { emptied }: BranchView): void {
   if (emptied === undefined) return;
   const tables = emptied.join(', ');
   say(cli, `warning: without the rows of these unlogged tables, which were written to meanwhile: ${tables}`);
+}
+
+function sayPasswordless(cli: Cli, { project, passwordless }: BranchView): void {
+  if (passwordless === undefined) return;
+  const roles = passwordless === 1 ? 'one of its roles has' : `${passwordless} of its roles have`;
+  say(
+    cli,
+    `${roles} no password; "offshoot project passwords ${project} branch" makes the branch's own theirs, too`,
+  );
 }
 
 /** ~ before what is not exact. */

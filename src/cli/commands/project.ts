@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { Argument, type Command, Option } from 'commander';
+import type { RolePasswords } from '../../model/branch.ts';
 import { bytesText } from '../../model/bytes.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { ProjectView } from '../../model/view.ts';
@@ -54,14 +55,17 @@ export function register(program: Command, cli: Cli): void {
       'its branches sleep when nobody has used them for so long, or never (default 5m)',
       parseSleepAfter,
     )
+    .addOption(
+      new Option('--role-passwords <mode>', 'of other roles than its owner, in branches').choices(MODES),
+    )
     .action(async (name: string, { output, wait, ...flags }) => {
-      const { database, role, branchLimit: branchLimitBytes, maxBranches } = flags;
+      const { database, role, branchLimit: branchLimitBytes, maxBranches, rolePasswords } = flags;
       const from = flags.from === undefined ? undefined : sourceOf(cli, flags.from);
       if (from === undefined && flags.mask !== undefined)
         throw new UsageError('--mask takes effect on data that come --from a source');
       const options = from && (await importOptionsOf(cli, flags));
       const made = await cli.client().projects.create({
-        ...{ name, database, role, branchLimitBytes, maxBranches, from },
+        ...{ name, database, role, branchLimitBytes, maxBranches, rolePasswords, from },
         sleepAfterSeconds: flags.sleepAfter,
         import: options,
       });
@@ -98,6 +102,22 @@ export function register(program: Command, cli: Cli): void {
     });
 
   withExamples(
+    withOutput(
+      project.command('passwords <name>').addArgument(new Argument('<mode>', 'see below').choices(MODES)),
+    ),
+    'offshoot project passwords shop branch',
+    'offshoot project passwords shop ended',
+  )
+    .description(
+      "what becomes of passwords of a team's own roles in branches: they are ended (the default), kept, or those of the branch",
+    )
+    .action(async (name: string, mode: RolePasswords, { output }) => {
+      const found = await cli.client().projects.rolePasswords(name, mode);
+      say(cli, SAYS[mode]);
+      await print(cli, output, found, () => '');
+    });
+
+  withExamples(
     project.command('delete <name>'),
     'offshoot project delete shop',
     'offshoot project delete shop --yes',
@@ -126,6 +146,14 @@ export function register(program: Command, cli: Cli): void {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+const MODES = ['ended', 'kept', 'branch'] as const;
+
+const SAYS: Readonly<Record<RolePasswords, string>> = {
+  ended: 'passwords of other roles end in new branches',
+  kept: 'passwords of other roles come along into new branches; that of the owner never does',
+  branch: "each branch's own password is that of all its roles",
+};
 
 function parseMost(text: string): number | null {
   if (text === 'none') return null;

@@ -184,12 +184,19 @@ export function openBranchNode({
       // Who was asleep has its access still, and is there by one step.
       if (server === undefined && !running.granted) return say(id, { volume, server: running });
       phase = 'access';
-      const { role, database, verifier, parent } = wish;
+      const { role, database, verifier, parent, rolePasswords: others } = wish;
       const copyOf = branchVolumes.copyOf(id);
-      const access = { role, database, verifier, inherited: parent !== undefined, ...(copyOf && { copyOf }) };
-      await servers.grant(id, access, ctx);
+      const access = {
+        ...{ role, database, verifier, inherited: parent !== undefined },
+        ...(others && { others }),
+        ...(copyOf && { copyOf }),
+      };
+      const passwordless = await servers.grant(id, access, ctx);
       branchVolumes.granted(id);
-      return say(id, { volume, server: { ...running, granted: true } });
+      return say(id, {
+        volume,
+        server: { ...running, granted: true, ...(passwordless > 0 && { passwordless }) },
+      });
     } catch (thrown) {
       ctx.signal.throwIfAborted();
       const { code, params, output, message } = toOffshootError(thrown);

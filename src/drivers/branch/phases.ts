@@ -83,6 +83,7 @@ export function branchSeen(
     ...(stop?.waits !== undefined && { waits: stop.waits }),
     ...(stop?.failure !== undefined && { failure: stop.failure }),
     ...(room !== undefined && { room }),
+    ...(ready && server?.passwordless !== undefined && { passwordless: server.passwordless }),
     exits,
   };
 }

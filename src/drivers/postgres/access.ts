@@ -8,6 +8,8 @@ import type { Access } from '../branch-parts.ts';
 import type { AdminQuery } from './session.ts';
 
 /**
+ * @returns how many other roles may log in and have no password
+ *
  * Makes the role and its database where they lack, and gives the role its password; may be repeated. Two messages in
  * most cases, and no wait for the disk: a server that dies before it is written down loses its mark, and is asked again.
  * @param findings from other copies of the same cluster; the question is half of what a first session costs
@@ -17,7 +19,7 @@ export async function grant(
   id: string,
   access: Access,
   findings: Findings,
-): Promise<void> {
+): Promise<number> {
   const { role: owner, database } = access;
   const known = await findings.of(
     access,
@@ -28,10 +30,14 @@ export async function grant(
   if (known.monitors === null) changes.push(`CREATE ROLE ${role} LOGIN CREATEDB CREATEROLE`);
   // What an owner may know of his own server; extensions that look at tables ask for it too.
   if (known.monitors !== true) changes.push(`GRANT pg_monitor TO ${role}`);
-  if (access.inherited && known.adopted !== id) changes.push(...adoption(id, known.others));
+  const fresh = access.inherited && known.adopted !== id;
+  const others = othersOf(known.logins, access, fresh);
+  changes.push(...others.changes);
+  if (fresh) changes.push(...adoption(id, (access.others ?? 'ended') === 'ended' ? known.others : []));
   changes.push(`ALTER ROLE ${role} PASSWORD ${quoteText(access.verifier)}`);
   await query(`BEGIN; SET LOCAL synchronous_commit = off; ${changes.join('; ')}; COMMIT`);
   if (!known.database) await query(`CREATE DATABASE ${quoteName(database)} OWNER ${role}`);
+  return others.passwordless;
 }
 
 /**
@@ -39,23 +45,31 @@ export async function grant(
  * next daemon needs a session to know it. It says nothing about another server process.
  * @returns undefined when nothing was
  */
-export async function readMark(socketDir: string, server: ProcessId): Promise<string | undefined> {
+export type Mark = {
+  /** See `markOf`. */
+  readonly of: string;
+  readonly passwordless: number;
+};
+
+export async function readMark(socketDir: string, server: ProcessId): Promise<Mark | undefined> {
   const text = await readFile(join(socketDir, FILE), 'utf8').catch(() => '');
-  const [pid, startTime, mark] = text.split(' ');
-  return pid === `${server.pid}` && startTime === server.startTime ? mark : undefined;
+  const [pid, startTime, of, passwordless] = text.split(' ');
+  if (pid !== `${server.pid}` || startTime !== server.startTime || of === undefined) return undefined;
+  return { of, passwordless: Number(passwordless ?? 0) };
 }
 
-/** @param mark see `markOf` */
-export async function writeMark(socketDir: string, server: ProcessId, mark: string): Promise<void> {
+export async function writeMark(socketDir: string, server: ProcessId, mark: Mark): Promise<void> {
   const path = join(socketDir, FILE);
-  await writeFile(`${path}.new`, `${server.pid} ${server.startTime} ${mark}`, { mode: 0o600 });
+  await writeFile(`${path}.new`, `${server.pid} ${server.startTime} ${mark.of} ${mark.passwordless}`, {
+    mode: 0o600,
+  });
   await rename(`${path}.new`, path);
 }
 
 /** Differs when the access does. */
-export const markOf = ({ role, database, verifier }: Access): string =>
+export const markOf = ({ role, database, verifier, others = 'ended' }: Access): string =>
   createHash('sha256')
-    .update(JSON.stringify([role, database, verifier]))
+    .update(JSON.stringify([role, database, verifier, others]))
     .digest('hex');
 
 export type Findings = { of(access: Access, find: () => Promise<Known>): Promise<Known> };
@@ -89,6 +103,15 @@ type Known = {
   readonly adopted: string | null;
   /** Other roles with a password. */
   readonly others: readonly string[];
+  /** Other roles that may log in. */
+  readonly logins: readonly Login[];
+};
+
+type Login = {
+  readonly name: string;
+  readonly password: boolean;
+  /** Its password is one of ours. */
+  readonly given: boolean;
 };
 
 /** Nobody else is in there yet who could change it. */
@@ -96,7 +119,33 @@ const KNOWN = `SELECT
   (SELECT pg_has_role(oid, 'pg_monitor', 'member') FROM pg_roles WHERE rolname = $1) AS monitors,
   EXISTS (SELECT FROM pg_database WHERE datname = $2) AS database,
   current_setting('offshoot.adopted', true) AS adopted,
-  ARRAY(SELECT rolname::text FROM pg_authid WHERE rolpassword IS NOT NULL AND rolname NOT IN ($1, $3)) AS others`;
+  ARRAY(SELECT rolname::text FROM pg_authid WHERE rolpassword IS NOT NULL AND rolname NOT IN ($1, $3)) AS others,
+  (SELECT COALESCE(json_agg(json_build_object('name', rolname, 'password', rolpassword IS NOT NULL,
+     'given', COALESCE(encode(sha256(convert_to(rolpassword, 'UTF8')), 'hex') = current_setting('offshoot.given', true), false))), '[]')
+   FROM pg_authid WHERE rolcanlogin AND rolname NOT IN ($1, $3)) AS logins`;
+
+/**
+ * What other roles get, or lose. Where they have the branch's password, it is that of today: a setting of our role says by a
+ * hash which of theirs we have given, so one that somebody has set himself stays.
+ */
+function othersOf(
+  logins: readonly Login[],
+  { others = 'ended', verifier }: Access,
+  fresh: boolean,
+): { readonly changes: readonly string[]; readonly passwordless: number } {
+  const password = (of: readonly Login[], text: string) =>
+    of.map(({ name }) => `ALTER ROLE ${quoteName(name)} PASSWORD ${text}`);
+  const given = logins.filter(login => login.given);
+  if (others === 'branch') {
+    const open = fresh ? logins : logins.filter(login => login.given || !login.password);
+    if (open.length === 0) return { changes: [], passwordless: 0 };
+    const hash = createHash('sha256').update(verifier).digest('hex');
+    const note = `ALTER ROLE ${quoteName(adminRole)} SET offshoot.given = ${quoteText(hash)}`;
+    return { changes: [...password(open, quoteText(verifier)), note], passwordless: 0 };
+  }
+  const left = logins.filter(login => login.password && !login.given && !(fresh && others === 'ended'));
+  return { changes: password(given, 'NULL'), passwordless: logins.length - left.length };
+}
 
 /**
  * A child begins with its parent's roles. Their passwords end here, also those of roles that users made; once,

@@ -15,7 +15,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { Access, ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
 import type { Processes, Running, Stage } from '../processes/contract.ts';
-import { grant, markOf, readMark, rememberFindings, writeMark } from './access.ts';
+import { grant, type Mark, markOf, readMark, rememberFindings, writeMark } from './access.ts';
 import { adopt, initialise, killOrphans, recover } from './cluster.ts';
 import { wasShutDown } from './control-file.ts';
 import { watchExits } from './exits.ts';
@@ -66,9 +66,9 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   const findings = rememberFindings();
   const checkpoints = new WeakMap<Running, Flushed>();
   /** Of servers of which this process knows: it has started them, or read what the one before has written. */
-  const marks = new WeakMap<Running, string | undefined>();
+  const marks = new WeakMap<Running, Mark | undefined>();
   /** Of servers that were ended to rest. */
-  const rested = new Map<string, string>();
+  const rested = new Map<string, Mark>();
 
   const socketDirOf = (id: string): string => join(sockets, checkedId(id));
   const socketOf = (id: string): string => join(socketDirOf(id), `.s.PGSQL.${PORT}`);
@@ -152,10 +152,12 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     async grant(id, access, ctx) {
       const server = await ready(id);
       if (server === undefined) throw new OffshootError('postgres/not-running', { id });
-      if ((await markOn(id, server)) === markOf(access)) return;
-      await granted(id, access, ctx);
-      await writeMark(socketDirOf(id), server.leader, markOf(access));
-      marks.set(server, markOf(access));
+      const before = await markOn(id, server);
+      if (before?.of === markOf(access)) return before.passwordless;
+      const mark = { of: markOf(access), passwordless: await granted(id, access, ctx) };
+      await writeMark(socketDirOf(id), server.leader, mark);
+      marks.set(server, mark);
+      return mark.passwordless;
     },
 
     stop: end,
@@ -229,11 +231,14 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   }
 
   async function seen(id: string, server: Running): Promise<ServerSeen> {
-    const granted = (await markOn(id, server)) !== undefined;
-    return { pid: server.leader.pid, socket: socketOf(id), granted };
+    const mark = await markOn(id, server);
+    return {
+      ...{ pid: server.leader.pid, socket: socketOf(id), granted: mark !== undefined },
+      ...(mark !== undefined && mark.passwordless > 0 && { passwordless: mark.passwordless }),
+    };
   }
 
-  async function markOn(id: string, server: Running): Promise<string | undefined> {
+  async function markOn(id: string, server: Running): Promise<Mark | undefined> {
     if (!marks.has(server)) marks.set(server, await readMark(socketDirOf(id), server.leader));
     return marks.get(server);
   }
@@ -272,16 +277,16 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   }
 
   /** In the owner's database where there should be one: what the first session of a database has to find out is there for him, then. */
-  async function granted(id: string, access: Access, ctx: Ctx): Promise<void> {
+  async function granted(id: string, access: Access, ctx: Ctx): Promise<number> {
     const within = (database: string) =>
       withSession(addressOf(id, database), query => grant(query, id, access, findings), ctx);
     if (!access.inherited) return within('postgres');
     try {
-      await within(access.database);
+      return await within(access.database);
     } catch (err) {
       ctx.signal.throwIfAborted();
       ctx.log.warn({ err }, 'access is not granted from the database itself'); // it may be gone, or take no sessions
-      await within('postgres');
+      return await within('postgres');
     }
   }
 

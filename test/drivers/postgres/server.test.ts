@@ -12,6 +12,7 @@ import { type ExecError, exec } from '../../../src/lib/exec.ts';
 import { identify } from '../../../src/lib/process.ts';
 import { scramVerifier } from '../../../src/lib/scram.ts';
 import { until } from '../../../src/lib/wait.ts';
+import { adminRole, type RolePasswords } from '../../../src/model/branch.ts';
 import {
   asSuperuser,
   type TestPlace,
@@ -239,6 +240,54 @@ describe('PostgreSQL servers', () => {
       );
       assert.deepEqual(rows, [{ rolpassword: verifier }], text);
     }
+  });
+
+  it('ends, keeps or gives the passwords of other roles, as it is told; one that somebody has set stays', async () => {
+    await ensure();
+    await sql('CREATE ROLE team LOGIN; CREATE ROLE bare LOGIN; CREATE ROLE nobody NOLOGIN');
+    const theirs = await scramVerifier('theirs');
+    const setTheirs = (role: string) => sql(`ALTER ROLE ${role} PASSWORD '${theirs}'`);
+    const forget = () => sql(`ALTER ROLE ${adminRole} RESET offshoot.adopted`);
+    const granted = async (others: RolePasswords, inherited = true) => {
+      const verifier = await scramVerifier(`${others}-${Math.random()}`);
+      const access = { role: 'app', database: 'app', verifier, inherited, others };
+      const passwordless = await s.servers.grant('b1', access, ctx());
+      assert.equal(await s.servers.grant('b1', access, ctx()), passwordless);
+      assert.equal((await s.servers.observe('b1', ctx()))?.passwordless ?? 0, passwordless);
+      const rows = await sql(
+        "SELECT rolname, rolpassword FROM pg_authid WHERE rolname IN ('app', 'team', 'bare', 'nobody')",
+      );
+      const { app, ...more } = Object.fromEntries(rows.map(row => [row.rolname, row.rolpassword]));
+      assert.equal(app, verifier);
+      const words = Object.entries(more).map(([role, password]) => [
+        role,
+        password === verifier ? 'ours' : password === theirs ? 'theirs' : password,
+      ]);
+      return { passwordless, ...Object.fromEntries(words) };
+    };
+    await setTheirs('team');
+    assert.deepEqual(await granted('kept'), { passwordless: 1, team: 'theirs', bare: null, nobody: null });
+    await forget();
+    assert.deepEqual(await granted('ended'), { passwordless: 2, team: null, bare: null, nobody: null });
+    await setTheirs('team');
+    assert.deepEqual(await granted('branch'), {
+      passwordless: 0,
+      team: 'theirs',
+      bare: 'ours',
+      nobody: null,
+    });
+    await forget();
+    assert.deepEqual(await granted('branch'), { passwordless: 0, team: 'ours', bare: 'ours', nobody: null });
+    assert.deepEqual(await granted('branch'), { passwordless: 0, team: 'ours', bare: 'ours', nobody: null });
+    await setTheirs('bare');
+    assert.deepEqual(await granted('branch', false), {
+      passwordless: 0,
+      team: 'ours',
+      bare: 'theirs',
+      nobody: null,
+    });
+    // What was given is taken again; what somebody has set himself is his.
+    assert.deepEqual(await granted('ended'), { passwordless: 1, team: null, bare: 'theirs', nobody: null });
   });
 
   it('starts a server again whose socket was swept away', async () => {
