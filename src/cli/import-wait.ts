@@ -58,7 +58,8 @@ export function sayReport(
   { tables, rows, bytes, ms, version, leftOut, masked }: ImportReport,
 ): void {
   say(cli, `${tables} tables, ${rows} rows, ${bytesText(bytes)} from PostgreSQL ${version} in ${took(ms)}`);
-  if (masked !== undefined) say(cli, `${masked.columns} columns of ${masked.tables} tables are masked`);
+  if (masked !== undefined && masked.columns > 0)
+    say(cli, `${masked.columns} columns of ${masked.tables} tables are masked`);
   if (leftOut.length === 0) return;
   say(
     cli,
@@ -83,6 +84,7 @@ const STEPS: readonly (readonly [ImportPhase, string])[] = [
   ['indexes', 'indexes and constraints'],
   ['rest', 'rights and comments'],
   ['checking', 'check'],
+  ['masking', 'SQL of the mask'],
   ['ending', 'written to disk'],
 ];
 

@@ -154,7 +154,12 @@ async function run(o: Import, doing: { what: string }): Promise<ImportReport> {
   const largeObjects = spec.schemaOnly ? [] : await readLargeObjects(source);
   const bare = mask !== undefined && !mask.keepsLargeObjects;
   if (bare && largeObjects.length > 0)
-    note([{ what: `what ${largeObjects.length} large objects hold`, why: 'under a mask they come empty' }]);
+    note([
+      {
+        what: `what large objects hold, ${largeObjects.length} of them`,
+        why: 'under a mask they come empty',
+      },
+    ]);
   await copyLargeObjects(largeObjects, bare ? undefined : source.session, target, roles.nameOf, signal);
   if (mask !== undefined) note(await configurationTables(source.session, catalog.find));
   else if (!spec.schemaOnly) note(await copyConfiguration(source.session, target, catalog.find, missing));

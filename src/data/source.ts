@@ -56,9 +56,11 @@ export async function openSnapshot(
       ? 0
       : choice.tables.reduce((sum, t) => sum + t.bytes, 0) +
         0.5 * about!.indexBytes * shareOf(choice, about!);
-    if (bytes + SPARE_BYTES > roomBytes)
+    // SQL of a mask runs on a copy that is copied again.
+    const need = options.mask?.sql === undefined ? bytes : 2 * bytes;
+    if (need + SPARE_BYTES > roomBytes)
       throw new OffshootError('import/no-room', {
-        need: bytesText(bytes),
+        need: bytesText(need),
         room: bytesText(Math.max(0, roomBytes - SPARE_BYTES)),
       });
     const snapshot = options.jobs === 1 || options.schemaOnly ? undefined : await exported(session);

@@ -47,7 +47,15 @@ export type ImportSpec = ImportOptions & {
   readonly cancelled?: boolean;
 };
 
-export type ImportPhase = 'connecting' | 'schema' | 'data' | 'indexes' | 'rest' | 'checking' | 'ending';
+export type ImportPhase =
+  | 'connecting'
+  | 'schema'
+  | 'data'
+  | 'indexes'
+  | 'rest'
+  | 'checking'
+  | 'masking'
+  | 'ending';
 
 export type ImportProgress = {
   readonly phase: ImportPhase;
@@ -103,6 +111,7 @@ const PHASES: Readonly<Record<ImportPhase, string>> = {
   indexes: 'makes indexes and constraints',
   rest: 'sets rights and comments',
   checking: 'checks what has come',
+  masking: 'runs the SQL of the mask, and copies what it leaves',
   ending: 'writes it all to the disk',
 };
 

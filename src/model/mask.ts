@@ -38,6 +38,8 @@ export type MaskRules = {
   readonly keep?: readonly string[];
   /** Default: they come empty. */
   readonly largeObjects?: 'keep';
+  /** Statements on what the rules have made, one transaction each; what they leave is copied once more. */
+  readonly sql?: readonly string[];
 };
 
 export type SuggestedRule = {
@@ -61,9 +63,9 @@ export function ruleText(rule: MaskRule): string {
  * @throws OffshootError mask/bad-rules naming the first place that is wrong
  */
 export function readMaskRules(value: unknown): MaskRules {
-  const { tables, keep, 'large-objects': largeObjects, ...more } = mapping(value, 'the file');
+  const { tables, keep, sql, 'large-objects': largeObjects, ...more } = mapping(value, 'the file');
   const [unknown] = Object.keys(more);
-  if (unknown !== undefined) throw bad(unknown, 'there are tables, keep and large-objects');
+  if (unknown !== undefined) throw bad(unknown, 'there are tables, keep, large-objects and sql');
   if (largeObjects !== undefined && !['keep', 'empty'].includes(largeObjects as string))
     throw bad('large-objects', 'it is keep or empty');
   const read: Record<string, Record<string, MaskRule>> = Object.create(null);
@@ -83,16 +85,25 @@ export function readMaskRules(value: unknown): MaskRules {
     checkName(name, 'keep');
     if (!name.includes('.')) throw bad(`keep: ${name}`, 'a column is named TABLE.COLUMN');
   }
+  const statements: readonly unknown[] = sql == null ? [] : [sql].flat();
+  if (
+    statements.some(
+      text => typeof text !== 'string' || text.trim() === '' || text.length > MOST_SQL || text.includes('\0'),
+    )
+  )
+    throw bad('sql', 'it is a list of statements');
   return {
     tables: { ...read },
     ...(kept.length > 0 && { keep: kept }),
     ...(largeObjects === 'keep' && { largeObjects }),
+    ...(statements.length > 0 && { sql: statements as readonly string[] }),
   };
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
 const MOST_LETTERS = 10_000;
+const MOST_SQL = 100_000;
 const MOST_DAYS = 36_500;
 
 const bad = (where: string, why: string): OffshootError =>

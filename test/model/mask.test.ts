@@ -10,6 +10,7 @@ test('rules are read from what a file says', () => {
     },
     keep: ['products.name'],
     'large-objects': 'keep',
+    sql: 'UPDATE x SET y = 1',
   });
   assert.deepEqual(rules, {
     tables: {
@@ -18,6 +19,7 @@ test('rules are read from what a file says', () => {
     },
     keep: ['products.name'],
     largeObjects: 'keep',
+    sql: ['UPDATE x SET y = 1'],
   });
   assert.deepEqual(readMaskRules({ tables: null, keep: null, 'large-objects': 'empty' }), { tables: {} });
   assert.equal(ruleText({ shift: 30, by: 'id' }), 'shift by up to 30 days, the same for each id');
@@ -42,6 +44,8 @@ test('the first place that is wrong is named', () => {
     [{ tables: { '': {} } }, 'tables', /a name in it is none/],
     [{ keep: 'users.name' }, 'keep', /a list of columns/],
     [{ keep: ['name'] }, 'keep: name', /TABLE\.COLUMN/],
+    [{ sql: ['', 'x'] }, 'sql', /a list of statements/],
+    [{ sql: { a: 1 } }, 'sql', /a list of statements/],
     [{ 'large-objects': 'drop' }, 'large-objects', /keep or empty/],
   ] as const)
     assert.throws(

@@ -62,13 +62,18 @@ export type Imports = {
 };
 
 /** What an importer is told; see src/importer.ts. Holds passwords: a file of mode 0600, which it removes. */
-export type ImportJob = {
-  readonly spec: ImportSpec;
-  readonly password: string;
-  readonly maskSecret?: string;
+export type ImportServer = {
   readonly server: { readonly argv: readonly string[]; readonly uid?: number; readonly gid?: number };
   readonly socketDir: string;
   readonly dataDir: string;
+};
+
+export type ImportJob = ImportServer & {
+  readonly spec: ImportSpec;
+  readonly password: string;
+  readonly maskSecret?: string;
+  /** Where SQL of a mask runs, if there is some: filled first. */
+  readonly raw?: ImportServer;
   readonly adminSecret: string;
   readonly database: string;
   readonly role: string;
@@ -84,8 +89,14 @@ export type ImportResult =
 /** Of the hidden volume. No branch has such an id. */
 export const hiddenOf = (id: string): string => `${id}${SUFFIX}`;
 
+/** Of the volume that SQL of a mask runs on; what it leaves is copied into the hidden one, and then it goes. */
+const rawOf = (id: string): string => `${id}${RAW}`;
+
 /** The branch that a hidden volume is for; any other id is its own. */
-export const branchOf = (id: string): string => (id.endsWith(SUFFIX) ? id.slice(0, -SUFFIX.length) : id);
+export function branchOf(id: string): string {
+  const suffix = [SUFFIX, RAW].find(end => id.endsWith(end));
+  return suffix === undefined ? id : id.slice(0, -suffix.length);
+}
 
 export function openImports(options: ImportsOptions): Imports {
   const { home, instance, processes, volumes, servers, log } = options;
@@ -126,7 +137,7 @@ export function openImports(options: ImportsOptions): Imports {
       unwatch(id);
       const result = await resultOf(id);
       if (result !== undefined) await ended(id, result);
-      await volumes.remove(hiddenOf(id), ctx);
+      await removeVolumes(id, ctx);
     },
 
     async stop(id) {
@@ -136,8 +147,8 @@ export function openImports(options: ImportsOptions): Imports {
 
     async remove(id, ctx) {
       await imports.stop(id);
-      await servers.remove(hiddenOf(id), ctx);
-      await volumes.remove(hiddenOf(id), ctx);
+      await removeServers(id, ctx);
+      await removeVolumes(id, ctx);
       await rm(folderOf(id), { recursive: true, force: true });
       known.delete(id);
     },
@@ -152,8 +163,8 @@ export function openImports(options: ImportsOptions): Imports {
     const { sealed, maskSecret, ...spec } = wish.import!;
     const [folder, hidden] = [folderOf(id), hiddenOf(id)];
     await processes.kill(partOf(id));
-    await servers.remove(hidden, ctx);
-    await volumes.remove(hidden, ctx);
+    await removeServers(id, ctx);
+    await removeVolumes(id, ctx);
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const record = {
@@ -162,11 +173,17 @@ export function openImports(options: ImportsOptions): Imports {
       branch: `${wish.branch} (import)`,
       createdAt: spec.at,
     };
-    const { dataDir } = await volumes.ensure(hidden, { record, prepare: servers.initialise }, ctx);
-    const { socketDir, ...server } = await servers.filling(hidden, dataDir);
+    const made = async (volume: string): Promise<ImportServer> => {
+      const of = { ...record, id: volume };
+      const { dataDir } = await volumes.ensure(volume, { record: of, prepare: servers.initialise }, ctx);
+      const { socketDir, ...server } = await servers.filling(volume, dataDir);
+      return { server, socketDir, dataDir };
+    };
+    const place = await made(hidden);
+    const raw = spec.mask?.sql === undefined ? {} : { raw: await made(rawOf(id)) };
     const { freeBytes } = await volumes.room();
     const job: ImportJob = {
-      ...{ spec, server, socketDir, dataDir, folder },
+      ...{ spec, ...place, ...raw, folder },
       password: unseal(options.sealKey, sealed) ?? '',
       ...(maskSecret && { maskSecret: unseal(options.sealKey, maskSecret)! }),
       adminSecret: options.adminSecret,
@@ -203,12 +220,13 @@ export function openImports(options: ImportsOptions): Imports {
     await end(id);
     const { count } = result;
     if ('report' in result) {
+      if (ctx !== undefined) await volumes.remove(rawOf(id), ctx);
       const status: ImportStatus = { count, state: 'done', report: result.report };
       known.set(id, status);
       return { ready: true, status };
     }
     const { code, params, message, hint } = new OffshootError(result.code, result.params);
-    if (ctx !== undefined) await volumes.remove(hiddenOf(id), ctx);
+    if (ctx !== undefined) await removeVolumes(id, ctx);
     const status: ImportStatus = { count, state: 'failed', message, ...(hint !== undefined && { hint }) };
     known.set(id, status);
     return { ready: false, status, failure: { code, params, output: undefined } };
@@ -231,7 +249,15 @@ export function openImports(options: ImportsOptions): Imports {
   async function settle(id: string, count: number, ctx: Ctx): Promise<void> {
     const result = await resultOf(id);
     if (result?.count === count) await ended(id, result);
-    await volumes.remove(hiddenOf(id), ctx);
+    await removeVolumes(id, ctx);
+  }
+
+  async function removeServers(id: string, ctx: Ctx): Promise<void> {
+    for (const volume of [hiddenOf(id), rawOf(id)]) await servers.remove(volume, ctx);
+  }
+
+  async function removeVolumes(id: string, ctx: Ctx): Promise<void> {
+    for (const volume of [hiddenOf(id), rawOf(id)]) await volumes.remove(volume, ctx);
   }
 
   /** Tells of its progress while it runs, and of its end. */
@@ -269,6 +295,7 @@ export function openImports(options: ImportsOptions): Imports {
 // --- internal -----------------------------------------------------------------------------------
 
 const SUFFIX = '-import';
+const RAW = '-masking';
 const PARTS = 'import';
 const partOf = (id: string): string => `${PARTS}/${id}`;
 

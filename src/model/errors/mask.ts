@@ -27,6 +27,15 @@ export const maskErrors = {
     hint: () =>
       'give each a rule, or name it under "keep"; "offshoot project mask --from SOURCE" prints rules to begin with',
   },
+  'mask/sql-failed': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `statement ${p.number} of the mask's sql failed: ${p.why}`,
+    hint: () =>
+      'change it, and begin again; it runs as the owner of the project, after all rows and indexes have come',
+  },
   'mask/no-value': {
     fault: 'user',
     http: 422,
