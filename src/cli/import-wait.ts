@@ -38,7 +38,9 @@ export async function seeImport(
             throw new OffshootError('import/ended', { project, why: now.message, hint: now.hint });
           if (now.state === 'done') report = now.report;
         }
-        if (state === 'failed')
+        // One that failed because of an import before is about to begin anew.
+        const before = now !== undefined && now.count < count && now.state === 'failed';
+        if (state === 'failed' && !before)
           throw new OffshootError('branch/failed', { name: 'main', why: message, hint });
         return report !== undefined && state === 'ready' ? true : undefined;
       },

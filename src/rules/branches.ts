@@ -28,7 +28,13 @@ export async function createProject(
   name: string,
   spec: Pick<
     ProjectSpec,
-    'database' | 'role' | 'branchLimitBytes' | 'maxBranches' | 'sleepAfterSeconds' | 'rolePasswords' | 'import'
+    | 'database'
+    | 'role'
+    | 'branchLimitBytes'
+    | 'maxBranches'
+    | 'sleepAfterSeconds'
+    | 'rolePasswords'
+    | 'import'
   >,
   secret: ProjectSecret | null = null,
 ): Promise<Stored<'project'>> {

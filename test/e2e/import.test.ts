@@ -114,6 +114,7 @@ test('import', async t => {
           await ok(['project', 'mask', ...from, '--mask', bad]);
           const failed = await cli(['project', 'create', 'masked', ...from, '--mask', bad]);
           assert.match(failed.stderr, /statement 2 of the mask's sql failed: SQLSTATE 22P02\n/);
+          assert.ok(codesOf(daemon.home).includes('mask/sql-failed'));
           assert.equal((await cli(['sql', 'main', '-p', 'masked', '-c', 'select 1'])).code, 1);
           const made = await ok(['project', 'refresh', 'masked', '--mask', withSql(change), '--verify']);
           assert.match(made.stderr, /3 columns of 2 tables are masked/);
@@ -172,6 +173,12 @@ const PEOPLE = `
   INSERT INTO logins SELECT '${MASKED}' || (1 + i % 10) || '@x.org' FROM generate_series(1, 20) i;
   CREATE MATERIALIZED VIEW seen AS SELECT DISTINCT email FROM logins;
   SELECT lo_from_bytea(0, '${MASKED}');`;
+
+/** Of imports that have failed. */
+const codesOf = (home: string): readonly unknown[] =>
+  readdirSync(join(home, 'imports')).map(
+    id => JSON.parse(readFileSync(join(home, 'imports', id, 'result.json'), 'utf8')).code,
+  );
 
 function emptyRules(file: string): string {
   writeFileSync(file, 'tables: {}\n');
