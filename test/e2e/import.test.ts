@@ -133,8 +133,8 @@ test('import', async t => {
           await until(async () => ((await holding(daemon.home, FOR_SQL)).length === 0 ? true : undefined), {
             ...{
               what: 'nothing is left of the volume that SQL ran on',
-              deadlineMs: 240_000,
-              intervalMs: 500,
+              deadlineMs: 480_000,
+              intervalMs: 2_000,
             },
           });
           const refused = await cli(['project', 'refresh', 'masked', '--mask', emptyRules(file)]);
