@@ -97,6 +97,10 @@ export async function runController(config: Config, env: Env, o: ControllerOptio
   opened.defer(() => probes.close());
   const stood = await stand(config, { ...o, client, namespace, log }, opened, missing.ask);
 
+  const unread = watchMissing(sentence => void tell('NamespaceUnread', sentence), log);
+  unread.ask(() => stood.source.states().flatMap(problemOf));
+  opened.defer(() => unread.close());
+
   const place = { namespace, name: `${o.name}-controller` };
   const { api, feed } = stood.doors;
   const at: HolderAt = {
@@ -169,7 +173,9 @@ async function stand(
   const source = kubernetesBaseline({ client, log, informers, ...(namespaces && { namespaces }) });
   opened.defer(() => source.close());
   let states: () => readonly InformerState[] = () => [];
-  const problems = () => [...source.states(), ...states()].flatMap(problemOf);
+  /** From then on a namespace that cannot be read is the trouble of its own sandboxes. */
+  let isKnown = false;
+  const problems = () => [...(isKnown ? [] : source.states()), ...states()].flatMap(problemOf);
   const refused = (problem?: string) =>
     says(() => [...(problem === undefined ? [] : [problem]), ...problems()]);
   refused();
@@ -182,6 +188,7 @@ async function stand(
   );
   refused();
   await orAborted(source.synced, signal);
+  isKnown = true;
   await untilDone(() => checkDefinitions(client), refused, signal);
   refused();
 

@@ -20,7 +20,10 @@ import { foundIn } from './kubernetes-object.ts';
 
 export type KubernetesBaseline = {
   readonly baseline: Baseline;
-  /** Resolves when everything that is there is known; rejects when it is closed before. */
+  /**
+   * Resolves when everything that is there is known, but for namespaces that the cluster does not let us read while it does others:
+   * those are known, all at once, when they can be. Rejects when it is closed before.
+   */
   readonly synced: Promise<void>;
   /** How fresh it is, by resource. */
   states(): readonly InformerState[];
@@ -40,10 +43,16 @@ export function kubernetesBaseline(options: KubernetesBaselineOptions): Kubernet
   const { client, namespaces, log = silentLog, informers: timing = {} } = options;
   const index = new BaselineIndex();
   const listeners = new Set<(change: BaselineChange) => void>();
-  /** Until everything has been listed: what is there, and when it was made. */
-  let early: Map<string, Found> | undefined = new Map();
+  const made = new Map<Found, string>();
+  const at = (found: Found) => made.get(found) ?? '';
+  /** What is known of half a namespace is not told: forks would be made of it. */
+  const groups = (namespaces ?? [undefined]).map((namespace): Group => {
+    const group: Group = { namespace, early: new Map(), informers: [] };
+    group.informers = watchedKinds.map(kind => watch(kind, group));
+    return group;
+  });
 
-  function changed(before: Found | undefined, now: Found | undefined): void {
+  function changed({ early }: Group, before: Found | undefined, now: Found | undefined): void {
     const { kind, namespace, name } = (now ?? before)!;
     if (early !== undefined) {
       const key = `${kind}/${namespace}/${name}`;
@@ -62,30 +71,45 @@ export function kubernetesBaseline(options: KubernetesBaselineOptions): Kubernet
     }
   }
 
-  const made = new Map<Found, string>();
-  const watch = (kind: WatchedKind, namespace: string | undefined): Informer<Found> =>
-    informer<Found>({
+  function watch(kind: WatchedKind, group: Group): Informer<Found> {
+    return informer<Found>({
       ...{ client, resource: resources[kind], selection: selectionOf(kind), log, ...timing },
-      ...(namespace !== undefined && { namespace }),
+      ...(group.namespace !== undefined && { namespace: group.namespace }),
       keep(object: KubernetesObject, before) {
         const found = foundIn(kind, object, before);
-        if (found !== undefined && early !== undefined)
+        if (found !== undefined && group.early !== undefined)
           made.set(found, object.metadata.creationTimestamp ?? '');
         return found;
       },
-      onChange: ({ before, now }) => changed(before, now),
+      onChange: ({ before, now }) => changed(group, before, now),
     });
-  const places = namespaces ?? [undefined];
-  const informers = places.flatMap(place => watchedKinds.map(kind => watch(kind, place)));
+  }
 
-  const synced = Promise.all(informers.map(one => one.synced)).then(() => {
-    const at = (found: Found) => made.get(found) ?? '';
-    const all = [...early!.values()].sort((a, b) => (at(a) < at(b) ? -1 : at(a) > at(b) ? 1 : 0));
-    early = undefined;
-    made.clear();
-    for (const found of all) changed(undefined, found);
+  /** Tells what has been listed, in order of creation. */
+  function open(some: readonly Group[]): void {
+    const all = some.flatMap(({ early }) => [...(early?.values() ?? [])]);
+    const sorted = all.sort((a, b) => (at(a) < at(b) ? -1 : at(a) > at(b) ? 1 : 0));
+    for (const group of some) group.early = undefined;
+    for (const found of sorted) {
+      made.delete(found);
+      changed({ early: undefined } as Group, undefined, found);
+    }
+  }
+
+  const whole = ({ informers }: Group) => Promise.all(informers.map(one => one.synced));
+  const isWhole = ({ informers }: Group) => informers.every(one => one.state().synced);
+  const settled = groups.map(({ informers }) => Promise.all(informers.map(one => one.settled)));
+  const some = groups.length === 0 ? undefined : Promise.any(groups.map(whole));
+  const synced = Promise.all([...settled, some]).then(() => {
+    open(groups.filter(isWhole));
+    for (const late of groups.filter(({ early }) => early !== undefined))
+      whole(late).then(
+        () => open([late]),
+        () => {}, // it is closed
+      );
   });
   synced.catch(() => {}); // who does not wait for it need not hear
+  const informers = groups.flatMap(group => group.informers);
 
   return {
     baseline: {
@@ -114,10 +138,14 @@ export function kubernetesBaseline(options: KubernetesBaselineOptions): Kubernet
       },
       usersOf: (kind, namespace, name) =>
         staying(index.list(`source ${sourceKey(kind, namespace, name)}`)) as never,
-      whyUnknown: namespace =>
-        namespaces === undefined || namespaces.includes(namespace)
-          ? undefined
-          : `namespace "${namespace}" is none of those that this installation may fork`,
+      whyUnknown(namespace) {
+        const group = groups.find(one => one.namespace === undefined || one.namespace === namespace);
+        if (group === undefined)
+          return `namespace "${namespace}" is none of those that this installation may fork`;
+        if (group.early === undefined) return undefined;
+        const [failure] = group.informers.flatMap(one => one.state().failure ?? []);
+        return failure?.message ?? `namespace "${namespace}" has not been read yet`;
+      },
       watch(listener) {
         const own = (change: BaselineChange) => listener(change); // the same function may listen twice
         listeners.add(own);
@@ -134,6 +162,15 @@ export function kubernetesBaseline(options: KubernetesBaselineOptions): Kubernet
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** What is read together. */
+type Group = {
+  /** undefined: all. */
+  readonly namespace: string | undefined;
+  informers: readonly Informer<Found>[];
+  /** What is there, until all of it has been listed. */
+  early: Map<string, Found> | undefined;
+};
 
 const watchedKinds = [
   ...([

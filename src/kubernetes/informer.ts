@@ -69,6 +69,8 @@ export type Informer<T> = {
   entries(): IterableIterator<readonly [string, T]>;
   /** Resolves when the first list is complete; rejects when it is closed before. */
   readonly synced: Promise<void>;
+  /** Resolves when it is, or when the cluster has refused it: whoever has others, too, need not wait for this one. Rejects like `synced`. */
+  readonly settled: Promise<void>;
   state(): InformerState;
   /** What a read or a write has been answered. */
   offer(object: KubernetesObject): void;
@@ -97,6 +99,9 @@ export function informer<T>(options: InformerOptions<T>): Informer<T> {
   let failure: OffshootError | undefined;
   const { promise: synced, resolve: isNowSynced, reject: neverSynced } = Promise.withResolvers<void>();
   synced.catch(() => {}); // who does not wait for it need not hear
+  const { promise: refused, resolve: isRefused } = Promise.withResolvers<void>();
+  const settled = Promise.race([synced, refused]);
+  settled.catch(() => {});
 
   function put(key: string, entry: Entry<T> | undefined): void {
     const before = known.get(key)?.value;
@@ -252,6 +257,7 @@ export function informer<T>(options: InformerOptions<T>): Informer<T> {
         failure =
           error instanceof OffshootError ? error : new OffshootError('internal', {}, { cause: error });
         failures += 1;
+        if (isCode(error, 'kubernetes/forbidden')) isRefused();
         if (isCode(error, 'kubernetes/expired') || failures >= 3) version = undefined;
         const { retryAfterMs } = failure.params;
         const own = backoffMs(failures - 1, shortest, longest);
@@ -277,7 +283,7 @@ export function informer<T>(options: InformerOptions<T>): Informer<T> {
     *entries() {
       for (const [key, { value }] of known) if (value !== undefined) yield [key, value] as const;
     },
-    synced,
+    ...{ synced, settled },
     state: () => ({
       ...{ resource: what, synced: isSynced, count: known.size, resourceVersion: version ?? reached },
       ...{ staleMs: performance.now() - heardAt, failures, lists, watches, missed },

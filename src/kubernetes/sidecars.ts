@@ -21,7 +21,7 @@ export type Sidecars = {
     workload: WorkloadKey,
     isNew: boolean,
   ): { readonly reason: string; readonly message: string } | undefined;
-  /** Resolves when all pods are known; rejects when it is closed before. */
+  /** Resolves when all pods are known that the cluster lets us read; rejects when it is closed before. */
   readonly synced: Promise<unknown>;
   states(): readonly InformerState[];
   close(): Promise<void>;
@@ -69,7 +69,7 @@ export function followSidecars(options: SidecarsOptions): Sidecars {
     });
   const informers = (namespaces ?? [undefined]).map(watch);
 
-  const synced = Promise.all(informers.map(one => one.synced));
+  const synced = Promise.all(informers.map(one => one.settled));
   synced.catch(() => {}); // who does not wait for it need not hear
 
   return {

@@ -11,6 +11,7 @@ import type { Env } from './environment.ts';
  * server itself. Outside of a pod there is none.
  * @param env POD_NAME, POD_UID and POD_NAMESPACE, by which the chart says which pod it is
  * @param signal aborts when nothing is to be tried any more
+ * @param pauseMs of the shortest and the longest pause between tries
  */
 export const tellOfOwnPod =
   (
@@ -18,6 +19,7 @@ export const tellOfOwnPod =
     { POD_NAME: name, POD_UID: uid, POD_NAMESPACE: namespace }: Env,
     log: Log,
     signal: AbortSignal,
+    [shortest, longest]: readonly [number, number] = [1_000, 30_000],
   ) =>
   async (reason: string, message: string): Promise<void> => {
     if (!name || !uid || !namespace) return;
@@ -36,7 +38,7 @@ export const tellOfOwnPod =
         return;
       } catch (err) {
         log.debug({ err, reason }, 'an event could not be written');
-        await delay(backoffMs(tries, 1_000, 30_000), signal).catch(() => {});
+        await delay(backoffMs(tries, shortest, longest), signal).catch(() => {});
       }
     }
   };

@@ -252,3 +252,55 @@ describe('the baseline of a cluster', () => {
     client.close();
   });
 });
+
+it('a namespace that may not be read keeps no other from being known, says why, and is known at once when it may', async () => {
+  await using server = await fakeApiServer();
+  const inNamespace = (namespace: string, object: { readonly metadata: object }) => ({
+    ...object,
+    metadata: { ...object.metadata, namespace },
+  });
+  const web = (namespace: string) => inNamespace(namespace, deployment('web', { image: 'acme/web:1' }));
+  for (const namespace of ['open', 'shut']) {
+    server.put(plural('Deployment'), web(namespace));
+    server.put(plural('Service'), inNamespace(namespace, service('web')));
+  }
+  let isShut = (_: string) => true;
+  server.fault = ({ namespace, resource }) =>
+    namespace === 'shut' && isShut(resource) ? { status: 403, body: { message: 'no' } } : undefined;
+  const client = clusterClient(server.access);
+  const namespaces = ['open', 'shut'];
+  const { baseline, ...source } = kubernetesBaseline({ client, namespaces, informers: { pauseMs: [5, 20] } });
+  try {
+    await source.synced;
+    assert.ok(baseline.get('Deployment', 'open', 'web'));
+    assert.equal(baseline.whyUnknown!('open'), undefined);
+    assert.match(baseline.whyUnknown!('shut')!, /does not allow "(list|watch) .* in namespace "shut"": no/);
+    assert.match(baseline.whyUnknown!('other')!, /none of those/);
+    // One of its kinds alone is not told: what is made of it would lack the rest.
+    isShut = resource => resource !== plural('Deployment');
+    await until(
+      () =>
+        source.states().find(one => one.resource === 'deployments.apps in namespace "shut"')?.synced ||
+        undefined,
+      { what: 'its Deployments are listed', deadlineMs: 60_000 },
+    );
+    assert.equal(baseline.get('Deployment', 'shut', 'web'), undefined);
+    const told: BaselineChange[] = [];
+    const isWhole: boolean[] = [];
+    baseline.watch(change => {
+      told.push(change);
+      isWhole.push(source.states().every(one => one.synced));
+    });
+    isShut = () => false;
+    await until(() => (told.length === 2 ? true : undefined), { what: 'it is told', deadlineMs: 60_000 });
+    assert.deepEqual(told.map(({ kind, namespace }) => `${kind} ${namespace}`).toSorted(), [
+      'Deployment shut',
+      'Service shut',
+    ]);
+    assert.deepEqual(isWhole, [true, true]);
+    assert.equal(baseline.whyUnknown!('shut'), undefined);
+  } finally {
+    await source.close();
+    client.close();
+  }
+});

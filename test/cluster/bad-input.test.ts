@@ -117,6 +117,31 @@ describe('bad input in a cluster', { skip: noImage }, () => {
     await c.kubectl('delete', 'sandbox', 'no-right', '--timeout=60s');
   });
 
+  it('is a namespace that may not be read any more: a controller that starts goes on with the others, and names the right', async () => {
+    const [binding] = (await read<Named>('-n', full.name, 'get', 'rolebindings')).items;
+    await kubectl(['-n', full.name, 'delete', 'rolebinding', binding!.metadata.name]);
+    await c.kubectl('rollout', 'restart', 'deployment/offshoot-controller');
+    await c.kubectl('rollout', 'status', 'deployment/offshoot-controller', '--timeout=120s');
+    await apply([sandboxOfUsers(c, 'readable'), sandbox('unreadable', fork('none', full.name))]);
+    await c.kubectl('wait', 'sandbox/readable', '--for=condition=Ready', '--timeout=120s');
+    await said(
+      c,
+      'unreadable',
+      /^SandboxBaselineUnread$/,
+      new RegExp(`does not allow "(list|watch) [a-z.]+ in namespace "${full.name}"`),
+    );
+    const { metadata, roleRef, subjects } = binding!;
+    const { name, namespace } = metadata;
+    await apply([
+      {
+        ...{ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'RoleBinding', metadata: { name, namespace } },
+        ...{ roleRef, subjects },
+      },
+    ]);
+    await said(c, 'unreadable', /^QuotaExceeded$/, /exceeded quota: small/);
+    await c.kubectl('delete', 'sandbox', 'readable', 'unreadable', '--timeout=60s');
+  });
+
   it('is none where only a name is too long for a label; one that is too long for a sandbox is refused', async () => {
     await apply([sandbox('long', fork(longName))]);
     await c.kubectl('wait', 'sandbox/long', '--for=condition=Ready', '--timeout=120s');
@@ -268,6 +293,14 @@ async function rolesOf(namespace: string) {
   const { items } = await read<Roles>('-n', namespace, 'get', 'roles');
   return items;
 }
+
+type Named = {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string; readonly namespace: string };
+    readonly roleRef: object;
+    readonly subjects: readonly object[];
+  }[];
+};
 
 type Roles = {
   readonly items: readonly {

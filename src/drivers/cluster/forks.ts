@@ -24,7 +24,7 @@ export type ClusterForksOptions = {
   readonly log: Log;
 };
 
-/** Resolves when all that is there of the installation's forks is known. */
+/** Resolves when all that is there of the installation's forks is known, where the cluster lets us read it. */
 export async function openClusterForks({
   client,
   installation,
@@ -122,9 +122,26 @@ export async function openClusterForks({
   const parts = new Map(places.map(place => [place.namespace, partsIn(place)]));
   const informersIn = (namespace: string): PartInformers =>
     parts.get(parts.has(namespace) ? namespace : undefined)!;
-  const all = [...[...parts.values()].flatMap(one => Object.values(one)), ...places.map(podsIn)];
+  const pods = new Map(places.map(place => [place.namespace, podsIn(place)]));
+  const all = [...[...parts.values()].flatMap(one => Object.values(one)), ...pods.values()];
+  /** Nothing is done where it is not known what is there. @throws OffshootError kubernetes/… */
+  const checkRead = (namespace: string): void => {
+    const place = pods.has(namespace) ? namespace : undefined;
+    const states = [...Object.values(parts.get(place) ?? {}), ...(pods.has(place) ? [pods.get(place)!] : [])];
+    const unread = states.map(one => one.state()).find(one => !one.synced);
+    if (unread !== undefined)
+      throw (
+        unread.failure ??
+        new OffshootError('kubernetes/unavailable', {
+          verb: 'list',
+          what: unread.resource,
+          why: 'it has not been read yet',
+        })
+      );
+  };
   try {
-    await Promise.all(all.map(({ synced }) => synced));
+    // A namespace that cannot be read does not keep others from being looked after.
+    await Promise.all(all.map(({ settled }) => settled));
   } catch (error) {
     await Promise.all(all.map(one => one.close()));
     throw error;
@@ -197,6 +214,7 @@ export async function openClusterForks({
     async ensure(id, spec: WorkloadSpec, ctx) {
       const objects = forkObjects(id, spec, installation);
       const key = `${objects.namespace}/${objects.name}`;
+      checkRead(objects.namespace);
       if (!isWritten(key, objects)) {
         const { secret, service, deployment } = objects;
         // A pod waits for a Secret that is not there yet; its first try would be lost.
@@ -212,7 +230,10 @@ export async function openClusterForks({
 
     async remove(id, ctx) {
       const key = ids.get(id);
-      if (key === undefined) return;
+      if (key === undefined) {
+        checkRead(namespaceIn(id));
+        return;
+      }
       await Promise.all((['Deployment', 'Service', 'Secret'] as const).map(kind => drop(kind, key, ctx)));
       await untilGone(key, ctx.signal);
     },
@@ -269,6 +290,9 @@ type PartInformers = { readonly [K in Kind]: Informer<Part> };
 type Part = { readonly id: string; readonly owner: string; readonly uid: string; readonly hash: string };
 type DeploymentPart = Part & DeploymentSeen;
 type ServicePart = Part & { readonly clusterIP: string; readonly ports: readonly number[] };
+
+/** See reconcile/workload-spec.ts. */
+const namespaceIn = (id: string): string => id.split('.')[1] ?? '';
 
 /** Those that stay; of a fork that goes, all. */
 function speakingOf(fork: Known | undefined): readonly PodSeen[] {
