@@ -97,7 +97,13 @@ export async function lead(
     );
   const store = await untilDone(open, refused, signal);
   opened.defer(() => store.close());
-  const following = followBranchNodes({ client, namespace, log, signal });
+  const following = followBranchNodes({
+    ...{ client, namespace, log, signal },
+    onOpening(own) {
+      const before = states;
+      states = () => [...before(), ...own()];
+    },
+  });
   following.catch(() => {}); // it is waited for below
   opened.defer(async () => (await following.catch(() => undefined))?.close());
   refused();

@@ -8,7 +8,7 @@ import type { Log } from '../lib/log.ts';
 import { delay } from '../lib/wait.ts';
 import type { BranchNodeState } from '../model/branch-node.ts';
 import type { ClusterClient } from './client.ts';
-import { informer } from './informer.ts';
+import { type InformerState, informer } from './informer.ts';
 import { annotations, labels } from './kinds.ts';
 import { type KubernetesObject, resources } from './resource.ts';
 
@@ -28,12 +28,15 @@ export async function followBranchNodes({
   namespace,
   log,
   signal,
+  onOpening,
 }: {
   readonly client: ClusterClient;
   /** That of the installation. */
   readonly namespace: string;
   readonly log: Log;
   readonly signal?: AbortSignal;
+  /** Told how fresh it is, as soon as that can be said. */
+  readonly onOpening?: (states: () => readonly InformerState[]) => void;
 }): Promise<BranchNodes> {
   const changed = new Listeners<void>(err => log.error({ err }, 'who is told of branch nodes has failed'));
   /** By name: until when it counts as alive, by our clock. */
@@ -52,6 +55,7 @@ export async function followBranchNodes({
       changed.tell();
     },
   });
+  onOpening?.(() => [leases.state()]);
   const stop = () => void leases.close();
   signal?.addEventListener('abort', stop, { once: true });
   try {

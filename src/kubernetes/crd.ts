@@ -195,6 +195,7 @@ const shapes: Readonly<Record<KeptKind, Shape>> = {
     columns: [
       text('Project', '.spec.project'),
       text('Branch', '.spec.name'),
+      text('Ready', '.status.conditions[?(@.type=="Ready")].status'),
       text('State', '.status.state'),
       text('Owner', '.spec.owner'),
       text('Parent', '.spec.parent', 1),

@@ -2,7 +2,7 @@
  * The condition `Ready`, for which `kubectl wait` and GitOps tools look: in a cluster a status has it, in the store it does
  * not, where `ready` or `state` say the same.
  */
-import { type Condition, setCondition } from '../model/conditions.ts';
+import { type Condition, NODE_HEARD, setCondition } from '../model/conditions.ts';
 
 const TYPE = 'Ready';
 
@@ -24,11 +24,18 @@ type Status = {
  */
 export function withReady(status: unknown, before: unknown, now: Date): unknown {
   if (!hasConditions(status)) return status;
-  const { reason, message, observedGeneration } = status;
+  const { observedGeneration } = status;
   // Who logs in to one that is asleep gets in.
   const isReady = status.ready ?? (status.state === 'ready' || status.state === 'asleep');
+  const silent = status.conditions.find(({ type }) => type === NODE_HEARD);
+  const { reason, message } = silent ?? status;
   const earlier = hasConditions(before) ? before.conditions.filter(({ type }) => type === TYPE) : [];
-  const next = { type: TYPE, status: isReady ? 'True' : 'False', reason, message } as const;
+  const next = {
+    type: TYPE,
+    status: silent ? 'Unknown' : isReady ? 'True' : 'False',
+    reason,
+    message,
+  } as const;
   const [ready] = setCondition(earlier, next, now.toISOString());
   // kubectl waits on when this is older than the object's own generation.
   return { ...status, conditions: [...status.conditions, { ...ready, observedGeneration }] };

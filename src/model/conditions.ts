@@ -13,6 +13,9 @@ export type Condition = {
   readonly lastTransitionTime: string;
 };
 
+/** Of a branch, and only while it is false: the node that looks after it is not heard of. */
+export const NODE_HEARD = 'NodeHeard';
+
 /**
  * Returns `conditions` with one entry set. The transition time moves only when the status changes.
  * @param now RFC 3339

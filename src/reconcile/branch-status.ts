@@ -2,7 +2,7 @@
 import type { BranchPhase, BranchSeen } from '../drivers/contract.ts';
 import type { BranchState, BranchStatus } from '../model/branch.ts';
 import { bytesText } from '../model/bytes.ts';
-import { type Condition, reasonOf, setCondition } from '../model/conditions.ts';
+import { type Condition, NODE_HEARD, reasonOf, setCondition } from '../model/conditions.ts';
 import type { OffshootError } from '../model/errors.ts';
 import { EXPIRES } from './branch-expiry.ts';
 
@@ -22,7 +22,10 @@ export function conditionsOf(
   if (expires !== undefined) phases.push([EXPIRES, expires]);
   return phases.reduce<readonly Condition[]>(
     (conditions, [type, phase]) => setCondition(conditions, { type, ...phase }, now.toISOString()),
-    before.filter(({ type }) => (type !== 'SpaceLow' || room?.near) && (type !== EXPIRES || expires)),
+    before.filter(
+      ({ type }) =>
+        type !== NODE_HEARD && (type !== 'SpaceLow' || room?.near) && (type !== EXPIRES || expires),
+    ),
   );
 }
 

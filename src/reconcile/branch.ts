@@ -13,7 +13,7 @@ import type {
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { type BranchEndpoint, type BranchState, type BranchStatus, sleepAfter } from '../model/branch.ts';
-import type { Condition } from '../model/conditions.ts';
+import { type Condition, reasonOf } from '../model/conditions.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { NodeDoor } from '../model/route.ts';
 import { isTrashed } from '../model/trash.ts';
@@ -384,6 +384,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     if (children.length > 0) {
       const staying = children.filter(c => c.deletedAt === undefined);
       const error = staying.length > 0 ? branchHasChildren(store, branch, staying) : undefined;
+      if (error !== undefined && branch.status?.message !== error.message)
+        await record(branch, 'warning', reasonOf(error.code), error.message);
       await setStatus(branch, 'deleting', undefined, { error });
       return { until: [topicOf.children(id)] };
     }

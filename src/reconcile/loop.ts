@@ -6,6 +6,7 @@ import type { Baseline } from '../baseline/contract.ts';
 import type { BranchNode, StepDriver, WorkloadDriver } from '../drivers/contract.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
+import type { Repeated } from '../lib/repeat.ts';
 import type { PreviewSite } from '../model/endpoint.ts';
 import type { Address, NodeDoor } from '../model/route.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
@@ -28,6 +29,7 @@ import { resume } from './resume.ts';
 import type { Routers } from './routers.ts';
 import { sandboxReconciler } from './sandbox.ts';
 import { createScheduler, type Key, type KindOptions, type Result, type Scheduler } from './scheduler.ts';
+import { watchSilentNodes } from './silent-nodes.ts';
 import { unclaimed } from './unclaimed.ts';
 import { keyOf, kindOf, type ReconciledKind, wake } from './wake.ts';
 
@@ -100,6 +102,7 @@ export function createLoop(deps: LoopDeps): Loop {
   const stop = new AbortController();
   let leftovers: Leftovers = { removed: [], orphans: [] };
   let collector: NodeJS.Timeout | undefined;
+  let silent: Repeated | undefined;
 
   const branches =
     deps.branches &&
@@ -189,8 +192,15 @@ export function createLoop(deps: LoopDeps): Loop {
       if (workloads !== undefined) stopListening.push(workloads.onChange(waking.workload));
       if (workloads?.code !== undefined) stopListening.push(workloads.code.onChange(restarter(store, log)));
       if (deps.branches !== undefined) stopListening.push(deps.branches.onShort(giverUp(store, log, node)));
-      if (deps.placement !== undefined)
-        stopListening.push(deps.placement.onChange(() => scheduler.tell(placementTopic)));
+      if (deps.placement !== undefined) {
+        silent = watchSilentNodes({ store, log, placement: deps.placement, now: deps.now });
+        stopListening.push(
+          deps.placement.onChange(() => {
+            scheduler.tell(placementTopic);
+            silent?.now();
+          }),
+        );
+      }
       waking.all();
       collector = setInterval(() => void collectNow(), deps.collectEveryMs);
       collector.unref();
@@ -199,6 +209,7 @@ export function createLoop(deps: LoopDeps): Loop {
       stop.abort(new Error('the daemon stops'));
       clearInterval(collector);
       for (const stopOne of stopListening) stopOne();
+      await silent?.stop();
       elsewhere?.close();
       await scheduler.close();
     },

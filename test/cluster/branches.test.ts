@@ -47,6 +47,18 @@ describe('branches in a cluster', { skip: noImage }, () => {
     assert.match(await sql('main', 'select n from t'), /\b41\b/);
     const { spec } = await read<Project>('-n', c.namespace, 'get', 'project', 'shop');
     assert.equal(spec.node, 'offshoot-branches-0');
+    const may = (verb: string, what: string) =>
+      c
+        .kubectl('auth', 'can-i', verb, what, `--as=system:serviceaccount:${c.namespace}:offshoot-branches`)
+        .then(
+          answer => answer.trim(),
+          () => 'no',
+        );
+    const lease = (name: string) => may('patch', `leases.coordination.k8s.io/${name}`);
+    assert.deepEqual(
+      [await lease('offshoot-branch-node-offshoot-branches-0'), await lease('offshoot-controller')],
+      ['yes', 'no'],
+    );
   });
 
   it('one that kubectl applies is a copy of its parent, and kubectl deletes it', async () => {
@@ -119,6 +131,16 @@ describe('branches in a cluster', { skip: noImage }, () => {
     });
     await c.kubectl('scale', 'deployment/offshoot-controller', '--replicas=1');
     await c.kubectl('rollout', 'status', 'deployment/offshoot-controller', '--timeout=90s');
+  });
+
+  it('of a node that is not heard of nobody says that its branches are ready', async () => {
+    const { metadata } = (await branchObject('main'))!;
+    const nodes = (count: number) =>
+      c.kubectl('scale', 'statefulset/offshoot-branches', `--replicas=${count}`);
+    await nodes(0);
+    await c.kubectl('wait', `branch/${metadata.name}`, '--for=condition=Ready=Unknown', '--timeout=150s');
+    await nodes(1);
+    await c.kubectl('wait', `branch/${metadata.name}`, '--for=condition=Ready', '--timeout=150s');
   });
 
   it('a deleted project leaves nothing', async () => {

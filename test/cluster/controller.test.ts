@@ -74,7 +74,27 @@ describe('a controller in a cluster', { skip: noImage }, () => {
       (await visitor(['status'])).stdout,
       /previews +http:\/\/<endpoint>--<sandbox>\.preview\.localhost:8080/,
     );
-    assert.equal((await visitor(['logs', 'sandbox/remote'])).code, 0);
+    const said = async (...args: string[]) => {
+      const { code, stdout, stderr } = await visitor(args);
+      assert.equal(code, 0, `${args.join(' ')}: ${stderr}`);
+      return stdout;
+    };
+    assert.match(await said('logs', 'sandbox/remote'), /listens, debug/);
+    const stamped = await said('logs', 'sandbox/remote', '--timestamps', '--since', '1h');
+    assert.match(stamped, /^.*\d{4}-\d\d-\d\dT[\d:.]+Z.* listens, debug/m);
+    const soon = new Date(Date.now() + 3_600_000).toISOString();
+    assert.equal(await said('logs', 'sandbox/remote', '--since', soon), '');
+    await said('wait', 'sandbox/remote');
+    assert.match(await said('sandbox', 'get-env', 'remote'), /LOG_LEVEL='?"?debug/);
+    assert.match(await said('events'), /remote/);
+    for (const command of ['exec', 'shell']) {
+      const { code, stderr } = await visitor([
+        command,
+        'sandbox/remote',
+        ...(command === 'exec' ? ['--', 'true'] : []),
+      ]);
+      assert.deepEqual([code, /kubectl exec/.test(stderr)], [1, true], stderr);
+    }
     // kubectl sees the same object.
     await c.kubectl('wait', 'sandbox/remote', '--for=condition=Ready', '--timeout=60s');
     const deleted = await visitor(['sandbox', 'delete', 'remote']);

@@ -22,6 +22,20 @@ test('sandboxes and branches are Ready when they say so, each in its way', () =>
     });
 });
 
+test('of a branch whose node is not heard of nobody knows it', () => {
+  const silent = {
+    type: 'NodeHeard',
+    status: 'False',
+    reason: 'NodeSilent',
+    message: 'n',
+    lastTransitionTime: 't',
+  };
+  const { status, reason, message } = readyOf(
+    withReady({ ...base, state: 'ready', conditions: [silent] }, undefined, early),
+  ) as unknown as typeof routed;
+  assert.deepEqual([status, reason, message], ['Unknown', 'NodeSilent', 'n']);
+});
+
 test('its time is that of the last turn, and the way back leaves the rest as it was', () => {
   const first = withReady({ ...base, ready: false }, undefined, early);
   const same = withReady({ ...base, ready: false, reason: 'Other' }, first, late);

@@ -9,6 +9,7 @@ import type { BranchNodeState } from '../../src/model/branch-node.ts';
 import { giverUp } from '../../src/reconcile/give-up.ts';
 import type { Loop } from '../../src/reconcile/loop.ts';
 import { chooseNode, type Placement } from '../../src/reconcile/placement.ts';
+import { watchSilentNodes } from '../../src/reconcile/silent-nodes.ts';
 import {
   createBranch,
   createProject,
@@ -253,6 +254,40 @@ describe('branches on several nodes', () => {
     });
     assert.notEqual(store.get('branch', ids.one!)?.spec.trashed, undefined);
   });
+});
+
+test('what a node last said of its branches is doubted while it is not heard of, and not any more when it is', async () => {
+  const store = testStore();
+  await using c = await cluster(store, ['one']);
+  await make(store, 'shop');
+  const main = await c.ready('shop', 'main');
+  const told = new Listeners<void>();
+  const watching = watchSilentNodes({
+    ...{ store, now: () => new Date(), log: silentLog, patienceMs: 10, everyMs: 5 },
+    placement: { alive: () => [...c.alive.values()], onChange: told.add },
+  });
+  const heard = () =>
+    store.get('branch', main.name)!.status!.conditions.find(one => one.type === 'NodeHeard');
+  const one = c.alive.get('one')!;
+  try {
+    c.alive.clear();
+    const said = await until(heard, { what: 'it is said', deadlineMs: 60_000 });
+    assert.deepEqual([said.status, said.reason], ['False', 'NodeSilent']);
+    const [event] = await until(
+      async () => {
+        const all = await store.events({ name: 'shop', limit: 9 });
+        const found = all.filter(({ reason }) => reason === 'NodeSilent');
+        return found.length > 0 ? found : undefined;
+      },
+      { what: 'it is an event', deadlineMs: 60_000 },
+    );
+    assert.match(event!.message, /the branch node one has not been heard of/);
+    assert.equal(store.get('branch', main.name)!.status!.state, 'ready', 'what it last said');
+    c.alive.set('one', one);
+    await until(() => heard() === undefined || undefined, { what: 'it is heard', deadlineMs: 60_000 });
+  } finally {
+    await watching.stop();
+  }
 });
 
 describe('the choice of a node', () => {

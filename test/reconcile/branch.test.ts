@@ -595,6 +595,23 @@ describe('deleting', () => {
     assert.ok(b.disk.has(b.main.name) && b.running.has(b.main.name), 'its parent is untouched');
   });
 
+  itEverywhere('whoever deletes without asking, as kubectl does, is told what grows from it', async () => {
+    await using b = await testBranches();
+    const parent = await b.readyChild('parent');
+    await b.grow('child', 'parent');
+    await b.store.modify('branch', parent.name, () => ({ deleted: true }));
+    for (let i = 0; i < 2; i++) await b.look(parent.name);
+    const { state, reason, message } = b.status(parent.name);
+    assert.deepEqual([state, reason], ['deleting', 'BranchHasChildren']);
+    const said = await b.store.events({ name: parent.name, limit: 9 });
+    assert.deepEqual(
+      said.filter(one => one.severity === 'warning').map(one => [one.reason, one.message]),
+      [['BranchHasChildren', message]],
+    );
+    assert.match(message, /child/);
+    assert.ok(b.disk.has(parent.name));
+  });
+
   itEverywhere('says when it does not go on, keeps the record, and goes on later', async () => {
     await using b = await testBranches();
     const child = await b.readyChild();

@@ -154,7 +154,7 @@ const users = (namespace: string, word: string) => ({
 
 const program = `
   const { LOG_LEVEL, WORD } = process.env;
-  require('node:http').createServer((_, answer) => answer.end(LOG_LEVEL + ' ' + WORD)).listen(8080);
+  require('node:http').createServer((_, answer) => answer.end(LOG_LEVEL + ' ' + WORD)).listen(8080, () => console.log('listens, ' + LOG_LEVEL));
   process.on('SIGTERM', () => process.exit());
 `;
 
