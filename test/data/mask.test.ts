@@ -58,6 +58,7 @@ test('a mask', async t => {
       /orders\.buyer \(values like e-mail addresses\)/,
       /logs\.client_address \(its name\)/,
       /notes\.text \(values like e-mail addresses\)/,
+      /free\.remarks \(its name\)/,
     );
     await assert.rejects(open({ tables: {} }), (error: Error) => {
       assert.doesNotMatch(error.message, /people\.(id|kind|boss)|orders\.total|logs_\d|plain|@/);
@@ -143,7 +144,7 @@ test('a mask', async t => {
         parent: { nick: { constant: 'x\t\\N\ny' } },
         '*': { text: 'scramble' },
       },
-      keep: ['people.odd'],
+      keep: ['people.odd', 'free.remarks'],
     });
     const target = await openSource({ ...address.server, database: 'copy' }, address.password);
     const signal = AbortSignal.timeout(60_000);
@@ -274,6 +275,7 @@ const TABLES = `
   CREATE UNIQUE INDEX ON other (upper(code));
   ALTER INDEX other_upper_idx RENAME TO other_code_idx;
   CREATE TABLE parent (id int, nick text);
+  CREATE TABLE free (remarks text);
   CREATE TABLE child (more text) INHERITS (parent);`;
 
 const ROWS = `

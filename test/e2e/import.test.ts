@@ -164,7 +164,7 @@ const MASKED = 'marker-5e6f-of-a-person';
 const FOR_SQL = 'marker-7a8b-of-a-person';
 
 const PEOPLE = `
-  CREATE TABLE users (id int PRIMARY KEY, email text NOT NULL UNIQUE, phone text UNIQUE, note text DEFAULT 'marker-that-stays', diary text);
+  CREATE TABLE users (id int PRIMARY KEY, email text NOT NULL UNIQUE, phone text UNIQUE, label text DEFAULT 'marker-that-stays', diary text);
   CREATE TABLE audit (old text);
   CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO audit VALUES (OLD.diary); RETURN NEW; END';
   CREATE TRIGGER noted BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION noted();

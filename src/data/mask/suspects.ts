@@ -165,6 +165,27 @@ const NAMES: readonly {
       pair(w, 'licence', 'number'),
     rules: ['hash', 'scramble', 'null'],
   },
+  // People write about people there.
+  {
+    forms: ['text', 'json'],
+    is: w =>
+      !w.includes('id') &&
+      any(
+        w,
+        'note',
+        'notes',
+        'comment',
+        'comments',
+        'message',
+        'messages',
+        'remark',
+        'remarks',
+        'bio',
+        'about',
+        'memo',
+      ),
+    rules: ['scramble'],
+  },
   { forms: ['text', 'integer', 'number'], is: w => any(w, 'salary', 'wage', 'income'), rules: ['scramble'] },
   {
     forms: ['text', 'bytes'],
