@@ -164,8 +164,7 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       return { again: trialMs };
     }
     await succeed(branch, seen, seen.endpoint);
-    await mayFallAsleep(branch, seen, seen.endpoint, ctx);
-    return;
+    return await mayFallAsleep(branch, seen, seen.endpoint, ctx);
   };
 
   const isWanted = (branch: Stored<'branch'>): boolean =>
@@ -193,24 +192,34 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     seen: BranchSeen,
     endpoint: BranchEndpoint,
     ctx: Ctx,
-  ): Promise<void> => {
+  ): Promise<Result> => {
     const { name: id, spec } = branch;
     const call = pendingCall(branch);
     const isCalled = call?.wanted === 'asleep';
     if (!isCalled && !idle.isDue(id)) return;
-    if (!isCalled && isWanted(branch)) return idle.touch(id);
+    if (!isCalled && isWanted(branch)) {
+      idle.touch(id);
+      return;
+    }
     const force = call?.force ?? false;
     open.delete(id);
     falling.add(id);
     try {
       if (deps.door === undefined) await setStatus(branch, 'ready', seen, {});
       const isRouted = deps.door !== undefined || (await deps.routed()) !== false;
-      const why = whyAwake(branch, isRouted, force);
+      if (!isRouted && !force) {
+        // A proxy does not answer, and may lead somebody to it.
+        idle.touch(id);
+        await succeed(branch, seen, endpoint);
+        return isCalled ? { again: UNTOLD_MS } : undefined;
+      }
+      const why = whyAwake(branch, force);
       const slept =
         why === undefined ? await node.sleep(id, await wishOf(store, branch), force, ctx) : { busy: why };
       if (slept.busy !== undefined || !('seen' in slept)) {
         idle.touch(id);
-        return await succeed(branch, seen, endpoint, isCalled ? slept.busy : undefined);
+        await succeed(branch, seen, endpoint, isCalled ? slept.busy : undefined);
+        return;
       }
       idle.leave(id);
       const how = isCalled ? 'as it was told to' : `for nobody has used it`;
@@ -223,9 +232,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
     }
   };
 
-  const whyAwake = (branch: Stored<'branch'>, isRouted: boolean, force: boolean): string | undefined => {
+  const whyAwake = (branch: Stored<'branch'>, force: boolean): string | undefined => {
     const { name: id } = branch;
-    if (!isRouted) return 'a proxy does not answer, and may lead somebody to it';
     if (hasWork(store, branch)) return 'its data are coming, or are about to be replaced';
     if (logins.size(id) > 0) return 'somebody logs in';
     return idle.isUsed(id) && !force ? 'sessions are open' : undefined;
@@ -507,6 +515,9 @@ type Said = {
   readonly heeds?: boolean;
   readonly staysAwake?: string | undefined;
 };
+
+/** Milliseconds until a call to sleep is heeded again that a proxy could not be told of. */
+const UNTOLD_MS = 500;
 
 const SETTLED: ReadonlySet<BranchState> = new Set(['asleep', 'failed', 'trashed']);
 

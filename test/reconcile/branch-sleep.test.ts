@@ -165,9 +165,23 @@ describe('a login', () => {
 
   it('is not cut by a proxy that cannot be told: the branch stays awake', async () => {
     await using d = await drowsy();
-    d.routed(async () => false);
-    await assert.rejects(d.sleep(d.main), { code: 'branch/stays-awake' });
-    assert.ok(d.runs(d.main));
+    const { pid } = d.world.running.get(d.main.name)!;
+    let answers = false;
+    d.routed(async () => answers);
+    const withdrawn = d.when(d.main, b => (b?.status?.open === undefined ? true : undefined));
+    await d.clock.turn(5 * MINUTE);
+    await withdrawn;
+    await d.when(d.main, b => (b?.status?.open === undefined ? undefined : true));
+    assert.equal(d.world.running.get(d.main.name)?.pid, pid);
+    // By hand it is tried again, until it answers.
+    let asked = 0;
+    d.routed(async () => {
+      asked += 1;
+      answers = asked > 1;
+      return answers;
+    });
+    await d.sleep(d.main);
+    assert.equal(asked, 2);
   });
 
   itEverywhere('that comes while the server ends waits, and gets the next one', async () => {
