@@ -8,6 +8,7 @@ import { main as branches } from './branches.ts';
 import { main as data } from './data.ts';
 import { main as deploy } from './deploy.ts';
 import { main as edit } from './edit.ts';
+import { main as env } from './env.ts';
 import { main as gateway } from './gateway.ts';
 import { root } from './home.ts';
 import { main as images } from './images.ts';
@@ -34,6 +35,7 @@ const benches = {
   'pass-through': () => passThrough([]),
   start: () => start([]),
   edit: () => edit([]),
+  env: () => env([]),
   logs: () => logs([]),
   images: () => images([]),
   store: () => store([]),

@@ -2,9 +2,10 @@
  * Worktrees that come, are worked in, and go, all at once and by plain git: hooks and the daemon do the rest. Nothing may be
  * mixed up, nothing may be left, and repository and configuration must be as they were.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
+import { KeyedLock } from '../../src/lib/lock.ts';
 import { until } from '../../src/lib/wait.ts';
 import { environmentOwner } from '../../src/model/environment.ts';
 import { type TestDaemon, testDaemon } from '../../test/support/daemon.ts';
@@ -18,11 +19,14 @@ export const worktrees: Scenario = {
     'ten worktrees come, change code and schema, and go, in parallel and by plain git, and nothing is mixed up or left',
   deadlineMs: 15 * 60_000,
   async run(share, signal) {
-    const count = Math.max(3, Math.round(10 * share));
+    const count = Math.max(2, Math.round(10 * share));
     await using daemon = await testDaemon();
     await using dir = await tempDir();
     const project = await gitProject(join(dir.path, 'shop'), { namespace: 'shop', env: daemon.env });
-    const { folder, git } = project;
+    const { folder } = project;
+    // Git itself cannot make two worktrees, or delete two branches, of one repository at the same moment.
+    const turns = new KeyedLock();
+    const git = (args: readonly string[], cwd?: string) => turns.run('git', () => project.git(args, cwd));
     const ok = async (...args: readonly string[]) => {
       const { code, stdout, stderr } = await daemon.cli(args, { cwd: folder });
       if (code !== 0) throw new Error(`offshoot ${args.join(' ')}: ${stderr}`);
@@ -35,9 +39,10 @@ export const worktrees: Scenario = {
 
     const wrong: string[] = [];
     const numbers = Array.from({ length: count }, (_, i) => i);
-    const all = await Promise.all(
-      numbers.map(i => begin({ daemon, dir: dir.path, project, key }, i, signal)),
-    );
+    const world = { daemon, dir: dir.path, git, key };
+    const all = await Promise.all(numbers.map(i => begin(world, i, signal))).catch((cause: Error) => {
+      throw new Error(`${cause.message}\n${logOfHooks(daemon)}`, { cause });
+    });
     const megabytes = ownMegabytes(daemon);
     // All are there at once, and changed: each shows what is its own, and nothing else.
     for (const { name, url, says, tables } of all) {
@@ -84,12 +89,12 @@ export const worktrees: Scenario = {
 type World = {
   readonly daemon: TestDaemon;
   readonly dir: string;
-  readonly project: GitProject;
+  readonly git: GitProject['git'];
   readonly key: string;
 };
 
 /** A worktree is made, and code and schema are changed there once its environment answers. */
-async function begin({ daemon, dir, project: { git }, key }: World, i: number, signal: AbortSignal) {
+async function begin({ daemon, dir, git, key }: World, i: number, signal: AbortSignal) {
   const branch = `try/Number-${i}`;
   const worktree = join(dir, `try-${i}`);
   const wait = { deadlineMs: 180_000, intervalMs: 50, signal };
@@ -125,6 +130,11 @@ async function begin({ daemon, dir, project: { git }, key }: World, i: number, s
   const tables = async () =>
     (await query("SELECT relname AS name FROM pg_class WHERE relname LIKE 'only%'")).map(row => row.name);
   return { branch, worktree, name, url, says, tables };
+}
+
+function logOfHooks({ home }: TestDaemon): string {
+  const file = join(home, 'logs', 'git-hooks.log');
+  return existsSync(file) ? readFileSync(file, 'utf8') : 'the hooks have said nothing';
 }
 
 async function answer(url: string, key: string): Promise<string> {

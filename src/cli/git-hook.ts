@@ -2,7 +2,9 @@
 import { appendFileSync, mkdirSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { ExecError } from '../lib/exec.ts';
 import { git, hasBranch, type Worktree } from '../lib/git.ts';
+import { delay } from '../lib/wait.ts';
 import { describeOwner } from '../model/environment.ts';
 import { OffshootError } from '../model/errors.ts';
 import { deleteSandbox } from './commands/sandbox.ts';
@@ -18,25 +20,18 @@ import { readProject } from './project-file.ts';
  * @param seenIn folder in which git was called
  */
 export async function checkedOut(cli: Cli, seenIn?: string): Promise<void> {
-  for (let round = 0; round < MOST_ROUNDS; round++) {
-    const here = await whereWeAre(cli);
-    const { branch } = here.owner;
-    if (branch === undefined) return; // a rebase, or a look at an old commit: what is there stays
-    if (await isTrunk(here.worktree, cli.env, branch)) {
-      await cli.client().environments.park(here.owner);
-    } else {
-      const { environment } = await readProject(cli, projectFileOf(cli, here.worktree));
-      if (environment === undefined) return;
-      const made = await upEnvironment(cli, here, {
-        from: undefined,
-        seenIn,
-        wait: false,
-        timeoutMs: WAIT_MS,
-      });
-      if (!(await hasBranch(here.owner.repository, cli.env, branch))) return remove(cli, made.name);
+  for (let round = 1; ; round++) {
+    try {
+      const branch = await follow(cli, seenIn);
+      // Another checkout may have come meanwhile, and have been quicker.
+      if (branch === undefined || (await whereWeAre(cli)).owner.branch === branch) return;
+    } catch (error) {
+      const passes =
+        error instanceof ExecError || (error instanceof OffshootError && error.row.fault === 'conflict');
+      if (!passes || round >= MOST_ROUNDS) throw error;
     }
-    // Another checkout may have come meanwhile, and have been quicker.
-    if ((await whereWeAre(cli)).owner.branch === branch) return;
+    if (round >= MOST_ROUNDS) return;
+    await delay(round * PAUSE_MS);
   }
 }
 
@@ -73,8 +68,27 @@ export async function noting(cli: Cli, body: (cli: Cli) => Promise<void>): Promi
 // --- internal -----------------------------------------------------------------------------------
 
 const MOST_ROUNDS = 10;
+/** Milliseconds between two of them, more with each: others may be at work on the repository. */
+const PAUSE_MS = 100;
 const WAIT_MS = 120_000;
 const LOG_BYTES = 1024 * 1024;
+
+/** @returns the branch whose environment there is now; undefined: there is nothing to follow */
+async function follow(cli: Cli, seenIn: string | undefined): Promise<string | undefined> {
+  const here = await whereWeAre(cli);
+  const { branch, repository } = here.owner;
+  if (branch === undefined) return undefined; // a rebase, or a look at an old commit: what is there stays
+  if (await isTrunk(here.worktree, cli.env, branch)) {
+    await cli.client().environments.park(here.owner);
+    return branch;
+  }
+  const { environment } = await readProject(cli, projectFileOf(cli, here.worktree));
+  if (environment === undefined) return undefined;
+  const made = await upEnvironment(cli, here, { from: undefined, seenIn, wait: false, timeoutMs: WAIT_MS });
+  if (await hasBranch(repository, cli.env, branch)) return branch;
+  await remove(cli, made.name);
+  return undefined;
+}
 
 const remove = (cli: Cli, name: string): Promise<void> =>
   deleteSandbox(cli, name, {

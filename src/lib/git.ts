@@ -1,7 +1,8 @@
 /** What git says of a folder: its repository, its worktree, its branch. Nothing of it is changed. */
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ExecError, exec } from './exec.ts';
+import { ExecError, type ExecResult, exec } from './exec.ts';
+import { delay } from './wait.ts';
 
 export type Worktree = {
   /** The top of its files; absolute and real. */
@@ -126,11 +127,28 @@ export async function hasBranch(
   return isThere || (await worktreesOf(repository, env)).some(one => one.branch === branch);
 }
 
-/** Runs git in a folder. @throws ExecError */
-export const git = (folder: string, env: NodeJS.ProcessEnv, args: readonly string[]) =>
-  exec('git', args, { cwd: folder, env: withoutGit(env), deadlineMs: 20_000, maxOutput: 4 * 1024 * 1024 });
+/** Runs git in a folder. What finds a worktree half made by another git looks again. @throws ExecError */
+export async function git(
+  folder: string,
+  env: NodeJS.ProcessEnv,
+  args: readonly string[],
+): Promise<ExecResult> {
+  const options = { cwd: folder, env: withoutGit(env), deadlineMs: 20_000, maxOutput: 4 * 1024 * 1024 };
+  for (let left = MOST_LOOKS; ; left--) {
+    try {
+      return await exec('git', args, options);
+    } catch (error) {
+      const isHalfMade = error instanceof ExecError && /failed to read .*\/worktrees\//.test(error.stderr);
+      if (!isHalfMade || left === 0) throw error;
+      await delay(HALF_MADE_MS);
+    }
+  }
+}
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** A worktree is made in a few milliseconds. */
+const [HALF_MADE_MS, MOST_LOOKS] = [20, 50];
 
 /** In a hook, git names its repository, its index and more for those whom it calls (git-rev-parse(1), --local-env-vars). */
 function withoutGit(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

@@ -1,0 +1,73 @@
+/**
+ * `node bench/env.ts [--runs 15]`: from `offshoot env up` (the process, as a user starts it) in a new git branch to the first
+ * answer of its preview, the service's own start included; the same again, when nothing has changed; and what the hooks
+ * cost git, with and without them by turns.
+ */
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { http } from '../scripts/demo/http.ts';
+import { gitProject } from '../test/support/git-project.ts';
+import { tempDir } from '../test/support/temp.ts';
+import { benchHome } from './home.ts';
+import { printRows, type Row, summarise } from './statistics.ts';
+
+const [goalMs, gitGoalMs] = [500, 100];
+
+export async function main(argv: readonly string[]): Promise<readonly Row[]> {
+  const { values } = parseArgs({ args: [...argv], options: { runs: { type: 'string', default: '15' } } });
+  const runs = Number(values.runs);
+  await using bench = await benchHome();
+  await using dir = await tempDir();
+  await bench.cli(['branch', 'wait', 'main']);
+  const { folder, git } = await gitProject(join(dir.path, 'shop'), { namespace: 'shop' });
+  const ok = async (...args: readonly string[]) => {
+    const done = await bench.cli(args, { cwd: folder });
+    if (done.code !== 0) throw new Error(`offshoot ${args.join(' ')}: ${done.stderr}`);
+    return done;
+  };
+  await ok('deploy', '-f', 'k8s');
+  const key = (await ok('key', 'create', 'bench')).stdout.trim();
+  const times = { first: [] as number[], again: [] as number[], bare: [] as number[], hooks: [] as number[] };
+  for (let i = 0; i < runs; i++) {
+    await git(['checkout', '--quiet', '-b', `try/${i}`]);
+    const begun = performance.now();
+    const { stdout } = await ok('env', 'up', '-o', 'json');
+    const { endpoints } = JSON.parse(stdout) as { endpoints: readonly { url: string }[] };
+    const { status } = await http(endpoints[0]!.url, { headers: { 'signadot-api-key': key } });
+    times.first.push(performance.now() - begun);
+    if (status !== 200) throw new Error(`the preview answers ${status}`);
+    times.again.push((await ok('env', 'up')).ms);
+    await ok('env', 'down');
+    await git(['checkout', '--quiet', 'main']);
+  }
+  const checkout = async (into: number[]) => {
+    const begun = performance.now();
+    await git(['checkout', '--quiet', 'main']);
+    into.push(performance.now() - begun);
+  };
+  for (let i = 0; i < 2 * runs; i++) {
+    await checkout(times.bare);
+    await ok('git', 'install-hooks');
+    await checkout(times.hooks);
+    await ok('git', 'uninstall-hooks');
+  }
+  const bare = summarise(times.bare);
+  const rows: Row[] = [
+    {
+      what: 'env up in a new git branch → first answer (command line)',
+      summary: summarise(times.first),
+      goal: { p50: goalMs },
+    },
+    { what: 'env up again, nothing changed', summary: summarise(times.again) },
+    { what: 'git checkout without hooks', summary: bare },
+    {
+      what: 'git checkout with hooks',
+      summary: summarise(times.hooks),
+      goal: { p50: Math.round(bare.p50) + gitGoalMs },
+    },
+  ];
+  printRows(rows);
+  return rows;
+}
+
+if (import.meta.main) await main(process.argv.slice(2));
