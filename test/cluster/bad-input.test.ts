@@ -110,7 +110,8 @@ describe('bad input in a cluster', { skip: noImage }, () => {
       c,
       'no-right',
       /^KubernetesForbidden$/,
-      new RegExp(`does not allow "create deployments\\.apps "[^"]+" in namespace "${c.baseline}"`),
+      // Both are asked for at once.
+      new RegExp(`does not allow "create (deployments\\.apps|services) "[^"]+" in namespace "${c.baseline}"`),
     );
     await put(role!.rules);
     await c.kubectl('wait', 'sandbox/no-right', '--for=condition=Ready', '--timeout=120s');
