@@ -23,6 +23,7 @@ import { manifestRoutes } from './manifests.ts';
 import { masking } from './masking.ts';
 import { pluginRoutes } from './plugins.ts';
 import { projectRoutes } from './projects.ts';
+import { prometheusRoutes } from './prometheus.ts';
 import { repairRoutes } from './repair.ts';
 import { restartRoutes } from './restarts.ts';
 import { Answer, answer, createRoutes, queryOf, type Routes, taken } from './routes.ts';
@@ -77,6 +78,7 @@ const all = [
   keyRoutes,
   trashRoutes,
   systemRoutes,
+  prometheusRoutes,
   repairRoutes,
   restartRoutes,
   watchRoutes,

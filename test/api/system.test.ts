@@ -21,6 +21,29 @@ test('metrics, which can be made to begin anew', async () => {
   assert.equal((await api.client.metrics.reset()).since, 'reset 1 times');
 });
 
+test('what there is and how it is, for Prometheus', async () => {
+  await using api = await testApi();
+  const { id } = await api.client.branches.create('default', { name: 'of-"Anna"' });
+  api.sizes.set(id, { bytes: 4096, exact: true });
+  const { status, headers, body } = await api.request('GET', '/api/v1/metrics/prometheus');
+  assert.equal(status, 200);
+  assert.match(String(headers['content-type']), /^text\/plain; version=0\.0\.4/);
+  const lines = body.split('\n');
+  const labels = `project="default",branch="of-\\"Anna\\"",id="${id}"`;
+  assert.ok(lines.includes(`offshoot_branch_bytes{${labels}} 4096`), body);
+  assert.ok(lines.includes(`offshoot_branch_state{${labels},state="creating"} 1`), body);
+  assert.ok(lines.includes('offshoot_loop_delay_seconds{quantile="1"} 0.012'), body);
+  assert.ok(lines.includes('offshoot_room_low 0'), body);
+  // Lines of one name stand together, behind one line of their type.
+  const families = lines
+    .filter(line => line !== '' && !line.startsWith('#'))
+    .map(line => /^\w+/.exec(line)![0]);
+  const heads = families.filter((name, i) => name !== families[i - 1]);
+  assert.deepEqual(heads, [...new Set(heads)]);
+  const types = lines.filter(line => line.startsWith('# TYPE ')).map(line => line.split(' ')[2]);
+  assert.deepEqual(types, heads);
+});
+
 test('nothing is told before the data path does it, and no change of it either', async () => {
   let { promise: routed, resolve: go } = Promise.withResolvers<void>();
   await using api = await testApi({ routed: () => routed });

@@ -197,7 +197,10 @@ const maybe = <T>(ask: () => Promise<T>): Promise<T | undefined> =>
 
 const isThere = (state: BranchView['state'] | undefined): boolean => state === 'ready' || state === 'asleep';
 
-const leaf = (world: World, branch: Known): boolean => childrenOf(world, branch).length === 0;
+/** What is in the trash may come back, and needs what it grew from. */
+const leaf = (world: World, branch: Known): boolean =>
+  childrenOf(world, branch).length === 0 &&
+  ![...world.trash.values()].some(({ parent }) => parent === branch);
 
 /** @throws what it fails with, unless something was killed since it began */
 async function attempt(world: World, work: () => Promise<unknown>): Promise<'done' | 'unknown'> {
