@@ -1,6 +1,6 @@
 /** Prints the results of a test file once it has ended: one line, and all that is known about its failures. */
 import { availableParallelism, freemem, loadavg } from 'node:os';
-import { relative } from 'node:path';
+import { dirname, relative } from 'node:path';
 import type { EventData, TestsStream } from 'node:test';
 import { inspect, styleText } from 'node:util';
 import { root } from './checks.ts';
@@ -24,9 +24,14 @@ export const mark: Readonly<Record<Result['outcome'], string>> = {
 
 /**
  * Reads `stream`, the run of one test file, to its end.
+ * @param parts files of which it is made, each a suite of its own with its path as the name
  * @returns one result per test; a suite, or a test with subtests that failed, counts only when it fails by itself
  */
-export async function report(file: string, stream: TestsStream): Promise<readonly Result[]> {
+export async function report(
+  file: string,
+  stream: TestsStream,
+  parts: readonly string[] = [],
+): Promise<readonly Result[]> {
   const results: Result[] = [];
   /** Names of the tests that are open, outermost first. */
   const path: string[] = [];
@@ -39,7 +44,9 @@ export async function report(file: string, stream: TestsStream): Promise<readonl
     detail?: string,
   ): void => {
     const names = data.name === file ? ['(the whole file)'] : [...path.slice(0, data.nesting), data.name];
-    const name = [relative(root, file), ...names].join(' › ');
+    const name = [...(parts.length === 0 || data.name === file ? [relative(root, file)] : []), ...names].join(
+      ' › ',
+    );
     results.push({ name, ms: data.details.duration_ms, outcome, reason: reasonOf(data), detail });
   };
   stream.on('test:start', data => path.splice(data.nesting, Infinity, data.name));
@@ -70,7 +77,11 @@ export async function report(file: string, stream: TestsStream): Promise<readonl
     .map(({ outcome, n }) => `${n} ${outcome}`);
   const ms = Math.round(performance.now() - start);
   const outcome = failures.length === 0 ? 'passed' : 'failed';
-  console.log(`${mark[outcome]} ${relative(root, file)}: ${counts.join(', ')} (${ms} ms)`);
+  const what =
+    parts.length === 0
+      ? relative(root, file)
+      : `${dirname(relative(root, parts[0]!))} (${parts.length} files)`;
+  console.log(`${mark[outcome]} ${what}: ${counts.join(', ')} (${ms} ms)`);
   return results;
 }
 

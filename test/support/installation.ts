@@ -92,6 +92,7 @@ export async function preview(c: Installation, host: string, key: string): Promi
   const script = `require('node:http').get(
     { host: 'offshoot-gateway.${c.namespace}.svc', headers: { host: '${host}', 'offshoot-api-key': '${key}' } },
     answer => { process.stdout.write(answer.statusCode + ' '); answer.pipe(process.stdout); })`;
+  await kubectl(['-n', c.baseline, 'rollout', 'status', 'deployment/users', '--timeout=240s']);
   const at = ['-n', c.baseline, 'exec', 'deployment/users', '--'];
   return (await kubectl([...at, 'node', '-e', script])).stdout;
 }
