@@ -108,12 +108,20 @@ async function begin({ daemon, dir, git, key }: World, i: number, signal: AbortS
     },
     { ...wait, what: `the environment of ${branch} is ready` },
   );
+  const ownerOf = async (sandbox: string) =>
+    environmentOwner((await daemon.client.sandboxes.get(sandbox)).spec);
   const { id } = await daemon.client.branches.get('default', `sb-${name}`);
   const { url } = endpoints[0]!;
   const says = `edit-${i} app.${id}`;
   edit(worktree, `edit-${i}`);
   await until(async () => (await answer(url, key)) === says || undefined, {
     ...{ ...wait, what: `the edit in ${worktree} is served` },
+  });
+  // Under another name it is what it was.
+  const later = `try/Later-${i}`;
+  await git(['branch', '--move', later], worktree);
+  await until(async () => ((await ownerOf(name))?.branch === later ? true : undefined), {
+    ...{ ...wait, what: `environment ${name} is that of ${later}` },
   });
   const query = async (sql: string) => {
     const { connectionString } = await daemon.client.branches.credentials('default', id);
@@ -129,7 +137,7 @@ async function begin({ daemon, dir, git, key }: World, i: number, signal: AbortS
   await query(`CREATE TABLE only_${name.replaceAll('-', '_')} AS SELECT ${i} AS number`);
   const tables = async () =>
     (await query("SELECT relname AS name FROM pg_class WHERE relname LIKE 'only%'")).map(row => row.name);
-  return { branch, worktree, name, url, says, tables };
+  return { branch: later, worktree, name, url, says, tables };
 }
 
 function logOfHooks({ home }: TestDaemon): string {

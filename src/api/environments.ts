@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { EnvironmentConfig, EnvironmentOwner } from '../model/environment.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
-import { applyEnvironment, parkEnvironments } from '../rules/environments.ts';
+import { applyEnvironment, parkEnvironments, renameEnvironment } from '../rules/environments.ts';
 import type { ApiContext } from './context.ts';
 import { imageMap } from './image-map.ts';
 import { checked } from './input.ts';
@@ -16,6 +16,7 @@ const gitBranch = z.string().min(1).max(1_024);
 
 const owner = z.strictObject({ repository: path, worktree: path, branch: gitBranch.optional() });
 const parkBody = z.strictObject({ owner });
+const renameBody = z.strictObject({ owner, to: gitBranch });
 
 const body = z.strictObject({
   owner,
@@ -39,6 +40,13 @@ export function environmentRoutes(routes: Routes, context: ApiContext): void {
   routes.post('/environments/park', async request => {
     const { owner } = checked(parkBody, request.body);
     return { parked: await parkEnvironments(store, baseline, owner as EnvironmentOwner) };
+  });
+
+  /** The git branch is called `to` now. `name` of its environment is absent when it has none, or `to` has one of its own. */
+  routes.post('/environments/rename', async request => {
+    const { owner, to } = checked(renameBody, request.body);
+    const name = await renameEnvironment(store, owner as EnvironmentOwner, to);
+    return { ...(name !== undefined && { name }) };
   });
 
   /** 201 created, 200 updated or unchanged; `outcome` says which. */

@@ -2,12 +2,14 @@
 import { join, relative } from 'node:path';
 import type { AppliedEnvironment } from '../client/index.ts';
 import { copyTree } from '../lib/copy-tree.ts';
-import { cameFrom, type Worktree, worktreesOf } from '../lib/git.ts';
+import { type Worktree, worktreesOf } from '../lib/git.ts';
+import { originOf } from '../lib/git-origin.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { SandboxView } from '../model/view.ts';
 import type { Cli } from './context.ts';
 import { waitForForks } from './deploy-wait.ts';
 import { environments, type Here, projectFileOf } from './environment-here.ts';
+import { followRenamesTo } from './environment-renamed.ts';
 import { say, took } from './output.ts';
 import { type ProjectFile, readProject } from './project-file.ts';
 import { waitForSandbox } from './sandbox-wait.ts';
@@ -24,17 +26,20 @@ export type UpOptions = {
 /** @throws OffshootError environment/*, sandbox/*, api/*; UsageError without a project file */
 export async function upEnvironment(
   cli: Cli,
-  { worktree, owner }: Here,
+  here: Here,
   { from, seenIn, wait, timeoutMs }: UpOptions,
 ): Promise<SandboxView> {
+  const { worktree, owner } = here;
   const project = projectFileOf(cli, worktree);
-  const [{ images, environment: { copy = [], ...config } = {} }, before] = await Promise.all([
+  const [{ images, environment: { copy = [], ...config } = {} }, origin] = await Promise.all([
     readProject(cli, project),
-    from === undefined ? cameFrom(worktree, cli.env, seenIn) : undefined,
+    originOf(worktree, cli.env, seenIn),
   ]);
+  if (origin.renamed) await followRenamesTo(cli, here);
   if (copy.length > 0) await copyNeeds(cli, worktree, project, copy);
   const { file } = project;
-  const request = { owner, config, images, file, from, ...(before !== undefined && { cameFrom: [before] }) };
+  const before = from === undefined && origin.from !== undefined && { cameFrom: [origin.from] };
+  const request = { owner, config, images, file, from, ...before };
   const applied = await whenFree(cli, timeoutMs, () => cli.client().environments.apply(request));
   const { name, outcome, parked, grownFrom, warnings, changed, ...view } = applied;
   const grown = grownFrom === undefined ? '' : `, its database grown from ${grownFrom}`;

@@ -201,7 +201,7 @@ function scriptOf(
       'exit $status',
       '',
     ].join('\n');
-  const filter = `sed -n 's/^[0-9a-f]* 00*  *refs\\/heads\\//&/p'`;
+  const filter = `sed -n 's/^[0-9a-f]* 00*  *refs\\/heads\\///p'`;
   return [
     ...head,
     'if [ "$1" != committed ]; then',
@@ -217,7 +217,8 @@ function scriptOf(
           `deleted=$(printf '%s\\n' "$changes" | ${filter})`,
         ]),
     `if [ -n "$deleted" ] && ${isThere}; then`,
-    ...handOver(`deleted ${quoted(repository)}`),
+    // Names of branches hold neither blanks nor what a shell takes for a pattern (git-check-ref-format(1)).
+    ...handOver(`deleted -- ${quoted(repository)} "$PPID" $deleted`),
     'fi',
     'exit $status',
     '',

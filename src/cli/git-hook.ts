@@ -4,12 +4,14 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { ExecError } from '../lib/exec.ts';
 import { git, hasBranch, type Worktree } from '../lib/git.ts';
+import { identify, isAlive } from '../lib/process.ts';
 import { delay } from '../lib/wait.ts';
 import { describeOwner } from '../model/environment.ts';
 import { OffshootError } from '../model/errors.ts';
 import { deleteSandbox } from './commands/sandbox.ts';
 import type { Cli } from './context.ts';
 import { environments, projectFileOf, whereWeAre } from './environment-here.ts';
+import { followRename } from './environment-renamed.ts';
 import { upEnvironment } from './environment-up.ts';
 import { say, UsageError } from './output.ts';
 import { readProject } from './project-file.ts';
@@ -35,11 +37,24 @@ export async function checkedOut(cli: Cli, seenIn?: string): Promise<void> {
   }
 }
 
-/** Environments of branches that the repository does not have any more go. */
-export async function branchDeleted(cli: Cli, repository: string): Promise<void> {
-  for (const { name, owner, deletedAt } of await environments(cli)) {
-    if (deletedAt !== undefined || owner.repository !== repository || owner.branch === undefined) continue;
-    if (await hasBranch(repository, cli.env, owner.branch)) continue;
+export type Deleted = {
+  readonly repository: string;
+  /** Of the git that says so. It has more to do when it renames: the new name comes after the old one has gone. */
+  readonly pid: number;
+  readonly branches: readonly string[];
+};
+
+/** Environments of branches that were deleted go, those of branches that were renamed go on. */
+export async function branchesDeleted(cli: Cli, { repository, pid, branches }: Deleted): Promise<void> {
+  const git = Number.isInteger(pid) && pid > 0 ? identify(pid) : undefined;
+  for (let waited = 0; git !== undefined && isAlive(git) && waited < GIT_MS; waited += LOOK_MS)
+    await delay(LOOK_MS);
+  for (const one of await environments(cli)) {
+    const { name, owner, deletedAt } = one;
+    const { branch } = owner;
+    if (deletedAt !== undefined || owner.repository !== repository || branch === undefined) continue;
+    if (!branches.includes(branch) || (await hasBranch(repository, cli.env, branch))) continue;
+    if ((await followRename(cli, one)) !== undefined) continue;
     say(cli, `${describeOwner(owner)} was deleted`);
     await remove(cli, name);
   }
@@ -66,6 +81,9 @@ export async function noting(cli: Cli, body: (cli: Cli) => Promise<void>): Promi
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** Milliseconds for which a git may take to rename a branch; one that deletes others, too, is not waited for any longer. */
+const [GIT_MS, LOOK_MS] = [30_000, 10];
 
 const MOST_ROUNDS = 10;
 /** Milliseconds between two of them, more with each: others may be at work on the repository. */

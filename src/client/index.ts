@@ -253,6 +253,9 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       /** @param owner what has the folder now, and no environment */
       park: (owner: EnvironmentOwner) =>
         call<{ readonly parked: readonly string[] }>('POST', '/environments/park', { body: { owner } }),
+      /** @param to what the git branch of the owner is called now */
+      rename: (owner: EnvironmentOwner, to: string) =>
+        call<{ readonly name?: string }>('POST', '/environments/rename', { body: { owner, to } }),
     },
     plugins: {
       list: () => call<readonly PluginView[]>('GET', '/resource-plugins'),

@@ -63,49 +63,6 @@ export async function worktreesOf(
   });
 }
 
-/**
- * The git branch that one was made from, as its reflog and that of HEAD say.
- * @param seenIn folder in which git was called when the worktree was made, where that is known
- * @returns undefined when it was made from something else than a branch of this repository, or nothing says so
- */
-export async function cameFrom(
-  { top, branch }: Worktree,
-  env: NodeJS.ProcessEnv,
-  seenIn?: string,
-): Promise<string | undefined> {
-  if (branch === undefined) return undefined;
-  const reflog = async (ref: string) => {
-    const found = await git(top, env, ['reflog', 'show', '--format=%H %gs', ref, '--']).catch(
-      () => undefined,
-    );
-    return (found?.stdout ?? '').split('\n').filter(line => line !== '');
-  };
-  const [own, head, all] = await Promise.all([
-    reflog(`refs/heads/${branch}`),
-    reflog('HEAD'),
-    worktreesOf(top, env),
-  ]);
-  const [, commit, made] = /^(\S+) branch: Created from (.+)$/.exec(own.at(-1) ?? '') ?? [];
-  if (made !== undefined && made !== 'HEAD') {
-    const name = made.replace(/^refs\/heads\//, '');
-    const isBranch = await git(top, env, ['show-ref', '--verify', '--quiet', `refs/heads/${name}`]).catch(
-      () => false,
-    );
-    return isBranch === false ? undefined : name;
-  }
-  for (const line of head.toReversed()) {
-    const [, from, to] = /^\S+ checkout: moving from (\S+) to (\S+)$/.exec(line) ?? [];
-    if (to === branch) return from;
-  }
-  // A worktree was made for it, with what was checked out where that was asked for.
-  const others = all.filter(
-    one => one.branch !== branch && one.branch !== undefined && one.commit === commit,
-  );
-  const [first] = all;
-  const seen = others.find(one => one.top === seenIn) ?? others.find(one => one.top === first?.top);
-  return seen?.branch ?? (others.length === 1 ? others[0]!.branch : undefined);
-}
-
 /** Whether there is such a branch, be it without a commit yet. @param repository as of a Worktree @throws ExecError */
 export async function hasBranch(
   repository: string,

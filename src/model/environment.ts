@@ -54,7 +54,14 @@ export function environmentOwner({ labels = {} }: Pick<SandboxSpec, 'labels'>): 
 
 /** Whether both are the same git branch of the same repository, or the same worktree without one. */
 export const sameEnvironment = (a: EnvironmentOwner, b: EnvironmentOwner): boolean =>
-  identityOf(a).join('\0') === identityOf(b).join('\0');
+  environmentIdentity(a) === environmentIdentity(b);
+
+/** The same for the same environment, and for no other one. */
+export const environmentIdentity = (owner: EnvironmentOwner): string => {
+  const { repository, worktree, branch } = owner;
+  const own = branch === undefined ? ['worktree', worktree] : ['branch', branch];
+  return [repository, ...own].join('\0');
+};
 
 /** For sentences. */
 export const describeOwner = ({ repository, worktree, branch }: EnvironmentOwner): string =>
@@ -63,7 +70,7 @@ export const describeOwner = ({ repository, worktree, branch }: EnvironmentOwner
 /** Valid names of a sandbox, the first of which is free is taken: as the branch is called, and one that nobody else gets. */
 export function environmentNames(owner: EnvironmentOwner): readonly [string, string] {
   const plain = sandboxNameFor(owner.branch ?? basename(owner.worktree));
-  const hash = createHash('sha256').update(identityOf(owner).join('\0')).digest('hex').slice(0, HASH);
+  const hash = createHash('sha256').update(environmentIdentity(owner)).digest('hex').slice(0, HASH);
   const room = MOST - HASH - 1;
   const short = plain.length <= room ? plain : labelOf([plain], room);
   return [plain, `${short}-${hash}`];
@@ -78,6 +85,3 @@ const BRANCH = 'offshoot.dev/git-branch';
 /** Characters of a sandbox's name. */
 const MOST = 30;
 const HASH = 8;
-
-const identityOf = ({ repository, worktree, branch }: EnvironmentOwner): readonly string[] =>
-  branch === undefined ? [repository, 'worktree', worktree] : [repository, 'branch', branch];

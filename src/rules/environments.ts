@@ -6,6 +6,7 @@ import {
   type EnvironmentConfig,
   type EnvironmentDatabase,
   type EnvironmentOwner,
+  environmentIdentity,
   environmentLabels,
   environmentNames,
   environmentOwner,
@@ -22,6 +23,7 @@ import type { EnvOperation, Fork, SandboxSpec } from '../model/sandbox.ts';
 import { keyOfWorkload, runsToItsEnd, workloadAtPath } from '../model/workload.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { defaultProject, findBranch, requireProject } from './branches.ts';
+import { holding } from './locks.ts';
 import { applyPlugin } from './plugins.ts';
 import { type Applied, applySandbox } from './sandboxes.ts';
 
@@ -49,42 +51,12 @@ export type Environment = Applied & {
  * Makes the environment of a git branch, or brings it to what its worktree says now.
  * @throws OffshootError environment/*, sandbox/*, api/not-found
  */
-export async function applyEnvironment(
+export function applyEnvironment(
   store: Store,
   baseline: Baseline,
   wish: EnvironmentWish,
 ): Promise<Environment> {
-  const { owner, config, images } = wish;
-  const existing = environmentOf(store, owner);
-  const forks = forksOf(baseline, wish);
-  const database = config.database && (await databaseOf(store, wish, config.database, existing));
-  const endpoints = config.endpoints
-    ? Object.entries(config.endpoints).map(([name, target]) => ({ name, target }))
-    : defaultEndpoints(baseline, forks);
-  const spec: SandboxSpec = {
-    cluster: 'local',
-    description: `environment of ${describeOwner(owner)}`,
-    labels: environmentLabels(owner),
-    ...(database && { resources: [database.resource] }),
-    forks: forks.map(workload => forkOf(workload, config.database)),
-    ...(endpoints.length > 0 && { defaultRouteGroup: { endpoints } }),
-  };
-  const parked = await parkEnvironments(store, baseline, owner);
-  const grownFrom = database && { grownFrom: database.parent };
-  const names = existing === undefined ? environmentNames(owner) : [existing.name];
-  for (const [i, name] of names.entries()) {
-    const found = store.get('sandbox', name);
-    const isLast = i === names.length - 1;
-    if (found !== undefined && !isOf(found, owner) && !isLast) continue;
-    try {
-      const { sandbox } = checkSandbox({ name, spec }, wish.file);
-      return { ...(await applySandbox(store, baseline, sandbox, images)), parked, ...grownFrom };
-    } catch (error) {
-      // Somebody was quicker.
-      if (isLast || !(error instanceof OffshootError) || error.code !== 'environment/name-taken') throw error;
-    }
-  }
-  throw new Error('an environment has a name');
+  return holding(store, { alone: [lockOf(wish.owner)] }, () => apply(store, baseline, wish));
 }
 
 /** The sandbox of a git branch, or of a worktree without one; undefined when there is none. */
@@ -113,7 +85,71 @@ export async function parkEnvironments(
   return others.map(({ name }) => name);
 }
 
+/**
+ * The git branch has another name now, and its environment stays what it is: its name, key, database and programs.
+ * @param to what the branch is called now
+ * @returns the name of the environment; undefined when there is none, or when the new name has one already
+ */
+export function renameEnvironment(
+  store: Store,
+  owner: EnvironmentOwner,
+  to: string,
+): Promise<string | undefined> {
+  const renamed = { ...owner, branch: to };
+  return holding(store, { alone: [lockOf(owner), lockOf(renamed)] }, async () => {
+    const found = environmentOf(store, owner);
+    if (found === undefined || found.deletedAt !== undefined || environmentOf(store, renamed) !== undefined)
+      return undefined;
+    await store.modify('sandbox', found.name, ({ spec, deletedAt }) => {
+      const was = environmentOwner(spec);
+      if (deletedAt !== undefined || was === undefined || !sameEnvironment(was, owner)) return undefined;
+      const is = { ...was, branch: to };
+      const labels = { ...spec.labels, ...environmentLabels(is) };
+      return { spec: { ...spec, labels, description: describeEnvironment(is) } };
+    });
+    return found.name;
+  });
+}
+
 // --- internal -----------------------------------------------------------------------------------
+
+const lockOf = (owner: EnvironmentOwner): string => `environment/${environmentIdentity(owner)}`;
+
+async function apply(store: Store, baseline: Baseline, wish: EnvironmentWish): Promise<Environment> {
+  const { owner, config, images } = wish;
+  const existing = environmentOf(store, owner);
+  const forks = forksOf(baseline, wish);
+  const database = config.database && (await databaseOf(store, wish, config.database, existing));
+  const endpoints = config.endpoints
+    ? Object.entries(config.endpoints).map(([name, target]) => ({ name, target }))
+    : defaultEndpoints(baseline, forks);
+  const spec: SandboxSpec = {
+    cluster: 'local',
+    description: describeEnvironment(owner),
+    labels: environmentLabels(owner),
+    ...(database && { resources: [database.resource] }),
+    forks: forks.map(workload => forkOf(workload, config.database)),
+    ...(endpoints.length > 0 && { defaultRouteGroup: { endpoints } }),
+  };
+  const parked = await parkEnvironments(store, baseline, owner);
+  const grownFrom = database && { grownFrom: database.parent };
+  const names = existing === undefined ? environmentNames(owner) : [existing.name];
+  for (const [i, name] of names.entries()) {
+    const found = store.get('sandbox', name);
+    const isLast = i === names.length - 1;
+    if (found !== undefined && !isOf(found, owner) && !isLast) continue;
+    try {
+      const { sandbox } = checkSandbox({ name, spec }, wish.file);
+      return { ...(await applySandbox(store, baseline, sandbox, images)), parked, ...grownFrom };
+    } catch (error) {
+      // Somebody was quicker.
+      if (isLast || !(error instanceof OffshootError) || error.code !== 'environment/name-taken') throw error;
+    }
+  }
+  throw new Error('an environment has a name');
+}
+
+const describeEnvironment = (owner: EnvironmentOwner): string => `environment of ${describeOwner(owner)}`;
 
 function isOf({ spec }: Stored<'sandbox'>, owner: EnvironmentOwner): boolean {
   const found = environmentOwner(spec);

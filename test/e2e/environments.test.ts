@@ -122,6 +122,11 @@ test('each edit shows in the environment of its folder and nowhere else', async 
   assert.match(list, /^feature-login-2 +feature\/Login-2 +Ready +own /m);
   assert.doesNotMatch(list, new RegExp(elsewhere));
 
+  // Without hooks it is the next "env up" that finds out.
+  await one.git(['branch', '--move', 'next', 'last']);
+  const renamed = await run(one.folder, 'env', 'up');
+  assert.match(renamed.stderr, /environment next goes on: its git branch next is called last now\n/);
+  assert.match((await run(second, 'env', 'list')).stdout, /^next +last +Ready +own /m);
   // What grows from its database keeps what it holds.
   await run(one.folder, 'env', 'down', 'fix');
   await run(one.folder, 'env', 'down', 'next');

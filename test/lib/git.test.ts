@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { cameFrom, hasBranch, worktreeOf, worktreesOf } from '../../src/lib/git.ts';
+import { hasBranch, worktreeOf, worktreesOf } from '../../src/lib/git.ts';
+import { originOf, renamedTo } from '../../src/lib/git-origin.ts';
 import { isRemoved } from '../../src/lib/worktree-gone.ts';
 import { gitProject } from '../support/git-project.ts';
 import { tempDir } from '../support/temp.ts';
@@ -13,7 +14,8 @@ const { env } = process;
 test('a git branch came from where it was made', async () => {
   await using dir = await tempDir();
   const { git, folder } = await gitProject(join(dir.path, 'shop'), { namespace: 'demo' });
-  const from = async (place = folder, seenIn?: string) => cameFrom(await worktreeOf(place, env), env, seenIn);
+  const from = async (place = folder, seenIn?: string) =>
+    (await originOf(await worktreeOf(place, env), env, seenIn)).from;
   const add = async (name: string, ...more: readonly string[]) => {
     const place = join(dir.path, name);
     await git(['worktree', 'add', '--quiet', '-b', name, place, ...more]);
@@ -56,6 +58,30 @@ test('a git branch came from where it was made', async () => {
     [await hasBranch(repository, env, 'seen'), await hasBranch(repository, env, 'se')],
     [true, false],
   );
+});
+
+test('a git branch that was renamed is found under its new name', async () => {
+  await using dir = await tempDir();
+  const { git, folder } = await gitProject(join(dir.path, 'shop'), { namespace: 'demo' });
+  const repository = join(folder, '.git');
+  const now = (branch: string, since = 0) => renamedTo(repository, env, branch, since);
+  const renamed = async (place: string) => (await originOf(await worktreeOf(place, env), env)).renamed;
+  await git(['checkout', '--quiet', '-b', 'one']);
+  assert.equal(await now('one'), undefined, 'it is as it was');
+  assert.equal(await renamed(folder), false);
+  await git(['branch', '--move', 'fix/a+b.c']);
+  assert.equal(await now('one'), 'fix/a+b.c');
+  assert.equal(await renamed(folder), true);
+  await git(['branch', '--move', 'third']);
+  assert.deepEqual([await now('one'), await now('fix/a+b.c')], ['third', 'third']);
+  assert.equal(await now('one', Date.now() + 60_000), undefined, 'what was called so before is another one');
+  // Where nobody is, and back again.
+  await git(['checkout', '--quiet', 'main']);
+  await git(['branch', '--move', 'third', 'one']);
+  assert.deepEqual([await now('one'), await now('third')], [undefined, 'one']);
+  await git(['branch', '--quiet', '-D', 'one']);
+  assert.equal(await now('third'), undefined);
+  assert.equal(await now('never'), undefined);
 });
 
 test('a worktree that was removed is gone, one that is only away is not', async () => {

@@ -4,7 +4,7 @@ import { storeBaseline } from '../../src/baseline/store-baseline.ts';
 import { endpointsOf } from '../../src/model/endpoint.ts';
 import type { EnvironmentConfig } from '../../src/model/environment.ts';
 import { createBranch, findBranch } from '../../src/rules/branches.ts';
-import { applyEnvironment, type EnvironmentWish } from '../../src/rules/environments.ts';
+import { applyEnvironment, type EnvironmentWish, renameEnvironment } from '../../src/rules/environments.ts';
 import { applySandbox, deleteSandbox } from '../../src/rules/sandboxes.ts';
 import { defaultProject, deploy, deployment, job, service } from '../support/documents.ts';
 import { it, testStore } from '../support/stores.ts';
@@ -160,6 +160,25 @@ describe('an environment', () => {
     await assert.rejects(e.up('e', database, { from: 'nobody' }), { code: 'api/not-found' });
     const elsewhere = { repository: '/other/.git', worktree: '/other' };
     assert.equal((await e.up('x', database, { ...elsewhere, cameFrom: ['a'] })).grownFrom, 'main');
+  });
+
+  it('goes along when its git branch is renamed', async () => {
+    await using e = await testEnvironments();
+    const { object: before } = await e.up('old');
+    await e.up('other', {}, { worktree: '/elsewhere' });
+    const owner = (branch: string) => ({ repository: '/code/.git', worktree: '/code', branch });
+    const rename = (from: string, to: string) => renameEnvironment(e.store, owner(from), to);
+    assert.equal(await rename('old', 'other'), undefined, 'that has one of its own');
+    assert.equal(await rename('none', 'new'), undefined);
+    // Whoever makes one for the new name at the same moment gets this one.
+    const [name, { object }] = await Promise.all([rename('old', 'new'), e.up('new')]);
+    assert.deepEqual([name, object.name, object.secret.routingKey], ['old', 'old', before.secret.routingKey]);
+    assert.deepEqual(object.spec, {
+      ...before.spec,
+      description: 'environment of the git branch new of /code/.git',
+      labels: { ...before.spec.labels, 'offshoot.dev/git-branch': 'new' },
+    });
+    assert.match((await e.up('old')).object.name, /^old-[0-9a-f]{8}$/, 'a new branch of that name');
   });
 
   it('goes although something grows from its database', async () => {

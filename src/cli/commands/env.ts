@@ -6,6 +6,7 @@ import type { Cli } from '../context.ts';
 import { environmentAs } from '../environment.ts';
 import { goneReason } from '../environment-gone.ts';
 import { environmentNamed, environments, lookFor, whereWeAre } from '../environment-here.ts';
+import { followRename } from '../environment-renamed.ts';
 import { upEnvironment } from '../environment-up.ts';
 import { asDirenv, variablesOf } from '../environment-variables.ts';
 import { timeoutOption, withExamples } from '../options.ts';
@@ -72,13 +73,13 @@ export function register(program: Command, cli: Cli): void {
       const found = await listed(cli, all);
       const gone: (SandboxView & { readonly why: string })[] = [];
       for (const { owner, ...one } of found) {
-        const reason = one.deletedAt === undefined ? await goneReason(cli, owner) : undefined;
+        const reason = one.deletedAt === undefined ? await goneReason(cli, owner, one.createdAt) : undefined;
         if (reason === undefined) continue;
-        const { why, stays = false } = reason;
-        say(
-          cli,
-          `environment ${one.name}: ${why}${stays ? `; it stays ("offshoot env down ${one.name}")` : ''}`,
-        );
+        const { why, stays = false, isRenamed = false } = reason;
+        if (isRenamed && !dryRun && (await followRename(cli, { ...one, owner }))) continue;
+        const after = stays ? `; it stays ("offshoot env down ${one.name}")` : '';
+        say(cli, `environment ${one.name}: ${why}${isRenamed && dryRun ? '; it goes on' : after}`);
+        if (isRenamed && dryRun) continue;
         if (!stays) gone.push({ ...one, why });
       }
       if (!dryRun)

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { root } from '../../lib/checkout.ts';
 import type { Cli } from '../context.ts';
 import { whereWeAre } from '../environment-here.ts';
-import { branchDeleted, checkedOut, noting } from '../git-hook.ts';
+import { branchesDeleted, checkedOut, noting } from '../git-hook.ts';
 import { installHooks, uninstallHooks } from '../git-hook-files.ts';
 import { withExamples } from '../options.ts';
 import { say } from '../output.ts';
@@ -36,15 +36,16 @@ export function register(program: Command, cli: Cli): void {
 
   // There is nobody to tell, so what goes wrong is written down.
   withExamples(
-    command.command('hook <event> [what]', { hidden: true }),
+    command.command('hook <event> [what...]', { hidden: true }),
     'offshoot git hook checkout /folder/where/git/was/called',
-    'offshoot git hook deleted /folder/of/the/repository/.git',
+    'offshoot git hook deleted /folder/of/the/repository/.git PID-OF-GIT BRANCH…',
   )
     .description('what the hooks call, in the background')
-    .action((event: string, what: string | undefined) =>
+    .action((event: string, [place, pid, ...branches]: readonly string[]) =>
       noting(cli, async own => {
-        if (event === 'checkout') await checkedOut(own, what || undefined);
-        if (event === 'deleted' && what !== undefined) await branchDeleted(own, what);
+        if (event === 'checkout') await checkedOut(own, place || undefined);
+        if (event === 'deleted' && place !== undefined)
+          await branchesDeleted(own, { repository: place, pid: Number(pid), branches });
       }),
     );
 }
