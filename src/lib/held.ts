@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { exec } from './exec.ts';
 import { locksOf } from './mounts.ts';
 import { type Bind, begin, type PrivateMounts } from './namespaces.ts';
-import { type Child, posixSpawn, type Starter } from './posix-spawn.ts';
+import { type Child, posixSpawn, type Start, type Starter } from './posix-spawn.ts';
 import { identify, type ProcessId } from './process.ts';
 
 /** What the wrapper needs of the machine. Absolute paths. */
@@ -28,7 +28,8 @@ export type Shells = {
 
 /** How a program gets into namespaces: the start itself happens within them, or is led there by programs. */
 export type Entrance = {
-  within<T>(work: () => T): T;
+  /** Absent where programs alone lead there. */
+  within?<T>(work: () => T): T;
   /** Goes before its argument vector: a program that makes it root of a user namespace of ours, with options that take others behind them. */
   readonly through: readonly string[];
   /** Only what is started by what is started is inside. */
@@ -104,14 +105,15 @@ export async function findShells(path: string): Promise<Shells> {
  * @throws HeldVariableError; the system's error (with `code`, e.g. ENOENT) when nothing can be started
  */
 export async function hold(program: HeldProgram, shells: Shells): Promise<Held> {
-  const { env, cwd, stdout, stderr, inherit = [], mounts, inside = here } = program;
-  const start = await starterFor(program, shells);
-  const [file, ...args] = [...inside.through, ...wrapped(program, shells)];
+  const { env, cwd, stdout, stderr, inherit = [], mounts, inside } = program;
+  const starter = await starterFor(program, shells);
+  const [file, ...args] = [...(inside?.through ?? []), ...wrapped(program, shells)];
   const table = hasTable(mounts) ? [await openTable(mounts)] : [];
   const stdio = ['pipe', stdout, stderr, ...inherit, ...table] as const;
   let child: Child;
   try {
-    child = inside.within(() => start(file!, args, { cwd, env, stdio }));
+    const start: Start = [file!, args, { cwd, env, stdio }];
+    child = inside?.within ? inside.within(() => starter.here(...start)) : await starter.aside(...start);
   } finally {
     for (const fd of table) closeSync(fd);
   }
@@ -136,18 +138,24 @@ export async function hold(program: HeldProgram, shells: Shells): Promise<Held> 
 
 /** Without a copy of us, where the machine lets us. */
 async function starterFor({ uid, gid }: HeldProgram, { nsenter }: Shells): Promise<Starter> {
-  const start = await posixSpawn();
-  if (start === undefined || (uid !== undefined && nsenter === undefined))
-    return (file, args, options) =>
+  const starter = await posixSpawn();
+  if (starter === undefined || (uid !== undefined && nsenter === undefined)) {
+    const here = (...[file, args, options]: Start) =>
       spawn(file, args, {
         ...{ ...options, stdio: [...options.stdio], detached: true },
         ...(uid !== undefined && { uid }),
         ...(gid !== undefined && { gid }),
       });
-  if (uid === undefined) return start;
+    return { here, aside: async (...start) => here(...start) };
+  }
+  if (uid === undefined) return starter;
   // It is in no other namespace then; what it drops first are the groups of ours.
   const become = ['--setuid', `${uid}`, '--setgid', `${gid ?? uid}`, '--'];
-  return (file, args, options) => start(nsenter!, [...become, file, ...args], options);
+  const asUser = ([file, args, options]: Start): Start => [nsenter!, [...become, file, ...args], options];
+  return {
+    here: (...start) => starter.here(...asUser(start)),
+    aside: (...start) => starter.aside(...asUser(start)),
+  };
 }
 
 /**
@@ -156,7 +164,7 @@ async function starterFor({ uid, gid }: HeldProgram, { nsenter }: Shells): Promi
  * is in the end the program itself.
  */
 function wrapped(
-  { argv, env, mounts, inherit = [], exitFile = '', inside = here }: HeldProgram,
+  { argv, env, mounts, inherit = [], exitFile = '', inside }: HeldProgram,
   shells: Shells,
 ): readonly string[] {
   const odd = Object.keys(env).find(name => !USABLE.test(name));
@@ -167,7 +175,7 @@ function wrapped(
   const { root, cwd = '' } = mounts ?? {};
   const isNamed = mounts?.hostname !== undefined && mounts.how.hostname !== undefined;
   const table = hasTable(mounts) ? String(FIRST_INHERITED + inherit.length) : '';
-  const asRoot = inside.through.length === 0 ? (mounts?.how.asRoot ?? []) : []; // there it is root already
+  const asRoot = inside === undefined || inside.through.length === 0 ? (mounts?.how.asRoot ?? []) : []; // there it is root already
   const put = putRight(env, added);
   const repair = put.length === 0 || shells.env === undefined ? [] : [shells.env, ...put];
   return [
@@ -182,7 +190,7 @@ function wrapped(
     table,
     root === undefined ? cwd : '',
     exitFile,
-    inside.apart ? 'stay' : '',
+    inside?.apart ? 'stay' : '',
     ...(isNamed ? [mounts.how.hostname!, mounts.hostname!] : ['', '']),
     ...repair,
     ...(mounts === undefined ? [] : begin(mounts.how, root === undefined ? undefined : { root, cwd })),
@@ -191,8 +199,6 @@ function wrapped(
 }
 
 type Mounts = NonNullable<HeldProgram['mounts']>;
-
-const here: Entrance = { within: work => work(), through: [] };
 
 const hasTable = (mounts: Mounts | undefined): mounts is Mounts =>
   mounts !== undefined && (mounts.binds.length > 0 || mounts.processes === true);

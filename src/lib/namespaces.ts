@@ -187,5 +187,6 @@ async function tryOnce(
 /** What is started there is the first itself. */
 function firstIn({ fresh }: ProcessNamespaces): Entrance {
   const { within, through } = fresh();
-  return { within, through: through.length === 0 ? through : [...through, '--fork', '--kill-child'] };
+  const deeper = through.length === 0 ? through : [...through, '--fork', '--kill-child'];
+  return { ...(within && { within }), through: deeper };
 }

@@ -1,7 +1,8 @@
 /**
  * Starts programs without a copy of this process. Node starts them by fork(2), which copies the tables of all our memory
  * first and makes us copy what we write to afterwards: 5 ms of the event loop at 100 MB, 15 at 200. posix_spawn(3) takes
- * what an exec takes, whatever our size is.
+ * what an exec takes, whatever our size is. It keeps the thread that calls it waiting until the exec, for which the new process needs a
+ * processor: on a busy machine 10 to 30 ms. So another thread than the event loop's calls it, wherever any will do.
  */
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
@@ -22,14 +23,21 @@ export type Child = EventEmitter &
   };
 
 /** As `spawn` of node:child_process, of those options alone; `file` is an absolute path, and input, output and errors are given. */
-export type Starter = (
+export type Start = [
   file: string,
   args: readonly string[],
   options: { readonly cwd: string; readonly env: Readonly<Record<string, string>> } & {
-    /** Its descriptors; a session of its own it has in any case. */
+    /** Its descriptors; a session of its own it has in any case. Those of ours stay open until it has started. */
     readonly stdio: readonly (number | 'pipe' | 'ignore')[];
   },
-) => Child;
+];
+
+export type Starter = {
+  /** By this thread, whose namespaces it is born in. */
+  here(...start: Start): Child;
+  /** By another thread. Whoever wants to hear of its end listens as soon as the promise is fulfilled. */
+  aside(...start: Start): Promise<Child>;
+};
 
 let found: Promise<Starter | undefined> | undefined;
 
@@ -112,11 +120,20 @@ async function load(): Promise<Starter | undefined> {
     }
   });
 
-  return (file, args, { cwd, env, stdio }) => {
+  /** What a start is told, and what is to be closed after it. */
+  const prepare = (...[file, args, { cwd, env, stdio }]: Start) => {
     const ours: number[] = [];
     const theirs: number[] = [];
     const actions = Buffer.alloc(STRUCT_BYTES);
     initActions(actions);
+    const done = () => {
+      destroyActions(actions);
+      for (const fd of theirs) closeSync(fd);
+    };
+    const failed = () => {
+      for (const fd of ours) if (fd !== undefined) closeSync(fd);
+      done();
+    };
     try {
       const [argv, variables] = [
         vector(koffi, [file, ...args]),
@@ -145,17 +162,45 @@ async function load(): Promise<Starter | undefined> {
         addClose(actions, above + at);
       }
       addChdir(actions, cwd);
+
       const pid = Buffer.alloc(4);
-      const errno: number = spawn(pid, file, actions, attributes, argv, variables);
-      if (errno !== 0) throw systemError(`spawn ${file}`, errno);
-      return new Started(pid.readInt32LE(), ours);
+      return {
+        given: [pid, file, actions, attributes, argv, variables] as const,
+        /** @param errno what posix_spawn has returned */
+        started(errno: number): Started {
+          if (errno !== 0) {
+            failed();
+            throw systemError(`spawn ${file}`, errno);
+          }
+          done();
+          return new Started(pid.readInt32LE(), ours);
+        },
+      };
     } catch (error) {
-      for (const fd of ours) if (fd !== undefined) closeSync(fd);
+      failed();
       throw error;
-    } finally {
-      destroyActions(actions);
-      for (const fd of theirs) closeSync(fd);
     }
+  };
+
+  return {
+    here(...start) {
+      const { given, started } = prepare(...start);
+      return started(spawn(...given));
+    },
+    async aside(...start) {
+      const { given, started } = prepare(...start);
+      const errno = await new Promise<number>((resolve, reject) => {
+        // The memory is C's until then, which is why `given` is held by this function.
+        spawn.async(
+          ...given,
+          (error: Error | null, result: number) => void (error ? reject(error) : resolve(result)),
+        );
+      });
+      const child = started(errno);
+      // It may have ended before it was known; who has started it listens by then.
+      setImmediate(() => void (running.has(child.pid) && take(child.pid)));
+      return child;
+    },
   };
 }
 

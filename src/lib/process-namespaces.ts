@@ -43,7 +43,7 @@ const FOR_EVER_S = '2147483647';
 
 type Ways = Pick<ProcessNamespaces, 'fresh' | 'of'>;
 
-const here: Entrance = { within: work => work(), through: [] };
+const here: Entrance = { through: [] };
 
 /** The one that children of a process are born in, once the first of them was. */
 const linkOf = (pid: number): string => `/proc/${pid}/ns/pid_for_children`;
@@ -51,7 +51,7 @@ const linkOf = (pid: number): string => `/proc/${pid}/ns/pid_for_children`;
 /** Our thread says for as long as a start takes where it is born. */
 async function ofRoot(): Promise<Ways> {
   const calls = await libc();
-  const within = (begin: () => void, { within, through }: Entrance): Entrance => ({
+  const within = (begin: () => void, { within = work => work(), through }: Entrance): Entrance => ({
     through,
     within: work =>
       within(() => {
@@ -91,14 +91,14 @@ function ofUser({ unshare, nsenter }: Programs): Ways {
   return {
     fresh({ within, through } = here) {
       const user = through.length === 0 ? ['--user', '--map-root-user'] : [];
-      return { within, through: [...through, unshare, ...user, '--pid'], apart: true };
+      return { ...(within && { within }), through: [...through, unshare, ...user, '--pid'], apart: true };
     },
     of(pid, { within, through } = here) {
       const fd = open(pid);
       if (fd === undefined) return undefined;
       const user = [nsenter, '--preserve-credentials', `--user=/proc/${pid}/ns/user`];
       const way = [...(through.length === 0 ? user : through), `--pid=/proc/${process.pid}/fd/${fd}`];
-      const entrance = { within, through: [...way, '--no-fork'], apart: true };
+      const entrance = { ...(within && { within }), through: [...way, '--no-fork'], apart: true };
       return { entrance, close: () => closeSync(fd) };
     },
   };

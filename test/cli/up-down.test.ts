@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
-import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -29,6 +29,7 @@ test('up, up again, down, down again', async () => {
   const { pid } = JSON.parse(first.stdout) as DaemonView;
   assert.equal(pid, daemon.pid);
   assert.equal(first.stderr, `offshoot is up (pid ${pid}); see "offshoot status"\n`);
+  assert.match(await readFile(`/proc/${pid}/cmdline`, 'utf8'), /\0--max-semi-space-size=2\0/, 'short pauses');
 
   const again = await cli(['up', '--detach']);
   assert.deepEqual(

@@ -16,6 +16,7 @@ import {
 import { defaultPool, openNetworks } from '../../src/drivers/network/networks.ts';
 import { dial } from '../../src/lib/dial.ts';
 import { ExecError, resultOf } from '../../src/lib/exec.ts';
+import type { Entrance } from '../../src/lib/held.ts';
 import { libc } from '../../src/lib/libc.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { type NetNamespace, newNetNamespace, ownNetNamespace } from '../../src/lib/net-namespace.ts';
@@ -68,7 +69,10 @@ async function tryTestNetworks(home: string, shared: readonly number[] = []) {
   return found;
 }
 
-export type Place = Pick<NetNamespace, 'within'> & { readonly through?: readonly string[] };
+export type Place = Pick<Entrance, 'within'> & { readonly through?: readonly string[] };
+
+/** Of a place that programs alone lead to. */
+export const anywhere = <T>(work: () => T): T => work();
 
 export type TestMachine = AsyncDisposable & {
   /** The machine itself: `198.51.100.2`. */
@@ -89,7 +93,7 @@ export async function testMachine(): Promise<TestMachine> {
   const calls = await libc();
   const [inside, outside] = [newNetNamespace(calls), newNetNamespace(calls)];
   const [here, there] = [inside, outside].map(place =>
-    place.within(() => openNetlink(calls, families.route)),
+    (place.within ?? anywhere)(() => openNetlink(calls, families.route)),
   ) as [ReturnType<typeof openNetlink>, ReturnType<typeof openNetlink>];
   here.ask(setUp(1), addPair('up0', 0, outside.fd, Buffer.from([2, 0, 0, 0, 0, 1])));
   const [up, eth] = [linkNamed(here, 'up0')!.index, linkNamed(there, 'eth0')!.index];
@@ -119,7 +123,7 @@ export type Serving = AsyncDisposable & { readonly pid: number };
 export async function serve(place: Place, host: string, port: number, name: string): Promise<Serving> {
   const argv = [process.execPath, '-e', SERVER, host, String(port), name];
   const [file, ...args] = [...(place.through ?? []), ...argv] as [string, ...string[]];
-  const child = place.within(() => spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] }));
+  const child = (place.within ?? anywhere)(() => spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] }));
   const exited = once(child, 'exit');
   await once(child.stdout!, 'data', { signal: AbortSignal.timeout(60_000) });
   return {
@@ -145,7 +149,7 @@ export async function ask(
   const node = [process.execPath, '-e', CLIENT, host, String(port), from ?? ''];
   const argv = from === undefined ? bash : node;
   const [file, ...args] = [...(place.through ?? []), ...argv] as [string, ...string[]];
-  const started = place.within(() => spawn(file, args, { stdio: 'pipe' }));
+  const started = (place.within ?? anywhere)(() => spawn(file, args, { stdio: 'pipe' }));
   try {
     return (await resultOf(started, [file, ...args], { deadlineMs: patienceMs })).stdout;
   } catch (error) {

@@ -82,7 +82,6 @@ export async function outpostGround(calls: Libc, o: OutpostOptions): Promise<Gro
         fd: fd!,
         sockets: inside,
         entrance: {
-          within: work => work(),
           // It is opened before the other namespace is entered, in which that would not be allowed.
           through: [...enter, `--net=/proc/${process.pid}/fd/${fd}`],
         },

@@ -359,7 +359,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   async function noteMemory(id: string, { leader }: Running): Promise<void> {
     const { lists } = await sharedMemoryOf([leader.pid]);
     try {
-      if (lists.length > 0) processes.note(serverPart(id), { memory: lists.join(' '), pidSpace });
+      if (lists.length > 0) await processes.note(serverPart(id), { memory: lists.join(' '), pidSpace });
     } catch (error) {
       log.warn({ id, error }, 'the shared memory of a server is not on record');
     }

@@ -30,8 +30,8 @@ export type Processes = {
   list(name: string): readonly string[];
   /** Pids of all that is known to belong to a part. */
   members(part: string): Promise<readonly number[]>;
-  /** Keeps words with a part that is there, for the next daemon too. */
-  note(part: string, notes: Notes): void;
+  /** Keeps words with a part that is there; resolves when they are there for the next daemon, too. @throws the system's error */
+  note(part: string, notes: Notes): Promise<void>;
   notes(part: string): Notes;
   /**
    * Makes another member the leader of a part: one that was started by the first, and goes on when that has ended.

@@ -5,6 +5,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Group } from '../../lib/cgroups.ts';
+import { keptFile } from '../../lib/kept-file.ts';
 import type { ProcessId } from '../../lib/process.ts';
 import { partKey } from '../labels.ts';
 
@@ -25,13 +26,20 @@ export type PartRecord = {
 
 /** By rename: a reader finds the whole record or none. Not synced, because what a crash of the machine loses runs no more. */
 export function writeRecord(folder: string, record: Omit<PartRecord, 'boot'>): void {
-  const file = join(folder, `${partKey(record.part)}.json`);
-  writeFileSync(`${file}.new`, JSON.stringify({ boot: bootId(), ...record }), { mode: 0o600 });
+  const file = fileOf(folder, record.part);
+  writeFileSync(`${file}.new`, textOf(record), { mode: 0o600 });
   renameSync(`${file}.new`, file);
 }
 
+/** What replaces a record that is there, off the loop: a rename over a file waits for the disk. See keptFile. */
+export const keptRecord = (
+  folder: string,
+  part: string,
+  record: () => Omit<PartRecord, 'boot'>,
+): (() => Promise<void>) => keptFile(fileOf(folder, part), () => textOf(record()));
+
 export const removeRecord = (folder: string, part: string): void =>
-  rmSync(join(folder, `${partKey(part)}.json`), { force: true });
+  rmSync(fileOf(folder, part), { force: true });
 
 /** All records of this life of the machine. Files that are none are removed. */
 export function readRecords(folder: string): readonly PartRecord[] {
@@ -45,6 +53,10 @@ export function readRecords(folder: string): readonly PartRecord[] {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+const fileOf = (folder: string, part: string): string => join(folder, `${partKey(part)}.json`);
+
+const textOf = (record: Omit<PartRecord, 'boot'>): string => JSON.stringify({ boot: bootId(), ...record });
 
 function readRecord(file: string): PartRecord | undefined {
   try {

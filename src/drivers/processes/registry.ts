@@ -39,7 +39,7 @@ import type {
 } from './contract.ts';
 import { watchEnds } from './ends.ts';
 import { type Members, membersOfGroup, membersOfLeader, membersOfLoner } from './members.ts';
-import { readRecords, removeRecord, writeRecord } from './record.ts';
+import { keptRecord, readRecords, removeRecord, writeRecord } from './record.ts';
 
 export type ProcessesOptions = {
   /** The data directory; ours is `processes` in it. At most one registry may be open on it. */
@@ -96,11 +96,15 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
       return (await parts.get(part)?.members.pids()) ?? [];
     },
 
-    note(part, notes) {
+    async note(part, notes) {
       const known = parts.get(part);
       if (known === undefined) return;
       known.notes = { ...known.notes, ...notes };
-      if (known.recorded) save(part, known);
+      // What is being killed is about to have no record.
+      if (!known.recorded || known.dying !== undefined) return;
+      known.keep ??= keptRecord(folder, part, () => recordOf(part, known));
+      known.kept = known.keep();
+      await known.kept;
     },
 
     notes: part => parts.get(part)?.notes ?? {},
@@ -141,7 +145,7 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
       child,
       go(more, notes) {
         known.notes = notes ?? {};
-        save(part, known);
+        writeRecord(folder, recordOf(part, known));
         known.recorded = true;
         held.go(more);
         return known;
@@ -172,11 +176,6 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
 
   function without(part: string): (err: unknown) => undefined {
     return err => void log.warn({ part, err }, 'a process starts without a control group');
-  }
-
-  function save(part: string, { leader, group, notes, alone, uid: runsAs }: Part): void {
-    const more = { ...(group && { group }), ...(alone && { alone }) };
-    writeRecord(folder, { part, leader, uid: runsAs, ...more, notes });
   }
 
   async function run(part: string, program: RunProgram, options: RunOptions = {}): Promise<ExecResult> {
@@ -215,8 +214,16 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
     const [known, leader] = [parts.get(part), identify(pid)];
     if (known === undefined || leader === undefined || !(await known.members.pids()).includes(pid))
       return undefined;
-    const next = adopted(part, { ...known, leader });
-    save(part, next);
+    await known.kept?.catch(() => {}); // or it would come after what is written now
+    const { group, notes, alone } = known;
+    const next = adopted(part, {
+      leader,
+      uid: known.uid,
+      notes,
+      ...(group && { group }),
+      ...(alone && { alone }),
+    });
+    writeRecord(folder, recordOf(part, next));
     return next;
   }
 
@@ -235,7 +242,8 @@ export async function openProcesses(options: ProcessesOptions): Promise<Processe
 
   /** Of two who want the same, the second waits for the first: by then there may be a new part of that name. */
   async function killKnown(part: string, known: Part): Promise<void> {
-    known.dying ??= known.members.kill().then(() => {
+    known.dying ??= known.members.kill().then(async () => {
+      await known.kept?.catch(() => {});
       if (parts.get(part) !== known) return;
       ends.forget(part);
       removeRecord(folder, part);
@@ -298,7 +306,20 @@ type Part = Running & {
   recorded: boolean;
   /** While it is being killed. */
   dying?: Promise<void>;
+  /** Writes its record anew. */
+  keep?: () => Promise<void>;
+  /** The last time that it was. */
+  kept?: Promise<void>;
 };
+
+const recordOf = (part: string, { leader, group, notes, alone, uid }: Part) => ({
+  part,
+  leader,
+  uid,
+  ...(group && { group }),
+  ...(alone && { alone }),
+  notes,
+});
 
 /** As a file name. Instances are short letters and digits; in tests they are paths. */
 const GROUPS = 'offshoot-';

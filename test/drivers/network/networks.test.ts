@@ -17,6 +17,7 @@ import { tables } from '../../../src/drivers/network/rules.ts';
 import { libc } from '../../../src/lib/libc.ts';
 import { families, openNetlink } from '../../../src/lib/netlink.ts';
 import {
+  anywhere,
   ask,
   neighbour,
   noNetworks,
@@ -293,14 +294,14 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
 });
 
 /** From now on `place` sends packets for `range` to `via`. @param before see `addRoute` */
-function route({ within }: Place, range: string, via: string, before = false): void {
+function route({ within = anywhere }: Place, range: string, via: string, before = false): void {
   const netlink = within(() => openNetlink(calls, families.route));
   netlink.ask(addRoute(readRange(range)!, via, before));
   netlink.close();
 }
 
 /** As on a machine without br_netfilter: what one pod sends to another does not pass the rules of the machine. */
-function bridgesAskNoRules({ within }: Place): void {
+function bridgesAskNoRules({ within = anywhere }: Place): void {
   try {
     within(() => writeFileSync('/proc/sys/net/bridge/bridge-nf-call-iptables', '0'));
   } catch {
@@ -309,20 +310,20 @@ function bridgesAskNoRules({ within }: Place): void {
 }
 
 /** From now on the neighbour sends packets out that are meant for a loopback interface. */
-function mayLead({ within }: Place): void {
+function mayLead({ within = anywhere }: Place): void {
   const netlink = within(() => openNetlink(calls, families.route));
   netlink.ask(configure(linkNamed(netlink, 'eth0')!.index, { [settings.routeLocalnet]: 1 }));
   netlink.close();
 }
 
 /** From now on the neighbour has the address `ip`, too. */
-async function neighbourClaims(ip: string, { within }: Place): Promise<void> {
+async function neighbourClaims(ip: string, { within = anywhere }: Place): Promise<void> {
   const netlink = within(() => openNetlink(calls, families.route));
   netlink.ask(addAddress(linkNamed(netlink, 'eth0')!.index, ip, 32));
   netlink.close();
 }
 
-async function stateOf({ within }: Place) {
+async function stateOf({ within = anywhere }: Place) {
   const [route, netfilter] = within(() => [
     openNetlink(calls, families.route),
     openNetlink(calls, families.netfilter),

@@ -149,7 +149,7 @@ for (const grouped of [true, false]) {
       await using r = await registry(grouped);
       const { leader } = await r.processes.start('a', shell('sleep 600'));
       const dead = await r.processes.start('dead', shell('sleep 600'));
-      r.processes.note('a', { word: 'kept' });
+      await r.processes.note('a', { word: 'kept' });
       r.processes.leave();
       process.kill(dead.leader.pid, 'SIGKILL');
       await gone(dead.leader.pid);
