@@ -4,6 +4,7 @@ import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { main as branch } from './branch.ts';
 import { main as branchList } from './branch-list.ts';
+import { main as branchbench } from './branchbench.ts';
 import { main as branches } from './branches.ts';
 import { main as data } from './data.ts';
 import { main as deploy } from './deploy.ts';
@@ -41,6 +42,7 @@ const benches = {
   store: () => store([]),
   memory: () => memory(),
   branches: () => branches([]),
+  branchbench: () => branchbench([]),
   'branch-list': () => branchList([]),
   scale: () => scale([]),
   kubernetes: () => kubernetes([]),
