@@ -181,6 +181,9 @@ function identity() {
   return { version, pid: process.pid, startTime, startedAt: new Date().toISOString(), id: randomUUID() };
 }
 
+/** What of the gateway's comes from the superuser's secret, which is read when it is needed first. */
+const secrets = (secret: () => string) => ({ verifiers: askForVerifiers(secret), pretence: secret });
+
 type Front = {
   readonly listeners: Listeners;
   /** Resolves when everything that the book wants now was tried once. */
@@ -213,7 +216,7 @@ function openFront(o: {
   const gateway = createGateway({
     ...{ book, awake: follower.ask, connect: o.connect, cancelKeys: o.cancelKeys, uses: o.uses, log },
     certificate: () => certificates.current('postgres'),
-    ...(adminSecret && { verifiers: askForVerifiers(() => readFileSync(adminSecret, 'utf8').trim()) }),
+    ...(adminSecret && secrets(() => readFileSync(adminSecret, 'utf8').trim())),
   });
   const sql = createSqlDoor({ join: gateway.join, log });
   const previewOrSql: Handler = (request, response, head) => {

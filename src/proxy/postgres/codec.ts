@@ -78,6 +78,8 @@ export type LoginScan = {
   readonly size: number;
   /** The body of BackendKeyData when it was among them. */
   readonly cancelKey: Buffer | undefined;
+  /** The body of NegotiateProtocolVersion when it was among them. */
+  readonly negotiation: Buffer | undefined;
   /** ready: the session begins. refused: the server said no and hangs up. */
   readonly outcome: 'ready' | 'refused' | undefined;
   /** Where the message begins by which the server said no. */
@@ -91,6 +93,7 @@ export type LoginScan = {
 export function scanLogin(bytes: Buffer): LoginScan {
   let size = 0;
   let cancelKey: Buffer | undefined;
+  let negotiation: Buffer | undefined;
   let outcome: LoginScan['outcome'];
   let refusalAt: number | undefined;
   while (outcome !== 'ready' && bytes.length >= size + 5) {
@@ -101,11 +104,12 @@ export function scanLogin(bytes: Buffer): LoginScan {
     const end = size + 1 + length;
     if (bytes.length < end) break;
     if (type === 'K') cancelKey = backendKey(bytes.subarray(size + 5, end));
+    if (type === 'v') negotiation = bytes.subarray(size + 5, end);
     if (type === 'E') [outcome, refusalAt] = ['refused', refusalAt ?? size];
     if (type === 'Z') outcome = 'ready';
     size = end;
   }
-  return { size, cancelKey, outcome, refusalAt };
+  return { size, cancelKey, negotiation, outcome, refusalAt };
 }
 
 /** SQLSTATE of a whole ErrorResponse ("Error and Notice Message Fields"). */

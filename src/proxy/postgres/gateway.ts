@@ -1,7 +1,8 @@
 /**
  * The one address of all branches: finds the branch that a PostgreSQL client means, and joins the two. It
- * reads and rewrites only what comes before the session; authentication is between client and server.
+ * reads and rewrites only what comes before the session.
  */
+import { randomUUID } from 'node:crypto';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Certificate } from '../../lib/certificate.ts';
 import type { Log } from '../../lib/log.ts';
@@ -14,6 +15,7 @@ import type { Server } from '../listeners.ts';
 import { createUses, type Uses } from '../uses.ts';
 import { type CancelKeys, createCancelKeys } from './cancel-keys.ts';
 import { encodeFatal } from './codec.ts';
+import { createPretence } from './pretence.ts';
 import { type Awake, type Session, type SessionDeps, serve } from './session.ts';
 import { type Connect, closeSoon, connectAs, ignore } from './socket.ts';
 import type { Verifiers } from './verifiers.ts';
@@ -39,6 +41,8 @@ export type GatewayOptions = {
   readonly certificate?: () => Certificate | undefined;
   /** Lets clients bind their login to TLS; see SessionDeps. */
   readonly verifiers?: Verifiers;
+  /** See createPretence; default: a new one. */
+  readonly pretence?: () => string;
   readonly limits?: Partial<GatewayLimits>;
   /** Is told who uses which branch. */
   readonly uses?: Uses;
@@ -74,6 +78,7 @@ export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions
     cancelKeys: o.cancelKeys ?? createCancelKeys(connect),
     certificate: o.certificate ?? (() => undefined),
     verifiers: o.verifiers,
+    pretence: createPretence(o.pretence ?? randomUUID),
     admit: branch => admit(branch),
   };
   const sessions = new Map<Session, Promise<void>>();

@@ -1,5 +1,6 @@
 /** Logins that are checked here, because they may be bound to a connection that ends here. */
 import type { Socket } from 'node:net';
+import type { Verifier } from '../../lib/scram.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Endpoint } from '../../model/route.ts';
 import type { Startup } from './codec.ts';
@@ -24,27 +25,32 @@ export async function logInFor(
   server: Socket,
   endpoint: Endpoint,
   { startup, endPoint }: Login,
-  verifiers: Verifiers,
-  stop: AbortSignal,
+  o: {
+    readonly verifiers: Verifiers;
+    /** By which those are asked for a password whose role has none, or is not there. */
+    readonly instead: () => Verifier;
+    /** See relayLogin. */
+    readonly onNegotiation: (body: Buffer) => void;
+    readonly stop: AbortSignal;
+  },
 ): Promise<boolean> {
   const gone = new AbortController();
   const onGone = () => gone.abort(new Error('the server closed the connection during login'));
   server.once('close', onGone);
-  const signal = AbortSignal.any([stop, gone.signal]);
+  const signal = AbortSignal.any([o.stop, gone.signal]);
   try {
     const user = startup.params.get('user') ?? '';
-    const stored = verifiers(endpoint, user, signal);
+    const stored = o.verifiers(endpoint, user, signal);
     stored.catch(ignore); // the server may refuse before it is asked for
     let request = await readMessage(server, signal);
     for (; request.type !== 'R'; request = await readMessage(server, signal)) {
       client.write(request.whole);
       if (request.type === 'E') return false;
+      if (request.type === 'v') o.onNegotiation(request.body);
     }
     const { clientKey, verifier, final } = await challenge(client, {
-      verifier: await stored,
-      endPoint,
-      user,
-      signal,
+      ...{ verifier: await stored, instead: o.instead },
+      ...{ endPoint, user, signal },
     });
     const refusal = await prove(
       server,

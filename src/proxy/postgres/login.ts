@@ -8,7 +8,7 @@ import { refusalCode, scanLogin } from './codec.ts';
 /**
  * Passes the server's messages to the client up to ReadyForQuery, whole messages only, so that the gateway may
  * put in an error of its own at any time.
- * @param onCancelKey gets the body of BackendKeyData.
+ * @param on gets the bodies of BackendKeyData and NegotiateProtocolVersion
  * @returns ready, with `server` paused; refused when the server has said no and has hung up; wrong-password when it
  * says so, which the client has not heard: it must not sound other than for a branch that is not there.
  * @throws RangeError on bytes that are no login; Error when the server hangs up without a word.
@@ -16,7 +16,7 @@ import { refusalCode, scanLogin } from './codec.ts';
 export function relayLogin(
   server: Socket,
   client: Socket,
-  onCancelKey: (key: Buffer) => void,
+  on: { readonly cancelKey: (body: Buffer) => void; readonly negotiation: (body: Buffer) => void },
 ): Promise<'ready' | 'refused' | 'wrong-password'> {
   return new Promise((resolve, reject) => {
     let held: Buffer = Buffer.alloc(0);
@@ -28,13 +28,14 @@ export function relayLogin(
     const onData = (chunk: Buffer) => {
       try {
         held = Buffer.concat([held, chunk]);
-        const { size, cancelKey, outcome, refusalAt } = scanLogin(held);
+        const { size, cancelKey, negotiation, outcome, refusalAt } = scanLogin(held);
         if (refusalAt !== undefined && refusalCode(held.subarray(refusalAt)) === INVALID_PASSWORD) {
           client.write(held.subarray(0, refusalAt));
           stop();
           return resolve('wrong-password');
         }
-        if (cancelKey !== undefined) onCancelKey(cancelKey);
+        if (negotiation !== undefined) on.negotiation(negotiation);
+        if (cancelKey !== undefined) on.cancelKey(cancelKey);
         const ready = outcome === 'ready';
         // What follows ReadyForQuery belongs to the session, where messages are not told apart any more.
         if (!client.write(held.subarray(0, ready ? undefined : size))) {

@@ -1,5 +1,5 @@
 /** "SASL Authentication" (https://www.postgresql.org/docs/18/sasl-authentication.html), both ends of it. */
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import {
   checkClientFinal,
@@ -18,7 +18,7 @@ export type Proof = { readonly clientKey: Buffer; readonly verifier: Verifier; r
 
 /**
  * Asks a client for its password, without ever getting it.
- * @param verifier undefined: nothing opens, but the client cannot tell that before the end
+ * @param verifier undefined: nothing opens, but the client cannot tell that before the end; it is asked by `instead`
  * @param endPoint what the connection can be bound to; undefined: binding is not offered
  * @throws OffshootError gateway/login-failed, gateway/bad-startup
  */
@@ -26,6 +26,7 @@ export async function challenge(
   client: Socket,
   o: {
     readonly verifier: Verifier | undefined;
+    readonly instead: () => Verifier;
     readonly endPoint: Buffer | undefined;
     readonly user: string;
     readonly signal: AbortSignal;
@@ -45,7 +46,7 @@ export async function challenge(
     throw bad('a channel binding that does not fit its mechanism');
   // It could bind, and thinks that we cannot: somebody in the middle has taken that from what we offered.
   if (first.binding === 'y' && endPoint !== undefined) throw bad('a channel binding that was kept from it');
-  const verifier = o.verifier ?? pretended(user);
+  const verifier = o.verifier ?? o.instead();
   const ours = serverFirst(verifier, first.nonce + randomBytes(18).toString('base64'));
   client.write(encodeMessage('R', int32(SASL_CONTINUE), Buffer.from(ours)));
   const proof = checkClientFinal((await readResponse(client, signal)).toString('latin1'), {
@@ -120,17 +121,5 @@ async function readResponse(client: Socket, signal: AbortSignal): Promise<Buffer
   if (type !== 'p') throw bad(`a message ${JSON.stringify(type)}`);
   return body;
 }
-
-/** The same one for the same name as long as we run, as a real one would be. */
-function pretended(user: string): Verifier {
-  const of = (what: string) => createHmac('sha256', pretence).update(`${what} ${user}`).digest();
-  return {
-    iterations: 4096,
-    salt: of('salt').subarray(0, 16),
-    storedKey: of('key'),
-    serverKey: of('server'),
-  };
-}
-const pretence = randomBytes(32);
 
 const MAX_KNOWN = 1_000;

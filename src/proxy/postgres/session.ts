@@ -12,6 +12,7 @@ import { branchOfHost, findDestination } from './destination.ts';
 import { relayLogin } from './login.ts';
 import { type Login, logInFor } from './login-by-proof.ts';
 import { readOpening } from './opening.ts';
+import type { Pretence } from './pretence.ts';
 import { challenge } from './sasl.ts';
 import { type Connect, closed, closeSoon, ignore } from './socket.ts';
 import type { Verifiers } from './verifiers.ts';
@@ -53,6 +54,7 @@ export type SessionDeps = {
   readonly certificate: () => Certificate | undefined;
   /** What servers have stored of passwords; undefined: servers alone check them, and connections are bound to nothing. */
   readonly verifiers: Verifiers | undefined;
+  readonly pretence: Pretence;
   /**
    * Before it is looked up where the branch is: who is told later that it is elsewhere, or asleep, has heard of us.
    * @returns to be called when the client has left
@@ -133,26 +135,39 @@ async function relay(
 ): Promise<void> {
   const { signal } = session.stop;
   const { user = '' } = session;
+  const instead = () => deps.pretence.verifier(session.branch!, user);
   const { server, endpoint } = await reach(session, deps).catch(async (error: unknown) => {
     if (!(error instanceof OffshootError) || error.code !== 'gateway/branch-unknown') throw error;
     // Who does not know a password of it must not learn that there is no such branch.
-    await challenge(client, { verifier: undefined, endPoint: login.endPoint, user, signal });
+    client.write(deps.pretence.greeting(login.startup));
+    await challenge(client, { verifier: undefined, instead, endPoint: login.endPoint, user, signal });
     throw error;
   });
   let forgetKey = () => {};
   let cancelKey: Buffer | undefined;
+  let negotiated: Buffer | undefined;
+  const onNegotiation = (body: Buffer) => {
+    negotiated = Buffer.from(body);
+  };
   try {
     server.write(encodeStartup(login.startup));
-    if (login.endPoint !== undefined && deps.verifiers !== undefined)
-      if (!(await logInFor(client, server, endpoint, login, deps.verifiers, signal))) return;
+    const { verifiers } = deps;
+    if (login.endPoint !== undefined && verifiers !== undefined) {
+      const how = { verifiers, instead, onNegotiation, stop: signal };
+      if (!(await logInFor(client, server, endpoint, login, how))) return;
+    }
     client.pipe(server);
-    const outcome = await relayLogin(server, client, key => {
-      forgetKey = deps.cancelKeys.remember(key, endpoint);
-      cancelKey = key;
+    const outcome = await relayLogin(server, client, {
+      negotiation: onNegotiation,
+      cancelKey(key) {
+        forgetKey = deps.cancelKeys.remember(key, endpoint);
+        cancelKey = key;
+      },
     });
     if (outcome === 'wrong-password') throw new OffshootError('gateway/login-failed', { user });
     if (outcome === 'refused') return;
     session.loggedIn = true;
+    deps.pretence.learn(login.startup, negotiated);
     onLogin();
     signal.addEventListener('abort', () => {
       // Cut by us: the server would go on with a statement until it has something to say.

@@ -7,13 +7,16 @@ import { type Certificate, loadCertificate } from '../../../src/lib/certificate.
 import { type ExecError, exec } from '../../../src/lib/exec.ts';
 import { findProgram } from '../../../src/lib/find-program.ts';
 import { silentLog } from '../../../src/lib/log.ts';
+import { OffshootError } from '../../../src/model/errors.ts';
 import type { Endpoint } from '../../../src/model/route.ts';
 import { createBook } from '../../../src/proxy/book.ts';
 import type { Server } from '../../../src/proxy/listeners.ts';
 import { createGateway, type Gateway } from '../../../src/proxy/postgres/gateway.ts';
 import { askForVerifiers, type Verifiers } from '../../../src/proxy/postgres/verifiers.ts';
 import { authority, writeServer } from '../../support/certificates.ts';
+import { errorFields, PROTOCOL_3_2 } from '../../support/pg-frames.ts';
 import { type TestBranches, testBranches, testCtx } from '../../support/postgres.ts';
+import { type Lies, logInByHand, type Told } from '../../support/scram-client.ts';
 import { tempDir } from '../../support/temp.ts';
 
 const ONE = 'branchone';
@@ -25,6 +28,8 @@ describe('logins by TLS', () => {
   let server: Server;
   let verifiers: Verifiers;
   let endpoint: Endpoint;
+  /** In place of what the server says that it has stored. */
+  let stale: ReturnType<Verifiers> | undefined;
 
   before(async () => {
     branches = await testBranches('copy');
@@ -39,9 +44,11 @@ describe('logins by TLS', () => {
     const certificate: Certificate = loadCertificate(writeServer(dir.path), Date.now());
     const book = createBook([{ kind: 'branch', name: ONE, value: { endpoint, sessions: 1 } }]);
     verifiers = askForVerifiers(() => branches.options.adminSecret);
-    const awake = () => Promise.reject(new Error('nobody is asked'));
+    const awake = async (branch: string) => {
+      throw new OffshootError('gateway/branch-unknown', { branch });
+    };
     gateway = createGateway({
-      ...{ book, awake, log: silentLog, verifiers },
+      ...{ book, awake, log: silentLog, verifiers: (...asked) => stale ?? verifiers(...asked) },
       certificate: () => certificate,
     });
     server = await gateway.open({ host: '127.0.0.1', port: 0 });
@@ -127,6 +134,94 @@ describe('logins by TLS', () => {
     assert.equal((await me({ password: 'another' }))[0], 'app');
     await branches.sql(ONE, `alter role app password '${password}'`);
     assert.equal((await me())[0], 'app');
+  });
+
+  const byHand = (
+    user: string,
+    more: Lies & { readonly password?: string; readonly version?: number } = {},
+  ) => logInByHand(server, { params: { user, database: 'shop' }, password, ...more });
+  const outcome = ({ frames }: Told): string | undefined => {
+    const last = frames.at(-1);
+    return last?.type === 'E' ? errorFields(last).C : last?.type;
+  };
+
+  test('a proof counts for its own exchange, on its own connection, and says what it was asked', async () => {
+    const told = await byHand(`app.${ONE}`, { nonce: 'chosen' });
+    assert.equal(outcome(told), 'Z', 'the client by hand can log in');
+    assert.equal(outcome(await byHand(`app.${ONE}`, { mechanism: 'SCRAM-SHA-256' })), 'Z');
+    const lies: readonly (readonly [string, Lies, string])[] = [
+      ['what was heard before is said again', { nonce: 'chosen', last: () => told.last! }, '28P01'],
+      ['a nonce of its own alone', { last: text => text.replace(/r=[^,]*/, 'r=chosen') }, '28P01'],
+      ['more in it than was asked', { last: text => text.replace(',p=', ',x=1,p=') }, '28P01'],
+      ['a proof of no length', { last: text => text.replace(/p=.*/, 'p=') }, '28P01'],
+      ['bound to a connection with another certificate', { endPoint: Buffer.alloc(32, 1) }, '28P01'],
+      [
+        'its binding is taken out at the end',
+        {
+          last: text =>
+            text.replace(/c=[^,]*/, `c=${Buffer.from('p=tls-server-end-point,,').toString('base64')}`),
+        },
+        '28P01',
+      ],
+      ['it could bind, and was told that we cannot', { mechanism: 'SCRAM-SHA-256', header: 'y,,' }, '08P01'],
+      [
+        'it binds, by the mechanism that does not',
+        { mechanism: 'SCRAM-SHA-256', header: 'p=tls-server-end-point,,' },
+        '08P01',
+      ],
+      ['it does not bind, by the mechanism that does', { header: 'n,,' }, '08P01'],
+      ['it binds to what is the same for all', { header: 'p=tls-unique,,' }, '08P01'],
+      ['it is somebody else', { header: 'p=tls-server-end-point,a=offshoot,' }, '08P01'],
+      ['another mechanism', { mechanism: 'SCRAM-SHA-1' }, '08P01'],
+    ];
+    for (const [what, lie, code] of lies) assert.equal(outcome(await byHand(`app.${ONE}`, lie)), code, what);
+  });
+
+  test('a password that is changed while somebody logs in counts from that moment on', async t => {
+    t.after(() => branches.sql(ONE, `alter role app password '${password}'`));
+    t.after(() => {
+      stale = undefined;
+    });
+    const old = await verifiers(endpoint, 'app', AbortSignal.timeout(60_000));
+    await branches.sql(ONE, `alter role app password 'meanwhile'`);
+    stale = Promise.resolve(old);
+    const told = await byHand(`app.${ONE}`);
+    assert.equal(outcome(told), '28P01', 'the server has the last word');
+    assert.equal(told.frames.filter(({ type }) => type === 'R').length, 2, 'nothing is proved to the client');
+    assert.equal(outcome(await byHand(`app.${ONE}`, { password: 'meanwhile' })), '28P01');
+    stale = undefined;
+    assert.equal(outcome(await byHand(`app.${ONE}`, { password: 'meanwhile' })), 'Z');
+  });
+
+  test('nobody logs in the way that the gateway asks servers', async () => {
+    const { adminSecret } = branches.options;
+    for (const user of [`offshoot.${ONE}`, 'offshoot'])
+      for (const database of ['postgres', `postgres@${ONE}`]) {
+        const told = await logInByHand(server, { params: { user, database }, password: adminSecret });
+        assert.equal(outcome(told), '28000', `${user} ${database}`);
+        assert.equal(told.asked, undefined, 'it is not even asked');
+      }
+    // A setting of the session does not make somebody else of it.
+    const params = { user: `app.${ONE}`, database: 'shop', role: 'offshoot' };
+    assert.notEqual(outcome(await logInByHand(server, { params, password })), 'Z');
+  });
+
+  test('who has not logged in cannot tell a branch that is not there from one that is', async () => {
+    const none = 'branchnone';
+    const shape = ({ frames }: Told) =>
+      frames.map(({ type, body }) => [type, type === 'R' ? body.readInt32BE(0) : body]);
+    for (const version of [undefined, PROTOCOL_3_2, 0x3_0009]) {
+      const params = { database: 'shop', ...(version && { '_pq_.unheard': '1', '_pq_.of': '2' }) };
+      const asked = { params, password: 'wrong', ...(version && { version }) };
+      const there = await logInByHand(server, { ...asked, params: { ...params, user: `app.${ONE}` } });
+      const notThere = await logInByHand(server, { ...asked, params: { ...params, user: `app.${none}` } });
+      assert.deepEqual(shape(notThere), shape(there));
+    }
+    const saltOf = async (user: string) => (await byHand(user, { password: 'wrong' })).asked;
+    const salts = [`app.${none}`, `app.${none}2`, `nobody.${none}`, `nobody.${ONE}`, `app.${ONE}`];
+    const seen = await Promise.all(salts.map(saltOf));
+    assert.equal(new Set(seen).size, salts.length, 'each has its own');
+    assert.deepEqual(await Promise.all(salts.map(saltOf)), seen, 'and keeps it');
   });
 
   test('what is stored is asked for by name, and no name is taken for more', async () => {

