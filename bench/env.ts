@@ -6,6 +6,8 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { http } from '../scripts/demo/http.ts';
+import { until } from '../src/lib/wait.ts';
+import { environmentOwner } from '../src/model/environment.ts';
 import { gitProject } from '../test/support/git-project.ts';
 import { tempDir } from '../test/support/temp.ts';
 import { benchHome } from './home.ts';
@@ -27,7 +29,8 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
   };
   await ok('deploy', '-f', 'k8s');
   const key = (await ok('key', 'create', 'bench')).stdout.trim();
-  const times = { first: [] as number[], again: [] as number[], bare: [] as number[], hooks: [] as number[] };
+  const none = (): number[] => [];
+  const times = { first: none(), again: none(), bare: none(), hooks: none(), add: none(), addHooks: none() };
   for (let i = 0; i < runs; i++) {
     await git(['checkout', '--quiet', '-b', `try/${i}`]);
     const begun = performance.now();
@@ -40,18 +43,29 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
     await ok('env', 'down');
     await git(['checkout', '--quiet', 'main']);
   }
-  const checkout = async (into: number[]) => {
+  const timed = async (into: number[], ...args: readonly string[]) => {
     const begun = performance.now();
-    await git(['checkout', '--quiet', 'main']);
+    await git(args);
     into.push(performance.now() - begun);
   };
+  const trees = join(dir.path, 'trees');
   for (let i = 0; i < 2 * runs; i++) {
-    await checkout(times.bare);
+    await timed(times.bare, 'checkout', '--quiet', 'main');
+    await timed(times.add, 'worktree', 'add', '--quiet', '-b', `bare/${i}`, join(trees, `bare-${i}`));
     await ok('git', 'install-hooks');
-    await checkout(times.hooks);
+    await timed(times.hooks, 'checkout', '--quiet', 'main');
+    await timed(times.addHooks, 'worktree', 'add', '--quiet', '-b', `hooks/${i}`, join(trees, `${i}`));
+    // What they make in the background has an end before the next round.
+    const made = async () => {
+      const all = await bench.client.sandboxes.list();
+      const mine = all.find(({ spec }) => environmentOwner(spec)?.branch === `hooks/${i}`);
+      return mine?.status.ready || undefined;
+    };
+    await until(made, { what: 'its environment is ready', deadlineMs: 60_000, intervalMs: 20 });
     await ok('git', 'uninstall-hooks');
+    for (const name of [`bare-${i}`, `${i}`]) await git(['worktree', 'remove', '--force', join(trees, name)]);
   }
-  const bare = summarise(times.bare);
+  const [bare, add] = [summarise(times.bare), summarise(times.add)];
   const rows: Row[] = [
     {
       what: 'env up in a new git branch → first answer (command line)',
@@ -64,6 +78,12 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
       what: 'git checkout with hooks',
       summary: summarise(times.hooks),
       goal: { p50: Math.round(bare.p50) + gitGoalMs },
+    },
+    { what: 'git worktree add without hooks', summary: add },
+    {
+      what: 'git worktree add with hooks',
+      summary: summarise(times.addHooks),
+      goal: { p50: Math.round(add.p50) + gitGoalMs },
     },
   ];
   printRows(rows);

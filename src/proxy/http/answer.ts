@@ -30,36 +30,36 @@ export function answerError(request: IncomingMessage, response: ServerResponse, 
   // A client that was never told to go on may send its body or leave it out (RFC 9110 §10.1.1), so what
   // comes next on this connection would be a guess.
   if (request.headers.expect !== undefined && !request.readableDidRead) response.shouldKeepAlive = false;
-  const wantsPage = request.headers.accept?.includes('text/html') === true;
-  if (wantsPage && error.code === 'preview/unauthorized') {
-    const { status, headers, body } = keyPage(error.row.http, `${error.message}.`, pathOf(request));
-    answerOwn(request, response, { status, headers: [...headers, ...challenge], body });
-    return;
-  }
-  const { headers, body } = wantsPage ? page(error) : json(error);
-  response.writeHead(error.row.http, headers);
-  response.end(body);
+  answerOwn(request, response, errorAnswer(error, request.headers.accept, pathOf(request)));
+}
+
+/**
+ * What a client is told of an error: a page when it shows pages, else JSON.
+ * @param to where the person wanted to go
+ */
+export function errorAnswer(error: OffshootError, accept = '', to: string): OwnAnswer {
+  if (!accept.includes('text/html')) return json(error);
+  if (error.code !== 'preview/unauthorized') return page(error);
+  const { status, headers, body } = keyPage(error.row.http, `${error.message}.`, to);
+  return { status, headers: [...headers, ...challenge], body };
 }
 
 /** Answers on a connection whose request was too broken to become a request, and ends it. */
 export function answerBroken(socket: Duplex, error: OffshootError): void {
   const { headers, body } = json(error);
   const head = responseHead(error.row.http, STATUS_CODES[error.row.http]!, [
-    ...headers,
-    'Connection',
-    'close',
+    ...[...headers, 'Content-Length', `${Buffer.byteLength(body)}`],
+    ...['Connection', 'close'],
   ]);
   socket.end(head + body, () => socket.destroy());
 }
 
 // --- internal ---
 
-type Content = { readonly headers: string[]; readonly body: string };
-
-const json = (error: OffshootError): Content =>
+const json = (error: OffshootError): OwnAnswer =>
   content(error, 'application/json; charset=utf-8', `${JSON.stringify(error.toBody())}\n`);
 
-const page = (error: OffshootError): Content =>
+const page = (error: OffshootError): OwnAnswer =>
   content(
     error,
     'text/html; charset=utf-8',
@@ -71,13 +71,11 @@ const page = (error: OffshootError): Content =>
 `,
   );
 
-function content(error: OffshootError, type: string, body: string): Content {
-  const headers = [
-    ...['Content-Type', type, 'Content-Length', `${Buffer.byteLength(body)}`, 'Cache-Control', 'no-store'],
-  ];
+function content(error: OffshootError, type: string, body: string): OwnAnswer {
+  const headers = ['Content-Type', type, 'Cache-Control', 'no-store'];
   if (error.row.http === 401) headers.push(...challenge);
   if (error.row.http === 503) headers.push('Retry-After', '1');
-  return { headers, body };
+  return { status: error.row.http, headers, body };
 }
 
 /** RFC 9110 §15.5.2. */

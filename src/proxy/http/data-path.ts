@@ -4,6 +4,7 @@
  * exchange itself; and the count of how it went.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
 import type { Dial } from '../../lib/dial.ts';
 import { http2 } from '../../lib/http2.ts';
 import type { Log } from '../../lib/log.ts';
@@ -42,8 +43,8 @@ export type Exchange = {
   headers: readonly string[];
   destination: Destination | undefined;
   routingKeys: readonly string[];
-  /** What the client gets in place of a workload's answer. @param request absent: it came by HTTP/2, its body is not read */
-  answer: ((request?: IncomingMessage) => Promise<OwnAnswer>) | undefined;
+  /** What the client gets in place of a workload's answer. @param body of the request; it need not be read */
+  answer: ((body: Readable) => Promise<OwnAnswer>) | undefined;
   /** What of a workload's headers the client gets; absent: all. */
   adapt: ((answer: readonly string[]) => readonly string[]) | undefined;
   /** Called when the exchange, or the tunnel that it became, is over. */
@@ -154,7 +155,7 @@ export function createDataPath(o: { book: Book; limits: Limits; log: Log; dial?:
     const { endStream } = readStreamTarget(request, exchange, limits.headerBytes);
     const routed = route(passes, exchange);
     if (typeof routed === 'function') {
-      answerStream(request.stream, await routed());
+      answerStream(request.stream, await routed(request.stream));
       return 'own';
     }
     const { address, by, label } = routed;

@@ -1,9 +1,9 @@
-/** Answers of our own on a stream: an error as JSON, or as a status of gRPC where the client speaks it. */
+/** Answers of our own on a stream: as by HTTP/1, or as a status of gRPC where the client speaks it. */
 import type { ServerHttp2Stream } from 'node:http2';
 import type { OffshootError } from '../../model/errors.ts';
-import type { OwnAnswer } from './answer.ts';
+import { errorAnswer, type OwnAnswer } from './answer.ts';
 import { valuesOf } from './headers.ts';
-import { http2Headers } from './http2-headers.ts';
+import { http2Headers, streamTargetOf } from './http2-headers.ts';
 
 /** Answers a stream of which nothing has been answered yet. @param headers of the request */
 export function answerStreamError(
@@ -24,23 +24,19 @@ export function answerStreamError(
     );
     return;
   }
-  const body = `${JSON.stringify(error.toBody())}\n`;
-  stream.respond({
-    ':status': error.row.http,
-    'content-type': 'application/json; charset=utf-8',
-    'content-length': Buffer.byteLength(body),
-    'cache-control': 'no-store',
-    ...(error.row.http === 401 && { 'www-authenticate': 'Bearer realm="offshoot"' }), // RFC 9110 §15.5.2
-    ...(error.row.http === 503 && { 'retry-after': '1' }),
-  });
-  stream.end(body);
+  const [accept] = valuesOf(headers, 'accept');
+  const target = streamTargetOf(headers);
+  // A form that was sent cannot be sent again.
+  const to = typeof target !== 'string' && target.method === 'GET' ? target.path : '/';
+  answerStream(stream, errorAnswer(error, accept, to));
 }
 
-/** The same with an answer of ours that is no error. */
+/** The same with an answer of ours, be it an error or not. */
 export function answerStream(stream: ServerHttp2Stream, { status, headers, body }: OwnAnswer): void {
   stream.on('error', () => {}); // the client need not wait for it
-  stream.resume();
-  stream.respond(http2Headers(headers, { ':status': String(status) }, []));
+  stream.resume(); // what it still sends is nobody's
+  const length = status === 204 ? [] : ['content-length', `${Buffer.byteLength(body)}`];
+  stream.respond(http2Headers([...headers, ...length], { ':status': String(status) }, []));
   stream.end(body);
 }
 

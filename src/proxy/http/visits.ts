@@ -4,7 +4,7 @@
  * control plane keeps its hash with the sandbox, and the route book tells it to every gateway. It opens as long as the
  * key is there that it was given for.
  */
-import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import { randomSecret } from '../../lib/random.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Entry } from '../../model/visit.ts';
@@ -47,7 +47,7 @@ export function welcomeVisitors(o: {
     return goOn(to, setVisit(token, client.secure));
   };
 
-  const takeKey = async (exchange: Exchange, request: IncomingMessage): Promise<OwnAnswer> => {
+  const takeKey = async (exchange: Exchange, body: Readable): Promise<OwnAnswer> => {
     const { received } = exchange;
     // Nobody else's page may bring a person into a preview, be it with a key of its own.
     const [origin] = valuesOf(received, 'origin');
@@ -56,7 +56,7 @@ export function welcomeVisitors(o: {
     if (!isOwn) throw new OffshootError('preview/foreign-form', {});
     const who = exchange.client.address ?? '';
     checkTries(who);
-    const form = new URLSearchParams(await bodyOf(request));
+    const form = new URLSearchParams(await textOf(body));
     const to = safePath(form.get('to') ?? '/');
     const key = hashOf((form.get('key') ?? '').trim());
     if (book.get('key', key) === undefined) {
@@ -86,9 +86,7 @@ export function welcomeVisitors(o: {
     const { path, method } = exchange;
     if (!path.startsWith(OURS)) return;
     const [name] = path.split('?', 1);
-    if (name === KEY_PATH && method === 'POST')
-      exchange.answer = request =>
-        request === undefined ? Promise.resolve(notHere) : takeKey(exchange, request);
+    if (name === KEY_PATH && method === 'POST') exchange.answer = body => takeKey(exchange, body);
     else if (name === LINK_PATH && method === 'GET') exchange.answer = () => takeLink(exchange);
     else exchange.answer = () => Promise.resolve(notHere);
   };
@@ -135,12 +133,12 @@ const goOn = (to: string, cookie: readonly string[] = []): OwnAnswer => ({
 });
 
 /** @throws OffshootError proxy/bad-request when it is too long, too slow, or broken off */
-async function bodyOf(request: IncomingMessage): Promise<string> {
-  const late = setTimeout(() => request.destroy(), BODY_MS);
+async function textOf(body: Readable): Promise<string> {
+  const late = setTimeout(() => body.destroy(), BODY_MS);
   let text = '';
   try {
     // To its end, so that whoever sends too much can still read why not.
-    for await (const chunk of request.setEncoding('utf8')) if (text.length <= BODY_BYTES) text += chunk;
+    for await (const chunk of body.setEncoding('utf8')) if (text.length <= BODY_BYTES) text += chunk;
   } catch (cause) {
     throw new OffshootError('proxy/bad-request', { why: 'its body did not come whole' }, { cause });
   } finally {

@@ -4,8 +4,11 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { WorkloadSeen, WorkloadSpec } from '../../../src/drivers/contract.ts';
+import { exec } from '../../../src/lib/exec.ts';
+import { isAlive } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
 import type { ImageSpec } from '../../../src/model/image.ts';
+import { labelled } from '../../support/labelled.ts';
 import { tempDir } from '../../support/temp.ts';
 import { ctx, specOf, testRuntime, untilReady, untilSeen } from '../../support/workload.ts';
 
@@ -23,7 +26,7 @@ async function project(entry: Partial<ImageSpec>, id = 'web') {
     ...parts,
   });
   return {
-    ...{ driver, path, spec },
+    ...{ driver, path, spec, home: runtime.home },
     ensure: (name = id, parts: Partial<WorkloadSpec> = {}, more: Partial<ImageSpec> = {}) =>
       driver.ensure(name, spec(parts, more), ctx()),
     ready: (name = id) => untilReady(driver, name),
@@ -187,6 +190,43 @@ describe('changed code', { concurrency: 4 }, () => {
     writeFileSync(join(other.path, 'app.sh'), 'exec sleep 601');
     await until(() => told.includes('else') || undefined, { what: 'of the other', deadlineMs: 60_000 });
     assert.deepEqual(told.sort(), ['else', 'one', 'one', 'two', 'two']);
+  });
+
+  it('is one change when git checks out many files, and nothing of the version before stays', async () => {
+    await using p = await project({ watch: ['**'] });
+    await using quiet = await tempDir();
+    const env = { PATH: process.env.PATH, HOME: quiet.path, GIT_CONFIG_NOSYSTEM: '1' };
+    const git = (...args: readonly string[]) =>
+      exec('git', ['-c', 'user.name=t', '-c', 'user.email=t@example.com', ...args], { cwd: p.path(''), env });
+    const version = async (name: string) => {
+      await git('checkout', '--quiet', '-b', name);
+      for (let i = 0; i < 500; i++) {
+        mkdirSync(p.path(`src/${i % 25}`), { recursive: true });
+        writeFileSync(p.path(`src/${i % 25}/${i}.js`), `${name} ${i}`);
+      }
+      writeFileSync(p.path('app.sh'), `echo ${name}; sleep 600 & exec sleep 600`);
+      await git('add', '--all');
+      await git('commit', '--quiet', '--message', name);
+    };
+    await git('init', '--quiet', '--initial-branch=none');
+    await version('one');
+    await version('two');
+    const told: string[] = [];
+    p.driver.code!.onChange(id => void told.push(id));
+    await p.ensure();
+    await p.ready();
+    const ofPod = async () => (await labelled(p.home)).filter(({ part }) => part.startsWith('workload/'));
+    const before = await ofPod();
+    assert.ok(before.length >= 2, 'it has a child of its own');
+    await git('checkout', '--quiet', 'one');
+    await until(() => told.length > 0 || undefined, { what: 'it is told', deadlineMs: 60_000 });
+    await p.ensure('web', { restart: '1' });
+    await p.seen('it is the other', s => s.ready && s.leaving.length === 0 && s.log.includes('one'));
+    await until(() => !before.some(isAlive) || undefined, { what: 'no other is left', deadlineMs: 60_000 });
+    // What is told next is the next edit: there was nothing between.
+    writeFileSync(p.path('src/7/7.js'), 'edited');
+    await until(() => told.length > 1 || undefined, { what: 'the edit is told', deadlineMs: 60_000 });
+    assert.deepEqual(told, ['web', 'web']);
   });
 
   it('is found where nobody watches, too', async () => {

@@ -342,3 +342,30 @@ test('HTTP/2: the cookie opens and is taken off, preflights are answered', async
   });
   assert.equal(asked.headers[':status'], 204);
 });
+
+test('HTTP/2: the page asks for the key, which opens the preview; others get JSON', async t => {
+  const { server, seen } = await startPreviews(t);
+  const session = await openHttp2(t, server);
+  const web = { ':authority': WEB };
+  const page = await askHttp2(session, { ...web, ':path': '/cart?a=1', accept: 'text/html' });
+  assert.equal(page.status, 401);
+  assert.match(String(page.headers['content-type']), /^text\/html/);
+  assert.match(page.body, /name="to" value="\/cart\?a=1"/);
+  const plain = await askHttp2(session, { ...web, ':path': '/cart' });
+  assert.deepEqual([plain.status, JSON.parse(plain.body).code], [401, 'preview/unauthorized']);
+  const send = (body: string, more: object = {}) =>
+    askHttp2(
+      session,
+      { ...web, ':method': 'POST', ':path': '/.offshoot/key', origin: `http://${WEB}`, ...more },
+      body,
+    );
+  assert.equal((await send(form('ofs_wrong'))).status, 401);
+  assert.equal((await send('x'.repeat(100_000))).status, 400);
+  assert.equal((await send(form(KEY), { origin: 'http://elsewhere.example' })).status, 403);
+  const { status, headers } = await send(form(KEY));
+  assert.deepEqual([status, headers.location], [303, '/cart?a=1']);
+  assert.match(headers['set-cookie']![0]!, /^offshoot-preview=[A-Za-z0-9]{43}; Path=\/; .*HttpOnly/);
+  const lost = await askHttp2(session, { ...web, ':path': '/.offshoot/none', accept: 'text/html' });
+  assert.equal(lost.status, 404);
+  assert.deepEqual(seen, []);
+});
