@@ -75,7 +75,7 @@ export async function runBranchNode(
   opened.defer(() => client.close());
   const processes = await openProcesses({ ...config, path: env.PATH ?? '', log });
   opened.defer(() => processes.close());
-  const opening = openBranches({ ...config, log }, processes);
+  const opening = openBranches({ ...config, preparedServers: 0, log }, processes);
   opened.defer(async () => (await opening.catch(() => undefined))?.close());
   missing = ['its volumes are being opened'];
   const { node: branches, why, areas } = await opening;

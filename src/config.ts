@@ -36,6 +36,8 @@ export type Config = {
   readonly minFreeBytes: number;
   /** The last bytes, which only `main` branches may use. Default: by the size of the disk. */
   readonly reserveBytes: number | undefined;
+  /** Servers that run before anybody asks for their branches, at most. */
+  readonly preparedServers: number;
   /** Milliseconds that what was deleted by hand can be had back; 0 = there is no trash. */
   readonly trashMs: number;
   /** `bin` directory of another PostgreSQL. */
@@ -83,6 +85,8 @@ export const variables = {
   OFFSHOOT_POOL_SIZE: 'size of the pool image, e.g. 20G (80 % of the free space)',
   OFFSHOOT_MIN_FREE: 'keep at least this much space free (256M)',
   OFFSHOOT_RESERVE: 'space that only main branches may use (a 32nd part, 64M to 512M)',
+  OFFSHOOT_PREPARED:
+    'most servers that run before anybody asks, for parents of many branches, so that these begin at once (0)',
   OFFSHOOT_TRASH:
     'how long deleted projects and branches can be restored, e.g. 90m, 24h, 7d; 0 = not at all (24h)',
   OFFSHOOT_POSTGRES_BIN: 'bin directory of a PostgreSQL 18 to use instead of the bundled one',
@@ -119,6 +123,7 @@ export function readConfig(env: Env, uid: number): Config {
     poolBytes: bytes(env, 'OFFSHOOT_POOL_SIZE'),
     minFreeBytes: bytes(env, 'OFFSHOOT_MIN_FREE') ?? 256 * 1024 ** 2,
     reserveBytes: bytes(env, 'OFFSHOOT_RESERVE'),
+    preparedServers: preparedServers(env),
     trashMs: env.OFFSHOOT_TRASH === '0' ? 0 : duration(env, 'OFFSHOOT_TRASH', '24h'),
     postgresBin: env.OFFSHOOT_POSTGRES_BIN || undefined,
     cgroup: env.OFFSHOOT_CGROUP || undefined,
@@ -157,6 +162,13 @@ function port(env: Env, name: string, otherwise: number): number {
   if (!text) return otherwise;
   if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
   throw invalid(name, text, 'it must be a port number, 0 to 65535');
+}
+
+/** Each takes some 30 MB. */
+function preparedServers(env: Env): number {
+  const text = env.OFFSHOOT_PREPARED || '0';
+  if (/^\d{1,2}$/.test(text)) return Number(text);
+  throw invalid('OFFSHOOT_PREPARED', text, 'it must be a number, 0 to 99');
 }
 
 function host(env: Env, name: 'OFFSHOOT_HOST' | 'OFFSHOOT_ADVERTISE'): string | undefined {

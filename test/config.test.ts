@@ -24,6 +24,7 @@ test('defaults', () => {
     poolBytes: undefined,
     minFreeBytes: 256 * 1024 ** 2,
     reserveBytes: undefined,
+    preparedServers: 0,
     trashMs: 24 * 3_600_000,
     postgresBin: undefined,
     cgroup: undefined,
@@ -114,6 +115,7 @@ test('values', () => {
     OFFSHOOT_POOL_SIZE: '20G',
     OFFSHOOT_MIN_FREE: '512mib',
     OFFSHOOT_TRASH: '7d',
+    OFFSHOOT_PREPARED: '12',
     OFFSHOOT_POSTGRES_BIN: '/usr/lib/postgresql/18/bin',
     OFFSHOOT_HEADERS: ' X-Key, x-other ,',
     OFFSHOOT_LOG: 'debug',
@@ -126,6 +128,8 @@ test('values', () => {
   assert.equal(config.poolBytes, 20 * 1024 ** 3);
   assert.equal(config.minFreeBytes, 512 * 1024 ** 2);
   assert.equal(config.trashMs, 7 * 86_400_000);
+  assert.equal(config.preparedServers, 12);
+  assert.throws(() => read({ OFFSHOOT_PREPARED: 'many' }), /OFFSHOOT_PREPARED/);
   assert.equal(config.postgresBin, '/usr/lib/postgresql/18/bin');
   assert.deepEqual(config.customHeaders, ['x-key', 'x-other']);
   assert.equal(config.logLevel, 'debug');

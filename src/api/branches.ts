@@ -102,7 +102,7 @@ export function branchRoutes(routes: Routes, { store, gateway, branches, trash }
       ...(sleepAfterSeconds !== undefined && { sleepAfterSeconds }),
       ...(ttl !== undefined && { scheduledDeleteTime: timeAfter(ttl, new Date()) }),
     };
-    const branch = await createBranch(store, wish);
+    const branch = await createBranch(store, wish, branches.stock);
     return answer(201, branchView(store, branch));
   });
 

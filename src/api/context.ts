@@ -13,6 +13,7 @@ import type { WorkloadKey } from '../model/sandbox.ts';
 import type { SourceAddress } from '../model/source-address.ts';
 import type { Surroundings } from '../model/surroundings.ts';
 import type { BranchSize, CheckView, DaemonView, EngineView, MetricsView, RoomView } from '../model/view.ts';
+import type { BranchStock } from '../rules/branches.ts';
 import type { UnclaimedVolume } from '../rules/repair.ts';
 import type { Visits } from '../rules/visits.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -23,6 +24,8 @@ import type { Keyring } from './keys.ts';
  * than this one, or in several: everything here is data, or a stream of it.
  */
 export type BranchesAtHand = {
+  /** Those that begin at once; absent where there are none. */
+  readonly stock?: BranchStock;
   /** How new ones are made, and why so. */
   volumes(): DaemonView['volumes'];
   /** What there is for branches, and what each takes. */

@@ -94,8 +94,8 @@ export type VolumeDriver = Driver<VolumeSpec, VolumeSeen> & {
 
 export type ServerSpec = {
   readonly dataDir: string;
-  /** Name of the branch; clients read it with `current_setting('offshoot.branch_name')`. */
-  readonly name: string;
+  /** Name of the branch; clients read it with `current_setting('offshoot.branch_name')`. Absent: it is told later. */
+  readonly name?: string;
 };
 
 /** Who may come in. */
@@ -172,7 +172,7 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   live(id: string, ctx: Ctx, since?: number): Promise<LiveParent | undefined>;
   /**
    * How far the server of `id` has come: between two equal answers nothing was committed in it that a copy would hold.
-   * `flushed`: all of it is in the files. Undefined when it does not run.
+   * `flushed`: all that it has written is in the files. Undefined when it does not run.
    */
   position(id: string, ctx: Ctx): Promise<Position | undefined>;
   /** Whom the server of `id` serves beside us: clients, those who follow its log, and what it fetches for subscriptions. */

@@ -8,7 +8,13 @@
  */
 
 import type { Log } from '../lib/log.ts';
-import type { BranchEndpoint, BranchRecord, BranchReset, RolePasswords } from '../model/branch.ts';
+import type {
+  BranchEndpoint,
+  BranchLike,
+  BranchRecord,
+  BranchReset,
+  RolePasswords,
+} from '../model/branch.ts';
 import type { Disk } from '../model/claims.ts';
 import type { ConditionStatus } from '../model/conditions.ts';
 import type { EnvRefs } from '../model/container-env.ts';
@@ -153,6 +159,12 @@ export type Free = { readonly topic: string; readonly places?: number };
 export type BranchNode = Driver<BranchWish, BranchSeen> & {
   /** false: a new branch is a full copy, which takes the time and the room of all its data. */
   readonly copyOnWrite: boolean;
+  /**
+   * Id of a branch that is prepared: a copy of `parent` with all that is committed there until now, whose server runs. It is
+   * the caller's, who makes a branch of that id, or gives it back. Undefined: there is none.
+   */
+  reserve(parent: string, like: BranchLike): Promise<string | undefined>;
+  giveBack(id: string): void;
   /** Stops the server and keeps the data; absent is success. */
   stop(id: string, ctx: Ctx): Promise<void>;
   /**

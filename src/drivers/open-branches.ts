@@ -26,6 +26,8 @@ export type BranchOptions = {
   readonly minFreeBytes: number;
   readonly reserveBytes: number | undefined;
   readonly postgresBin: string | undefined;
+  /** The most that are prepared; default 0. */
+  readonly preparedServers?: number;
   readonly log: Log;
 };
 
@@ -81,6 +83,7 @@ export async function openBranches(options: BranchOptions, processes: Processes)
     servers: guard(servers, { log, deadlines: { ...quick, ensure: 10 * minute, remove: 2 * minute } }),
     // A start is work for the processor, and some twenty waits for the disk: fewer would leave processors idle.
     startsAtOnce: Math.max(8, 4 * availableParallelism()),
+    preparedServers: options.preparedServers ?? 0,
     log,
   });
   const closing = opened.move();

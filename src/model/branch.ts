@@ -10,6 +10,9 @@ export const adminRole = 'offshoot';
 /** What a branch id looks like; it is also a directory, a part of user names, and later a DNS label. */
 export const branchIdPattern = /^[a-z][a-z0-9]{3,40}$/;
 
+/** @param word that nobody has yet, of lowercase letters and digits */
+export const branchIdOf = (word: string): string => `br${word}`;
+
 /** Of roles that a team has made, in a branch: they end with the copy, come along, or become the branch's own. */
 export type RolePasswords = 'ended' | 'kept' | 'branch';
 
@@ -87,6 +90,11 @@ export function sleepAfter(branch: BranchSpec, project: ProjectSpec | undefined)
   return seconds === 0 ? undefined : seconds * 1000;
 }
 
+/** What a branch that is not asked for yet must have of what it is asked for; the rest is told when it is. */
+export type BranchLike = Pick<ProjectSpec, 'role' | 'database' | 'rolePasswords'> & {
+  readonly project: string;
+};
+
 /** The newest wish to begin anew. */
 export type BranchReset = {
   /** How often that was asked for. */
@@ -163,7 +171,7 @@ export type BranchRecord = {
   /** Which import made it; absent: none. */
   readonly imports?: number;
   /** It is no branch, but kept by its node for branches to come. */
-  readonly stock?: 'base';
+  readonly stock?: 'base' | 'prepared';
 };
 
 /** Where a branch's server accepts sessions, for the gateway: its unix socket on the same machine, or the door of its node. */

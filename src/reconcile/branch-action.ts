@@ -7,6 +7,7 @@ import { OffshootError } from '../model/errors.ts';
 import { sandboxBranchName } from '../model/names.ts';
 import type { BuiltinAction } from '../model/plugin.ts';
 import {
+  type BranchStock,
   branchAddress,
   createBranch,
   defaultProject,
@@ -37,6 +38,8 @@ export type ActionDeps = {
   /** Where clients reach the Postgres gateway. */
   readonly gateway: () => { readonly host: string; readonly port: number };
   readonly trash: TrashOptions;
+  /** Absent: branches are elsewhere. */
+  readonly stock?: BranchStock | undefined;
 };
 
 export type TrashOptions = {
@@ -49,6 +52,7 @@ export function branchActions({
   store,
   gateway,
   trash,
+  stock,
 }: ActionDeps): Readonly<Record<BuiltinAction, Action>> {
   const target = ({ sandbox, resource, inputs }: ActionCall) => ({
     project: inputs.project || defaultProject(store),
@@ -65,7 +69,7 @@ export function branchActions({
       if (mine?.deletedAt !== undefined) return untilGone(mine);
       const parent = call.inputs['parent-branch'] || 'main';
       const after = afterwards(call.inputs.afterwards);
-      const branch = mine ?? (await createBranch(store, { project, name, owner, parent, ...after }));
+      const branch = mine ?? (await createBranch(store, { project, name, owner, parent, ...after }, stock));
       if (branch.status?.state === 'failed') {
         const { message: why, hint } = branch.status;
         throw new OffshootError('branch/failed', { name, why, hint });

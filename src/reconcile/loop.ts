@@ -127,7 +127,7 @@ export function createLoop(deps: LoopDeps): Loop {
     const { workloads, steps } = programs;
     const trash = { keepMs: deps.trashMs ?? A_DAY_MS, now: deps.now };
     const all = { ...deps, workloads, steps, trash };
-    const actions = branchActions({ store, gateway: deps.gateway, trash });
+    const actions = branchActions({ store, gateway: deps.gateway, trash, stock: deps.branches });
     const resources = resourceRunner({ ...all, actions });
     const sandbox = sandboxReconciler({ ...all, resources, forks: forkRunner(all) });
     return {

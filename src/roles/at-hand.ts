@@ -15,6 +15,7 @@ export function branchesAtHand(
   log: Log,
 ): BranchesAtHand {
   return {
+    stock: branches,
     volumes: () => ({ driver: branches.name, copyOnWrite: branches.copyOnWrite, why: why.volumes }),
     async space() {
       const [room, sizes] = await Promise.all([branches.room(), branches.usages()]);

@@ -5,7 +5,9 @@ import { scramVerifier } from '../lib/scram.ts';
 import {
   adminRole,
   type BranchAddress,
+  type BranchLike,
   type BranchSecret,
+  branchIdOf,
   type ProjectSecret,
   type ProjectSpec,
   type RolePasswords,
@@ -19,6 +21,7 @@ import type { Store, Stored } from '../store/contract.ts';
 import { anotherTry } from './another-try.ts';
 import { holding } from './locks.ts';
 import { branchHasChildren, offspringOf, ownersOf } from './offspring.ts';
+import { hasWork } from './sleep.ts';
 import { finishTakeOver, takenOverBy } from './take-over.ts';
 import { checkUnused } from './uses.ts';
 
@@ -121,11 +124,22 @@ export type NewBranch = {
   readonly scheduledDeleteTime?: string;
 };
 
+/** Branches that are prepared, see BranchNode in drivers/contract.ts. */
+export type BranchStock = {
+  reserve(parent: string, like: BranchLike): Promise<string | undefined>;
+  giveBack(id: string): void;
+};
+
 /**
+ * @param stock absent: each branch is made when it is asked for
  * @throws OffshootError branch/bad-name, branch/exists, branch/parent-missing, api/not-found, sandbox/deleting,
  * project/full
  */
-export async function createBranch(store: Store, wish: NewBranch): Promise<Stored<'branch'>> {
+export async function createBranch(
+  store: Store,
+  wish: NewBranch,
+  stock?: BranchStock,
+): Promise<Stored<'branch'>> {
   const { project, name, owner, afterOwner, limitBytes, sleepAfterSeconds, scheduledDeleteTime } = wish;
   checkBranchName(name);
   requireLimit(limitBytes);
@@ -138,7 +152,7 @@ export async function createBranch(store: Store, wish: NewBranch): Promise<Store
     checkNotFull(store, project);
     if (parentFor(store, wish).name !== parent)
       throw new OffshootError('api/conflict', { kind: 'branch', name: wish.parent });
-    return newBranch(store, {
+    const spec = {
       project,
       name,
       parent,
@@ -147,8 +161,25 @@ export async function createBranch(store: Store, wish: NewBranch): Promise<Store
       ...(limitBytes !== undefined && { limitBytes }),
       ...(sleepAfterSeconds !== undefined && { sleepAfterSeconds }),
       ...(scheduledDeleteTime !== undefined && { scheduledDeleteTime }),
-    });
+    };
+    // Nobody begins to change the parent meanwhile: that takes its lock alone.
+    const id = stock && (await reserved(store, parent, stock));
+    try {
+      return await newBranch(store, spec, id);
+    } catch (error) {
+      if (id !== undefined) stock?.giveBack(id);
+      throw error;
+    }
   });
+}
+
+/** That a branch has this id says that it was prepared, and held all of its parent when it was asked for. */
+async function reserved(store: Store, id: string, stock: BranchStock): Promise<string | undefined> {
+  const parent = store.get('branch', id);
+  if (parent?.status?.state !== 'ready' || hasWork(store, parent)) return undefined;
+  const { role, database, rolePasswords } = requireProject(store, parent.spec.project).spec;
+  const { project } = parent.spec;
+  return stock.reserve(id, { project, role, database, ...(rolePasswords && { rolePasswords }) });
 }
 
 /**
@@ -479,5 +510,9 @@ function refuseDeleting(store: Store, owner: string): void {
 const asItself = ({ spec: { owner } }: Stored<'branch'>): Deleter =>
   owner === undefined ? {} : { asOwner: owner };
 
-const newBranch = async (store: Store, spec: Stored<'branch'>['spec']): Promise<Stored<'branch'>> =>
-  store.create('branch', `br${randomName(12)}`, { spec, status: null, secret: await branchSecret() });
+const newBranch = async (
+  store: Store,
+  spec: Stored<'branch'>['spec'],
+  id = branchIdOf(randomName(12)),
+): Promise<Stored<'branch'>> =>
+  store.create('branch', id, { spec, status: null, secret: await branchSecret() });

@@ -7,8 +7,9 @@
 import type { Log } from '../../lib/log.ts';
 import { randomName } from '../../lib/random.ts';
 import type { BranchRecord } from '../../model/branch.ts';
-import type { LiveParent, Position, ServerDriver, VolumeDriver, VolumeSpec } from '../branch-parts.ts';
+import type { LiveParent, ServerDriver, VolumeDriver, VolumeSpec } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
+import { timedCopy } from './timed-copy.ts';
 
 export type Base = {
   /** Of its volume. */
@@ -147,7 +148,8 @@ export function keepBases({ volumes, servers, log }: Parts): Bases {
       await dropKept(parent);
       const timer = setTimeout(() => void dropKept(parent), IDLE_MS).unref();
       const base = { id, ...(made.emptied && { emptied: made.emptied }) };
-      bases.set(parent, { base, since, timer, copies: 0, ...positionOf(made, timed?.at()) });
+      const position = timed?.at(made);
+      bases.set(parent, { base, since, timer, copies: 0, ...(position !== undefined && { position }) });
     } catch (error) {
       ids.delete(id);
       throw error;
@@ -176,33 +178,6 @@ export function keepBases({ volumes, servers, log }: Parts): Bases {
 // --- internal ------------------------------------------------------------------------------------
 
 type Parts = { readonly volumes: VolumeDriver; readonly servers: ServerDriver; readonly log: Log };
-
-/** Reads how far the server is right before a copy and right after it. @returns `at`: undefined unless it stood still, with all in its files */
-function timedCopy(live: LiveParent, read: () => Promise<Position | undefined>) {
-  let [before, after]: (Position | undefined)[] = [];
-  return {
-    at: () => (before?.flushed && before.at === after?.at ? before.at : undefined),
-    live: {
-      checkpoint: live.checkpoint,
-      beginBackup: live.beginBackup,
-      async hold(ctx) {
-        const release = await live.hold(ctx);
-        before = await read().catch(() => undefined);
-        return async () => {
-          after = before && (await read().catch(() => undefined));
-          await release();
-        };
-      },
-      get unlogged() {
-        return live.unlogged;
-      },
-    } satisfies LiveParent,
-  };
-}
-
-/** Of a base that lacks rows a new one might have them. */
-const positionOf = (made: BranchRecord, at: string | undefined): Pick<Kept, 'position'> =>
-  at === undefined || made.emptied !== undefined ? {} : { position: at };
 
 /** The parent's server, or who is to be told that its files are copied. */
 type From = LiveParent | (() => void);

@@ -6,12 +6,14 @@ import { Listeners } from '../../lib/listeners.ts';
 import { KeyedLock } from '../../lib/lock.ts';
 import type { Log } from '../../lib/log.ts';
 import { createSlots } from '../../lib/slots.ts';
+import type { BranchLike } from '../../model/branch.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import { progressText } from '../../model/import.ts';
 import type { ServerDriver, ServerSeen, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
 import type { BranchNode, BranchSeen, BranchSleep, BranchWish, Ctx, Free } from '../contract.ts';
 import { branchOf, type Filled, type Imports } from './imports.ts';
 import { branchSeen, failed, isStop, outOfRoom, type Stop, type World, waitsFor } from './phases.ts';
+import { keepPrepared } from './prepared.ts';
 import { watchRoom } from './room-watch.ts';
 import { openBranchVolumes } from './volumes.ts';
 
@@ -22,6 +24,8 @@ export type BranchNodeOptions = {
   readonly imports?: Imports;
   /** Servers that may be starting at the same time; as many again of those that ended by themselves. */
   readonly startsAtOnce: number;
+  /** The most that are prepared before anybody asks; default 0. */
+  readonly preparedServers?: number;
   readonly log: Log;
 };
 
@@ -30,14 +34,19 @@ export function openBranchNode({
   servers,
   imports,
   startsAtOnce,
+  preparedServers = 0,
   log,
 }: BranchNodeOptions): BranchNode {
   const unheard = (err: unknown) => log.error({ err }, 'who is told of a branch has failed');
   const free = new Listeners<Free>(unheard);
-  const placeFree = (topic: string): void => free.tell({ topic, places: 1 });
+  const placeFree = (topic: string): void => {
+    free.tell({ topic, places: 1 });
+    prepared.goOn();
+  };
   const roomChanged = new Listeners<string>(unheard);
   const relieved = new Listeners<string>(unheard);
   const roomShort = new Listeners<void>(unheard);
+  const within = (ms: number): Ctx => ({ signal: AbortSignal.timeout(ms), log });
   const slots = createSlots(placeFree);
   const locks = new KeyedLock();
   /** Servers that are being started, and those whose last start failed: their files are no source of a copy. */
@@ -48,15 +57,25 @@ export function openBranchNode({
     isUnsound: id => starting.has(id) || broken.has(id),
     async leave(id, ctx) {
       room.forget(id);
+      await prepared.drop(id);
       await servers.stop(id, ctx);
       broken.delete(id);
     },
     free: topic => free.tell({ topic }),
   });
 
+  const prepared = keepPrepared({
+    ...{ volumes, servers, log },
+    most: preparedServers,
+    copyPlace: branchVolumes.copyPlace,
+    isBusy: () => slots.taken('start') + slots.taken('restart') > 0,
+  });
+  /** Branches on which nobody was given access yet since their volumes were made, or taken from what was prepared. */
+  const fresh = new Map<string, 'made' | 'prepared'>();
+
   const room = watchRoom({
     volumes,
-    stop: id => locks.run(id, () => servers.stop(id, { signal: AbortSignal.timeout(STOP_MS), log })),
+    stop: id => locks.run(id, () => servers.stop(id, within(STOP_MS))),
     changed: roomChanged.tell,
     free(id) {
       servers.forgive(id); // what it ended for is over
@@ -65,6 +84,7 @@ export function openBranchNode({
     },
     short() {
       void branchVolumes.clear();
+      void prepared.clear();
       roomShort.tell();
     },
     log,
@@ -72,6 +92,7 @@ export function openBranchNode({
   const suffered = (id: string): Promise<void> =>
     room.suffered(id).catch(err => log.warn({ branch: id, err }, 'room cannot be looked at'));
   servers.onExit(id => {
+    prepared.lost(id);
     room.ended(id);
     void suffered(id);
   });
@@ -103,7 +124,7 @@ export function openBranchNode({
 
     async close() {
       await room.close();
-      await branchVolumes.clear();
+      await Promise.all([branchVolumes.clear(), prepared.clear()]);
       await imports?.close();
       await servers.close();
     },
@@ -115,9 +136,13 @@ export function openBranchNode({
 
     ensure: (id, wish, ctx) => locks.run(id, () => ensure(id, wish, ctx)),
 
+    reserve: prepared.take,
+    giveBack: prepared.giveBack,
+
     stop: (id, ctx) =>
       locks.run(id, async () => {
         room.ended(id);
+        await prepared.drop(id);
         await imports?.stop(id);
         await servers.stop(id, ctx);
       }),
@@ -133,18 +158,21 @@ export function openBranchNode({
     remove: (id, ctx) =>
       locks.run(id, async () => {
         room.forget(id);
-        await branchVolumes.dropBase(id);
+        await Promise.all([branchVolumes.dropBase(id), prepared.drop(id)]);
         await imports?.remove(id, ctx);
         await servers.remove(id, ctx);
         await volumes.remove(id, ctx);
         broken.delete(id);
+        fresh.delete(id);
         branchVolumes.forget(id);
       }),
 
     async list(ctx) {
       const lists = await Promise.all([volumes.list(ctx), servers.list(ctx)]);
       // What is filled still is a part of the branch that it is for.
-      return [...new Set(lists.flat().map(branchOf))].filter(id => !branchVolumes.isBase(id));
+      return [...new Set(lists.flat().map(branchOf))].filter(
+        id => !branchVolumes.isBase(id) && !prepared.has(id),
+      );
     },
   };
 
@@ -152,6 +180,7 @@ export function openBranchNode({
     let world: World = {};
     let phase: Stop['phase'] = 'volume';
     try {
+      if (prepared.claim(id)) fresh.set(id, 'prepared');
       world = await look(id, ctx);
       const { volume: found, server } = world;
       const filled =
@@ -166,14 +195,18 @@ export function openBranchNode({
         throw new OffshootError('branch/volume-lost', { name: wish.branch, project: wish.project });
       if (found === undefined || isOutdated(found, wish)) {
         const done = await branchVolumes.make(id, wish, found, ctx);
-        return isStop(done) ? say(id, world, done) : say(id, { volume: done });
+        if (isStop(done)) return say(id, world, done);
+        fresh.set(id, 'made');
+        return say(id, { volume: done });
       }
-      const volume = await branchVolumes.keepRecord(id, wish, found, ctx);
+      const isPrepared = fresh.get(id) === 'prepared';
+      // Of one that was prepared its id alone says whose it is, until there is time for it.
+      const volume = isPrepared ? found : await branchVolumes.keepRecord(id, wish, found, ctx);
       phase = 'server';
       const { limitBytes } = wish;
       const root = wish.parent === undefined;
       const limit = { root, ...(limitBytes !== undefined && { limitBytes }) };
-      const full = await room.admit(id, limit, server !== undefined);
+      const full = await room.admit(id, limit, server !== undefined && !isPrepared);
       if (full !== undefined) return say(id, { volume, server }, outOfRoom(wish.branch, full, roomTopic(id)));
       // Somebody else may have started it: from now on we know when it ends.
       const running = await (server === undefined
@@ -193,6 +226,9 @@ export function openBranchNode({
       };
       const passwordless = await servers.grant(id, access, ctx);
       branchVolumes.granted(id);
+      if (fresh.delete(id) && parent !== undefined) prepared.made(parent, likeOf(wish));
+      if (isPrepared)
+        void locks.run(id, () => branchVolumes.keepRecord(id, wish, found, within(STOP_MS))).catch(unheard);
       return say(id, {
         volume,
         server: { ...running, granted: true, ...(passwordless > 0 && { passwordless }) },
@@ -215,6 +251,7 @@ export function openBranchNode({
       const users = force ? 0 : await servers.users(id, ctx);
       if (users > 0) return { seen: say(id, { volume, server }), busy: usersText(users) };
       room.ended(id);
+      await prepared.drop(id);
       await servers.rest(id, ctx);
       return asleep();
     });
@@ -265,6 +302,11 @@ const ASLEEP: Stop = {
   reason: 'Asleep',
   message: 'PostgreSQL starts as soon as somebody connects',
 };
+
+const likeOf = ({ project, role, database, rolePasswords }: BranchWish): BranchLike => ({
+  ...{ project, role, database },
+  ...(rolePasswords && { rolePasswords }),
+});
 
 const usersText = (users: number): string =>
   users === 1 ? 'a session is open' : `${users} sessions are open`;

@@ -28,6 +28,8 @@ export type BranchVolumes = {
   copyForMany(id: string, found: VolumeSeen, ctx: Ctx): Promise<void>;
   /** While no copy is made of it. @returns undefined when one is; `work` is not done then */
   alone<T>(id: string, work: () => Promise<T>): Promise<T | undefined>;
+  /** @returns the way to give back a place for a copy of `parent`; undefined: none is free, or it changes */
+  copyPlace(parent: string): (() => void) | undefined;
   /** A copy of its files is being made: no server may start on them. */
   isCopied(id: string): boolean;
   /** The base that it is a copy of, until access was granted on it. */
@@ -84,6 +86,7 @@ export function openBranchVolumes({
     keepRecord,
     copyForMany,
     alone,
+    copyPlace,
     isCopied: id => slots.taken(copyTopic(id)) > 0,
     copyOf: id => copiesOf.get(id),
     granted: id => void copiesOf.delete(id),
@@ -153,7 +156,7 @@ export function openBranchVolumes({
     }
     const topic = copyTopic(parent);
     const since = askedAt(id, parent, reset?.count ?? 0);
-    const release = changing.has(parent) ? undefined : slots.take(topic, copiesAtOnce);
+    const release = copyPlace(parent);
     if (release === undefined) {
       waiting.add(id);
       return waitsFor('volume', topic, 'WaitsForCopy', 'waits until other copies of its parent are complete');
@@ -188,6 +191,10 @@ export function openBranchVolumes({
     } finally {
       release();
     }
+  }
+
+  function copyPlace(parent: string): (() => void) | undefined {
+    return changing.has(parent) ? undefined : slots.take(copyTopic(parent), copiesAtOnce);
   }
 
   /** When it was first asked for. */

@@ -13,14 +13,16 @@ export type Flushed = {
 };
 
 /**
- * Whatever commits, or changes a catalogue, inserts into the WAL, also what writes to unlogged tables only
- * (RecordTransactionCommit in xact.c): no look at the data can tell better that nothing has changed. Settings by ALTER
- * SYSTEM do not, so their file counts too.
+ * Whatever changes what a copy would hold has a transaction with a number, also what writes to unlogged tables only, or
+ * takes the next value of a sequence from the WAL (xact.c, varsup.c, nextval_internal): while no such transaction ends, the
+ * snapshot stays the same. Positions of the WAL would say less: PostgreSQL writes there for itself, a quarter of a minute
+ * after each checkpoint. ALTER SYSTEM has no number, so what its file holds counts too. After a crash numbers begin
+ * again, so it must be the same server.
  */
 export async function positionOf(address: SessionAddress, ctx: Ctx): Promise<Position> {
   const { rows } = await withSession(address, query => query(POSITION), ctx);
-  const { inserted, flushed, settings } = rows[0] as Record<string, string>;
-  return { at: `${inserted} ${settings}`, flushed: inserted === flushed };
+  const { server, seen, settings, flushed } = rows[0] as Record<string, unknown>;
+  return { at: `${server} ${seen} ${settings}`, flushed: flushed === true };
 }
 
 /**
@@ -66,8 +68,10 @@ export function liveParent(
 
 // --- internal ------------------------------------------------------------------------------------
 
-const POSITION = `SELECT pg_current_wal_insert_lsn()::text AS inserted, pg_current_wal_flush_lsn()::text AS flushed,
-  (SELECT modification::text FROM pg_stat_file('postgresql.auto.conf', true)) AS settings`;
+/** The snapshot is that with which the statement begins, so what is flushed later holds all of it. */
+const POSITION = `SELECT extract(epoch FROM pg_postmaster_start_time())::text AS server, pg_current_snapshot()::text AS seen,
+  md5(pg_read_binary_file('postgresql.auto.conf', 0, 1048576, true)) AS settings,
+  pg_current_wal_insert_lsn() = pg_current_wal_flush_lsn() AS flushed`;
 
 /** As pg_stat_activity has them ("The Cumulative Statistics System"); versions name the workers of subscriptions differently. */
 const USERS = `SELECT count(*) AS users FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND (

@@ -11,6 +11,7 @@ import { tail } from '../../lib/log-file.ts';
 import { tailAndFollow } from '../../lib/log-follow.ts';
 import { logRotation } from '../../lib/log-rotation.ts';
 import { besideLog } from '../../lib/log-times.ts';
+import { signal } from '../../lib/process.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Access, ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
@@ -21,6 +22,7 @@ import { wasShutDown } from './control-file.ts';
 import { watchExits } from './exits.ts';
 import { openExtensions } from './extensions.ts';
 import { readInsight } from './insight.ts';
+import { writeName } from './late-name.ts';
 import { type Flushed, liveParent, positionOf, usersOf } from './live.ts';
 import { readLockFile } from './lock-file.ts';
 import { endOrphans, isHeld, SERVERS, serverPart } from './parts.ts';
@@ -146,7 +148,11 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
     async ensure(id, spec, ctx) {
       checkLength(socketOf(id));
-      return (await takeOver(id, spec.dataDir, ctx)) ?? (await start(id, spec, ctx));
+      const server = await takeOver(id, spec.dataDir, ctx);
+      if (server === undefined) return await start(id, spec, ctx);
+      if (spec.name !== undefined && processes.notes(serverPart(id)).name === LATE)
+        await nameLate(id, spec.dataDir, spec.name);
+      return server;
     },
 
     async grant(id, access, ctx) {
@@ -264,7 +270,9 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   async function start(id: string, { dataDir, name }: ServerSpec, ctx: Ctx): Promise<ServerSeen> {
     const { part, logStart } = await heldFor(id, name);
     const begun = performance.now();
-    const running = part.go([dataDir], { dataDir, ...exits.notes(id) });
+    if (name === undefined) await writeName(socketDirOf(id), dataDir, '');
+    const late = name === undefined ? { name: LATE } : {};
+    const running = part.go([dataDir], { dataDir, ...exits.notes(id), ...late });
     await untilReady({ id, dataDir, logFile: logFileOf(id), logStart }, running, ctx);
     await putBack(dataDir);
     const mark = rested.get(id);
@@ -274,6 +282,13 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     checkpoints.set(running, { since: begun }); // a recovery ends with one, and without a recovery all is in the files
     void noteMemory(id, running);
     return watched(id, running);
+  }
+
+  /** PostgreSQL reads its configuration anew before it lets the next one in (process_pm_reload_request in postmaster.c). */
+  async function nameLate(id: string, dataDir: string, name: string): Promise<void> {
+    await writeName(socketDirOf(id), dataDir, name);
+    signal(processes.find(serverPart(id))!.leader, 'SIGHUP');
+    await processes.note(serverPart(id), { name: '' });
   }
 
   /** In the owner's database where there should be one: what the first session of a database has to find out is there for him, then. */
@@ -290,7 +305,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     }
   }
 
-  function hold(id: string, name: string): Promise<HeldServer> {
+  function hold(id: string, name: string | undefined): Promise<HeldServer> {
     const [socketDir, logFile] = [socketDirOf(id), logFileOf(id)];
     const { controlPath: extensionControlPath, countsStatements } = extensions;
     const files = { socketDir, hbaFile, extensionControlPath, countsStatements, logFile };
@@ -299,12 +314,12 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   }
 
   /** The one that was prepared, if it fits. */
-  async function heldFor(id: string, name: string): Promise<HeldServer> {
+  async function heldFor(id: string, name: string | undefined): Promise<HeldServer> {
     const { held, timer } = prepared.get(id) ?? {};
     clearTimeout(timer);
     prepared.delete(id);
     const ready = await held?.catch(() => undefined);
-    return ready?.name === name ? ready : await hold(id, name); // which ends another one first
+    return ready !== undefined && ready.name === name ? ready : await hold(id, name); // which ends another one first
   }
 
   async function unprepare(id: string): Promise<void> {
@@ -389,6 +404,9 @@ const STAGES: readonly Stage[] = [
   ['SIGINT', 20_000],
   ['SIGQUIT', 5_000],
 ];
+
+/** In the notes of a server: its name is still to be told. */
+const LATE = 'late';
 
 type Prepared = { readonly held: Promise<HeldServer>; readonly timer: NodeJS.Timeout };
 

@@ -1,5 +1,6 @@
 /** How our servers are run. Given on the command line, so that no file in a data directory can say otherwise. */
 import { adminRole } from '../../model/branch.ts';
+import { nameFileOf } from './late-name.ts';
 
 /** Names the socket file; nothing listens on TCP. */
 export const PORT = 5432;
@@ -9,8 +10,8 @@ export const HBA = 'local all all scram-sha-256\n';
 
 export function settings(server: {
   readonly id: string;
-  /** Of the branch. */
-  readonly name: string;
+  /** Of the branch; undefined: see late-name.ts. */
+  readonly name: string | undefined;
   readonly socketDir: string;
   readonly hbaFile: string;
   readonly extensionControlPath: string;
@@ -48,7 +49,9 @@ export function settings(server: {
     autovacuum_worker_slots: '3',
     cluster_name: server.id,
     'offshoot.branch': server.id,
-    'offshoot.branch_name': server.name,
+    ...(server.name === undefined
+      ? { config_file: nameFileOf(server.socketDir) }
+      : { 'offshoot.branch_name': server.name }),
     // What insight shows; it costs a start some 3 ms of processor time, and each server less than a megabyte.
     ...(server.countsStatements && {
       shared_preload_libraries: 'pg_stat_statements',

@@ -15,8 +15,8 @@ import { runAs, type ServerUser } from './user.ts';
 
 export type Launch = {
   readonly id: string;
-  /** Of the branch. */
-  readonly name: string;
+  /** Of the branch; undefined: see late-name.ts. */
+  readonly name: string | undefined;
   readonly instance: string;
   readonly processes: Processes;
   /** Directory of `postgres`. */
@@ -33,7 +33,7 @@ export type Launch = {
 /** A server that has all it needs but its data directory, which is its last argument. */
 export type HeldServer = {
   readonly part: HeldPart;
-  readonly name: string;
+  readonly name: string | undefined;
   /** Size of the log before this start, in bytes. */
   readonly logStart: number;
 };

@@ -90,6 +90,6 @@ function parse(text: string): BranchRecord {
     ...(Number.isInteger(resets) && { resets }),
     ...(Number.isInteger(imports) && { imports }),
     ...(Array.isArray(emptied) && { emptied: emptied.map(String) }),
-    ...(stock === 'base' && { stock }),
+    ...((stock === 'base' || stock === 'prepared') && { stock }),
   };
 }
