@@ -1,5 +1,4 @@
 /** `postmaster.pid` and the socket's lock file: who runs on a data directory (postmaster: miscadmin.h, LOCK_FILE_LINE_*). */
-import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 
 export type LockFile = {
@@ -12,15 +11,6 @@ export type LockFile = {
 /** @returns undefined when there is no such file, or not enough of it yet */
 export async function readLockFile(path: string): Promise<LockFile | undefined> {
   return parse(await readFile(path, 'utf8').catch(absent));
-}
-
-/** The same at once, for one that was written a moment ago and so is in the page cache. */
-export function readFreshLockFile(path: string): LockFile | undefined {
-  try {
-    return parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    return absent(error as NodeJS.ErrnoException);
-  }
 }
 
 // --- internal ------------------------------------------------------------------------------------

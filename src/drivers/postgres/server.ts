@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { chmod, chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { exists } from '../../lib/exists.ts';
 import type { Log } from '../../lib/log.ts';
 import { tail } from '../../lib/log-file.ts';
 import { tailAndFollow } from '../../lib/log-follow.ts';
@@ -224,7 +225,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   return driver;
 
   async function isClean(dataDir: string): Promise<boolean> {
-    return !existsSync(join(dataDir, 'postmaster.pid')) && (await wasShutDown(dataDir));
+    return !(await exists(join(dataDir, 'postmaster.pid'))) && (await wasShutDown(dataDir));
   }
 
   /** The server of `id` that accepts connections. */

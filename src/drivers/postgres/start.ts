@@ -8,7 +8,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { Ctx } from '../contract.ts';
 import { labels } from '../labels.ts';
 import type { HeldPart, Processes, Running } from '../processes/contract.ts';
-import { readFreshLockFile } from './lock-file.ts';
+import { readLockFile } from './lock-file.ts';
 import { serverPart } from './parts.ts';
 import { settings } from './settings.ts';
 import { runAs, type ServerUser } from './user.ts';
@@ -83,15 +83,15 @@ export async function untilReady(
   ctx: Ctx,
 ): Promise<void> {
   const logStart = server.logStart ?? sizeOf(server.logFile);
-  const isReady = (): boolean => {
-    const lock = readFreshLockFile(join(server.dataDir, LOCK_FILE));
+  const isReady = async (): Promise<boolean> => {
+    const lock = await readLockFile(join(server.dataDir, LOCK_FILE));
     return lock?.pid === leader.pid && lock.ready;
   };
   using changes = watchFile(server.dataDir, LOCK_FILE, isReady);
   let [size, since] = [logStart, performance.now()];
   for (;;) {
     const change = changes.next();
-    if (isReady()) return;
+    if (await isReady()) return;
     if (!isAlive(leader)) throw await startFailed(server, 'it ended', logStart);
     const now = sizeOf(server.logFile);
     if (now !== size) [size, since] = [now, performance.now()];
@@ -119,19 +119,25 @@ const LOCK_FILE = 'postmaster.pid';
 function watchFile(
   directory: string,
   name: string,
-  matters: () => boolean,
+  matters: () => Promise<boolean>,
 ): Disposable & { next(): Promise<void>; readonly told: boolean } {
   let change = Promise.withResolvers<void>();
   const changed = () => {
     change.resolve();
     change = Promise.withResolvers();
   };
-  const seemsTo = (): boolean => {
-    try {
-      return matters();
-    } catch {
-      return true; // who looks then finds out why
+  let looking = false;
+  let again = false;
+  const look = async (): Promise<void> => {
+    again = true;
+    if (looking) return;
+    looking = true;
+    while (again) {
+      again = false;
+      // Who looks then finds out why one cannot.
+      if (await matters().catch(() => true)) changed();
     }
+    looking = false;
   };
   let told = true;
   const untold = () => {
@@ -140,7 +146,7 @@ function watchFile(
   };
   try {
     const watcher = watch(directory, { persistent: false }, (_, file) => {
-      if ((file === null || file === name) && seemsTo()) changed();
+      if (file === null || file === name) void look();
     });
     watcher.on('error', untold);
     return {

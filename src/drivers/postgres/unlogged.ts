@@ -12,9 +12,9 @@
  * A table that cannot be had whole (somebody writes to it for long, or made it anew meanwhile) is empty in the copy,
  * with all its indexes, and named.
  */
-import { existsSync } from 'node:fs';
 import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { exists } from '../../lib/exists.ts';
 import { syncDirectory } from '../../lib/sync.ts';
 import type { Unlogged } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
@@ -100,7 +100,7 @@ export async function holdUnlogged(address: SessionAddress, list: UnloggedList, 
 export async function setAside(dataDir: string, held: readonly string[]): Promise<void> {
   if (held.length === 0) return;
   const list = join(dataDir, LIST);
-  const before = existsSync(list) ? await readList(list) : []; // of a parent that was quick to have children
+  const before = (await exists(list)) ? await readList(list) : []; // of a parent that was quick to have children
   // First and durably: a file without its init fork must never be forgotten.
   await using file = await open(list, 'w', 0o600);
   await file.writeFile(JSON.stringify([...before, ...held]));
@@ -112,12 +112,12 @@ export async function setAside(dataDir: string, held: readonly string[]): Promis
 /** Puts them back: to be called when the recovery is over, and before anybody may write. */
 export async function putBack(dataDir: string): Promise<void> {
   const list = join(dataDir, LIST);
-  if (!existsSync(list)) return;
+  if (!(await exists(list))) return;
   const held = await readList(list);
   for (const path of held) {
     const aside = join(dataDir, path + INIT + ASIDE);
-    if (!existsSync(aside)) continue;
-    if (existsSync(join(dataDir, path))) await rename(aside, join(dataDir, path + INIT));
+    if (!(await exists(aside))) continue;
+    if (await exists(join(dataDir, path))) await rename(aside, join(dataDir, path + INIT));
     else await rm(aside); // the table was dropped while the files were copied
   }
   for (const directory of new Set(held.map(path => dirname(path))))

@@ -1,7 +1,7 @@
 /** Volumes as btrfs subvolumes: a copy is a snapshot, atomic over all files, whatever their size and number. */
-import { existsSync } from 'node:fs';
 import { chmod, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { exists } from '../../lib/exists.ts';
 import { system } from '../../lib/mounts.ts';
 import type { Ctx } from '../contract.ts';
 import type { BtrfsCalls } from './btrfs-calls.ts';
@@ -36,7 +36,7 @@ export function btrfsMedium(calls: BtrfsCalls | undefined, removed?: (subvolume:
     cloneBytes: async () => 0,
 
     async destroy(path, ctx) {
-      if (!existsSync(path)) return; // the usual case when a name is made free, and costs no program
+      if (!(await exists(path))) return; // the usual case when a name is made free, and costs no program
       try {
         await remove(path, ctx.signal);
       } catch {

@@ -1,6 +1,5 @@
 /** `volume.json`: what a volume is, written beside its data, so that the disk alone tells it. */
-import { statSync } from 'node:fs';
-import { open, readFile, rename } from 'node:fs/promises';
+import { open, readFile, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory } from '../../lib/sync.ts';
 import type { BranchRecord } from '../../model/branch.ts';
@@ -27,8 +26,7 @@ export async function writeRecord(directory: string, record: BranchRecord): Prom
 export async function readRecord(directory: string): Promise<BranchRecord | undefined> {
   const path = join(directory, FILE);
   try {
-    const version = versionOf(path);
-    if (version === undefined) return undefined;
+    const version = await versionOf(path);
     const before = read.get(path);
     if (before?.version === version) return before.record;
     const record = parse(await readFile(path, 'utf8'));
@@ -52,10 +50,13 @@ export const forgetRecord = (directory: string): void => void read.delete(join(d
 /** As they were read last: each step of a branch begins with a look at its record, which hardly ever changes. */
 const read = new Map<string, { readonly version: string; readonly record: BranchRecord }>();
 
-/** Differs between any two records that a path has had: each is a new file, renamed. Undefined: there is none. */
-function versionOf(path: string): string | undefined {
-  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return found && `${found.dev} ${found.ino} ${found.size} ${found.ctimeNs}`;
+/**
+ * Differs between any two records that a path has had: each is a new file, renamed. Never asked on the loop: a name that is
+ * not there yet is looked for in a directory in which others are being made, for which btrfs may wait for its disk.
+ */
+async function versionOf(path: string): Promise<string> {
+  const { dev, ino, size, ctimeNs } = await stat(path, { bigint: true });
+  return `${dev} ${ino} ${size} ${ctimeNs}`;
 }
 
 function parse(text: string): BranchRecord {
