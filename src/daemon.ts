@@ -19,7 +19,7 @@ import type { DaemonView } from './model/view.ts';
 import { destinationNamed } from './proxy/stream/destinations.ts';
 import { proxyRunner } from './proxy-runner.ts';
 import type { Loop } from './reconcile/loop.ts';
-import { freePort, rememberedPorts, rememberPorts } from './remembered-ports.ts';
+import { freePort, isFree, rememberedPorts, rememberPorts } from './remembered-ports.ts';
 import { branchesAtHand, importsAtHand, programsAtHand } from './roles/at-hand.ts';
 import { type Deciding, loadDeciding, useSoon } from './roles/deciding.ts';
 import { driverOptions, type Env, passedOnFrom, sharedPorts } from './roles/environment.ts';
@@ -223,6 +223,11 @@ export async function startDaemon(
     routed: dataPath.routed,
     keepRevoked: config.keepRevoked,
     branches,
+    ports: {
+      isFree: port => isFree(config.host, port),
+      opened: dataPath.opened,
+      problem: dataPath.portProblem,
+    },
     programs: await programsAtHand(
       drivers,
       ({ workload, sandbox }) =>

@@ -25,7 +25,7 @@ import { type Feed, type FeedOptions, type ListenerReport, openFeed } from './pr
 import type { Command } from './proxy/stream/messages.ts';
 import { readTable } from './proxy/stream/table-file.ts';
 import type { Listening } from './reconcile/baseline.ts';
-import { followRoutes, type Routes } from './reconcile/routes.ts';
+import { followRoutes, listenerOf, type Routes } from './reconcile/routes.ts';
 import type { Store } from './store/contract.ts';
 
 export type DataPathOptions = {
@@ -75,6 +75,10 @@ export type DataPath = {
   routed(): Promise<boolean>;
   /** See proxy/stream/feed.ts. */
   readonly uses: Feed['uses'];
+  /** Waits until the port of a branch's own is listened at. @throws OffshootError as `begin` */
+  opened(branch: string): Promise<unknown>;
+  /** Why it is not; undefined: it is, or will be. */
+  portProblem(branch: string): string | undefined;
   listening(address: Address, transport?: 'tcp' | 'udp'): Listening;
   proxies(): readonly ProxyView[];
   /** Those who follow from elsewhere. */
@@ -208,10 +212,12 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
     proxyStarts: proxyStarts.promise,
     async begin(store, baseline, keys, last) {
       feed.publish([...fixedItems(config, o.tls, o.pods, last), ...keys.map(keyItem)]);
-      routes = followRoutes(store, baseline, changes => {
+      const publish = (changes: readonly RouteChange[]): void => {
         feed.publish(changes);
         if (mayChangeShortcuts(changes)) o.shorten(shortcutsOf(feed.book));
-      });
+      };
+      const { host, cleartext } = config;
+      routes = followRoutes(store, baseline, publish, { host, ...(!cleartext && { encrypted: true }) });
       feed.settle();
       const signal = AbortSignal.timeout(START_MS);
       const previews = await untilListening('previews', signal);
@@ -223,6 +229,11 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
       return await feed.delivered();
     },
     uses: feed.uses,
+    async opened(branch) {
+      routes?.flush();
+      return await untilListening(listenerOf(branch), AbortSignal.timeout(START_MS));
+    },
+    portProblem: branch => listeners.get(listenerOf(branch))?.error?.message,
     listening(address, transport = 'tcp') {
       const state = listeners.get(`${transport === 'udp' ? 'udp:' : ''}${addressKey(address)}`);
       if (state === undefined) return 'opening';

@@ -25,14 +25,15 @@ export async function freePort(host: string, wanted: number, last: number | unde
   return wanted === 0 && last !== undefined && (await isFree(host, last)) ? last : wanted;
 }
 
-// --- internal -----------------------------------------------------------------------------------
-
-const fileOf = (home: string): string => join(home, 'ports.json');
-
-function isFree(host: string, port: number): Promise<boolean> {
+/** Whether nobody listens there now. */
+export function isFree(host: string, port: number): Promise<boolean> {
   return new Promise(resolve => {
     const server = createServer();
     server.once('error', () => resolve(false));
     server.listen(port, host, () => server.close(() => resolve(true)));
   });
 }
+
+// --- internal -----------------------------------------------------------------------------------
+
+const fileOf = (home: string): string => join(home, 'ports.json');

@@ -238,7 +238,7 @@ function openFront(o: {
       if (serves === 'pods')
         return openWayOut(where, { pods, serverAt: at => listeners.server(addressKey(at)), log });
       const clear = (peer: Socket) => listener().encrypted !== true || isOnThisMachine(peer);
-      if (serves === 'postgres') return gateway.open(where, { clear });
+      if (serves === 'postgres') return gateway.open(where, { clear, branch: listener().branch });
       const options = { what: serves, limits };
       if (serves === 'previews') {
         const context = () => certificates.current('previews')?.context;

@@ -21,6 +21,7 @@ import { resetBranch } from '../rules/reset.ts';
 import { callBranch, sleepBranchAfter, untilAsleep } from '../rules/sleep.ts';
 import { trashBranch } from '../rules/trash.ts';
 import type { Stored } from '../store/contract.ts';
+import { branchPortRoutes } from './branch-port.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
 import { answer, type Routes } from './routes.ts';
@@ -72,7 +73,8 @@ type Params = { project: string; branch: string };
 /** A server that is overloaded answers late. */
 const INSIGHT_MS = 20_000;
 
-export function branchRoutes(routes: Routes, { store, gateway, branches, trash }: ApiContext): void {
+export function branchRoutes(routes: Routes, context: ApiContext): void {
+  const { store, gateway, branches, trash, ports } = context;
   const path = '/projects/:project/branches';
 
   const find = ({ project, branch }: Params): Stored<'branch'> => {
@@ -109,7 +111,9 @@ export function branchRoutes(routes: Routes, { store, gateway, branches, trash }
   routes.get<Params>(`${path}/:branch`, async ({ params }) => {
     const branch = find(params);
     const [now, logicalBytes] = await Promise.all([branches.space(), branches.logicalBytes?.(branch.name)]);
-    const { size, ...view } = sizedBranchView(store, branch, now);
+    const { size, ...seen } = sizedBranchView(store, branch, now);
+    const portProblem = seen.port === null ? undefined : ports?.problem(branch.name);
+    const view = { ...seen, ...(portProblem !== undefined && { portProblem }) };
     if (size === undefined) return view;
     if (logicalBytes === undefined) return { ...view, size };
     // What it has written over may be counted still.
@@ -190,6 +194,8 @@ export function branchRoutes(routes: Routes, { store, gateway, branches, trash }
     await sleepBranchAfter(store, branch.name, sleepAfterSeconds ?? undefined);
     return branchView(store, store.get('branch', branch.name) ?? branch);
   });
+
+  branchPortRoutes(routes, path, find, context);
 
   /** Answers when it sleeps. */
   routes.post<Params>(`${path}/:branch/sleep`, async ({ params, body, response }) => {

@@ -131,6 +131,14 @@ export type ApiContext = {
    */
   readonly identity: (name: string) => string | undefined;
   readonly branches: BranchesAtHand;
+  /** Of branches that have one of their own; absent: there are none here. */
+  readonly ports?: {
+    isFree(port: number): Promise<boolean>;
+    /** Waits until a branch's is listened at. @throws OffshootError host/port-taken, proxy/listen-failed, api/timeout */
+    opened(id: string): Promise<unknown>;
+    /** Why a branch's is not; undefined: it is, or will be. */
+    problem(id: string): string | undefined;
+  };
   readonly programs: ProgramsAtHand;
   readonly visits: Pick<Visits, 'link'> & {
     /** Hash of a key of ours, for those who came without one. */

@@ -78,6 +78,7 @@ export function branchView(
     createdAt,
     limitBytes: spec.limitBytes ?? null,
     sleepAfterSeconds: spec.sleepAfterSeconds ?? null,
+    port: spec.port ?? null,
     ...sinceOf(status),
     protected: spec.protected ?? false,
     scheduledDeleteTime: spec.scheduledDeleteTime ?? null,

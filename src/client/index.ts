@@ -211,6 +211,9 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         }),
       restart: (project: string, branch: string) =>
         call<BranchView>('POST', `${branches(project)}/${part(branch)}/restart`),
+      /** @param port null: none of its own */
+      port: (project: string, branch: string, port: number | null) =>
+        call<BranchView>('PUT', `${branches(project)}/${part(branch)}/port`, { body: { port } }),
       /** @param ttl from now on, e.g. `2h`; null: it stays */
       ttl: (project: string, branch: string, ttl: string | null) =>
         call<BranchView>('PUT', `${branches(project)}/${part(branch)}/ttl`, { body: { ttl } }),

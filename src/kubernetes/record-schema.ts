@@ -3,6 +3,8 @@ import { z } from 'zod';
 import {
   type BranchReset,
   type BranchSpec,
+  LEAST_PORT,
+  MOST_PORT,
   MOST_SLEEP_AFTER_SECONDS,
   type ProjectSpec,
   type SleepCall,
@@ -44,6 +46,7 @@ export const branchSchema = z.strictObject({
   afterOwner: z.enum(['trash']).optional(),
   limitBytes: bytes.optional(),
   sleepAfterSeconds: seconds.optional(),
+  port: z.int().min(LEAST_PORT).max(MOST_PORT).optional(),
   called: z
     .strictObject({
       count: z.int().min(1),

@@ -59,6 +59,8 @@ export type BranchSpec = {
   readonly limitBytes?: number;
   /** So long nobody uses it, and its server is stopped until somebody does; 0: never. Absent: as its project says. */
   readonly sleepAfterSeconds?: number;
+  /** At which clients reach it alone, see model/route.ts; absent: by the port of all branches only. */
+  readonly port?: number;
   /** The newest word by hand. */
   readonly called?: SleepCall;
   /** RFC 3339: then it goes into the trash, unless something is in the way. Absent: it stays. */
@@ -79,6 +81,9 @@ export type SleepCall = {
   /** Sessions that are open end. */
   readonly force?: true;
 };
+
+/** Of the ports that a branch may have for its own: those below are the system's. */
+export const [LEAST_PORT, MOST_PORT] = [1024, 65_535];
 
 /** Seconds for those of whom nobody says anything. */
 export const SLEEP_AFTER_SECONDS = 300;

@@ -118,6 +118,8 @@ export type RouteKinds = {
     readonly prefer?: number;
     /** Clear text only for peers on this machine. */
     readonly encrypted?: true;
+    /** Of PostgreSQL: the branch that is meant by whoever comes here. */
+    readonly branch?: string;
   };
   /** `<host>:<port>` of a Service's UDP port. */
   datagrams: Address & { readonly serves: DestinationKey };

@@ -71,6 +71,10 @@ export type BranchView = Pick<
   readonly limitBytes: number | null;
   /** So long without use, and it sleeps; 0: never; null: as its project says. */
   readonly sleepAfterSeconds: number | null;
+  /** Of its own; null: it has none. */
+  readonly port: number | null;
+  /** Of one branch that is asked for: why nobody is reached there. */
+  readonly portProblem?: string;
   /** RFC 3339; since when its server runs, or does not. */
   readonly since?: string;
   /** It is not deleted, not reset, and does not expire. */

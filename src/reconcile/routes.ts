@@ -30,11 +30,16 @@ export type Routes = {
   stop(): void;
 };
 
-/** Publishes everything now, and from then on what changes. @param publish gets what is gone first */
+/**
+ * Publishes everything now, and from then on what changes.
+ * @param publish gets what is gone first
+ * @param where branches that have a port of their own are to be reached at it; absent: nowhere
+ */
 export function followRoutes(
   store: Store,
   baseline: Baseline,
   publish: (changes: readonly RouteChange[]) => void,
+  where?: Where,
 ): Routes {
   /** What computes the items of an object, which are out of date. */
   const stale = new Map<ObjectKey, () => readonly RouteChange[]>();
@@ -50,7 +55,7 @@ export function followRoutes(
   const touchStored = (kind: RoutedKind, name: string): void =>
     touch(`${kind} ${name}`, () => {
       const object = store.get(kind, name);
-      return object === undefined ? [] : itemsOf[kind](object as never);
+      return object === undefined ? [] : itemsOf[kind](object as never, where);
     });
 
   const touchFound = (kind: ObjectKind, namespace: string, name: string, found: Found | undefined): void =>
@@ -124,6 +129,12 @@ type RoutedKind = keyof typeof itemsOf;
 
 const isRouted = (kind: Kind): kind is RoutedKind => kind in itemsOf;
 
+/** Of listeners for PostgreSQL. */
+type Where = { readonly host: string; readonly encrypted?: true };
+
+/** The name of the listener of a branch that has a port of its own. */
+export const listenerOf = (branch: string): string => `branch:${branch}`;
+
 const nameOf = ({ kind, name }: Pick<RouteChange, 'kind' | 'name'>): string => `${kind} ${name}`;
 
 const itemsOf = {
@@ -144,14 +155,24 @@ const itemsOf = {
   },
 
   /** Sessions end with the intent, not with the server: from here on nobody is led to it. */
-  branch(branch: Stored<'branch'>): readonly RouteChange[] {
-    const { name, secret, status, deletedAt } = branch;
+  branch(branch: Stored<'branch'>, where?: Where): readonly RouteChange[] {
+    const { name, spec, secret, status, deletedAt } = branch;
     if (deletedAt !== undefined || isTrashed(branch)) return [];
     // Asleep it has an address where a door is before it, which knows how to wake it.
     const open = status?.state === 'ready' || status?.state === 'asleep' ? status.open : undefined;
     const isNewest = open?.rotation === (secret.rotation ?? 0);
     const value = { sessions: secret.sessions ?? 0, ...(open && isNewest && { endpoint: open.endpoint }) };
-    return [{ kind: 'branch', name, value }];
+    const { port } = spec;
+    const own: RouteChange[] =
+      port === undefined || where === undefined
+        ? []
+        : [
+            {
+              ...{ kind: 'listener', name: listenerOf(name) },
+              value: { ...where, port, serves: 'postgres', branch: name },
+            },
+          ];
+    return [{ kind: 'branch', name, value }, ...own];
   },
 
   tombstone: ({ name, spec }: Stored<'tombstone'>): readonly RouteChange[] => [
@@ -162,7 +183,7 @@ const itemsOf = {
   ],
 
   key: ({ spec }: Stored<'key'>): readonly RouteChange[] => [{ kind: 'key', name: spec.hash, value: {} }],
-} satisfies { readonly [K in Kind]?: (object: Stored<K>) => readonly RouteChange[] };
+} satisfies { readonly [K in Kind]?: (object: Stored<K>, where?: Where) => readonly RouteChange[] };
 
 const itemsOfBaseline = (found: Found, baseline: Baseline): readonly RouteChange[] =>
   found.kind === 'Service'

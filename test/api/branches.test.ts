@@ -85,6 +85,7 @@ test('branches are made, listed, read by name or id, and deleted', async () => {
     conditions: [],
     limitBytes: null,
     sleepAfterSeconds: null,
+    port: null,
     protected: false,
     scheduledDeleteTime: null,
   });
@@ -229,6 +230,28 @@ test('sleep is answered when it is there, or why it is not; wake at once', async
     (await api.client.projects.limit('default', { sleepAfterSeconds: null })).sleepAfterSeconds,
     300,
   );
+});
+
+test('a branch has a port of its own where there is one to be had', async () => {
+  const opened: string[] = [];
+  const isFree = async (port: number) => port !== 7432;
+  const problem = (id: string) => (id === opened[0] ? 'it is taken' : undefined);
+  await using api = await testApi({ ports: { isFree, opened: async id => opened.push(id), problem } });
+  const main = ['default', 'main'] as const;
+  const refused = (code: string, port: number, branch = 'main', message = /./) =>
+    assert.rejects(api.client.branches.port('default', branch, port), { code, message });
+  for (const port of [80, 65_536, 5442.5]) await refused('branch/bad-port', port);
+  await refused('branch/port-taken', 7432, 'main', /7432 cannot be had: another program listens there/);
+  const { id } = await api.client.branches.port(...main, 5442);
+  assert.deepEqual(opened, [id]);
+  assert.equal((await api.client.branches.port(...main, 5442)).port, 5442);
+  assert.equal((await api.client.branches.get(...main)).portProblem, 'it is taken');
+  await api.client.branches.create('default', { name: 'other' });
+  await refused('branch/port-taken', 5442, 'other', /: branch main of project default has it$/);
+  assert.equal((await api.client.branches.port(...main, null)).port, null);
+  assert.equal((await api.client.branches.port('default', 'other', 5442)).port, 5442);
+  await using cluster = await testApi();
+  await assert.rejects(cluster.client.branches.port(...main, 5442), { code: 'branch/port-not-here' });
 });
 
 test('credentials, and a new password', async () => {

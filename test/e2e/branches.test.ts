@@ -12,6 +12,15 @@ import { runSql } from '../support/run-sql.ts';
 test('branches', async t => {
   await using daemon = await testDaemon();
   const { cli } = daemon;
+  /** Which is free is known only when one has it. */
+  const ownPort = async (branch: string): Promise<number> => {
+    for (let tries = 0; ; tries++) {
+      const port = 20_000 + Math.floor(Math.random() * 10_000);
+      const { code, stderr } = await cli(['branch', 'port', branch, String(port)]);
+      if (code === 0) return port;
+      assert.ok(tries < 20 && /another program listens there/.test(stderr), stderr);
+    }
+  };
   await deployBaseline(cli);
   const ok = async (args: readonly string[], input?: string) => {
     const result = await cli(args, input === undefined ? {} : { input });
@@ -205,6 +214,28 @@ test('branches', async t => {
     });
     assert.deepEqual(((await answer.json()) as { rows: unknown }).rows, [{ one: 1 }]);
     await ok(['branch', 'sleep', 'drowsy']);
+    const soon = () => AbortSignal.timeout(60_000);
+    const port = await ownPort('drowsy');
+    const own = new URL(await ok(['branch', 'url', 'drowsy', '--own-port']));
+    assert.deepEqual([own.username, own.port], ['app', String(port)]);
+    assert.equal(await state('drowsy'), 'asleep');
+    const [woken] = await runSql(own.href, `select current_setting('offshoot.branch')`, soon());
+    assert.deepEqual(woken!.rows, [[id]]);
+    assert.match(await ok(['branch', 'get', 'drowsy']), new RegExp(`^port     ${port}$`, 'm'));
+    own.username = new URL(await ok(['branch', 'url', 'main'])).username;
+    await assert.rejects(runSql(own.href, 'select 1', soon()), /password authentication failed/);
+    const again = await cli(['branch', 'port', 'main', String(port)]);
+    assert.match(
+      again.stderr,
+      new RegExp(`port ${port} cannot be had: branch drowsy of project default has it`),
+    );
+    await ok(['branch', 'port', 'drowsy', 'none']);
+    assert.match(
+      (await cli(['branch', 'url', 'drowsy', '--own-port'])).stderr,
+      /has no port of its own/,
+      'branch/no-port',
+    );
+    await ok(['branch', 'sleep', 'drowsy', '--force']);
     await ok(['branch', 'wake', 'drowsy']);
     assert.equal(await state('drowsy'), 'ready');
     await ok(['branch', 'delete', 'drowsy', '--recursive']);

@@ -7,7 +7,7 @@ import type { RouteChange } from '../../src/model/route.ts';
 import type { SandboxSpec, SandboxStatus } from '../../src/model/sandbox.ts';
 import type { ManifestStatus } from '../../src/model/workload-status.ts';
 import { createBook } from '../../src/proxy/book.ts';
-import { followRoutes } from '../../src/reconcile/routes.ts';
+import { followRoutes, listenerOf } from '../../src/reconcile/routes.ts';
 import { rotatePassword } from '../../src/rules/branches.ts';
 import { applied, defaultProject, deploy, deployment, fork, forkOf, service } from '../support/documents.ts';
 import { it, testStore } from '../support/stores.ts';
@@ -20,10 +20,11 @@ async function testRoutes() {
   const store = testStore();
   const book = createBook();
   const published: (readonly RouteChange[])[] = [];
-  const routes = followRoutes(store, storeBaseline(store), changes => {
+  const publish = (changes: readonly RouteChange[]) => {
     published.push(changes);
     book.apply(changes);
-  });
+  };
+  const routes = followRoutes(store, storeBaseline(store), publish, { host: '127.0.0.1', encrypted: true });
   /** The book, brought up to date. */
   const now = () => {
     routes.flush();
@@ -385,6 +386,20 @@ describe('a branch', () => {
     await r.store.modify('branch', id, () => ({ deleted: true }));
     assert.equal(found(), undefined);
   });
+});
+
+it('a branch that has a port is listened for there, until it is in the trash', async () => {
+  await using r = await testRoutes();
+  const { name: id } = await defaultProject(r.store);
+  const { spec } = r.store.get('branch', id)!;
+  const found = () => r.now().get('listener', listenerOf(id));
+  assert.equal(found(), undefined);
+  await r.store.modify('branch', id, () => ({ spec: { ...spec, port: 5442 } }));
+  const address = { host: '127.0.0.1', port: 5442 };
+  assert.deepEqual(found(), { ...address, serves: 'postgres', branch: id, encrypted: true });
+  const trashed = { at: '2026-01-01T00:00:00Z', until: '2026-01-02T00:00:00Z' };
+  await r.store.modify('branch', id, () => ({ spec: { ...spec, port: 5442, trashed } }));
+  assert.equal(found(), undefined);
 });
 
 it('a headless Service answers at the ports of its pods, too', async () => {

@@ -64,6 +64,8 @@ export type TestApiOptions = {
   readonly authority?: string;
   /** Gateways and sidecars may follow from elsewhere. */
   readonly feed?: boolean;
+  /** Default: branches have no ports of their own. */
+  readonly ports?: NonNullable<ApiContext['ports']>;
   readonly certificate?: Certificate;
   readonly clear?: () => boolean;
   readonly names?: readonly string[];
@@ -94,6 +96,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
       },
       insight: async () => options.insight,
     },
+    ...(options.ports && { ports: options.ports }),
     programs: {
       keeps: ['memory', 'cpu', 'ports', 'volumes', 'processes'],
       disks: {

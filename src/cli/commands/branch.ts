@@ -11,6 +11,7 @@ import { parseSleepAfter, sizeOption, timeoutOption, withExamples } from '../opt
 import { age, left, print, say, table, took, withOutput } from '../output.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 import { waitFor } from '../wait.ts';
+import { registerPort } from './branch-port.ts';
 import { registerSleep } from './branch-sleep.ts';
 import { registerTop } from './branch-top.ts';
 import { registerDump } from './dump.ts';
@@ -75,6 +76,7 @@ export function register(program: Command, cli: Cli): void {
           `parent   ${b.parent ?? '-'}`,
           `owner    ${b.owner ?? '-'}`,
           `state    ${b.state}: ${b.message}${b.protected ? '; protected' : ''}`,
+          ...(b.port === null ? [] : [`port     ${b.port}${b.portProblem ? `: ${b.portProblem}` : ''}`]),
           ...(b.since === undefined ? [] : [`since    ${b.since}`]),
           `size     ${sizeText(b.size)}${b.size?.limitBytes ? ` of ${bytesText(b.size.limitBytes)}` : ''}`,
           ...(b.size?.logicalBytes === undefined
@@ -160,6 +162,7 @@ export function register(program: Command, cli: Cli): void {
   )
     .description('the connection string; it holds the password')
     .option('--role <role>', 'as another role than the owner')
+    .option('--own-port', 'at the port that it has of its own, with the role as it is called')
     .option('-d, --database <name>', 'to another database of the branch')
     .addOption(new Option('--format <format>', 'for whom it is').choices(CONNECTION_FORMATS).default('url'))
     .addOption(
@@ -173,8 +176,9 @@ export function register(program: Command, cli: Cli): void {
     .action(async (name: string | undefined, { output, project: flag, sslmode, sslrootcert, ...flags }) => {
       const project = await chooseProject(cli, flag);
       const found = await cli.client().branches.credentials(project, chooseBranch(cli, project, name));
+      const role = await asRole(cli, project, found, flags.role);
       const address = {
-        ...(await asRole(cli, project, found, flags.role)),
+        ...(flags.ownPort ? await atOwnPort(cli, project, role) : role),
         ...(flags.database !== undefined && { database: flags.database }),
         ...(sslmode !== undefined && { sslmode }),
         ...(sslrootcert !== undefined && { sslrootcert: resolve(cli.cwd, sslrootcert) }),
@@ -315,6 +319,7 @@ export function register(program: Command, cli: Cli): void {
   }
 
   registerDump(branch, cli);
+  registerPort(define, cli);
   registerSleep(define, cli);
   registerTop(branch, cli);
 
@@ -380,6 +385,14 @@ export function parseLimit(text: string): number | null {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** @throws OffshootError branch/no-port */
+async function atOwnPort(cli: Cli, project: string, address: Connection): Promise<Connection> {
+  const at = address.user.lastIndexOf('.');
+  const { name, port } = await cli.client().branches.get(project, address.user.slice(at + 1));
+  if (port === null) throw new OffshootError('branch/no-port', { name });
+  return { ...address, port, user: address.user.slice(0, at) };
+}
 
 /** Another role has the branch's password only where its project says so. */
 async function asRole(

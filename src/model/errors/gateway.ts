@@ -51,7 +51,8 @@ export const gatewayErrors = {
     exit: 1,
     retry: false,
     say: () => 'the login names two different branches',
-    hint: () => 'name the branch once: in the user name, the database, the host or offshoot.branch',
+    hint: () =>
+      'name the branch once: in the user name, the database, the host or offshoot.branch, and at a port of its own not at all',
   },
   'gateway/reserved-role': {
     fault: 'user',

@@ -8,19 +8,24 @@ export type Destination = { readonly branch: string; readonly startup: Startup }
 
 /**
  * The branch is named by the user `role.branchId` (the role may contain dots), by the database `name@branchId`, by the
- * setting `offshoot.branch` in `options`, or by the host that the client went to; what names it is taken out of the
- * startup message.
- * @param fromHost see branchOfHost
+ * setting `offshoot.branch` in `options`, or by the port or the host that the client went to; what names it is taken out of the
+ * startup message. At a port that is a branch's own, names with a mark in them are taken as they are, unless it is that branch.
+ * @param from `port`: whose own it is, to which the client has come; `host`: see branchOfHost
  * @throws OffshootError gateway/no-branch, gateway/branch-conflict, gateway/branch-unknown (not even an id), gateway/reserved-role.
  */
-export function findDestination(startup: Startup, fromHost?: string): Destination {
+export function findDestination(
+  startup: Startup,
+  from: { readonly port?: string | undefined; readonly host?: string | undefined } = {},
+): Destination {
   const { params } = startup;
-  const fromUser = splitAt('.', params.get('user') ?? '');
+  const fromUser = splitAt('.', params.get('user') ?? '', from.port);
   if (fromUser.name === adminRole) throw new OffshootError('gateway/reserved-role', { role: adminRole });
-  const fromDatabase = splitAt('@', params.get('database') ?? '');
+  const fromDatabase = splitAt('@', params.get('database') ?? '', from.port);
   const fromOptions = takeBranchOption(params.get('options') ?? '');
   const named = new Set(
-    [...fromOptions.branches, fromUser.branch, fromDatabase.branch, fromHost].filter(id => id !== undefined),
+    [...fromOptions.branches, fromUser.branch, fromDatabase.branch, from.host, from.port].filter(
+      id => id !== undefined,
+    ),
   );
   if (named.size > 1) throw new OffshootError('gateway/branch-conflict');
   const [branch] = named;
@@ -45,10 +50,14 @@ export function branchOfHost(
 // --- internal ------------------------------------------------------------------------------------
 
 /** A name that has such a character of its own stays whole, unless a branch is behind it. */
-function splitAt(mark: '.' | '@', text: string): { readonly name: string; readonly branch?: string } {
+function splitAt(
+  mark: '.' | '@',
+  text: string,
+  only?: string,
+): { readonly name: string; readonly branch?: string } {
   const at = text.lastIndexOf(mark);
   const branch = text.slice(at + 1);
-  if (at < 1 || !branchIdPattern.test(branch)) return { name: text };
+  if (at < 1 || !branchIdPattern.test(branch) || (only ?? branch) !== branch) return { name: text };
   return { name: text.slice(0, at), branch };
 }
 

@@ -54,11 +54,12 @@ export type GatewayOptions = {
 export type Gateway = {
   /**
    * @param clear whether a peer may speak clear text; default: each
+   * @param branch that is meant by whoever comes there; default: logins say it
    * @throws OffshootError host/port-taken, proxy/listen-failed
    */
   open(
     where: Address & { readonly fd?: number | undefined },
-    options?: { readonly clear?: (peer: Socket) => boolean },
+    options?: { readonly clear?: (peer: Socket) => boolean; readonly branch?: string | undefined },
   ): Promise<Server>;
   /** One end of a connection to it, for a client of this process; it ends when its user ends it. @param peer see Session */
   join(peer: string): Socket;
@@ -83,7 +84,7 @@ export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions
   };
   const sessions = new Map<Session, Promise<void>>();
 
-  const accept = (client: Socket, clear: boolean, own: Set<Session>) => {
+  const accept = (client: Socket, how: Parameters<typeof serve>[1], own: Set<Session>) => {
     const peer = client.remoteAddress ?? '';
     const logins = [...sessions.keys()].filter(s => !s.loggedIn && !s.stop.signal.aborted);
     const ofPeer = logins.filter(s => s.peer === peer);
@@ -101,7 +102,7 @@ export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions
       ...{ loggedIn: false, stop: new AbortController() },
     };
     own.add(session);
-    const end = serve(client, clear, session, deps).finally(() => {
+    const end = serve(client, how, session, deps).finally(() => {
       sessions.delete(session);
       own.delete(session);
     });
@@ -128,12 +129,12 @@ export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions
   };
 
   return {
-    async open(where, { clear = () => true } = {}) {
+    async open(where, { clear = () => true, branch } = {}) {
       const own = new Set<Session>();
       // Half-open, because the server may still have to answer a client that has said its last word.
       const server = createServer(
         { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
-        client => accept(client, clear(client), own),
+        client => accept(client, { clear: clear(client), branch }, own),
       );
       await listen(server, where, 'the Postgres gateway');
       server.on('error', err => log.error({ err }, 'the Postgres gateway cannot accept clients'));
@@ -162,7 +163,7 @@ export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions
     },
     join(peer) {
       const [client, end] = socketPair(peer);
-      accept(client, true, new Set());
+      accept(client, { clear: true, branch: undefined }, new Set());
       return end;
     },
     connections() {

@@ -69,9 +69,14 @@ export type SessionDeps = {
 
 /**
  * Serves a client, whose socket must allow half-open connections; resolves when all its sockets are closed. Never rejects.
- * @param clear whether it may speak clear text
+ * @param how whether it may speak clear text, and the branch that is meant at the port to which it has come
  */
-export async function serve(raw: Socket, clear: boolean, session: Session, deps: SessionDeps): Promise<void> {
+export async function serve(
+  raw: Socket,
+  how: { readonly clear: boolean; readonly branch: string | undefined },
+  session: Session,
+  deps: SessionDeps,
+): Promise<void> {
   const { signal } = session.stop;
   const leave = () => session.stop.abort(CLIENT_LEFT);
   let client = raw;
@@ -89,12 +94,15 @@ export async function serve(raw: Socket, clear: boolean, session: Session, deps:
     if (opened === undefined) return;
     const { opening } = opened;
     // Also before a cancel request, which carries a key.
-    if (opened.certificate === undefined && !clear) throw new OffshootError('gateway/tls-required');
+    if (opened.certificate === undefined && !how.clear) throw new OffshootError('gateway/tls-required');
     if (opening.kind === 'cancel') return await deps.cancelKeys.forward(opening.packet);
     clearTimeout(timer);
     timer = expireAfter(deps.loginMs, session);
     const site = deps.book.get('setting', 'proxy');
-    const { branch, startup } = findDestination(opening.startup, branchOfHost(opened.serverName, site));
+    const { branch, startup } = findDestination(opening.startup, {
+      port: how.branch,
+      host: branchOfHost(opened.serverName, site),
+    });
     leaves = deps.admit(branch);
     session.branch = branch;
     session.user = startup.params.get('user');

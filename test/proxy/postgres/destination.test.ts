@@ -57,12 +57,29 @@ test('the branch stands in the host, below the domain or the name of this machin
   assert.equal(branchOfHost('abcd1234.localhost', { domain: 'localhost' }), 'abcd1234');
   assert.equal(branchOfHost(undefined, site), undefined);
   const params = new Map([['user', 'app']]);
-  assert.equal(findDestination({ version: 0x3_0000, params }, 'abcd1234').branch, 'abcd1234');
+  assert.equal(findDestination({ version: 0x3_0000, params }, { host: 'abcd1234' }).branch, 'abcd1234');
   const other = new Map([['user', 'app.abcd9999']]);
   assert.throws(
-    () => findDestination({ version: 0x3_0000, params: other }, 'abcd1234'),
+    () => findDestination({ version: 0x3_0000, params: other }, { host: 'abcd1234' }),
     refusedWith('gateway/branch-conflict'),
   );
+});
+
+test('a port of its own is a branch, and roles there are called as they are', () => {
+  const at = (user: string, more: Readonly<Record<string, string>> = {}, host?: string) => {
+    const params = new Map(Object.entries({ user, ...more }));
+    const { branch, startup } = findDestination({ version: 0x3_0000, params }, { port: 'abcd1234', host });
+    return [branch, startup.params.get('user'), startup.params.get('database')];
+  };
+  assert.deepEqual(at('app'), ['abcd1234', 'app', undefined]);
+  assert.deepEqual(at('app.abcd1234', { database: 'shop@abcd1234' }), ['abcd1234', 'app', 'shop']);
+  assert.deepEqual(at('first.last', { database: 'me@work' }), ['abcd1234', 'first.last', 'me@work']);
+  assert.throws(() => at('app', { options: '-c offshoot.branch=efgh5678' }), {
+    code: 'gateway/branch-conflict',
+  });
+  assert.throws(() => at('app', {}, 'efgh5678'), { code: 'gateway/branch-conflict' });
+  for (const user of ['offshoot', 'offshoot.abcd1234'])
+    assert.throws(() => at(user), { code: 'gateway/reserved-role' });
 });
 
 test('a role with a dot that is no branch keeps it', () => {
