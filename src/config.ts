@@ -30,7 +30,7 @@ export type Config = {
   /** Where gateways and sidecars follow from elsewhere; undefined: nowhere. */
   readonly feedPort: number | undefined;
   readonly domain: string;
-  readonly volumes: 'btrfs' | 'pool' | 'copy' | undefined;
+  readonly volumes: 'btrfs' | 'pool' | 'reflink' | 'copy' | undefined;
   readonly poolBytes: number | undefined;
   /** Below this much free space nothing new is made. */
   readonly minFreeBytes: number;
@@ -81,7 +81,7 @@ export const variables = {
   OFFSHOOT_POSTGRES_PORT: 'port of the Postgres gateway (7432)',
   OFFSHOOT_FEED_PORT: 'port at which gateways and sidecars follow that were started apart (none)',
   OFFSHOOT_DOMAIN: 'previews live below preview.<domain> (OFFSHOOT_ADVERTISE if it is a name, or localhost)',
-  OFFSHOOT_VOLUMES: 'btrfs, pool or copy instead of the best that works here',
+  OFFSHOOT_VOLUMES: 'btrfs, pool, reflink or copy instead of the best that works here',
   OFFSHOOT_POOL_SIZE: 'size of the pool image, e.g. 20G (80 % of the free space)',
   OFFSHOOT_MIN_FREE: 'keep at least this much space free (256M)',
   OFFSHOOT_RESERVE: 'space that only main branches may use (a 32nd part, 64M to 512M)',
@@ -119,7 +119,7 @@ export function readConfig(env: Env, uid: number): Config {
     postgresPort: port(env, 'OFFSHOOT_POSTGRES_PORT', defaultPorts.postgres),
     feedPort: env.OFFSHOOT_FEED_PORT ? port(env, 'OFFSHOOT_FEED_PORT', 0) : undefined,
     domain: domain(env),
-    volumes: oneOf(env, 'OFFSHOOT_VOLUMES', ['btrfs', 'pool', 'copy'] as const),
+    volumes: oneOf(env, 'OFFSHOOT_VOLUMES', ['btrfs', 'pool', 'reflink', 'copy'] as const),
     poolBytes: bytes(env, 'OFFSHOOT_POOL_SIZE'),
     minFreeBytes: bytes(env, 'OFFSHOOT_MIN_FREE') ?? 256 * 1024 ** 2,
     reserveBytes: bytes(env, 'OFFSHOOT_RESERVE'),

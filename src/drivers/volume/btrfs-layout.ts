@@ -1,7 +1,8 @@
 /** Where btrfs keeps things on its one device. Layouts: linux/btrfs_tree.h, linux/fiemap.h. */
 import { open } from 'node:fs/promises';
-import { ioctlNumber, libc, read, write } from '../../lib/libc.ts';
+import { libc } from '../../lib/libc.ts';
 import type { BtrfsCalls } from './btrfs-calls.ts';
+import { FIEMAP } from './extents.ts';
 
 export type Range = { readonly offset: number; readonly bytes: number };
 
@@ -55,7 +56,6 @@ const FIRST_CHUNK_TREE_OBJECT = 256n;
 const CHUNK_ITEM = 228;
 const uses: Readonly<Record<number, Chunk['use']>> = { 1: 'data', 2: 'system', 4: 'metadata' };
 
-const FIEMAP = ioctlNumber(read | write, 'f'.charCodeAt(0), 11, 32);
 const FLAG_SYNC = 1;
 const HEAD_BYTES = 32;
 const EXTENT_BYTES = 56;

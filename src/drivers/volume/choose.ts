@@ -13,7 +13,7 @@ import type { Capability, Ctx, NodeRoom } from '../contract.ts';
 import { openBacking, type Standstill } from './backing.ts';
 import { btrfsMedium, probeBtrfs } from './btrfs.ts';
 import { type BtrfsCalls, btrfsCalls } from './btrfs-calls.ts';
-import { copy } from './copy.ts';
+import { copy, probeReflink, reflink } from './copy.ts';
 import { clearFormer, type Medium, volumesIn } from './directory.ts';
 import { keepPool } from './keep-pool.ts';
 import { openPool } from './pool.ts';
@@ -22,7 +22,7 @@ import { readRecord } from './record.ts';
 import { type Sizes, walkedSizes } from './sizes.ts';
 import { freeBytesOf, roomIn } from './space.ts';
 
-export type VolumeKind = 'btrfs' | 'pool' | 'copy';
+export type VolumeKind = 'btrfs' | 'pool' | 'reflink' | 'copy';
 
 export type VolumeOptions = {
   /** The data directory. It is made enterable (mode 0711) for the user that owns the volumes. */
@@ -99,9 +99,14 @@ const folderIn = (home: string): string => join(home, 'volumes');
 async function candidates({ home, force }: VolumeOptions): Promise<readonly VolumeKind[]> {
   if (force !== undefined) return [force];
   if (existsSync(imageIn(home))) return ['pool'];
-  if (existsSync(folderIn(home)) && (await readdir(folderIn(home))).length > 0) return ['btrfs', 'copy'];
-  return ['btrfs', 'pool', 'copy'];
+  const [first] = existsSync(folderIn(home)) ? await readdir(folderIn(home)) : [];
+  if (first === undefined) return ['btrfs', 'pool', 'reflink', 'copy'];
+  const { ino } = await stat(join(folderIn(home), first));
+  return ino === SUBVOLUME ? ['btrfs', 'reflink', 'copy'] : ['reflink', 'copy'];
 }
+
+/** The inode of the top of any subvolume of btrfs; a snapshot can be made of nothing else. */
+const SUBVOLUME = 256;
 
 const openers: Record<VolumeKind, (options: VolumeOptions) => Promise<Found>> = {
   async btrfs(options) {
@@ -152,6 +157,14 @@ const openers: Record<VolumeKind, (options: VolumeOptions) => Promise<Found>> = 
     const room = shared(backing?.room ?? (() => lessRoom(root, home, reserveBytes)));
     const closing = opened.move();
     return { medium, root, sizes, why, room, close: () => closing.disposeAsync() };
+  },
+
+  async reflink(options) {
+    const folder = await makeFolder(options);
+    await probeReflink(folder, openingCtx(options));
+    const why = `a branch shares the blocks of its parent's files in ${folder}: it takes a moment for each file, and the room of what it changes`;
+    const sizes = walkedSizes(folder, true, 'its file system does not count what files share');
+    return { medium: reflink, sizes, ...(await reachable(folder, options)), why };
   },
 
   async copy(options) {

@@ -1,45 +1,91 @@
-/** Volumes as plain directories: a copy copies every byte. The last resort, on file systems without snapshots. */
-import { chmod, mkdir, readFile, rm } from 'node:fs/promises';
+/**
+ * Volumes as plain directories, on file systems without snapshots: a copy shares the blocks of each file where the file system
+ * can do that (XFS, APFS, bcachefs, ZFS from 2.2, btrfs for an ordinary user). Elsewhere it copies every byte: the last resort.
+ */
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exec } from '../../lib/exec.ts';
 import type { FinishedBackup, LiveParent } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
-import { copyTree, treeBytes, writeLike } from './copy-tree.ts';
+import { copyTree, type TreeOptions, treeBytes, writeLike } from './copy-tree.ts';
 import type { Medium } from './directory.ts';
+import { extentsOf } from './extents.ts';
 
-export const copy: Medium = {
-  copyOnWrite: false,
+export const copy: Medium = directories(undefined);
 
-  async make(path) {
-    await mkdir(path);
-    await chmod(path, 0o711);
-  },
+export const reflink: Medium = directories(async file => (await extentsOf(file)) <= MOST_SHARED);
 
-  async clone(from, to, live, ctx) {
-    await copy.make(to, ctx);
-    const [source, target] = [join(from, 'pgdata'), join(to, 'pgdata')];
-    if (live === undefined) await copyTree(source, target, { signal: ctx.signal });
-    else await copyRunning(source, target, live, ctx);
-    await flush(target, ctx);
-  },
-
-  cloneBytes: from => treeBytes(join(from, 'pgdata')),
-
-  destroy: path => rm(path, { recursive: true, force: true, maxRetries: 3 }),
-};
+/**
+ * Really shares the blocks of a file in `directory`.
+ * @throws with the reason why that does not work here
+ */
+export async function probeReflink(directory: string, ctx: Ctx): Promise<void> {
+  const [first, second] = [join(directory, '.probe'), join(directory, '.probe-shared')];
+  const clear = () => Promise.all([reflink.destroy(first, ctx), reflink.destroy(second, ctx)]);
+  await clear();
+  try {
+    await mkdir(join(first, 'pgdata'), { recursive: true });
+    await writeFile(join(first, 'pgdata', 'file'), Buffer.alloc(65_536, 1));
+    await reflink.clone(first, second, undefined, ctx);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined || !/^(ENOTSUP|EOPNOTSUPP|ENOSYS|EINVAL|EXDEV|ENOTTY)$/.test(code)) throw error;
+    throw new Error(`the file system of ${directory} cannot share blocks of files (${code})`);
+  } finally {
+    await clear();
+  }
+}
 
 // --- internal ------------------------------------------------------------------------------------
+
+/**
+ * Sharing takes time with the number of pieces a file has come to lie in, and so does removing. One that lies in more of them is copied
+ * byte by byte: its copy is in few pieces, and so are those of the branch.
+ */
+const MOST_SHARED = 20_000;
+
+/** @param shares undefined: no file */
+function directories(shares: TreeOptions['shares']): Medium {
+  const how = shares === undefined ? {} : { shares };
+  const medium: Medium = {
+    copyOnWrite: shares !== undefined,
+
+    async make(path) {
+      await mkdir(path);
+      await chmod(path, 0o711);
+    },
+
+    async clone(from, to, live, ctx) {
+      await medium.make(to, ctx);
+      const [source, target] = [join(from, 'pgdata'), join(to, 'pgdata')];
+      if (live === undefined) await copyTree(source, target, { ...how, signal: ctx.signal });
+      else await copyRunning(source, target, live, how, ctx);
+      await flush(target, ctx);
+    },
+
+    cloneBytes: async from => (shares === undefined ? await treeBytes(join(from, 'pgdata')) : 0),
+
+    destroy: path => rm(path, { recursive: true, force: true, maxRetries: 3 }),
+  };
+  return medium;
+}
 
 /**
  * Copies a data directory in use: PostgreSQL's "Making a Base Backup Using the Low Level API". Pages that
  * are torn or newer than others are mended by the WAL from the backup's start to its end, which comes last.
  */
-async function copyRunning(source: string, target: string, live: LiveParent, ctx: Ctx): Promise<void> {
+async function copyRunning(
+  source: string,
+  target: string,
+  live: LiveParent,
+  how: Pick<TreeOptions, 'shares'>,
+  ctx: Ctx,
+): Promise<void> {
   const backup = await live.beginBackup(ctx);
   try {
-    const isHeld = await copyHeld(source, target, live, ctx);
+    const isHeld = await copyHeld(source, target, live, how, ctx);
     const skip = (path: string) => isLeftOut(path) || isHeld(path);
-    await copyTree(source, target, { skip, inUse: true, signal: ctx.signal });
+    await copyTree(source, target, { ...how, skip, inUse: true, signal: ctx.signal });
     await copyControlFile(source, target, ctx);
     const done = await backup.finish();
     const needed = walRange(done);
@@ -63,6 +109,7 @@ async function copyHeld(
   source: string,
   target: string,
   live: LiveParent,
+  how: Pick<TreeOptions, 'shares'>,
   ctx: Ctx,
 ): Promise<(path: string) => boolean> {
   const release = await live.hold(ctx);
@@ -73,7 +120,7 @@ async function copyHeld(
       [...held].flatMap(path => path.split('/').map((_, i, all) => all.slice(0, i).join('/'))),
     );
     const skip = (path: string) => !directories.has(path) && !isHeld(path);
-    if (held.size > 0) await copyTree(source, target, { skip, signal: ctx.signal });
+    if (held.size > 0) await copyTree(source, target, { ...how, skip, signal: ctx.signal });
     return isHeld;
   } finally {
     await release();

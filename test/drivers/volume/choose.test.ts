@@ -19,7 +19,7 @@ it('takes the first kind that works, and says why the others do not', async () =
   assert.deepEqual(chosen, { name: `volume/${driver.name}`, ok: true, detail: why });
   assert.deepEqual(
     kinds.map(c => c.name),
-    ['volume/btrfs', 'volume/pool', 'volume/copy'].slice(0, kinds.length),
+    ['volume/btrfs', 'volume/pool', 'volume/reflink', 'volume/copy'].slice(0, kinds.length),
   );
   for (const miss of kinds.slice(0, -1)) assert.ok(!miss.ok && miss.detail !== '', miss.name);
   assert.deepEqual(await driver.capabilities(), capabilities);
