@@ -20,6 +20,7 @@ import { sandboxErrors } from './errors/sandbox.ts';
 import { sqlErrors } from './errors/sql.ts';
 import { storeErrors } from './errors/store.ts';
 import { trashErrors } from './errors/trash.ts';
+import { trustErrors } from './errors/trust.ts';
 import { volumeErrors } from './errors/volume.ts';
 import { workloadErrors } from './errors/workload.ts';
 
@@ -41,6 +42,7 @@ export const errorTable = {
   ...sqlErrors,
   ...storeErrors,
   ...trashErrors,
+  ...trustErrors,
   ...volumeErrors,
   ...workloadErrors,
 } as const;
