@@ -35,10 +35,15 @@ export async function readImages(cli: Cli, project: ProjectFile): Promise<ImageM
   return (await readProject(cli, project)).images;
 }
 
+/** What `readProject` needs: who has something to wait for before it loads this meanwhile. */
+export const projectReader = async () => ({
+  ...(await import('../model/document/yaml.ts')),
+  ...(await import('../model/offshoot-config.ts')),
+});
+
 /** The whole file, with the same. @throws as `readImages` */
 export async function readProject(cli: Cli, { file }: ProjectFile): Promise<OffshootConfig> {
-  const { readDocument } = await import('../model/document/yaml.ts');
-  const { parseOffshootConfig } = await import('../model/offshoot-config.ts');
+  const { readDocument, parseOffshootConfig } = await projectReader();
   const text = readText(file, file);
   const { value, locate } = readDocument({ file, text });
   const { images, environment } = parseOffshootConfig(value, file, { text, locate });

@@ -25,11 +25,7 @@ export async function originOf(
     );
     return (found?.stdout ?? '').split('\n').filter(line => line !== '');
   };
-  const [own, head, all] = await Promise.all([
-    reflog(`refs/heads/${branch}`),
-    reflog('HEAD'),
-    worktreesOf(top, env),
-  ]);
+  const [own, head] = await Promise.all([reflog(`refs/heads/${branch}`), reflog('HEAD')]);
   const from = await madeFrom();
   return { renamed: own.some(line => RENAMED.test(line)), ...(from !== undefined && { from }) };
 
@@ -47,6 +43,7 @@ export async function originOf(
       if (to === branch) return from;
     }
     // A worktree was made for it, with what was checked out where that was asked for.
+    const all = await worktreesOf(top, env);
     const others = all.filter(
       one => one.branch !== branch && one.branch !== undefined && one.commit === commit,
     );

@@ -20,15 +20,17 @@ export type Worktree = {
  * @throws ExecError when it is in no worktree; errno is ENOENT without git
  */
 export async function worktreeOf(folder: string, env: NodeJS.ProcessEnv): Promise<Worktree> {
-  const [{ stdout }, head] = await Promise.all([
-    git(folder, env, ['rev-parse', '--show-toplevel', '--absolute-git-dir', '--git-common-dir']),
-    git(folder, env, ['symbolic-ref', '--quiet', 'HEAD']).catch((error: ExecError) => {
-      if (error.exitCode === 1) return undefined; // detached
+  const asked = ['rev-parse', '--show-toplevel', '--absolute-git-dir', '--git-common-dir'];
+  // In one call, which fails where there is no commit yet.
+  const { stdout } = await git(folder, env, [...asked, '--symbolic-full-name', 'HEAD']).catch(async error => {
+    const known = await git(folder, env, asked);
+    const head = await git(folder, env, ['symbolic-ref', '--quiet', 'HEAD']).catch(() => {
       throw error;
-    }),
-  ]);
-  const [top = '', own = '', common = ''] = stdout.split('\n');
-  const branch = /^refs\/heads\/(.+)$/m.exec(head?.stdout ?? '')?.[1];
+    });
+    return { stdout: known.stdout + head.stdout };
+  });
+  const [top = '', own = '', common = '', head = ''] = stdout.split('\n');
+  const branch = /^refs\/heads\/(.+)$/.exec(head)?.[1]; // "HEAD" when it is detached
   const [realTop, realOwn] = await Promise.all([realpath(top), realpath(own)]);
   const repository = await realpath(common.startsWith('/') ? common : join(folder, common));
   return { top: realTop, own: realOwn, repository, ...(branch !== undefined && { branch }) };

@@ -40,6 +40,7 @@ test('what is not a command or an option: exit 2, with a suggestion', async () =
   assert.match(await refused('branch', 'list', '-o', 'xml'), /--output takes json, yaml or text, not "xml"/);
   assert.match(await refused('branch', 'wait', '--wait-timeout', 'soon'), /"soon" is not a duration/);
   assert.match(await refused('sql', '-c', 'select 1', '-f', 'x.sql'), /cannot be used with/);
+  assert.match(await refused('sql', 'select 1'), /SQL goes behind -c/);
   assert.match(await refused('sandbox', 'delete'), /name the sandbox, or a file with -f/);
 });
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { it } from 'node:test';
 import { formatProblem, type Problem } from '../../src/model/document/problem.ts';
 import { readDocument } from '../../src/model/document/yaml.ts';
@@ -161,4 +162,19 @@ it('takes a folder per tag only where there is one, else what serves any tag', (
     '/project/1',
     'no other: it says which folder is missing',
   );
+});
+
+it('runs any tag by the sample of the documentation, as it is written', async () => {
+  const page = await readFile(new URL('../../docs/images.md', import.meta.url), 'utf8');
+  const [, sample = ''] = /```yaml\n([\s\S]*?)```/.exec(page) ?? [];
+  const { images } = parseOffshootConfig(
+    readDocument({ file: 'x', text: sample }).value,
+    '/shop/offshoot.yaml',
+  );
+  const isThere = (folder: string) => folder === '/worktrees/pr-7';
+  const dirOf = (image: string) => findImage(images, image, isThere)?.dir;
+  for (const image of ['users-service', 'users-service:1.0', 'ghcr.io/acme/users-service:latest'])
+    assert.equal(dirOf(image), '/shop/pkg/users-service');
+  assert.equal(dirOf('users-service:pr-7'), '/worktrees/pr-7');
+  assert.deepEqual([dirOf('acme/worker:v2'), dirOf('acme/worker:v3')], ['/shop/pkg/worker', undefined]);
 });

@@ -9,6 +9,8 @@ export type FakeCliOptions = {
   readonly input?: string;
   /** Standard input is a terminal, at which `input` is typed. */
   readonly terminal?: boolean;
+  /** Standard output is a terminal. */
+  readonly shown?: boolean;
   /** Standard error is a terminal of this width. */
   readonly columns?: number;
   readonly rows?: number;
@@ -31,7 +33,7 @@ export function fakeCli(options: FakeCliOptions = {}): FakeCli {
     env: { OFFSHOOT_HOME: '/nonexistent/offshoot', ...env },
     cwd,
     uid: 1,
-    stdout,
+    stdout: options.shown ? Object.assign(stdout, { isTTY: true }) : stdout,
     stderr: columns === undefined ? stderr : Object.assign(stderr, { isTTY: true, columns, rows }),
     stdin: Object.assign(Readable.from([Buffer.from(input)]), { isTTY: options.terminal === true }),
     signal,

@@ -11,6 +11,7 @@ import { upEnvironment } from '../environment-up.ts';
 import { asDirenv, variablesOf } from '../environment-variables.ts';
 import { timeoutOption, withExamples } from '../options.ts';
 import { age, ExitCode, print, say, table, took, UsageError, withOutput, write } from '../output.ts';
+import { projectReader } from '../project-file.ts';
 import { runProgram } from '../run-program.ts';
 import { openPreview, parsePreviewPath } from './open.ts';
 import { deleteSandbox } from './sandbox.ts';
@@ -41,7 +42,8 @@ export function register(program: Command, cli: Cli): void {
     .addOption(timeoutOption('3m'))
     .action(async ({ output, from, wait, waitTimeout }) => {
       const started = performance.now();
-      const made = await upEnvironment(cli, await whereWeAre(cli), {
+      const [here] = await Promise.all([whereWeAre(cli), projectReader()]);
+      const made = await upEnvironment(cli, here, {
         ...{ from, wait: wait !== false, timeoutMs: waitTimeout },
       });
       if (wait !== false) say(cli, `ready in ${took(performance.now() - started)}`);

@@ -36,6 +36,8 @@ export function register(program: Command, cli: Cli): void {
     .option('-v, --variable <name=value>', 'a variable of the script, as \\set makes them', collect, {})
     .option('--read-only', 'transactions read only')
     .action(async (argument: string | undefined, { project: flag, ...given }) => {
+      if (argument !== undefined && /\s/.test(argument))
+        throw new UsageError('a branch has no blanks in its name; SQL goes behind -c: offshoot sql -c "…"');
       const project = await chooseProject(cli, flag);
       const branch = chooseBranch(cli, project, argument);
       const { connectionString } = await cli.client().branches.credentials(project, branch);

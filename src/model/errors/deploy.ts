@@ -45,7 +45,7 @@ export const deployErrors = {
       `${p.images === 1 ? 'an image has' : `${p.images} images have`} no entry in ${p.file}, so ` +
       `${p.workloads === 1 ? 'a workload does' : `${p.workloads} workloads do`} not run`,
     hint: () =>
-      'add what is shown above, with the folder and the program of each; then deploy again (--no-wait does without)',
+      'add what is shown above, with the folder and the program of each, or start Podman or Docker, which runs them as they are; then deploy again (--no-wait does without)',
   },
   'image/in-use': {
     fault: 'user',

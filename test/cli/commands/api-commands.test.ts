@@ -13,7 +13,7 @@ import { tempDir } from '../../support/temp.ts';
 const runner =
   (api: TestApi) =>
   async (args: readonly string[], options: FakeCliOptions = {}) => {
-    const env = { OFFSHOOT_API_URL: api.url, OFFSHOOT_API_KEY: api.apiKey };
+    const env = { ...options.env, OFFSHOOT_API_URL: api.url, OFFSHOOT_API_KEY: api.apiKey };
     const ran = await runCli(args, { ...options, env });
     assert.equal(ran.code, 0, `${args.join(' ')}: ${ran.stderr}`);
     return ran;
@@ -288,6 +288,11 @@ test('status and sandbox get tell people the same as objects do', async () => {
   assert.equal((await run(['sandbox', 'logs', 'x'])).stdout, 'x users-0 main | one\nx users-0 main | two\n');
   assert.equal((await run(['logs', 'users'])).stdout, 'users-0 main | one\nusers-0 main | two\n');
   assert.equal((await run(['logs', 'branch/main', '--plain'])).stdout, 'ready\n');
+  // On a terminal each name has a colour, unless nobody wants any.
+  const shown = (await run(['logs', 'users'], { shown: true })).stdout;
+  assert.equal(shown, '\x1b[36musers-0 main |\x1b[0m one\n\x1b[36musers-0 main |\x1b[0m two\n');
+  const plain = (await run(['logs', 'users'], { shown: true, env: { NO_COLOR: '1' } })).stdout;
+  assert.equal(plain, 'users-0 main | one\nusers-0 main | two\n');
   assert.equal((await run(['logs', 'resource/x/db'])).stderr, 'nothing was said\n');
 });
 
