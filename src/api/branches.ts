@@ -18,6 +18,7 @@ import {
 } from '../rules/branches.ts';
 import { timeAfter, ttlBranch } from '../rules/expiry.ts';
 import { resetBranch } from '../rules/reset.ts';
+import { changeBranchSettings } from '../rules/settings.ts';
 import { callBranch, sleepBranchAfter, untilAsleep } from '../rules/sleep.ts';
 import { trashBranch } from '../rules/trash.ts';
 import type { Stored } from '../store/contract.ts';
@@ -52,6 +53,10 @@ const deleteQuery = z.strictObject({ force: flag, owner, now: flag, recursive: f
 const ttlBody = z.strictObject({ ttl: z.string().max(16).nullable() });
 /** null: as its project says. */
 const sleepAfterBody = z.strictObject({ sleepAfterSeconds: sleepAfterSeconds.nullable() });
+/** See model/server-settings.ts. What is not named stays; null: as without. */
+export const settingsBody = z.strictObject({
+  settings: z.record(z.string().min(1).max(63), z.string().max(253).nullable()),
+});
 /** Its sessions end. */
 const sleepBody = z.strictObject({ force: z.boolean().optional() });
 const nameBody = z.strictObject({ name: z.string() });
@@ -131,6 +136,12 @@ export function branchRoutes(routes: Routes, context: ApiContext): void {
     const branch = find(params);
     await limitBranch(store, branch, checked(limitBody, body).limitBytes ?? undefined);
     return sizedBranchView(store, store.get('branch', branch.name) ?? branch, await branches.space());
+  });
+
+  routes.put<Params>(`${path}/:branch/settings`, async ({ params, body }) => {
+    const branch = find(params);
+    await changeBranchSettings(store, branch, checked(settingsBody, body).settings);
+    return branchView(store, store.get('branch', branch.name) ?? branch);
   });
 
   routes.delete<Params>(`${path}/:branch`, async ({ params, query }) => {

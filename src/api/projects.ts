@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { OffshootError } from '../model/errors.ts';
 import type { SourceServer } from '../model/import.ts';
+import { settingsAfter } from '../model/server-settings.ts';
 import type { SourceAddress } from '../model/source-address.ts';
 import {
   checkProject,
@@ -20,8 +21,9 @@ import {
   optionsAfter,
   optionsOf,
 } from '../rules/imports.ts';
+import { changeProjectSettings } from '../rules/settings.ts';
 import { trashProject } from '../rules/trash.ts';
-import { sleepAfterSeconds } from './branches.ts';
+import { settingsBody, sleepAfterSeconds } from './branches.ts';
 import type { ApiContext } from './context.ts';
 import { checked, flag } from './input.ts';
 import { answer, type Routes } from './routes.ts';
@@ -65,6 +67,7 @@ const body = z.strictObject({
   maxBranches: z.int().nonnegative().optional(),
   sleepAfterSeconds: sleepAfterSeconds.optional(),
   rolePasswords: rolePasswords.optional(),
+  settings: z.record(z.string().min(1).max(63), z.string().max(253)).optional(),
 });
 
 const refreshBody = z.strictObject({ from: from.optional(), import: wishes.optional() });
@@ -89,15 +92,15 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
   );
 
   routes.post('/projects', async request => {
-    const { name, branchLimitBytes, maxBranches, sleepAfterSeconds, rolePasswords, ...wish } = checked(
-      body,
-      request.body,
-    );
+    const { name, branchLimitBytes, maxBranches, sleepAfterSeconds, rolePasswords, settings, ...wish } =
+      checked(body, request.body);
+    const chosen = settingsAfter(undefined, settings ?? {});
     const limits = {
       ...(branchLimitBytes !== undefined && { branchLimitBytes }),
       ...(maxBranches !== undefined && { maxBranches }),
       ...(sleepAfterSeconds !== undefined && { sleepAfterSeconds }),
       ...(rolePasswords !== undefined && rolePasswords !== 'ended' && { rolePasswords }),
+      ...(chosen && { settings: chosen }),
     };
     const { database = 'app', role = 'app' } = wish;
     if (wish.from === undefined)
@@ -175,6 +178,10 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
     const { passwords } = checked(z.strictObject({ passwords: rolePasswords }), body);
     return projectView(store, await passwordsOfRoles(store, name, passwords));
   });
+
+  routes.put<{ name: string }>('/projects/:name/settings', async ({ params: { name }, body }) =>
+    projectView(store, await changeProjectSettings(store, name, checked(settingsBody, body).settings)),
+  );
 
   routes.delete<{ name: string }>('/projects/:name', async ({ params, query }) => {
     const { name } = params;

@@ -7,6 +7,7 @@ import type { ImportWish } from '../model/import.ts';
 import type { SuggestedRule } from '../model/mask.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
 import type { Sandbox, WorkloadKey } from '../model/sandbox.ts';
+import type { ServerSettings } from '../model/server-settings.ts';
 import type { SourceAddress } from '../model/source-address.ts';
 import type { Surroundings } from '../model/surroundings.ts';
 import type {
@@ -131,6 +132,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         maxBranches?: number | undefined;
         sleepAfterSeconds?: number | undefined;
         rolePasswords?: RolePasswords | undefined;
+        settings?: ServerSettings | undefined;
         from?: SourceAddress | undefined;
         import?: ImportWish | undefined;
       }) => call<ProjectView>('POST', '/projects', { body }),
@@ -159,6 +161,9 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       /** What becomes of passwords of a team's own roles in branches. */
       rolePasswords: (name: string, passwords: RolePasswords) =>
         call<ProjectView>('PUT', `/projects/${part(name)}/role-passwords`, { body: { passwords } }),
+      /** Of the servers of its branches; null: as without. What is not named stays. */
+      settings: (name: string, changes: Readonly<Record<string, string | null>>) =>
+        call<ProjectView>('PUT', `/projects/${part(name)}/settings`, { body: { settings: changes } }),
       delete: (name: string, query: { now?: boolean } = {}) =>
         call<DeletedView>('DELETE', `/projects/${part(name)}`, { query }),
     },
@@ -208,6 +213,11 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       sleepAfter: (project: string, branch: string, sleepAfterSeconds: number | null) =>
         call<BranchView>('PUT', `${branches(project)}/${part(branch)}/sleep-after`, {
           body: { sleepAfterSeconds },
+        }),
+      /** Of its own server; null: as its project says. What is not named stays. */
+      settings: (project: string, branch: string, changes: Readonly<Record<string, string | null>>) =>
+        call<BranchView>('PUT', `${branches(project)}/${part(branch)}/settings`, {
+          body: { settings: changes },
         }),
       restart: (project: string, branch: string) =>
         call<BranchView>('POST', `${branches(project)}/${part(branch)}/restart`),

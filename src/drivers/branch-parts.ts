@@ -6,6 +6,7 @@
 import type { BranchRecord, RolePasswords } from '../model/branch.ts';
 import type { BranchInsight } from '../model/insight.ts';
 import type { ServerLogQuery } from '../model/log.ts';
+import type { ServerSettings } from '../model/server-settings.ts';
 import type { BranchUsage, Ctx, Driver, NodeRoom, ServerExits } from './contract.ts';
 
 // --- volumes -------------------------------------------------------------------------------------
@@ -96,6 +97,8 @@ export type ServerSpec = {
   readonly dataDir: string;
   /** Name of the branch; clients read it with `current_setting('offshoot.branch_name')`. Absent: it is told later. */
   readonly name?: string;
+  /** Beside and before ours. One that runs already goes on with those that it has. */
+  readonly settings?: ServerSettings | undefined;
 };
 
 /** Who may come in. */
@@ -118,6 +121,8 @@ export type ServerSeen = {
   readonly socket: string;
   /** Somebody was given access since this server started. */
   readonly granted: boolean;
+  /** With which it was started, see `settingsKey`; absent: none but ours. */
+  readonly settings?: string;
   /** How many other roles may log in and had no password then; absent: none. */
   readonly passwordless?: number;
 };
@@ -137,7 +142,7 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
    * Says that `ensure` will be asked for soon, for a branch that is just being made: what can be done without its data
    * is done meanwhile. If nobody comes, nothing is left of it.
    */
-  prepare?(id: string, spec: Pick<ServerSpec, 'name'>): void;
+  prepare?(id: string, spec: Omit<ServerSpec, 'dataDir'>): void;
   /** Makes a new, empty cluster in `dataDir`. */
   initialise(dataDir: string, ctx: Ctx): Promise<void>;
   /**

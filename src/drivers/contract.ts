@@ -26,6 +26,7 @@ import type { Workload } from '../model/kubernetes.ts';
 import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
 import type { PluginSpec, StepInput, StepOutput } from '../model/plugin.ts';
 import type { Room } from '../model/room.ts';
+import type { ServerSettings } from '../model/server-settings.ts';
 import type { Surroundings } from '../model/surroundings.ts';
 import type { Trashed } from '../model/trash.ts';
 
@@ -71,6 +72,8 @@ export type BranchWish = {
   readonly verifier: string;
   /** What becomes of those of other roles; absent: they end. */
   readonly rolePasswords?: RolePasswords;
+  /** Of its server; absent: ours. */
+  readonly settings?: ServerSettings;
   /** The most bytes of its own that it may take; see model/room.ts for who has none. */
   readonly limitBytes?: number;
   /** In the trash: its volume stays, and nothing else is made of it. */

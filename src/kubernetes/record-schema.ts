@@ -10,6 +10,7 @@ import {
   type SleepCall,
 } from '../model/branch.ts';
 import { shortList } from '../model/document/fields.ts';
+import { MOST_SETTINGS } from '../model/server-settings.ts';
 import type { TrashedProject } from '../model/trash.ts';
 
 /** Each field of the type, and no other: what a schema does not name an API server would drop without a word. */
@@ -23,6 +24,9 @@ const seconds = z.number().min(0).max(MOST_SLEEP_AFTER_SECONDS);
 /** As names of databases and roles are (NAMEDATALEN of PostgreSQL, less one). */
 const identifier = z.string().min(1).max(63);
 
+/** See model/server-settings.ts, which says which there are. */
+const settings = z.record(z.string().max(63), z.string().max(253)).meta({ maxProperties: MOST_SETTINGS });
+
 const trashedFields = { at: time, until: time };
 
 export const projectSchema = z.strictObject({
@@ -30,6 +34,7 @@ export const projectSchema = z.strictObject({
   role: identifier,
   branchLimitBytes: bytes.optional(),
   rolePasswords: z.enum(['ended', 'kept', 'branch']).optional(),
+  settings: settings.optional(),
   maxBranches: z.int().min(0).optional(),
   sleepAfterSeconds: seconds.optional(),
   trashed: z.strictObject({ ...trashedFields, name: text } satisfies Fields<TrashedProject>).optional(),
@@ -47,6 +52,7 @@ export const branchSchema = z.strictObject({
   limitBytes: bytes.optional(),
   sleepAfterSeconds: seconds.optional(),
   port: z.int().min(LEAST_PORT).max(MOST_PORT).optional(),
+  settings: settings.optional(),
   called: z
     .strictObject({
       count: z.int().min(1),

@@ -2,6 +2,7 @@
 import type { Condition } from './conditions.ts';
 import type { ImportSpec, ImportStatus } from './import.ts';
 import type { Endpoint } from './route.ts';
+import type { ServerSettings } from './server-settings.ts';
 import type { Trashed, TrashedProject } from './trash.ts';
 
 /** Superuser of every cluster. Only the daemon may be it: the gateway refuses it, projects cannot take its name. */
@@ -29,6 +30,8 @@ export type ProjectSpec = {
   readonly sleepAfterSeconds?: number;
   /** Default: `ended`. Never of its owner, who has one of his own in each branch. */
   readonly rolePasswords?: RolePasswords;
+  /** Of the servers of all its branches; absent: ours. */
+  readonly settings?: ServerSettings;
   readonly trashed?: TrashedProject;
   /** In a cluster: the branch node that holds its branches. Chosen once, for volumes do not move; absent: none is yet. */
   readonly node?: string;
@@ -61,6 +64,8 @@ export type BranchSpec = {
   readonly sleepAfterSeconds?: number;
   /** At which clients reach it alone, see model/route.ts; absent: by the port of all branches only. */
   readonly port?: number;
+  /** Of its own server, beside and before those of its project. What grows from it has none of them. */
+  readonly settings?: ServerSettings;
   /** The newest word by hand. */
   readonly called?: SleepCall;
   /** RFC 3339: then it goes into the trash, unless something is in the way. Absent: it stays. */
@@ -96,7 +101,7 @@ export function sleepAfter(branch: BranchSpec, project: ProjectSpec | undefined)
 }
 
 /** What a branch that is not asked for yet must have of what it is asked for; the rest is told when it is. */
-export type BranchLike = Pick<ProjectSpec, 'role' | 'database' | 'rolePasswords'> & {
+export type BranchLike = Pick<ProjectSpec, 'role' | 'database' | 'rolePasswords' | 'settings'> & {
   readonly project: string;
 };
 

@@ -17,6 +17,7 @@ import { kubernetesErrors } from './errors/kubernetes.ts';
 import { maskErrors } from './errors/mask.ts';
 import { proxyErrors } from './errors/proxy.ts';
 import { sandboxErrors } from './errors/sandbox.ts';
+import { settingsErrors } from './errors/settings.ts';
 import { sqlErrors } from './errors/sql.ts';
 import { storeErrors } from './errors/store.ts';
 import { trashErrors } from './errors/trash.ts';
@@ -39,6 +40,7 @@ export const errorTable = {
   ...maskErrors,
   ...proxyErrors,
   ...sandboxErrors,
+  ...settingsErrors,
   ...sqlErrors,
   ...storeErrors,
   ...trashErrors,

@@ -10,6 +10,7 @@ import type { PluginSpec } from './plugin.ts';
 import type { Room } from './room.ts';
 import type { Address, Speaks } from './route.ts';
 import type { ResourceStatus, SandboxSpec, SandboxStatus } from './sandbox.ts';
+import type { ServerSettings } from './server-settings.ts';
 import type { Trashed, TrashedProject } from './trash.ts';
 
 export type ProjectView = {
@@ -26,6 +27,8 @@ export type ProjectView = {
   readonly sleepAfterSeconds: number;
   /** Of roles that a team has made, in its branches. */
   readonly rolePasswords: RolePasswords;
+  /** Of the servers of its branches; absent: none of its own. */
+  readonly settings?: ServerSettings;
   readonly createdAt: string;
   /** Of one whose root is filled from elsewhere. */
   readonly import?: ProjectImportView;
@@ -75,6 +78,8 @@ export type BranchView = Pick<
   readonly port: number | null;
   /** Of one branch that is asked for: why nobody is reached there. */
   readonly portProblem?: string;
+  /** Of its own server, before those of its project; absent: none. */
+  readonly settings?: ServerSettings;
   /** RFC 3339; since when its server runs, or does not. */
   readonly since?: string;
   /** It is not deleted, not reset, and does not expire. */

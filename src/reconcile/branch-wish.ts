@@ -2,6 +2,7 @@
 import type { BranchWish } from '../drivers/contract.ts';
 import type { BranchSpec, ProjectSpec } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
+import type { ServerSettings } from '../model/server-settings.ts';
 import { branchSecret } from '../rules/branches.ts';
 import { isResetPending } from '../rules/reset.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -14,6 +15,7 @@ export async function wishOf(store: Store, branch: Stored<'branch'>): Promise<Br
     throw new OffshootError('api/not-found', { kind: 'project', name: spec.project });
   const { status } = store.get('branch', branch.name) ?? branch;
   // A reset does not need what is lost.
+  const settings = settingsOf(store, branch);
   const made = status?.made && !isResetPending({ spec, status });
   return {
     project: spec.project,
@@ -27,10 +29,17 @@ export async function wishOf(store: Store, branch: Stored<'branch'>): Promise<Br
     database: project.database,
     verifier: await verifierOf(store, branch),
     ...(project.rolePasswords && { rolePasswords: project.rolePasswords }),
+    ...(settings && { settings }),
     ...limitFor(branch.spec, project),
     ...(made && { made }),
     ...(branch.spec.parent === undefined && importFor(store, spec.project)),
   };
+}
+
+/** Of its server: its own, and beside them its project's. */
+export function settingsOf(store: Store, { spec }: Stored<'branch'>): ServerSettings | undefined {
+  const general = store.get('project', spec.project)?.spec.settings;
+  return (spec.settings ?? general) && { ...general, ...spec.settings };
 }
 
 // --- internal -----------------------------------------------------------------------------------

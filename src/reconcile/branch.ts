@@ -16,6 +16,7 @@ import { type BranchEndpoint, type BranchState, type BranchStatus, sleepAfter } 
 import { type Condition, reasonOf } from '../model/conditions.ts';
 import { OffshootError, toOffshootError } from '../model/errors.ts';
 import type { NodeDoor } from '../model/route.ts';
+import { settingsKey } from '../model/server-settings.ts';
 import { isTrashed } from '../model/trash.ts';
 import { childrenOf } from '../rules/branches.ts';
 import { expireBranch } from '../rules/expiry.ts';
@@ -27,7 +28,7 @@ import type { Store, Stored } from '../store/contract.ts';
 import { notReady, unknown } from './awake-by-status.ts';
 import { EXPIRES, type Expiry, expiryOf } from './branch-expiry.ts';
 import { conditionsOf, statusOf } from './branch-status.ts';
-import { wishOf } from './branch-wish.ts';
+import { settingsOf, wishOf } from './branch-wish.ts';
 import { type Uses, watchIdle } from './idle.ts';
 import type { Result, Wish } from './scheduler.ts';
 import type { Topic } from './topics.ts';
@@ -70,7 +71,7 @@ export type BranchReconciler = {
 export function branchReconciler(deps: BranchDeps): BranchReconciler {
   const { store, branches: node, now } = deps;
   /** Branches that are ready, and the password with which they are; what `awake` answers from. */
-  const open = new Map<string, { readonly endpoint: BranchEndpoint; readonly password: string }>();
+  const open = new Map<string, Opened>();
   const logins = createWaitingRoom<BranchEndpoint>();
   /** Those that are just falling asleep. */
   const falling = new Set<string>();
@@ -149,6 +150,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
       const result = await stayFor(branch, readers, ctx);
       if (result !== undefined) return result;
     }
+    // It is started anew; who comes now waits for that.
+    if (open.get(id)?.settings !== settingsKey(settingsOf(store, branch))) open.delete(id);
     const seen = await walk(branch, await wishOf(store, branch), ctx);
     if (seen.failure !== undefined) {
       const { code, params, output } = seen.failure;
@@ -316,7 +319,8 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
   ) => {
     const { name: id, spec, secret } = branch;
     const { status } = store.get('branch', id) ?? branch;
-    open.set(id, { endpoint, password: secret.password });
+    const settings = settingsKey(settingsOf(store, branch));
+    open.set(id, { endpoint, password: secret.password, settings });
     outOfRoom.delete(id);
     needed.delete(id);
     idle.watch(id, sleepAfter(spec, store.get('project', spec.project)?.spec));
@@ -503,6 +507,9 @@ export function branchReconciler(deps: BranchDeps): BranchReconciler {
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** A branch that is ready: where, with which password, and with which settings (`settingsKey`). */
+type Opened = { readonly endpoint: BranchEndpoint; readonly password: string; readonly settings: string };
 
 /** Volume, server, access, and a last look. More would be a server that ends before the next step. */
 const MOST_STEPS = 4;

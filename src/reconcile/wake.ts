@@ -6,6 +6,7 @@
 import type { Baseline, BaselineChange, Found } from '../baseline/contract.ts';
 import { manifestName, nameOfManifest } from '../model/manifest-name.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
+import { settingsKey } from '../model/server-settings.ts';
 import { isHeadless } from '../model/service.ts';
 import { isTrashed } from '../model/trash.ts';
 import { asWorkload, keyOfWorkload } from '../model/workload.ts';
@@ -219,11 +220,11 @@ function intentOf({ generation, deletedAt, secret }: Stored<Kind>): string {
   return [generation, deletedAt, password, force, recursive, tries, from?.folder].join(' ');
 }
 
-/** Differs when a project's branches have something to do: they have a place, their root is filled, they may sleep sooner, or other passwords open them. */
+/** Differs when a project's branches have something to do: they have a place, their root is filled, they may sleep sooner, other passwords open them, or their servers have other settings. */
 const placeOf = (project: Stored<'project'> | undefined): string =>
   [
     ...[project?.spec.node, project?.spec.import?.count, project?.spec.import?.cancelled],
-    ...[project?.spec.sleepAfterSeconds, project?.spec.rolePasswords],
+    ...[project?.spec.sleepAfterSeconds, project?.spec.rolePasswords, settingsKey(project?.spec.settings)],
   ].join(' ');
 
 /** Differs when something else is asked for, or the same once more. */

@@ -37,6 +37,7 @@ export async function createProject(
     | 'maxBranches'
     | 'sleepAfterSeconds'
     | 'rolePasswords'
+    | 'settings'
     | 'import'
   >,
   secret: ProjectSecret | null = null,
@@ -177,9 +178,10 @@ export async function createBranch(
 async function reserved(store: Store, id: string, stock: BranchStock): Promise<string | undefined> {
   const parent = store.get('branch', id);
   if (parent?.status?.state !== 'ready' || hasWork(store, parent)) return undefined;
-  const { role, database, rolePasswords } = requireProject(store, parent.spec.project).spec;
+  const { role, database, rolePasswords, settings } = requireProject(store, parent.spec.project).spec;
   const { project } = parent.spec;
-  return stock.reserve(id, { project, role, database, ...(rolePasswords && { rolePasswords }) });
+  const like = { project, role, database, ...(rolePasswords && { rolePasswords }) };
+  return stock.reserve(id, { ...like, ...(settings && { settings }) });
 }
 
 /**

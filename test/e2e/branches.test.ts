@@ -73,6 +73,46 @@ test('branches', async t => {
     },
   );
 
+  await t.test('settings of a project hold in all its branches, those of a branch before them', async () => {
+    await ok(['branch', 'create', 'tuned']);
+    const wrong = await cli(['project', 'settings', 'default', 'fsync=off', 'work_mem=lots']);
+    assert.equal(wrong.code, 2);
+    assert.match(wrong.stderr, /fsync cannot be set for a server; work_mem is a size/);
+    const now = async (branch: string, name: string) =>
+      (await ok(['sql', branch, '-o', 'csv', '-c', `show ${name}`])).split('\n')[1];
+    const id = await now('tuned', 'offshoot.branch');
+    await ok([
+      'project',
+      'settings',
+      'default',
+      'max_connections=60',
+      'shared_preload_libraries=auto_explain',
+    ]);
+    await ok(['branch', 'settings', 'tuned', 'max_connections=70', 'TimeZone=Asia/Tokyo']);
+    for (const [branch, connections, zone] of [
+      ['main', '60', undefined],
+      ['tuned', '70', 'Asia/Tokyo'],
+    ] as const) {
+      await until(async () => ((await now(branch, 'max_connections')) === connections ? true : undefined), {
+        what: `${branch} has its settings`,
+        deadlineMs: 60_000,
+      });
+      assert.equal(await now(branch, 'shared_preload_libraries'), '"pg_stat_statements,auto_explain"');
+      if (zone !== undefined) assert.equal(await now(branch, 'TimeZone'), zone);
+    }
+    assert.equal(await now('tuned', 'offshoot.branch'), id);
+    assert.match(await ok(['branch', 'settings', 'tuned']), /^TimeZone = Asia\/Tokyo$/m);
+    // What grows from it has those of the project, and those that are given up are ours again.
+    await ok(['branch', 'create', 'plain', '--parent', 'tuned']);
+    assert.equal(await now('plain', 'max_connections'), '60');
+    await ok(['project', 'settings', 'default', 'max_connections=', 'shared_preload_libraries=']);
+    await until(async () => ((await now('main', 'max_connections')) === '100' ? true : undefined), {
+      what: 'main has its settings again',
+      deadlineMs: 60_000,
+    });
+    for (const branch of ['plain', 'tuned']) await ok(['branch', 'delete', branch]);
+  });
+
   await t.test('what a server does is told, without what was secret in it', async () => {
     await ok(['branch', 'create', 'busy']);
     const url = await ok(['branch', 'url', 'busy']);

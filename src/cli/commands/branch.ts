@@ -15,6 +15,7 @@ import { registerPort } from './branch-port.ts';
 import { registerSleep } from './branch-sleep.ts';
 import { registerTop } from './branch-top.ts';
 import { registerDump } from './dump.ts';
+import { registerBranchSettings } from './server-settings.ts';
 import { inTheTrash } from './trash.ts';
 
 const defaultWait = '2m';
@@ -321,6 +322,7 @@ export function register(program: Command, cli: Cli): void {
   registerDump(branch, cli);
   registerPort(define, cli);
   registerSleep(define, cli);
+  registerBranchSettings(define, cli);
   registerTop(branch, cli);
 
   withOutput(define('restart [branch]', 'offshoot branch restart fix-42'))

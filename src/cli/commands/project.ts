@@ -13,6 +13,7 @@ import { waitFor } from '../wait.ts';
 import { parseLimit, waitForBranch } from './branch.ts';
 import { registerImport } from './project-import.ts';
 import { registerMask } from './project-mask.ts';
+import { registerProjectSettings, settingsOption } from './server-settings.ts';
 import { inTheTrash } from './trash.ts';
 
 export function register(program: Command, cli: Cli): void {
@@ -58,6 +59,7 @@ export function register(program: Command, cli: Cli): void {
     .addOption(
       new Option('--role-passwords <mode>', 'of other roles than its owner, in branches').choices(MODES),
     )
+    .option('--setting <name=value>', 'of its servers, e.g. wal_level=logical', settingsOption)
     .action(async (name: string, { output, wait, ...flags }) => {
       const { database, role, branchLimit: branchLimitBytes, maxBranches, rolePasswords } = flags;
       const from = flags.from === undefined ? undefined : sourceOf(cli, flags.from);
@@ -67,6 +69,7 @@ export function register(program: Command, cli: Cli): void {
       const made = await cli.client().projects.create({
         ...{ name, database, role, branchLimitBytes, maxBranches, rolePasswords, from },
         sleepAfterSeconds: flags.sleepAfter,
+        settings: flags.setting,
         import: options,
       });
       if (from === undefined) await waitForBranch(cli, name, 'main', 60_000);
@@ -78,6 +81,7 @@ export function register(program: Command, cli: Cli): void {
 
   registerImport(project, cli);
   registerMask(project, cli);
+  registerProjectSettings(project, cli);
 
   withExamples(
     withOutput(project.command('limit <name>')),

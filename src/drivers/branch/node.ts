@@ -9,7 +9,8 @@ import { createSlots } from '../../lib/slots.ts';
 import type { BranchLike } from '../../model/branch.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import { progressText } from '../../model/import.ts';
-import type { ServerDriver, ServerSeen, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
+import { settingsKey } from '../../model/server-settings.ts';
+import type { ServerDriver, ServerSeen, ServerSpec, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
 import type { BranchNode, BranchSeen, BranchSleep, BranchWish, Ctx, Free } from '../contract.ts';
 import { branchOf, type Filled, type Imports } from './imports.ts';
 import { branchSeen, failed, isStop, outOfRoom, type Stop, type World, waitsFor } from './phases.ts';
@@ -208,10 +209,17 @@ export function openBranchNode({
       const limit = { root, ...(limitBytes !== undefined && { limitBytes }) };
       const full = await room.admit(id, limit, server !== undefined && !isPrepared);
       if (full !== undefined) return say(id, { volume, server }, outOfRoom(wish.branch, full, roomTopic(id)));
+      if (server !== undefined && (server.settings ?? '') !== settingsKey(wish.settings)) {
+        const ended = await branchVolumes.alone(id, async () => {
+          await servers.rest(id, ctx);
+          return true;
+        });
+        return say(id, { volume, ...(ended ? {} : { server }) }, ended ? undefined : beingCopied(id));
+      }
       // Somebody else may have started it: from now on we know when it ends.
       const running = await (server === undefined
         ? startServer(id, wish, volume, ctx)
-        : servers.ensure(id, { dataDir: volume.dataDir, name: wish.branch }, ctx));
+        : servers.ensure(id, serverOf(volume, wish), ctx));
       if (isStop(running)) return say(id, { volume, server }, running);
       room.runs(id);
       // Who was asleep has its access still, and is there by one step.
@@ -264,8 +272,7 @@ export function openBranchNode({
     volume: VolumeSeen,
     ctx: Ctx,
   ): Promise<ServerSeen | Stop> {
-    if (branchVolumes.isCopied(id))
-      return waitsFor('server', `copy/${id}`, 'WaitsForCopy', 'waits until a copy of its files is complete');
+    if (branchVolumes.isCopied(id)) return beingCopied(id);
     // What was there before does not queue behind what is new.
     const topic = servers.exits(id).count > 0 ? 'restart' : 'start';
     const release = slots.take(topic, startsAtOnce);
@@ -275,7 +282,7 @@ export function openBranchNode({
     starting.add(id);
     try {
       await branchVolumes.copyForMany(id, volume, ctx);
-      const started = await servers.ensure(id, { dataDir: volume.dataDir, name: wish.branch }, ctx);
+      const started = await servers.ensure(id, serverOf(volume, wish), ctx);
       broken.delete(id);
       return started;
     } catch (error) {
@@ -297,15 +304,23 @@ const START_MS = 5_000;
 /** For a server to end in order. */
 const STOP_MS = 60_000;
 
+const beingCopied = (id: string): Stop =>
+  waitsFor('server', `copy/${id}`, 'WaitsForCopy', 'waits until a copy of its files is complete');
+
 const ASLEEP: Stop = {
   phase: 'server',
   reason: 'Asleep',
   message: 'PostgreSQL starts as soon as somebody connects',
 };
 
-const likeOf = ({ project, role, database, rolePasswords }: BranchWish): BranchLike => ({
+const likeOf = ({ project, role, database, rolePasswords, settings }: BranchWish): BranchLike => ({
   ...{ project, role, database },
   ...(rolePasswords && { rolePasswords }),
+  ...(settings && { settings }),
+});
+
+const serverOf = ({ dataDir }: VolumeSeen, { branch, settings }: BranchWish): ServerSpec => ({
+  ...{ dataDir, name: branch, settings },
 });
 
 const usersText = (users: number): string =>

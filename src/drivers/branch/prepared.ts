@@ -183,7 +183,7 @@ export function keepPrepared(options: PreparedOptions): Prepared {
 
   /** @returns where its parent stood when it was copied */
   async function start(id: string, parent: string, like: BranchLike, ctx: Ctx): Promise<string> {
-    const { project, role, database, rolePasswords: others } = like;
+    const { project, role, database, rolePasswords: others, settings } = like;
     const release = copyPlace(parent);
     if (release === undefined) throw new Error('no copy can be made of its parent now');
     let at: string | undefined;
@@ -209,7 +209,7 @@ export function keepPrepared(options: PreparedOptions): Prepared {
       release();
     }
     if (at === undefined) throw new Error('its parent did not stand still');
-    await servers.ensure(id, { dataDir }, ctx);
+    await servers.ensure(id, { dataDir, settings }, ctx);
     // All that access takes but the password: nobody knows this one.
     const verifier = await scramVerifier(randomSecret(32));
     await servers.grant(id, { role, database, verifier, inherited: true, ...(others && { others }) }, ctx);

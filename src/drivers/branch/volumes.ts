@@ -170,7 +170,7 @@ export function openBranchVolumes({
       waiting.delete(id);
       const { source, held, emptied } = found;
       try {
-        if (replace === undefined) servers.prepare?.(id, { name }); // while the copy is made
+        if (replace === undefined) servers.prepare?.(id, { name, settings: wish.settings }); // while the copy is made
         const prepare = (dir: string, c: Ctx) => servers.adopt(dir, c, held());
         const made = await volumes.ensure(
           id,

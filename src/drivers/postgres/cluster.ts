@@ -7,7 +7,7 @@ import type { Ctx } from '../contract.ts';
 import { labels } from '../labels.ts';
 import type { Processes } from '../processes/contract.ts';
 import { INITDBS, initdbPart, RECOVERIES, recoveryPart } from './parts.ts';
-import { INITDB_ARGS, settings } from './settings.ts';
+import { INITDB_ARGS, recoverySettings, type settings } from './settings.ts';
 import { runAs, type ServerUser } from './user.ts';
 
 export type NewCluster = {
@@ -53,7 +53,7 @@ export async function recover(
   ctx: Ctx,
 ): Promise<void> {
   const { id, dataDir, bin, user, instance, processes } = server;
-  const options = Object.entries({ ...settings(server), fsync: 'off' }).flatMap(([key, value]) => [
+  const options = Object.entries(recoverySettings(server)).flatMap(([key, value]) => [
     '-c',
     `${key}=${value}`,
   ]);

@@ -14,9 +14,10 @@ import { logRotation } from '../../lib/log-rotation.ts';
 import { besideLog } from '../../lib/log-times.ts';
 import { signal } from '../../lib/process.ts';
 import { OffshootError } from '../../model/errors.ts';
+import { settingsKey } from '../../model/server-settings.ts';
 import type { Access, ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
-import type { Processes, Running, Stage } from '../processes/contract.ts';
+import type { Notes, Processes, Running, Stage } from '../processes/contract.ts';
 import { grant, type Mark, markOf, readMark, rememberFindings, writeMark } from './access.ts';
 import { adopt, initialise, killOrphans, recover } from './cluster.ts';
 import { wasShutDown } from './control-file.ts';
@@ -138,10 +139,10 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       return server && seen(id, server);
     },
 
-    prepare(id, { name }) {
+    prepare(id, spec) {
       // Only for what is new here: it would take the place of whatever is there.
       if (prepared.has(id) || processes.list(serverPart(id)).length > 0) return;
-      const held = hold(id, name);
+      const held = hold(id, spec);
       const timer = setTimeout(() => void unprepare(id), PREPARED_MS).unref();
       prepared.set(id, { held, timer });
       held.catch(() => {}); // `ensure` will see
@@ -241,6 +242,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     const mark = await markOn(id, server);
     return {
       ...{ pid: server.leader.pid, socket: socketOf(id), granted: mark !== undefined },
+      ...settingsIn(processes.notes(serverPart(id))),
       ...(mark !== undefined && mark.passwordless > 0 && { passwordless: mark.passwordless }),
     };
   }
@@ -268,12 +270,12 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     return undefined;
   }
 
-  async function start(id: string, { dataDir, name }: ServerSpec, ctx: Ctx): Promise<ServerSeen> {
-    const { part, logStart } = await heldFor(id, name);
+  async function start(id: string, { dataDir, ...spec }: ServerSpec, ctx: Ctx): Promise<ServerSeen> {
+    const { part, logStart } = await heldFor(id, spec);
     const begun = performance.now();
-    if (name === undefined) await writeName(socketDirOf(id), dataDir, '');
-    const late = name === undefined ? { name: LATE } : {};
-    const running = part.go([dataDir], { dataDir, ...exits.notes(id), ...late });
+    if (spec.name === undefined) await writeName(socketDirOf(id), dataDir, '');
+    const notes = { settings: settingsKey(spec.settings), ...(spec.name === undefined && { name: LATE }) };
+    const running = part.go([dataDir], { dataDir, ...exits.notes(id), ...notes });
     await untilReady({ id, dataDir, logFile: logFileOf(id), logStart }, running, ctx);
     await putBack(dataDir);
     const mark = rested.get(id);
@@ -306,21 +308,23 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     }
   }
 
-  function hold(id: string, name: string | undefined): Promise<HeldServer> {
+  function hold(id: string, { name, settings: chosen }: Omit<ServerSpec, 'dataDir'>): Promise<HeldServer> {
     const [socketDir, logFile] = [socketDirOf(id), logFileOf(id)];
     const { controlPath: extensionControlPath, countsStatements } = extensions;
-    const files = { socketDir, hbaFile, extensionControlPath, countsStatements, logFile };
+    const files = { socketDir, hbaFile, extensionControlPath, countsStatements, logFile, chosen };
     rotation.add(logFile, MAX_LOG_BYTES);
     return holdServer({ id, name, instance, processes, bin, user, ...files });
   }
 
   /** The one that was prepared, if it fits. */
-  async function heldFor(id: string, name: string | undefined): Promise<HeldServer> {
+  async function heldFor(id: string, spec: Omit<ServerSpec, 'dataDir'>): Promise<HeldServer> {
     const { held, timer } = prepared.get(id) ?? {};
     clearTimeout(timer);
     prepared.delete(id);
     const ready = await held?.catch(() => undefined);
-    return ready !== undefined && ready.name === name ? ready : await hold(id, name); // which ends another one first
+    const fits =
+      ready !== undefined && ready.name === spec.name && ready.settings === settingsKey(spec.settings);
+    return fits ? ready : await hold(id, spec); // which ends another one first
   }
 
   async function unprepare(id: string): Promise<void> {
@@ -408,6 +412,9 @@ const STAGES: readonly Stage[] = [
 
 /** In the notes of a server: its name is still to be told. */
 const LATE = 'late';
+
+/** With which settings a server was started, as its note says. */
+const settingsIn = ({ settings = '' }: Notes) => (settings === '' ? {} : { settings });
 
 type Prepared = { readonly held: Promise<HeldServer>; readonly timer: NodeJS.Timeout };
 

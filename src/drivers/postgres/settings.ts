@@ -1,5 +1,6 @@
 /** How our servers are run. Given on the command line, so that no file in a data directory can say otherwise. */
 import { adminRole } from '../../model/branch.ts';
+import type { ServerSettings } from '../../model/server-settings.ts';
 import { nameFileOf } from './late-name.ts';
 
 /** Names the socket file; nothing listens on TCP. */
@@ -17,6 +18,8 @@ export function settings(server: {
   readonly extensionControlPath: string;
   /** Whether this installation can count statements. */
   readonly countsStatements: boolean;
+  /** That its project has chosen, before ours. */
+  readonly chosen?: ServerSettings | undefined;
 }): Readonly<Record<string, string>> {
   return {
     listen_addresses: '',
@@ -54,7 +57,6 @@ export function settings(server: {
       : { 'offshoot.branch_name': server.name }),
     // What insight shows; it costs a start some 3 ms of processor time, and each server less than a megabyte.
     ...(server.countsStatements && {
-      shared_preload_libraries: 'pg_stat_statements',
       'pg_stat_statements.max': '1000',
       // Their texts would hold what no parameter can: passwords that are set.
       'pg_stat_statements.track_utility': 'off',
@@ -66,6 +68,8 @@ export function settings(server: {
     log_min_error_statement: 'panic',
     log_parameter_max_length: '1kB',
     log_parameter_max_length_on_error: '0',
+    ...server.chosen,
+    shared_preload_libraries: librariesOf(server),
   };
 }
 
@@ -88,6 +92,15 @@ export const fillingSettings = (
   max_connections: '40',
 });
 
+/** With which a copy recovers that may have prepared transactions of whatever its parent allowed. */
+export const recoverySettings = (
+  server: Parameters<typeof settings>[0],
+): Readonly<Record<string, string>> => ({
+  ...settings(server),
+  fsync: 'off',
+  max_prepared_transactions: '1000',
+});
+
 /** Arguments of initdb; the data directory and the password's file come from the caller. */
 export const INITDB_ARGS: readonly string[] = [
   `--username=${adminRole}`,
@@ -102,3 +115,11 @@ export const INITDB_ARGS: readonly string[] = [
   '--no-instructions',
   '--no-sync', // once for all files at the end is quicker
 ];
+
+// --- internal ------------------------------------------------------------------------------------
+
+function librariesOf({ countsStatements, chosen }: Parameters<typeof settings>[0]): string {
+  const asked = (chosen?.shared_preload_libraries ?? '').split(',').map(name => name.trim());
+  const all = countsStatements ? ['pg_stat_statements', ...asked] : asked;
+  return [...new Set(all)].filter(name => name !== '').join(',');
+}

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { isAlive } from '../../lib/process.ts';
 import { delay } from '../../lib/wait.ts';
 import { OffshootError } from '../../model/errors.ts';
+import { type ServerSettings, settingsKey } from '../../model/server-settings.ts';
 import type { Ctx } from '../contract.ts';
 import { labels } from '../labels.ts';
 import type { HeldPart, Processes, Running } from '../processes/contract.ts';
@@ -27,6 +28,8 @@ export type Launch = {
   /** See extensions.ts. */
   readonly extensionControlPath: string;
   readonly countsStatements: boolean;
+  /** See settings.ts. */
+  readonly chosen?: ServerSettings | undefined;
   readonly logFile: string;
 };
 
@@ -34,6 +37,8 @@ export type Launch = {
 export type HeldServer = {
   readonly part: HeldPart;
   readonly name: string | undefined;
+  /** See `settingsKey`. */
+  readonly settings: string;
   /** Size of the log before this start, in bytes. */
   readonly logStart: number;
 };
@@ -57,7 +62,7 @@ export async function holdServer(server: Launch): Promise<HeldServer> {
       stderr: log,
       ...runAs(user),
     });
-    return { part, name, logStart };
+    return { part, name, settings: settingsKey(server.chosen), logStart };
   } catch (cause) {
     const why = (cause as Error).message;
     throw new OffshootError('postgres/start-failed', { id, why, logFile }, { cause });
