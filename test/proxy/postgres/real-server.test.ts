@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
+import postgres from 'postgres';
 import { silentLog } from '../../../src/lib/log.ts';
 import { until } from '../../../src/lib/wait.ts';
 import { OffshootError } from '../../../src/model/errors.ts';
@@ -161,6 +162,22 @@ describe('the gateway before real PostgreSQL', () => {
     const copy = client.query(new Copy('copy copied to stdout'));
     await copy.done;
     assert.ok(Buffer.concat(copy.received).equals(lines));
+  });
+
+  test('statements may be sent before others are answered, and large objects are as they were', async () => {
+    const sql = postgres({
+      ...{ host: server.host, port: server.port, username: `app.${ONE}`, password, database: 'shop', max: 1 },
+    });
+    const numbers = await Promise.all(Array.from({ length: 100 }, (_, i) => sql`select ${i}::int as n`));
+    assert.deepEqual(
+      numbers.map(([row]) => row!.n),
+      Array.from({ length: 100 }, (_, i) => i),
+    );
+    const bytes = randomBytes(2_000_000);
+    const [made] = await sql`select lo_from_bytea(0, ${bytes}) as id`;
+    const [read] = await sql`select lo_get(${made!.id}) as bytes, lo_unlink(${made!.id})`;
+    assert.ok(bytes.equals(read!.bytes as Buffer));
+    await sql.end();
   });
 
   test('notifications arrive', async () => {
