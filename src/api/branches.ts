@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { inTurns } from '../lib/turns.ts';
 import { connectionString, MOST_SLEEP_AFTER_SECONDS } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
+import type { HistoryView } from '../model/view.ts';
 import {
   branchAddress,
   branchesOf,
@@ -17,7 +18,8 @@ import {
   rotatePassword,
 } from '../rules/branches.ts';
 import { timeAfter, ttlBranch } from '../rules/expiry.ts';
-import { resetBranch } from '../rules/reset.ts';
+import { keepHistory, momentOf } from '../rules/history.ts';
+import { ancestorOf, resetBranch } from '../rules/reset.ts';
 import { changeBranchSettings } from '../rules/settings.ts';
 import { callBranch, sleepBranchAfter, untilAsleep } from '../rules/sleep.ts';
 import { trashBranch } from '../rules/trash.ts';
@@ -44,6 +46,8 @@ const body = z.strictObject({
   sleepAfterSeconds: sleepAfterSeconds.optional(),
   /** As sandboxes have it, e.g. `2h`. */
   ttl: z.string().max(16).optional(),
+  /** RFC 3339: it begins as what its parent held then. */
+  at: z.string().max(40).optional(),
 });
 /** null: as its project says. */
 const limitBody = z.strictObject({ limitBytes: limitBytes.nullable() });
@@ -62,7 +66,18 @@ const sleepBody = z.strictObject({ force: z.boolean().optional() });
 const nameBody = z.strictObject({ name: z.string() });
 const protectionBody = z.strictObject({ protected: z.boolean() });
 /** `to`: name or id of an ancestor; absent: its parent. */
-const resetBody = z.strictObject({ to: z.string().optional(), force: z.boolean().optional() });
+const resetBody = z.strictObject({
+  to: z.string().optional(),
+  at: z.string().max(40).optional(),
+  force: z.boolean().optional(),
+});
+const restoreBody = z.strictObject({ at: z.string().max(40), force: z.boolean().optional() });
+/** null: none. */
+const historyBody = z.strictObject({
+  history: z
+    .strictObject({ keepSeconds: z.number().positive(), everySeconds: z.number().positive().optional() })
+    .nullable(),
+});
 const rotateQuery = z.strictObject({ keepSessions: flag });
 
 /** Aborts when nobody waits for the answer any more, and after half a minute. */
@@ -89,6 +104,18 @@ export function branchRoutes(routes: Routes, context: ApiContext): void {
     return found;
   };
 
+  /** What `branch` held at `at` is known. @throws OffshootError history/* */
+  const reached = async (branch: Stored<'branch'>, at: string): Promise<string> => {
+    if (branches.history === undefined) throw new OffshootError('history/in-a-cluster');
+    return momentOf(branch, at, await branches.history(branch.name), new Date());
+  };
+
+  const historyView = async (branch: Stored<'branch'>): Promise<HistoryView> => ({
+    name: branch.spec.name,
+    history: branch.spec.history ?? null,
+    reach: (await branches.history?.(branch.name)) ?? null,
+  });
+
   routes.get<{ project: string }>(path, async ({ params }) => {
     requireProject(store, params.project);
     const now = await branches.space();
@@ -96,10 +123,12 @@ export function branchRoutes(routes: Routes, context: ApiContext): void {
   });
 
   routes.post<{ project: string }>(path, async request => {
-    const { name, parent, owner, limitBytes, sleepAfterSeconds, ttl } = checked(body, request.body);
+    const { name, parent, owner, limitBytes, sleepAfterSeconds, ttl, at } = checked(body, request.body);
     if (ttl !== undefined && owner !== undefined)
       throw new OffshootError('branch/bad-ttl', { ttl, why: `it goes with ${owner.replace('/', ' ')}` });
     const { project } = request.params;
+    const from = at === undefined ? undefined : findBranch(store, project, parent);
+    const moment = from && (await reached(from, at!));
     const wish = {
       project,
       name,
@@ -108,6 +137,7 @@ export function branchRoutes(routes: Routes, context: ApiContext): void {
       ...(limitBytes !== undefined && { limitBytes }),
       ...(sleepAfterSeconds !== undefined && { sleepAfterSeconds }),
       ...(ttl !== undefined && { scheduledDeleteTime: timeAfter(ttl, new Date()) }),
+      ...(moment !== undefined && { moment }),
     };
     const branch = await createBranch(store, wish, branches.stock);
     return answer(201, branchView(store, branch));
@@ -194,9 +224,31 @@ export function branchRoutes(routes: Routes, context: ApiContext): void {
   });
 
   routes.post<Params>(`${path}/:branch/reset`, async ({ params, body }) => {
-    const { to, force } = checked(resetBody, body ?? {});
-    const wish = { ...(to !== undefined && { to }), ...(force !== undefined && { force }) };
-    return answer(202, branchView(store, await resetBranch(store, find(params), wish, new Date())));
+    const { to, at, force } = checked(resetBody, body ?? {});
+    const branch = find(params);
+    const moment = at === undefined ? undefined : await reached(ancestorOf(store, branch, to), at);
+    const wish = {
+      ...(to !== undefined && { to }),
+      ...(moment !== undefined && { moment }),
+      ...(force !== undefined && { force }),
+    };
+    return answer(202, branchView(store, await resetBranch(store, branch, wish, new Date())));
+  });
+
+  routes.post<Params>(`${path}/:branch/restore`, async ({ params, body }) => {
+    const { at, force } = checked(restoreBody, body);
+    const branch = find(params);
+    const moment = await reached(branch, at);
+    const wish = { itself: true, moment, ...(force !== undefined && { force }) };
+    return answer(202, branchView(store, await resetBranch(store, branch, wish, new Date())));
+  });
+
+  routes.get<Params>(`${path}/:branch/history`, async ({ params }) => historyView(find(params)));
+
+  routes.put<Params>(`${path}/:branch/history`, async ({ params, body }) => {
+    const { history } = checked(historyBody, body);
+    if (branches.history === undefined) throw new OffshootError('history/in-a-cluster');
+    return historyView(await keepHistory(store, find(params).name, history ?? undefined));
   });
 
   routes.put<Params>(`${path}/:branch/sleep-after`, async ({ params, body }) => {

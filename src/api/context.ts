@@ -4,6 +4,7 @@ import type { Baseline } from '../baseline/contract.ts';
 import type { Log } from '../lib/log.ts';
 import type { Disk } from '../model/claims.ts';
 import type { Kept } from '../model/document/manifest-warnings.ts';
+import type { Reach } from '../model/history.ts';
 import type { ImportOptions } from '../model/import.ts';
 import type { BranchInsight } from '../model/insight.ts';
 import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
@@ -36,6 +37,8 @@ export type BranchesAtHand = {
   }>;
   /** The sum of a branch's files; undefined when it cannot be counted in time, absent where nobody counts. */
   logicalBytes?(id: string): Promise<number | undefined>;
+  /** Which moments of a branch that are over can be reached; undefined: none. Absent where no history is kept. */
+  history?(id: string): Promise<Reach | undefined>;
   /** Complete volumes that no branch claims. */
   unclaimed(): Promise<readonly UnclaimedVolume[]>;
   /** Ids of those, as of the last collection. */

@@ -84,8 +84,14 @@ export function branchView(
     ...sinceOf(status),
     protected: spec.protected ?? false,
     scheduledDeleteTime: spec.scheduledDeleteTime ?? null,
+    ...momentView(spec),
     ...(spec.trashed !== undefined && { trashed: spec.trashed }),
   };
+}
+
+function momentView({ moment, reset }: Stored<'branch'>['spec']): Pick<BranchView, 'moment'> {
+  const newest = reset === undefined ? moment : reset.moment;
+  return newest === undefined ? {} : { moment: newest };
 }
 
 /** When its server came to run, or to sleep. */

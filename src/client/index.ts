@@ -17,6 +17,7 @@ import type {
   DeletedView,
   DiskView,
   EventView,
+  HistoryView,
   IdentityView,
   ImageView,
   InsightView,
@@ -189,8 +190,20 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
           limitBytes?: number | undefined;
           sleepAfterSeconds?: number | undefined;
           ttl?: string | undefined;
+          at?: string | undefined;
         },
       ) => call<BranchView>('POST', branches(project), { body }),
+      history: (project: string, branch: string) =>
+        call<HistoryView>('GET', `${branches(project)}/${part(branch)}/history`),
+      /** @param history null: none */
+      setHistory: (
+        project: string,
+        branch: string,
+        history: { keepSeconds: number; everySeconds?: number } | null,
+      ) => call<HistoryView>('PUT', `${branches(project)}/${part(branch)}/history`, { body: { history } }),
+      /** @param at RFC 3339 */
+      restore: (project: string, branch: string, body: { at: string; force?: boolean | undefined }) =>
+        call<BranchView>('POST', `${branches(project)}/${part(branch)}/restore`, { body }),
       delete: (
         project: string,
         branch: string,
@@ -237,7 +250,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       reset: (
         project: string,
         branch: string,
-        body: { to?: string | undefined; force?: boolean | undefined } = {},
+        body: { to?: string | undefined; at?: string | undefined; force?: boolean | undefined } = {},
       ) => call<BranchView>('POST', `${branches(project)}/${part(branch)}/reset`, { body }),
       rotatePassword: (project: string, branch: string, query: { keepSessions?: boolean } = {}) =>
         call<BranchView>('POST', `${branches(project)}/${part(branch)}/rotate-password`, { query }),

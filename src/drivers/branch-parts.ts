@@ -136,6 +136,18 @@ export type FillingServer = {
 
 export type Position = { readonly at: string; readonly flushed: boolean };
 
+/** Where a server is in its log, by names of segments ("WAL Internals"). */
+export type HeldWal = {
+  /** It kept all of it until now. */
+  readonly held: boolean;
+  /** The first that a copy of its volume needs which is made from now on. */
+  readonly first: string;
+  /** The one that is being written: all before it are complete. */
+  readonly current: string;
+  /** What has been flushed. */
+  readonly lsn: string;
+};
+
 /** The id of a server is the id of its branch. */
 export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   /**
@@ -157,6 +169,18 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
    * returns: for what is made anew after a crash.
    */
   recover(id: string, dataDir: string, ctx: Ctx): Promise<void>;
+  /**
+   * Lets the data directory of a copy come to what it held at `moment`, and ends in order. Durable when it returns.
+   * @param wal folder in it with the log that it needs for that; it goes. Letters, digits and underscores
+   * @param moment as `inUtc` of model/history.ts writes it
+   * @throws OffshootError history/not-recovered
+   */
+  recoverTo(
+    id: string,
+    dataDir: string,
+    to: { readonly moment: string; readonly wal: string },
+    ctx: Ctx,
+  ): Promise<void>;
   /** Whether a server ended in order on `dataDir`, so that its files are complete without it. */
   isClean(dataDir: string): Promise<boolean>;
   /**
@@ -180,6 +204,17 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
    * `flushed`: all that it has written is in the files. Undefined when it does not run.
    */
   position(id: string, ctx: Ctx): Promise<Position | undefined>;
+  /** The log of the server of `id`, for whoever keeps it; undefined when it does not run. */
+  readonly wal: {
+    /** It keeps its segments until they are freed: from now on, or since before when `held`. @param key of the history that it is for */
+    hold(id: string, key: string, ctx: Ctx): Promise<HeldWal | undefined>;
+    /** Those before `segment` have been copied. */
+    free(id: string, key: string, segment: string, ctx: Ctx): Promise<true | undefined>;
+    /** All that was committed until now is in its files. */
+    flush(id: string, ctx: Ctx): Promise<true | undefined>;
+    /** It keeps nothing any more; also one that does not run. */
+    drop(id: string, dataDir: string, ctx: Ctx): Promise<void>;
+  };
   /** Whom the server of `id` serves beside us: clients, those who follow its log, and what it fetches for subscriptions. */
   users(id: string, ctx: Ctx): Promise<number>;
   /** How often the server of `id` ended by itself since it was last stopped on purpose. */

@@ -19,6 +19,7 @@ import type { Disk } from '../model/claims.ts';
 import type { ConditionStatus } from '../model/conditions.ts';
 import type { EnvRefs } from '../model/container-env.ts';
 import type { OffshootError } from '../model/errors.ts';
+import type { HistorySpec, Reach } from '../model/history.ts';
 import type { ImageMap } from '../model/image.ts';
 import type { ImportSpec, ImportStatus } from '../model/import.ts';
 import type { BranchInsight } from '../model/insight.ts';
@@ -81,7 +82,11 @@ export type BranchWish = {
   /** It has had a volume: where there is none now, it is lost, and an empty one must not take its place. */
   readonly made?: true;
   /** Once made anew from what another branch holds, for the `count`th time; see `BranchRecord.resets`. */
-  readonly reset?: Pick<BranchReset, 'count' | 'from'>;
+  readonly reset?: Pick<BranchReset, 'count' | 'from' | 'moment'>;
+  /** RFC 3339: it begins as what its parent held then; absent: as what it holds now. */
+  readonly moment?: string;
+  /** What is kept of it that is over; absent: nothing. */
+  readonly history?: HistorySpec;
   /** What it is filled from, for the `count`th time; see `BranchRecord.imports`. The password is sealed. */
   readonly import?: ImportSpec & {
     readonly sealed: readonly string[];
@@ -197,6 +202,8 @@ export type BranchNode = Driver<BranchWish, BranchSeen> & {
   onImport(listener: (id: string) => void): () => void;
   /** The sum of its files, whoever has written them; undefined when there is none. It takes as long as they are many. */
   logicalBytes(id: string, ctx: Ctx): Promise<number | undefined>;
+  /** Which moments of it that are over can be reached; undefined when no history of it is kept. */
+  history(id: string, ctx: Ctx): Promise<Reach | undefined>;
   /** What all branches take; it may be half a minute old. */
   usages(): Promise<ReadonlyMap<string, BranchUsage>>;
   room(): Promise<NodeRoom>;

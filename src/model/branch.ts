@@ -1,5 +1,6 @@
 /** Projects and branches: a project is one PostgreSQL cluster with the tree of branches grown from it. */
 import type { Condition } from './conditions.ts';
+import type { HistorySpec } from './history.ts';
 import type { ImportSpec, ImportStatus } from './import.ts';
 import type { Endpoint } from './route.ts';
 import type { ServerSettings } from './server-settings.ts';
@@ -72,6 +73,10 @@ export type BranchSpec = {
   readonly scheduledDeleteTime?: string;
   /** It is not deleted, not reset, and does not expire. */
   readonly protected?: boolean;
+  /** RFC 3339: it began as what its parent held then; absent: as what that held when it was asked for. */
+  readonly moment?: string;
+  /** What is kept of it that is over; absent: nothing. */
+  readonly history?: HistorySpec;
   /** Begins anew from what another branch holds; absent: never asked for. */
   readonly reset?: BranchReset;
   /** In the trash: it keeps its volume, has no server, and nobody finds it by its name. */
@@ -109,8 +114,10 @@ export type BranchLike = Pick<ProjectSpec, 'role' | 'database' | 'rolePasswords'
 export type BranchReset = {
   /** How often that was asked for. */
   readonly count: number;
-  /** Id of the ancestor whose data it begins with. */
+  /** Id of the ancestor whose data it begins with; with a `moment`, it may be the branch itself. */
   readonly from: string;
+  /** RFC 3339: what that held then; absent: what it holds now. */
+  readonly moment?: string;
   /** RFC 3339: what was asked for before sees what the branch held before. */
   readonly at: string;
 };
@@ -181,7 +188,9 @@ export type BranchRecord = {
   /** Which import made it; absent: none. */
   readonly imports?: number;
   /** It is no branch, but kept by its node for branches to come. */
-  readonly stock?: 'base' | 'prepared';
+  readonly stock?: 'base' | 'prepared' | 'history';
+  /** What is kept of it that is over. */
+  readonly history?: HistorySpec;
 };
 
 /** Where a branch's server accepts sessions, for the gateway: its unix socket on the same machine, or the door of its node. */

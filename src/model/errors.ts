@@ -10,6 +10,7 @@ import { documentErrors } from './errors/document.ts';
 import { environmentErrors } from './errors/environment.ts';
 import { forkErrors } from './errors/fork.ts';
 import { gatewayErrors } from './errors/gateway.ts';
+import { historyErrors } from './errors/history.ts';
 import { hostErrors } from './errors/host.ts';
 import { identityErrors } from './errors/identity.ts';
 import { importErrors } from './errors/import.ts';
@@ -33,6 +34,7 @@ export const errorTable = {
   ...environmentErrors,
   ...forkErrors,
   ...gatewayErrors,
+  ...historyErrors,
   ...hostErrors,
   ...identityErrors,
   ...importErrors,

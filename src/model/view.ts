@@ -3,6 +3,7 @@
 import type { BranchStatus, RolePasswords } from './branch.ts';
 import type { Disk } from './claims.ts';
 import type { PreviewSite } from './endpoint.ts';
+import type { HistorySpec, Reach } from './history.ts';
 import type { ImportOptions, ImportStatus } from './import.ts';
 import type { BranchInsight } from './insight.ts';
 import type { Manifest } from './kubernetes.ts';
@@ -86,9 +87,18 @@ export type BranchView = Pick<
   readonly protected: boolean;
   /** RFC 3339: then it goes into the trash; null: it stays. */
   readonly scheduledDeleteTime: string | null;
+  /** RFC 3339: it began as what its parent, or itself, held then; absent: as what that held when it was asked for. */
+  readonly moment?: string;
   /** In answers to questions, not in what is watched: it changes all the time. */
   readonly size?: BranchSize;
   readonly trashed?: Trashed;
+};
+
+/** What is kept of a branch that is over; null: nothing, or nothing yet. */
+export type HistoryView = {
+  readonly name: string;
+  readonly history: HistorySpec | null;
+  readonly reach: Reach | null;
 };
 
 /** `branch top`; null while its server does not run. */

@@ -1,6 +1,6 @@
 /** What a node is asked to make of a branch, from what the store knows. */
 import type { BranchWish } from '../drivers/contract.ts';
-import type { BranchSpec, ProjectSpec } from '../model/branch.ts';
+import type { BranchReset, BranchSpec, ProjectSpec } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ServerSettings } from '../model/server-settings.ts';
 import { branchSecret } from '../rules/branches.ts';
@@ -23,7 +23,9 @@ export async function wishOf(store: Store, branch: Stored<'branch'>): Promise<Br
     ...(spec.parent !== undefined && { parent: spec.parent }),
     ...(spec.owner !== undefined && { owner: spec.owner }),
     ...(spec.trashed !== undefined && { trashed: spec.trashed }),
-    ...(spec.reset !== undefined && { reset: { count: spec.reset.count, from: spec.reset.from } }),
+    ...(spec.reset !== undefined && { reset: resetOf(spec.reset) }),
+    ...(spec.moment !== undefined && { moment: spec.moment }),
+    ...(spec.history !== undefined && { history: spec.history }),
     createdAt,
     role: project.role,
     database: project.database,
@@ -43,6 +45,12 @@ export function settingsOf(store: Store, { spec }: Stored<'branch'>): ServerSett
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+const resetOf = ({ count, from, moment }: BranchReset): NonNullable<BranchWish['reset']> => ({
+  count,
+  from,
+  ...(moment !== undefined && { moment }),
+});
 
 /** Made with the password, except by older versions. */
 async function verifierOf(store: Store, { name, secret }: Stored<'branch'>): Promise<string> {

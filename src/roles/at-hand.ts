@@ -23,6 +23,7 @@ export function branchesAtHand(
     },
     logicalBytes: id =>
       branches.logicalBytes(id, { signal: AbortSignal.timeout(COUNT_MS), log }).catch(() => undefined), // many files, or it is just being removed
+    history: id => branches.history(id, { signal: AbortSignal.timeout(REACH_MS), log }),
     unclaimed,
     orphans: () => leftovers().orphans,
     logs: (id, query, signal) => branches.logs(id, query, { signal, log }),
@@ -62,6 +63,9 @@ export async function importsAtHand(
 
 /** Of a mask's secret. */
 const SECRET_BYTES = 32;
+
+/** Milliseconds for a small file. */
+const REACH_MS = 10_000;
 
 /** Milliseconds for the files of one branch. */
 const COUNT_MS = 2_000;

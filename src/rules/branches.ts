@@ -121,6 +121,8 @@ export type NewBranch = {
   readonly afterOwner?: 'trash';
   readonly limitBytes?: number;
   readonly sleepAfterSeconds?: number;
+  /** RFC 3339: it begins as what its parent held then. */
+  readonly moment?: string;
   /** RFC 3339, see rules/expiry.ts. */
   readonly scheduledDeleteTime?: string;
 };
@@ -141,7 +143,8 @@ export async function createBranch(
   wish: NewBranch,
   stock?: BranchStock,
 ): Promise<Stored<'branch'>> {
-  const { project, name, owner, afterOwner, limitBytes, sleepAfterSeconds, scheduledDeleteTime } = wish;
+  const { project, name, owner, afterOwner, limitBytes, sleepAfterSeconds, scheduledDeleteTime, moment } =
+    wish;
   checkBranchName(name);
   requireLimit(limitBytes);
   const { name: parent } = parentFor(store, wish);
@@ -162,9 +165,11 @@ export async function createBranch(
       ...(limitBytes !== undefined && { limitBytes }),
       ...(sleepAfterSeconds !== undefined && { sleepAfterSeconds }),
       ...(scheduledDeleteTime !== undefined && { scheduledDeleteTime }),
+      ...(moment !== undefined && { moment }),
     };
     // Nobody begins to change the parent meanwhile: that takes its lock alone.
-    const id = stock && (await reserved(store, parent, stock));
+    // What is prepared holds what the parent holds now.
+    const id = moment === undefined && stock ? await reserved(store, parent, stock) : undefined;
     try {
       return await newBranch(store, spec, id);
     } catch (error) {

@@ -45,7 +45,7 @@ export async function repair(
       ),
       ...branches.map(({ id, createdAt, ...record }) =>
         store.create('branch', id, {
-          spec: specOf({ ...record, createdAt }),
+          spec: specOf({ ...record, id, createdAt }),
           status: null,
           secret: secrets.get(id)!,
           createdAt,
@@ -153,6 +153,7 @@ function projectOf({ project, parent, trashed, role = 'app', database = 'app' }:
 }
 
 const specOf = ({
+  id,
   project,
   branch,
   parent,
@@ -160,13 +161,14 @@ const specOf = ({
   trashed,
   resets,
   createdAt,
-}: Omit<BranchRecord, 'id'>): BranchSpec => ({
+  history,
+}: BranchRecord): BranchSpec => ({
   project,
   name: branch,
   ...(trashed !== undefined && { trashed }),
   ...(parent !== undefined && { parent }),
   ...(owner !== undefined && { owner }),
+  ...(history !== undefined && { history }),
   // So that the next reset is another one.
-  ...(resets !== undefined &&
-    parent !== undefined && { reset: { count: resets, from: parent, at: createdAt } }),
+  ...(resets !== undefined && { reset: { count: resets, from: parent ?? id, at: createdAt } }),
 });

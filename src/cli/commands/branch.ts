@@ -7,10 +7,12 @@ import type { BranchSize, BranchView } from '../../model/view.ts';
 import { CONNECTION_FORMATS, type Connection, connectionText } from '../connection-formats.ts';
 import type { Cli } from '../context.ts';
 import { findLink, writeLink } from '../link.ts';
+import { parseMoment } from '../moment.ts';
 import { parseSleepAfter, sizeOption, timeoutOption, withExamples } from '../options.ts';
 import { age, left, print, say, table, took, withOutput } from '../output.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 import { waitFor } from '../wait.ts';
+import { registerHistory } from './branch-history.ts';
 import { registerPort } from './branch-port.ts';
 import { registerSleep } from './branch-sleep.ts';
 import { registerTop } from './branch-top.ts';
@@ -87,6 +89,9 @@ export function register(program: Command, cli: Cli): void {
               ]),
           ...(b.emptied === undefined ? [] : [`emptied  ${b.emptied.join(', ')}`]),
           `created  ${b.createdAt}`,
+          ...(b.moment === undefined
+            ? []
+            : [`holds    what was held at ${b.moment}, and what came after it was made`]),
           ...(b.scheduledDeleteTime === null ? [] : [`expires  ${b.scheduledDeleteTime}`]),
         ].join('\n'),
       );
@@ -97,10 +102,12 @@ export function register(program: Command, cli: Cli): void {
       'create <name>',
       'offshoot branch create fix-42',
       'offshoot branch create fix-42b --parent fix-42',
+      'offshoot branch create before-it --at 10:42',
     ),
   )
     .description('a new branch, ready when this returns')
     .option('--parent <branch>', 'branch to grow it from', 'main')
+    .option('--at <moment>', 'what that held then, e.g. 10:42; see "branch history"')
     .option('--no-wait', 'return before it accepts connections')
     .option('--wait', 'wait until it accepts connections (the default)')
     .addOption(timeoutOption(defaultWait))
@@ -116,7 +123,7 @@ export function register(program: Command, cli: Cli): void {
     .action(
       async (
         name: string,
-        { output, project: flag, parent, wait, waitTimeout, owner, limit, ttl, ifNotExists, ...flags },
+        { output, project: flag, parent, at, wait, waitTimeout, owner, limit, ttl, ifNotExists, ...flags },
       ) => {
         const project = await chooseProject(cli, flag);
         const started = performance.now();
@@ -124,6 +131,7 @@ export function register(program: Command, cli: Cli): void {
           await cli.client().branches.create(project, {
             ...{ name, parent, owner, limitBytes: limit, ttl },
             sleepAfterSeconds: flags.sleepAfter,
+            at: at === undefined ? undefined : parseMoment(at),
           });
         } catch (error) {
           if (!(ifNotExists && error instanceof OffshootError && error.code === 'branch/exists')) throw error;
@@ -261,12 +269,20 @@ export function register(program: Command, cli: Cli): void {
   )
     .description('begin a branch anew from what its parent holds now; id, address and password stay')
     .option('--to <ancestor>', 'from what this one holds, instead of its parent')
+    .option('--at <moment>', 'from what that held then, e.g. 10:42; see "branch history"')
     .option('--force', 'also when it has children, which keep what they hold')
     .addOption(timeoutOption(defaultWait))
-    .action(async (name: string, { output, project: flag, to, force, waitTimeout }) => {
+    .action(async (name: string, { output, project: flag, to, at, force, waitTimeout }) => {
       const project = await chooseProject(cli, flag);
       const started = performance.now();
-      const { id, name: own, parent } = await cli.client().branches.reset(project, name, { to, force });
+      const {
+        id,
+        name: own,
+        parent,
+      } = await cli.client().branches.reset(project, name, {
+        ...{ to, force },
+        at: at === undefined ? undefined : parseMoment(at),
+      });
       await waitForBranch(cli, project, id, waitTimeout);
       const made = await cli.client().branches.get(project, id);
       say(cli, `branch ${own} was reset to ${to ?? parent} (${took(performance.now() - started)})`);
@@ -321,6 +337,7 @@ export function register(program: Command, cli: Cli): void {
 
   registerDump(branch, cli);
   registerPort(define, cli);
+  registerHistory(define, cli);
   registerSleep(define, cli);
   registerBranchSettings(define, cli);
   registerTop(branch, cli);

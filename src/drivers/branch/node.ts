@@ -12,6 +12,7 @@ import { progressText } from '../../model/import.ts';
 import { settingsKey } from '../../model/server-settings.ts';
 import type { ServerDriver, ServerSeen, ServerSpec, VolumeDriver, VolumeSeen } from '../branch-parts.ts';
 import type { BranchNode, BranchSeen, BranchSleep, BranchWish, Ctx, Free } from '../contract.ts';
+import { historyOf, openHistory } from './history.ts';
 import { branchOf, type Filled, type Imports } from './imports.ts';
 import { branchSeen, failed, isStop, outOfRoom, type Stop, type World, waitsFor } from './phases.ts';
 import { keepPrepared } from './prepared.ts';
@@ -27,6 +28,8 @@ export type BranchNodeOptions = {
   readonly startsAtOnce: number;
   /** The most that are prepared before anybody asks; default 0. */
   readonly preparedServers?: number;
+  /** Milliseconds between two looks at what is to be kept of a branch, see history.ts. */
+  readonly historyMs?: number;
   readonly log: Log;
 };
 
@@ -36,6 +39,7 @@ export function openBranchNode({
   imports,
   startsAtOnce,
   preparedServers = 0,
+  historyMs,
   log,
 }: BranchNodeOptions): BranchNode {
   const unheard = (err: unknown) => log.error({ err }, 'who is told of a branch has failed');
@@ -53,13 +57,20 @@ export function openBranchNode({
   /** Servers that are being started, and those whose last start failed: their files are no source of a copy. */
   const starting = new Set<string>();
   const broken = new Set<string>();
+  const history = openHistory({
+    ...{ volumes, servers, log },
+    alone: (id, work) => locks.run(id, work),
+    snapshot: (id, make) => branchVolumes.copying(id, make),
+    ...(historyMs !== undefined && { lookMs: historyMs }),
+  });
   const branchVolumes = openBranchVolumes({
-    ...{ volumes, servers, imports, slots, log },
+    ...{ volumes, servers, imports, history, slots, log },
     isUnsound: id => starting.has(id) || broken.has(id),
     async leave(id, ctx) {
       room.forget(id);
       await prepared.drop(id);
       await servers.stop(id, ctx);
+      await history.leave(id, ctx);
       broken.delete(id);
     },
     free: topic => free.tell({ topic }),
@@ -84,6 +95,7 @@ export function openBranchNode({
       placeFree(roomTopic(id));
     },
     short() {
+      void history.giveWay();
       void branchVolumes.clear();
       void prepared.clear();
       roomShort.tell();
@@ -120,11 +132,13 @@ export function openBranchNode({
     logs: (id, query, ctx) => servers.logs(id, query, ctx),
     insight: (id, ctx) => servers.insight(id, ctx),
     logicalBytes: volumes.logicalBytes,
+    history: (id, ctx) => history.of(id, ctx),
     usages: () => volumes.usages(),
     room: () => volumes.room(),
 
     async close() {
       await room.close();
+      await history.close();
       await Promise.all([branchVolumes.clear(), prepared.clear()]);
       await imports?.close();
       await servers.close();
@@ -161,6 +175,7 @@ export function openBranchNode({
         room.forget(id);
         await Promise.all([branchVolumes.dropBase(id), prepared.drop(id)]);
         await imports?.remove(id, ctx);
+        await history.remove(id, ctx);
         await servers.remove(id, ctx);
         await volumes.remove(id, ctx);
         broken.delete(id);
@@ -171,7 +186,7 @@ export function openBranchNode({
     async list(ctx) {
       const lists = await Promise.all([volumes.list(ctx), servers.list(ctx)]);
       // What is filled still is a part of the branch that it is for.
-      return [...new Set(lists.flat().map(branchOf))].filter(
+      return [...new Set(lists.flat().map(id => historyOf(branchOf(id))))].filter(
         id => !branchVolumes.isBase(id) && !prepared.has(id),
       );
     },
@@ -222,6 +237,7 @@ export function openBranchNode({
         : servers.ensure(id, serverOf(volume, wish), ctx));
       if (isStop(running)) return say(id, { volume, server }, running);
       room.runs(id);
+      history.want(id, wish.history);
       // Who was asleep has its access still, and is there by one step.
       if (server === undefined && !running.granted) return say(id, { volume, server: running });
       phase = 'access';
@@ -253,6 +269,7 @@ export function openBranchNode({
   async function sleep(id: string, wish: BranchWish, force: boolean, ctx: Ctx): Promise<BranchSleep> {
     const { volume: found, server } = await look(id, ctx);
     const volume = found && (await branchVolumes.keepRecord(id, wish, found, ctx));
+    history.want(id, wish.history);
     const asleep = () => ({ seen: say(id, { volume }, volume && ASLEEP) });
     if (server === undefined) return asleep();
     const slept = await branchVolumes.alone(id, async () => {

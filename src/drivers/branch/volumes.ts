@@ -9,6 +9,7 @@ import type { BranchRecord } from '../../model/branch.ts';
 import type { ServerDriver, VolumeDriver, VolumeSeen, VolumeSpec } from '../branch-parts.ts';
 import type { BranchWish, Ctx } from '../contract.ts';
 import { keepBases } from './bases.ts';
+import type { History } from './history.ts';
 import { hiddenOf, type Imports } from './imports.ts';
 import { isStop, type Stop, waitsFor } from './phases.ts';
 
@@ -22,6 +23,8 @@ export type BranchVolumes = {
     found: VolumeSeen | undefined,
     ctx: Ctx,
   ): Promise<VolumeSeen | Stop>;
+  /** Runs `work`, which copies the files of `id`, if a copy of them may be made now. @returns whether it did */
+  copying(id: string, work: () => Promise<unknown>): Promise<boolean>;
   /** Names and owners change; a branch without the newest record is no worse a branch. */
   keepRecord(id: string, wish: BranchWish, found: VolumeSeen, ctx: Ctx): Promise<VolumeSeen>;
   /** What its server is about to recover from is what many are waiting to be copied from: they need not wait for it. */
@@ -49,6 +52,8 @@ export type BranchVolumesOptions = {
   readonly volumes: VolumeDriver;
   readonly servers: ServerDriver;
   readonly imports?: Imports | undefined;
+  /** Where moments that are over come from. */
+  readonly history: Pick<History, 'source'>;
   /** Of copies. */
   readonly slots: Slots;
   /** Its server is being started, or its last start has failed: its files are no source of a copy. */
@@ -64,6 +69,7 @@ export function openBranchVolumes({
   volumes,
   servers,
   imports,
+  history,
   slots,
   isUnsound,
   leave,
@@ -84,6 +90,7 @@ export function openBranchVolumes({
 
   return {
     keepRecord,
+    copying,
     copyForMany,
     alone,
     copyPlace,
@@ -142,6 +149,34 @@ export function openBranchVolumes({
     }
   }
 
+  async function copying(id: string, work: () => Promise<unknown>): Promise<boolean> {
+    const release = changing.has(id) ? undefined : slots.take(copyTopic(id), copiesAtOnce);
+    if (release === undefined) return false;
+    try {
+      await work();
+      return true;
+    } finally {
+      release();
+    }
+  }
+
+  /** What `from` held then: no server of it is needed, and it may even be `id` itself. */
+  async function makeOfMoment(
+    id: string,
+    from: string,
+    moment: string,
+    spec: Pick<VolumeSpec, 'record' | 'replace'>,
+    ctx: Ctx,
+  ): Promise<VolumeSeen> {
+    const name = (await volumes.observe(from, ctx))?.record.branch ?? from;
+    const { release, ...source } = await history.source(from, name, moment, ctx);
+    try {
+      return await volumes.ensure(id, { ...spec, ...source }, ctx);
+    } finally {
+      release();
+    }
+  }
+
   async function makeVolume(
     id: string,
     wish: BranchWish,
@@ -154,6 +189,9 @@ export function openBranchVolumes({
     if (parent === undefined) {
       return await volumes.ensure(id, { record, prepare: servers.initialise }, ctx);
     }
+    const moment = reset === undefined ? wish.moment : reset.moment;
+    if (moment !== undefined)
+      return await makeOfMoment(id, parent, moment, { record, ...(replace && { replace }) }, ctx);
     const topic = copyTopic(parent);
     const since = askedAt(id, parent, reset?.count ?? 0);
     const release = copyPlace(parent);
@@ -318,7 +356,7 @@ const importsOf = ({ imports }: BranchRecord) => (imports === undefined ? {} : {
 
 /** @param resets the last one that the volume is made by */
 const recordOf = (id: string, wish: BranchWish, resets: number | undefined): BranchRecord => {
-  const { project, branch, parent, owner, createdAt, role, database, trashed } = wish;
+  const { project, branch, parent, owner, createdAt, role, database, trashed, history } = wish;
   return {
     id,
     project,
@@ -329,6 +367,7 @@ const recordOf = (id: string, wish: BranchWish, resets: number | undefined): Bra
     role,
     database,
     ...(trashed !== undefined && { trashed }),
+    ...(history !== undefined && { history }),
     ...(resets !== undefined && { resets }),
   };
 };

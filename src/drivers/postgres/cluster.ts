@@ -48,15 +48,20 @@ export async function initialise(cluster: NewCluster, ctx: Ctx): Promise<void> {
  * Whoever makes a snapshot of it makes that durable with it.
  * @throws ExecError
  */
-export async function recover(
+export const recover = (
   server: Omit<NewCluster, 'adminSecret'> & Parameters<typeof settings>[0],
+  ctx: Ctx,
+): Promise<void> => recoverWith(server, {}, ctx);
+
+/** The same with some settings of its own. @throws ExecError */
+export async function recoverWith(
+  server: Omit<NewCluster, 'adminSecret'> & Parameters<typeof settings>[0],
+  others: Readonly<Record<string, string>>,
   ctx: Ctx,
 ): Promise<void> {
   const { id, dataDir, bin, user, instance, processes } = server;
-  const options = Object.entries(recoverySettings(server)).flatMap(([key, value]) => [
-    '-c',
-    `${key}=${value}`,
-  ]);
+  const all = { ...recoverySettings(server), ...others };
+  const options = Object.entries(all).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
   // Without input it ends at once: by then it has recovered (postgres(1), "Options for Single-User Mode").
   const argv = [join(bin, 'postgres'), '--single', '-D', dataDir, ...options, 'template1'];
   const part = recoveryPart(id);

@@ -24,6 +24,7 @@ import { wasShutDown } from './control-file.ts';
 import { watchExits } from './exits.ts';
 import { openExtensions } from './extensions.ts';
 import { readInsight } from './insight.ts';
+import { dropSlots, flushWal, freeWal, holdWal, recoverTo, removeSlots } from './kept-wal.ts';
 import { writeName } from './late-name.ts';
 import { type Flushed, liveParent, positionOf, usersOf } from './live.ts';
 import { readLockFile } from './lock-file.ts';
@@ -126,12 +127,25 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     isClean,
 
     async recover(id, dataDir, ctx) {
-      const socketDir = socketDirOf(id); // named, never made: nothing listens
-      const { controlPath: extensionControlPath, countsStatements } = extensions;
-      const server = { id, name: id, socketDir, hbaFile, extensionControlPath, countsStatements };
-      await recover({ ...server, dataDir, bin, user, instance, processes }, ctx);
+      await recover(recovering(id, dataDir), ctx);
       await putBack(dataDir);
       if (!(await isClean(dataDir))) throw new Error(`the recovery of ${id} did not end in order`);
+    },
+
+    async recoverTo(id, dataDir, to, ctx) {
+      await recoverTo(recovering(id, dataDir), to, ctx);
+      if (!(await isClean(dataDir))) throw new Error(`the recovery of ${id} did not end in order`);
+    },
+
+    wal: {
+      hold: async (id, key, ctx) => (await ready(id)) && (await holdWal(addressOf(id, 'postgres'), key, ctx)),
+      free: async (id, key, segment, ctx) =>
+        (await ready(id)) && (await freeWal(addressOf(id, 'postgres'), key, segment, ctx)),
+      flush: async (id, ctx) => (await ready(id)) && (await flushWal(addressOf(id, 'postgres'), ctx)),
+      async drop(id, dataDir, ctx) {
+        if ((await ready(id)) !== undefined) await dropSlots(addressOf(id, 'postgres'), ctx);
+        else if (processes.find(serverPart(id)) === undefined) await removeSlots(dataDir);
+      },
     },
 
     async observe(id) {
@@ -227,6 +241,14 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
   async function isClean(dataDir: string): Promise<boolean> {
     return !(await exists(join(dataDir, 'postmaster.pid'))) && (await wasShutDown(dataDir));
+  }
+
+  /** How a data directory is recovered without a server for anybody. */
+  function recovering(id: string, dataDir: string) {
+    const socketDir = socketDirOf(id); // named, never made: nothing listens
+    const { controlPath: extensionControlPath, countsStatements } = extensions;
+    const server = { id, name: id, socketDir, hbaFile, extensionControlPath, countsStatements };
+    return { ...server, dataDir, bin, user, instance, processes };
   }
 
   /** The server of `id` that accepts connections. */

@@ -74,9 +74,9 @@ function parse(text: string): BranchRecord {
     if (found === undefined) throw new Error(`its field "${name}" is missing`);
     return found;
   };
-  const { emptied, trashed, resets, imports, stock } = fields as Pick<
+  const { emptied, trashed, resets, imports, stock, history } = fields as Pick<
     BranchRecord,
-    'emptied' | 'trashed' | 'resets' | 'imports' | 'stock'
+    'emptied' | 'trashed' | 'resets' | 'imports' | 'stock' | 'history'
   >;
   return {
     id: field('id'),
@@ -91,6 +91,9 @@ function parse(text: string): BranchRecord {
     ...(Number.isInteger(resets) && { resets }),
     ...(Number.isInteger(imports) && { imports }),
     ...(Array.isArray(emptied) && { emptied: emptied.map(String) }),
-    ...((stock === 'base' || stock === 'prepared') && { stock }),
+    ...((stock === 'base' || stock === 'prepared' || stock === 'history') && { stock }),
+    ...(history && {
+      history: { keepSeconds: Number(history.keepSeconds), everySeconds: Number(history.everySeconds) },
+    }),
   };
 }
