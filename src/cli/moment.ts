@@ -3,10 +3,11 @@ import { OffshootError } from '../model/errors.ts';
 import { inUtc } from '../model/history.ts';
 
 /**
- * `10:42` or `10:42:30` (the newest that is over), `2026-11-27 10:42`, both by the clock of this machine; `15m ago`; or RFC 3339.
+ * `10:42` or `10:42:30` (the newest that is over), `2026-11-27 10:42`, both by the clock of this machine; `15m ago`; `now`; or RFC 3339.
  * @returns RFC 3339, UTC @throws OffshootError history/bad-moment
  */
 export function parseMoment(text: string, now = new Date()): string {
+  if (text === 'now') return inUtc(now.toISOString());
   const ago = /^(\d+)\s*(s|m|h|d)(?:\s+ago)?$/.exec(text);
   if (ago !== null) return inUtc(new Date(now.getTime() - Number(ago[1]) * UNITS[ago[2]!]!).toISOString());
   const local = /^(?:(\d{4}-\d\d-\d\d)[ T])?(\d{1,2}:\d\d(?::\d\d(?:\.\d{1,6})?)?)$/.exec(text);

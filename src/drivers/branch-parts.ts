@@ -172,13 +172,14 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   /**
    * Lets the data directory of a copy come to what it held at `moment`, and ends in order. Durable when it returns.
    * @param wal folder in it with the log that it needs for that; it goes. Letters, digits and underscores
+   * @param ends whether nothing was ever written after the end of that; otherwise something was, after the moment
    * @param moment as `inUtc` of model/history.ts writes it
    * @throws OffshootError history/not-recovered
    */
   recoverTo(
     id: string,
     dataDir: string,
-    to: { readonly moment: string; readonly wal: string },
+    to: { readonly moment: string; readonly wal: string; readonly ends: boolean },
     ctx: Ctx,
   ): Promise<void>;
   /** Whether a server ended in order on `dataDir`, so that its files are complete without it. */

@@ -202,6 +202,30 @@ test('branches', async t => {
     await sql('main', 'drop table words');
   });
 
+  await t.test('a branch holds again what it held at a moment, and its address goes on', async () => {
+    const url = await ok(['branch', 'url', 'main']);
+    const sql = async (text: string, at = url) =>
+      (await runSql(at, text, AbortSignal.timeout(10_000)))[0]?.rows[0]?.[0];
+    const words = (at?: string) => sql("select string_agg(word, ' ' order by n) from words", at);
+    assert.match(await ok(['branch', 'history', 'main']), /branch main keeps no history/);
+    await sql("create table words (n serial, word text); insert into words (word) values ('first')");
+    await ok(['branch', 'history', 'main', '--keep', '24h']);
+    await sql("insert into words (word) values ('second')");
+    const moment = String(await sql('select to_json(clock_timestamp())')).replaceAll('"', '');
+    await sql('update words set word = upper(word)');
+    await ok(['branch', 'create', 'before', '--at', moment]);
+    assert.equal(await words(await ok(['branch', 'url', 'before'])), 'first second');
+    assert.match(await ok(['branch', 'get', 'before']), /^holds {4}what was held at 20/m);
+    const late = await cli(['branch', 'create', 'early', '--at', '2020-01-01T00:00:00Z']);
+    assert.match(late.stderr, /is not known; it is known from 20\S+ to now\nhint: see "offshoot branch history/);
+    await ok(['branch', 'delete', 'before', '--now']);
+    await ok(['branch', 'restore', 'main', '--at', moment]);
+    assert.equal(await words(), 'first second');
+    assert.match(await ok(['branch', 'history', 'main']), /^reachable {2}\S+ to 20/m);
+    await ok(['branch', 'history', 'main', '--off']);
+    await sql('drop table words');
+  });
+
   await t.test('a branch that nobody uses sleeps, and whoever comes sees a slow login at most', async () => {
     const state = async (branch: string) =>
       JSON.parse(await ok(['branch', 'get', branch, '-o', 'json'])).state as string;

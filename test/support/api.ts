@@ -42,6 +42,8 @@ export type TestApi = AsyncDisposable & {
 export type TestApiOptions = {
   /** Of every branch; absent: no server runs. */
   readonly insight?: BranchInsight;
+  /** Default: none is kept here. */
+  readonly history?: NonNullable<ApiContext['branches']['history']>;
   /** Default: a new one in memory, with the project `default`. */
   readonly store?: Store;
   /** Volumes that no branch claims. */
@@ -95,6 +97,7 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
         yield* options.branchLog ?? ['ready'];
       },
       insight: async () => options.insight,
+      ...(options.history && { history: options.history }),
     },
     ...(options.ports && { ports: options.ports }),
     programs: {

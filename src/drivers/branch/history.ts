@@ -67,7 +67,7 @@ export const historyOf = (id: string): string => /^(.+?)-(?:wal|at-\d+)$/.exec(i
 export function openHistory(options: HistoryOptions): History {
   const { volumes, servers, log, now = () => new Date(), lookMs = LOOK_MS } = options;
   const locks = new KeyedLock();
-  const keepers = new Map<string, { spec: HistorySpec | undefined; readonly looking: Repeated }>();
+  const keepers = new Map<string, Keeper>();
   /** Snapshots that are being copied. */
   const used = new Map<string, number>();
   const at = () => inUtc(now().toISOString());
@@ -78,14 +78,16 @@ export function openHistory(options: HistoryOptions): History {
       if (keeper !== undefined) {
         const before = keeper.spec;
         keeper.spec = spec;
-        if (before?.everySeconds !== spec?.everySeconds || before?.keepSeconds !== spec?.keepSeconds)
-          keeper.looking.now();
+        const isOther =
+          before?.everySeconds !== spec?.everySeconds || before?.keepSeconds !== spec?.keepSeconds;
+        if (isOther || keeper.replaced) keeper.looking.now();
+        keeper.replaced = false;
         return;
       }
       if (spec === undefined) return;
       const failed = (error: unknown) =>
         log.warn({ branch: id, error }, 'the history of a branch is not kept');
-      keepers.set(id, { spec, looking: repeat(() => look(id), failed, lookMs) });
+      keepers.set(id, { spec, replaced: false, looking: repeat(() => look(id), failed, lookMs) });
     },
 
     async source(id, name, moment, ctx) {
@@ -112,11 +114,11 @@ export function openHistory(options: HistoryOptions): History {
         release: () => void used.set(volume, used.get(volume)! - 1),
         async prepare(dataDir, c) {
           await servers.adopt(dataDir, c);
-          await locks.run(id, () => giveLog(id, era, snapshot, dataDir, c));
+          const ends = await locks.run(id, () => giveLog(id, era, snapshot, dataDir, c));
           await servers.recoverTo(
             `${id}-moment-${randomName(6)}`,
             dataDir,
-            { moment: text, wal: KEPT_WAL },
+            { moment: text, wal: KEPT_WAL, ends },
             c,
           );
         },
@@ -125,6 +127,8 @@ export function openHistory(options: HistoryOptions): History {
 
     leave: (id, ctx) =>
       locks.run(id, async () => {
+        const keeper = keepers.get(id);
+        if (keeper !== undefined) keeper.replaced = true;
         const eras = await erasOf(id, ctx);
         const era = eras.at(-1);
         if (era === undefined || era.endedAt !== undefined) return;
@@ -316,14 +320,12 @@ export function openHistory(options: HistoryOptions): History {
       if (volume !== id && historyOf(volume) === id) await volumes.remove(volume, ctx);
   }
 
-  /** All of the log that a copy of `snapshot` needs, to where the branch is now, for `recoverTo`. */
-  async function giveLog(
-    id: string,
-    era: Era,
-    { first }: Snapshot,
-    dataDir: string,
-    ctx: Ctx,
-  ): Promise<void> {
+  /**
+   * All of the log that a copy of `snapshot` needs, to where the branch is now, for `recoverTo`.
+   * @returns whether it ends where nothing more was ever written; otherwise something was, later than now
+   * @throws OffshootError history/not-recovered when some of it is missing
+   */
+  async function giveLog(id: string, era: Era, { first }: Snapshot, dataDir: string, ctx: Ctx): Promise<boolean> {
     const target = join(dataDir, KEPT_WAL);
     const owner = await lstat(join(dataDir, 'PG_VERSION'));
     await mkdir(target, { mode: 0o700 });
@@ -331,13 +333,23 @@ export function openHistory(options: HistoryOptions): History {
     const folder = await folderOf(id, era, ctx);
     for (const name of await segmentsIn(folder, first))
       if (name >= first) await copySegment(folder, target, name, { owner });
-    if (era.endedAt !== undefined) return;
-    const found = await volumes.observe(id, ctx);
-    if (found === undefined) return;
-    await servers.wal.flush(id, ctx);
-    const source = join(found.dataDir, 'pg_wal');
-    for (const name of await missingOf(id, era, source, ctx))
-      await copySegment(source, target, name, { owner });
+    const found = era.endedAt === undefined ? await volumes.observe(id, ctx) : undefined;
+    const goesOn = found !== undefined && (await servers.wal.flush(id, ctx)) !== undefined;
+    if (found !== undefined) {
+      const source = join(found.dataDir, 'pg_wal');
+      for (const name of await missingOf(id, era, source, ctx)) await copySegment(source, target, name, { owner });
+    }
+    let expected = first;
+    for (const name of await segmentsIn(target, first)) {
+      if (name !== expected) break;
+      expected = nextSegment(name, await sizeOfSegments(target, name));
+    }
+    const last = (await segmentsIn(target, first)).at(-1);
+    if (last === undefined || expected <= last) {
+      const why = `segment ${expected} of its log is missing`;
+      throw new OffshootError('history/not-recovered', { why });
+    }
+    return !goesOn;
   }
 
   /** Segments of the branch itself that have not been copied to us. */
@@ -405,6 +417,13 @@ export function openHistory(options: HistoryOptions): History {
 }
 
 // --- internal ------------------------------------------------------------------------------------
+
+type Keeper = {
+  spec: HistorySpec | undefined;
+  /** Its volume is another one than at the last look. */
+  replaced: boolean;
+  readonly looking: Repeated;
+};
 
 const LOOK_MS = 10_000;
 const LOOK_DEADLINE_MS = 600_000;

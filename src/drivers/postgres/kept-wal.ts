@@ -8,7 +8,7 @@ import { chown, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExecError, exec } from '../../lib/exec.ts';
 import { OffshootError } from '../../model/errors.ts';
-import type { HeldWal } from '../branch-parts.ts';
+import type { HeldWal, ServerDriver } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
 import { type NewCluster, recoverWith } from './cluster.ts';
 import { type SessionAddress, withSession } from './session.ts';
@@ -79,13 +79,13 @@ type Recovered = Omit<NewCluster, 'adminSecret'> & Parameters<typeof settings>[0
 
 /**
  * Lets a copy with the WAL that it needs in the folder `wal` come to what it held at `moment`, and ends in order on a timeline of its
- * own, without that folder. Durable when it returns. Where the WAL ends before that moment nothing was committed in between, so its end is what is meant:
- * PostgreSQL takes that for a mistake ("Continuous Archiving", recovery_target_time).
+ * own, without that folder. Durable when it returns. Where the WAL ends before that moment, and really `ends` there, nothing was
+ * committed in between, so its end is what is meant: PostgreSQL takes that for a mistake (recovery_target_time).
  * @throws OffshootError history/not-recovered
  */
 export async function recoverTo(
   server: Recovered,
-  { moment, wal }: { readonly moment: string; readonly wal: string },
+  { moment, wal, ends }: Parameters<ServerDriver['recoverTo']>[2],
   ctx: Ctx,
 ): Promise<void> {
   const { dataDir, user } = server;
@@ -106,7 +106,7 @@ export async function recoverTo(
     try {
       await recoverWith(server, { ...always, ...target }, ctx);
     } catch (error) {
-      if (!(error instanceof ExecError && TOO_EARLY.test(error.stderr))) throw error;
+      if (!(ends && error instanceof ExecError && TOO_EARLY.test(error.stderr))) throw error;
       await recoverWith(server, always, ctx);
     }
   } catch (cause) {

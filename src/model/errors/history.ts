@@ -39,7 +39,7 @@ export const historyErrors = {
     http: 503,
     exit: 1,
     retry: true,
-    say: p => `what was held at ${p.moment} could not be brought back: ${p.why}`,
+    say: p => `what was held ${p.moment ? `at ${p.moment}` : 'then'} could not be brought back: ${p.why}`,
     hint: () => 'it is tried again by itself; another moment may be reached',
   },
   'history/in-a-cluster': {

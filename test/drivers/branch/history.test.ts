@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
+import { openHistory } from '../../../src/drivers/branch/history.ts';
 import { openBranchNode } from '../../../src/drivers/branch/node.ts';
 import type { BranchNode, BranchWish } from '../../../src/drivers/contract.ts';
+import type { VolumeDriver } from '../../../src/drivers/branch-parts.ts';
+import { KeyedLock } from '../../../src/lib/lock.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { scramVerifier } from '../../../src/lib/scram.ts';
 import { until } from '../../../src/lib/wait.ts';
-import { inUtc } from '../../../src/model/history.ts';
 import { type TestBranches, testBranches, testCtx } from '../../support/postgres.ts';
 
 const HOUR = { keepSeconds: 3600, everySeconds: 3600 };
@@ -51,7 +56,7 @@ async function momentOf(b: TestBranches, id: string): Promise<string> {
 const words = async (b: TestBranches, id: string) =>
   (await b.sql(id, 'SELECT word FROM words ORDER BY n')).map(row => row.word);
 
-test('a branch holds exactly what its parent held at a moment: with segments that are kept, with one that is being written, and from a parent that sleeps', async () => {
+test('a branch holds exactly what its parent held at a moment, in segments that are kept or just being written, also when that sleeps or has begun anew', async () => {
   await using b = await testBranches();
   const node = openBranchNode({ ...b, startsAtOnce: 2, historyMs: 50, log: silentLog });
   const main = await wish({ history: HOUR });
@@ -60,39 +65,119 @@ test('a branch holds exactly what its parent held at a moment: with segments tha
   await b.sql('main', `INSERT INTO words (word) VALUES ('before')`);
   await reached(node, 'main', 1);
   const moments: string[] = [];
-  for (const word of ['a', 'b', 'c', 'd']) {
+  for (const word of ['a', 'b', 'c']) {
+    // Who does not wait for the disk is heard, too.
     await b.sql('main', `SET synchronous_commit = off; INSERT INTO words (word) VALUES ('${word}')`);
     moments.push(await momentOf(b, 'main'));
-    // Segments come to their end between the first of them, and not after the last.
     if (word < 'c') await b.sql('main', 'SELECT pg_switch_wal()');
   }
-  const [a, , c, d] = moments as [string, string, string, string];
+  const [first, second, third] = moments as [string, string, string];
   const child = async (id: string, moment: string) => {
     await ready(node, id, await wish({ branch: id, parent: 'main', moment }));
     return words(b, id);
   };
-  assert.deepEqual(await child('one', a), ['before', 'a']);
-  assert.deepEqual(await child('three', c), ['before', 'a', 'b', 'c']);
-  assert.deepEqual(await child('four', d), ['before', 'a', 'b', 'c', 'd']);
-  // It is a server of its own: it has no slot, nothing of the log of its parent can be reached from it, and it is written to.
+  assert.deepEqual(await child('one', first), ['before', 'a']);
+  assert.deepEqual(await child('three', third), ['before', 'a', 'b', 'c']);
+  // It is a server of its own, and knows nothing of what its parent keeps.
   await b.sql('one', `INSERT INTO words (word) VALUES ('mine')`);
   assert.deepEqual(await b.sql('one', 'SELECT slot_name FROM pg_replication_slots'), []);
-  assert.deepEqual(
-    await b.sql(
-      'one',
-      `SELECT name, setting FROM pg_settings WHERE name ~ 'restore_command|archive_mode|recovery_target_time$' AND setting NOT IN ('', 'off')`,
-    ),
-    [],
-  );
-  assert.equal((await node.sleep('main', main, true, testCtx(MINUTES))).busy, undefined);
-  assert.deepEqual(await child('asleep', c), ['before', 'a', 'b', 'c']);
-  assert.deepEqual(await child('end', inUtc(new Date().toISOString())), ['before', 'a', 'b', 'c', 'd']);
+  const names = `name IN ('restore_command', 'recovery_target_time') AND setting <> '' OR name = 'archive_mode' AND setting <> 'off'`;
+  assert.deepEqual(await b.sql('one', `SELECT name, setting FROM pg_settings WHERE ${names}`), []);
+  const { dataDir } = (await b.volumes.observe('one', testCtx()))!;
+  assert.ok(!(await readdir(dataDir)).some(name => name.startsWith('offshoot')));
+  const { spans } = (await node.history('main', testCtx()))!;
+  const early = await node.ensure('early', await wish({ branch: 'early', parent: 'main', moment: '2020-01-01T00:00:00Z' }), testCtx());
+  const { code, params } = early.failure!;
+  assert.deepEqual([code, params.range], ['history/out-of-range', `${spans[0]!.from} to now`]);
 
-  const early = await node.ensure(
-    'early',
-    await wish({ branch: 'early', parent: 'main', moment: '2020-01-01T00:00:00Z' }),
-    testCtx(),
-  );
-  assert.equal(early.failure?.code, 'history/out-of-range');
+  // Back to a moment in its own place; what it held until then can still be reached, and what comes after it, too.
+  const back = { ...main, reset: { count: 1, from: 'main', moment: second } };
+  await ready(node, 'main', back);
+  assert.deepEqual(await words(b, 'main'), ['before', 'a', 'b']);
+  await b.sql('main', `INSERT INTO words (word) VALUES ('other')`);
+  await reached(node, 'main', 2);
+  const later = await momentOf(b, 'main');
+  await node.sleep('main', back, true, testCtx(MINUTES));
+  assert.deepEqual(await child('old', third), ['before', 'a', 'b', 'c']);
+  assert.deepEqual(await child('new', later), ['before', 'a', 'b', 'other']);
+
+  // Without one segment of its log nobody gets less than what was asked for.
+  const kept = (await b.volumes.observe('main-wal', testCtx()))!.dataDir;
+  const [segment] = (await readdir(join(kept, '1'))).sort();
+  await rm(join(kept, '1', segment!));
+  const torn = await node.ensure('torn', await wish({ branch: 'torn', parent: 'main', moment: third }), testCtx(MINUTES));
+  assert.equal(torn.failure?.code, 'history/not-recovered');
+
+  // It goes with the branch, and all of it.
+  await node.remove('main', testCtx(MINUTES));
+  assert.deepEqual((await b.volumes.list(testCtx())).filter(id => id.startsWith('main')), []);
   await node.close();
+});
+
+test('snapshots are made while something changes and go when they are too old; for want of room they go first; and nothing is left of what nobody wants', async () => {
+  await using b = await testBranches();
+  const room = { short: false };
+  const volumes: VolumeDriver = {
+    ...b.volumes,
+    room: async () => ({ ...(await b.volumes.room()), ...(room.short && { freeBytes: 0, reserveBytes: 0 }) }),
+  };
+  const servers = b.servers;
+  const alone = new KeyedLock();
+  let hours = 0;
+  const history = openHistory({
+    volumes,
+    servers,
+    alone: (id, work) => alone.run(id, work),
+    snapshot: async (_, make) => make().then(() => true),
+    lookMs: 5,
+    now: () => new Date(Date.parse('2030-01-01T00:00:00Z') + hours * 3_600_000),
+    log: silentLog,
+  });
+  await b.branch('main');
+  const shots = async () => (await history.of('main', testCtx()))?.snapshots.map(at => at.slice(11, 16));
+  const are = (...times: readonly string[]) =>
+    until(async () => isDeepStrictEqual(await shots(), times) || undefined, {
+      what: `snapshots at ${times}`,
+      deadlineMs: MINUTES,
+    });
+  const slots = async () => (await b.sql('main', 'SELECT slot_name FROM pg_replication_slots')).length;
+  history.want('main', { keepSeconds: 2 * 3600, everySeconds: 3600 });
+  await are('00:00');
+  for (const [hour, ...times] of [
+    [1, '00:00', '01:00'],
+    [2, '00:00', '01:00', '02:00'],
+    // What was held two hours ago is reached from the newest snapshot before that.
+    [3, '01:00', '02:00', '03:00'],
+  ] as const) {
+    await b.sql('main', `SELECT pg_logical_emit_message(true, 'test', 'x')`);
+    hours = hour;
+    await are(...times);
+  }
+  const list = async () => (await b.volumes.list(testCtx())).filter(id => id !== 'main').length;
+  assert.equal(await list(), 4);
+  const wal = (await b.volumes.observe('main-wal', testCtx()))!.dataDir;
+  await b.sql('main', 'SELECT pg_switch_wal(), pg_logical_emit_message(true, \'test\', \'x\')');
+  await until(async () => (await readdir(join(wal, '1'))).length > 0 || undefined, {
+    what: 'a segment is kept',
+    deadlineMs: MINUTES,
+  });
+
+  room.short = true;
+  await history.giveWay();
+  await are('02:00', '03:00');
+  await history.giveWay();
+  await history.giveWay();
+  await until(async () => ((await shots()) === undefined && (await slots()) === 0) || undefined, {
+    what: 'all of it is given up, and the server keeps nothing for it',
+    deadlineMs: MINUTES,
+  });
+  room.short = false;
+  await are('03:00');
+  assert.equal(await slots(), 1);
+  history.want('main', undefined);
+  await until(async () => ((await list()) === 0 && (await slots()) === 0) || undefined, {
+    what: 'nothing is left of it',
+    deadlineMs: MINUTES,
+  });
+  await history.close();
 });
