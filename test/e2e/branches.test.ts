@@ -217,7 +217,10 @@ test('branches', async t => {
     assert.equal(await words(await ok(['branch', 'url', 'before'])), 'first second');
     assert.match(await ok(['branch', 'get', 'before']), /^holds {4}what was held at 20/m);
     const late = await cli(['branch', 'create', 'early', '--at', '2020-01-01T00:00:00Z']);
-    assert.match(late.stderr, /is not known; it is known from 20\S+ to now\nhint: see "offshoot branch history/);
+    assert.match(
+      late.stderr,
+      /is not known; it is known from 20\S+ to now\nhint: see "offshoot branch history/,
+    );
     await ok(['branch', 'delete', 'before', '--now']);
     await ok(['branch', 'restore', 'main', '--at', moment]);
     assert.equal(await words(), 'first second');

@@ -325,7 +325,13 @@ export function openHistory(options: HistoryOptions): History {
    * @returns whether it ends where nothing more was ever written; otherwise something was, later than now
    * @throws OffshootError history/not-recovered when some of it is missing
    */
-  async function giveLog(id: string, era: Era, { first }: Snapshot, dataDir: string, ctx: Ctx): Promise<boolean> {
+  async function giveLog(
+    id: string,
+    era: Era,
+    { first }: Snapshot,
+    dataDir: string,
+    ctx: Ctx,
+  ): Promise<boolean> {
     const target = join(dataDir, KEPT_WAL);
     const owner = await lstat(join(dataDir, 'PG_VERSION'));
     await mkdir(target, { mode: 0o700 });
@@ -337,7 +343,8 @@ export function openHistory(options: HistoryOptions): History {
     const goesOn = found !== undefined && (await servers.wal.flush(id, ctx)) !== undefined;
     if (found !== undefined) {
       const source = join(found.dataDir, 'pg_wal');
-      for (const name of await missingOf(id, era, source, ctx)) await copySegment(source, target, name, { owner });
+      for (const name of await missingOf(id, era, source, ctx))
+        await copySegment(source, target, name, { owner });
     }
     let expected = first;
     for (const name of await segmentsIn(target, first)) {

@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import { openHistory } from '../../../src/drivers/branch/history.ts';
 import { openBranchNode } from '../../../src/drivers/branch/node.ts';
-import type { BranchNode, BranchWish } from '../../../src/drivers/contract.ts';
 import type { VolumeDriver } from '../../../src/drivers/branch-parts.ts';
+import type { BranchNode, BranchWish } from '../../../src/drivers/contract.ts';
 import { KeyedLock } from '../../../src/lib/lock.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { scramVerifier } from '../../../src/lib/scram.ts';
@@ -86,7 +86,11 @@ test('a branch holds exactly what its parent held at a moment, in segments that 
   const { dataDir } = (await b.volumes.observe('one', testCtx()))!;
   assert.ok(!(await readdir(dataDir)).some(name => name.startsWith('offshoot')));
   const { spans } = (await node.history('main', testCtx()))!;
-  const early = await node.ensure('early', await wish({ branch: 'early', parent: 'main', moment: '2020-01-01T00:00:00Z' }), testCtx());
+  const early = await node.ensure(
+    'early',
+    await wish({ branch: 'early', parent: 'main', moment: '2020-01-01T00:00:00Z' }),
+    testCtx(),
+  );
   const { code, params } = early.failure!;
   assert.deepEqual([code, params.range], ['history/out-of-range', `${spans[0]!.from} to now`]);
 
@@ -105,12 +109,19 @@ test('a branch holds exactly what its parent held at a moment, in segments that 
   const kept = (await b.volumes.observe('main-wal', testCtx()))!.dataDir;
   const [segment] = (await readdir(join(kept, '1'))).sort();
   await rm(join(kept, '1', segment!));
-  const torn = await node.ensure('torn', await wish({ branch: 'torn', parent: 'main', moment: third }), testCtx(MINUTES));
+  const torn = await node.ensure(
+    'torn',
+    await wish({ branch: 'torn', parent: 'main', moment: third }),
+    testCtx(MINUTES),
+  );
   assert.equal(torn.failure?.code, 'history/not-recovered');
 
   // It goes with the branch, and all of it.
   await node.remove('main', testCtx(MINUTES));
-  assert.deepEqual((await b.volumes.list(testCtx())).filter(id => id.startsWith('main')), []);
+  assert.deepEqual(
+    (await b.volumes.list(testCtx())).filter(id => id.startsWith('main')),
+    [],
+  );
   await node.close();
 });
 
@@ -156,7 +167,7 @@ test('snapshots are made while something changes and go when they are too old; f
   const list = async () => (await b.volumes.list(testCtx())).filter(id => id !== 'main').length;
   assert.equal(await list(), 4);
   const wal = (await b.volumes.observe('main-wal', testCtx()))!.dataDir;
-  await b.sql('main', 'SELECT pg_switch_wal(), pg_logical_emit_message(true, \'test\', \'x\')');
+  await b.sql('main', "SELECT pg_switch_wal(), pg_logical_emit_message(true, 'test', 'x')");
   await until(async () => (await readdir(join(wal, '1'))).length > 0 || undefined, {
     what: 'a segment is kept',
     deadlineMs: MINUTES,
