@@ -111,6 +111,8 @@ export type Access = {
   readonly inherited: boolean;
   /** What becomes of those of other roles; absent: they end. */
   readonly others?: RolePasswords;
+  /** The role may make slots for logical decoding; nobody may stream. */
+  readonly replicates?: true;
   /** Id of a volume that stays as it is, and of which its cluster is a copy: what is found in one such copy holds for all. */
   readonly copyOf?: string;
 };

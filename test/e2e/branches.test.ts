@@ -80,6 +80,9 @@ test('branches', async t => {
     assert.match(wrong.stderr, /fsync cannot be set for a server; work_mem is a size/);
     const now = async (branch: string, name: string) =>
       (await ok(['sql', branch, '-o', 'csv', '-c', `show ${name}`])).split('\n')[1];
+    const listed = await ok(['project', 'extensions', 'default']);
+    assert.match(listed, /^pg_trgm +[\d.]+ +- +yes /m);
+    assert.match(listed, /^file_fdw +[\d.]+ +- +no /m);
     const id = await now('tuned', 'offshoot.branch');
     await ok([
       'project',
@@ -88,7 +91,14 @@ test('branches', async t => {
       'max_connections=60',
       'shared_preload_libraries=auto_explain',
     ]);
-    await ok(['branch', 'settings', 'tuned', 'max_connections=70', 'TimeZone=Asia/Tokyo']);
+    await ok([
+      'branch',
+      'settings',
+      'tuned',
+      'max_connections=70',
+      'TimeZone=Asia/Tokyo',
+      'wal_level=logical',
+    ]);
     for (const [branch, connections, zone] of [
       ['main', '60', undefined],
       ['tuned', '70', 'Asia/Tokyo'],
@@ -101,6 +111,8 @@ test('branches', async t => {
       if (zone !== undefined) assert.equal(await now(branch, 'TimeZone'), zone);
     }
     assert.equal(await now('tuned', 'offshoot.branch'), id);
+    const slot = "select slot_name from pg_create_logical_replication_slot('mine', 'test_decoding')";
+    assert.match(await ok(['sql', 'tuned', '-o', 'csv', '-c', slot]), /mine/);
     assert.match(await ok(['branch', 'settings', 'tuned']), /^TimeZone = Asia\/Tokyo$/m);
     // What grows from it has those of the project, and those that are given up are ours again.
     await ok(['branch', 'create', 'plain', '--parent', 'tuned']);

@@ -11,6 +11,7 @@ import { parseCount, parseSleepAfter, sizeOption, withExamples } from '../option
 import { age, print, say, table, UsageError, withOutput } from '../output.ts';
 import { waitFor } from '../wait.ts';
 import { parseLimit, waitForBranch } from './branch.ts';
+import { registerExtensions } from './project-extensions.ts';
 import { registerImport } from './project-import.ts';
 import { registerMask } from './project-mask.ts';
 import { registerProjectSettings, settingsOption } from './server-settings.ts';
@@ -82,6 +83,7 @@ export function register(program: Command, cli: Cli): void {
   registerImport(project, cli);
   registerMask(project, cli);
   registerProjectSettings(project, cli);
+  registerExtensions(project, cli);
 
   withExamples(
     withOutput(project.command('limit <name>')),

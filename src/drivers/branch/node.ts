@@ -246,6 +246,7 @@ export function openBranchNode({
       const access = {
         ...{ role, database, verifier, inherited: parent !== undefined },
         ...(others && { others }),
+        ...(wish.settings?.wal_level === 'logical' && { replicates: true as const }),
         ...(copyOf && { copyOf }),
       };
       const passwordless = await servers.grant(id, access, ctx);

@@ -31,6 +31,9 @@ export async function grant(
   // What an owner may know of his own server; extensions that look at tables ask for it too.
   if (known.monitors !== true) changes.push(`GRANT pg_monitor TO ${role}`);
   const fresh = access.inherited && known.adopted !== id;
+  const { replicates = false } = access;
+  if (known.replicates !== replicates)
+    changes.push(`ALTER ROLE ${role} ${replicates ? '' : 'NO'}REPLICATION`);
   const others = othersOf(known.logins, access, fresh);
   changes.push(...others.changes);
   if (fresh) changes.push(...adoption(id, (access.others ?? 'ended') === 'ended' ? known.others : []));
@@ -67,9 +70,9 @@ export async function writeMark(socketDir: string, server: ProcessId, mark: Mark
 }
 
 /** Differs when the access does. */
-export const markOf = ({ role, database, verifier, others = 'ended' }: Access): string =>
+export const markOf = ({ role, database, verifier, others = 'ended', replicates }: Access): string =>
   createHash('sha256')
-    .update(JSON.stringify([role, database, verifier, others]))
+    .update(JSON.stringify([role, database, verifier, others, replicates]))
     .digest('hex');
 
 export type Findings = { of(access: Access, find: () => Promise<Known>): Promise<Known> };
@@ -99,6 +102,8 @@ const FILE = 'access';
 type Known = {
   /** Whether the owner has that role; null: there is no owner yet. */
   readonly monitors: boolean | null;
+  /** Whether the owner may make slots. */
+  readonly replicates: boolean;
   readonly database: boolean;
   readonly adopted: string | null;
   /** Other roles with a password. */
@@ -117,6 +122,7 @@ type Login = {
 /** Nobody else is in there yet who could change it. */
 const KNOWN = `SELECT
   (SELECT pg_has_role(oid, 'pg_monitor', 'member') FROM pg_roles WHERE rolname = $1) AS monitors,
+  EXISTS (SELECT FROM pg_roles WHERE rolname = $1 AND rolreplication) AS replicates,
   EXISTS (SELECT FROM pg_database WHERE datname = $2) AS database,
   current_setting('offshoot.adopted', true) AS adopted,
   ARRAY(SELECT rolname::text FROM pg_authid WHERE rolpassword IS NOT NULL AND rolname NOT IN ($1, $3)) AS others,

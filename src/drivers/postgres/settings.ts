@@ -61,6 +61,8 @@ export function settings(server: {
       // Their texts would hold what no parameter can: passwords that are set.
       'pg_stat_statements.track_utility': 'off',
     }),
+    // Who makes a role may be it, and give it what is his: what an owner is elsewhere, and dumps count on.
+    createrole_self_grant: 'set, inherit',
     logging_collector: 'off',
     log_destination: 'stderr',
     log_line_prefix: '%m [%p] %q%u@%d ',

@@ -43,6 +43,40 @@ describe('extensions', () => {
       error => error.message as string,
     );
 
+  it('an owner is what owners are elsewhere: his roles are him, what is his may be theirs', async () => {
+    const [{ slot }] = await asOwner(async client => {
+      for (const sql of [
+        ...[
+          'CREATE ROLE postgres',
+          'CREATE ROLE reporter',
+          'GRANT CREATE ON SCHEMA public TO reporter',
+          'CREATE TABLE of_reporter (n int)',
+        ],
+        ...['ALTER TABLE of_reporter OWNER TO reporter', 'SET ROLE reporter', 'DROP TABLE of_reporter'],
+        ...['RESET ROLE', 'GRANT CREATE ON DATABASE shop TO postgres', 'CREATE SCHEMA s'],
+        ...['ALTER SCHEMA s OWNER TO postgres', 'DROP SCHEMA s'],
+        'SELECT count(*) FROM pg_stat_activity WHERE query IS NOT NULL',
+      ])
+        await client.query(sql);
+      await assert.rejects(client.query("SELECT pg_create_logical_replication_slot('x', 'test_decoding')"), {
+        code: '42501',
+      });
+      const access = { role: 'owner', database: DATABASE, verifier: await scramVerifier(PASSWORD) };
+      await b.servers.grant('main', { ...access, inherited: false, replicates: true }, testCtx());
+      // As far as its server has the log for it: see settings.
+      const refused = await client
+        .query("SELECT pg_create_logical_replication_slot('x', 'test_decoding')")
+        .catch(error => error.message as string);
+      assert.match(String(refused), /wal_level/);
+      await b.servers.grant('main', { ...access, inherited: false }, testCtx());
+      await client.query('DROP OWNED BY reporter; DROP ROLE reporter');
+      return [
+        { slot: await b.sql('main', "SELECT rolreplication AS r FROM pg_roles WHERE rolname = 'owner'") },
+      ];
+    });
+    assert.deepEqual(slot, [{ r: false }]);
+  });
+
   it('that are harmless are created by the owner of the database, and belong to him', async () => {
     const trusted = await b.sql(
       'main',
