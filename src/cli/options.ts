@@ -1,5 +1,5 @@
 /** What many commands have in common: examples in their help, and options that are numbers. */
-import { type Command, Option } from 'commander';
+import { Argument, type Command, Option } from 'commander';
 import { parseBytes } from '../model/bytes.ts';
 import { UsageError } from './output.ts';
 
@@ -41,11 +41,16 @@ export function parseSince(text: string): string {
 
 /** An option whose value is a size, in bytes. */
 export const sizeOption = (flags: string, description: string): Option =>
-  new Option(flags, description).argParser(text => {
-    const bytes = parseBytes(text);
-    if (bytes === undefined) throw new UsageError(`"${text}" is not a size; write for example 512M or 2G`);
-    return bytes;
-  });
+  new Option(flags, description).argParser(parseSize);
+
+/** An argument that is one. */
+export const sizeArgument = (name: string): Argument => new Argument(name).argParser(parseSize);
+
+function parseSize(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes === undefined) throw new UsageError(`"${text}" is not a size; write for example 512M or 2G`);
+  return bytes;
+}
 
 /** Reads `HOST:PORT` of an option. */
 export const addressOption =

@@ -23,6 +23,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   project: { names: ['project'], load: () => import('./project.ts') },
   branch: { names: ['branch'], load: () => import('./branch.ts') },
   trash: { names: ['trash'], load: () => import('./trash.ts') },
+  pool: { names: ['pool'], load: () => import('./pool.ts') },
   ca: { names: ['ca'], load: () => import('./ca.ts') },
   logs: { names: ['logs'], load: () => import('./logs.ts') },
   exec: { names: ['exec'], load: () => import('./exec.ts') },

@@ -1,7 +1,7 @@
 /** Which kind of volumes this machine can have: tried in order, by really doing it, each miss kept with its reason. */
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, rmdir, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { chmod, mkdir, readdir, realpath, rmdir, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { ExecError } from '../../lib/exec.ts';
 import type { Log } from '../../lib/log.ts';
 import { bindMount, mayMount, unmount } from '../../lib/mounts.ts';
@@ -16,7 +16,7 @@ import { type BtrfsCalls, btrfsCalls } from './btrfs-calls.ts';
 import { copy, probeReflink, reflink } from './copy.ts';
 import { clearFormer, type Medium, volumesIn } from './directory.ts';
 import { keepPool } from './keep-pool.ts';
-import { openPool } from './pool.ts';
+import { isThere, openPool } from './pool.ts';
 import { quotaSizes } from './quotas.ts';
 import { readRecord } from './record.ts';
 import { type Sizes, walkedSizes } from './sizes.ts';
@@ -92,13 +92,14 @@ type Found = {
 
 const openingCtx = ({ log }: VolumeOptions): Ctx => ({ signal: AbortSignal.timeout(30_000), log });
 
-const imageIn = (home: string): string => join(home, 'pool.img');
+/** The pool's file, or a link to it. */
+export const imageIn = (home: string): string => join(home, 'pool.img');
 const folderIn = (home: string): string => join(home, 'volumes');
 
 /** Where volumes are, they stay in use: another kind would not find them, and every branch would seem lost. */
 async function candidates({ home, force }: VolumeOptions): Promise<readonly VolumeKind[]> {
   if (force !== undefined) return [force];
-  if (existsSync(imageIn(home))) return ['pool'];
+  if (isThere(imageIn(home))) return ['pool'];
   const [first] = existsSync(folderIn(home)) ? await readdir(folderIn(home)) : [];
   if (first === undefined) return ['btrfs', 'pool', 'reflink', 'copy'];
   const { ino } = await stat(join(folderIn(home), first));
@@ -138,10 +139,12 @@ const openers: Record<VolumeKind, (options: VolumeOptions) => Promise<Found>> = 
     const reserveBytes = options.reserveBytes ?? reserveOf(pool.bytes);
     const { calls, missing } = await kernel();
     const sizes = await poolSizes(root, calls, missing);
+    const image = await realpath(imageIn(home)); // it may have been moved to another disk
+    const host = dirname(image);
     const roomOf = {
       root,
-      image: imageIn(home),
-      home,
+      image,
+      home: host,
       reserveBytes,
       minFreeBytes: options.minFreeBytes,
       ...(options.standstill && { standstill: options.standstill }),
@@ -154,7 +157,7 @@ const openers: Record<VolumeKind, (options: VolumeOptions) => Promise<Found>> = 
         : undefined;
     if (keeper) opened.defer(() => keeper.stop());
     const medium = btrfsMedium(calls, keeper?.removed);
-    const room = shared(backing?.room ?? (() => lessRoom(root, home, reserveBytes)));
+    const room = shared(backing?.room ?? (() => lessRoom(root, host, reserveBytes)));
     const closing = opened.move();
     return { medium, root, sizes, why, room, close: () => closing.disposeAsync() };
   },

@@ -2,8 +2,21 @@
  * The pool: btrfs in a sparse image file, mounted through a loop device, so that a machine with any other
  * file system has copy-on-write volumes too. The file takes the room of what is in it, not of its size.
  */
-import { existsSync } from 'node:fs';
-import { chmod, mkdir, open, realpath, rename, rm, rmdir, stat, statfs, truncate } from 'node:fs/promises';
+import { lstatSync } from 'node:fs';
+import {
+  access,
+  chmod,
+  mkdir,
+  open,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  statfs,
+  truncate,
+} from 'node:fs/promises';
 import { dirname } from 'node:path';
 import {
   flushFileSystem,
@@ -49,11 +62,14 @@ export type Pool = {
 export async function openPool({ image, mountPoint, bytes }: PoolOptions): Promise<Pool> {
   if (!(await mayMount())) throw new Error('it needs Linux and the right to mount, which root has');
   await using undo = new AsyncDisposableStack();
-  if (!existsSync(image)) {
+  if (!isThere(image)) {
     await createImage(image, bytes ?? (await defaultBytes(dirname(image))));
     undo.defer(() => rm(image));
-  } else if (bytes !== undefined && bytes > (await stat(image)).size) {
-    await truncate(image, wholeMib(bytes));
+  } else {
+    await access(image).catch(async () => {
+      throw new Error(`${image} leads to ${await readlink(image)}, which is not there: is its disk mounted?`);
+    });
+    if (bytes !== undefined && bytes > (await stat(image)).size) await truncate(image, wholeMib(bytes));
   }
   const path = await realpath(image); // as the kernel names it
   const left = await writableMountOf(path);
@@ -70,10 +86,20 @@ export async function openPool({ image, mountPoint, bytes }: PoolOptions): Promi
   return { root, bytes: size, close: deadlineMs => closePool(path, root, deadlineMs) };
 }
 
+/** Also when it leads to a disk that is not mounted now. */
+export const isThere = (image: string): boolean => lstatSync(image, { throwIfNoEntry: false }) !== undefined;
+
+/** Where the image is mounted. @param image as the kernel names it, without links */
+export async function mountOf(image: string): Promise<Mount | undefined> {
+  const devices = await devicesOf(image);
+  return (await mounts()).find(m => devices.includes(m.source));
+}
+
+export const wholeMib = (bytes: number): number => Math.ceil(bytes / MIB) * MIB;
+
 // --- internal ------------------------------------------------------------------------------------
 
 const MIB = 2 ** 20;
-const wholeMib = (bytes: number): number => Math.ceil(bytes / MIB) * MIB;
 
 async function defaultBytes(directory: string): Promise<number> {
   const fs = await statfs(directory);
@@ -106,11 +132,6 @@ async function writableMountOf(image: string): Promise<string | undefined> {
   if (found?.readOnly !== true) return found?.target;
   await closePool(image, found.target, 0).catch(() => {});
   return (await mountOf(image))?.target;
-}
-
-async function mountOf(image: string): Promise<Mount | undefined> {
-  const devices = await devicesOf(image);
-  return (await mounts()).find(m => devices.includes(m.source));
 }
 
 /** The image's loop devices. Of two containers on one machine each may have an image of the same path. */
