@@ -1,6 +1,7 @@
 /** Forks that know of each other, again and again: addresses are known at different moments. And forks with disks. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -135,6 +136,21 @@ test('forks', async t => {
     child.kill('SIGTERM');
     await until(() => child.exitCode ?? undefined, { what: 'its end', deadlineMs: 60_000 });
     assert.deepEqual([child.exitCode, said], [9, 'ready\nbye\n']);
+    // A shell at a terminal, which script(1) makes.
+    const typed = 'test -t 0 && test -t 1 && echo "at a terminal of $NAME"; exit 4\n';
+    const shell = spawn(
+      'script',
+      ['--quiet', '--return', '--command', `${join(root, 'offshoot')} shell sandbox/pair/web`, '/dev/null'],
+      { env: { ...daemon.env, SHELL: '/bin/bash' }, stdio: ['pipe', 'pipe', 'inherit'] },
+    );
+    let shown = '';
+    shell.stdout.on('data', chunk => {
+      shown += chunk;
+    });
+    shell.stdin.on('error', () => {});
+    shell.stdin.write(typed);
+    const [code] = (await once(shell, 'close')) as [number];
+    assert.deepEqual([code, /^at a terminal of forked-web\r?$/m.test(shown)], [4, true], shown);
     const two = await cli(['exec', 'sandbox/pair', '--', 'true']);
     assert.equal(two.code, 2);
     assert.match(two.stderr, /is sandbox\/pair\/web, sandbox\/pair\/back: name one of them/);
@@ -145,7 +161,7 @@ test('forks', async t => {
       /sandbox\/pair\/web cannot be entered: it has no container "nix"; there are: main/,
     );
     const entered = (await daemon.client.events()).filter(({ reason }) => reason === 'Entered');
-    assert.equal(entered.length, 4);
+    assert.equal(entered.length, 5);
     assert.equal(
       entered[0]!.message,
       'the command line of this machine runs "node" in container "main" of sandbox/pair/web',
