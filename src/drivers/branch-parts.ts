@@ -136,6 +136,12 @@ export type FillingServer = {
   readonly socketDir: string;
 };
 
+export type Positions = {
+  /** Rejects once the server has ended. */
+  read(): Promise<Position>;
+  close(): Promise<void>;
+};
+
 export type Position = { readonly at: string; readonly flushed: boolean };
 
 /** Where a server is in its log, by names of segments ("WAL Internals"). */
@@ -192,6 +198,11 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
    * @throws OffshootError postgres/not-running
    */
   grant(id: string, access: Access, ctx: Ctx): Promise<number>;
+  /**
+   * The same before anybody knows who it is for: all that takes time, and a password that nobody knows. `grant` then has
+   * little left to do, on a session that waits for it.
+   */
+  grantAhead(id: string, access: Omit<Access, 'verifier' | 'copyOf'>, ctx: Ctx): Promise<void>;
   /** Ends the server; absent is success. `remove` takes its log away too. */
   stop(id: string, ctx: Ctx): Promise<void>;
   /** The same; but what was granted on it holds for the next one on the same files, as far as this process knows. */
@@ -218,6 +229,8 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
     /** It keeps nothing any more; also one that does not run. */
     drop(id: string, dataDir: string, ctx: Ctx): Promise<void>;
   };
+  /** Asks the same again and again, on a session of its own; undefined when it does not run. */
+  positions(id: string, ctx: Ctx): Promise<Positions | undefined>;
   /** Whom the server of `id` serves beside us: clients, those who follow its log, and what it fetches for subscriptions. */
   users(id: string, ctx: Ctx): Promise<number>;
   /** How often the server of `id` ended by itself since it was last stopped on purpose. */

@@ -76,7 +76,7 @@ export async function ensureRoot(store: Store, project: string): Promise<void> {
     const there = store.get('project', project);
     const staying = there !== undefined && isListed(store, there) && there.spec.takesOver === undefined;
     if (staying && findBranch(store, project, 'main') === undefined)
-      await newBranch(store, { project, name: 'main' });
+      await newBranch(store, { project, name: 'main' }, await branchSecret());
   });
 }
 
@@ -169,9 +169,10 @@ export async function createBranch(
     };
     // Nobody begins to change the parent meanwhile: that takes its lock alone.
     // What is prepared holds what the parent holds now.
-    const id = moment === undefined && stock ? await reserved(store, parent, stock) : undefined;
+    const usable = moment === undefined ? stock : undefined;
+    const [id, secret] = await Promise.all([usable && reserved(store, parent, usable), branchSecret()]);
     try {
-      return await newBranch(store, spec, id);
+      return await newBranch(store, spec, secret, id);
     } catch (error) {
       if (id !== undefined) stock?.giveBack(id);
       throw error;
@@ -520,6 +521,6 @@ const asItself = ({ spec: { owner } }: Stored<'branch'>): Deleter =>
 const newBranch = async (
   store: Store,
   spec: Stored<'branch'>['spec'],
+  secret: BranchSecret,
   id = branchIdOf(randomName(12)),
-): Promise<Stored<'branch'>> =>
-  store.create('branch', id, { spec, status: null, secret: await branchSecret() });
+): Promise<Stored<'branch'>> => store.create('branch', id, { spec, status: null, secret });

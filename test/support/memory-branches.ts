@@ -283,6 +283,8 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
       drop: async () => {},
     },
     users: async id => running.get(id)?.users ?? 0,
+    grantAhead: () => Promise.reject(new TypeError('nothing is prepared here')),
+    positions: async () => undefined,
     position: async id =>
       running.has(id) ? { at: JSON.stringify([...clusterOf(id).words]), flushed: true } : undefined,
     async live(id, ctx): Promise<LiveParent | undefined> {

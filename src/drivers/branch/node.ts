@@ -274,10 +274,10 @@ export function openBranchNode({
     const asleep = () => ({ seen: say(id, { volume }, volume && ASLEEP) });
     if (server === undefined) return asleep();
     const slept = await branchVolumes.alone(id, async () => {
+      await prepared.drop(id); // which has a session there
       const users = force ? 0 : await servers.users(id, ctx);
       if (users > 0) return { seen: say(id, { volume, server }), busy: usersText(users) };
       room.ended(id);
-      await prepared.drop(id);
       await servers.rest(id, ctx);
       return asleep();
     });

@@ -6,11 +6,11 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Log } from '../../lib/log.ts';
-import { randomName, randomSecret } from '../../lib/random.ts';
-import { scramVerifier } from '../../lib/scram.ts';
+import { randomName } from '../../lib/random.ts';
 import { shared } from '../../lib/shared.ts';
+import { orAborted } from '../../lib/wait.ts';
 import { type BranchLike, branchIdOf } from '../../model/branch.ts';
-import type { ServerDriver, VolumeDriver } from '../branch-parts.ts';
+import type { Positions, ServerDriver, VolumeDriver } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
 import { timedCopy } from './timed-copy.ts';
 
@@ -68,6 +68,7 @@ export function keepPrepared(options: PreparedOptions): Prepared {
     stock.ready = [];
     for (const { id } of ready) end(id);
     await stock.making;
+    await stock.line?.close().catch(() => {}); // its server may have ended
     await Promise.all(ending);
   };
 
@@ -80,7 +81,7 @@ export function keepPrepared(options: PreparedOptions): Prepared {
       const stock = stocks.get(parent);
       if (stock === undefined || stock.ready.length === 0 || !isDeepStrictEqual(stock.like, like))
         return undefined;
-      const at = await stock.position().catch(() => undefined);
+      const at = await orAborted(stock.position(), AbortSignal.timeout(ANSWER_MS)).catch(() => undefined);
       if (stocks.get(parent) !== stock) return undefined;
       const stale = stock.ready.filter(one => one.at !== at);
       stock.ready = stock.ready.filter(one => one.at === at);
@@ -141,15 +142,12 @@ export function keepPrepared(options: PreparedOptions): Prepared {
   };
 
   function newStock(parent: string, like: BranchLike): Stock {
-    const position = async () => {
-      const ctx = { signal: AbortSignal.timeout(POSITION_MS), log };
-      return (await servers.position(parent, ctx))?.at;
-    };
-    return {
+    const stock: Stock = {
       ...{ like, ready: [], asked: [], inVain: 0, owed: 0, stop: new AbortController() },
-      position: shared(position),
+      position: shared(async () => (await stock.line?.read())?.at),
       timer: setTimeout(() => void drop(parent), WARM_MS).unref(),
     };
+    return stock;
   }
 
   /** Makes one where it lacks, if this is the time for it. */
@@ -173,6 +171,7 @@ export function keepPrepared(options: PreparedOptions): Prepared {
     try {
       const at = await start(id, parent, stock.like, ctx);
       ctx.signal.throwIfAborted();
+      await listen(parent, stock, ctx);
       stock.ready.push({ id, at });
     } catch (error) {
       stock.owed = MOST_OWED;
@@ -192,7 +191,7 @@ export function keepPrepared(options: PreparedOptions): Prepared {
       const live = await servers.live(parent, ctx, performance.now() - FLUSHED_MS);
       if (live === undefined) throw new Error('the server of its parent does not run');
       const timed = timedCopy(live, () => servers.position(parent, ctx));
-      servers.prepare?.(id, {});
+      servers.prepare?.(id, { settings });
       const createdAt = new Date().toISOString();
       const made = await volumes.ensure(
         id,
@@ -210,10 +209,17 @@ export function keepPrepared(options: PreparedOptions): Prepared {
     }
     if (at === undefined) throw new Error('its parent did not stand still');
     await servers.ensure(id, { dataDir, settings }, ctx);
-    // All that access takes but the password: nobody knows this one.
-    const verifier = await scramVerifier(randomSecret(32));
-    await servers.grant(id, { role, database, verifier, inherited: true, ...(others && { others }) }, ctx);
+    const access = { role, database, inherited: true, ...(others && { others }) };
+    await servers.grantAhead(id, access, ctx);
     return at;
+  }
+
+  /** Whoever asks later finds somebody who asks the parent at once. */
+  async function listen(parent: string, stock: Stock, ctx: Ctx): Promise<void> {
+    const answers = await stock.line?.read().catch(() => undefined);
+    if (answers === undefined) stock.line = await servers.positions(parent, ctx);
+    if (stock.stop.signal.aborted) await stock.line?.close();
+    ctx.signal.throwIfAborted();
   }
 
   function end(id: string): void {
@@ -253,6 +259,8 @@ type Stock = {
   owed: number;
   making?: Promise<void>;
   readonly stop: AbortController;
+  /** To its parent, which answers how far it is. */
+  line?: Positions | undefined;
   /** Where its parent stands: one question for all who ask together. */
   readonly position: () => Promise<string | undefined>;
   readonly timer: NodeJS.Timeout;
@@ -272,7 +280,8 @@ const WARM_MS = 5 * 60_000;
 const SETTLE_MS = 50;
 /** A checkpoint that is no older keeps a recovery short. */
 const FLUSHED_MS = 60_000;
-const POSITION_MS = 2_000;
+/** A parent that says nothing for so long is not what it was. */
+const ANSWER_MS = 1_000;
 const MAKE_MS = 60_000;
 const END_MS = 60_000;
 /** Bytes of memory that others must have left. */

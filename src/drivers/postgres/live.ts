@@ -1,7 +1,7 @@
 /** A running server as the source of a copy. */
 import type { BackupSession, LiveParent, Position, Unlogged } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
-import { openSession, type SessionAddress, withSession } from './session.ts';
+import { type AdminQuery, openSession, type SessionAddress, withSession } from './session.ts';
 import { holdUnlogged, listUnlogged, type UnloggedList } from './unlogged.ts';
 
 /** What is known of a server's checkpoints; moments are of performance.now(). */
@@ -20,7 +20,12 @@ export type Flushed = {
  * again, so it must be the same server.
  */
 export async function positionOf(address: SessionAddress, ctx: Ctx): Promise<Position> {
-  const { rows } = await withSession(address, query => query(POSITION), ctx);
+  return await withSession(address, readPosition, ctx);
+}
+
+/** @param query of a session in any database */
+export async function readPosition(query: AdminQuery): Promise<Position> {
+  const { rows } = await query(POSITION);
   const { server, seen, settings, flushed } = rows[0] as Record<string, unknown>;
   return { at: `${server} ${seen} ${settings}`, flushed: flushed === true };
 }

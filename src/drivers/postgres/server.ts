@@ -13,6 +13,8 @@ import { tailAndFollow } from '../../lib/log-follow.ts';
 import { logRotation } from '../../lib/log-rotation.ts';
 import { besideLog } from '../../lib/log-times.ts';
 import { signal } from '../../lib/process.ts';
+import { randomSecret } from '../../lib/random.ts';
+import { scramVerifier } from '../../lib/scram.ts';
 import { OffshootError } from '../../model/errors.ts';
 import { settingsKey } from '../../model/server-settings.ts';
 import type { Access, ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
@@ -26,10 +28,10 @@ import { openExtensions } from './extensions.ts';
 import { readInsight } from './insight.ts';
 import { dropSlots, flushWal, freeWal, holdWal, recoverTo, removeSlots } from './kept-wal.ts';
 import { writeName } from './late-name.ts';
-import { type Flushed, liveParent, positionOf, usersOf } from './live.ts';
+import { type Flushed, liveParent, positionOf, readPosition, usersOf } from './live.ts';
 import { readLockFile } from './lock-file.ts';
 import { endOrphans, isHeld, SERVERS, serverPart } from './parts.ts';
-import { withSession } from './session.ts';
+import { openLasting, type Session, withSession } from './session.ts';
 import { fillingSettings, HBA, PORT } from './settings.ts';
 import { freeSharedMemory, pidNamespace, type SharedMemory, sharedMemoryOf } from './shared-memory.ts';
 import { type HeldServer, holdServer, untilReady } from './start.ts';
@@ -69,6 +71,8 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   const pidSpace = await pidNamespace();
   const prepared = new Map<string, Prepared>();
   const findings = rememberFindings();
+  /** Sessions in the owner's database, of servers that are prepared. */
+  const waiting = new Map<string, Session>();
   const checkpoints = new WeakMap<Running, Flushed>();
   /** Of servers of which this process knows: it has started them, or read what the one before has written. */
   const marks = new WeakMap<Running, Mark | undefined>();
@@ -182,6 +186,13 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       return mark.passwordless;
     },
 
+    async grantAhead(id, access, ctx) {
+      const verifier = await scramVerifier(randomSecret(32));
+      const session = await openLasting(addressOf(id, access.database), ctx);
+      waiting.set(id, session);
+      await grant(session.query, id, { ...access, verifier }, findings);
+    },
+
     stop: end,
 
     async rest(id, ctx) {
@@ -227,6 +238,12 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
     async position(id, ctx) {
       return (await ready(id)) && (await positionOf(addressOf(id, 'postgres'), ctx));
+    },
+
+    async positions(id, ctx) {
+      if ((await ready(id)) === undefined) return undefined;
+      const { query, close } = await openLasting(addressOf(id, 'postgres'), ctx);
+      return { read: () => readPosition(query), close };
     },
 
     async close() {
@@ -318,6 +335,15 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
 
   /** In the owner's database where there should be one: what the first session of a database has to find out is there for him, then. */
   async function granted(id: string, access: Access, ctx: Ctx): Promise<number> {
+    const session = waiting.get(id);
+    waiting.delete(id);
+    try {
+      if (session !== undefined) return await grant(session.query, id, access, findings);
+    } catch (err) {
+      ctx.log.warn({ err }, 'the session that has waited for access is lost');
+    } finally {
+      void session?.close().catch(() => {}); // it may be lost
+    }
     const within = (database: string) =>
       withSession(addressOf(id, database), query => grant(query, id, access, findings), ctx);
     if (!access.inherited) return within('postgres');
@@ -369,6 +395,11 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   async function end(id: string, ctx: Ctx): Promise<void> {
     rested.delete(id);
     exits.forget(id);
+    void waiting
+      .get(id)
+      ?.close()
+      .catch(() => {});
+    waiting.delete(id);
     await unprepare(id);
     const running = processes.find(serverPart(id));
     const dataDir = dataDirOf(id);

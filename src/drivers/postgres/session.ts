@@ -97,6 +97,18 @@ export async function openSession(address: SessionAddress, { signal }: Ctx): Pro
   }
 }
 
+/** Opens a session that stays when the call that has asked for it is over, until it is closed. */
+export async function openLasting(address: SessionAddress, ctx: Ctx): Promise<Session> {
+  const lasting = new AbortController();
+  const abort = () => lasting.abort(ctx.signal.reason);
+  ctx.signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await openSession(address, { ...ctx, signal: lasting.signal });
+  } finally {
+    ctx.signal.removeEventListener('abort', abort);
+  }
+}
+
 /** Runs `body` in a session of its own. */
 export async function withSession<T>(
   address: SessionAddress,

@@ -93,6 +93,8 @@ test('what is prepared is handed over while its parent has not changed, and neve
   if (!b.volumes.copyOnWrite) return t.skip('volumes are full copies here');
   const { volumes, servers } = b;
   await b.branch('parent');
+  const owner = { role: 'app', database: 'app', verifier: await scramVerifier('secret'), inherited: false };
+  await servers.grant('parent', owner, testCtx());
   await b.sql('parent', 'CREATE TABLE t (n int)');
   const like = { project: 'test', role: 'app', database: 'app' };
   const stock = keepPrepared({
