@@ -34,6 +34,7 @@ export const operations: Scenario = {
     if (code !== 0) throw new Error(stderr);
     await letOwnersCheck(daemon);
     const before = await whatRuns(daemon);
+    await daemon.client.branches.setHistory(project, 'main', { keepSeconds: 86_400, everySeconds: 10 });
 
     let life = 0;
     let whole = Promise.withResolvers<void>();
@@ -41,7 +42,7 @@ export const operations: Scenario = {
     whole.resolve();
     const { connectionString: url } = await daemon.client.branches.credentials(project, 'main');
     const main: Known = { name: 'main', parent: undefined, ledger: empty(), url, users: 0, taken: false };
-    const world = worldOf([main]);
+    const world = worldOf(main);
     const wrong: string[] = [];
     const taken: Record<string, number> = {};
     const over = performance.now() + 120_000 * share;
@@ -142,6 +143,7 @@ export const operations: Scenario = {
       if (parent === 'main')
         await daemon.client.branches.delete(project, name, { now: true, recursive: true });
     await daemon.client.trash.emptyAll();
+    await daemon.client.branches.setHistory(project, 'main', null);
 
     return [
       told('seed', String(seed)),
@@ -154,12 +156,14 @@ export const operations: Scenario = {
       await asBefore(daemon, before),
     ];
 
-    function worldOf(branches: readonly Known[]): World {
+    function worldOf(main: Known): World {
       let [batch, named] = [0, 0];
       return {
         client: () => daemon.client,
         project,
-        branches: new Set(branches),
+        branches: new Set([main]),
+        main,
+        moments: [],
         trash: new Map(),
         nextBatch: () => ++batch,
         nextName: () => `b-${++named}`,

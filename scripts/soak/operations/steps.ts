@@ -8,6 +8,7 @@ import type { BranchView } from '../../../src/model/view.ts';
 import type { Chance } from '../../../test/support/random.ts';
 import { writeBatch } from './batches.ts';
 import { either, snapshot } from './ledger.ts';
+import { copyOf, remember } from './moments.ts';
 import { alone, anyOf, childrenOf, idle, type Known, using, type World } from './world.ts';
 
 /** @returns false when there was nothing that it could be done with */
@@ -25,6 +26,7 @@ const write: Step = async (world, dice) => {
     const outcome = await attempt(world, () => writeBatch(branch.url, batch));
     if (outcome === 'done') sure.add(batch);
     if (outcome === 'done') maybe.delete(batch);
+    if (branch === world.main) remember(world.moments, branch.ledger);
     return true;
   });
 };
@@ -161,6 +163,44 @@ const wake: Step = async (world, dice) => {
   });
 };
 
+/** A branch of what `main` held then. Nobody knows what it held before its first snapshot, nor right after it has gone back. */
+const past: Step = async (world, dice) => {
+  const { client, project, main, moments } = world;
+  if (moments.length === 0 || main.taken || world.branches.size >= mostBranches) return false;
+  const { at, ledger } = dice.pick(moments);
+  const name = world.nextName();
+  return await using(main, async () => {
+    const make = () => client().branches.create(project, { name, parent: main.name, at });
+    await attempt(world, () => make().catch(unlessUnknown));
+    if ((await settled(world, name)) === undefined) return true;
+    const child: Known = {
+      ...{ name, parent: main, ledger: copyOf(ledger), url: '', users: 0, taken: false },
+    };
+    await address(world, child);
+    world.branches.add(child);
+    return true;
+  });
+};
+
+const goBack: Step = async (world, dice) => {
+  const { client, project, main, moments } = world;
+  if (moments.length === 0 || !idle(main)) return false;
+  const { at, ledger } = dice.pick(moments);
+  return await alone(main, async () => {
+    let known = true;
+    const refused = (error: unknown) => {
+      unlessUnknown(error);
+      known = false;
+    };
+    const call = () => client().branches.restore(project, main.name, { at, force: true }).catch(refused);
+    const outcome = await attempt(world, call);
+    await ready(world, main.name);
+    if (outcome === 'unknown') main.ledger = either(main.ledger, ledger);
+    else if (known) main.ledger = copyOf(ledger);
+    return true;
+  });
+};
+
 /** Each with how often it comes. */
 export const steps: Readonly<Record<string, { readonly weight: number; readonly take: Step }>> = {
   ...{ write: { weight: 50, take: write }, create: { weight: 16, take: create } },
@@ -168,6 +208,7 @@ export const steps: Readonly<Record<string, { readonly weight: number; readonly 
   ...{ restore: { weight: 6, take: restore }, rename: { weight: 4, take: rename } },
   ...{ rotate: { weight: 3, take: rotate }, restart: { weight: 3, take: restart } },
   ...{ sleep: { weight: 8, take: sleep }, wake: { weight: 3, take: wake } },
+  ...{ past: { weight: 6, take: past }, goBack: { weight: 2, take: goBack } },
 };
 
 /** The view of a branch that takes logins, when it does, be it asleep. @throws DeadlineError */
@@ -188,6 +229,12 @@ export function ready({ client, project }: World, name: string): Promise<BranchV
 // --- internal -----------------------------------------------------------------------------------
 
 const deadlineMs = 90_000;
+
+/** @throws all other errors */
+function unlessUnknown(error: unknown): void {
+  if (!(error instanceof OffshootError && ['history/out-of-range', 'history/none'].includes(error.code)))
+    throw error;
+}
 
 /** Undefined when nobody answers; a daemon that is down has no client either. */
 const maybe = <T>(ask: () => Promise<T>): Promise<T | undefined> =>

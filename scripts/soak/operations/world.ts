@@ -2,6 +2,7 @@
 import type { Client } from '../../../src/client/index.ts';
 import type { Chance } from '../../../test/support/random.ts';
 import type { Ledger } from './ledger.ts';
+import type { Moment } from './moments.ts';
 
 export type Known = {
   name: string;
@@ -22,6 +23,9 @@ export type World = {
   readonly branches: Set<Known>;
   /** In the trash, by entry. */
   readonly trash: Map<string, Known>;
+  readonly main: Known;
+  /** Of `main`. */
+  readonly moments: Moment[];
   nextBatch(): number;
   nextName(): string;
   /** Whether something was killed since that moment, so that what began then may have failed for it. */
