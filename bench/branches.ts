@@ -1,7 +1,7 @@
 /**
  * What a branch costs whoever asks for it, from the request to the API to the answer of `select 1` through the gateway:
- * `node bench/branches.ts [--runs 200] [--crowd-runs 3]`. One after the other, with and without a write to the parent
- * right before, and 16 and 64 at once; beside it PostgreSQL's own copy of the same database in the same run, by turns. And what a
+ * `node bench/branches.ts [--runs 200] [--crowd-runs 3] [--warm-runs 60]`. One after the other, with and without a write to the parent
+ * right before, from prepared servers, and 16 and 64 at once; beside it PostgreSQL's own copy of the same database in the same run, by turns. And what a
  * login costs that wakes one.
  */
 import { parseArgs } from 'node:util';
@@ -15,8 +15,13 @@ const project = 'default';
 export async function main(argv: readonly string[]): Promise<readonly Row[]> {
   const { values } = parseArgs({
     args: [...argv],
-    options: { runs: { type: 'string', default: '200' }, 'crowd-runs': { type: 'string', default: '3' } },
+    options: {
+      runs: { type: 'string', default: '200' },
+      'crowd-runs': { type: 'string', default: '3' },
+      'warm-runs': { type: 'string', default: '60' },
+    },
   });
+  const warm = await prepared(Number(values['warm-runs']));
   await using bench = await benchHome();
   await bench.cli(['branch', 'wait', 'main']);
   const { client } = bench;
@@ -67,10 +72,39 @@ export async function main(argv: readonly string[]): Promise<readonly Row[]> {
     });
   }
   await parent.end();
-  rows.push(...(await wakes(client, Number(values.runs), Number(values['crowd-runs']))));
+  rows.push(...warm, ...(await wakes(client, Number(values.runs), Number(values['crowd-runs']))));
   printRows(rows);
   return rows;
 }
+
+/** With prepared servers: so far apart that another is there, and as fast as it goes, when they are too few. */
+async function prepared(runs: number): Promise<readonly Row[]> {
+  await using bench = await benchHome({ env: { OFFSHOOT_PREPARED: '4' } });
+  await bench.cli(['branch', 'wait', 'main']);
+  const { client } = bench;
+  const times = { apart: [] as number[], login: [] as number[], packed: [] as number[] };
+  for (let run = -3; run < runs; run++) {
+    await new Promise(resolve => setTimeout(resolve, APART_MS));
+    const name = `apart-${run + 3}`;
+    const took = await answered(client, name);
+    const address = await addressOf(client, name);
+    if (run >= 0) times.apart.push(took);
+    if (run >= 0) times.login.push(await timed(() => ask(address)));
+    await client.branches.delete(project, name, { now: true });
+  }
+  for (let run = 0; run < runs; run++) times.packed.push(await answered(client, `packed-${run}`));
+  return [
+    {
+      what: `create → select 1, prepared, ${APART_MS / 1000} s apart`,
+      summary: summarise(times.apart),
+      goal: { p50: 8 },
+    },
+    { what: '  of it a login and its statement, the second time', summary: summarise(times.login) },
+    { what: 'create → select 1, prepared, without a pause', summary: summarise(times.packed) },
+  ];
+}
+
+const APART_MS = 1_500;
 
 /** From the first byte of a login to the answer of `select 1`; the server had been ended in order right before. */
 async function wakes(client: Client, runs: number, crowds: number): Promise<readonly Row[]> {
