@@ -68,6 +68,8 @@ export function openHistory(options: HistoryOptions): History {
   const { volumes, servers, log, now = () => new Date(), lookMs = LOOK_MS } = options;
   const locks = new KeyedLock();
   const keepers = new Map<string, Keeper>();
+  /** What is just given up. */
+  let giving: Promise<void> | undefined;
   /** Snapshots that are being copied. */
   const used = new Map<string, number>();
   const at = () => inUtc(now().toISOString());
@@ -159,19 +161,14 @@ export function openHistory(options: HistoryOptions): History {
       await locks.run(id, () => removeAll(id, ctx));
     },
 
-    async giveWay() {
-      const ctx = within(GIVE_WAY_MS);
-      const kept = await Promise.all(
-        [...keepers.keys()].map(async id => ({ id, eras: await erasOf(id, ctx) })),
-      );
-      const [oldest] = kept
-        .filter(({ eras }) => eras.length > 0)
-        .sort((a, b) => (a.eras[0]!.snapshots[0]!.at < b.eras[0]!.snapshots[0]!.at ? -1 : 1));
-      if (oldest === undefined) return;
-      await locks.run(oldest.id, async () =>
-        prune(oldest.id, withoutOldest(await erasOf(oldest.id, ctx)), ctx),
-      );
-      log.warn({ branch: oldest.id }, 'the oldest snapshot of a history is given up for want of room');
+    giveWay() {
+      // It is asked for again and again, also while one goes.
+      giving ??= giveOldest()
+        .catch(error => log.warn({ error }, 'no history could be given up'))
+        .finally(() => {
+          giving = undefined;
+        });
+      return giving;
     },
 
     async close() {
@@ -180,6 +177,21 @@ export function openHistory(options: HistoryOptions): History {
     },
   };
   return history;
+
+  async function giveOldest(): Promise<void> {
+    const ctx = within(GIVE_WAY_MS);
+    const kept = await Promise.all(
+      [...keepers.keys()].map(async id => ({ id, eras: await erasOf(id, ctx) })),
+    );
+    const [oldest] = kept
+      .filter(({ eras }) => eras.length > 0)
+      .sort((a, b) => (a.eras[0]!.snapshots[0]!.at < b.eras[0]!.snapshots[0]!.at ? -1 : 1));
+    if (oldest === undefined) return;
+    await locks.run(oldest.id, async () =>
+      prune(oldest.id, withoutOldest(await erasOf(oldest.id, ctx)), ctx),
+    );
+    log.warn({ branch: oldest.id }, 'the oldest snapshot of a history is given up for want of room');
+  }
 
   /** @returns milliseconds until the next */
   async function look(id: string): Promise<number> {
