@@ -95,6 +95,9 @@ export type Loop = {
   close(): Promise<void>;
 };
 
+/** Looked at at a time: each waits for disks and servers nearly all of its time, and what is limited of that is so elsewhere. */
+const BRANCHES = 64;
+
 export function createLoop(deps: LoopDeps): Loop {
   const { store, log } = deps;
   const { workloads, steps } = deps.programs ?? {};
@@ -140,7 +143,7 @@ export function createLoop(deps: LoopDeps): Loop {
   };
 
   const kinds: Readonly<Partial<Record<ReconciledKind, KindOptions>>> = {
-    ...(branches && { branch: { reconcile: branches.reconcile, concurrency: 16 } }),
+    ...(branches && { branch: { reconcile: branches.reconcile, concurrency: BRANCHES } }),
     ...(deps.programs && programKinds(deps.programs)),
   };
   const scheduler = createScheduler({ kinds, pauses: deps.pauses, log });

@@ -30,6 +30,7 @@ test('up, up again, down, down again', async () => {
   assert.equal(pid, daemon.pid);
   assert.equal(first.stderr, `offshoot is up (pid ${pid}); see "offshoot status"\n`);
   assert.match(await readFile(`/proc/${pid}/cmdline`, 'utf8'), /\0--max-semi-space-size=2\0/, 'short pauses');
+  assert.match(await readFile(`/proc/${pid}/environ`, 'utf8'), /(^|\0)UV_THREADPOOL_SIZE=32\0/, 'threads');
 
   const again = await cli(['up', '--detach']);
   assert.deepEqual(

@@ -228,14 +228,23 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       const wishes = await Promise.all(twigs.map(id => wishOf(id, { parent: 's-root' })));
       for (const [i, id] of twigs.entries())
         assert.equal((await node.ensure(id, wishes[i]!, ctx())).waits, 'branch/s-root');
-      assert.ok((await settle('s-root', wish)).endpoint);
-      await f.write('s-root', 'after');
       const grown = (id: string, asked: BranchWish) =>
         until(async () => (await settle(id, asked)).endpoint, {
           what: `${id} is ready`,
           deadlineMs: 60_000,
           intervalMs: 10,
         });
+      const told = new Set<string>();
+      node.onFree(({ topic }) => told.add(topic));
+      const starting = f.trouble.hang('servers.ensure s-root');
+      const root = settle('s-root', wish);
+      await starting.reached;
+      const what = 'they are told that they can be copied';
+      await until(() => told.has('branch/s-root') || undefined, { what, deadlineMs: 60_000, intervalMs: 5 });
+      assert.ok(await grown('s-1', wishes[0]!), 'it is there before its parent is');
+      starting.release();
+      assert.ok((await root).endpoint);
+      await f.write('s-root', 'after');
       for (const [i, id] of twigs.entries()) {
         const endpoint = await grown(id, wishes[i]!);
         assert.deepEqual(await f.read(id), ['before'], 'as it was when they were asked for');

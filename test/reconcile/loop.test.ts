@@ -455,9 +455,9 @@ describe('what cannot be made', () => {
     l.trouble.hang('servers.ensure');
     l.trouble.allow(`servers.ensure ${dead!.name}`);
     // As many as are looked at at once, and one more.
-    await Promise.all(Array.from({ length: 17 }, (_, i) => l.grow(`stuck${i}`)));
+    await Promise.all(Array.from({ length: 65 }, (_, i) => l.grow(`stuck${i}`)));
     const taken = () => l.loop.counts().branch;
-    const full = () => taken()?.running === 16 && taken()?.queued === 1;
+    const full = () => taken()?.running === 64 && taken()?.queued === 1;
     await l.eventually('all places are taken', full);
     await deleteBranch(l.store, gone!);
     await l.gone('branch', gone!.name);

@@ -18,6 +18,11 @@ const startDeadlineMs = 120_000;
  * which takes 25 to 50 ms of the 16 MB that it would have for them, and 2 of 2 MB.
  */
 const shortPauses = ['--max-semi-space-size=2'];
+/**
+ * Of the daemon, too: those that wait for disks and programs in its stead. Node has four, in which 20 copies that each wait for the disk a
+ * few times, and the starts of what is on them, keep each other and all reads of files waiting.
+ */
+const threads = { UV_THREADPOOL_SIZE: '32' };
 /** For taking back what a start that was given up has made. */
 const stopDeadlineMs = 60_000;
 
@@ -138,7 +143,7 @@ async function startDetached(cli: Cli, replace: boolean): Promise<DaemonView> {
     detached: true,
     stdio: ['ignore', out, out],
     env: {
-      ...{ ...cli.env, OFFSHOOT_HOME: home },
+      ...{ ...threads, ...cli.env, OFFSHOOT_HOME: home },
       // Not relative to the daemon's directory.
       ...(typeof tls === 'object' && { OFFSHOOT_TLS_CERT: tls.cert, OFFSHOOT_TLS_KEY: tls.key }),
     },

@@ -268,7 +268,7 @@ export function openBranchVolumes({
     if (live === undefined && !(await isAsleep(parent, ctx)))
       return waitsFor(
         'volume',
-        `branch/${parent}`,
+        serverTopic(parent),
         'BranchParentNotReady',
         'the server of its parent does not run',
       );
@@ -299,7 +299,11 @@ export function openBranchVolumes({
     const moment = newestOfMany(id);
     if (moment === undefined || bases.isMaking(id)) return;
     const { promise: copied, resolve } = Promise.withResolvers<void>();
-    void bases.makeOfFiles(id, record, resolve, moment, ctx).then(() => free(baseTopic(id)));
+    void bases.makeOfFiles(id, record, resolve, moment, ctx).then(isMade => {
+      free(baseTopic(id));
+      // Who waits for its server to be copied from it has what it needs before that is there.
+      if (isMade) free(serverTopic(id));
+    });
     await copied;
   }
 
@@ -348,6 +352,9 @@ const MANY = 4;
 const SNAPSHOTS_AT_ONCE = 8;
 
 const baseTopic = (parent: string): string => `base/${parent}`;
+
+/** Told by the loop when a branch is ready. */
+const serverTopic = (id: string): string => `branch/${id}`;
 
 /** Told when a copy of the files of `id` is complete. */
 const copyTopic = (id: string): string => `copy/${id}`;
