@@ -12,8 +12,9 @@ export async function daemons(home: string): Promise<number[]> {
       ['cmdline', 'environ'].map(file => readFile(`/proc/${pid}/${file}`, 'latin1').catch(() => '')),
     );
     const words = command!.split('\0');
-    if (!/\/main\.(ts|cjs)$/.test(words[1] ?? '') || words[2] !== 'up' || words.includes('--detach'))
-      continue;
+    // Before it are Node and options of Node.
+    const main = words.findIndex(word => /\/main\.(ts|cjs)$/.test(word));
+    if (main < 1 || words[main + 1] !== 'up' || words.includes('--detach')) continue;
     if (environ!.split('\0').includes(`OFFSHOOT_HOME=${home}`)) found.push(Number(pid));
   }
   return found;
