@@ -21,7 +21,7 @@ import { timeAfter, ttlBranch } from '../rules/expiry.ts';
 import { keepHistory, momentOf } from '../rules/history.ts';
 import { ancestorOf, resetBranch } from '../rules/reset.ts';
 import { changeBranchSettings } from '../rules/settings.ts';
-import { callBranch, sleepBranchAfter, untilAsleep } from '../rules/sleep.ts';
+import { callBranch, partSilent, sleepBranchAfter, untilAsleep } from '../rules/sleep.ts';
 import { trashBranch } from '../rules/trash.ts';
 import type { Stored } from '../store/contract.ts';
 import { branchPortRoutes } from './branch-port.ts';
@@ -57,6 +57,8 @@ const deleteQuery = z.strictObject({ force: flag, owner, now: flag, recursive: f
 const ttlBody = z.strictObject({ ttl: z.string().max(16).nullable() });
 /** null: as its project says. */
 const sleepAfterBody = z.strictObject({ sleepAfterSeconds: sleepAfterSeconds.nullable() });
+/** null: never. */
+const silentAfterBody = z.strictObject({ silentAfterSeconds: sleepAfterSeconds.nullable() });
 /** See model/server-settings.ts. What is not named stays; null: as without. */
 export const settingsBody = z.strictObject({
   settings: z.record(z.string().min(1).max(63), z.string().max(253).nullable()),
@@ -255,6 +257,16 @@ export function branchRoutes(routes: Routes, context: ApiContext): void {
     const branch = find(params);
     const { sleepAfterSeconds } = checked(sleepAfterBody, body);
     await sleepBranchAfter(store, branch.name, sleepAfterSeconds ?? undefined);
+    return branchView(store, store.get('branch', branch.name) ?? branch);
+  });
+
+  routes.put<Params>(`${path}/:branch/silent-after`, async ({ params, body }) => {
+    const branch = find(params);
+    const { silentAfterSeconds } = checked(silentAfterBody, body);
+    // A gateway apart does not check logins, and so cannot log in anew.
+    if (ports === undefined) throw new OffshootError('branch/silence-not-here');
+    await partSilent(store, branch.name, silentAfterSeconds ?? undefined);
+    await context.routed();
     return branchView(store, store.get('branch', branch.name) ?? branch);
   });
 

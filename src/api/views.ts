@@ -79,6 +79,7 @@ export function branchView(
     createdAt,
     limitBytes: spec.limitBytes ?? null,
     sleepAfterSeconds: spec.sleepAfterSeconds ?? null,
+    silentAfterSeconds: spec.silentAfterSeconds ?? null,
     port: spec.port ?? null,
     ...(spec.settings && { settings: spec.settings }),
     ...sinceOf(status),

@@ -232,6 +232,11 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         call<BranchView>('PUT', `${branches(project)}/${part(branch)}/settings`, {
           body: { settings: changes },
         }),
+      /** @param silentAfterSeconds null: never */
+      silentAfter: (project: string, branch: string, silentAfterSeconds: number | null) =>
+        call<BranchView>('PUT', `${branches(project)}/${part(branch)}/silent-after`, {
+          body: { silentAfterSeconds },
+        }),
       restart: (project: string, branch: string) =>
         call<BranchView>('POST', `${branches(project)}/${part(branch)}/restart`),
       /** @param port null: none of its own */

@@ -51,6 +51,7 @@ export const branchSchema = z.strictObject({
   afterOwner: z.enum(['trash']).optional(),
   limitBytes: bytes.optional(),
   sleepAfterSeconds: seconds.optional(),
+  silentAfterSeconds: seconds.optional(),
   port: z.int().min(LEAST_PORT).max(MOST_PORT).optional(),
   settings: settings.optional(),
   called: z

@@ -63,6 +63,11 @@ export type BranchSpec = {
   readonly limitBytes?: number;
   /** So long nobody uses it, and its server is stopped until somebody does; 0: never. Absent: as its project says. */
   readonly sleepAfterSeconds?: number;
+  /**
+   * So long one of its sessions says nothing, and it has no server until it does, if that has nothing of it which another
+   * would not have; then it keeps nobody from sleeping. Absent: never.
+   */
+  readonly silentAfterSeconds?: number;
   /** At which clients reach it alone, see model/route.ts; absent: by the port of all branches only. */
   readonly port?: number;
   /** Of its own server, beside and before those of its project. What grows from it has none of them. */

@@ -45,6 +45,8 @@ export type BranchRoute = {
   readonly endpoint?: Endpoint;
   /** Sessions that began under another number have to end. */
   readonly sessions: number;
+  /** Milliseconds of silence after which a session that holds nothing has no server; absent: each keeps its own. */
+  readonly silentMs?: number;
 };
 
 /** Paths on this machine; of PEM files. */

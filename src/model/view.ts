@@ -75,6 +75,8 @@ export type BranchView = Pick<
   readonly limitBytes: number | null;
   /** So long without use, and it sleeps; 0: never; null: as its project says. */
   readonly sleepAfterSeconds: number | null;
+  /** So long one of its sessions is silent, and it may lose its server; null: never. */
+  readonly silentAfterSeconds: number | null;
   /** Of its own; null: it has none. */
   readonly port: number | null;
   /** Of one branch that is asked for: why nobody is reached there. */

@@ -161,7 +161,11 @@ const itemsOf = {
     // Asleep it has an address where a door is before it, which knows how to wake it.
     const open = status?.state === 'ready' || status?.state === 'asleep' ? status.open : undefined;
     const isNewest = open?.rotation === (secret.rotation ?? 0);
-    const value = { sessions: secret.sessions ?? 0, ...(open && isNewest && { endpoint: open.endpoint }) };
+    const value = {
+      sessions: secret.sessions ?? 0,
+      ...(open && isNewest && { endpoint: open.endpoint }),
+      ...(spec.silentAfterSeconds && { silentMs: spec.silentAfterSeconds * 1000 }),
+    };
     const { port } = spec;
     const own: RouteChange[] =
       port === undefined || where === undefined

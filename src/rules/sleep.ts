@@ -85,6 +85,17 @@ export async function sleepBranchAfter(store: Store, id: string, seconds: number
   }));
 }
 
+/**
+ * @param seconds undefined: its sessions keep their servers. Those that are open do as they did when they began.
+ * @throws OffshootError branch/bad-sleep
+ */
+export async function partSilent(store: Store, id: string, seconds: number | undefined): Promise<void> {
+  checkSleepAfter(seconds);
+  await store.modify('branch', id, ({ spec: { silentAfterSeconds: _, ...rest } }) => ({
+    spec: { ...rest, ...(seconds && { silentAfterSeconds: seconds }) },
+  }));
+}
+
 // --- internal -----------------------------------------------------------------------------------
 
 /** Its data come from elsewhere just now. */

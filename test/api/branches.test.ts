@@ -85,6 +85,7 @@ test('branches are made, listed, read by name or id, and deleted', async () => {
     conditions: [],
     limitBytes: null,
     sleepAfterSeconds: null,
+    silentAfterSeconds: null,
     port: null,
     protected: false,
     scheduledDeleteTime: null,
@@ -251,6 +252,11 @@ test('a branch has a port of its own where there is one to be had', async () => 
   assert.equal((await api.client.branches.port(...main, null)).port, null);
   assert.equal((await api.client.branches.port('default', 'other', 5442)).port, 5442);
   await using cluster = await testApi();
+  const silent = async (seconds: number | null) =>
+    (await api.client.branches.silentAfter(...main, seconds)).silentAfterSeconds;
+  assert.deepEqual([await silent(0.5), await silent(null), await silent(0)], [0.5, null, null]);
+  await assert.rejects(silent(700_000), /^OffshootError/);
+  await assert.rejects(cluster.client.branches.silentAfter(...main, 1), { code: 'branch/silence-not-here' });
   await assert.rejects(cluster.client.branches.port(...main, 5442), { code: 'branch/port-not-here' });
 });
 

@@ -317,6 +317,14 @@ test('branches', async t => {
     await ok(['branch', 'sleep', 'drowsy', '--force']);
     await ok(['branch', 'wake', 'drowsy']);
     assert.equal(await state('drowsy'), 'ready');
+    await ok(['branch', 'silent-after', 'drowsy', '50ms']);
+    await ok(['branch', 'sleep-after', 'drowsy', '100ms']);
+    const silent = new Client({ connectionString: url });
+    await silent.connect();
+    await silent.query('select 1');
+    await asleep('drowsy');
+    assert.deepEqual((await silent.query('select 2 as two')).rows, [{ two: 2 }]);
+    await silent.end();
     await ok(['branch', 'delete', 'drowsy', '--recursive']);
   });
 

@@ -52,4 +52,23 @@ export function registerSleep(
       say(cli, `branch ${found.name} ${when ?? `sleeps when nobody has used it for ${duration}`}`);
       await print(cli, output, found, () => '');
     });
+
+  withOutput(
+    define(
+      'silent-after <branch> <duration>',
+      'offshoot branch silent-after fix-42 30m',
+      'offshoot branch silent-after fix-42 never',
+    ),
+  )
+    .description(
+      'how long a session has to say nothing to lose its server until it speaks, if that has nothing of it; never (the default)',
+    )
+    .action(async (name: string, duration: string, { output, project: flag }) => {
+      const project = await chooseProject(cli, flag);
+      const seconds = parseSleepAfter(duration) || null;
+      const found = await cli.client().branches.silentAfter(project, name, seconds);
+      const what = seconds === null ? 'keep their server' : `may lose it after ${duration} of silence`;
+      say(cli, `sessions of branch ${found.name} that begin from now on ${what}`);
+      await print(cli, output, found, () => '');
+    });
 }

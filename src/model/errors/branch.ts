@@ -119,6 +119,14 @@ export const branchErrors = {
     hint: () =>
       'name the branch in the role, the database, the options or the host; "offshoot branch url" prints a complete address',
   },
+  'branch/silence-not-here': {
+    fault: 'user',
+    http: 422,
+    exit: 2,
+    retry: false,
+    say: () => 'in a cluster each session keeps its server',
+    hint: () => 'have clients close what they do not use: then the branch sleeps',
+  },
   'branch/bad-sleep': {
     fault: 'user',
     http: 422,

@@ -3,12 +3,15 @@
  * branch, only the key ("Canceling Requests in Progress", https://www.postgresql.org/docs/18/protocol-flow.html).
  */
 import type { Endpoint } from '../../model/route.ts';
-import { keyOfCancel } from './codec.ts';
+import { encodeCancel, keyOfCancel } from './codec.ts';
 import { type Connect, closed, connectAs } from './socket.ts';
 
 export type CancelKeys = {
-  /** @param endpoint of the server that issued `key`. @returns forgets it again. */
-  remember(key: Buffer, endpoint: Endpoint): () => void;
+  /**
+   * @param endpoint of the server that issued `key`, or `issued` in its place: a client that has another server now keeps its key
+   * @returns forgets it again
+   */
+  remember(key: Buffer, endpoint: Endpoint, issued?: Buffer): () => void;
   /**
    * Hands a CancelRequest to the server that issued its key and resolves when that server has dealt with it.
    * Never rejects: as with PostgreSQL, who cancels does not learn whether there was something to cancel.
@@ -19,12 +22,12 @@ export type CancelKeys = {
 };
 
 export function createCancelKeys(connect: Connect = connectAs()): CancelKeys {
-  const issuers = new Map<string, { readonly endpoint: Endpoint }>();
+  const issuers = new Map<string, { readonly endpoint: Endpoint; readonly issued: Buffer }>();
   const listeners: ((key: Buffer, endpoint?: Endpoint) => void)[] = [];
   return {
-    remember(key, endpoint) {
+    remember(key, endpoint, issued = key) {
       const id = key.toString('hex');
-      const issuer = { endpoint };
+      const issuer = { endpoint, issued: Buffer.from(issued) };
       issuers.set(id, issuer);
       for (const listener of listeners) listener(key, endpoint);
       return () => {
@@ -42,7 +45,7 @@ export function createCancelKeys(connect: Connect = connectAs()): CancelKeys {
       if (issuer === undefined) return;
       const server = await connect(issuer.endpoint, AbortSignal.timeout(DEADLINE_MS)).catch(() => undefined);
       if (server === undefined) return; // it has just stopped, and its queries with it
-      server.end(packet);
+      server.end(encodeCancel(issuer.issued));
       server.resume();
       await closed(server);
     },

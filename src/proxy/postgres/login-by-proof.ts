@@ -15,10 +15,14 @@ export type Login = {
   readonly endPoint: Buffer | undefined;
 };
 
+/** What a client has proved to know, and what its server knows: with both a session is opened in its name. */
+export type Keys = { readonly clientKey: Buffer; readonly serverKey: Buffer };
+
 /**
  * The connection to the server is not the client's, so a login that is bound to the client's has to end here: it is
  * checked as the server would, and what the client has proved to know opens the session there.
- * @returns whether the server has taken it; its refusal has been passed on. Its next message is AuthenticationOk.
+ * @returns what opens a session there, when the server has taken it, whose next message is AuthenticationOk; undefined: its
+ * refusal has been passed on
  */
 export async function logInFor(
   client: Socket,
@@ -33,7 +37,7 @@ export async function logInFor(
     readonly onNegotiation: (body: Buffer) => void;
     readonly stop: AbortSignal;
   },
-): Promise<boolean> {
+): Promise<Keys | undefined> {
   const gone = new AbortController();
   const onGone = () => gone.abort(new Error('the server closed the connection during login'));
   server.once('close', onGone);
@@ -45,23 +49,19 @@ export async function logInFor(
     let request = await readMessage(server, signal);
     for (; request.type !== 'R'; request = await readMessage(server, signal)) {
       client.write(request.whole);
-      if (request.type === 'E') return false;
+      if (request.type === 'E') return undefined;
       if (request.type === 'v') o.onNegotiation(request.body);
     }
     const { clientKey, verifier, final } = await challenge(client, {
       ...{ verifier: await stored, instead: o.instead },
       ...{ endPoint, user, signal },
     });
-    const refusal = await prove(
-      server,
-      request,
-      () => ({ clientKey, serverKey: verifier.serverKey }),
-      signal,
-    );
+    const keys = { clientKey, serverKey: verifier.serverKey };
+    const refusal = await prove(server, request, () => keys, signal);
     // Its password was changed in this moment.
     if (refusal !== undefined) throw new OffshootError('gateway/login-failed', { user });
     client.write(final);
-    return true;
+    return keys;
   } finally {
     server.off('close', onGone);
   }

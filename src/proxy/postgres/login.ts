@@ -16,7 +16,12 @@ import { refusalCode, scanLogin } from './codec.ts';
 export function relayLogin(
   server: Socket,
   client: Socket,
-  on: { readonly cancelKey: (body: Buffer) => void; readonly negotiation: (body: Buffer) => void },
+  on: {
+    readonly cancelKey: (body: Buffer) => void;
+    readonly negotiation: (body: Buffer) => void;
+    /** What the server has said behind ReadyForQuery, which the client has been told. */
+    readonly rest?: (bytes: Buffer) => void;
+  },
 ): Promise<'ready' | 'refused' | 'wrong-password'> {
   return new Promise((resolve, reject) => {
     let held: Buffer = Buffer.alloc(0);
@@ -46,6 +51,7 @@ export function relayLogin(
         refused ||= outcome === 'refused';
         if (!ready) return;
         stop();
+        on.rest?.(held);
         server.pause(); // nobody listens until the sockets are joined
         resolve('ready');
       } catch (error) {

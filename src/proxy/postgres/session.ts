@@ -7,13 +7,16 @@ import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import type { BranchRoute, Endpoint } from '../../model/route.ts';
 import type { Book } from '../book.ts';
 import type { CancelKeys } from './cancel-keys.ts';
-import { encodeCancel, encodeFatal, encodeStartup } from './codec.ts';
+import { encodeCancel, encodeFatal, encodeStartup, refusalCode, type Startup } from './codec.ts';
 import { branchOfHost, findDestination } from './destination.ts';
 import { relayLogin } from './login.ts';
-import { type Login, logInFor } from './login-by-proof.ts';
+import { type Keys, type Login, logInFor } from './login-by-proof.ts';
+import { encodeMessage, readMessage } from './messages.ts';
 import { readOpening } from './opening.ts';
+import { joinWithPartings } from './parting.ts';
 import type { Pretence } from './pretence.ts';
-import { challenge } from './sasl.ts';
+import { challenge, prove } from './sasl.ts';
+import { watchSession } from './silence.ts';
 import { type Connect, closed, closeSoon, ignore } from './socket.ts';
 import type { Verifiers } from './verifiers.ts';
 
@@ -107,7 +110,13 @@ export async function serve(
     session.branch = branch;
     session.user = startup.params.get('user');
     const endPoint = opened.certificate?.endPoint;
-    await relay(client, { startup, endPoint }, session, deps, () => {
+    const use = {
+      leave: () => leaves(),
+      again: () => {
+        leaves = deps.admit(branch);
+      },
+    };
+    await relay(client, { startup, endPoint }, session, deps, use, () => {
       clearTimeout(timer);
       raw.off('end', leave);
       client.off('end', leave);
@@ -139,6 +148,7 @@ async function relay(
   login: Login,
   session: Session,
   deps: SessionDeps,
+  use: Use,
   onLogin: () => void,
 ): Promise<void> {
   const { signal } = session.stop;
@@ -160,12 +170,19 @@ async function relay(
   try {
     server.write(encodeStartup(login.startup));
     const { verifiers } = deps;
-    if (login.endPoint !== undefined && verifiers !== undefined) {
+    const silentMs = login.startup.params.has('replication')
+      ? undefined
+      : deps.book.get('branch', session.branch!)?.silentMs;
+    let keys: Keys | undefined;
+    if ((login.endPoint !== undefined || silentMs !== undefined) && verifiers !== undefined) {
       const how = { verifiers, instead, onNegotiation, stop: signal };
-      if (!(await logInFor(client, server, endpoint, login, how))) return;
+      keys = await logInFor(client, server, endpoint, login, how);
+      if (keys === undefined) return;
     }
-    client.pipe(server);
+    const watch = keys !== undefined && silentMs !== undefined ? watchSession() : undefined;
+    if (watch === undefined) client.pipe(server);
     const outcome = await relayLogin(server, client, {
+      ...(watch && { rest: watch.server }),
       negotiation: onNegotiation,
       cancelKey(key) {
         forgetKey = deps.cancelKeys.remember(key, endpoint);
@@ -183,6 +200,26 @@ async function relay(
         void deps.cancelKeys.forward(encodeCancel(cancelKey));
       client.destroy();
     });
+    if (watch !== undefined && cancelKey !== undefined) {
+      const theirs = cancelKey;
+      const words = await joinWithPartings(client, server, {
+        ...{ silentMs: silentMs!, watch, signal },
+        part() {
+          forgetKey();
+          cancelKey = undefined;
+          use.leave();
+        },
+        async again() {
+          use.again();
+          const opened = await reopen(client, login.startup, keys!, watch.unnamed(), session, deps);
+          cancelKey = opened.key;
+          forgetKey = deps.cancelKeys.remember(theirs, opened.endpoint, opened.key);
+          return opened.server;
+        },
+      });
+      if (words.includes(SHUTDOWN)) await sayWhy(client, session, deps);
+      return;
+    }
     let last: Buffer = Buffer.alloc(0);
     server.on('data', (chunk: Buffer) => {
       last = chunk;
@@ -193,6 +230,60 @@ async function relay(
   } finally {
     server.destroy();
     forgetKey();
+  }
+}
+
+/** Of the branch, by this session. */
+type Use = { readonly leave: () => void; readonly again: () => void };
+
+/**
+ * Another server's session for a client that has logged in before, which hears of it what has changed, and nothing else.
+ * The server's socket lives no longer than the signal.
+ * @param unnamed a statement that the client may use again
+ */
+async function reopen(
+  client: Socket,
+  startup: Startup,
+  keys: Keys,
+  unnamed: Buffer | undefined,
+  session: Session,
+  deps: SessionDeps,
+): Promise<{ readonly server: Socket; readonly endpoint: Endpoint; readonly key: Buffer }> {
+  const { number, branch = '' } = session;
+  session.loggedIn = false;
+  const timer = expireAfter(deps.loginMs, session);
+  const { server, endpoint } = await reach(session, deps);
+  const gone = new AbortController();
+  server.once('close', () => gone.abort(new Error('the server closed the connection during login')));
+  const signal = AbortSignal.any([session.stop.signal, gone.signal]);
+  try {
+    const changed = new OffshootError('gateway/password-changed', { branch });
+    if (session.number !== number) throw changed;
+    server.write(encodeStartup(startup));
+    let key: Buffer | undefined;
+    for (let asked = false; ; ) {
+      const message = await readMessage(server, signal);
+      const { type, body, whole } = message;
+      if (type === 'R' && !asked) {
+        asked = true;
+        if ((await prove(server, message, () => keys, signal)) !== undefined) throw changed;
+      } else if (type === 'K') key = Buffer.from(body);
+      else if (type === 'S' || type === 'N') client.write(whole);
+      else if (type === 'E') throw new Error(`the server refuses the session: ${refusalCode(whole)}`);
+      else if (type === 'Z') break;
+    }
+    if (key === undefined) throw new RangeError('a server without cancel keys');
+    if (unnamed !== undefined) {
+      server.write(Buffer.concat([unnamed, encodeMessage('S')]));
+      while ((await readMessage(server, signal)).type !== 'Z'); // if it is refused now, it would be then
+    }
+    session.loggedIn = true;
+    return { server, endpoint, key };
+  } catch (error) {
+    server.destroy();
+    throw error;
+  } finally {
+    clearTimeout(timer);
   }
 }
 
