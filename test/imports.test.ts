@@ -119,6 +119,8 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'home.ts',
     'lazy:daemon.ts',
     'lazy:branch-node.ts',
+    'lazy:pool.ts',
+    'type:pool.ts',
     'lazy:controller.ts',
     'lazy:kubernetes',
     'lazy:sidecar.ts',
@@ -169,6 +171,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'roles',
     'service-addresses.ts',
   ],
+  'pool.ts': ['config.ts', 'drivers/volume', 'roles'],
   'controller.ts': [
     'model',
     'lib',

@@ -1,7 +1,6 @@
-import { join } from 'node:path';
 import type { Command } from 'commander';
-import type { PoolPlace, PoolSeen } from '../../drivers/volume/pool-care.ts';
 import { bytesText } from '../../model/bytes.ts';
+import type { PoolSeen } from '../../pool.ts';
 import type { Cli } from '../context.ts';
 import { sizeArgument, withExamples } from '../options.ts';
 import { ExitCode, print, say, withOutput } from '../output.ts';
@@ -27,8 +26,8 @@ export function register(program: Command, cli: Cli): void {
   )
     .description('where it is, what it may hold, holds, and takes of its disk')
     .action(async ({ output }) => {
-      const { seePool } = await care();
-      await print(cli, output, await seePool(await placeOf(cli)), draw);
+      const { seePool } = await import('../../pool.ts');
+      await print(cli, output, await seePool(cli.config()), draw);
     });
 
   withExamples(pool.command('resize').addArgument(sizeArgument('<size>')), 'offshoot pool resize 200G')
@@ -37,10 +36,8 @@ export function register(program: Command, cli: Cli): void {
       'let it hold more, or less than it could; never less than is in it. Needs "offshoot down" before. It takes room of its disk only for what is in it.',
     )
     .action(async (bytes: number) => {
-      await whileDown(cli, async () => {
-        const [{ resizePool }, place] = await Promise.all([care(), placeOf(cli)]);
-        await resizePool(place, bytes);
-      });
+      const { resizePool } = await import('../../pool.ts');
+      await resizePool(cli.config(), bytes);
       say(cli, `the pool may hold ${bytesText(bytes)}`);
     });
 
@@ -50,8 +47,8 @@ export function register(program: Command, cli: Cli): void {
       'read all that is in it, and compare it with its checksums; nothing is changed. After "offshoot down" also what its file system keeps for itself. Exit code 1 when something is wrong.',
     )
     .action(async ({ output }) => {
-      const [{ checkPool }, place] = await Promise.all([care(), placeOf(cli)]);
-      const found = await checkPool(place, cli.signal);
+      const { checkPool } = await import('../../pool.ts');
+      const found = await checkPool(cli.config(), cli.signal);
       await print(cli, output, found, ({ bytesRead, problems }) =>
         problems.length === 0 ? `all is well: ${bytesText(bytesRead)} were read` : problems.join('\n'),
       );
@@ -64,39 +61,18 @@ export function register(program: Command, cli: Cli): void {
       'put it on another disk, with a link where it was. Needs "offshoot down" before. The old one goes when the new one is complete.',
     )
     .action(async (directory: string) => {
-      const now = await whileDown(cli, async () => {
-        const [{ movePool }, place] = await Promise.all([care(), placeOf(cli)]);
-        const name = `offshoot-${cli.config().instance}.img`;
-        return await movePool(place, directory, name, cli.signal);
-      });
-      say(cli, `the pool is ${now}`);
+      const { movePool } = await import('../../pool.ts');
+      try {
+        say(cli, `the pool is ${await movePool(cli.config(), directory, cli.signal)}`);
+      } catch (error) {
+        if (!cli.signal.aborted) throw error;
+        say(cli, 'interrupted; the pool is as it was');
+        throw new ExitCode(130);
+      }
     });
 }
 
 // --- internal ------------------------------------------------------------------------------------
-
-const care = () => import('../../drivers/volume/pool-care.ts');
-
-async function placeOf(cli: Cli): Promise<PoolPlace> {
-  const { imageIn } = await import('../../drivers/volume/choose.ts');
-  const { home, runtimeDir } = cli.config();
-  return { image: imageIn(home), mountPoint: join(runtimeDir, 'pool') };
-}
-
-/** @throws OffshootError volume/no-pool, host/already-running */
-async function whileDown<T>(cli: Cli, work: () => Promise<T>): Promise<T> {
-  const [{ lockHome }, { seePool }] = await Promise.all([import('../../roles/home-lock.ts'), care()]);
-  await seePool(await placeOf(cli)); // before a data directory is made that was not there
-  await using opened = new AsyncDisposableStack();
-  await lockHome(cli.config(), opened);
-  try {
-    return await work();
-  } catch (error) {
-    if (!cli.signal.aborted) throw error;
-    say(cli, 'interrupted; the pool is as it was');
-    throw new ExitCode(130);
-  }
-}
 
 const draw = ({ image, bytes, usedBytes, hostBytes, hostFreeBytes, mountedAt }: PoolSeen): string =>
   [
