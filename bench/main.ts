@@ -1,4 +1,4 @@
-/** `npm run bench [-- NAME…]`: the figures of docs/operating.md, or some of them, in one run. Raw results go to bench/results/. */
+/** `npm run bench [-- NAME…]`: the figures of docs/benchmarks.md, or some of them, in one run. Raw results go to bench/results/. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
