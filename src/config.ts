@@ -1,5 +1,4 @@
 /** Configuration: from the environment to one frozen object. Nothing else reads the environment for the daemon. */
-import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -104,6 +103,9 @@ export const variables = {
   OFFSHOOT_DRAIN: 'how long a replaced proxy serves the connections that it has (1h)',
   OFFSHOOT_LOG: 'level of the daemon log: debug, info, warn, error (info)',
 } as const;
+
+// An import of it loads all of its exports, web cryptography included: some 4 ms of each command.
+const { createHash } = process.getBuiltinModule('node:crypto');
 
 /** @throws OffshootError config/invalid */
 export function readConfig(env: Env, uid: number): Config {
