@@ -148,7 +148,7 @@ describe('steps on a cluster', { skip: noImage, concurrency: 4 }, () => {
     );
     assert.equal(failed.code, 'step/command-not-found');
     assert.equal(failed.params.command, 'no-such-command');
-    assert.match(failed.output!, /^the token is \*\*\* \*\*\*\n/);
+    assert.match(failed.output!, /^the token is \*\*\* \*\*\*$/m);
     const without = await failure('fix.db.create.interpreter', script('#!/opt/python9\nprint(1)'));
     assert.deepEqual([without.code, without.params.command], ['step/command-not-found', '/opt/python9']);
     await untilNothing(o.ns, 'fail', 'interpreter');

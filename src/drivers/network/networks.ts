@@ -110,6 +110,8 @@ class BridgedNetworks implements Networks {
   /** As they were set last; undefined: they could not be. */
   #shortcuts: string | undefined = '';
   readonly #save: () => Promise<void>;
+  /** What was noted last is on disk, or that has failed and is told. */
+  #saved: Promise<void> = Promise.resolve();
 
   constructor(ground: Ground, pool: Range, options: NetworksOptions) {
     this.#ground = ground;
@@ -169,6 +171,7 @@ class BridgedNetworks implements Networks {
     const known = found ?? (await this.#make(ip));
     this.#pods.set(pod, known);
     this.#setPodRules(known);
+    await this.#saved; // the next daemon has to know of what runs in it
     return {
       ip,
       isNew: found === undefined,
@@ -390,7 +393,9 @@ class BridgedNetworks implements Networks {
   /** One that is lost is chosen again, and is the same. */
   #savePods(pods: NetworkState['pods']): void {
     this.#state = { ...this.#state, pods };
-    this.#save().catch(err => this.#options.log.warn({ err }, 'the addresses of pods are not on disk'));
+    this.#saved = this.#save().catch(err =>
+      this.#options.log.warn({ err }, 'the addresses of pods are not on disk'),
+    );
   }
 }
 

@@ -148,22 +148,24 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     return member;
   }
 
-  /** What is to be done now. */
+  /** What is to be done now. One look at the clock for all of it: what is too early for this is what wakes us again. */
   function step(): void {
     if (!wanted || plan.pod === undefined) return;
+    const now = performance.now();
     if (plan.run !== undefined) {
-      stepRun(plan.run);
+      stepRun(plan.run, now);
       return;
     }
-    const { start, retire } = nextSteps([...pods.values()].map(stateOf), plan.replicas, plan.rollout);
+    const states = [...pods.values()].map(member => stateOf(member, now));
+    const { start, retire } = nextSteps(states, plan.replicas, plan.rollout);
     for (const index of retire) retirePod(pods.get(index)!);
     for (const index of start) startPod(index);
     if (start.length + retire.length > 0) progress();
-    wakeAgain();
+    wakeAgain(now);
   }
 
   /** What runs to its end: pods that have ended stay, without processes, for what they have said. */
-  function stepRun(of: RunPlan): void {
+  function stepRun(of: RunPlan, now: number): void {
     const hash = workloadHash(plan);
     if (run !== undefined && run.of !== hash && pods.size > 0) {
       for (const member of pods.values()) endPod(member);
@@ -189,12 +191,12 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
     }
     const failures = (run.failures ?? 0) + all.filter(({ pod }) => pod.end() === 'failed').length;
     const free = start.filter(index => !pods.has(index));
-    if (free.length > 0 && (failures === 0 || performance.now() >= pauseUntil)) {
+    if (free.length > 0 && (failures === 0 || now >= pauseUntil)) {
       for (const index of free) startPod(index);
       if (failures > 0) pauseMs = restartPause(pauseMs, 0);
-      pauseUntil = performance.now() + (pauseMs ?? restartPause(undefined, 0));
+      pauseUntil = now + (pauseMs ?? restartPause(undefined, 0));
     }
-    wakeAgain();
+    wakeAgain(now);
   }
 
   function runPodOf({ pod }: Member): RunPod {
@@ -255,13 +257,15 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       .catch(err => {
         delete member.ending;
         house.log.error({ id, pod: pod.record.name, err }, 'cannot end a pod');
+        // Nobody else would come back to it.
+        setTimeout(() => pods.get(pod.index) === member && endPod(member), END_AGAIN_MS).unref();
       });
   }
 
-  function stateOf(member: Member): PodState {
+  function stateOf(member: Member, now: number): PodState {
     const { pod, readySince } = member;
     const { ready } = pod.health();
-    const readyMs = readySince === undefined ? -1 : performance.now() - readySince;
+    const readyMs = readySince === undefined ? -1 : now - readySince;
     return {
       index: pod.index,
       current: isCurrent(member),
@@ -292,9 +296,8 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
   }
 
   /** Looks again when time alone changes something: a pod has been ready long enough, nothing has come for too long. */
-  function wakeAgain(): void {
+  function wakeAgain(now: number): void {
     clearTimeout(alarm);
-    const now = performance.now();
     const { minReadyMs, progressMs } = plan.rollout;
     const times = [...pods.values()].flatMap(({ readySince }) =>
       readySince !== undefined && readySince + minReadyMs > now ? [readySince + minReadyMs] : [],
@@ -309,7 +312,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
       step();
       tell();
     };
-    alarm = setTimeout(look, Math.min(...times) - now + 1).unref();
+    alarm = setTimeout(look, Math.min(...times) - performance.now() + 1).unref();
   }
 
   async function seen(): Promise<WorkloadSeen> {
@@ -427,7 +430,7 @@ export function openWorkload(id: string, folder: string, before: Before, house: 
         reason: 'Starting',
         message: 'replaced by a changed specification, one pod after the other',
       };
-    if (current.some(member => !stateOf(member).available))
+    if (current.some(member => !stateOf(member, performance.now()).available))
       return { ready: false, reason: 'Starting', message: 'ready, but not yet for minReadySeconds' };
     return undefined;
   }
@@ -556,6 +559,8 @@ const LINES_IN_STATUS = 20;
 /** Of a container. */
 export const MAX_LOG_BYTES = 5 * 1024 * 1024;
 /** Longer than proxies need to learn of it, and the loop to ask them. */
+/** After a pod could not be ended. */
+const END_AGAIN_MS = 1_000;
 const RELEASE_MS = 15_000;
 /** For what is in flight to a pod that nobody is led to any more; tunnels may be open for ever. */
 const IDLE_MS = 5_000;

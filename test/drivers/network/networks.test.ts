@@ -234,7 +234,7 @@ describe('networks of pods', { skip: missing ?? false, concurrency: true }, () =
     await using home = await tempDir();
     const first = await machine.open(home.path, { shared: [7432] });
     const before = await first.ensure('workload/a/0');
-    const running = await serve(before, '0.0.0.0', 8080, 'a');
+    await using running = await serve(before, '0.0.0.0', 8080, 'a');
     first.leave();
     route(machine.inside, '10.0.0.0/8', neighbour); // a VPN that comes later ends nothing
     const second = await machine.open(home.path, { shared: [7432] });
