@@ -1,8 +1,8 @@
 /**
- * Pictures of docs/benchmarks.md from raw results: `node bench/plots.ts docs/benchmarks/results.json`. Bars on a logarithmic
+ * Pictures of docs/benchmarks.md from raw results: `node bench/plots.ts bench/results/FILE.json`. Bars on a logarithmic
  * axis, since what is compared lies between a millisecond and a minute; what others have published has another colour.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './home.ts';
 import type { Row } from './statistics.ts';
@@ -69,7 +69,9 @@ function draw(file: string): void {
       all: barsOf(results.branchbench, /: step$/),
     },
   ];
+  mkdirSync(join(root, 'docs/benchmarks'), { recursive: true });
   for (const { name, title, all } of pictures) {
+    if (all.length === 0) continue;
     writeFileSync(join(root, 'docs/benchmarks', name), bars(title, all));
     console.log(`docs/benchmarks/${name}`);
   }

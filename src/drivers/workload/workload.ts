@@ -558,9 +558,9 @@ const POD = 'pod.';
 const LINES_IN_STATUS = 20;
 /** Of a container. */
 export const MAX_LOG_BYTES = 5 * 1024 * 1024;
-/** Longer than proxies need to learn of it, and the loop to ask them. */
 /** After a pod could not be ended. */
 const END_AGAIN_MS = 1_000;
+/** Longer than proxies need to learn of it, and the loop to ask them. */
 const RELEASE_MS = 15_000;
 /** For what is in flight to a pod that nobody is led to any more; tunnels may be open for ever. */
 const IDLE_MS = 5_000;
