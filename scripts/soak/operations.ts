@@ -150,6 +150,7 @@ export const operations: Scenario = {
 
     return [
       told('seed', String(seed)),
+      ...(kinds === steps ? [told('left out at this size', Object.keys(historySteps).join(', '))] : []),
       told('steps', JSON.stringify(taken)),
       told('blows', JSON.stringify(struck)),
       none('steps and blows that failed for no reason', wrong),
