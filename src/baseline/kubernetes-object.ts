@@ -57,11 +57,12 @@ const isMadeByWorkloads: ReadonlySet<ObjectKind> = new Set([
 const apiVersions: Partial<Record<ObjectKind, string>> = {
   ...{ Deployment: 'apps/v1', StatefulSet: 'apps/v1', DaemonSet: 'apps/v1', ReplicaSet: 'apps/v1' },
   ...{ Job: 'batch/v1', CronJob: 'batch/v1', EndpointSlice: 'discovery.k8s.io/v1' },
+  Rollout: 'argoproj.io/v1alpha1',
 };
 
 /** What controllers and kubectl note for themselves. The second is the whole document once more. */
 const ofNoUse =
-  /^(deployment\.kubernetes\.io\/|kubectl\.kubernetes\.io\/last-applied-configuration$|deprecated\.daemonset)/;
+  /^(deployment\.kubernetes\.io\/|rollout\.argoproj\.io\/|notified\.notifications\.argoproj\.io\/|kubectl\.kubernetes\.io\/last-applied-configuration$|deprecated\.daemonset)/;
 
 function metaOf({ metadata: { name, namespace, labels, annotations = {} } }: KubernetesObject) {
   const notes = Object.fromEntries(Object.entries(annotations).filter(([note]) => !ofNoUse.test(note)));

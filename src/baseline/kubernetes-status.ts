@@ -46,6 +46,7 @@ type Seen = {
   readonly updatedNumberScheduled?: number;
   readonly podIP?: string;
   readonly phase?: string;
+  readonly message?: string;
   readonly containerStatuses?: readonly {
     readonly restartCount?: number;
     readonly state?: { readonly waiting?: { readonly reason?: string; readonly message?: string } };
@@ -102,6 +103,11 @@ const others: Partial<Record<ObjectKind, (seen: Seen) => Standing>> = {
     if (found(seen, 'Suspended', 'True'))
       return { ready: false, reason: 'Suspended', message: 'it is suspended' };
     return { ready: false, reason: 'InProgress', message: 'its pods have not ended' };
+  },
+  /** It counts what it has seen as a text, and says itself how it stands (argoproj.io/v1alpha1, RolloutStatus). */
+  Rollout({ phase = 'Progressing', message = '', availableReplicas = 0 }) {
+    if (phase === 'Healthy') return running;
+    return { ready: false, reason: phase, message, serving: availableReplicas > 0 };
   },
   CronJob: () => ({ ready: true, reason: 'Waiting', message: '' }),
   Pod(seen) {

@@ -17,6 +17,7 @@ import { isWorkloadKind, podLabels } from '../model/workload.ts';
 import { labelKey, sourceKey } from '../store/indexes.ts';
 import type { Baseline, BaselineChange, Found, ObjectKind } from './contract.ts';
 import { foundIn } from './kubernetes-object.ts';
+import { lentTemplates } from './lent-templates.ts';
 
 export type KubernetesBaseline = {
   readonly baseline: Baseline;
@@ -42,6 +43,7 @@ export type KubernetesBaselineOptions = {
 export function kubernetesBaseline(options: KubernetesBaselineOptions): KubernetesBaseline {
   const { client, namespaces, log = silentLog, informers: timing = {} } = options;
   const index = new BaselineIndex();
+  const lent = lentTemplates((namespace, name) => index.get('Deployment', namespace, name));
   const listeners = new Set<(change: BaselineChange) => void>();
   const made = new Map<Found, string>();
   const at = (found: Found) => made.get(found) ?? '';
@@ -60,6 +62,17 @@ export function kubernetesBaseline(options: KubernetesBaselineOptions): Kubernet
       else early.set(key, now);
       return;
     }
+    if (kind === 'Rollout') {
+      put(...lent.take(before, now));
+      return;
+    }
+    put(before, now);
+    if (kind === 'Deployment') for (const other of lent.lenderChanged(namespace, name)) put(...other);
+  }
+
+  function put(before: Found | undefined, now: Found | undefined): void {
+    if (before === now) return;
+    const { kind, namespace, name } = (now ?? before)!;
     index.put(before, now);
     const change = { kind, namespace, name, ...(before && { before }), ...(now && { now }) };
     for (const listener of listeners) {
@@ -75,6 +88,7 @@ export function kubernetesBaseline(options: KubernetesBaselineOptions): Kubernet
     return informer<Found>({
       ...{ client, resource: resources[kind], selection: selectionOf(kind), log, ...timing },
       ...(group.namespace !== undefined && { namespace: group.namespace }),
+      ...(kind === 'Rollout' && { undefinedMs: UNDEFINED_MS }),
       keep(object: KubernetesObject, before) {
         const found = foundIn(kind, object, before);
         if (found !== undefined && group.early !== undefined)
@@ -179,6 +193,7 @@ const watchedKinds = [
     'DaemonSet',
     'ReplicaSet',
     'ReplicationController',
+    'Rollout',
     'Job',
     'CronJob',
     'Pod',
@@ -187,6 +202,9 @@ const watchedKinds = [
 ] as const satisfies readonly (ObjectKind & keyof typeof resources)[];
 
 type WatchedKind = (typeof watchedKinds)[number];
+
+/** Who has no Argo Rollouts may come by them. */
+const UNDEFINED_MS = 30_000;
 
 function selectionOf(kind: WatchedKind): { readonly labelSelector: string; readonly fieldSelector?: string } {
   const notOurs = `!${group}/sandbox`;

@@ -5,6 +5,7 @@
  * - A watch that ends, is cut, says what is no event, or says nothing for a while is begun anew where it was.
  * - A place that the cluster has forgotten (410), three watches in a row that bring nothing, and the passing of time
  *   are answered by a new list.
+ * - A resource that the cluster does not define (a custom one) has no objects, where that is allowed, and is asked for again.
  * - After any failure it is asked what the cluster's counter is: one that is lower than ours is that of another past
  *   (a restored backup), of which a watch would tell nothing until it has caught up.
  *
@@ -43,6 +44,11 @@ export type InformerOptions<T> = {
   readonly longestLine?: number;
   /** Milliseconds until everything is listed again although nothing seems wrong, a fifth more or less. Default 30 minutes. */
   readonly relistMs?: number;
+  /**
+   * Of a resource that need not be defined: milliseconds until it is asked for again while it is not. Absent: that is a failure
+   * like any other.
+   */
+  readonly undefinedMs?: number;
   /** Milliseconds of the shortest and longest pause after failures, default 100 and 30 000. */
   readonly pauseMs?: readonly [number, number];
 };
@@ -84,6 +90,7 @@ export const keyOf = ({ metadata: { namespace, name } }: KubernetesObject): stri
 
 export function informer<T>(options: InformerOptions<T>): Informer<T> {
   const { client, resource, namespace, selection = {}, keep, onChange, log = silentLog } = options;
+  const { undefinedMs } = options;
   const { idleMs = 150_000, relistMs = 1_800_000, pauseMs: [shortest, longest] = [100, 30_000] } = options;
   const place = namespace === undefined ? {} : { namespace };
   const what = describe(resource, place);
@@ -171,6 +178,20 @@ export function informer<T>(options: InformerOptions<T>): Informer<T> {
     version = reached = at;
     listedAt = performance.now();
     lists += 1;
+    nowSynced();
+  }
+
+  /** The cluster does not know what they are. */
+  function none(): void {
+    for (const key of [...known.keys()]) put(key, undefined);
+    over.clear();
+    version = reached = failure = undefined;
+    failures = 0;
+    heardAt = performance.now();
+    nowSynced();
+  }
+
+  function nowSynced(): void {
     if (isSynced) return;
     isSynced = true;
     isNowSynced();
@@ -254,6 +275,11 @@ export function informer<T>(options: InformerOptions<T>): Informer<T> {
         await follow();
       } catch (error) {
         if (stopping.signal.aborted) return;
+        if (undefinedMs !== undefined && isCode(error, 'kubernetes/absent')) {
+          none();
+          await delay(undefinedMs, stopping.signal).catch(() => {});
+          continue;
+        }
         failure =
           error instanceof OffshootError ? error : new OffshootError('internal', {}, { cause: error });
         failures += 1;

@@ -51,6 +51,7 @@ export const resources = {
   StatefulSet: of('apps/v1/statefulsets'),
   DaemonSet: of('apps/v1/daemonsets'),
   ReplicaSet: of('apps/v1/replicasets'),
+  Rollout: of('argoproj.io/v1alpha1/rollouts'),
   Job: of('batch/v1/jobs'),
   CronJob: of('batch/v1/cronjobs'),
   EndpointSlice: of('discovery.k8s.io/v1/endpointslices'),

@@ -197,6 +197,38 @@ describe('the baseline of a cluster', () => {
     client.close();
   });
 
+  it('shows a Rollout that borrows the template of a Deployment with that, and as another one when it is another', async () => {
+    const named = (name: string) => ({
+      ...{ kind: 'Rollout', metadata: { name: 'web', namespace: 'demo', generation: 1 } },
+      spec: { workloadRef: { apiVersion: 'apps/v1', kind: 'Deployment', name } },
+    });
+    await using b = await opened(server => server.put('rollouts.argoproj.io', named('users')));
+    const shown = () => b.baseline.get('Rollout', 'demo', 'web');
+    const changes: string[] = [];
+    b.baseline.watch(({ kind, before, now }) => {
+      if (kind === 'Rollout') changes.push(`${before ? 'was' : '-'} → ${now ? 'is' : '-'}`);
+    });
+    assert.equal(shown(), undefined);
+    const users = placed(deployment('users'));
+    await b.put(users);
+    const first = shown()!;
+    assert.deepEqual(first.object.spec.template, users.spec.template);
+    assert.equal(first.object.apiVersion, 'argoproj.io/v1alpha1');
+    const other = placed(deployment('users', { env: [{ name: 'A', value: '1' }] }));
+    await b.put({ ...b.server.get('deployments.apps', 'demo/users')!, spec: other.spec });
+    assert.deepEqual(shown()!.object.spec.template, other.spec.template);
+    assert.notEqual(shown()!.revision, first.revision);
+    await b.put({ ...b.server.get('rollouts.argoproj.io', 'demo/web')!, spec: named('none').spec });
+    assert.equal(shown(), undefined);
+    const own = { ...other.spec };
+    await b.put({ ...b.server.get('rollouts.argoproj.io', 'demo/web')!, spec: own });
+    assert.deepEqual(shown()!.object.spec.template, own.template);
+    b.server.remove('rollouts.argoproj.io', 'demo/web');
+    await b.told('Rollout');
+    assert.equal(shown(), undefined);
+    assert.deepEqual(changes, ['- → is', 'was → is', 'was → -', '- → is', 'was → -']);
+  });
+
   it('tells how a workload stands, by its own status', async () => {
     await using b = await opened();
     const seen: string[] = [];

@@ -133,6 +133,26 @@ describe('an informer', () => {
     ]);
   });
 
+  it('of a resource that need not be defined has nothing until it is, and nothing when it is not any more', async () => {
+    await using server = await fakeApiServer();
+    server.put('configmaps', config('a', '1'));
+    const undefinedNow = ({ resource }: { resource: string }) =>
+      resource === 'configmaps' ? { status: 404, body: '404 page not found' } : undefined;
+    server.fault = undefinedNow;
+    await using w = await watching(server, { undefinedMs: 20 });
+    await w.informer.synced;
+    assert.deepEqual([...w.informer.entries()], []);
+    assert.equal(w.informer.state().failures, 0);
+    server.fault = undefined;
+    await w.shows({ a: '1' });
+    await w.watches();
+    server.fault = undefinedNow;
+    server.endWatches('properly');
+    await w.shows({});
+    server.fault = undefined;
+    await w.shows({ a: '1' });
+  });
+
   it('ends when it is closed, also before it knows anything', async () => {
     await using server = await fakeApiServer();
     server.fault = () => 'hang';
