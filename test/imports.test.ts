@@ -106,7 +106,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   'outpost.ts': ['lib'],
   reconcile: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts', 'type:drivers/contract.ts'],
   // What a cluster asks before it takes an object.
-  webhook: ['model', 'lib', 'kubernetes', 'type:baseline/contract.ts'],
+  webhook: ['model', 'lib', 'kubernetes', 'rules', 'type:baseline/contract.ts'],
   // Composition of it and of what sidecars know.
   api: ['model', 'lib', 'store', 'rules', 'type:baseline/contract.ts'],
   client: ['model', 'lib'],

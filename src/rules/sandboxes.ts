@@ -152,6 +152,33 @@ export function removeSandbox(store: Store, name: string): Promise<boolean> {
   });
 }
 
+/**
+ * What a document names of the baseline: workloads, Services and their ports.
+ * @throws OffshootError sandbox/baseline-missing, sandbox/baseline-unread, sandbox/port-missing: the first that is not there
+ */
+export function checkBaseline(baseline: Baseline, spec: Sandbox['spec']): void {
+  (spec.forks ?? []).forEach(({ forkOf }, i) => {
+    requireObject(baseline, forkOf, `spec.forks[${i}].forkOf`);
+  });
+  for (const { to, path, port } of endpointsOf(spec)) {
+    if (to.kind === 'Service') {
+      const { object } = requireObject(baseline, { ...to, kind: to.kind }, path);
+      const ports = (object.spec.ports ?? []).map(p => p.port);
+      if (!ports.includes(port)) throw portMissing(path, to, port, ports);
+    } else {
+      const key = { ...to, kind: to.kind };
+      const { object } = requireObject(baseline, key, path);
+      const ports = workloadPorts(
+        object,
+        baseline.servicesOf(object).map(s => s.object),
+      );
+      // One that says nothing of ports may have any; its fork learns which.
+      const forked = spec.forks?.some(({ forkOf }) => sameWorkload(forkOf, key));
+      if (!ports.includes(port) && !(ports.length === 0 && forked)) throw portMissing(path, to, port, ports);
+    }
+  }
+}
+
 /** Why a document cannot have what it names of the baseline. @param path of the document */
 export function baselineMissing(
   baseline: Baseline,
@@ -237,7 +264,8 @@ function recordsFor(
     const fresh = !provisioned && (again || kept?.plugin !== plugin);
     records[resource.name] = fresh || kept === undefined ? newResourceRecord(plugin) : kept;
   }
-  checkReferences({ store, baseline }, spec, records);
+  checkBaseline(baseline, spec);
+  checkOutputs(store, spec, records);
   return records;
 }
 
@@ -262,8 +290,8 @@ function resolvePlugin(
   });
 }
 
-function checkReferences(
-  { store, baseline }: Around,
+function checkOutputs(
+  store: Store,
   spec: Sandbox['spec'],
   records: Readonly<Record<string, ResourceRecord>>,
 ): void {
@@ -272,7 +300,6 @@ function checkReferences(
     outputs.set(resource, { plugin, keys: outputKeys(store.get('plugin', plugin)!.spec) });
   }
   (spec.forks ?? []).forEach((fork, i) => {
-    requireObject(baseline, fork.forkOf, `spec.forks[${i}].forkOf`);
     (fork.customizations?.env ?? []).forEach((env, j) => {
       const from = env.valueFrom;
       if (from === undefined || !('resource' in from)) return;
@@ -287,23 +314,6 @@ function checkReferences(
       });
     });
   });
-  for (const { to, path, port } of endpointsOf(spec)) {
-    if (to.kind === 'Service') {
-      const { object } = requireObject(baseline, { ...to, kind: to.kind }, path);
-      const ports = (object.spec.ports ?? []).map(p => p.port);
-      if (!ports.includes(port)) throw portMissing(path, to, port, ports);
-    } else {
-      const key = { ...to, kind: to.kind };
-      const { object } = requireObject(baseline, key, path);
-      const ports = workloadPorts(
-        object,
-        baseline.servicesOf(object).map(s => s.object),
-      );
-      // One that says nothing of ports may have any; its fork learns which.
-      const forked = spec.forks?.some(({ forkOf }) => sameWorkload(forkOf, key));
-      if (!ports.includes(port) && !(ports.length === 0 && forked)) throw portMissing(path, to, port, ports);
-    }
-  }
 }
 
 function requireObject<K extends ObjectKind>(

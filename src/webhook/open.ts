@@ -16,7 +16,7 @@ import { validateDocument } from './validate.ts';
 export type AdmissionOptions = {
   /** Closed by whoever made it. */
   readonly client: ClusterClient;
-  readonly baseline: Pick<Baseline, 'list'>;
+  readonly baseline: Baseline;
   readonly at: Address;
   /** Of both webhook configurations, see registration.ts. */
   readonly name: string;
@@ -57,7 +57,7 @@ export async function openAdmission(o: AdmissionOptions): Promise<Admission> {
 
   const server = await openWebhook({
     ...{ ...o.at, certificate, log },
-    answers: { '/inject': inject, '/validate': validateDocument },
+    answers: { '/inject': inject, '/validate': request => validateDocument(request, baseline) },
   });
   opened.defer(() => server.close());
   const registration = keepRegistration({

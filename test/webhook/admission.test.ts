@@ -318,13 +318,26 @@ suite('documents', () => {
     assert.match(expected, /endpoints/);
     assert.equal(status!.message, expected);
     const { endpoints: _, ...good } = bad;
-    assert.deepEqual(await review('/validate', 'Sandbox', sandbox(good)), { uid: 'u1', allowed: true });
+    const early = await review('/validate', 'Sandbox', sandbox(good));
+    assert.deepEqual(
+      [early.allowed, early.warnings],
+      [true, ['spec.forks[0].forkOf: Deployment "users" does not exist in namespace "shop"']],
+    );
+    const nothing = sandbox({ cluster: 'local' });
+    assert.deepEqual(await review('/validate', 'Sandbox', nothing), { uid: 'u1', allowed: true });
+    const endpoint = { name: 'a', target: 'http://users.shop.svc:82' };
+    const port = await review(
+      '/validate',
+      'Sandbox',
+      sandbox({ cluster: 'local', defaultRouteGroup: { endpoints: [endpoint] } }),
+    );
+    assert.match(port.warnings!.join(), /82/);
     const told = await review(
       '/validate',
       'Sandbox',
       sandbox({ ...good, disableSandboxTrafficManager: true }),
     );
-    assert.deepEqual([told.allowed, told.warnings?.length], [true, 1]);
+    assert.deepEqual([told.allowed, told.warnings?.length], [true, 2]);
     const plugin = { metadata: { name: 'db.1.2.0' }, spec: { create: [{ name: 'a', uses: 'branch/none' }] } };
     const refused = await review('/validate', 'ResourcePlugin', plugin);
     assert.deepEqual([refused.allowed, /branch\/none|uses/.test(refused.status!.message)], [false, true]);
