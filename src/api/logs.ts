@@ -110,8 +110,7 @@ async function* said(
       yield { of: `branch/${spec.name}`, ...time, text };
     }
   } else {
-    // Of one that has not failed nothing is kept.
-    const { name, output = [] } = program.resource;
+    const { name, output } = program;
     const of = `resource/${program.sandbox}/${name}`;
     for (const text of lines === 0 ? [] : output.slice(-lines)) yield { of, text };
   }

@@ -2,8 +2,8 @@
 import type { Baseline } from '../baseline/contract.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ProgramSelector } from '../model/program-selector.ts';
-import { resourceStatuses } from '../model/resource-status.ts';
-import type { ResourceStatus, WorkloadKey } from '../model/sandbox.ts';
+import { resourceOutput } from '../model/resource-status.ts';
+import type { WorkloadKey } from '../model/sandbox.ts';
 import { keyOfWorkload } from '../model/workload.ts';
 import { findBranch, requireProject } from '../rules/branches.ts';
 import type { Store, Stored } from '../store/contract.ts';
@@ -11,7 +11,12 @@ import type { Store, Stored } from '../store/contract.ts';
 export type Program =
   | { readonly of: 'baseline'; readonly workload: WorkloadKey }
   | { readonly of: 'fork'; readonly sandbox: string; readonly workload: WorkloadKey }
-  | { readonly of: 'resource'; readonly sandbox: string; readonly resource: ResourceStatus }
+  | {
+      readonly of: 'resource';
+      readonly sandbox: string;
+      readonly name: string;
+      readonly output: readonly string[];
+    }
   | { readonly of: 'branch'; readonly branch: Stored<'branch'> };
 
 /**
@@ -54,10 +59,12 @@ export function programs(
     const sandbox = store.get('sandbox', selector.sandbox);
     if (sandbox === undefined) throw missing('sandbox', selector.sandbox, 'see "offshoot sandbox list"');
     if (selector.of === 'resource') {
-      const all = resourceStatuses(sandbox.spec, sandbox.secret.resources);
-      const resource = all.find(({ name }) => name === selector.name);
-      if (resource === undefined) throw missing('resource', selector.name, 'see its spec');
-      return [{ of: 'resource', sandbox: sandbox.name, resource }];
+      const { name } = selector;
+      const isThere = (sandbox.spec.resources ?? []).some(resource => resource.name === name);
+      if (!isThere) throw missing('resource', name, 'see its spec');
+      const record = sandbox.secret.resources[name];
+      const output = record === undefined ? [] : resourceOutput(record);
+      return [{ of: 'resource', sandbox: sandbox.name, name, output }];
     }
     const forks = forksOf(sandbox);
     const { fork } = selector;

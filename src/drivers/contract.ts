@@ -343,7 +343,11 @@ export type StepSpec = {
 /** e.g. ErrImagePull, Unschedulable, QuotaExceeded, and a sentence. */
 export type StepCause = { readonly reason: string; readonly message: string };
 
-export type StepDone = { readonly outputs: Readonly<Record<string, string>> };
+export type StepDone = {
+  readonly outputs: Readonly<Record<string, string>>;
+  /** The last lines of what it said, without its secrets; absent: nothing. */
+  readonly said?: readonly string[];
+};
 
 /**
  * Runs one step of a plugin to its end. The id names sandbox, resource, workflow and step.

@@ -2,7 +2,7 @@
 import { maskIn, maskUrls } from '../lib/mask.ts';
 import { OffshootError } from '../model/errors.ts';
 import { secretsIn } from '../model/secret-values.ts';
-import type { StepSpec } from './contract.ts';
+import type { StepDone, StepSpec } from './contract.ts';
 import { missingCommand } from './interpreter.ts';
 
 export type ScriptExit = {
@@ -26,6 +26,19 @@ export const systemFolders: readonly string[] = [
 /** Lines of output to look at, so that the last ones can be masked as part of what they are part of. */
 export const LINES_READ = 200;
 
+/** What is kept of the output of a script that ended well. @param lines the last of it */
+export function scriptSaid(
+  lines: readonly string[],
+  spec: StepSpec,
+  outputs: Readonly<Record<string, string>>,
+): Pick<StepDone, 'said'> {
+  const text = masked(lines, spec, outputs);
+  if (text.trim() === '') return {};
+  // A line that was cut may be a half of one.
+  const said = text.length <= SAID ? text : text.slice(-SAID).replace(/^.*?(\n|$)/, '');
+  return { said: said.replace(/\n$/, '').split('\n') };
+}
+
 /**
  * @param lines the last of its output
  * @param outputs those that it made before it failed
@@ -37,7 +50,7 @@ export function scriptFailure(
   spec: StepSpec,
   outputs: Readonly<Record<string, string>>,
 ): OffshootError {
-  const output = shown(lines, spec, outputs);
+  const output = masked(lines, spec, outputs).split('\n').slice(-LINES_KEPT).join('\n');
   if (stopped) return new OffshootError('step/timeout', { step }, { output });
   if (code === 126 || code === 127)
     return new OffshootError('step/command-not-found', { step, command: missingCommand(output) }, { output });
@@ -46,18 +59,18 @@ export function scriptFailure(
 
 // --- internal -----------------------------------------------------------------------------------
 
+/** Of one that failed, for a status. */
 const LINES_KEPT = 20;
+/** Characters of one that ended well: they are kept with the sandbox, where a cluster has a megabyte for all. */
+const SAID = 8_192;
 
-function shown(lines: readonly string[], spec: StepSpec, outputs: Readonly<Record<string, string>>): string {
+/** Masked as a whole, because a secret may have several lines, and cut afterwards. */
+function masked(lines: readonly string[], spec: StepSpec, outputs: Readonly<Record<string, string>>): string {
   const values = [
     ...spec.inputs.map(({ name, value }) => [name, value] as const),
     ...Object.entries(spec.env),
     ...Object.entries(outputs),
   ];
   const secrets = values.flatMap(([name, value]) => secretsIn(name, value));
-  // Masked as a whole, because a secret may have several lines, and cut afterwards.
-  return maskUrls(maskIn(lines.join('\n'), secrets))
-    .split('\n')
-    .slice(-LINES_KEPT)
-    .join('\n');
+  return maskUrls(maskIn(lines.join('\n'), secrets));
 }

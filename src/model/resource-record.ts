@@ -8,6 +8,8 @@ import type { ErrorCode } from './errors.ts';
 export type StepRecord = {
   readonly state: 'running' | 'succeeded' | 'failed';
   readonly outputs?: Readonly<Record<string, string>>;
+  /** Last lines of the output of one that ended well. */
+  readonly said?: readonly string[];
   readonly startedAt: string;
   /** Milliseconds, once it ended. */
   readonly ms?: number;

@@ -27,3 +27,9 @@ export function resourceStatuses(
     };
   });
 }
+
+/** What its steps have said, as far as it is kept: of those that ended well, and of the one that failed. Those that make it come first. */
+export function resourceOutput({ create, delete: undo, failure }: ResourceRecord): readonly string[] {
+  const said = [create, undo].flatMap(steps => Object.values(steps).flatMap(step => step.said ?? []));
+  return [...said, ...(failure?.output ?? [])];
+}

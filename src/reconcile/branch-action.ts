@@ -2,6 +2,7 @@
  * The built-in plugin actions `branch/create` and `branch/delete`: no pod, no shell. They write a Branch
  * intent owned by the sandbox and say what they wait for: what the branch reconciler makes of it.
  */
+import type { StepDone } from '../drivers/contract.ts';
 import { type BranchAddress, connectionString } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import { sandboxBranchName } from '../model/names.ts';
@@ -31,7 +32,7 @@ export type ActionCall = {
 /** May be called again until it gives outputs. */
 export type Action = (call: ActionCall) => Promise<ActionEnd>;
 
-export type ActionEnd = { readonly outputs: Readonly<Record<string, string>> } | Waits;
+export type ActionEnd = StepDone | Waits;
 
 export type ActionDeps = {
   readonly store: Store;

@@ -120,8 +120,9 @@ export function resourceRunner(deps: ResourceDeps): ResourceRunner {
         execute(sandbox, resource, workflow, step, before, c, tell),
       );
       if ('until' in end) return { ...end, again: Math.min(leftMs, end.again ?? leftMs) };
-      const { outputs } = end;
-      await writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'succeeded', outputs });
+      const { outputs, said } = end;
+      const done = { outputs, ...(said !== undefined && { said }) };
+      await writeStep(name, resource.name, workflow, step.name, { ...ended(), state: 'succeeded', ...done });
       return;
     } catch (thrown) {
       const isBegun = !(thrown instanceof OffshootError && thrown.code === 'step/not-started');

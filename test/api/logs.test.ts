@@ -46,9 +46,15 @@ test('of workloads, forks and branches, named, in the order asked for; without a
   assert.deepEqual(await all(api, { namespace: 'other' }), []);
 });
 
-test('what a failed resource has printed', async () => {
+test('what the steps of a resource have printed', async () => {
   await using api = await logApi();
   assert.deepEqual(await texts(api, 'resource/x/db'), []);
+  const startedAt = '2030-01-01T00:00:00.000Z';
+  await api.store.modify('sandbox', 'x', ({ secret }) => {
+    const create = { first: { state: 'succeeded', said: ['made it'], startedAt } } as const;
+    return { secret: { ...secret, resources: { db: { ...secret.resources.db!, create } } } };
+  });
+  assert.deepEqual(await texts(api, 'resource/x/db'), ['resource/x/db: made it']);
   const failure = {
     step: 'make',
     code: 'step/failed',
@@ -61,7 +67,9 @@ test('what a failed resource has printed', async () => {
     const db = { ...secret.resources.db!, phase: 'failed', failure } as const;
     return { secret: { ...secret, resources: { db } } };
   });
-  assert.deepEqual(await texts(api, 'resource/x/db'), ['resource/x/db: bad', 'resource/x/db: no luck']);
+  assert.deepEqual(await texts(api, 'resource/x/db'), [
+    ...['resource/x/db: made it', 'resource/x/db: bad', 'resource/x/db: no luck'],
+  ]);
   assert.equal((await all(api, { of: ['resource/x/db'], lines: 1 }))[0]?.text, 'no luck');
 });
 

@@ -40,8 +40,9 @@ if (noImage === false)
     const o = await opened();
     return {
       ...o,
+      said: ['copied'],
       echo: word =>
-        script('cat /tmp/word > /tmp/value', {
+        script('cat /tmp/word > /tmp/value; echo copied', {
           inputs: [{ name: 'word', value: word, as: { path: '/tmp/word' } }],
           outputs: output('/tmp/value'),
         }),

@@ -7,7 +7,9 @@ import { until } from '../../src/lib/wait.ts';
 
 export type StepFixture = AsyncDisposable & {
   readonly steps: StepDriver;
-  /** Its output `value` is what its input `word` is. */
+  /** What `echo` says. */
+  readonly said?: readonly string[];
+  /** Its output `value` is what its input `word` is; it says `copied`, unless its driver only plays. */
   echo(word: string): StepSpec;
   /** It declares the output `value` and ends well without it. */
   silent(): StepSpec;
@@ -37,7 +39,10 @@ export function stepDriverConformance(name: string, open: () => Promise<StepFixt
 
     it('runs a step to its end, takes its outputs and forgets it; again if asked again', async () => {
       for (const word of ['one', 'two'])
-        assert.deepEqual(await run('sb.db.create.make', f.echo(word)), { outputs: { value: word } });
+        assert.deepEqual(await run('sb.db.create.make', f.echo(word)), {
+          ...{ outputs: { value: word } },
+          ...(f.said && { said: f.said }),
+        });
       assert.deepEqual(await f.steps.list(ctx()), []);
     });
 

@@ -4,7 +4,7 @@ import { OffshootError } from '../../model/errors.ts';
 import { scriptContainer } from '../../model/pod-overlay.ts';
 import type { CollectedOutputs } from '../../model/step-outputs.ts';
 import type { Ctx, StepCause, StepDone, StepSpec } from '../contract.ts';
-import { LINES_READ, type ScriptExit, scriptFailure } from '../step-end.ts';
+import { LINES_READ, type ScriptExit, scriptFailure, scriptSaid } from '../step-end.ts';
 import { lastLines } from './pod-logs.ts';
 import { collectedOutputs } from './step-outputs.ts';
 import { type StepPod, type StepState, stepState } from './step-state.ts';
@@ -52,7 +52,8 @@ export async function followStep(
     throw await failureOf(client, watch, run, exit, ctx);
   }
   const { outputs, failure } = await outputsOf(client, watch, run, ctx.signal);
-  if (failure === undefined) return { outputs };
+  if (failure === undefined)
+    return { outputs, ...scriptSaid(await saidBy(client, watch, run, ctx), run.spec, outputs) };
   // Of readOutputs, which has run there.
   throw new OffshootError(failure.code as 'step/output-missing', failure.params);
 }
@@ -103,13 +104,25 @@ async function failureOf(
   { log }: Ctx,
 ): Promise<OffshootError> {
   const signal = AbortSignal.timeout(LAST_WORDS_MS);
-  const { step, spec, namespace } = run;
-  const pod = podOf(watch, run)?.name;
-  if (pod === undefined) return scriptFailure(step, exit, [], spec, {});
+  const { step, spec } = run;
+  if (podOf(watch, run) === undefined) return scriptFailure(step, exit, [], spec, {});
   const made = exit.stopped ? undefined : await outputsOf(client, watch, run, signal).catch(() => undefined);
-  const of = { namespace, pod, container: scriptContainer, previous: false };
-  const lines = await lastLines(client, of, { signal, log }, LINES_READ);
+  const lines = await saidBy(client, watch, run, { signal, log });
   return scriptFailure(step, exit, lines, spec, made?.outputs ?? {});
+}
+
+/** The last lines of its output, as far as they can still be had. */
+async function saidBy(
+  client: ClusterClient,
+  watch: StepWatch,
+  run: StepJobRun,
+  ctx: Ctx,
+): Promise<readonly string[]> {
+  const { namespace } = run;
+  const pod = podOf(watch, run)?.name;
+  if (pod === undefined) return [];
+  const of = { namespace, pod, container: scriptContainer, previous: false };
+  return lastLines(client, of, ctx, LINES_READ);
 }
 
 async function outputsOf(

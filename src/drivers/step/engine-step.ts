@@ -8,7 +8,7 @@ import type { Ctx, StepCause, StepDone, StepSpec } from '../contract.ts';
 import { type ContainerWish, type Engine, EngineProblem } from '../engine/contract.ts';
 import { interpreterOf } from '../interpreter.ts';
 import type { Exit } from '../processes/contract.ts';
-import { LINES_READ, scriptFailure, stepName, systemFolders } from '../step-end.ts';
+import { LINES_READ, scriptFailure, scriptSaid, stepName, systemFolders } from '../step-end.ts';
 import { readOutputs } from './outputs.ts';
 import { MAX_LOG_BYTES, variablesOf } from './run-step.ts';
 
@@ -43,8 +43,10 @@ export async function runStepInEngine(
     rotation.add(wish.logFile, MAX_LOG_BYTES);
     const exit = await runToEnd(step, wish, { engine, part, tell }, ctx.signal);
     const { code, outOfMemory } = exit;
-    if (code === 0 && !exit.stopped)
-      return { outputs: await readOutputs(step, spec.outputs, folders.locate) };
+    if (code === 0 && !exit.stopped) {
+      const outputs = await readOutputs(step, spec.outputs, folders.locate);
+      return { outputs, ...scriptSaid(await tail(wish.logFile, LINES_READ), spec, outputs) };
+    }
     const made = await Promise.all(
       spec.outputs.map(output => readOutputs(step, [output], folders.locate).catch(() => ({}))),
     );

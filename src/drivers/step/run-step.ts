@@ -11,7 +11,7 @@ import type { Ctx, StepDone, StepSpec } from '../contract.ts';
 import { interpreterOf } from '../interpreter.ts';
 import { labels } from '../labels.ts';
 import type { Processes, Running, Spaces } from '../processes/contract.ts';
-import { LINES_READ, type ScriptExit, scriptFailure, stepName } from '../step-end.ts';
+import { LINES_READ, type ScriptExit, scriptFailure, scriptSaid, stepName } from '../step-end.ts';
 import { readOutputs } from './outputs.ts';
 import type { StepFolder } from './step-folder.ts';
 
@@ -45,7 +45,8 @@ export async function runStep(
   const argv = [program, ...argument, folder.script];
   const exit = await runToEnd(argv, folder, env, surroundings, ctx.signal);
   if (exit.code !== 0 || exit.stopped) throw await failureOf(step, exit, spec, folder);
-  return { outputs: await readOutputs(step, spec.outputs, folder.locate) };
+  const outputs = await readOutputs(step, spec.outputs, folder.locate);
+  return { outputs, ...scriptSaid(await tail(folder.output, LINES_READ), spec, outputs) };
 }
 
 /** What its inputs are as variables: all that are no files. */

@@ -120,10 +120,14 @@ describe('in a container engine', { skip: missing }, () => {
     ];
     return {
       steps,
+      said: ['copied'],
       echo: value =>
-        script('#!/bin/sh\ntest "$ITS_NAME" = "a variable" && exec cat /etc/given/word >/outputs/value', {
-          ...{ inputs: word(value), outputs },
-        }),
+        script(
+          '#!/bin/sh\ntest "$ITS_NAME" = "a variable" && cat /etc/given/word >/outputs/value && echo copied',
+          {
+            ...{ inputs: word(value), outputs },
+          },
+        ),
       silent: () => script('true', { outputs }),
       failing: () => script('test -e /srv/server.pl && exit 1'),
       endless: () => script('exec sleep 600'),

@@ -79,8 +79,9 @@ stepDriverConformance('script', async () => {
   const s = await testSteps();
   return {
     ...s,
+    said: ['copied'],
     echo: word =>
-      script('cp /tmp/word /tmp/value', {
+      script('cp /tmp/word /tmp/value; echo copied', {
         inputs: [{ name: 'word', value: word, as: { path: '/tmp/word' } }],
         outputs: output('/tmp/value'),
       }),
@@ -222,19 +223,24 @@ describe('script runner', { concurrency: true }, () => {
   });
 
   it('blackens secrets in the output that it keeps', async () => {
-    const error = await failure(
-      script(
-        'echo "$DB_PASSWORD"; echo "$API_TOKEN"; echo postgresql://ann:pw%40x@host/db; echo "$PLAIN"; exit 1',
-        {
-          inputs: [
-            { name: 'db-password', value: 'hush-hush' },
-            { name: 'plain', value: 'visible' },
-          ],
-          env: { API_TOKEN: 'two\nlines' },
-        },
-      ),
-    );
-    assert.equal(error.output, '***\n***\npostgresql://ann:***@host/db\nvisible');
+    const text =
+      'echo "$DB_PASSWORD"; echo "$API_TOKEN"; echo postgresql://ann:pw%40x@host/db; echo "$PLAIN"; exit';
+    const given = {
+      inputs: [
+        { name: 'db-password', value: 'hush-hush' },
+        { name: 'plain', value: 'visible' },
+      ],
+      env: { API_TOKEN: 'two\nlines' },
+    };
+    const shown = ['***', '***', 'postgresql://ann:***@host/db', 'visible'];
+    assert.equal((await failure(script(`${text} 1`, given))).output, shown.join('\n'));
+    await using s = await testSteps();
+    assert.deepEqual((await s.steps.run(ID, script(`${text} 0`, given), ctx())).said, shown);
+    const long = script('for i in $(seq 500); do echo "$i: a line of some forty bytes, or even more"; done');
+    const { said = [] } = await s.steps.run(ID, long, ctx());
+    assert.equal(said.at(-1), '500: a line of some forty bytes, or even more');
+    assert.ok(said.length > 100 && said.length <= 200, `${said.length} lines`);
+    assert.match(said[0]!, /^\d+: a line of some/);
   });
 
   it('stops a script at its deadline, also one that does not want to', async () => {
