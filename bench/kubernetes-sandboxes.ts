@@ -2,7 +2,8 @@
  * From `kubectl apply` of a sandbox to the first correct answer through its preview, beside a bare Deployment with the same pod until
  * it is available; and both ways until nothing of them is left. By turns. And what a sidecar costs each request.
  */
-import { until } from '../src/lib/wait.ts';
+import assert from 'node:assert/strict';
+import { delay, until } from '../src/lib/wait.ts';
 import { apply, kubectl, read } from '../test/support/cluster.ts';
 import { applyUsers, forksIn, type Installation, sandboxOfUsers } from '../test/support/installation.ts';
 import { asker } from './kubernetes-asker.ts';
@@ -13,16 +14,26 @@ export async function sidecarRows(c: Installation): Promise<readonly Row[]> {
   await users(c);
   await using pod = await asker(c.baseline);
   const { items } = await read<Pods>('-n', c.baseline, 'get', 'pods', '-l', 'app=users');
-  const host = items[0]!.status.podIP;
-  const times = await pod.run<{ direct: number[]; sidecar: number[]; memory?: number }>(LATENCY, {
-    ...{ host, ports: { direct: DIRECT, sidecar: 8080 }, rounds: 20, requests: 100 },
+  const [{ status, metadata } = assert.fail('no pod')] = items;
+  const load = { ports: { direct: DIRECT, sidecar: 8080 }, rounds: 20, requests: 100, warm: 2 };
+  const busyMs = async () => processorMs(c.baseline, metadata.name);
+  const before = await busyMs();
+  const times = await pod.run<{ direct: number[]; sidecar: number[] }>(LATENCY, {
+    ...load,
+    host: status.podIP,
   });
+  const each = ((await busyMs()) - before) / ((load.rounds + load.warm) * load.requests);
+  const rest = await busyMs();
+  await delay(REST_MS);
+  const atRest = ((await busyMs()) - rest) / (REST_MS / 1_000);
   const [direct, sidecar] = [summarise(times.direct), summarise(times.sidecar)];
   const added = times.direct.map((ms, i) => times.sidecar[i]! - ms);
   return [
     { what: 'GET in a pod, past its sidecar', summary: direct },
     { what: 'the same through its sidecar', summary: sidecar },
     { what: 'what a sidecar adds', summary: summarise(added), goal: { p50: 0.3 } },
+    { what: 'processor time of a sidecar for one request', summary: summarise([each]) },
+    { what: 'the same of one that nobody asks, each second', summary: summarise([atRest]) },
   ];
 }
 
@@ -102,7 +113,21 @@ export async function users(c: Installation): Promise<void> {
 /** Where the probes of a program pass its sidecar: the first number of webhook/inject.ts. */
 const DIRECT = 17_451;
 
-type Pods = { readonly items: readonly { readonly status: { readonly podIP: string } }[] };
+const REST_MS = 20_000;
+
+/** Of process 1 of a pod's sidecar since it began; it is counted in hundredths of a second (proc(5)). */
+async function processorMs(namespace: string, pod: string): Promise<number> {
+  const at = ['-n', namespace, 'exec', pod, '-c', 'offshoot-sidecar', '--', 'cat', '/proc/1/stat'];
+  const fields = (await kubectl(at)).stdout.split(') ').at(-1)!.split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+type Pods = {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly status: { readonly podIP: string };
+  }[];
+};
 type Deployment = {
   readonly apiVersion: string;
   readonly kind: string;
@@ -139,13 +164,13 @@ const ANSWER = `
 /** Medians of each round, so that a pair is of the same moment. */
 const LATENCY = `
   const http = require('node:http');
-  const { host, ports, rounds, requests } = given;
+  const { host, ports, rounds, requests, warm } = given;
   const agent = new http.Agent({ keepAlive: true });
   const ask = port => new Promise((resolve, reject) => {
     http.get({ host, port, agent }, answer => answer.resume().on('end', resolve).on('error', reject)).on('error', reject);
   });
   const times = { direct: [], sidecar: [] };
-  for (let round = -2; round < rounds; round++)
+  for (let round = -warm; round < rounds; round++)
     for (const way of Object.keys(times)) {
       const all = [];
       for (let i = 0; i < requests; i++) {
