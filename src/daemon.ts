@@ -232,6 +232,7 @@ export async function startDaemon(
       drivers,
       ({ workload, sandbox }) =>
         sandbox === undefined ? deciding.logId(store, workload) : deciding.forkId(sandbox, workload),
+      loop.migrations,
       log,
     ),
     visits: { link: visiting.link, ownKey: keys.hashOf(internal.cli)! },

@@ -196,6 +196,7 @@ export async function lead(
     programs: await programsAtHand(
       drivers,
       ({ workload, sandbox }) => (sandbox === undefined ? logId(store, workload) : forkId(sandbox, workload)),
+      deciding.migrations,
       log,
     ),
     trash: { keepMs: config.trashMs },

@@ -96,6 +96,10 @@ export type ProgramsAtHand = {
   changed<P extends { readonly workload: WorkloadKey; readonly sandbox?: string }>(
     of: readonly P[],
   ): Promise<readonly P[]>;
+  /** Whether what brings the branches of a sandbox up to date has changed since it ran. */
+  migrationDue(sandbox: Stored<'sandbox'>): Promise<boolean>;
+  /** What that has said, of one branch after the other; see `logs`. */
+  migrationLogs(sandbox: Stored<'sandbox'>, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine>;
   /** Of claims of the baseline. */
   readonly disks: {
     list(): Promise<readonly Disk[]>;

@@ -3,11 +3,12 @@ import { z } from 'zod';
 import type { EnvironmentConfig, EnvironmentOwner } from '../model/environment.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
+import type { Migration } from '../model/migration.ts';
 import { applyEnvironment, parkEnvironments, renameEnvironment } from '../rules/environments.ts';
 import type { ApiContext } from './context.ts';
-import { imageMap } from './image-map.ts';
+import { imageMap, migration } from './image-map.ts';
 import { checked } from './input.ts';
-import { restartChanged } from './restarting.ts';
+import { migrateChanged, restartChanged } from './restarting.ts';
 import { answer, type Routes } from './routes.ts';
 import { sandboxView } from './views.ts';
 
@@ -28,6 +29,7 @@ const body = z.strictObject({
       .optional(),
   }),
   images: imageMap,
+  migrate: migration.optional(),
   file: path,
   from: gitBranch.optional(),
   cameFrom: z.array(gitBranch).max(100).optional(),
@@ -51,13 +53,15 @@ export function environmentRoutes(routes: Routes, context: ApiContext): void {
 
   /** 201 created, 200 updated or unchanged; `outcome` says which. */
   routes.put('/environments', async request => {
-    const { config, images, ...wish } = checked(body, request.body);
+    const { config, images, migrate, ...wish } = checked(body, request.body);
     const made = await applyEnvironment(store, baseline, {
-      ...(wish as Omit<Parameters<typeof applyEnvironment>[2], 'config' | 'images'>),
+      ...(wish as Omit<Parameters<typeof applyEnvironment>[2], 'config' | 'images' | 'migrate'>),
       config: config as EnvironmentConfig,
       images: images as ImageMap,
+      ...(migrate && { migrate: migrate as Migration }),
     });
-    const { object, outcome, parked, grownFrom } = made;
+    const { outcome, parked, grownFrom } = made;
+    const object = await migrateChanged({ store, programs }, made);
     const forks = outcome === 'created' ? [] : (object.spec.forks ?? []);
     const changed = await restartChanged(
       { store, programs },
@@ -66,6 +70,8 @@ export function environmentRoutes(routes: Routes, context: ApiContext): void {
     return answer(outcome === 'created' ? 201 : 200, {
       ...sandboxView(object),
       outcome,
+      /** Its migrations have changed, and run. */
+      migrates: object !== made.object,
       /** Forks that are started anew because their code has changed. */
       changed: changed.forks,
       parked,

@@ -100,6 +100,9 @@ async function* said(
   } else if (program.of === 'fork') {
     const of = `sandbox/${program.sandbox}/${program.workload.name}`;
     for await (const line of programs.logs(program, query, signal)) yield { of, ...line };
+  } else if (program.of === 'migration') {
+    const of = `migration/${program.sandbox.name}`;
+    for await (const line of programs.migrationLogs(program.sandbox, query, signal)) yield { of, ...line };
   } else if (program.of === 'branch') {
     const { name, spec } = program.branch;
     let at: number | undefined;

@@ -17,6 +17,7 @@ export type Program =
       readonly name: string;
       readonly output: readonly string[];
     }
+  | { readonly of: 'migration'; readonly sandbox: Stored<'sandbox'> }
   | { readonly of: 'branch'; readonly branch: Stored<'branch'> };
 
 /**
@@ -66,12 +67,20 @@ export function programs(
       const output = record === undefined ? [] : resourceOutput(record);
       return [{ of: 'resource', sandbox: sandbox.name, name, output }];
     }
+    const migrations: readonly Program[] =
+      sandbox.spec.migrate === undefined ? [] : [{ of: 'migration', sandbox }];
+    if (selector.of === 'migration') {
+      if (migrations.length === 0)
+        throw missing('migration', sandbox.name, 'no offshoot.yaml said "migrate:" when it was applied');
+      return migrations;
+    }
     const forks = forksOf(sandbox);
     const { fork } = selector;
     const meant = forks.filter(f => fork === undefined || f.forkOf.name === fork || f.name === fork);
     if (fork !== undefined && meant.length === 0)
       throw missing('fork', fork, `its forks are: ${forks.map(f => f.forkOf.name).join(', ') || 'none'}`);
-    return meant.map(({ forkOf }) => ofFork(sandbox.name, forkOf));
+    const programs = meant.map(({ forkOf }) => ofFork(sandbox.name, forkOf));
+    return fork === undefined && namespace === undefined ? [...migrations, ...programs] : programs;
   });
 }
 

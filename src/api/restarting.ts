@@ -3,6 +3,7 @@ import { manifestName } from '../model/manifest-name.ts';
 import type { WorkloadKey } from '../model/sandbox.ts';
 import { sameWorkload } from '../model/workload.ts';
 import { restartForks, restartWorkload } from '../rules/restart.ts';
+import { type Applied, migrateAgain } from '../rules/sandboxes.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
 import type { Program } from './programs.ts';
@@ -52,4 +53,14 @@ export async function restartChanged(
 ): Promise<Restarted> {
   const stay = programs.filter(({ workload: { kind } }) => kind !== 'Job' && kind !== 'CronJob');
   return restartAll(store, stay.length === 0 ? [] : await changed(stay));
+}
+
+/** What was applied as it was before looks once more at migrations that have changed. @returns the sandbox as it is then */
+export async function migrateChanged(
+  { store, programs }: Pick<ApiContext, 'store' | 'programs'>,
+  { object, outcome }: Applied,
+): Promise<Stored<'sandbox'>> {
+  if (object.spec.migrate === undefined || outcome !== 'unchanged') return object;
+  if (!(await programs.migrationDue(object))) return object;
+  return (await migrateAgain(store, object.name)) ?? object;
 }

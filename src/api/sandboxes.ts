@@ -3,20 +3,22 @@ import { inTurns } from '../lib/turns.ts';
 import { checkSandbox } from '../model/document/sandbox.ts';
 import { endpointsOf } from '../model/endpoint.ts';
 import { OffshootError } from '../model/errors.ts';
-import type { ImageMap } from '../model/image.ts';
+import type { FolderCode } from '../model/migration.ts';
 import { previewLabel } from '../model/names.ts';
 import { applySandbox, deleteSandbox } from '../rules/sandboxes.ts';
 import type { Stored } from '../store/contract.ts';
 import type { ApiContext } from './context.ts';
-import { imageMap } from './image-map.ts';
+import { imageMap, migration } from './image-map.ts';
 import { checked, flag } from './input.ts';
 import { keyOf } from './key-of.ts';
-import { restartChanged } from './restarting.ts';
+import { migrateChanged, restartChanged } from './restarting.ts';
 import { answer, type Routes } from './routes.ts';
 import { sandboxView } from './views.ts';
 
 const deleteQuery = z.strictObject({ force: flag, recursive: flag });
 const environmentQuery = z.strictObject({ workload: z.string().optional() });
+
+const folderCode = z.strictObject({ images: imageMap.optional(), migrate: migration.optional() });
 
 const linkBody = z.strictObject({
   endpoint: z.string().max(100).optional(),
@@ -57,14 +59,16 @@ export function sandboxRoutes(
 
   /** 201 created, 200 updated or unchanged; `outcome` says which. */
   routes.put<Params>('/sandboxes/:name', async request => {
-    const { document, images } = withoutImages(request.body ?? null);
+    const { document, code } = withoutCode(request.body ?? null);
     const { sandbox, warnings } = checkSandbox(document);
     if (sandbox.name !== request.params.name) {
       throw new OffshootError('api/bad-request', {
         why: `the document is named "${sandbox.name}", the path "${request.params.name}"`,
       });
     }
-    const { object, outcome } = await applySandbox(store, baseline, sandbox, images);
+    const applied = await applySandbox(store, baseline, sandbox, code);
+    const { outcome } = applied;
+    const object = await migrateChanged({ store, programs }, applied);
     const forks = outcome === 'created' ? [] : (sandbox.spec.forks ?? []);
     const changed = await restartChanged(
       { store, programs },
@@ -73,6 +77,8 @@ export function sandboxRoutes(
     return answer(outcome === 'created' ? 201 : 200, {
       ...sandboxView(object),
       outcome,
+      /** Its migrations have changed, and run. */
+      migrates: object !== applied.object,
       /** Forks that are started anew because their code has changed. */
       changed: changed.forks,
       warnings: [...warnings, ...warningsFor(object)],
@@ -128,9 +134,9 @@ export function sandboxRoutes(
 
 // --- internal -----------------------------------------------------------------------------------
 
-/** The images of the project file that stands above a document come beside `name` and `spec`. */
-function withoutImages(body: unknown): { readonly document: unknown; readonly images?: ImageMap } {
-  if (typeof body !== 'object' || body === null || !('images' in body)) return { document: body };
-  const { images, ...document } = body;
-  return { document, images: checked(imageMap, images) as ImageMap };
+/** What the project file that stands above a document says comes beside `name` and `spec`. */
+function withoutCode(body: unknown): { readonly document: unknown; readonly code?: FolderCode } {
+  if (typeof body !== 'object' || body === null) return { document: body };
+  const { images, migrate, ...document } = body as Readonly<Record<string, unknown>>;
+  return { document, code: checked(folderCode, { images, migrate }) as FolderCode };
 }

@@ -152,7 +152,7 @@ export function sizedBranchView(
 
 export function sandboxView(object: Stored<'sandbox'>): SandboxView {
   const { name, status, secret, generation, createdAt, updatedAt, deletedAt } = object;
-  const { images: _, ...spec } = object.spec;
+  const { images: _, migrate: __, ...spec } = object.spec;
   const { endpoints = [], ...rest } = status ?? {};
   return {
     name,

@@ -31,7 +31,7 @@ export async function upEnvironment(
 ): Promise<SandboxView> {
   const { worktree, owner } = here;
   const project = projectFileOf(cli, worktree);
-  const [{ images, environment: { copy = [], ...config } = {} }, origin] = await Promise.all([
+  const [{ images, migrate, environment: { copy = [], ...config } = {} }, origin] = await Promise.all([
     readProject(cli, project),
     originOf(worktree, cli.env, seenIn),
   ]);
@@ -39,14 +39,15 @@ export async function upEnvironment(
   if (copy.length > 0) await copyNeeds(cli, worktree, project, copy);
   const { file } = project;
   const before = from === undefined && origin.from !== undefined && { cameFrom: [origin.from] };
-  const request = { owner, config, images, file, from, ...before };
+  const request = { owner, config, images, migrate, file, from, ...before };
   const applied = await whenFree(cli, timeoutMs, () => cli.client().environments.apply(request));
-  const { name, outcome, parked, grownFrom, warnings, changed, ...view } = applied;
+  const { name, outcome, parked, grownFrom, warnings, changed, migrates, ...view } = applied;
   const grown = grownFrom === undefined ? '' : `, its database grown from ${grownFrom}`;
   say(cli, `environment ${name} ${outcome}${grown}`);
   for (const other of parked)
     say(cli, `environment ${other} keeps its database; this folder runs ${name} now`);
   for (const warning of warnings) say(cli, `warning: ${warning}`);
+  if (migrates) say(cli, 'its migrations have changed, they run');
   for (const { forkOf } of changed)
     say(cli, `fork ${forkOf.namespace}/${forkOf.name}: its code has changed, it starts anew`);
   if (!wait) return { ...view, name };

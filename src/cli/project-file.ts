@@ -2,7 +2,8 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { OffshootError } from '../model/errors.ts';
-import { type ImageMap, type ImageSpec, programsOfRuntime } from '../model/image.ts';
+import { type ImageMap, programsOfRuntime, type Runtime } from '../model/image.ts';
+import type { FolderCode } from '../model/migration.ts';
 import type { OffshootConfig } from '../model/offshoot-config.ts';
 import type { Cli } from './context.ts';
 import { UsageError } from './output.ts';
@@ -27,10 +28,13 @@ export function findProjectFile({ cwd }: Cli, path: string, config?: string): Pr
   return { file, folder: realpathSync(dirname(file)) };
 }
 
-/**
- * How images run, with the runtimes that are on the PATH of whoever asks: the daemon's may be another one.
- * @throws UsageError, OffshootError document/invalid, workload/config-bad, workload/runtime-missing
- */
+/** What the daemon has to know of the folder's code. */
+export const codeOf = ({ images, migrate }: OffshootConfig): FolderCode => ({
+  images,
+  ...(migrate && { migrate }),
+});
+
+/** How images run; see `readProject`. */
 export async function readImages(cli: Cli, project: ProjectFile): Promise<ImageMap> {
   return (await readProject(cli, project)).images;
 }
@@ -41,14 +45,24 @@ export const projectReader = async () => ({
   ...(await import('../model/offshoot-config.ts')),
 });
 
-/** The whole file, with the same. @throws as `readImages` */
+/**
+ * The whole file, with the runtimes that are on the PATH of whoever asks: the daemon's may be another one.
+ * @throws UsageError, OffshootError document/invalid, workload/config-bad, workload/runtime-missing
+ */
 export async function readProject(cli: Cli, { file }: ProjectFile): Promise<OffshootConfig> {
   const { readDocument, parseOffshootConfig } = await projectReader();
   const text = readText(file, file);
   const { value, locate } = readDocument({ file, text });
-  const { images, environment } = parseOffshootConfig(value, file, { text, locate });
-  const found = Object.entries(images).map(async ([key, spec]) => [key, await withRuntime(cli, key, spec)]);
-  return { images: Object.fromEntries(await Promise.all(found)), ...(environment && { environment }) };
+  const { images, environment, migrate } = parseOffshootConfig(value, file, { text, locate });
+  const found = Object.entries(images).map(async ([key, spec]) => [
+    key,
+    await withRuntime(cli, `of image "${key}"`, spec),
+  ]);
+  return {
+    images: Object.fromEntries(await Promise.all(found)),
+    ...(environment && { environment }),
+    ...(migrate && { migrate: await withRuntime(cli, 'of its migrations', migrate) }),
+  };
 }
 
 /** A folder that an option names, also by its project file; `-` is that of what came from nowhere. */
@@ -61,7 +75,11 @@ export function folderNamed({ cwd }: Cli, folder: string): string {
 
 // --- internal -----------------------------------------------------------------------------------
 
-async function withRuntime({ cwd, env }: Cli, image: string, spec: ImageSpec): Promise<ImageSpec> {
+async function withRuntime<T extends { readonly runtime?: Runtime }>(
+  { cwd, env }: Cli,
+  whose: string,
+  spec: T,
+): Promise<T> {
   const { name } = spec.runtime ?? {};
   if (name === undefined) return spec;
   const { findProgram } = await import('../lib/find-program.ts');
@@ -70,7 +88,7 @@ async function withRuntime({ cwd, env }: Cli, image: string, spec: ImageSpec): P
     const found = await findProgram(program, path, cwd);
     if (found !== undefined) return { ...spec, runtime: { name, folder: dirname(found) } };
   }
-  throw new OffshootError('workload/runtime-missing', { runtime: name, image, path });
+  throw new OffshootError('workload/runtime-missing', { runtime: name, whose, path });
 }
 
 function searchUpwards(start: string): string | undefined {

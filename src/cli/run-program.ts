@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import type { Cli } from './context.ts';
 
 /**
+ * @param apart what it writes to standard output goes to standard error
  * @returns its exit code; 128 and the signal's number when one has killed it
  * @throws why it could not be started (errno in `code`), or the signal's reason when that had aborted before
  */
@@ -12,12 +13,12 @@ export async function runProgram(
   file: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv,
-  cwd?: string,
+  { cwd, apart = false }: { readonly cwd?: string; readonly apart?: boolean } = {},
 ): Promise<number> {
   const isTerminal = stdin.isTTY === true;
   signal.throwIfAborted();
   const child = spawn(file, args, {
-    ...{ stdio: 'inherit', env, ...(cwd !== undefined && { cwd }) },
+    ...{ stdio: ['inherit', apart ? 2 : 'inherit', 'inherit'], env, ...(cwd !== undefined && { cwd }) },
     // Where there is no terminal, signals that come to us are handed on to all of it. At one, Ctrl-C reaches all by itself.
     detached: !isTerminal,
   });

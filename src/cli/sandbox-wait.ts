@@ -52,7 +52,7 @@ export async function waitForSandbox(
 
 function failure({ name, status }: SandboxView): OffshootError {
   const resource = status.resources.find(r => r.failed);
-  const output = resource?.output ?? status.forks.find(f => !f.ready)?.log;
+  const output = resource?.output ?? status.migration?.log ?? status.forks.find(f => !f.ready)?.log;
   const more = output === undefined ? {} : { output: output.join('\n') };
   return new OffshootError('sandbox/not-ready', { name, why: status.message, hint: resource?.hint }, more);
 }

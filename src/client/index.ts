@@ -5,6 +5,7 @@ import type { EnvironmentConfig, EnvironmentOwner } from '../model/environment.t
 import type { ImageMap } from '../model/image.ts';
 import type { ImportWish } from '../model/import.ts';
 import type { SuggestedRule } from '../model/mask.ts';
+import type { FolderCode, Migration } from '../model/migration.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
 import type { Sandbox, WorkloadKey } from '../model/sandbox.ts';
 import type { ServerSettings } from '../model/server-settings.ts';
@@ -68,6 +69,7 @@ export type EnvironmentRequest = {
   readonly owner: EnvironmentOwner;
   readonly config: Omit<EnvironmentConfig, 'copy'>;
   readonly images: ImageMap;
+  readonly migrate?: Migration | undefined;
   /** The project file. */
   readonly file: string;
   readonly from?: string | undefined;
@@ -84,6 +86,8 @@ export type AppliedEnvironment = AppliedSandbox & {
 export type AppliedSandbox = SandboxView & {
   readonly outcome: 'created' | 'updated' | 'unchanged';
   readonly warnings: readonly string[];
+  /** Its migrations have changed since they ran, and run again. */
+  readonly migrates: boolean;
   /** Forks that are started anew because their code has changed, and what they were made from until now. */
   readonly changed: readonly { sandbox: string; forkOf: WorkloadKey; inputs?: string }[];
 };
@@ -263,9 +267,9 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
     sandboxes: {
       list: () => call<readonly SandboxView[]>('GET', '/sandboxes'),
       get: (name: string) => call<SandboxView>('GET', `/sandboxes/${part(name)}`),
-      /** @param images of the project file above the document */
-      apply: ({ name, spec }: Sandbox, images: ImageMap = {}) =>
-        call<AppliedSandbox>('PUT', `/sandboxes/${part(name)}`, { body: { name, spec, images } }),
+      /** @param code what the project file above the document says */
+      apply: ({ name, spec }: Sandbox, code: FolderCode = {}) =>
+        call<AppliedSandbox>('PUT', `/sandboxes/${part(name)}`, { body: { name, spec, ...code } }),
       delete: (name: string, query: { force?: boolean; recursive?: boolean } = {}) =>
         call<SandboxView & { readonly already: boolean }>('DELETE', `/sandboxes/${part(name)}`, { query }),
       /** @param body the endpoint, default: the first; and a path of it */

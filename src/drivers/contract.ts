@@ -25,6 +25,7 @@ import type { ImportSpec, ImportStatus } from '../model/import.ts';
 import type { BranchInsight } from '../model/insight.ts';
 import type { Workload } from '../model/kubernetes.ts';
 import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
+import type { Migration } from '../model/migration.ts';
 import type { PluginSpec, StepInput, StepOutput } from '../model/plugin.ts';
 import type { Room } from '../model/room.ts';
 import type { ServerSettings } from '../model/server-settings.ts';
@@ -307,6 +308,8 @@ export type WorkloadDriver = Driver<WorkloadSpec, WorkloadSeen> & {
     /** Those whose code has changed since they were started, whether they watch it or not. */
     changed(ids: readonly string[]): Promise<readonly string[]>;
   };
+  /** The same: what those folders bring databases up to date with. */
+  readonly migrations?: MigrationDriver;
   /** Says that nobody is led to these pods, of `WorkloadSeen.leaving`, any more. Without it they end after a while. */
   release(id: string, pods: readonly string[]): void;
   /**
@@ -321,6 +324,45 @@ export type WorkloadDriver = Driver<WorkloadSpec, WorkloadSeen> & {
   inside?(id: string, container: string | undefined): Promise<Surroundings | { readonly why: string }>;
   /** Stops all workloads. */
   close(): Promise<void>;
+};
+
+// --- migrations -----------------------------------------------------------------------------------
+
+export type MigrationSpec = {
+  readonly migration: Migration;
+  /** What has to be done in its folder first. */
+  readonly images: ImageMap;
+  /** Another one whenever the database has begun anew. */
+  readonly era: string;
+  /** How it is found. Secrets. */
+  readonly variables: Readonly<Record<string, string>>;
+};
+
+/** e.g. MigrationFailed, SetupFailed, CommandNotFound, a sentence, and the last lines of the log. */
+export type MigrationFailure = StepCause & { readonly log: readonly string[] };
+
+/** Ids are those of databases. One that was interrupted runs again from its beginning. */
+export type MigrationDriver = {
+  /**
+   * Returns when it has run for what the folder holds; at once when it has.
+   * @param since when that was asked for, in milliseconds since 1970: what has failed after that is not tried again for it
+   * @param tell called with what is going on
+   */
+  ensure(
+    id: string,
+    spec: MigrationSpec,
+    since: number,
+    tell: (now: StepCause) => void,
+    ctx: Ctx,
+  ): Promise<MigrationFailure | undefined>;
+  /** Whether `ensure` would run something. */
+  due(id: string, spec: MigrationSpec): Promise<boolean>;
+  /** See WorkloadDriver. */
+  logs(id: string, spec: MigrationSpec, query: LogQuery, ctx: Ctx): AsyncIterable<LogLine>;
+  /** Those of which something is on record. */
+  list(): Promise<readonly string[]>;
+  /** Ends what runs, and forgets what was done. */
+  remove(id: string, ctx: Ctx): Promise<void>;
 };
 
 // --- plugin steps --------------------------------------------------------------------------------

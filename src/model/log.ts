@@ -15,7 +15,8 @@ export type LogQuery = {
 };
 
 export type LogLine = {
-  readonly pod: string;
+  /** Absent: it is none's. */
+  readonly pod?: string;
   readonly container: string;
   /** RFC 3339; not later than that. */
   readonly at?: string;

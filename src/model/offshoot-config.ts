@@ -1,4 +1,4 @@
-/** offshoot.yaml: how images run here without containers, and what an environment of a git branch is made of. */
+/** offshoot.yaml: how images run here without containers, what an environment of a git branch is made of, and what brings databases up to date. */
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { type Locate, type Path, toProblem } from './document/problem.ts';
@@ -7,6 +7,7 @@ import type { EnvironmentConfig, EnvironmentDatabase } from './environment.ts';
 import { OffshootError } from './errors.ts';
 import type { ImageMap, ImageSpec, Preparation } from './image.ts';
 import type { PodTemplate } from './kubernetes.ts';
+import type { Migration } from './migration.ts';
 import { builtinOutputs } from './plugin.ts';
 import { workloadAtPath } from './workload.ts';
 
@@ -14,6 +15,8 @@ export type OffshootConfig = {
   readonly images: ImageMap;
   /** Absent: the file says nothing of environments. */
   readonly environment?: EnvironmentConfig;
+  /** Absent: it has no migrations. */
+  readonly migrate?: Migration;
 };
 
 /** The text that a document was read from, and where its nodes stand there. */
@@ -36,7 +39,12 @@ export function parseOffshootConfig(document: unknown, file: string, written?: W
       ...{ ...entry, dir: resolve(dirname(file), dir) },
       ...(runtime !== undefined && { runtime: { name: runtime } }),
     });
-  return { images, ...(data.environment && { environment: data.environment }) };
+  const { environment, migrate } = data;
+  return {
+    images,
+    ...(environment && { environment }),
+    ...(migrate && { migrate: { ...migrate, dir: resolve(dirname(file), migrate.dir) } }),
+  };
 }
 
 /**
@@ -124,6 +132,10 @@ const preparation = z.union([
     ),
 ]);
 
+const runtimeName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/, 'is not the name of a program, e.g. node or python');
+
 const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'is not the name of a variable');
 const OUTPUTS = builtinOutputs['branch/create'];
 
@@ -165,7 +177,28 @@ const environment = z.strictObject({
   copy: z.array(pathBelow).min(1).max(100).optional(),
 });
 
+const migrate = z
+  .strictObject({
+    dir: z.string().min(1).default('.'),
+    command: commandLine,
+    env: z.record(variable, z.string()).optional(),
+    setup: preparation.optional(),
+    runtime: runtimeName.optional(),
+    inputs: globs.optional(),
+    timeout: duration.optional(),
+    project: z.string().min(1).optional(),
+  })
+  .transform(
+    ({ timeout, runtime, ...rest }): Migration =>
+      withoutUndefined({
+        ...rest,
+        timeoutMs: timeout,
+        runtime: runtime === undefined ? undefined : { name: runtime },
+      }),
+  );
+
 const configSchema = z.strictObject({
+  migrate: migrate.optional(),
   environment: environment.transform((config): EnvironmentConfig => withoutUndefined(config)).optional(),
   images: z
     .record(
@@ -175,14 +208,11 @@ const configSchema = z.strictObject({
           dir: z.string().min(1),
           command: z.array(z.string()).min(1),
           args: z.array(z.string()).optional(),
-          env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).optional(),
+          env: z.record(variable, z.string()).optional(),
           programs: z.record(z.string().min(1), z.array(z.string()).min(1)).optional(),
           setup: preparation.optional(),
           build: preparation.optional(),
-          runtime: z
-            .string()
-            .regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/, 'is not the name of a program, e.g. node or python')
-            .optional(),
+          runtime: runtimeName.optional(),
           watch: globs.optional(),
           reload: z.literal('app').optional(),
         })

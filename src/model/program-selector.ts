@@ -10,11 +10,13 @@ export type ProgramSelector =
   | { readonly of: 'sandbox'; readonly sandbox: string; readonly fork?: string }
   /** What a resource's failed step has said. */
   | { readonly of: 'resource'; readonly sandbox: string; readonly name: string }
+  /** What its migrations have said. */
+  | { readonly of: 'migration'; readonly sandbox: string }
   | { readonly of: 'branch'; readonly name: string };
 
 /**
- * `users`, `deployment/users`, `sandbox/fix-42`, `sandbox/fix-42/users`, `resource/fix-42/usersDb`, `branch/main`; kinds in
- * any case, and short as kubectl has them.
+ * `users`, `deployment/users`, `sandbox/fix-42`, `sandbox/fix-42/users`, `resource/fix-42/usersDb`, `migration/fix-42`,
+ * `branch/main`; kinds in any case, and short as kubectl has them.
  * @throws OffshootError api/bad-request
  */
 export function parseProgramSelector(text: string): ProgramSelector {
@@ -27,6 +29,7 @@ export function parseProgramSelector(text: string): ProgramSelector {
     return { of: 'sandbox', sandbox: name, ...(second !== undefined && { fork: second }) };
   if (word === 'resource' && second !== undefined) return { of: 'resource', sandbox: name, name: second };
   if (second !== undefined) throw unknown(text);
+  if (word === 'migration') return { of: 'migration', sandbox: name };
   if (word === 'branch') return { of: 'branch', name };
   const kind = shortKinds[word] ?? workloadKinds.find(kind => kind.toLowerCase() === word);
   if (kind === undefined) throw unknown(text);
@@ -48,5 +51,5 @@ const shortKinds: Readonly<Record<string, WorkloadKind>> = {
 
 const unknown = (text: string): OffshootError =>
   new OffshootError('api/bad-request', {
-    why: `"${text}" names no program: write NAME, KIND/NAME, sandbox/NAME, sandbox/NAME/FORK, resource/SANDBOX/NAME or branch/NAME`,
+    why: `"${text}" names no program: write NAME, KIND/NAME, sandbox/NAME, sandbox/NAME/FORK, resource/SANDBOX/NAME, migration/SANDBOX or branch/NAME`,
   });

@@ -132,6 +132,8 @@ export type SandboxStatus = {
     /** Last lines of the log while the fork is not ready. */
     readonly log?: readonly string[];
   }[];
+  /** Last lines of a migration that has failed, and of which branch. */
+  readonly migration?: { readonly branch: string; readonly log: readonly string[] };
   readonly endpoints: readonly {
     readonly name: string;
     readonly url: string;

@@ -38,6 +38,7 @@ const onItsWay = new Set([
   'Starting',
   'SettingUp',
   'Building',
+  'Migrating',
   'Running',
   'Resuming',
   'ResourcesPending',

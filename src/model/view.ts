@@ -211,7 +211,7 @@ export type ImageView = {
 
 /** A line that a program has written. */
 export type LogLineView = {
-  /** The selector that finds the program: `deployment/users`, `sandbox/fix-42/users`, `resource/fix-42/usersDb`, `branch/main`. */
+  /** The selector that finds the program: `deployment/users`, `sandbox/fix-42/users`, `resource/fix-42/usersDb`, `migration/fix-42`, `branch/main`. */
   readonly of: string;
   /** Of a workload of the baseline. */
   readonly namespace?: string;

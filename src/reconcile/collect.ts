@@ -71,6 +71,10 @@ export async function collect({ store, ...o }: CollectDeps, ctx: Ctx): Promise<L
       if (!workloadIntended(store, id)) await remove('workload', workloads, id);
     }
   });
+  await area('migration', o.workloads?.migrations, async migrations => {
+    for (const id of await migrations.list())
+      if (store.get('branch', id) === undefined) await remove('migration', migrations, id);
+  });
   await area('step', o.steps, async steps => {
     for (const id of await steps.list(ctx)) {
       const [sandbox = ''] = id.split('.');

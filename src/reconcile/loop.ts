@@ -20,6 +20,7 @@ import { collect, type Leftovers } from './collect.ts';
 import { forkEnvironment, forkRunner, rootUsesOf } from './forks.ts';
 import { giverUp } from './give-up.ts';
 import type { Uses } from './idle.ts';
+import { migrationRunner, migrationsOf, type SandboxMigration } from './migrations.ts';
 import type { Pauses } from './patience.ts';
 import { isHere } from './placed.ts';
 import { type Placement, placementTopic } from './placement.ts';
@@ -84,6 +85,8 @@ export type Loop = {
   environment(sandbox: Stored<'sandbox'>, workload: string | undefined): Readonly<Record<string, string>>;
   /** What to tell whoever applies a sandbox. @throws OffshootError fork/*, when it cannot be derived */
   warnings(sandbox: Stored<'sandbox'>): readonly string[];
+  /** What brings the branches of a sandbox up to date. */
+  migrations(sandbox: Stored<'sandbox'>): readonly SandboxMigration[];
   /** Result of the newest collection. */
   leftovers(): Leftovers;
   /** Complete volumes that no branch claims; see rules/repair.ts. */
@@ -132,7 +135,8 @@ export function createLoop(deps: LoopDeps): Loop {
     const all = { ...deps, workloads, steps, trash };
     const actions = branchActions({ store, gateway: deps.gateway, trash, stock: deps.branches });
     const resources = resourceRunner({ ...all, actions });
-    const sandbox = sandboxReconciler({ ...all, resources, forks: forkRunner(all) });
+    const migrations = migrationRunner({ ...deps, migrations: workloads.migrations });
+    const sandbox = sandboxReconciler({ ...all, resources, migrations, forks: forkRunner(all) });
     return {
       project: { reconcile: projectReconciler(deps), concurrency: 16 },
       manifest: { reconcile: baselineReconciler(all), concurrency: 16 },
@@ -173,6 +177,7 @@ export function createLoop(deps: LoopDeps): Loop {
     awake: branches?.awake ?? elsewhere!.awake,
     environment: (sandbox, workload) => forkEnvironment(deps, sandbox, workload),
     warnings: sandbox => rootUsesOf(deps, sandbox),
+    migrations: sandbox => migrationsOf(deps, sandbox),
     leftovers: () => leftovers,
     async unclaimed() {
       if (deps.branches === undefined) return [];

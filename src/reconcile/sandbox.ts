@@ -1,4 +1,4 @@
-/** A sandbox: resources, then forks, then endpoints; backwards to delete. */
+/** A sandbox: resources, then migrations, then forks, then endpoints; backwards to delete. */
 import type { Baseline } from '../baseline/contract.ts';
 import type { Ctx } from '../drivers/contract.ts';
 import type { Log } from '../lib/log.ts';
@@ -20,6 +20,7 @@ import type { Store, Stored } from '../store/contract.ts';
 import { deleteOwned, type TrashOptions } from './branch-action.ts';
 import { crashSince } from './crashes.ts';
 import { type ForkRunner, type ForkStatus, pendingForks, waitingForFork } from './forks.ts';
+import type { MigrationRunner } from './migrations.ts';
 import type { ResourceRunner, Tell } from './resource.ts';
 import { dataCondition } from './root-uses.ts';
 import type { Routers } from './routers.ts';
@@ -34,6 +35,7 @@ export type SandboxDeps = {
   readonly baseline: Baseline;
   readonly forks: ForkRunner;
   readonly resources: ResourceRunner;
+  readonly migrations: MigrationRunner;
   readonly site: () => PreviewSite;
   /** Waits until the data path does what the store says now. */
   readonly routed: () => Promise<unknown>;
@@ -66,10 +68,26 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       }
     }
 
-    const conditions = await withExpiry(sandbox, inTheWay);
+    const migrates = sandbox.spec.migrate !== undefined;
+    const conditions = (await withExpiry(sandbox, inTheWay)).filter(
+      ({ type }) => migrates || type !== 'MigrationsReady',
+    );
     let forks = pendingForks(sandbox);
+    let migration: Pick<SandboxStatus, 'migration'> = {};
     const steps = [
       { condition: 'ResourcesReady', run: () => ensureResources(sandbox, ctx) },
+      ...(migrates
+        ? [
+            {
+              condition: 'MigrationsReady',
+              async run() {
+                const { outcome, failed } = await migrate(sandbox, ctx);
+                if (failed !== undefined) migration = { migration: failed };
+                return outcome;
+              },
+            },
+          ]
+        : []),
       {
         condition: 'ForksReady',
         async run() {
@@ -83,7 +101,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
       { condition: 'EndpointsReady', run: async () => endpointsOutcome(sandbox) },
     ];
     const report = async (conditions: SandboxStatus['conditions']) => {
-      await setStatus(sandbox, { conditions, forks });
+      await setStatus(sandbox, { conditions, forks, ...migration });
     };
     const walked = await walk(steps, conditions, { now, signal, report });
     const { stopped } = walked;
@@ -91,6 +109,7 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
     const told = await setStatus(sandbox, {
       conditions: stopped === undefined ? withRouted(sandbox, data) : data,
       forks,
+      ...migration,
       ready: stopped === undefined,
       failed: stopped !== undefined && isFinal(walked, forks),
       reason: stopped?.outcome.reason ?? 'AllDesiredWorkloadsReady',
@@ -164,18 +183,36 @@ export function sandboxReconciler(deps: SandboxDeps): SandboxReconciler {
 
   /** Why a step does not run yet is told while it is waited for. `told`: what was told stands in the status. */
   const teller = (sandbox: Stored<'sandbox'>) => {
-    let last: Promise<unknown> = Promise.resolve();
+    const { say, said } = sayer(sandbox);
     const tell =
       (resource: string): Tell =>
-      (step, { reason, message: why }) => {
-        const message = `resource "${resource}", step "${step}": ${why}`;
-        last = last
-          .then(() => setStatus(sandbox, { ready: false, reason, message }))
-          .catch(err =>
-            deps.log.warn({ err, sandbox: sandbox.name }, 'why a step does not run could not be told'),
-          );
-      };
-    return { tell, told: () => last };
+      (step, { reason, message: why }) =>
+        say({ ready: false, reason, message: `resource "${resource}", step "${step}": ${why}` });
+    return { tell, told: said };
+  };
+
+  /** Says what goes on while it does, one after the other. `said`: all of it stands in the status. */
+  const sayer = (sandbox: Stored<'sandbox'>) => {
+    let last: Promise<unknown> = Promise.resolve();
+    const say = (change: Partial<SandboxStatus>): void => {
+      last = last
+        .then(() => setStatus(sandbox, change))
+        .catch(err => deps.log.warn({ err, sandbox: sandbox.name }, 'what goes on could not be told'));
+    };
+    return { say, said: () => last };
+  };
+
+  // --- migrations -------------------------------------------------------------------------------
+
+  const migrate = async (sandbox: Stored<'sandbox'>, ctx: Ctx) => {
+    const { say, said } = sayer(sandbox);
+    try {
+      return await deps.migrations.ensure(sandbox, ctx, ({ reason, message }) =>
+        say({ ready: false, reason, message }),
+      );
+    } finally {
+      await said();
+    }
   };
 
   // --- forks ------------------------------------------------------------------------------------
@@ -368,6 +405,7 @@ const finalReasons = new Set([
   'NoPort',
   'SetupFailed',
   'BuildFailed',
+  'MigrationFailed',
 ]);
 
 const tellsCrash = (reason: string): boolean => /^(Init:)?(CrashLoopBackOff|OOMKilled)$/.test(reason);

@@ -55,6 +55,10 @@ export function wake(store: Store, baseline: Baseline, scheduler: Pick<Scheduler
     // Who waits for the end of a branch wants to know why it does not come.
     if (before?.status?.state !== state || (state === 'deleting' && before?.status?.message !== message))
       scheduler.tell(topicOf.branch(now.name));
+    // What holds other data now lacks what its owner's migrations had made.
+    const owner = /^sandbox\/(.+)$/.exec(now.spec.owner ?? '')?.[1];
+    if (before !== undefined && now.status?.resets !== before.status?.resets && owner !== undefined)
+      add('sandbox', owner, { intent: true });
     // What is in the trash keeps nothing that it grows from.
     const { parent } = now.spec;
     if (before !== undefined && isTrashed(now) && !isTrashed(before) && parent !== undefined)

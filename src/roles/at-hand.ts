@@ -4,6 +4,7 @@ import type { BranchesAtHand, ImportsAtHand, ProgramsAtHand } from '../api/conte
 import type { Config } from '../config.ts';
 import type { Drivers } from '../drivers/open.ts';
 import { sealKeyIn } from '../drivers/seal-key.ts';
+import { merge } from '../lib/channel.ts';
 import type { Log } from '../lib/log.ts';
 import { seal, unseal } from '../lib/sealed.ts';
 import { isLow, type Room } from '../model/room.ts';
@@ -70,7 +71,10 @@ const REACH_MS = 10_000;
 /** Milliseconds for the files of one branch. */
 const COUNT_MS = 2_000;
 
-/** @param logIdOf under which the driver has the log of a workload */
+/**
+ * @param logIdOf under which the driver has the log of a workload
+ * @param migrationsOf see Loop
+ */
 export async function programsAtHand(
   {
     workloads,
@@ -80,6 +84,7 @@ export async function programsAtHand(
     engine,
   }: Pick<Drivers, 'workloads' | 'steps'> & Partial<Pick<Drivers, 'processes' | 'networks' | 'engine'>>,
   logIdOf: (of: Parameters<ProgramsAtHand['logs']>[0]) => string,
+  migrationsOf: Loop['migrations'],
   log: Log,
 ): Promise<ProgramsAtHand> {
   const can = await workloads.capabilities();
@@ -98,6 +103,19 @@ export async function programsAtHand(
       if (workloads.code === undefined) return [];
       const ids = new Map(of.map(one => [logIdOf(one), one]));
       return (await workloads.code.changed([...ids.keys()])).map(id => ids.get(id)!);
+    },
+    async migrationDue(sandbox) {
+      for (const { id, spec } of migrationsOf(sandbox))
+        if (await workloads.migrations?.due(id, spec)) return true;
+      return false;
+    },
+    async *migrationLogs(sandbox, query, signal) {
+      const { migrations } = workloads;
+      if (migrations === undefined) return;
+      const all = migrationsOf(sandbox).map(({ id, spec }) =>
+        migrations.logs(id, spec, query, { signal, log }),
+      );
+      yield* merge(all, { sideBySide: query.follow ?? false });
     },
     disks: {
       list: () => workloads.disks.list(within(30_000)),

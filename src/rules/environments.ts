@@ -16,6 +16,7 @@ import {
 import { OffshootError } from '../model/errors.ts';
 import type { ImageMap } from '../model/image.ts';
 import type { Container, Workload } from '../model/kubernetes.ts';
+import type { Migration } from '../model/migration.ts';
 import { sandboxNameFor } from '../model/names.ts';
 import { findImage } from '../model/offshoot-config.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
@@ -32,6 +33,8 @@ export type EnvironmentWish = {
   readonly config: EnvironmentConfig;
   /** Of the worktree's project file. */
   readonly images: ImageMap;
+  /** Of the same; absent: it has none. */
+  readonly migrate?: Migration;
   /** Path of that, for sentences. */
   readonly file: string;
   /** What its database grows from: a branch of the project, or a git branch with an environment. */
@@ -79,7 +82,7 @@ export async function parkEnvironments(
     return other.worktree === owner.worktree && (spec.forks ?? []).length > 0;
   });
   for (const { name, spec } of others) {
-    const { forks: _, defaultRouteGroup: __, images: ___, ...rest } = spec;
+    const { forks: _, defaultRouteGroup: __, images: ___, migrate: ____, ...rest } = spec;
     await applySandbox(store, baseline, { name, spec: rest });
   }
   return others.map(({ name }) => name);
@@ -116,7 +119,7 @@ export function renameEnvironment(
 const lockOf = (owner: EnvironmentOwner): string => `environment/${environmentIdentity(owner)}`;
 
 async function apply(store: Store, baseline: Baseline, wish: EnvironmentWish): Promise<Environment> {
-  const { owner, config, images } = wish;
+  const { owner, config, images, migrate } = wish;
   const existing = environmentOf(store, owner);
   const forks = forksOf(baseline, wish);
   const database = config.database && (await databaseOf(store, wish, config.database, existing));
@@ -140,7 +143,11 @@ async function apply(store: Store, baseline: Baseline, wish: EnvironmentWish): P
     if (found !== undefined && !isOf(found, owner) && !isLast) continue;
     try {
       const { sandbox } = checkSandbox({ name, spec }, wish.file);
-      return { ...(await applySandbox(store, baseline, sandbox, images)), parked, ...grownFrom };
+      return {
+        ...(await applySandbox(store, baseline, sandbox, { images, ...(migrate && { migrate }) })),
+        parked,
+        ...grownFrom,
+      };
     } catch (error) {
       // Somebody was quicker.
       if (isLast || !(error instanceof OffshootError) || error.code !== 'environment/name-taken') throw error;

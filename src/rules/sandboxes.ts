@@ -7,8 +7,8 @@ import { outputKeys } from '../model/document/plugin.ts';
 import { type EndpointTarget, endpointsOf } from '../model/endpoint.ts';
 import { describeOwner, environmentOwner, sameEnvironment } from '../model/environment.ts';
 import { OffshootError } from '../model/errors.ts';
-import type { ImageMap } from '../model/image.ts';
 import { manifestName } from '../model/manifest-name.ts';
+import type { FolderCode } from '../model/migration.ts';
 import { similarName } from '../model/names.ts';
 import { newResourceRecord, type ResourceRecord } from '../model/resource-record.ts';
 import type { Sandbox, SandboxStatus } from '../model/sandbox.ts';
@@ -30,17 +30,21 @@ export type Applied = {
 /**
  * Creates or updates a sandbox. One that has failed is tried again, also with the same document: what was
  * wrong may have been mended elsewhere. All references are checked against what is there now.
- * @param images of the project file that stands above the document; they come before those of the baseline's folder
+ * @param code what the project file above the document says; its images come before those of the baseline's folder
  * @throws OffshootError sandbox/*
  */
 export function applySandbox(
   store: Store,
   baseline: Baseline,
   { name, spec: document }: Sandbox,
-  images: ImageMap = {},
+  { images = {}, migrate }: FolderCode = {},
 ): Promise<Applied> {
   const around = { store, baseline };
-  const spec = { ...document, ...(Object.keys(images).length > 0 && { images }) };
+  const spec = {
+    ...document,
+    ...(Object.keys(images).length > 0 && { images }),
+    ...(migrate && { migrate }),
+  };
   const plugins = (spec.resources ?? []).map(r => pluginLock(r.plugin));
   const keys = { alone: [`sandbox/${name}`], shared: [...plugins, ...manifestsOf(spec).map(manifestLock)] };
   return holding(store, keys, async (): Promise<Applied> => {
@@ -92,6 +96,20 @@ export async function takeUpResources(
   );
   return taken ?? sandbox;
 }
+
+/**
+ * Its migrations have changed since they ran: it is ready when they have run again.
+ * @returns undefined when there is none, or it goes
+ */
+export const migrateAgain = (store: Store, name: string): Promise<Stored<'sandbox'> | undefined> =>
+  store.modify('sandbox', name, ({ secret, status, deletedAt }) =>
+    deletedAt === undefined
+      ? {
+          secret: { ...secret, tries: (secret.tries ?? 0) + 1 },
+          ...(status !== null && { status: asTriedAgain(status) }),
+        }
+      : undefined,
+  );
 
 export type SandboxDeletion = {
   /** The plugins' delete steps are not run. */
@@ -235,7 +253,7 @@ function checkChange(
 }
 
 /** Nothing of what the try before has said. */
-const asTriedAgain = (status: SandboxStatus): SandboxStatus => ({
+const asTriedAgain = ({ migration: _, ...status }: SandboxStatus): SandboxStatus => ({
   ...status,
   ready: false,
   failed: false,

@@ -12,8 +12,8 @@
  */
 import type { BranchSecret, BranchSpec, BranchStatus, ProjectSecret, ProjectSpec } from '../model/branch.ts';
 import type { FolderSpec, FolderStatus, Origin } from '../model/folder.ts';
-import type { ImageMap } from '../model/image.ts';
 import type { Manifest } from '../model/kubernetes.ts';
+import type { FolderCode } from '../model/migration.ts';
 import type { PluginSpec } from '../model/plugin.ts';
 import type { ResourceRecord } from '../model/resource-record.ts';
 import type { Run, Schedules } from '../model/run.ts';
@@ -28,17 +28,19 @@ export type Kinds = {
   /** Name: the branch id. */
   branch: { spec: BranchSpec; status: BranchStatus | null; secret: BranchSecret };
   sandbox: {
-    /** `images`: of the project file beside the document, which come before those of the baseline's folder. */
-    spec: SandboxSpec & { readonly images?: ImageMap };
+    /** With what the project file beside the document says; its images come before those of the baseline's folder. */
+    spec: SandboxSpec & FolderCode;
     status: SandboxStatus | null;
     secret: {
       readonly routingKey: string;
       /** What each resource's plugin did so far, outputs included; by resource name. */
       readonly resources: Readonly<Record<string, ResourceRecord>>;
-      /** How often a failed sandbox was applied again, or forks of it were started anew on request. */
+      /** How often a failed sandbox was applied again, its migrations were due again, or forks of it were started anew on request. */
       readonly tries?: number;
       /** How often forks were started anew on request, by workloadPath. */
       readonly restarts?: Readonly<Record<string, number>>;
+      /** For which wish each branch was brought up to date, by id; see reconcile/migrations.ts. */
+      readonly migrated?: Readonly<Record<string, string>>;
       /** Tokens that opened previews of it, by hash, oldest first; see rules/visits.ts. */
       readonly visits?: Readonly<Record<string, Visit>>;
       /** Delete without running the plugins' delete workflows. */

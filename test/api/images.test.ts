@@ -43,7 +43,7 @@ test('a sandbox has images of its own, which its document does not show', async 
   await api.client.manifests.apply({ files: [{ file: 'a', text: JSON.stringify(deployment('users')) }] });
   const sandbox = { name: 'x', spec: { cluster: 'local', forks: [fork('users')] } };
   const outcome = async (images?: Record<string, ReturnType<typeof image>>) => {
-    const applied = await api.client.sandboxes.apply(sandbox, images);
+    const applied = await api.client.sandboxes.apply(sandbox, images && { images });
     return [applied.outcome, applied.generation];
   };
   assert.deepEqual(await outcome(), ['created', 1]);

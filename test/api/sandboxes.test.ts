@@ -28,12 +28,13 @@ test('a sandbox is applied, read and deleted', async () => {
   await using api = await apiWithBaseline();
   const made = await api.request('PUT', `${sandboxes}/x`, { body: document('x') });
   assert.equal(made.status, 201);
-  const { outcome, warnings, changed, ...view } = made.json() as SandboxView & {
+  const { outcome, warnings, changed, migrates, ...view } = made.json() as SandboxView & {
     outcome: string;
     warnings: string[];
     changed: unknown[];
+    migrates: boolean;
   };
-  assert.deepEqual([outcome, warnings, changed], ['created', [], []]);
+  assert.deepEqual([outcome, warnings, changed, migrates], ['created', [], [], false]);
   assert.match(view.routingKey, /^[a-z0-9]{13}$/);
   assert.equal(view.generation, 1);
   assert.deepEqual(view.endpoints, []);

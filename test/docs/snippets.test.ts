@@ -59,9 +59,9 @@ test('YAML snippets are valid documents', () => {
   assert.ok(yaml.length >= 3);
   for (const { file, line, text } of yaml) {
     const source = { file: `${file}:${line}`, text };
-    const value = parse(text) as { spec: object; images?: object; tables?: object };
-    const { spec, images } = value;
-    if (images !== undefined) parseOffshootConfig(parse(text), source.file);
+    const value = parse(text) as { spec: object; images?: object; migrate?: object; tables?: object };
+    const { spec, images, migrate } = value;
+    if (images !== undefined || migrate !== undefined) parseOffshootConfig(parse(text), source.file);
     else if (value.tables !== undefined) readMaskRules(value);
     else if ('cluster' in spec) readSandbox(source);
     else readResourcePlugin(source);

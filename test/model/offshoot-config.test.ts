@@ -21,6 +21,35 @@ it('counts folders from the file', () => {
   assert.deepEqual(parseOffshootConfig(null, 'offshoot.yaml'), { images: {} });
 });
 
+it('reads how a folder brings a database up to date', () => {
+  const migrate = (value: unknown) =>
+    parseOffshootConfig({ migrate: value }, '/project/offshoot.yaml').migrate;
+  assert.deepEqual(migrate({ command: 'npx knex migrate:latest' }), {
+    dir: '/project',
+    command: ['sh', '-c', 'npx knex migrate:latest'],
+  });
+  const all = { dir: 'pkg', command: ['alembic', 'upgrade', 'head'], runtime: 'python', timeout: '10m' };
+  assert.deepEqual(
+    migrate({ ...all, setup: 'pip install .', inputs: ['alembic'], project: 'shop', env: { A: 1 } }),
+    {
+      ...{ dir: '/project/pkg', command: all.command, runtime: { name: 'python' }, timeoutMs: 600_000 },
+      ...{
+        setup: { command: ['sh', '-c', 'pip install .'] },
+        inputs: ['alembic'],
+        project: 'shop',
+        env: { A: '1' },
+      },
+    },
+  );
+  for (const bad of [
+    {},
+    { command: '' },
+    { command: 'x', inputs: [] },
+    { command: 'x', env: { 'A-B': '1' } },
+  ])
+    assert.throws(() => migrate(bad), { code: 'workload/config-bad' });
+});
+
 it('tells every problem at once, with its place', () => {
   assert.throws(
     () => parse({ 'no name': entry, users: { dir: '', comand: ['node'] }, 'x:{Ref}': entry }),

@@ -11,6 +11,7 @@ test('selectors of programs', () => {
     'sandbox/fix': { of: 'sandbox', sandbox: 'fix' },
     'sb/fix/users': { of: 'sandbox', sandbox: 'fix', fork: 'users' },
     'resource/fix/db': { of: 'resource', sandbox: 'fix', name: 'db' },
+    'migration/fix': { of: 'migration', sandbox: 'fix' },
     'branch/main': { of: 'branch', name: 'main' },
   };
   for (const [text, selector] of Object.entries(table))

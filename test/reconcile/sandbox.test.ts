@@ -61,6 +61,7 @@ async function testSandbox({ routers }: Pick<Parameters<typeof sandboxReconciler
     baseline: storeBaseline(store),
     forks: forkRunner({ store, baseline: storeBaseline(store), workloads: world.workloads }),
     resources,
+    migrations: { ensure: () => Promise.reject(new Error('none was asked for')) },
     site: () => ({ domain: 'localhost', scheme: 'http', port: 7480 }),
     routed: async () => {},
     ...(routers && { routers }),

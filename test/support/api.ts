@@ -131,6 +131,8 @@ export async function testApi(options: TestApiOptions = {}): Promise<TestApi> {
               ...{ pid: 1, startTime: '0', boot: 'another', mounts: true },
             },
       changed: async () => [],
+      migrationDue: async () => false,
+      async *migrationLogs() {},
       stepPathProblem: async path => (path.startsWith('/proc/') ? '/proc is no place for files' : undefined),
     },
     gateway: () => gateway,

@@ -146,7 +146,7 @@ export function register(program: Command, cli: Cli): void {
     .action(async ([file = '', ...args]: string[], { workload }) => {
       const variables = await variablesOf(cli, await environmentNamed(cli), workload);
       try {
-        throw new ExitCode(await runProgram(cli, file, args, { ...cli.env, ...variables }, cli.cwd));
+        throw new ExitCode(await runProgram(cli, file, args, { ...cli.env, ...variables }, { cwd: cli.cwd }));
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code !== 'ENOENT' && code !== 'EACCES') throw error;

@@ -31,6 +31,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   wait: { names: ['wait'], load: () => import('./wait.ts') },
   restart: { names: ['restart'], load: () => import('./restart.ts') },
   sql: { names: ['sql'], load: () => import('./sql.ts') },
+  migrate: { names: ['migrate'], load: () => import('./migrate.ts') },
   sandbox: { names: ['sandbox', 'sb'], load: () => import('./sandbox.ts') },
   resourceplugin: { names: ['resourceplugin', 'rp'], load: () => import('./resourceplugin.ts') },
   env: { names: ['env'], load: () => import('./env.ts') },

@@ -7,7 +7,7 @@ import { environmentAs, parseForm } from '../environment.ts';
 import { parseCount, timeoutOption, withExamples } from '../options.ts';
 import { age, print, say, table, took, UsageError, withOutput, write } from '../output.ts';
 import { createProgress } from '../progress.ts';
-import { findProjectFile, readImages } from '../project-file.ts';
+import { codeOf, findProjectFile, readProject } from '../project-file.ts';
 import { readSource } from '../read-file.ts';
 import { deleteSteps } from '../sandbox-progress.ts';
 import { waitForSandbox } from '../sandbox-wait.ts';
@@ -57,11 +57,12 @@ export function register(program: Command, cli: Cli): void {
       const project = findProjectFile(cli, filename, config);
       const applied = await cli
         .client()
-        .sandboxes.apply(document, project && (await readImages(cli, project)));
+        .sandboxes.apply(document, project && codeOf(await readProject(cli, project)));
       say(cli, `sandbox ${applied.name} ${applied.outcome} (routing key ${applied.routingKey})`);
       for (const warning of applied.warnings)
         if (!warnings.includes(warning)) say(cli, `warning: ${warning}`);
-      const { changed, ...shown } = applied;
+      const { changed, migrates, ...shown } = applied;
+      if (migrates) say(cli, 'its migrations have changed, they run');
       for (const { forkOf } of changed)
         say(cli, `fork ${forkOf.namespace}/${forkOf.name}: its code has changed, it starts anew`);
       let view: SandboxView = shown;
@@ -263,6 +264,7 @@ function describe(view: SandboxView): string {
       r => `resource     ${r.name} (${r.plugin}): ${r.ready ? 'ready' : (r.message ?? 'not ready')}`,
     ),
     ...status.resources.flatMap(r => (r.output ?? []).map(line => `             | ${line}`)),
+    ...(status.migration?.log ?? []).map(line => `             | ${line}`),
     ...status.forks.map(
       f =>
         `fork         ${f.forkOf.namespace}/${f.forkOf.name}: ${f.reason}, ${f.restarts} restarts: ${f.message}`,

@@ -11,7 +11,7 @@ import type { Node } from '../../model/resource-field.ts';
 import { declaredPorts, listenerOf } from '../../model/workload-ports.ts';
 import type { WorkloadSpec } from '../contract.ts';
 import { runnerOf } from '../runner-of.ts';
-import type { CodePlan } from './code.ts';
+import { type CodePlan, codeOf } from './code.ts';
 import type { Probes } from './health.ts';
 import { type Hooks, planHooks } from './hook.ts';
 import { type ImagePlan, planImage } from './image-plan.ts';
@@ -110,15 +110,6 @@ type Setting = {
   readonly image: ImageSpec | undefined;
   readonly containerPorts: readonly number[];
 };
-
-function codeOf({ dir, setup, build, runtime, env, watch, reload }: ImageSpec): CodePlan {
-  const steps = (['setup', 'build'] as const).flatMap(name => {
-    const step = { setup, build }[name];
-    return step === undefined ? [] : [{ name, ...step }];
-  });
-  const more = { ...(runtime && { runtime }), ...(watch && { watch }), ...(reload && { reload }) };
-  return { folder: dir, steps, ...(steps.length > 0 && { env: env ?? {} }), ...more };
-}
 
 function withoutProbes(container: Container): Container {
   const { readinessProbe, livenessProbe, startupProbe, lifecycle, ...rest } = container;

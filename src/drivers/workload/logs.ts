@@ -6,7 +6,8 @@ import { follow } from '../../lib/log-follow.ts';
 import type { LogLine, LogQuery } from '../../model/log.ts';
 
 export type LogSource = {
-  readonly pod: string;
+  /** Absent: it is none's. */
+  readonly pod?: string;
   readonly container: string;
   readonly file: string;
   /** Byte of the file at which the life that the container has now began; the one before. */
@@ -62,7 +63,7 @@ export async function* logLines(
 
 // --- internal -----------------------------------------------------------------------------------
 
-const nameOf = ({ pod, container }: LogSource) => ({ pod, container });
+const nameOf = ({ pod, container }: LogSource) => ({ ...(pod !== undefined && { pod }), container });
 
 const timeOf = (at: number | undefined, { timestamps }: LogQuery) =>
   timestamps && at !== undefined ? { at: new Date(at).toISOString() } : {};

@@ -1,10 +1,11 @@
 /**
- * `setup` and `build` of folders: each when what it is made from has changed, one at a time in a folder, however many
- * workloads wait for it. What was done is on record in our data directory, by content, so it is done once for all of them.
+ * `setup` and `build` of folders, and `migrate` for a database: each when what it is made from has changed, one at a time
+ * in a folder, however many wait for it. What was done is on record in our data directory, by content, so it is done once
+ * for all of them.
  */
 import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type FileState, fileSet, TooManyFilesError, walk } from '../../lib/file-set.ts';
 import { findProgram } from '../../lib/find-program.ts';
@@ -26,13 +27,19 @@ export type Preparing = {
    * Returns when all steps are done for what the folder holds.
    * @param since when that was asked for, in milliseconds since 1970: what has failed after that is not tried again for it
    * @param tell what is going on
-   * @throws StartProblem SetupFailed, BuildFailed; the signal's reason. A step that nobody waits for any more is ended.
+   * @throws StartProblem SetupFailed, BuildFailed, MigrationFailed; the signal's reason. A step that nobody waits for any more is ended.
    */
   prepare(plan: CodePlan, since: number, tell: (now: Problem) => void, signal: AbortSignal): Promise<void>;
+  /** Whether `prepare` would have nothing to do. */
+  isDone(plan: CodePlan): Promise<boolean>;
   /** Calls `listener` with a folder in which a step has been done. @returns the way to stop that */
   onDone(listener: (folder: string) => void): () => void;
   /** Where the steps of a plan write, and where in it what they said last begins. */
   logs(plan: CodePlan): readonly StepLog[];
+  /** Ids of databases of which something is on record. */
+  databases(): Promise<readonly string[]>;
+  /** Ends what runs for a database, and forgets what was done. */
+  forget(database: string): Promise<void>;
   /** Ends what runs. */
   close(): Promise<void>;
 };
@@ -86,11 +93,45 @@ export async function openPreparing(
 
     onDone: done.add,
 
+    async isDone(plan) {
+      try {
+        let made = await identityOf(plan);
+        for (const step of plan.steps) {
+          const digest = digestOf(plan, step, made, await inputsOf(plan, step));
+          const stamp = readStamp(taskOf(plan))[step.name];
+          if (stamp?.digest !== digest || !(await areThere(plan, stamp.results))) return false;
+          made = digest;
+        }
+        return true;
+      } catch (error) {
+        if (error instanceof StartProblem) return false;
+        throw error;
+      }
+    },
+
     logs: plan =>
       plan.steps.map(({ name }) => {
         const task = taskOf(plan);
         return { step: name, file: logFile(task, name), ...task.logs.get(name) };
       }),
+
+    async databases() {
+      const names = await readdir(root).catch((): string[] => []);
+      return [...new Set(names.flatMap(name => databaseIn(name) ?? []))];
+    },
+
+    async forget(database) {
+      const names = (await readdir(root).catch((): string[] => [])).filter(
+        name => databaseIn(name) === database,
+      );
+      for (const name of names) {
+        tasks.get(name)?.running?.abort(new Error('its database is gone'));
+        await processes.kill(`${PARTS}/${name}`);
+        tasks.delete(name);
+        rotation.remove(join(root, name));
+        await rm(join(root, name), { recursive: true, force: true });
+      }
+    },
 
     async close() {
       for (const { running } of tasks.values()) running?.abort(new Error('the daemon stops'));
@@ -137,7 +178,7 @@ export async function openPreparing(
     signal: AbortSignal,
   ): Promise<string> {
     let inputs = await inputsOf(plan, step);
-    const digest = () => hash([madeFrom, JSON.stringify(step), inputs.digest]);
+    const digest = () => digestOf(plan, step, madeFrom, inputs);
     const stamp = readStamp(task)[step.name];
     if (stamp?.digest === digest() && (await areThere(plan, stamp.results))) return digest();
     const failed = task.failures.get(step.name);
@@ -161,9 +202,11 @@ export async function openPreparing(
     }
     task.failures.delete(step.name);
     const after = await foldersOf(plan.folder);
-    const results = [...after].flatMap(([name, ino]) => (before.get(name) === ino ? [] : [name]));
+    const made = [...after].flatMap(([name, ino]) => (before.get(name) === ino ? [] : [name]));
     const kept = [...(stamp?.results ?? []), ...USUAL_RESULTS[step.name]].filter(name => after.has(name));
-    writeStamp(task, step.name, { digest: digest(), results: [...new Set([...results, ...kept])] });
+    // What a migration makes is in its database.
+    const results = step.name === 'migrate' ? [] : [...new Set([...made, ...kept])];
+    writeStamp(task, step.name, { digest: digest(), results });
     done.tell(plan.folder);
     return digest();
   }
@@ -171,7 +214,7 @@ export async function openPreparing(
   async function run(plan: CodePlan, step: PreparationStep, task: Task, signal: AbortSignal): Promise<void> {
     const { instance, baseEnv } = house();
     const part = `${PARTS}/${task.key}`;
-    const own = { ...baseEnv, ...plan.env };
+    const own = { ...baseEnv, ...plan.env, ...(step.name === 'migrate' && plan.database?.variables) };
     const env: Record<string, string> = {
       ...own,
       PATH: pathOf(plan.runtime, own.PATH, house()),
@@ -240,6 +283,7 @@ export async function openPreparing(
 export const reasonsOf: Readonly<Record<PreparationStep['name'], readonly [string, string]>> = {
   setup: ['SettingUp', 'SetupFailed'],
   build: ['Building', 'BuildFailed'],
+  migrate: ['Migrating', 'MigrationFailed'],
 };
 
 // --- internal -----------------------------------------------------------------------------------
@@ -286,6 +330,7 @@ const LOCK_FILES = [
 const USUAL_RESULTS = {
   setup: ['node_modules', '.venv', 'venv', 'vendor'],
   build: ['dist', 'build', 'out', 'target', '.next'],
+  migrate: [],
 } as const;
 
 const newTask = (key: string, folder: string): Task => ({
@@ -293,8 +338,28 @@ const newTask = (key: string, folder: string): Task => ({
   ...{ tell: new Set(), failures: new Map(), logs: new Map() },
 });
 
-const keyOf = ({ folder, steps, env, runtime }: CodePlan): string =>
-  hash([folder, JSON.stringify([steps, env ?? {}, runtime ?? null])]).slice(0, 24);
+function keyOf({ folder, steps, env, runtime, database }: CodePlan): string {
+  const key = hash([folder, JSON.stringify([steps, env ?? {}, runtime ?? null])]).slice(0, 24);
+  return database === undefined ? key : `${database.id}${OF_DATABASE}${key}`;
+}
+
+/** Between the id of a database and the rest of a key, which has no such sign. */
+const OF_DATABASE = '.';
+
+const databaseIn = (key: string): string | undefined =>
+  key.includes(OF_DATABASE) ? key.slice(0, key.lastIndexOf(OF_DATABASE)) : undefined;
+
+/** @param madeFrom of what the steps before have made */
+const digestOf = (
+  { database }: CodePlan,
+  step: PreparationStep,
+  madeFrom: string,
+  { digest }: Inputs,
+): string =>
+  hash([
+    ...[madeFrom, JSON.stringify(step), digest],
+    ...(step.name === 'migrate' && database !== undefined ? [database.era] : []),
+  ]);
 
 const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`;
 
@@ -323,7 +388,9 @@ async function inputsOf(plan: CodePlan, step: PreparationStep): Promise<Inputs> 
     if (!(error instanceof TooManyFilesError)) throw error;
     throw failed(step, `${error.message}: name its inputs, e.g. inputs: ["src/**"]`);
   });
-  if (step.name === 'setup') return await contentsOf([...found.keys()]);
+  // Git writes files anew that are what they were before.
+  if (step.name === 'setup' || (step.name === 'migrate' && step.inputs !== undefined))
+    return await contentsOf([...found.keys()]);
   return inputs(new Map([...found].map(([path, { state }]: [string, FileState]) => [path, state])));
 }
 

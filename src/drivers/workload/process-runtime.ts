@@ -22,6 +22,7 @@ import type { CodePlan } from './code.ts';
 import { hasChanged, openCodeWatch } from './code-watch.ts';
 import { openDisks } from './disks.ts';
 import { type House, partsOf } from './house.ts';
+import { migrating } from './migrating.ts';
 import { planWorkload, type WorkloadPlan } from './plan.ts';
 import { containerPart } from './pod.ts';
 import { portChooser } from './ports.ts';
@@ -189,6 +190,8 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
         return (await Promise.all(found)).flat();
       },
     },
+
+    migrations: migrating(house.preparing),
 
     async *logs(id, query, { signal }) {
       const workload = workloads.get(id);

@@ -32,8 +32,16 @@ export const workloadErrors = {
     http: 422,
     exit: 2,
     retry: false,
-    say: p => `the runtime "${p.runtime}" of image "${p.image}" is not on the PATH of this shell (${p.path})`,
+    say: p => `the runtime "${p.runtime}" ${p.whose} is not on the PATH of this shell (${p.path})`,
     hint: () => 'install it, or choose it in this shell (nvm use, a virtual environment), and try again',
+  },
+  'migration/failed': {
+    fault: 'user',
+    http: 422,
+    exit: 1,
+    retry: false,
+    say: p => `branch ${p.branch} was not migrated: "${p.command}" in ${p.dir} ${p.how}`,
+    hint: () => 'what it says stands above; run it again when that is mended',
   },
   'step/failed': {
     fault: 'user',
