@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { kubernetesBaseline } from './baseline/kubernetes.ts';
 import { clusterKeys } from './cluster-keys.ts';
 import type { Config } from './config.ts';
+import { bringSecrets } from './kubernetes/brought-secrets.ts';
 import { type ClusterClient, clusterClient } from './kubernetes/client.ts';
 import { checkDefinitions } from './kubernetes/definitions.ts';
 import type { InformerState } from './kubernetes/informer.ts';
@@ -26,7 +27,7 @@ import type { PreviewSite } from './model/endpoint.ts';
 import { OffshootError } from './model/errors.ts';
 import type { Address } from './model/route.ts';
 import { clockProblem } from './roles/clock.ts';
-import { type ClusterHouse, openClusterHouse } from './roles/cluster-house.ts';
+import { type ClusterHouse, type ClusterHouseOptions, openClusterHouse } from './roles/cluster-house.ts';
 import type { Env } from './roles/environment.ts';
 import { nearUrl } from './roles/given-out.ts';
 import { type FollowedHolder, followHolder, type HolderAt, wakeWhenFree } from './roles/holder.ts';
@@ -43,6 +44,8 @@ export type ControllerOptions = {
   readonly name: string;
   /** Of the installation; undefined: the one that this runs in. */
   readonly namespace: string | undefined;
+  /** Of the authority and the keys of the API, which nobody else is to read; undefined: that of the installation. */
+  readonly secretsNamespace: string | undefined;
   /** Whose workloads are the baseline; undefined: all. */
   readonly baselineNamespaces: readonly string[] | undefined;
   /** Further ones where plugins may run their steps. */
@@ -179,10 +182,18 @@ async function stand(
   const refused = (problem?: string) =>
     says(() => [...(problem === undefined ? [] : [problem]), ...problems()]);
   refused();
-  const house = await untilDone(() => openHouse(o, { client, namespace, log }), refused, signal);
+  const { secretsNamespace: kept = namespace } = o;
+  const own = { authority: `${o.name}-authority`, keys: `${o.name}-keys` };
+  await untilDone(
+    () => bringSecrets(client, Object.values(own), { from: namespace, to: kept }, log),
+    refused,
+    signal,
+  );
+  const of = { client, namespace, secretNamespace: kept, name: own.authority, log };
+  const house = await untilDone(() => openHouse(o, of), refused, signal);
   opened.defer(() => house.close());
   const keys = await untilDone(
-    () => clusterKeys(client, { namespace, name: `${o.name}-keys` }),
+    () => clusterKeys(client, { namespace: kept, name: own.keys }),
     refused,
     signal,
   );
@@ -234,7 +245,7 @@ async function stand(
 
 async function openHouse(
   { name, baselineNamespaces }: Pick<ControllerOptions, 'name' | 'baselineNamespaces'>,
-  of: { readonly client: ClusterClient; readonly namespace: string; readonly log: Log },
+  of: Pick<ClusterHouseOptions, 'client' | 'namespace' | 'secretNamespace' | 'name' | 'log'>,
 ): Promise<ClusterHouse> {
   const serverNames = [
     `${name}.${of.namespace}.svc`,
@@ -244,7 +255,6 @@ async function openHouse(
   ];
   return await openClusterHouse({
     ...{ ...of, serverNames },
-    name: `${name}-authority`,
     accounts: { gateway: `${name}-gateway`, node: `${name}-branches` },
     isBaseline: namespace => baselineNamespaces?.includes(namespace) ?? true,
   });

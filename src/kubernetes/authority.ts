@@ -1,5 +1,5 @@
 /**
- * The authority of an installation in a cluster: a Secret in the controller's namespace. Whoever finds none, or one that
+ * The authority of an installation in a cluster: a Secret where none but controllers may read. Whoever finds none, or one that
  * will soon end, makes the next by compare-and-swap, so several controllers have the same one whoever of them is first.
  *
  * There may be several for a time. A new one is trusted long before it makes anything, because those who have to trust it
@@ -33,7 +33,10 @@ export type ClusterAuthority = {
 export type ClusterAuthorityOptions = {
   /** Closed by whoever made it. */
   readonly client: ClusterClient;
+  /** Of the installation. */
   readonly namespace: string;
+  /** Of the Secret; undefined: the same. */
+  readonly secretNamespace?: string | undefined;
   /** Of the Secret, and of the ConfigMap in which everybody may read what is to be trusted (`ca.crt`). */
   readonly name: string;
   /** That our servers must be able to prove. */
@@ -45,7 +48,7 @@ export type ClusterAuthorityOptions = {
 
 /** @throws OffshootError kubernetes/… when the Secret can be neither read nor made */
 export async function openClusterAuthority(o: ClusterAuthorityOptions): Promise<ClusterAuthority> {
-  const { client, namespace, name, log, now = Date.now } = o;
+  const { client, namespace, secretNamespace = namespace, name, log, now = Date.now } = o;
   const changed = new Listeners<void>(err => log.error({ err }, 'who follows the authority has failed'));
   let known: readonly Issued[] = [];
   let served: (Issued & { readonly by: Issued; readonly until: number }) | undefined;
@@ -84,7 +87,10 @@ export async function openClusterAuthority(o: ClusterAuthorityOptions): Promise<
       return LOOK_MS;
     },
     err =>
-      log.warn({ err, secret: name, namespace }, 'the authority cannot be looked at; it goes on as it is'),
+      log.warn(
+        { err, secret: name, namespace: secretNamespace },
+        'the authority cannot be looked at; it goes on as it is',
+      ),
     RETRY_MS,
   );
 
@@ -133,7 +139,13 @@ const endOf = (certificate: string): number => new X509Certificate(certificate).
 
 /** What the Secret says, after it says what it should. The newest is the first. */
 async function agreed(
-  { client, namespace, name, log }: ClusterAuthorityOptions,
+  {
+    client,
+    namespace: installation,
+    secretNamespace: namespace = installation,
+    name,
+    log,
+  }: ClusterAuthorityOptions,
   now: number,
 ): Promise<readonly Issued[]> {
   for (let tries = 1; ; tries++) {
@@ -145,7 +157,7 @@ async function agreed(
     if (good.length > 0 && endOf(good[0]!.certificate) - now > NEXT_FROM) return good;
     const validity = { from: now - DAY, until: now + AUTHORITY_MS };
     // Of two with the same name clients would not know which one has signed (RFC 5280 §4.1.2.4).
-    const label = `Offshoot CA ${namespace} ${new Date(now).toISOString().slice(0, 10)}`;
+    const label = `Offshoot CA ${installation} ${new Date(now).toISOString().slice(0, 10)}`;
     const next = [createAuthority(label.slice(0, 64), validity), ...good];
     const object: KubernetesObject = {
       ...{ apiVersion: 'v1', kind: 'Secret', type: 'Opaque' },

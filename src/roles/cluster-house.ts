@@ -21,6 +21,7 @@ export type ClusterHouseOptions = PodIdentityOptions & {
   readonly client: ClusterClient;
   /** Of the Secret and the ConfigMap, see kubernetes/authority.ts. */
   readonly name: string;
+  readonly secretNamespace?: string | undefined;
   /** Under which pods find the controller, e.g. `offshoot-controller.offshoot.svc`. */
   readonly serverNames: readonly string[];
   readonly log: Log;
@@ -28,8 +29,8 @@ export type ClusterHouseOptions = PodIdentityOptions & {
 
 /** @throws OffshootError kubernetes/… when the authority can be neither read nor made */
 export async function openClusterHouse(o: ClusterHouseOptions): Promise<ClusterHouse> {
-  const { client, namespace, name, serverNames, log } = o;
-  const kept = await openClusterAuthority({ client, namespace, name, serverNames, log });
+  const kept = await openClusterAuthority(o);
+  const { log } = o;
   return {
     kept,
     certificate: {

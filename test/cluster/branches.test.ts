@@ -47,9 +47,12 @@ describe('branches in a cluster', { skip: noImage }, () => {
     assert.match(await sql('main', 'select n from t'), /\b41\b/);
     const { spec } = await read<Project>('-n', c.namespace, 'get', 'project', 'shop');
     assert.equal(spec.node, 'offshoot-branches-0');
-    const may = (verb: string, what: string) =>
-      c
-        .kubectl('auth', 'can-i', verb, what, `--as=system:serviceaccount:${c.namespace}:offshoot-branches`)
+    const may = (verb: string, what: string, namespace = c.namespace) =>
+      kubectl([
+        ...['-n', namespace, 'auth', 'can-i', verb, what],
+        `--as=system:serviceaccount:${c.namespace}:offshoot-branches`,
+      ])
+        .then(({ stdout }) => stdout)
         .then(
           answer => answer.trim(),
           () => 'no',
@@ -59,6 +62,22 @@ describe('branches in a cluster', { skip: noImage }, () => {
       [await lease('offshoot-branch-node-offshoot-branches-0'), await lease('offshoot-controller')],
       ['yes', 'no'],
     );
+    // By which it could be taken for a controller.
+    const kept = `${c.namespace}-offshoot-authority`;
+    assert.match(
+      await kubectl(['-n', kept, 'get', 'secrets', '-o', 'name']).then(({ stdout }) => stdout),
+      /-authority\n.*-keys/,
+    );
+    const reads = ['get', 'list'].map(verb => may(verb, 'secrets', kept));
+    assert.deepEqual(await Promise.all(reads), ['no', 'no']);
+    assert.doesNotMatch(await c.kubectl('get', 'secrets', '-o', 'name'), /-authority|-keys/);
+    const process1 = await node(
+      'sh',
+      '-c',
+      'tr "\\0" "\\n" </proc/1/cmdline; tr "\\0" "\\n" </proc/1/environ',
+    );
+    assert.match(process1, /^--max-semi-space-size=2$/m);
+    assert.match(process1, /^UV_THREADPOOL_SIZE=32$/m);
   });
 
   it('one that kubectl applies is a copy of its parent, and kubectl deletes it', async () => {

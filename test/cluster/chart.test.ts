@@ -48,7 +48,9 @@ for (const values of [
 ])
   test(`what the chart says is taken: ${values[1] ?? 'as it is'}`, { skip: noCluster }, async () => {
     await using ns = await namespace();
-    const { text, manifests } = await rendered(ns.name, ...values);
+    // Of the namespace that it makes the API server would say that it is not there.
+    const existing = ['--set', `authority.namespace=${ns.name}`];
+    const { text, manifests } = await rendered(ns.name, ...existing, ...values);
     const { stdout } = await kubectl(['apply', '--dry-run=server', '-f', '-'], { input: text });
     assert.equal(stdout.trim().split('\n').length, manifests.length);
   });
@@ -58,7 +60,7 @@ test('two installations share no name outside of their namespaces', { skip: noCl
   const [one, other] = await Promise.all([rendered('one', ...whole), rendered('two', ...whole)]);
   const names = ({ manifests }: typeof one) =>
     manifests.filter(({ metadata }) => metadata.namespace === undefined).map(({ metadata }) => metadata.name);
-  assert.equal(names(one).length, 8);
+  assert.equal(names(one).length, 9);
   assert.ok(names(one).every(name => !names(other).includes(name)));
 });
 
@@ -87,7 +89,8 @@ test('its account has the rights that it needs, and no others', { skip: noCluste
   ];
   // The definitions are the cluster's, and there already.
   await helm(['install', 'ours', chart, '-n', ns.name, '--skip-crds', '--wait', ...settings]);
-  type Question = readonly [verb: string, resource: string, namespace: string];
+  type Question = readonly [verb: string, resource: string, namespace: string, name?: string];
+  const kept = `${ns.name}-ours-authority`;
   const yes: readonly Question[] = [
     ...keptKinds.flatMap(kind => {
       const { plural, status } = clusterKinds[kind];
@@ -112,6 +115,8 @@ test('its account has the rights that it needs, and no others', { skip: noCluste
       ['create', 'update', 'delete'].map((verb): Question => [verb, resource, baseline.name]),
     ),
     ['get', 'pods/log', baseline.name],
+    ...['get', 'update'].map((verb): Question => [verb, 'secrets', kept, 'ours-authority']),
+    ['create', 'secrets', kept],
   ];
   const no: readonly Question[] = [
     ['create', 'jobs.batch', baseline.name],
@@ -129,11 +134,13 @@ test('its account has the rights that it needs, and no others', { skip: noCluste
     ['create', 'pods', ns.name],
     ['create', 'roles.rbac.authorization.k8s.io', ns.name],
     ['list', 'nodes', ns.name],
+    ['list', 'secrets', kept],
+    ['get', 'secrets', kept, 'another'],
   ];
   const asked = [...yes, ...no];
-  const items = asked.map(([verb, named, namespace]) => {
+  const items = asked.map(([verb, named, namespace, name]) => {
     const [, resource = '', group = '', subresource = ''] = /^([^./]+)\.?([^/]*)\/?(.*)$/.exec(named) ?? [];
-    const resourceAttributes = { namespace, verb, group, resource, subresource };
+    const resourceAttributes = { namespace, verb, group, resource, subresource, ...(name && { name }) };
     const spec = { user: `system:serviceaccount:${ns.name}:ours-controller`, resourceAttributes };
     return { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec };
   });

@@ -15,7 +15,8 @@ const skip =
 test('the page on Kubernetes', { skip }, async t => {
   const present = await kubectl(['get', 'namespace', 'offshoot', '--ignore-not-found', '-o', 'name']);
   if (present.stdout !== '') return t.skip('the namespace "offshoot" is in use');
-  t.after(() => kubectl(['delete', 'namespace', 'offshoot', '--ignore-not-found', '--wait=false']));
+  const made = ['offshoot', 'offshoot-offshoot-authority'];
+  t.after(() => kubectl(['delete', 'namespace', ...made, '--ignore-not-found', '--wait=false']));
   const page = readFileSync(join(root, 'docs/kubernetes.md'), 'utf8');
   const blocks = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, text = '']) => text);
   assert.ok(blocks.length >= 4);

@@ -83,6 +83,8 @@ async function left(c: Installation, before: string): Promise<void> {
   assert.equal(await ours(c), '');
   const wide =
     'clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations';
+  const kept = ['namespace', `${c.namespace}-offshoot-authority`];
+  await kubectl(['wait', '--for=delete', ...kept, '--timeout=60s']);
   const { stdout } = await kubectl(['get', wide, '-o', 'name']);
   assert.doesNotMatch(stdout, new RegExp(c.namespace));
   const roles = await kubectl(['-n', c.baseline, 'get', 'roles,rolebindings', '-o', 'name']);

@@ -29,6 +29,20 @@ async function open(
   return authority;
 }
 
+test('its Secret may be in another namespace than what shows it', async t => {
+  const api = await cluster(t);
+  const client = clusterClient(api.access);
+  const authority = await openClusterAuthority({
+    ...{ client, namespace: 'offshoot', secretNamespace: 'kept', name: 'authority', log: silentLog },
+    serverNames: ['localhost'],
+  });
+  assert.ok(api.get('secrets', 'kept/authority'));
+  assert.equal(api.get('secrets', 'offshoot/authority'), undefined);
+  assert.ok(api.get('configmaps', 'offshoot/authority'));
+  await authority.close();
+  client.close();
+});
+
 async function cluster(t: TestContext): Promise<FakeApiServer> {
   const api = await fakeApiServer();
   t.after(() => api[Symbol.asyncDispose]());

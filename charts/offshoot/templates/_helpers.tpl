@@ -3,6 +3,10 @@
 {{ printf "%s-%s" .Release.Namespace .Release.Name | trunc 50 | trimSuffix "-" }}
 {{- end }}
 
+{{- define "offshoot.authorityNamespace" -}}
+{{ .Values.authority.namespace | default (printf "%s-authority" (include "offshoot.clusterPrefix" .)) }}
+{{- end }}
+
 {{- define "offshoot.clusterName" -}}
 {{ include "offshoot.clusterPrefix" . }}-baseline
 {{- end }}

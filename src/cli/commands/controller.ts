@@ -21,6 +21,10 @@ export function register(program: Command, cli: Cli): void {
       'offshoot',
     )
     .option('--namespace <name>', 'that of its objects (default: its own)')
+    .option(
+      '--secrets-namespace <name>',
+      'that of its authority and keys, which none but controllers need to read (default: that of its objects)',
+    )
     .option('--context <name>', 'of the kubeconfig, also in a pod')
     .option(
       '--baseline-namespace <name>',
@@ -49,7 +53,7 @@ export function register(program: Command, cli: Cli): void {
       });
       const all = baselineNamespace.includes('*');
       await runController(createCli({ ...cli, env }).config(), env, {
-        ...{ namespace: undefined, context: undefined, ...options },
+        ...{ namespace: undefined, secretsNamespace: undefined, context: undefined, ...options },
         runnerNamespaces: runnerNamespace,
         baselineNamespaces: all ? undefined : baselineNamespace,
         signal: cli.signal,

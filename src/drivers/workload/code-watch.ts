@@ -52,45 +52,34 @@ export function openCodeWatch({ changed, troubled }: CodeWatchOptions): CodeWatc
   const leave = (entry: Entry): void => {
     if (entry.ids.size + entry.waiting > 0) return;
     clearTimeout(entry.pause);
-    clearTimeout(entry.silence);
     entry.watch!.close();
     open.delete(entry.key);
   };
 
-  const quiet = (entry: Entry): void => {
-    clearTimeout(entry.silence);
-    if (entry.noise === undefined) return;
-    entry.noise = undefined;
-    for (const id of entry.ids) troubled(id);
-  };
-
-  /**
-   * Programs that write where they are watched would start for ever: the more often, the longer it waits. Those write the same file,
-   * or files all the time; a person, or an agent, who saves often is not kept waiting.
-   */
+  /** Programs that write where they are watched would start for ever: the more often, the longer it waits. */
   const onChange = (entry: Entry, { file, at }: FolderChange): void => {
     entry.changes.tell();
     const now = performance.now();
-    entry.recent = entry.recent.filter(({ time }) => time > now - RECENT_MS);
+    entry.recent = entry.recent.filter(time => time > now - RECENT_MS);
     entry.at = Math.max(entry.at, at);
     if (entry.pause !== undefined) return;
     const tell = () => {
       entry.pause = undefined;
-      entry.recent.push({ time: performance.now(), file });
+      entry.recent.push(performance.now());
       for (const id of entry.ids) changed(id, entry.folder, entry.at);
     };
-    const ofIt = entry.recent.filter(one => one.file === file).length;
-    const surplus = Math.max(ofIt - MANY_OF_ONE, entry.recent.length - MANY);
+    const surplus = entry.recent.length - MANY;
     if (surplus < 0) {
-      quiet(entry);
+      if (entry.noise !== undefined) {
+        entry.noise = undefined;
+        for (const id of entry.ids) troubled(id);
+      }
       tell();
       return;
     }
     const pauseMs = Math.min(LONGEST_MS, FIRST_MS * 2 ** surplus);
     entry.noise = `"${file}" changes all the time, so starts wait for ${pauseMs / 1000} s: if the program itself writes it, leave it out by watch: ["**", "!${file}"]`;
     entry.pause = setTimeout(tell, pauseMs).unref();
-    clearTimeout(entry.silence);
-    entry.silence = setTimeout(() => quiet(entry), RECENT_MS).unref();
     for (const id of entry.ids) troubled(id);
   };
 
@@ -142,7 +131,6 @@ export function openCodeWatch({ changed, troubled }: CodeWatchOptions): CodeWatc
     close() {
       for (const entry of open.values()) {
         clearTimeout(entry.pause);
-        clearTimeout(entry.silence);
         entry.watch!.close();
       }
       open.clear();
@@ -182,10 +170,8 @@ type Entry = {
   /** Of the latest change, in milliseconds since 1970. */
   at: number;
   /** When those who follow it were told last, of this daemon's clock. */
-  recent: { readonly time: number; readonly file: string }[];
+  recent: number[];
   pause?: NodeJS.Timeout | undefined;
-  /** Ends what is said of noise. */
-  silence?: NodeJS.Timeout | undefined;
   noise?: string | undefined;
 };
 
@@ -211,8 +197,8 @@ function isDocument(path: string): boolean {
 
 const keyOf = ({ folder, watch }: CodePlan): string => JSON.stringify([folder, watch ?? null]);
 
-/** Nobody saves one file, or all together, so often in so short a time; a program that writes its own files does. */
-const [MANY_OF_ONE, MANY] = [12, 40];
+/** A person does not save so often in so short a time; a program that writes its own files does. */
+const MANY = 12;
 const RECENT_MS = 60_000;
 const FIRST_MS = 1_000;
 const LONGEST_MS = 10_000;
