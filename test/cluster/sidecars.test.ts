@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { ExecError } from '../../src/lib/exec.ts';
 import { until } from '../../src/lib/wait.ts';
-import { apply, kubectl, noImage, ourImage, read } from '../support/cluster.ts';
+import { apply, kubectl, noImage, ourImage, read, testLabels } from '../support/cluster.ts';
 import { type Installation, installation } from '../support/installation.ts';
 
 const soon = (what: string) => ({ what, deadlineMs: 90_000, intervalMs: 200 });
@@ -49,7 +49,12 @@ describe('sidecars in a cluster', { skip: noImage }, () => {
     (await read<Pods>('-n', c.baseline, 'get', 'pods', '-l', selector)).items.filter(
       ({ metadata }) => metadata.deletionTimestamp === undefined,
     );
-  const sandbox = () => read<Sandbox>('-n', c.namespace, 'get', 'sandbox', 'fix');
+  const sandbox = (name = 'fix') => read<Sandbox>('-n', c.namespace, 'get', 'sandbox', name);
+  const keyOf = async (name: string): Promise<string> => {
+    const secret = (await sandbox(name)).metadata.annotations['offshoot.dev/secret']!;
+    const { data } = await read<{ data: Record<string, string> }>('-n', c.namespace, 'get', 'secret', secret);
+    return JSON.parse(Buffer.from(data['offshoot.json']!, 'base64').toString()).routingKey;
+  };
   const ready = async () =>
     (await sandbox()).status?.conditions?.find(({ type }) => type === 'Ready') ?? ({} as Partial<Condition>);
   const inClient = async <T>(script: string, ...args: readonly string[]): Promise<T> => {
@@ -85,9 +90,7 @@ describe('sidecars in a cluster', { skip: noImage }, () => {
     );
     assert.equal(pod!.metadata.annotations!['sidecar.offshoot.dev/status'], 'injected');
     await c.kubectl('wait', 'sandbox/fix', '--for=condition=Ready', '--timeout=90s');
-    const secret = (await sandbox()).metadata.annotations['offshoot.dev/secret']!;
-    const { data } = await read<{ data: Record<string, string> }>('-n', c.namespace, 'get', 'secret', secret);
-    key = JSON.parse(Buffer.from(data['offshoot.json']!, 'base64').toString()).routingKey;
+    key = await keyOf('fix');
   });
 
   it('lead HTTP/1.1, WebSocket and HTTP/2 by key, and pass on what is not HTTP', async () => {
@@ -115,6 +118,28 @@ describe('sidecars in a cluster', { skip: noImage }, () => {
     assert.equal(seen.with!['200 baseline'], undefined, about);
     assert.equal(seen.without!['200 fork'], undefined, about);
     assert.ok(seen.with!['200 fork']! > 0 && seen.without!['200 baseline']! > 0, about);
+  });
+
+  it('lead to forks of an Argo Rollout, by its definition alone', async () => {
+    await using stack = new AsyncDisposableStack();
+    stack.defer(async () => void (await kubectl(['delete', 'crd', 'rollouts.argoproj.io', '--timeout=60s'])));
+    await apply([rolloutDefinition]);
+    await kubectl(['wait', 'crd/rollouts.argoproj.io', '--for=condition=Established', '--timeout=60s']);
+    const [first, second] = rollout(c.baseline);
+    await apply([first]);
+    const { metadata } = await read<Owner>('-n', c.baseline, 'get', 'rollout', 'rolled');
+    await apply([second(metadata.uid), { ...service(c.baseline), ...rolledService(c.baseline) }]);
+    const wanted = { kind: 'Rollout', namespace: c.baseline, name: 'rolled' };
+    const customizations = { env: [{ name: 'WHO', value: 'fork' }] };
+    const spec = { cluster: 'local', forks: [{ forkOf: wanted, customizations }] };
+    await apply([{ ...fork(c), metadata: { name: 'rolled', namespace: c.namespace }, spec }]);
+    // The controller looks for a definition that was not there every half minute.
+    await c.kubectl('wait', 'sandbox/rolled', '--for=condition=Ready', '--timeout=120s');
+    const its = await keyOf('rolled');
+    assert.deepEqual((await inClient<{ http: object }>(onlyHttp, `rolled.${c.baseline}.svc`, its)).http, {
+      ...{ without: 'baseline', with: 'fork' },
+    });
+    await c.kubectl('delete', 'sandbox', 'rolled', '--timeout=60s');
   });
 
   it('are missed without harm: no controller, and pods start as they are', async () => {
@@ -233,6 +258,67 @@ const fork = ({ namespace, baseline }: Installation) => ({
     ],
   },
 });
+
+/** As far as we read it; what controls them cannot be had here. */
+const rolloutDefinition = {
+  ...{ apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition' },
+  metadata: { name: 'rollouts.argoproj.io', labels: testLabels },
+  spec: {
+    ...{ group: 'argoproj.io', scope: 'Namespaced' },
+    names: {
+      kind: 'Rollout',
+      listKind: 'RolloutList',
+      plural: 'rollouts',
+      singular: 'rollout',
+      shortNames: ['ro'],
+    },
+    versions: [
+      {
+        ...{ name: 'v1alpha1', served: true, storage: true, subresources: { status: {} } },
+        schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
+      },
+    ],
+  },
+};
+
+type Owner = { readonly metadata: { readonly uid: string } };
+
+/** A Rollout of the same program, and the ReplicaSet that its controller would make of it. */
+function rollout(namespace: string): readonly [object, (uid: string) => object] {
+  const { spec } = program(namespace);
+  const { template } = spec;
+  const of = { app: 'rolled', 'rollouts-pod-template-hash': '7d9f8c6b5' };
+  const podsOf = (labels: object) => ({ ...template, metadata: { ...template.metadata, labels } });
+  const own = { replicas: 1, selector: { matchLabels: { app: 'rolled' } } };
+  const strategy = { canary: { steps: [{ setWeight: 20 }, { pause: {} }] } };
+  const ofRollout = (uid: string) => [
+    { apiVersion: 'argoproj.io/v1alpha1', kind: 'Rollout', name: 'rolled', uid, controller: true },
+  ];
+  return [
+    {
+      ...{ apiVersion: 'argoproj.io/v1alpha1', kind: 'Rollout', metadata: { name: 'rolled', namespace } },
+      spec: { ...own, strategy, template: podsOf({ app: 'rolled' }) },
+    },
+    uid => ({
+      ...{ apiVersion: 'apps/v1', kind: 'ReplicaSet' },
+      metadata: { name: 'rolled-7d9f8c6b5', namespace, ownerReferences: ofRollout(uid) },
+      spec: { replicas: 1, selector: { matchLabels: of }, template: podsOf(of) },
+    }),
+  ];
+}
+
+const rolledService = (namespace: string) => ({
+  metadata: { name: 'rolled', namespace },
+  spec: { selector: { app: 'rolled' }, ports: [{ name: 'web', port: 80, targetPort: 'http' }] },
+});
+
+const onlyHttp = `
+  const [host, key] = process.argv.slice(1);
+  const ask = headers => fetch('http://' + host, { headers }).then(answer => answer.text());
+  (async () => console.log(JSON.stringify({
+    http: { without: await ask({}), with: await ask({ baggage: 'sd-routing-key=' + key }) },
+  })))();
+`;
 
 const serving = `
   const { WHO } = process.env;
