@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { until } from '../../src/lib/wait.ts';
 import { apply, kubectl, noImage, read } from '../support/cluster.ts';
+import { crash } from '../support/crash.ts';
 import { applyUsers, type Installation, installation, sandboxOfUsers } from '../support/installation.ts';
 import { type Asked, failuresOf, type PodWay, podLoad } from '../support/pod-load.ts';
 
@@ -86,7 +87,7 @@ describe('two controllers and two gateways', { skip: noImage }, () => {
     const load = await podLoad(c.baseline, ways);
     const before = await holder();
     const { leaseTransitions = 0 } = (await lease()).spec;
-    await crash(c, before!);
+    await crash(c, before!, 'controller');
     await c.kubectl('delete', 'pod', before!, '--grace-period=0', '--force');
     // Nobody may decide just now.
     await kubectl(['-n', c.baseline, 'rollout', 'restart', 'deployment/users']);
@@ -107,7 +108,7 @@ describe('two controllers and two gateways', { skip: noImage }, () => {
 
   it('one that comes back in its pod goes on', async () => {
     const before = await holder();
-    await crash(c, before!);
+    await crash(c, before!, 'controller');
     await readySandbox('after-crash');
   });
 
@@ -145,28 +146,6 @@ function assertIsolated(asked: readonly Asked[]): void {
   for (const { name, kept, answered } of asked)
     assert.ok(answered > 0, `${name}, ${kept ? 'kept' : 'new'}: none; ${failures.join('\n')}`);
 }
-
-/** Ends its process at once, as SIGKILL does, which nobody can send to the first process of a container from inside. */
-const crash = (c: Installation, pod: string) =>
-  c.kubectl('exec', pod, '--', 'node', '-e', crashing).catch(() => {}); // it goes with it
-
-const crashing = `
-  const { readdirSync, readFileSync } = require('node:fs');
-  const args = pid => { try { return readFileSync('/proc/' + pid + '/cmdline', 'utf8').split('\\0'); } catch { return []; } };
-  const pid = readdirSync('/proc').find(name => /^\\d+$/.test(name) && args(name).includes('controller'));
-  process.kill(Number(pid), 'SIGUSR1'); // node opens its inspector
-  const again = async () => {
-    try {
-      const [{ webSocketDebuggerUrl }] = await (await fetch('http://127.0.0.1:9229/json/list')).json();
-      const socket = new WebSocket(webSocketDebuggerUrl);
-      // With a debugger it would wait for that to leave.
-      const params = { expression: 'setTimeout(() => process.reallyExit(137), 100)' };
-      socket.onopen = () => socket.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params }));
-      socket.onmessage = () => socket.close();
-    } catch { setTimeout(again, 20); }
-  };
-  again();
-`;
 
 const project = (namespace: string, name = 'shop') => ({
   ...{ apiVersion: 'offshoot.dev/v1alpha1', kind: 'Project', metadata: { name, namespace } },
