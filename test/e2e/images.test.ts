@@ -91,12 +91,15 @@ test('a service of an image', async t => {
     return done;
   };
   const containers = async () =>
-    (await engine.podman('ps', '--all', '--format', '{{.Labels}}')).split('\n').filter(Boolean);
+    (await engine.cli('ps', '--all', '--format', '{{.Labels}}')).split('\n').filter(Boolean);
 
-  assert.match((await ok(['status'])).stdout, /^engine +Podman \S+ at \S+, for images without an entry$/m);
+  assert.match(
+    (await ok(['status'])).stdout,
+    /^engine +(?:Podman|Docker) \S+ at \S+, for images without an entry$/m,
+  );
   assert.match(
     (await ok(['doctor'])).stdout,
-    /✓ workloads +workload\/engine: images without an entry run in Podman/,
+    /✓ workloads +workload\/engine: images without an entry run in (?:Podman|Docker)/,
   );
   // An empty one: nothing says how the image runs.
   writeFileSync(join(dir.path, 'offshoot.yaml'), '{}');
@@ -106,7 +109,7 @@ test('a service of an image', async t => {
 
   assert.match(
     (await ok(['resourceplugin', 'apply', '-f', '-'], plugin)).stderr,
-    /scripts run in the image localhost\/tool:1 by Podman/,
+    /scripts run in the image localhost\/tool:1 by (?:Podman|Docker)/,
   );
   const key = (await ok(['key', 'create', 'test'])).stdout.trim();
   const made = JSON.parse(

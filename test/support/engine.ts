@@ -1,10 +1,10 @@
 /**
- * A container engine of a test's own: Podman with a store of its own, which serves on a socket of its own. No registry is
+ * A container engine of a test's own: Podman or Docker with a store of its own, which serves on a socket of its own. No registry is
  * asked for anything: the one image is made of programs of this machine.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, readdir, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { engineApi } from '../../src/drivers/engine/api.ts';
 import { exec } from '../../src/lib/exec.ts';
@@ -15,8 +15,10 @@ import { tempDir } from './temp.ts';
 
 export type TestEngine = AsyncDisposable & {
   readonly socket: string;
-  /** Podman on the same store. @returns what it prints */
-  podman(...args: readonly string[]): Promise<string>;
+  /** What it calls itself. */
+  readonly title: 'Podman' | 'Docker';
+  /** Its command line. @returns what it prints */
+  cli(...args: readonly string[]): Promise<string>;
   /** The engine stops; its containers go on. */
   stop(): Promise<void>;
   start(): Promise<void>;
@@ -28,58 +30,61 @@ export type TestEngine = AsyncDisposable & {
  */
 export const testImage = 'localhost/tool:1';
 
-/** @returns why this machine has no container engine for tests */
+/**
+ * Podman, else Docker; `OFFSHOOT_TEST_ENGINE` says which of them.
+ * @returns why this machine has no container engine for tests
+ */
 export async function tryTestEngine(): Promise<TestEngine | { readonly why: string }> {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return { why: 'only as root on Linux' };
-  if ((await podmanPath()) === undefined) return { why: 'Podman is not installed' };
   if ((await findProgram('perl', PATH, '/')) === undefined)
     return { why: 'Perl, of which an image is made, is not installed' };
+  const wanted = process.env.OFFSHOOT_TEST_ENGINE;
+  const [podman, docker] = await Promise.all(
+    ['podman', 'dockerd'].map(name => findProgram(name, `${PATH}:/usr/sbin`, '/')),
+  );
   try {
-    return await testEngine();
+    if (podman !== undefined && wanted !== 'docker') return await testEngine(dir => podmanOf(dir, podman));
+    if (docker !== undefined && wanted !== 'podman') return await testEngine(dir => dockerOf(dir, docker));
   } catch (error) {
-    return { why: `Podman does not work here: ${(error as Error).message}` };
+    return { why: `the container engine does not work here: ${(error as Error).message}` };
   }
+  return { why: 'neither Podman nor Docker is installed' };
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
-async function testEngine(): Promise<TestEngine> {
+/** How an engine is run, with all that it keeps in a folder of the test's. */
+type Kind = Pick<TestEngine, 'title' | 'cli'> & {
+  readonly service: readonly [program: string, ...args: readonly string[]];
+  readonly env: NodeJS.ProcessEnv;
+  /** Its programs that outlive it, and what it leaves mounted. */
+  clear(): Promise<void>;
+};
+
+async function testEngine(kindOf: (dir: string) => Promise<Kind>): Promise<TestEngine> {
   await using stack = new AsyncDisposableStack();
   const { path: dir } = stack.use(await tempDir('offshoot-engine-'));
-  const path = await podmanPath();
-  if (path === undefined) throw new Error('Podman is not installed');
-  const conf = join(dir, 'containers.conf');
-  await writeFile(conf, await configuration());
-  const store = ['root', 'runroot', 'tmpdir'].flatMap(what => [`--${what}`, join(dir, what)]);
-  const env = { ...process.env, CONTAINERS_CONF: conf };
+  const { title, cli, env, service: command, clear } = await kindOf(dir);
   const socket = join(dir, 'engine.sock');
-  const podman = async (...args: readonly string[]) =>
-    (await exec(path, [...store, ...args], { env, deadlineMs: 120_000 })).stdout;
   let service: ChildProcess | undefined;
 
-  // Its store is mounted on itself.
-  stack.defer(async () => {
-    const overlay = join(dir, 'root/overlay');
-    if ((await mounts()).some(({ target }) => target === overlay)) await exec('umount', ['--', overlay]);
-  });
-  stack.defer(() => podman('rm', '--all', '--force', '--time=0').then(() => {}));
+  stack.defer(clear);
   stack.defer(stop);
-
   const folder = join(dir, 'image');
   await makeImageFolder(folder);
   await exec('tar', ['-C', folder, '-cf', `${folder}.tar`, '.']);
   const changes = ['ENTRYPOINT ["perl","server.pl"]', 'WORKDIR /srv', 'ENV SAYS=image', 'EXPOSE 3000'];
-  await podman('import', ...changes.flatMap(change => ['--change', change]), `${folder}.tar`, testImage);
-  await rm(folder, { recursive: true, force: true });
   await start();
+  await cli('import', ...changes.flatMap(change => ['--change', change]), `${folder}.tar`, testImage);
+  await rm(folder, { recursive: true, force: true });
   const owned = stack.move();
-  return { socket, podman, start, stop, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { socket, title, cli, start, stop, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 
   async function start(): Promise<void> {
     await rm(socket, { force: true });
-    const args = [...store, 'system', 'service', '--time=0', `unix://${socket}`];
+    const [program, ...args] = command;
     // Where it stands a container that is out of memory leaves a file `oom`.
-    const child = spawn(path!, args, { cwd: dir, env, stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(program, args, { cwd: dir, env, stdio: ['ignore', 'ignore', 'pipe'] });
     service = child;
     let said = '';
     child.on('error', error => {
@@ -97,10 +102,10 @@ async function testEngine(): Promise<TestEngine> {
           () => undefined,
         );
     const look = async () => {
-      if (child.exitCode !== null) throw new Error(`podman system service has ended: ${said}`);
+      if (child.exitCode !== null) throw new Error(`${title} has ended: ${said}`);
       return await answers();
     };
-    await until(look, { what: 'Podman answers', deadlineMs: 60_000, intervalMs: 20 });
+    await until(look, { what: `${title} answers`, deadlineMs: 60_000, intervalMs: 20 });
   }
 
   async function stop(): Promise<void> {
@@ -113,9 +118,57 @@ async function testEngine(): Promise<TestEngine> {
   }
 }
 
-const PATH = process.env.PATH ?? '';
+async function podmanOf(dir: string, path: string): Promise<Kind> {
+  const conf = join(dir, 'containers.conf');
+  await writeFile(conf, await configuration());
+  const store = ['root', 'runroot', 'tmpdir'].flatMap(what => [`--${what}`, join(dir, what)]);
+  const env = { ...process.env, CONTAINERS_CONF: conf };
+  const cli = async (...args: readonly string[]) =>
+    (await exec(path, [...store, ...args], { env, deadlineMs: 120_000 })).stdout;
+  return {
+    ...{ title: 'Podman', cli, env },
+    service: [path, ...store, 'system', 'service', '--time=0', `unix://${join(dir, 'engine.sock')}`],
+    async clear() {
+      await cli('rm', '--all', '--force', '--time=0');
+      // Its store is mounted on itself.
+      const overlay = join(dir, 'root/overlay');
+      if ((await mounts()).some(({ target }) => target === overlay)) await exec('umount', ['--', overlay]);
+    },
+  };
+}
 
-const podmanPath = () => findProgram('podman', PATH, '/');
+/** Without a bridge, rules or a network of its own; its containers go on when it ends. */
+async function dockerOf(dir: string, path: string): Promise<Kind> {
+  const client = await findProgram('docker', PATH, '/');
+  if (client === undefined) throw new Error('there is a dockerd, but no docker');
+  const host = `unix://${join(dir, 'engine.sock')}`;
+  const [run, pidFile] = [join(dir, 'run'), join(dir, 'run', 'containerd', 'containerd.pid')];
+  const cli = async (...args: readonly string[]) =>
+    (await exec(client, ['--host', host, ...args], { deadlineMs: 120_000 })).stdout;
+  return {
+    ...{ title: 'Docker', cli, env: process.env },
+    service: [
+      path,
+      ...['--host', host, '--data-root', join(dir, 'data'), '--exec-root', run],
+      ...['--pidfile', join(dir, 'dockerd.pid'), '--live-restore', '--oom-score-adjust=0'],
+      ...['--bridge=none', '--iptables=false', '--ip6tables=false', '--storage-driver=vfs'],
+    ],
+    async clear() {
+      const ours = await readFile(pidFile, 'utf8').catch(() => '');
+      if (/^\d+$/.test(ours.trim())) {
+        try {
+          process.kill(Number(ours), 'SIGKILL');
+        } catch {
+          // It has ended with its engine.
+        }
+      }
+      for (const { target } of (await mounts()).toReversed())
+        if (target.startsWith(`${dir}/`)) await exec('umount', ['--lazy', '--', target]).catch(() => {});
+    },
+  };
+}
+
+const PATH = process.env.PATH ?? '';
 
 /** What works also where root lacks capabilities, and on hybrid control groups. */
 async function configuration(): Promise<string> {

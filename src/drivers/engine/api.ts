@@ -38,6 +38,8 @@ export type EngineApi = {
   hasImage(image: string): Promise<boolean>;
   /** @param tell called with what comes, e.g. `Downloading` and how much of it */
   pull(image: string, signal: AbortSignal, tell: (progress: PullProgress) => void): Promise<void>;
+  /** Makes an image of one layer. @param layer a tar file */
+  importImage(image: string, layer: Buffer): Promise<void>;
   create(name: string, body: CreateBody): Promise<string>;
   start(id: string): Promise<void>;
   /** @returns undefined when it is not there */
@@ -101,6 +103,12 @@ export function engineApi(socketPath: string): EngineApi {
       }
     },
 
+    async importImage(image, layer) {
+      const { name, tag = 'latest' } = splitTag(image);
+      const query = new URLSearchParams({ fromSrc: '-', repo: name, tag });
+      await json('POST', `/images/create?${query}`, layer);
+    },
+
     async create(name, body) {
       const { Id } = (await json('POST', `/containers/create?name=${encodeURIComponent(name)}`, body)) as {
         Id: string;
@@ -152,10 +160,12 @@ export function engineApi(socketPath: string): EngineApi {
     body: unknown,
     signal: AbortSignal,
   ): Promise<IncomingMessage> {
-    const text = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
+    const isFile = Buffer.isBuffer(body);
+    const text = body === undefined || isFile ? body : Buffer.from(JSON.stringify(body));
+    const type = isFile ? 'application/x-tar' : 'application/json';
     const headers = {
       host: 'engine',
-      ...(text && { 'content-type': 'application/json', 'content-length': text.length }),
+      ...(text && { 'content-type': type, 'content-length': text.length }),
     };
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {
       const asked = request({ socketPath, method, path, headers, agent: false, signal });

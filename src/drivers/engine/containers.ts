@@ -11,9 +11,10 @@ import { DeadlineError, delay, orAborted, until } from '../../lib/wait.ts';
 import type { Capability } from '../contract.ts';
 import { partKey } from '../labels.ts';
 import type { Exit, Running, Stage } from '../processes/contract.ts';
-import { type ContainerState, EngineRefusal, isAway } from './api.ts';
+import { type ContainerState, type EngineApi, EngineRefusal, isAway } from './api.ts';
 import { type ContainerWish, type Engine, EngineProblem, type News } from './contract.ts';
 import { createBody, instanceLabel } from './create-body.ts';
+import { hasDoors, openDoor } from './door.ts';
 import { pulls } from './image-pull.ts';
 import { copyLog, type LogCopy } from './log-copy.ts';
 import { openPresence, type There } from './presence.ts';
@@ -40,7 +41,10 @@ export async function openEngine({ home, instance, sockets, log }: EngineOptions
   for (const record of readRecords(folder))
     if (record.unwanted) void (record.leader && sendSignal(record.leader, 'SIGKILL'));
     else adopt(record);
-  const presence = await openPresence({ sockets, file: join(home, 'engine.json'), log, arrived });
+  const presence = await openPresence({
+    ...{ sockets, file: join(home, 'engine.json'), log, arrived },
+    hasDoors: api => hasDoors(api, instance),
+  });
   const pull = pulls();
 
   return {
@@ -95,9 +99,27 @@ export async function openEngine({ home, instance, sockets, log }: EngineOptions
     tell: (news: News) => void = () => {},
   ): Promise<Running> {
     await kill(part);
-    const { api } = await thereOrTold(signal, tell);
+    const { api, byDoors } = await thereOrTold(signal, tell);
     await pull(api, wish.image, wish.pull, signal, tell);
     signal.throwIfAborted();
+    if (!byDoors || wish.network === undefined) return await startHere(api, part, wish, signal);
+    const door = await openDoor(api, instance, wish.network, wish.hostname).catch(error => {
+      if (isAway(error)) presence.lookNow();
+      throw problemOf('StartFailed', error);
+    });
+    try {
+      return await startHere(api, part, { ...wish, network: door.network }, signal);
+    } finally {
+      await door.close().catch(warn(part)); // what is on no record goes when an engine is found
+    }
+  }
+
+  async function startHere(
+    api: EngineApi,
+    part: string,
+    wish: ContainerWish,
+    signal: AbortSignal,
+  ): Promise<Running> {
     const name = `offshoot-${instance.replace(/[^A-Za-z0-9]+/g, '-').slice(-40)}-${partKey(part)}`;
     const body = createBody(instance, part, wish);
     let id: string;

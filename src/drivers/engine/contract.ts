@@ -52,8 +52,10 @@ export type FoundEngine = {
   /** e.g. `Podman 4.3.1` */
   readonly title: string;
   readonly socket: string;
-  /** Its containers can be in a network that is named by a path. */
+  /** Its containers can be in networks of pods. */
   readonly joinsNetworks: boolean;
+  /** They get there by a door; see door.ts. */
+  readonly byDoors?: true;
 };
 
 /** e.g. `Pulling`, and a sentence. */
@@ -75,7 +77,7 @@ export type ContainerWish = {
     readonly target: string;
     readonly readOnly: boolean;
   }[];
-  /** Path of a network namespace; absent: that of this machine. */
+  /** Path of a network namespace, or `container:ID`; absent: that of this machine. */
   readonly network?: string;
   readonly hostname?: string;
   /** It sees the processes of this machine. */

@@ -17,11 +17,12 @@ export function createBody(instance: string, part: string, wish: ContainerWish):
     ...(command === undefined && args && { Cmd: args }),
     ...(wish.workingDir !== undefined && { WorkingDir: wish.workingDir }),
     ...(wish.user !== undefined && { User: wish.user }),
-    ...(wish.hostname !== undefined && network !== undefined && { Hostname: wish.hostname }),
+    // Who goes through a door has the name of that.
+    ...(wish.hostname !== undefined && network?.startsWith('/') && { Hostname: wish.hostname }),
     Env: Object.entries(wish.env).map(([name, value]) => `${name}=${value}`),
     Labels: Object.fromEntries([instanceLabel(instance).split('='), ['offshoot.part', part]]),
     HostConfig: {
-      NetworkMode: network === undefined ? 'host' : `ns:${network}`,
+      NetworkMode: network === undefined ? 'host' : network.startsWith('/') ? `ns:${network}` : network,
       ...(wish.hostPID && { PidMode: 'host' }),
       Mounts: wish.mounts.map(({ source, target, readOnly }) => ({
         Type: 'bind',

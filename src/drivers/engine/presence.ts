@@ -29,6 +29,8 @@ export type PresenceOptions = {
   /** Keeps which one there was, for the next daemon. */
   readonly file: string;
   readonly log: Log;
+  /** See door.ts. */
+  hasDoors(api: EngineApi): Promise<boolean>;
   /** Called with each that is there anew, before anybody else hears of it. */
   arrived(engine: There): Promise<void>;
 };
@@ -83,8 +85,10 @@ export async function openPresence({ file, log, arrived, ...o }: PresenceOptions
       const api = engineApi(socket);
       try {
         const title = await api.title();
-        // Only Podman enters a network by its path; Docker's containers enter those of other containers of its own.
-        const found = { title, socket, api, joinsNetworks: title.startsWith('Podman') };
+        // Podman enters a network by its path, Docker that of another container of its own.
+        const byPath = title.startsWith('Podman');
+        const byDoors = !byPath && (await o.hasDoors(api));
+        const found = { title, socket, api, joinsNetworks: byPath || byDoors, ...(byDoors && { byDoors }) };
         await arrived(found);
         came(found);
         return;

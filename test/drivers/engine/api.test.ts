@@ -1,4 +1,4 @@
-/** Answers that no engine should give; with engines it is tested in podman.test.ts. */
+/** Answers that no engine should give; with engines it is tested in engines.test.ts. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';

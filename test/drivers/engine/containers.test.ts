@@ -6,9 +6,11 @@ import { it } from 'node:test';
 import { openEngine } from '../../../src/drivers/engine/containers.ts';
 import { type ContainerWish, EngineProblem, type News } from '../../../src/drivers/engine/contract.ts';
 import { createBody } from '../../../src/drivers/engine/create-body.ts';
+import { doorImage } from '../../../src/drivers/engine/door-image.ts';
 import { copyLog, saidIn } from '../../../src/drivers/engine/log-copy.ts';
 import { runnerOf } from '../../../src/drivers/runner-of.ts';
 import { planWorkload } from '../../../src/drivers/workload/plan.ts';
+import { exec } from '../../../src/lib/exec.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { until } from '../../../src/lib/wait.ts';
 import { fakeEngine } from '../../support/fake-engine.ts';
@@ -112,6 +114,35 @@ it('pulls what is not there, tells how far it is, starts, finds again and remove
   assert.equal(fake.containers.size, 0);
   assert.deepEqual(next.list('workload'), []);
   await next.close();
+});
+
+it('leads a container of Docker into the network of its pod by a door, and leaves none', async () => {
+  await using dir = await tempDir();
+  const socket = join(dir.path, 's');
+  await using fake = await fakeEngine(socket, ['tool:1', 'offshoot.local/door:1']);
+  const engine = await openEngine({ home: dir.path, instance: 'me', sockets: [socket], log: silentLog });
+  assert.deepEqual([engine.current()?.joinsNetworks, engine.current()?.byDoors], [true, true]);
+  assert.equal(fake.containers.size, 0);
+  const network = `/proc/${process.pid}/ns/net`;
+  const logFile = join(dir.path, 'log');
+  await engine.start('workload/a', { ...wish, logFile, network, hostname: 'web-0' }, ctx().signal);
+  const [, door, container] = fake.created as Record<string, Record<string, unknown>>[];
+  assert.deepEqual([door!.Hostname, container!.Hostname], ['web-0', undefined]);
+  assert.equal((door!.HostConfig!.Mounts as { Source: string }[])[0]!.Source, network);
+  assert.match(String(container!.HostConfig!.NetworkMode), /^container:offshoot-door-[0-9a-f]{8}$/);
+  assert.equal(fake.containers.size, 1);
+  await engine.close();
+  assert.equal(fake.containers.size, 0);
+});
+
+it('has a door whose program Linux runs', {
+  skip: process.platform !== 'linux' || process.arch !== 'x64',
+}, async () => {
+  await using dir = await tempDir();
+  await writeFile(join(dir.path, 'door.tar'), doorImage());
+  await exec('tar', ['-C', dir.path, '-xf', join(dir.path, 'door.tar')]);
+  // There is no /net.
+  await assert.rejects(exec(join(dir.path, 'door'), []), { exitCode: 1 });
 });
 
 it('says what the registry says', async () => {

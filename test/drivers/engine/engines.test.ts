@@ -1,4 +1,4 @@
-/** Images without an entry, as workloads and as steps, in Podman where that is installed. */
+/** Images without an entry, as workloads and as steps, in Podman or Docker where one is installed. */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -34,8 +34,8 @@ const LONG_MS = 170_000;
 const one = (name: string, more: Partial<Container>): Container => ({ name, image: testImage, ...more });
 
 const ASK_NEIGHBOUR = `process.stdout.write(require('fs').readFileSync('/shared/word'));
-  const ask = () => require('http').get('http://127.0.0.1:3000/', answer => answer.pipe(process.stdout))
-    .on('error', () => setTimeout(ask, 20)).on('close', () => console.log()); ask()`.replaceAll('\n', ' ');
+  const ask = () => require('http').get('http://127.0.0.1:3000/', answer => answer.on('end', () => console.log())
+    .pipe(process.stdout)).on('error', () => setTimeout(ask, 20)); ask()`.replaceAll('\n', ' ');
 
 /** What its containers have said, each line after the name of its container. */
 async function saidBy(driver: WorkloadDriver, id: string): Promise<string[]> {
@@ -298,7 +298,7 @@ describe('with a container engine that comes and goes', { skip: missing }, () =>
       await engine.start();
     }
     await untilReady(r.driver, 'new');
-    const left = () => engine.podman('ps', '--all', '--format', '{{.Labels}}');
+    const left = () => engine.cli('ps', '--all', '--format', '{{.Labels}}');
     await until(async () => ((await left()).includes('workload/old') ? undefined : true), {
       what: 'what was removed meanwhile is gone',
       deadlineMs: LONG_MS,
@@ -332,12 +332,12 @@ describe('with a container engine that comes and goes', { skip: missing }, () =>
     const all = podSpecOf({ containers: mounted, volumes }, { images: {} });
     await killedAt(home.path, all, 'Running', engine.socket);
     await writeFile(go, '');
-    await until(async () => ((await engine.podman('ps', '--quiet')).trim() === '' ? undefined : true), {
+    await until(async () => ((await engine.cli('ps', '--quiet')).trim() === '' ? undefined : true), {
       what: 'the container goes on',
       deadlineMs: LONG_MS,
     });
     const stray = ['create', '--label', `offshoot.instance=${home.path}`, testImage];
-    const { length } = (await engine.podman(...stray)).trim();
+    const { length } = (await engine.cli(...stray)).trim();
     assert.ok(length > 0);
     const next = await openTestRuntime(home.path, undefined, [engine.socket]);
     try {
@@ -352,7 +352,7 @@ describe('with a container engine that comes and goes', { skip: missing }, () =>
         { what: 'it is told', deadlineMs: LONG_MS },
       );
       assert.deepEqual(lines, ['main begun', 'main later']);
-      const present = async () => (await engine.podman('ps', '--all', '--quiet')).trim().split('\n');
+      const present = async () => (await engine.cli('ps', '--all', '--quiet')).trim().split('\n');
       await until(async () => ((await present()).length === 1 ? true : undefined), {
         what: 'what is on no record goes',
         deadlineMs: LONG_MS,
@@ -363,6 +363,6 @@ describe('with a container engine that comes and goes', { skip: missing }, () =>
   });
 
   it('leaves no container behind', async () => {
-    assert.equal((await engine.podman('ps', '--all', '--quiet')).trim(), '');
+    assert.equal((await engine.cli('ps', '--all', '--quiet')).trim(), '');
   });
 });
