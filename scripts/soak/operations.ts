@@ -15,7 +15,7 @@ import { type TestDaemon, testDaemon } from '../../test/support/daemon.ts';
 import { chance } from '../../test/support/random.ts';
 import { readBatches, schema } from './operations/batches.ts';
 import { empty, faults } from './operations/ledger.ts';
-import { historySteps, ready, steps } from './operations/steps.ts';
+import { ready, steps } from './operations/steps.ts';
 import type { Known, World } from './operations/world.ts';
 import { daemons, end } from './processes.ts';
 import { exactly, none, type Scenario, some, told } from './scenario.ts';
@@ -48,14 +48,11 @@ export const operations: Scenario = {
     const over = performance.now() + 120_000 * share;
     const goesOn = () => performance.now() < over && wrong.length === 0 && !signal.aborted;
 
-    // A moment that was still known when it was asked for may be none by the time of the copy, when main is killed and goes back meanwhile
-    // (seed 1057702776): until that is mended, only who runs it for longer sees those steps.
-    const kinds = share < 0.5 ? steps : { ...steps, ...historySteps };
     const work = async (own: ReturnType<typeof chance>) => {
       while (goesOn()) {
         await whole.promise;
-        const name = pick(own, kinds);
-        const done = await kinds[name]!.take(world, own).catch((error: unknown) => {
+        const name = pick(own, steps);
+        const done = await steps[name]!.take(world, own).catch((error: unknown) => {
           wrong.push(`${name}: ${(error as Error).message}`);
           return true;
         });
@@ -150,7 +147,6 @@ export const operations: Scenario = {
 
     return [
       told('seed', String(seed)),
-      ...(kinds === steps ? [told('left out at this size', Object.keys(historySteps).join(', '))] : []),
       told('steps', JSON.stringify(taken)),
       told('blows', JSON.stringify(struck)),
       none('steps and blows that failed for no reason', wrong),

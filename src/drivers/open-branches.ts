@@ -7,7 +7,7 @@ import type { Log } from '../lib/log.ts';
 import { randomSecret } from '../lib/random.ts';
 import { openImports } from './branch/imports.ts';
 import { openBranchNode } from './branch/node.ts';
-import type { BranchNode, Capability } from './contract.ts';
+import type { BranchNode, Capability, NodeRoom } from './contract.ts';
 import { guard } from './guarded.ts';
 import { findPostgres } from './postgres/binaries.ts';
 import { openServers } from './postgres/server.ts';
@@ -65,7 +65,8 @@ export async function openBranches(options: BranchOptions, processes: Processes)
   const sealKey = await sealKeyIn(home);
   const { bin, version } = postgres;
   const where = { instance, processes, home, runtimeDir };
-  const servers = await openServers({ ...where, bin, version, user, adminSecret, log });
+  const keptWalBytes = keptWalOf(await found.driver.room());
+  const servers = await openServers({ ...where, bin, version, user, adminSecret, keptWalBytes, log });
   opened.defer(() => servers.close());
   const quick = { observe: minute, list: minute };
   // A copy takes as long as its bytes need.
@@ -98,6 +99,12 @@ export async function openBranches(options: BranchOptions, processes: Processes)
 // --- internal -----------------------------------------------------------------------------------
 
 const minute = 60_000;
+
+/** While nobody reads its slots, one server does not take more than that for them: a sixteenth, 256 MiB to 4 GiB. */
+const keptWalOf = ({ totalBytes }: NodeRoom): number =>
+  Math.min(4096 * MIB, Math.max(256 * MIB, Math.floor(totalBytes / 16)));
+
+const MIB = 2 ** 20;
 
 /** For what did not open. */
 const nothing = (): void => {};

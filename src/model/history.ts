@@ -15,7 +15,12 @@ export const LEAST_EVERY_SECONDS = 10;
 export const MOST_KEEP_SECONDS = 90 * 86_400;
 
 /** Every moment from `from` to `to` can be reached; RFC 3339. Without `to`, up to now. */
-export type Span = { readonly from: string; readonly to?: string };
+export type Span = {
+  readonly from: string;
+  readonly to?: string;
+  /** More was written after `to`, of which the log was not kept: it would have taken too much while no daemon ran. */
+  readonly cut?: true;
+};
 
 /** What can be reached of a branch. */
 export type Reach = {

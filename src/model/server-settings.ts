@@ -196,6 +196,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   wal_compression: choice('on', 'off', 'pglz', 'lz4', 'zstd'),
   checkpoint_timeout: time(),
   max_wal_size: memory('32MB', '64GB'),
+  max_slot_wal_keep_size: memory('64MB', '1000GB', true),
   autovacuum: bool,
   autovacuum_naptime: time(),
   autovacuum_vacuum_scale_factor: number(0, 100),

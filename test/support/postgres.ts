@@ -72,7 +72,10 @@ export type TestServers = AsyncDisposable & {
   readonly servers: ServerDriver;
 };
 
-export async function testServers(place: Place): Promise<TestServers> {
+export async function testServers(
+  place: Place,
+  choices: Pick<ServerOptions, 'keptWalBytes'> = {},
+): Promise<TestServers> {
   const { home, runtimeDir, user } = place;
   const postgres = await findPostgres({ searchFrom: import.meta.url, runtimeDir, user });
   const processes = await testProcesses(home);
@@ -85,6 +88,7 @@ export async function testServers(place: Place): Promise<TestServers> {
     instance: `test-${crypto.randomUUID()}`,
     processes,
     adminSecret: crypto.randomUUID(),
+    ...choices,
     log: silentLog,
   };
   const servers = await openServers(options);
@@ -117,7 +121,11 @@ export type TestBranches = AsyncDisposable & {
  */
 export async function testBranches(
   force?: VolumeKind,
-  { where, ...volumeChoices }: { readonly where?: Place } & Partial<VolumeOptions> = {},
+  {
+    where,
+    keptWalBytes,
+    ...volumeChoices
+  }: { readonly where?: Place } & Pick<ServerOptions, 'keptWalBytes'> & Partial<VolumeOptions> = {},
 ): Promise<TestBranches> {
   const stack = new AsyncDisposableStack();
   const place = where ?? stack.use(await testPlace());
@@ -127,7 +135,9 @@ export async function testBranches(
     ...volumeChoices,
   });
   stack.defer(() => volumes.close());
-  const { servers, options } = stack.use(await testServers(place));
+  const { servers, options } = stack.use(
+    await testServers(place, keptWalBytes === undefined ? {} : { keptWalBytes }),
+  );
   return {
     place,
     volumes,

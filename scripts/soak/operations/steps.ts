@@ -208,10 +208,6 @@ export const steps: Readonly<Record<string, { readonly weight: number; readonly 
   ...{ restore: { weight: 6, take: restore }, rename: { weight: 4, take: rename } },
   ...{ rotate: { weight: 3, take: rotate }, restart: { weight: 3, take: restart } },
   ...{ sleep: { weight: 8, take: sleep }, wake: { weight: 3, take: wake } },
-};
-
-/** Those that go back in time. */
-export const historySteps: typeof steps = {
   ...{ past: { weight: 6, take: past }, goBack: { weight: 2, take: goBack } },
 };
 

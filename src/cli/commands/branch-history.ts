@@ -116,7 +116,10 @@ function historyText({ name, history, reach }: HistoryView): string {
   const { spans, snapshots, bytes } = reach;
   return [
     `keeps      ${history.keepSeconds / 3600} h, with a snapshot every ${history.everySeconds / 60} min while it changes`,
-    ...spans.map(({ from, to }) => `reachable  ${from} to ${to ?? 'now'}`),
+    ...spans.map(
+      ({ from, to, cut }) =>
+        `reachable  ${from} to ${to ?? 'now'}${cut ? '; what came after it is not kept: its log grew too large while no daemon ran' : ''}`,
+    ),
     ...snapshots.map(at => `snapshot   ${at}`),
     `takes      ${bytesText(bytes)} beside the branch`,
   ].join('\n');

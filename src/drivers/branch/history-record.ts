@@ -26,6 +26,8 @@ export type Era = {
   readonly slot: string;
   /** RFC 3339: there is nothing of it after that; absent: it goes on. */
   readonly endedAt?: string;
+  /** It went on after that, but its log is lost. */
+  readonly cut?: true;
   /** Oldest first, at least one. */
   readonly snapshots: readonly Snapshot[];
 };
@@ -49,6 +51,14 @@ export async function writeEras(directory: string, eras: readonly Era[]): Promis
   await rename(`${path}.new`, path);
   await syncDirectory(directory);
 }
+
+/** Without snapshots that were made when their era was over already, be it for a segment that is lost: no moment leads to them. Pure. */
+export const withoutUnreached = (eras: readonly Era[]): readonly Era[] =>
+  eras.flatMap(era => {
+    const { cut, endedAt } = era;
+    const snapshots = cut ? era.snapshots.filter(({ at }) => at < endedAt!) : era.snapshots;
+    return snapshots.length === 0 ? [] : [{ ...era, snapshots }];
+  });
 
 /** Of what there is, the oldest that may go because what is to be reached does not need it: pure. */
 export function withoutOld(eras: readonly Era[], cutoff: string): readonly Era[] {

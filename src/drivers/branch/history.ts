@@ -16,11 +16,19 @@ import { type Repeated, repeat } from '../../lib/repeat.ts';
 import { syncDirectory } from '../../lib/sync.ts';
 import type { BranchRecord } from '../../model/branch.ts';
 import { OffshootError } from '../../model/errors.ts';
-import { type HistorySpec, inUtc, isReached, type Reach, spansText } from '../../model/history.ts';
+import { type HistorySpec, inUtc, isReached, type Reach, type Span, spansText } from '../../model/history.ts';
 import { isShort } from '../../model/room.ts';
 import type { LiveParent, ServerDriver, VolumeDriver, VolumeSpec } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
-import { type Era, readEras, type Snapshot, withoutOld, withoutOldest, writeEras } from './history-record.ts';
+import {
+  type Era,
+  readEras,
+  type Snapshot,
+  withoutOld,
+  withoutOldest,
+  withoutUnreached,
+  writeEras,
+} from './history-record.ts';
 import { copySegment, isWritten, nextSegment, segmentsIn } from './segments.ts';
 
 export type HistoryOptions = {
@@ -95,7 +103,7 @@ export function openHistory(options: HistoryOptions): History {
     async source(id, name, moment, ctx) {
       const text = inUtc(moment);
       const found = await locks.run(id, async () => {
-        const eras = await erasOf(id, ctx);
+        const eras = withoutUnreached(await erasOf(id, ctx));
         if (eras.length === 0) throw new OffshootError('history/none', { name });
         const reach = { spans: eras.map(spanOf), snapshots: [], bytes: 0 };
         if (!isReached(reach, text, now()))
@@ -116,7 +124,7 @@ export function openHistory(options: HistoryOptions): History {
         release: () => void used.set(volume, used.get(volume)! - 1),
         async prepare(dataDir, c) {
           await servers.adopt(dataDir, c);
-          const ends = await locks.run(id, () => giveLog(id, era, snapshot, dataDir, c));
+          const ends = await locks.run(id, () => giveLog(id, era.n, snapshot, dataDir, c));
           await servers.recoverTo(
             `${id}-moment-${randomName(6)}`,
             dataDir,
@@ -143,7 +151,7 @@ export function openHistory(options: HistoryOptions): History {
       }),
 
     async of(id, ctx) {
-      const eras = await erasOf(id, ctx);
+      const eras = withoutUnreached(await erasOf(id, ctx));
       if (eras.length === 0) return undefined;
       const usages = await volumes.usages();
       const ours = [walOf(id), ...eras.flatMap(e => e.snapshots).map(s => snapshotOf(id, s))];
@@ -217,8 +225,7 @@ export function openHistory(options: HistoryOptions): History {
   async function keep(id: string, { keepSeconds, everySeconds }: HistorySpec, ctx: Ctx): Promise<void> {
     const eras = await copyNew(id, await erasOf(id, ctx), ctx);
     const cutoff = inUtc(new Date(now().getTime() - keepSeconds * 1000).toISOString());
-    const kept = withoutOld(eras, cutoff);
-    await prune(id, kept, ctx);
+    const kept = await prune(id, withoutOld(withoutUnreached(eras), cutoff), ctx);
     if (isShort(await volumes.room())) {
       // What there is gives way instead, and the server is not to keep for us what nobody has room for.
       const dataDir = kept.length === 0 ? (await volumes.observe(id, ctx))?.dataDir : undefined;
@@ -236,7 +243,7 @@ export function openHistory(options: HistoryOptions): History {
     await takeSnapshot(id, kept, { slot, first: wal.first }, ctx);
   }
 
-  /** Segments that are complete come to us, and the server may reuse them. What lacks one has ended before it. */
+  /** Segments that are complete come to us, and the server may reuse them. An era that lacks one has ended before it. */
   async function copyNew(id: string, eras: readonly Era[], ctx: Ctx): Promise<readonly Era[]> {
     const era = eras.at(-1);
     if (era === undefined || era.endedAt !== undefined) return eras;
@@ -247,7 +254,8 @@ export function openHistory(options: HistoryOptions): History {
     const source = join(found.dataDir, 'pg_wal');
     if (wal.held) {
       const missing = (await missingOf(id, era, source, ctx)).filter(name => name < wal.current);
-      const size = await sizeOfSegments(source, wal.current);
+      const [any] = await segmentsIn(source, wal.current); // the one that is being written may not be there yet
+      const size = any === undefined ? 0 : await sizeOfSegments(source, any);
       let expected = await nextOf(folder, era, size);
       for (const name of missing) {
         if (name !== expected) break;
@@ -260,9 +268,9 @@ export function openHistory(options: HistoryOptions): History {
         return eras;
       }
       log.warn({ branch: id, expected }, 'a segment of the log is not there any more: a new history begins');
-    }
-    const ended = { ...era, endedAt: await lastWrite(folder, era) };
-    const all = [...eras.slice(0, -1), ended];
+    } else
+      log.warn({ branch: id, slot: era.slot }, 'the server has kept no log for a history: a new one begins');
+    const all = [...eras.slice(0, -1), { ...era, ...(await lossOf(folder, era)) }];
     await write(id, all, ctx);
     return all;
   }
@@ -297,10 +305,13 @@ export function openHistory(options: HistoryOptions): History {
     await write(id, isNew ? [...eras, era] : [...eras.slice(0, -1), era], ctx);
   }
 
-  /** What is not in `eras` goes: first in writing, then on the disk. */
-  async function prune(id: string, eras: readonly Era[], ctx: Ctx): Promise<void> {
+  /**
+   * What is not in `eras` goes: first in writing, then on the disk. What is just copied from stays.
+   * @returns what there is then
+   */
+  async function prune(id: string, eras: readonly Era[], ctx: Ctx): Promise<readonly Era[]> {
     const before = await erasOf(id, ctx);
-    if (before.length === 0) return;
+    if (before.length === 0) return before;
     const held = before.map(era => ({
       ...era,
       snapshots: era.snapshots.filter(
@@ -313,7 +324,7 @@ export function openHistory(options: HistoryOptions): History {
     const going = before
       .flatMap(e => e.snapshots)
       .filter(s => !staying.some(e => e.snapshots.some(k => k.n === s.n)));
-    if (going.length === 0) return;
+    if (going.length === 0) return staying;
     await write(id, staying, ctx);
     for (const snapshot of going) await volumes.remove(snapshotOf(id, snapshot), ctx);
     const wal = (await volumes.observe(walOf(id), ctx))!.dataDir;
@@ -325,6 +336,7 @@ export function openHistory(options: HistoryOptions): History {
         for (const segment of await segmentsIn(join(wal, name), era.snapshots[0]!.first))
           if (segment < era.snapshots[0]!.first) await rm(join(wal, name, segment), { force: true });
     }
+    return staying;
   }
 
   async function removeAll(id: string, ctx: Ctx): Promise<void> {
@@ -335,15 +347,19 @@ export function openHistory(options: HistoryOptions): History {
   /**
    * All of the log that a copy of `snapshot` needs, to where the branch is now, for `recoverTo`.
    * @returns whether it ends where nothing more was ever written; otherwise something was, later than now
+   * @param n of its era, which may have ended since it was looked at
    * @throws OffshootError history/not-recovered when some of it is missing
    */
   async function giveLog(
     id: string,
-    era: Era,
+    n: number,
     { first }: Snapshot,
     dataDir: string,
     ctx: Ctx,
   ): Promise<boolean> {
+    const era = (await erasOf(id, ctx)).find(e => e.n === n);
+    if (era === undefined)
+      throw new OffshootError('history/not-recovered', { why: 'it was given up meanwhile' });
     const target = join(dataDir, KEPT_WAL);
     const owner = await lstat(join(dataDir, 'PG_VERSION'));
     await mkdir(target, { mode: 0o700 });
@@ -390,11 +406,14 @@ export function openHistory(options: HistoryOptions): History {
     return last === undefined ? era.snapshots[0]!.first : nextSegment(last, bytes);
   }
 
-  async function lastWrite(folder: string, era: Era): Promise<string> {
-    const last = (await segmentsIn(folder, era.snapshots[0]!.first)).at(-1);
-    const written = last && inUtc((await lstat(join(folder, last))).mtime.toISOString());
-    const newest = era.snapshots.at(-1)!.at;
-    return written !== undefined && written > newest ? written : newest;
+  /**
+   * Until when all of it is known, of an era whose log goes on in what is lost. Who commits reads the clock before he writes: a commit of the
+   * moment at which the last segment was filled may be in the next one; of the one before it, it is in the last.
+   */
+  async function lossOf(folder: string, era: Era): Promise<Pick<Era, 'endedAt' | 'cut'>> {
+    const full = (await segmentsIn(folder, era.snapshots[0]!.first)).at(-2);
+    const until = full && inUtc((await lstat(join(folder, full))).mtime.toISOString());
+    return { endedAt: until ?? era.snapshots[0]!.at, cut: true };
   }
 
   async function erasOf(id: string, ctx: Ctx): Promise<readonly Era[]> {
@@ -454,9 +473,10 @@ const KEPT_WAL = 'offshoot_wal';
 const walOf = (id: string): string => `${id}-wal`;
 const snapshotOf = (id: string, { n }: Pick<Snapshot, 'n'>): string => `${id}-at-${n}`;
 
-const spanOf = ({ snapshots, endedAt }: Era) => ({
+const spanOf = ({ snapshots, endedAt, cut }: Era): Span => ({
   from: snapshots[0]!.at,
   ...(endedAt !== undefined && { to: endedAt }),
+  ...(cut && { cut }),
 });
 
 /** Recovery empties unlogged tables: nobody need wait for them. */

@@ -18,7 +18,8 @@ import type { settings } from './settings.ts';
 const SLOT = 'offshoot_history_';
 
 /**
- * Makes the server keep what it writes from now on, if it does not yet; any other slot of ours is dropped.
+ * Makes the server keep what it writes from now on, if it does not yet; any other slot of ours is dropped, and one that the server has
+ * given up because it kept too much for it.
  * @param key of the history that it is for
  */
 export async function holdWal(address: SessionAddress, key: string, ctx: Ctx): Promise<HeldWal> {
@@ -26,17 +27,15 @@ export async function holdWal(address: SessionAddress, key: string, ctx: Ctx): P
   return await withSession(
     address,
     async query => {
-      const { rows } = await query(
-        'SELECT slot_name::text AS slot FROM pg_replication_slots WHERE starts_with(slot_name::text, $1)',
-        [SLOT],
-      );
-      const slots = rows.map(row => String(row.slot));
-      for (const other of slots)
-        if (other !== slot) await query('SELECT pg_drop_replication_slot($1)', [other]);
-      const held = slots.includes(slot);
+      const { rows } = await query(SLOTS, [SLOT]);
+      const held = rows.some(row => row.slot === slot && row.lost !== true);
+      for (const row of rows)
+        if (row.slot !== slot || row.lost === true)
+          await query('SELECT pg_drop_replication_slot($1)', [row.slot]);
       if (!held) await query('SELECT pg_create_physical_replication_slot($1, true)', [slot]);
-      const now = (await query(POSITION)).rows[0] as Record<'first' | 'current' | 'lsn', string>;
-      return { held, ...now };
+      const { kept, ...now } = (await query(POSITION, [slot])).rows[0] as Position;
+      // Of a checkpoint that goes on a new slot keeps what that needs, and not what the one before it needed.
+      return { held, ...now, ...(!held && { first: kept }) };
     },
     ctx,
   );
@@ -132,9 +131,16 @@ const halves = (segment: string) => [8, 16].map(at => Number.parseInt(segment.sl
 const SEVERE = /^.*?(FATAL|PANIC):\s*/;
 const TOO_EARLY = /recovery ended before configured recovery target was reached/;
 
-/** `first`: what a copy that is made now needs; `current`: the one that is being written. */
-const POSITION = `SELECT redo_wal_file AS first, pg_walfile_name(pg_current_wal_flush_lsn()) AS current,
-  pg_current_wal_flush_lsn()::text AS lsn FROM pg_control_checkpoint()`;
+/** `wal_status` as pg_replication_slots has it: what a lost one was to keep is gone (max_slot_wal_keep_size). */
+const SLOTS = `SELECT slot_name::text AS slot, wal_status = 'lost' AS lost FROM pg_replication_slots
+  WHERE starts_with(slot_name::text, $1)`;
+
+type Position = Readonly<Record<'first' | 'kept' | 'current' | 'lsn', string>>;
+
+/** `first`: what a copy that is made now needs; `kept`: from where on the slot holds; `current`: the one that is being written. */
+const POSITION = `SELECT redo_wal_file AS first, pg_walfile_name(restart_lsn) AS kept,
+    pg_walfile_name(pg_current_wal_flush_lsn()) AS current, pg_current_wal_flush_lsn()::text AS lsn
+  FROM pg_control_checkpoint(), pg_replication_slots WHERE slot_name = $1`;
 
 /** A segment begins at its number times its size; a slot never goes back. */
 const ADVANCE = `WITH wanted AS (SELECT '0/0'::pg_lsn + $2::numeric * 4294967296

@@ -52,6 +52,8 @@ export type ServerOptions = {
   readonly user: ServerUser;
   /** Password of the superuser, the same for all clusters of the instance. */
   readonly adminSecret: string;
+  /** The most of its log that a server keeps for whoever reads it by a slot; default: no bound. */
+  readonly keptWalBytes?: number;
   readonly log: Log;
 };
 
@@ -359,7 +361,10 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   function hold(id: string, { name, settings: chosen }: Omit<ServerSpec, 'dataDir'>): Promise<HeldServer> {
     const [socketDir, logFile] = [socketDirOf(id), logFileOf(id)];
     const { controlPath: extensionControlPath, countsStatements } = extensions;
-    const files = { socketDir, hbaFile, extensionControlPath, countsStatements, logFile, chosen };
+    const { keptWalBytes } = options;
+    const files = {
+      ...{ socketDir, hbaFile, extensionControlPath, countsStatements, keptWalBytes, logFile, chosen },
+    };
     rotation.add(logFile, MAX_LOG_BYTES);
     return holdServer({ id, name, instance, processes, bin, user, ...files });
   }

@@ -18,6 +18,8 @@ export function settings(server: {
   readonly extensionControlPath: string;
   /** Whether this installation can count statements. */
   readonly countsStatements: boolean;
+  /** The most of its log that it keeps for a slot; absent: no bound. */
+  readonly keptWalBytes?: number | undefined;
   /** That its project has chosen, before ours. */
   readonly chosen?: ServerSettings | undefined;
 }): Readonly<Record<string, string>> {
@@ -44,6 +46,10 @@ export function settings(server: {
     wal_level: 'replica', // what a backup of a running server needs
     min_wal_size: '32MB',
     max_wal_size: '256MB', // bounds recovery after a crash to a few seconds
+    // Who reads a slot, we for a history included, may be gone for good: its log must not fill the room of all.
+    ...(server.keptWalBytes !== undefined && {
+      max_slot_wal_keep_size: `${Math.ceil(server.keptWalBytes / 2 ** 20)}MB`,
+    }),
     // A branch believes that it is its parent: it must not write to its archive nor read its subscriptions.
     archive_mode: 'off',
     max_logical_replication_workers: '0',

@@ -29,6 +29,7 @@ export type Launch = {
   readonly extensionControlPath: string;
   readonly countsStatements: boolean;
   /** See settings.ts. */
+  readonly keptWalBytes?: number | undefined;
   readonly chosen?: ServerSettings | undefined;
   readonly logFile: string;
 };

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -11,7 +12,7 @@ import { KeyedLock } from '../../../src/lib/lock.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { scramVerifier } from '../../../src/lib/scram.ts';
 import { until } from '../../../src/lib/wait.ts';
-import { type TestBranches, testBranches, testCtx } from '../../support/postgres.ts';
+import { asSuperuser, type TestBranches, testBranches, testCtx } from '../../support/postgres.ts';
 
 const HOUR = { keepSeconds: 3600, everySeconds: 3600 };
 const MINUTES = 120_000;
@@ -195,4 +196,107 @@ test('snapshots are made while something changes and go when they are too old; f
     deadlineMs: MINUTES,
   });
   await history.close();
+});
+
+test('a history that begins while a checkpoint goes on has all of its log', async () => {
+  await using b = await testBranches();
+  await b.branch('main');
+  // Pages for a checkpoint to write that is in no hurry, and a segment between the one before it and its own.
+  await b.sql('main', 'CREATE TABLE pages AS SELECT 1 AS n');
+  await b.sql('main', `INSERT INTO pages SELECT n FROM generate_series(1, 200000) n`);
+  await b.sql('main', 'SELECT pg_switch_wal()');
+  const slow = new AbortController();
+  const checkpoint = asSuperuser(b.options, 'main', async client => {
+    slow.signal.addEventListener('abort', () => void client.end());
+    await client.query(`SELECT pg_backup_start('slow', false)`);
+  }).catch(() => {});
+  const goesOn = `SELECT pg_walfile_name(lsn) > redo_wal_file AS yes
+    FROM pg_create_physical_replication_slot('probe', true, true), pg_control_checkpoint()`;
+  await until(async () => (await b.sql('main', goesOn))[0]!.yes || undefined, {
+    what: 'a checkpoint goes on',
+    deadlineMs: MINUTES,
+  });
+  const history = openHistory({
+    ...{ volumes: b.volumes, servers: b.servers, lookMs: 5, log: silentLog },
+    alone: (_, work) => work(),
+    snapshot: async (_, make) => make().then(() => true),
+  });
+  history.want('main', HOUR);
+  const reach = await until(() => history.of('main', testCtx()), {
+    what: 'a snapshot',
+    deadlineMs: MINUTES,
+  });
+  const wal = join((await b.volumes.observe('main-wal', testCtx()))!.dataDir, '1');
+  for (let kept = 0; kept < 2; kept++) {
+    await b.sql('main', `SELECT pg_switch_wal(), pg_logical_emit_message(true, 'test', 'x')`);
+    await until(async () => (existsSync(wal) && (await readdir(wal)).length > kept) || undefined, {
+      what: `segment ${kept} is kept`,
+      deadlineMs: MINUTES,
+    });
+  }
+  assert.deepEqual((await history.of('main', testCtx()))!.spans, reach.spans);
+  slow.abort();
+  await checkpoint;
+  await history.close();
+});
+
+test('while no daemon copies its log, a server keeps no more of it than it may: then a history says until when it goes, and another begins', async () => {
+  await using b = await testBranches(undefined, { keptWalBytes: 16 * 2 ** 20 });
+  const open = () => {
+    const servers = { ...b.servers, close: async () => {} }; // they go on
+    return openBranchNode({ ...b, servers, startsAtOnce: 2, historyMs: 50, log: silentLog });
+  };
+  const main = await wish({ history: HOUR });
+  let node = open();
+  await ready(node, 'main', main);
+  await b.sql('main', 'CREATE TABLE words (n serial, word text)');
+  await reached(node, 'main', 1);
+  const wal = join((await b.volumes.observe('main-wal', testCtx()))!.dataDir, '1');
+  const moments: string[] = [];
+  for (const word of ['a', 'b']) {
+    await b.sql('main', `INSERT INTO words (word) VALUES ('${word}')`);
+    moments.push(await momentOf(b, 'main'));
+    const before = existsSync(wal) ? (await readdir(wal)).length : 0;
+    await b.sql('main', 'SELECT pg_switch_wal()');
+    await until(async () => (existsSync(wal) && (await readdir(wal)).length > before) || undefined, {
+      what: `the segment with ${word} is kept`,
+      deadlineMs: MINUTES,
+    });
+  }
+  await node.close();
+
+  const lost = `SELECT wal_status = 'lost' AS yes, invalidation_reason AS why FROM pg_replication_slots`;
+  for (let mib = 0; mib < 48; mib += 4)
+    await b.sql('main', `SELECT pg_logical_emit_message(true, 'test', repeat('x', 4194304))`);
+  await b.sql('main', `INSERT INTO words (word) VALUES ('c')`);
+  moments.push(await momentOf(b, 'main'));
+  await b.sql('main', 'CHECKPOINT');
+  assert.deepEqual(await b.sql('main', lost), [{ yes: true, why: 'wal_removed' }]);
+
+  node = open();
+  await ready(node, 'main', main);
+  const spans = await until(
+    async () => {
+      const found = (await node.history('main', testCtx()))?.spans;
+      return found !== undefined && found.length > 1 ? found : undefined;
+    },
+    { what: 'another history', deadlineMs: MINUTES },
+  );
+  assert.deepEqual(
+    spans.map(({ to, cut }) => [to !== undefined, cut]),
+    [
+      [true, true],
+      [false, undefined],
+    ],
+  );
+  const [first, , third] = moments as [string, string, string];
+  await ready(node, 'one', await wish({ branch: 'one', parent: 'main', moment: first }));
+  assert.deepEqual(await words(b, 'one'), ['a']);
+  const gap = await node.ensure(
+    'gap',
+    await wish({ branch: 'gap', parent: 'main', moment: third }),
+    testCtx(),
+  );
+  assert.equal(gap.failure?.code, 'history/out-of-range');
+  await node.close();
 });
