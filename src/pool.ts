@@ -1,14 +1,16 @@
 /** What a person may do to the pool of a data directory; what changes it only while nobody else uses the directory. */
 import { join } from 'node:path';
 import type { Config } from './config.ts';
-import { imageIn } from './drivers/volume/choose.ts';
+import { folderIn, imageIn } from './drivers/volume/choose.ts';
 import * as care from './drivers/volume/pool-care.ts';
 import { lockHome } from './roles/home-lock.ts';
 
 export type { PoolFindings, PoolSeen } from './drivers/volume/pool-care.ts';
+export { initUserPool } from './drivers/volume/user-pool.ts';
 
 /** @throws OffshootError volume/no-pool */
-export const seePool = (config: Config): Promise<care.PoolSeen> => care.seePool(placeOf(config));
+export const seePool = async (config: Config): Promise<care.PoolSeen> =>
+  (await care.seeUserPool(folderIn(config.home))) ?? (await care.seePool(placeOf(config)));
 
 /** @throws OffshootError volume/no-pool */
 export const checkPool = (config: Config, signal: AbortSignal): Promise<care.PoolFindings> =>
@@ -33,7 +35,7 @@ const placeOf = ({ home, runtimeDir }: Config): care.PoolPlace => ({
 });
 
 async function alone<T>(config: Config, work: () => Promise<T>): Promise<T> {
-  await seePool(config); // before a data directory is made that was not there
+  await care.seePool(placeOf(config)); // before a data directory is made that was not there
   await using opened = new AsyncDisposableStack();
   await lockHome(config, opened);
   return await work();

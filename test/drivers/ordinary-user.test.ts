@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
-import { chown } from 'node:fs/promises';
+import { chmod, chown, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { initUserPool } from '../../src/drivers/volume/user-pool.ts';
 import { enter, findGroups, killMembers, removeGroup } from '../../src/lib/cgroups.ts';
 import { ExecError, type ExecResult, exec, resultOf } from '../../src/lib/exec.ts';
 import { findShells, hold } from '../../src/lib/held.ts';
+import { root } from '../support/daemon.ts';
 import { ordinaryUser, testAs } from '../support/ordinary-user.ts';
+import { volumesMissing } from '../support/postgres.ts';
+import { tempDir } from '../support/temp.ts';
 
 /** Test runs that show what differs: mounts are a user namespace's, and no other user is started. */
 const runs = [
@@ -78,4 +82,61 @@ it('an ordinary user is told why when the system allows no user namespaces', asy
   const { mounts, networks } = JSON.parse((ran as ExecResult).stdout) as Record<string, string>;
   assert.match(mounts!, /^no user namespaces: /);
   assert.match(networks!, /the system allows no user namespaces$/);
+});
+
+it('a pool is made for a user who is there, and not for root', async () => {
+  const no = { code: 'volume/user-pool' };
+  await assert.rejects(initUserPool(undefined, 1), no);
+  await assert.rejects(initUserPool('offshoot-no-such-user', 1), no);
+  await assert.rejects(initUserPool({ uid: 0, gid: 0 }, 1), no);
+});
+
+it('an ordinary user has snapshots where root has made a pool for him once, and mounts it himself', async t => {
+  const user = await ordinaryUser(t);
+  if (user === undefined) return;
+  const missing = await volumesMissing('pool');
+  if (missing !== undefined) return t.skip(missing);
+  await using dir = await tempDir();
+  await chmod(dir.path, 0o711);
+  // In a mount namespace whose table of mounts, and place of pools, are not this machine's.
+  const script = `set -e
+    root=$1 dir=$2 node=$3; shift 3
+    touch "$dir/fstab"; mkdir -m 755 "$dir/lib"
+    mount --bind "$dir/fstab" /etc/fstab; mount --bind "$dir/lib" /var/lib
+    cli() { OFFSHOOT_HOME=$dir/none "$root/offshoot" "$@" >>"$dir/said" 2>&1; }
+    cli pool init --user --size 256M
+    cli pool init --user --size 512M
+    stat -c '%s %b %U %a' /var/lib/offshoot-pools/$SUDO_UID.img >"$dir/image"
+    umount /var/lib/offshoot-pools/$SUDO_UID
+    cli pool init --user --size 900T && exit 3
+    umount /var/lib/offshoot-pools/$SUDO_UID || true
+    exec "$@" "$node" "$root/test/support/fixtures/own-pool.ts"`;
+  const as = ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups'];
+  const argv = [
+    '--mount',
+    '--propagation=private',
+    'sh',
+    '-c',
+    script,
+    'sh',
+    root,
+    dir.path,
+    process.execPath,
+    ...as,
+  ];
+  const env = { PATH: process.env.PATH ?? '', SUDO_UID: String(user.uid), SUDO_GID: String(user.gid) };
+  const { stdout } = await exec('unshare', argv, { env, deadlineMs: 120_000 });
+  const { folder, ...found } = JSON.parse(stdout) as Record<string, unknown>;
+  const branches = { rows: [2, 1], again: ['main', 'child'], left: [] };
+  assert.deepEqual(found, { uid: user.uid, name: 'btrfs', copyOnWrite: true, ...branches });
+  const pools = '/var/lib/offshoot-pools';
+  assert.match(String(folder), new RegExp(`^${pools}/${user.uid}/[a-z0-9]{10}$`));
+  const fstab = await readFile(join(dir.path, 'fstab'), 'utf8');
+  const options = 'loop,user,nofail,noatime,nodiscard,user_subvol_rm_allowed';
+  assert.equal(fstab, `${pools}/${user.uid}.img ${pools}/${user.uid} btrfs ${options} 0 0\n`);
+  const [bytes, blocks, ...rights] = (await readFile(join(dir.path, 'image'), 'utf8')).trim().split(' ');
+  assert.deepEqual([Number(bytes), rights], [512 * 2 ** 20, ['root', '600']]);
+  assert.ok(Number(blocks) * 512 >= Number(bytes), 'its room is its own');
+  const said = await readFile(join(dir.path, 'said'), 'utf8');
+  assert.match(said, /^error: there can be no pool for an ordinary user: .* are free in .*$/m);
 });

@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import { bytesText } from '../../model/bytes.ts';
 import type { PoolSeen } from '../../pool.ts';
 import type { Cli } from '../context.ts';
-import { sizeArgument, withExamples } from '../options.ts';
-import { ExitCode, print, say, withOutput } from '../output.ts';
+import { sizeArgument, sizeOption, withExamples } from '../options.ts';
+import { ExitCode, print, say, UsageError, withOutput } from '../output.ts';
 
 export function register(program: Command, cli: Cli): void {
   const pool = withExamples(
@@ -11,13 +11,36 @@ export function register(program: Command, cli: Cli): void {
       .command('pool')
       .summary('the image that holds the volumes of this machine')
       .description(
-        'the image that holds the volumes of this machine, where its own file system makes no snapshots. Without a command: what it is.',
+        'the image that holds the volumes of this machine, where its own file system makes no snapshots. Without a command: what it is. Root makes it as it is needed; for an ordinary user root makes one by "init", once.',
       ),
     'offshoot pool',
     'offshoot pool resize 200G',
     'offshoot pool check',
     'offshoot pool move /mnt/big',
+    'sudo offshoot pool init --user',
   );
+
+  withExamples(
+    pool.command('init'),
+    'sudo offshoot pool init --user',
+    'sudo offshoot pool init --user --size 40G',
+    'sudo offshoot pool init --user ada',
+  )
+    .summary('give an ordinary user snapshots, once')
+    .description(
+      "give an ordinary user snapshots, once: makes an image of btrfs that is mounted at each start of the machine, and in which all is the user's. It takes its room of the disk at once. Again, with a larger size: it grows.",
+    )
+    .option('--user [name]', 'for this user; default: who calls sudo')
+    .addOption(sizeOption('--size <size>', 'of the image (a quarter of what is free, 32G at most)'))
+    .action(async ({ user, size }: { readonly user?: string | true; readonly size?: number }) => {
+      if (user === undefined) throw new UsageError('root needs none; for an ordinary user say --user');
+      const { initUserPool } = await import('../../pool.ts');
+      const { SUDO_UID: uid, SUDO_GID: gid } = cli.env;
+      const caller = uid && gid ? { uid: Number(uid), gid: Number(gid) } : undefined;
+      const { root, image, owner } = await initUserPool(user === true ? caller : user, size);
+      say(cli, `the pool of uid ${owner.uid} is ${image}, mounted at ${root}`);
+      say(cli, 'new data directories of that user are made in it, by "offshoot up"');
+    });
 
   withExamples(
     withOutput(pool.command('get', { isDefault: true })),

@@ -1,10 +1,11 @@
 /** Which kind of volumes this machine can have: tried in order, by really doing it, each miss kept with its reason. */
-import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, realpath, rmdir, stat } from 'node:fs/promises';
+import { existsSync, lstatSync } from 'node:fs';
+import { chmod, mkdir, readdir, readlink, realpath, rmdir, stat, symlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { ExecError } from '../../lib/exec.ts';
 import type { Log } from '../../lib/log.ts';
 import { bindMount, mayMount, unmount } from '../../lib/mounts.ts';
+import { randomName } from '../../lib/random.ts';
 import { blockedAt, type UserIds } from '../../lib/reach.ts';
 import { shared } from '../../lib/shared.ts';
 import { OffshootError } from '../../model/errors.ts';
@@ -21,6 +22,7 @@ import { quotaSizes } from './quotas.ts';
 import { readRecord } from './record.ts';
 import { type Sizes, walkedSizes } from './sizes.ts';
 import { freeBytesOf, roomIn } from './space.ts';
+import { ownUserPool } from './user-pool.ts';
 
 export type VolumeKind = 'btrfs' | 'pool' | 'reflink' | 'copy';
 
@@ -94,12 +96,13 @@ const openingCtx = ({ log }: VolumeOptions): Ctx => ({ signal: AbortSignal.timeo
 
 /** The pool's file, or a link to it. */
 export const imageIn = (home: string): string => join(home, 'pool.img');
-const folderIn = (home: string): string => join(home, 'volumes');
+export const folderIn = (home: string): string => join(home, 'volumes');
 
 /** Where volumes are, they stay in use: another kind would not find them, and every branch would seem lost. */
 async function candidates({ home, force }: VolumeOptions): Promise<readonly VolumeKind[]> {
   if (force !== undefined) return [force];
   if (isThere(imageIn(home))) return ['pool'];
+  if (isLink(folderIn(home))) return ['btrfs']; // into a user's pool, be it that this is not mounted now
   const [first] = existsSync(folderIn(home)) ? await readdir(folderIn(home)) : [];
   if (first === undefined) return ['btrfs', 'pool', 'reflink', 'copy'];
   const { ino } = await stat(join(folderIn(home), first));
@@ -111,11 +114,10 @@ const SUBVOLUME = 256;
 
 const openers: Record<VolumeKind, (options: VolumeOptions) => Promise<Found>> = {
   async btrfs(options) {
-    const folder = await makeFolder(options);
     const ctx = openingCtx(options);
     const { calls } = await kernel();
     const medium = btrfsMedium(calls);
-    await probeBtrfs(folder, medium, ctx);
+    const folder = await btrfsFolder(options, medium, ctx);
     // Quotas would change a file system that is not ours alone.
     const sizes = walkedSizes(folder, true, 'its file system holds other things too');
     const why = `${folder} is on btrfs: a branch is a snapshot, at once and whatever its size`;
@@ -172,7 +174,11 @@ const openers: Record<VolumeKind, (options: VolumeOptions) => Promise<Found>> = 
 
   async copy(options) {
     const folder = await makeFolder(options);
-    const why = `a branch is a FULL COPY in ${folder}: it takes the time and the room of all its data`;
+    const cure =
+      process.platform === 'linux' && options.owner.uid === process.getuid?.()
+        ? '; "sudo offshoot pool init --user", once, gives an ordinary user snapshots'
+        : '';
+    const why = `a branch is a FULL COPY in ${folder}: it takes the time and the room of all its data${cure}`;
     const sizes = walkedSizes(folder, false, 'they are sums over files');
     return { medium: copy, sizes, ...(await reachable(folder, options)), why };
   },
@@ -209,6 +215,35 @@ async function poolSizes(root: string, calls: BtrfsCalls | undefined, missing: s
     );
   } catch (error) {
     return walkedSizes(root, true, reasonOf(error));
+  }
+}
+
+const isLink = (path: string): boolean =>
+  lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
+
+/** One in the data directory; or, where that is not on btrfs, in the pool that root has made for this user, with a link to it. */
+async function btrfsFolder(options: VolumeOptions, medium: Medium, ctx: Ctx): Promise<string> {
+  const folder = folderIn(options.home);
+  if (isLink(folder)) {
+    await ownUserPool();
+    await stat(folder).catch(async () => {
+      throw new Error(`${folder} leads to ${await readlink(folder)}, which is not there`);
+    });
+    return await realpath(folder);
+  }
+  await makeFolder(options);
+  try {
+    await probeBtrfs(folder, medium, ctx);
+    return folder;
+  } catch (missing) {
+    const pool = await ownUserPool();
+    if (pool === undefined) throw missing;
+    const own = join(pool.root, randomName(10));
+    await mkdir(own, { mode: 0o711 });
+    await probeBtrfs(own, medium, ctx);
+    await rmdir(folder);
+    await symlink(own, folder);
+    return own;
   }
 }
 

@@ -1,13 +1,26 @@
 /** What people do to a pool while nothing runs on it: see it, give it another size, look for damage, put it on another disk. */
-import { link, lstat, open, realpath, rename, rm, stat, statfs, symlink, truncate } from 'node:fs/promises';
+import {
+  link,
+  lstat,
+  open,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  stat,
+  statfs,
+  symlink,
+  truncate,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ExecError, exec } from '../../lib/exec.ts';
-import { system } from '../../lib/mounts.ts';
+import { isMounted, system } from '../../lib/mounts.ts';
 import { syncDirectory } from '../../lib/sync.ts';
 import { bytesText } from '../../model/bytes.ts';
 import { OffshootError } from '../../model/errors.ts';
 import { isThere, mountOf, openPool, wholeMib } from './pool.ts';
 import { freeBytesOf } from './space.ts';
+import { userPoolOf } from './user-pool.ts';
 
 export type PoolPlace = {
   /** The image, or the link to it, in the data directory. */
@@ -44,6 +57,23 @@ export async function seePool({ image }: Pick<PoolPlace, 'image'>): Promise<Pool
   return {
     ...{ image: path, bytes: size, hostBytes: 512 * blocks, hostFreeBytes },
     ...{ ...inside, mountedAt: mount?.target ?? null },
+  };
+}
+
+/** The pool that root has made for this user, where the volumes of `folder` are in it. */
+export async function seeUserPool(folder: string): Promise<PoolSeen | undefined> {
+  const { image, root } = userPoolOf(process.getuid?.() ?? 0);
+  const target = await readlink(folder).catch(() => undefined);
+  if (target === undefined || dirname(target) !== root) return undefined;
+  const [{ size, blocks }, hostFreeBytes, mounted] = await Promise.all([
+    stat(image),
+    freeBytesOf(dirname(image)),
+    isMounted(root),
+  ]);
+  const inside = mounted ? { usedBytes: await usedIn(root) } : {};
+  return {
+    ...{ image, bytes: size, hostBytes: 512 * blocks, hostFreeBytes },
+    ...{ ...inside, mountedAt: mounted ? root : null },
   };
 }
 

@@ -53,7 +53,8 @@ export const volumeErrors = {
     exit: 1,
     retry: false,
     say: p => `${p.home} has no pool: its volumes are of another kind, or it has none yet`,
-    hint: () => '"offshoot doctor" says which kind of volumes is used, and why',
+    hint: () =>
+      '"offshoot doctor" says which kind of volumes is used, and why; one of an ordinary user is root\'s: "offshoot pool init --help"',
   },
   'volume/pool-in-use': {
     fault: 'user',
@@ -78,6 +79,15 @@ export const volumeErrors = {
     retry: false,
     say: p => `the pool cannot be put into ${p.directory}: ${p.why}`,
     hint: () => 'name a directory of a disk with more room; the pool is where it was',
+  },
+  'volume/user-pool': {
+    fault: 'user',
+    http: 400,
+    exit: 1,
+    retry: false,
+    say: p => `there can be no pool for an ordinary user: ${p.why}`,
+    hint: () =>
+      'it is made by "sudo offshoot pool init --user --size 20G", once; then root is not needed any more',
   },
   'volume/busy': {
     fault: 'system',
