@@ -10,7 +10,9 @@ import { openProcesses } from './drivers/processes/registry.ts';
 import { announceBranchNode } from './kubernetes/branch-nodes.ts';
 import { clusterClient } from './kubernetes/client.ts';
 import { version } from './lib/checkout.ts';
+import { startProgramsBy } from './lib/exec.ts';
 import { keptIdentity } from './lib/kept-identity.ts';
+import { posixSpawn } from './lib/posix-spawn.ts';
 import { randomSecret } from './lib/random.ts';
 import { orAborted } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
@@ -74,6 +76,7 @@ export async function runBranchNode(
   const client = clusterClient(access, { userAgent: `offshoot-branches/${version}` });
   opened.defer(() => client.close());
   const processes = await openProcesses({ ...config, path: env.PATH ?? '', log });
+  void posixSpawn().then(starter => startProgramsBy(starter, env));
   opened.defer(() => processes.close());
   const opening = openBranches({ ...config, preparedServers: 0, log }, processes);
   opened.defer(async () => (await opening.catch(() => undefined))?.close());

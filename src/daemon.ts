@@ -11,7 +11,9 @@ import { openProcesses } from './drivers/processes/registry.ts';
 import { openEncryption } from './encryption.ts';
 import { internalKeys } from './internal-keys.ts';
 import { root, version } from './lib/checkout.ts';
+import { startProgramsBy } from './lib/exec.ts';
 import type { Log } from './lib/log.ts';
+import { posixSpawn } from './lib/posix-spawn.ts';
 import { orAborted } from './lib/wait.ts';
 import { openLog } from './log-output.ts';
 import { type Address, addressKey } from './model/route.ts';
@@ -76,6 +78,7 @@ export async function startDaemon(
   const encryption = openEncryption(config, log);
   opened.defer(() => encryption.close());
   const processes = await openProcesses({ ...config, path: env.PATH ?? '', log });
+  void posixSpawn().then(starter => startProgramsBy(starter, env));
   opened.defer(() => processes.close());
   // The proxy listens there.
   const outpost = { processes, runtimeDir: config.runtimeDir, path: env.PATH ?? '' };

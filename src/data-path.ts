@@ -222,6 +222,8 @@ export async function openDataPath(o: DataPathOptions): Promise<DataPath> {
       const signal = AbortSignal.timeout(START_MS);
       const previews = await untilListening('previews', signal);
       const postgres = await untilListening('postgres', signal);
+      // Where any port may be: the next proxy takes the same one, by which everybody knows us.
+      feed.publish(gatewayItems(config, { http: previews.port, postgres: postgres.port }));
       return { previews, postgres };
     },
     async routed() {
@@ -321,7 +323,29 @@ function fixedItems(
   pods: WayIn | undefined,
   last: Gateways,
 ): readonly RouteChange[] {
-  const { host, advertised, domain, customHeaders, keepRevoked, drainMs, headerBytes, cleartext } = config;
+  const { advertised, domain, customHeaders, keepRevoked, drainMs, headerBytes } = config;
+  return [
+    {
+      ...{ kind: 'setting', name: 'proxy' },
+      value: {
+        ...{ domain, advertised, headers: customHeaders, keepRevoked, drainMs, headerBytes, tls },
+        ...(pods && { pods }),
+      },
+    },
+    ...gatewayItems(config, last),
+    ...(pods === undefined
+      ? []
+      : [
+          {
+            ...{ kind: 'listener' as const, name: `pods ${pods.network}` },
+            value: { host: pods.gateway, port: pods.port, serves: 'pods' },
+          },
+        ]),
+  ];
+}
+
+/** @param last where they have been, or are */
+function gatewayItems({ host, cleartext, ...config }: Config, last: Gateways): readonly RouteChange[] {
   const gateway = (name: 'previews' | 'postgres', port: number, prefer: number | undefined): RouteChange => ({
     ...{ kind: 'listener', name },
     value: {
@@ -331,22 +355,7 @@ function fixedItems(
     },
   });
   return [
-    {
-      ...{ kind: 'setting', name: 'proxy' },
-      value: {
-        ...{ domain, advertised, headers: customHeaders, keepRevoked, drainMs, headerBytes, tls },
-        ...(pods && { pods }),
-      },
-    },
     gateway('previews', config.httpPort, last.http),
     gateway('postgres', config.postgresPort, last.postgres),
-    ...(pods === undefined
-      ? []
-      : [
-          {
-            ...{ kind: 'listener' as const, name: `pods ${pods.network}` },
-            value: { host: pods.gateway, port: pods.port, serves: 'pods' },
-          },
-        ]),
   ];
 }

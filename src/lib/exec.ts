@@ -1,7 +1,8 @@
 /** Runs one short program to its end: an argument vector, never a shell string; bounded in time and output. */
 import { spawn } from 'node:child_process';
 import type { Readable } from 'node:stream';
-import type { Child } from './posix-spawn.ts';
+import { findProgram } from './find-program.ts';
+import type { Child, Starter } from './posix-spawn.ts';
 
 export type ExecOptions = {
   readonly cwd?: string;
@@ -58,6 +59,16 @@ export class ExecError extends Error {
   }
 }
 
+let starter: { readonly by: Starter; readonly env: NodeJS.ProcessEnv } | undefined;
+
+/**
+ * From now on programs are started by it, where they can be: for processes that are large, or must not be held (lib/posix-spawn.ts).
+ * @param env of this process
+ */
+export function startProgramsBy(by: Starter | undefined, env: NodeJS.ProcessEnv): void {
+  starter = by && { by, env };
+}
+
 /**
  * Runs `file` with `args` and returns what it printed.
  * @throws ExecError on any exit code but 0, a signal, the deadline, or a program that cannot be started.
@@ -69,7 +80,9 @@ export async function exec(
 ): Promise<ExecResult> {
   const { deadlineMs, maxOutput, signal, input, ...spawnOptions } = options;
   signal?.throwIfAborted();
-  const child = spawn(file, args, { ...spawnOptions, stdio: ['pipe', 'pipe', 'pipe'] });
+  const child =
+    (await startAside(file, args, spawnOptions)) ??
+    spawn(file, args, { ...spawnOptions, stdio: ['pipe', 'pipe', 'pipe'] });
   const result = resultOf(child, [file, ...args], options);
   child.stdin?.on('error', () => {}); // the program may end without reading its input
   child.stdin?.end(input ?? '');
@@ -106,6 +119,7 @@ export function resultOf(
       end();
     }, deadlineMs);
     signal?.addEventListener('abort', end, { once: true });
+    if (signal?.aborted) end(); // while it was started
     const out = keepLast(stdout, maxOutput);
     const err = keepLast(stderr, maxOutput);
     child.on('close', (exitCode: number | null, signalName: NodeJS.Signals | null) => {
@@ -119,6 +133,21 @@ export function resultOf(
 }
 
 // --- internal ------------------------------------------------------------------------------------
+
+/** @returns undefined where Node has to start it, who also says why it cannot be */
+async function startAside(
+  file: string,
+  args: readonly string[],
+  { cwd = process.cwd(), uid, gid, ...o }: Pick<ExecOptions, 'cwd' | 'env' | 'uid' | 'gid'>,
+): Promise<Child | undefined> {
+  if (starter === undefined || uid !== undefined || gid !== undefined) return undefined;
+  const variables = Object.entries(o.env ?? starter.env);
+  const env = Object.fromEntries(variables.filter((one): one is [string, string] => one[1] !== undefined));
+  const program = await findProgram(file, env.PATH ?? '', cwd);
+  if (program === undefined) return undefined;
+  const stdio = ['pipe', 'pipe', 'pipe'] as const;
+  return await starter?.by.aside(program, args, { cwd, env, stdio }).catch(() => undefined);
+}
 
 function keepLast(stream: NodeJS.ReadableStream, max: number): () => string {
   let chunks: Buffer[] = [];

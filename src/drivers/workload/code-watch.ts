@@ -52,34 +52,45 @@ export function openCodeWatch({ changed, troubled }: CodeWatchOptions): CodeWatc
   const leave = (entry: Entry): void => {
     if (entry.ids.size + entry.waiting > 0) return;
     clearTimeout(entry.pause);
+    clearTimeout(entry.silence);
     entry.watch!.close();
     open.delete(entry.key);
   };
 
-  /** Programs that write where they are watched would start for ever: the more often, the longer it waits. */
+  const quiet = (entry: Entry): void => {
+    clearTimeout(entry.silence);
+    if (entry.noise === undefined) return;
+    entry.noise = undefined;
+    for (const id of entry.ids) troubled(id);
+  };
+
+  /**
+   * Programs that write where they are watched would start for ever: the more often, the longer it waits. Those write the same file,
+   * or files all the time; a person, or an agent, who saves often is not kept waiting.
+   */
   const onChange = (entry: Entry, { file, at }: FolderChange): void => {
     entry.changes.tell();
     const now = performance.now();
-    entry.recent = entry.recent.filter(time => time > now - RECENT_MS);
+    entry.recent = entry.recent.filter(({ time }) => time > now - RECENT_MS);
     entry.at = Math.max(entry.at, at);
     if (entry.pause !== undefined) return;
     const tell = () => {
       entry.pause = undefined;
-      entry.recent.push(performance.now());
+      entry.recent.push({ time: performance.now(), file });
       for (const id of entry.ids) changed(id, entry.folder, entry.at);
     };
-    const surplus = entry.recent.length - MANY;
+    const ofIt = entry.recent.filter(one => one.file === file).length;
+    const surplus = Math.max(ofIt - MANY_OF_ONE, entry.recent.length - MANY);
     if (surplus < 0) {
-      if (entry.noise !== undefined) {
-        entry.noise = undefined;
-        for (const id of entry.ids) troubled(id);
-      }
+      quiet(entry);
       tell();
       return;
     }
     const pauseMs = Math.min(LONGEST_MS, FIRST_MS * 2 ** surplus);
     entry.noise = `"${file}" changes all the time, so starts wait for ${pauseMs / 1000} s: if the program itself writes it, leave it out by watch: ["**", "!${file}"]`;
     entry.pause = setTimeout(tell, pauseMs).unref();
+    clearTimeout(entry.silence);
+    entry.silence = setTimeout(() => quiet(entry), RECENT_MS).unref();
     for (const id of entry.ids) troubled(id);
   };
 
@@ -131,6 +142,7 @@ export function openCodeWatch({ changed, troubled }: CodeWatchOptions): CodeWatc
     close() {
       for (const entry of open.values()) {
         clearTimeout(entry.pause);
+        clearTimeout(entry.silence);
         entry.watch!.close();
       }
       open.clear();
@@ -170,8 +182,10 @@ type Entry = {
   /** Of the latest change, in milliseconds since 1970. */
   at: number;
   /** When those who follow it were told last, of this daemon's clock. */
-  recent: number[];
+  recent: { readonly time: number; readonly file: string }[];
   pause?: NodeJS.Timeout | undefined;
+  /** Ends what is said of noise. */
+  silence?: NodeJS.Timeout | undefined;
   noise?: string | undefined;
 };
 
@@ -197,8 +211,8 @@ function isDocument(path: string): boolean {
 
 const keyOf = ({ folder, watch }: CodePlan): string => JSON.stringify([folder, watch ?? null]);
 
-/** A person does not save so often in so short a time; a program that writes its own files does. */
-const MANY = 12;
+/** Nobody saves one file, or all together, so often in so short a time; a program that writes its own files does. */
+const [MANY_OF_ONE, MANY] = [12, 40];
 const RECENT_MS = 60_000;
 const FIRST_MS = 1_000;
 const LONGEST_MS = 10_000;

@@ -3,23 +3,32 @@
  * in a folder, however many wait for it. What was done is on record in our data directory, by content, so it is done once
  * for all of them.
  */
-import { createHash } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { appendFileSync, closeSync, mkdirSync, openSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type FileState, fileSet, TooManyFilesError, walk } from '../../lib/file-set.ts';
 import { findProgram } from '../../lib/find-program.ts';
-import { repositoryOf } from '../../lib/git-ignore.ts';
 import { Listeners } from '../../lib/listeners.ts';
 import { logSize, tail } from '../../lib/log-file.ts';
 import type { LogRotation } from '../../lib/log-rotation.ts';
 import { orAborted } from '../../lib/wait.ts';
 import { labels } from '../labels.ts';
 import type { Processes } from '../processes/contract.ts';
-import { allFiles, type CodePlan, type PreparationStep } from './code.ts';
+import type { CodePlan, PreparationStep } from './code.ts';
+import {
+  areThere,
+  digestOf,
+  failed,
+  foldersOf,
+  hash,
+  identityOf,
+  inputsOf,
+  reasonsOf,
+} from './code-inputs.ts';
 import type { House } from './house.ts';
 import { checkRuntime, pathOf } from './launch.ts';
 import type { Problem } from './plan.ts';
+import { copiesOf, doneElsewhere } from './setup-of-copies.ts';
+import { readStamps, writeStamp } from './stamps.ts';
 import { StartProblem } from './start-problem.ts';
 
 export type Preparing = {
@@ -98,7 +107,7 @@ export async function openPreparing(
         let made = await identityOf(plan);
         for (const step of plan.steps) {
           const digest = digestOf(plan, step, made, await inputsOf(plan, step));
-          const stamp = readStamp(taskOf(plan))[step.name];
+          const stamp = readStamps(taskOf(plan).folder)[step.name];
           if (stamp?.digest !== digest || !(await areThere(plan, stamp.results))) return false;
           made = digest;
         }
@@ -179,11 +188,28 @@ export async function openPreparing(
   ): Promise<string> {
     let inputs = await inputsOf(plan, step);
     const digest = () => digestOf(plan, step, madeFrom, inputs);
-    const stamp = readStamp(task)[step.name];
+    const stamp = readStamps(task.folder)[step.name];
     if (stamp?.digest === digest() && (await areThere(plan, stamp.results))) return digest();
     const failed = task.failures.get(step.name);
     if (failed?.digest === digest() && failed.at >= task.since) throw new StartProblem(...failed.why);
+    const elsewhere = await doneElsewhere(root, plan, step, inputs);
+    if (elsewhere !== undefined) {
+      const { results, ...copies } = elsewhere;
+      note(
+        task,
+        step,
+        `${results.join(', ')} is what ${step.name} has made in ${copies.folder}; there is nothing to do`,
+      );
+      writeStamp(task.folder, step.name, {
+        digest: digest(),
+        results,
+        copies: { ...copies, folder: plan.folder },
+      });
+      done.tell(plan.folder);
+      return digest();
+    }
     const before = await foldersOf(plan.folder);
+    const since = Date.now();
     for (let again = false; ; again = true) {
       try {
         await run(plan, step, task, signal);
@@ -206,9 +232,19 @@ export async function openPreparing(
     const kept = [...(stamp?.results ?? []), ...USUAL_RESULTS[step.name]].filter(name => after.has(name));
     // What a migration makes is in its database.
     const results = step.name === 'migrate' ? [] : [...new Set([...made, ...kept])];
-    writeStamp(task, step.name, { digest: digest(), results });
+    const copies = await copiesOf(plan, step, inputs, { results, since });
+    writeStamp(task.folder, step.name, { digest: digest(), results, ...(copies && { copies }) });
     done.tell(plan.folder);
     return digest();
+  }
+
+  /** Says it where the step would have said something. */
+  function note(task: Task, step: PreparationStep, text: string): void {
+    const file = logFile(task, step.name);
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    task.logs.set(step.name, { start: logSize(file), before: task.logs.get(step.name)?.start });
+    rotation.add(file, MAX_LOG_BYTES);
+    appendFileSync(file, `${text}\n`, { mode: 0o600 });
   }
 
   async function run(plan: CodePlan, step: PreparationStep, task: Task, signal: AbortSignal): Promise<void> {
@@ -279,13 +315,6 @@ export async function openPreparing(
   }
 }
 
-/** Of a step that runs, and of one that has failed. */
-export const reasonsOf: Readonly<Record<PreparationStep['name'], readonly [string, string]>> = {
-  setup: ['SettingUp', 'SetupFailed'],
-  build: ['Building', 'BuildFailed'],
-  migrate: ['Migrating', 'MigrationFailed'],
-};
-
 // --- internal -----------------------------------------------------------------------------------
 
 type Task = {
@@ -306,9 +335,6 @@ type Task = {
   readonly logs: Map<string, { readonly start?: number | undefined; readonly before?: number | undefined }>;
 };
 
-type Stamp = { readonly digest: string; readonly results: readonly string[] };
-type Stamps = Readonly<Partial<Record<PreparationStep['name'], Stamp>>>;
-
 /** First word of the names of parts, and the folder of what is on record. */
 const PARTS = 'prepared';
 const USUAL_MS = 15 * 60_000;
@@ -316,15 +342,6 @@ const GRACE_MS = 2_000;
 const PROGRESS_MS = 2_000;
 const MOST_OF_LINE = 300;
 const MAX_LOG_BYTES = 5 * 1024 * 1024;
-/** A lock file is rarely above a few megabytes. */
-const MOST_BYTES = 64 * 2 ** 20;
-
-/** What package managers pin versions in; the first folder upwards that has one counts. */
-const LOCK_FILES = [
-  ...['package-lock.json', 'npm-shrinkwrap.json', 'yarn.lock', 'pnpm-lock.yaml', 'bun.lock', 'bun.lockb'],
-  ...['requirements.txt', 'poetry.lock', 'uv.lock', 'Pipfile.lock', 'go.sum', 'Cargo.lock', 'Gemfile.lock'],
-  ...['composer.lock', 'gradle.lockfile', 'mix.lock'],
-];
 
 /** What is written into although it was there already; somebody who removes it wants it made again. */
 const USUAL_RESULTS = {
@@ -349,103 +366,6 @@ const OF_DATABASE = '.';
 const databaseIn = (key: string): string | undefined =>
   key.includes(OF_DATABASE) ? key.slice(0, key.lastIndexOf(OF_DATABASE)) : undefined;
 
-/** @param madeFrom of what the steps before have made */
-const digestOf = (
-  { database }: CodePlan,
-  step: PreparationStep,
-  madeFrom: string,
-  { digest }: Inputs,
-): string =>
-  hash([
-    ...[madeFrom, JSON.stringify(step), digest],
-    ...(step.name === 'migrate' && database !== undefined ? [database.era] : []),
-  ]);
-
 const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`;
 
-const hash = (parts: readonly string[]): string =>
-  createHash('sha256').update(JSON.stringify(parts)).digest('hex');
-
 const logFile = (task: Task, step: string): string => join(task.folder, `${step}.log`);
-
-const failed = ({ name }: PreparationStep, why: string): StartProblem =>
-  new StartProblem(reasonsOf[name][1], `${name} failed: ${why}`);
-
-/** A folder that was removed and made again is another one, of the same name. */
-async function identityOf({ folder }: CodePlan): Promise<string> {
-  const found = await stat(folder).catch(() => undefined);
-  if (!found?.isDirectory()) throw new StartProblem('ConfigError', `the folder ${folder} does not exist`);
-  return `${found.dev} ${found.ino} ${found.birthtimeMs}`;
-}
-
-type Inputs = { readonly digest: string; readonly files: ReadonlyMap<string, string> };
-
-async function inputsOf(plan: CodePlan, step: PreparationStep): Promise<Inputs> {
-  if (step.name === 'setup' && step.inputs === undefined)
-    return await contentsOf(await lockFiles(plan.folder));
-  const set = fileSet(plan.folder, step.inputs ?? plan.watch ?? allFiles);
-  const found = await walk(set).catch(error => {
-    if (!(error instanceof TooManyFilesError)) throw error;
-    throw failed(step, `${error.message}: name its inputs, e.g. inputs: ["src/**"]`);
-  });
-  // Git writes files anew that are what they were before.
-  if (step.name === 'setup' || (step.name === 'migrate' && step.inputs !== undefined))
-    return await contentsOf([...found.keys()]);
-  return inputs(new Map([...found].map(([path, { state }]: [string, FileState]) => [path, state])));
-}
-
-async function contentsOf(paths: readonly string[]): Promise<Inputs> {
-  const read = paths.map(async path => {
-    const { size } = await stat(path);
-    const bytes = size > MOST_BYTES ? String(size) : await readFile(path);
-    return [path, createHash('sha256').update(bytes).digest('hex')] as const;
-  });
-  return inputs(new Map(await Promise.all(read)));
-}
-
-const inputs = (files: ReadonlyMap<string, string>): Inputs => ({
-  digest: hash([...files].sort(([a], [b]) => (a < b ? -1 : 1)).flat()),
-  files,
-});
-
-async function lockFiles(folder: string): Promise<readonly string[]> {
-  const top = repositoryOf(folder) ?? folder;
-  for (let at = folder; ; at = dirname(at)) {
-    const names = await readdir(at).catch((): string[] => []);
-    const found = LOCK_FILES.filter(name => names.includes(name));
-    if (found.length > 0 || at === top || dirname(at) === at) return found.map(name => join(at, name));
-  }
-}
-
-/** Folders in a folder, by name, with what tells two of one name apart. */
-async function foldersOf(folder: string): Promise<ReadonlyMap<string, number>> {
-  const entries = await readdir(folder, { withFileTypes: true });
-  const found = entries
-    .filter(entry => entry.isDirectory())
-    .map(
-      async ({ name }) => [name, (await stat(join(folder, name)).catch(() => undefined))?.ino ?? 0] as const,
-    );
-  return new Map(await Promise.all(found));
-}
-
-async function areThere({ folder }: CodePlan, results: readonly string[]): Promise<boolean> {
-  const there = await foldersOf(folder);
-  return results.every(name => there.has(name));
-}
-
-function readStamp(task: Task): Stamps {
-  try {
-    return JSON.parse(readFileSync(join(task.folder, STAMPS), 'utf8')) as Stamps;
-  } catch {
-    return {};
-  }
-}
-
-function writeStamp(task: Task, step: PreparationStep['name'], stamp: Stamp): void {
-  const file = join(task.folder, STAMPS);
-  rmSync(`${file}.new`, { force: true });
-  writeFileSync(`${file}.new`, JSON.stringify({ ...readStamp(task), [step]: stamp }), { mode: 0o600 });
-  renameSync(`${file}.new`, file);
-}
-
-const STAMPS = 'stamps.json';
