@@ -2,6 +2,7 @@
 
 import type { Baseline } from '../baseline/contract.ts';
 import type { Log } from '../lib/log.ts';
+import type { ChosenPostgres } from '../model/branch.ts';
 import type { Disk } from '../model/claims.ts';
 import type { Kept } from '../model/document/manifest-warnings.ts';
 import type { Reach } from '../model/history.ts';
@@ -27,6 +28,11 @@ import type { Keyring } from './keys.ts';
 export type BranchesAtHand = {
   /** Those that begin at once; absent where there are none. */
   readonly stock?: BranchStock;
+  /**
+   * The PostgreSQL that is meant by a path or a version; undefined: the usual one. Absent where there is no other.
+   * @throws OffshootError postgres/missing, postgres/unusable
+   */
+  choosePostgres?(wanted: string): Promise<ChosenPostgres | undefined>;
   /** How new ones are made, and why so. */
   volumes(): DaemonView['volumes'];
   /** What there is for branches, and what each takes. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { ChosenPostgres } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { SourceServer } from '../model/import.ts';
 import { settingsAfter } from '../model/server-settings.ts';
@@ -56,6 +57,9 @@ const from = z.strictObject({
 /** See model/branch.ts. */
 const rolePasswords = z.enum(['ended', 'kept', 'branch']);
 
+/** A path, or a major version. */
+const postgres = z.string().min(1).max(4_096);
+
 const body = z.strictObject({
   name: z.string(),
   /** Default: as the source has it, where that is a plain name; otherwise `app`. */
@@ -68,9 +72,14 @@ const body = z.strictObject({
   sleepAfterSeconds: sleepAfterSeconds.optional(),
   rolePasswords: rolePasswords.optional(),
   settings: z.record(z.string().min(1).max(63), z.string().max(253)).optional(),
+  postgres: postgres.optional(),
 });
 
-const refreshBody = z.strictObject({ from: from.optional(), import: wishes.optional() });
+const refreshBody = z.strictObject({
+  from: from.optional(),
+  import: wishes.optional(),
+  postgres: postgres.optional(),
+});
 
 const suggestBody = z.strictObject({ from, import: wishes.optional() });
 
@@ -84,7 +93,16 @@ const limitBody = z.strictObject({
 /** `now`: for good, not into the trash. */
 const deleteQuery = z.strictObject({ now: flag });
 
-export function projectRoutes(routes: Routes, { store, baseline, trash, imports }: ApiContext): void {
+export function projectRoutes(
+  routes: Routes,
+  { store, baseline, trash, imports, branches }: ApiContext,
+): void {
+  const choose = async (wanted: string | undefined): Promise<ChosenPostgres | undefined> => {
+    if (wanted === undefined) return undefined;
+    if (branches.choosePostgres === undefined) throw new OffshootError('postgres/not-here');
+    return await branches.choosePostgres(wanted);
+  };
+
   routes.get('/projects', async () => listedProjects(store).map(p => projectView(store, p)));
 
   routes.get<{ name: string }>('/projects/:name', async ({ params }) =>
@@ -94,6 +112,7 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
   routes.post('/projects', async request => {
     const { name, branchLimitBytes, maxBranches, sleepAfterSeconds, rolePasswords, settings, ...wish } =
       checked(body, request.body);
+    const postgres = await choose(wish.postgres);
     const chosen = settingsAfter(undefined, settings ?? {});
     const limits = {
       ...(branchLimitBytes !== undefined && { branchLimitBytes }),
@@ -101,6 +120,7 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
       ...(sleepAfterSeconds !== undefined && { sleepAfterSeconds }),
       ...(rolePasswords !== undefined && rolePasswords !== 'ended' && { rolePasswords }),
       ...(chosen && { settings: chosen }),
+      ...(postgres && { postgres }),
     };
     const { database = 'app', role = 'app' } = wish;
     if (wish.from === undefined)
@@ -133,11 +153,13 @@ export function projectRoutes(routes: Routes, { store, baseline, trash, imports 
     const server = (wish.from?.server as SourceServer | undefined) ?? before?.source;
     if (server === undefined) throw new OffshootError('import/no-source', { project: name });
     if (imports === undefined) throw new OffshootError('import/not-here');
+    const postgres = wish.postgres === undefined ? spec.postgres : await choose(wish.postgres);
     const more = optionsAfter(before, wish.import);
     const sealed = wish.from === undefined ? (secret?.sealed ?? []) : imports.seal(wish.from.password);
     await imports.look({ server, sealed }, more);
     const next = { sealed, ...(more.mask && { maskSecret: imports.newMaskSecret() }) };
-    return projectView(store, await importInto(store, name, newImport(before, server, more), next));
+    const again = newImport(before, server, more);
+    return projectView(store, await importInto(store, name, again, next, postgres));
   });
 
   /** Rules to begin with for a source; nothing is made. */

@@ -37,6 +37,7 @@ export const projectView = (store: Store, { name, spec, createdAt }: Stored<'pro
   sleepAfterSeconds: spec.sleepAfterSeconds ?? SLEEP_AFTER_SECONDS,
   rolePasswords: spec.rolePasswords ?? 'ended',
   ...(spec.settings && { settings: spec.settings }),
+  ...(spec.postgres && { postgres: spec.postgres }),
   branches: branchesOf(store, name).length,
   createdAt,
   ...importView(store, name, spec.import),

@@ -39,8 +39,20 @@ export const withImportOptions = (command: Command, from: string): Command =>
       new Option('--jobs <number>', 'connections to the source, 1 to 16 (default 4)').argParser(parseJobs),
     );
 
-/** The source, with the password of PGPASSWORD when the address has none. @throws OffshootError import/bad-source */
-export function sourceOf(cli: Cli, text: string): SourceAddress {
+/** A path means the same for the daemon; all else is a version. */
+export const postgresOf = ({ cwd }: Cli, text: string): string =>
+  /^\d{2}$/.test(text) ? text : resolve(cwd, text);
+
+/**
+ * The source, with the password of PGPASSWORD when the address has none. `project:NAME` is the branch `main` of a project here.
+ * @throws OffshootError import/bad-source, api/not-found
+ */
+export async function sourceOf(cli: Cli, named: string): Promise<SourceAddress> {
+  const project = /^project:(.+)$/.exec(named)?.[1];
+  const text =
+    project === undefined
+      ? named
+      : (await cli.client().branches.credentials(project, 'main')).connectionString;
   const address = readSourceAddress(text, file => {
     try {
       return readFileSync(resolve(cli.cwd, file), 'utf8');

@@ -138,6 +138,8 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         sleepAfterSeconds?: number | undefined;
         rolePasswords?: RolePasswords | undefined;
         settings?: ServerSettings | undefined;
+        /** A path, or a major version. */
+        postgres?: string | undefined;
         from?: SourceAddress | undefined;
         import?: ImportWish | undefined;
       }) => call<ProjectView>('POST', '/projects', { body }),
@@ -145,7 +147,11 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       /** Fills it anew. What is undefined is as the last time. */
       refresh: (
         name: string,
-        body: { from?: SourceAddress | undefined; import?: ImportWish | undefined } = {},
+        body: {
+          from?: SourceAddress | undefined;
+          import?: ImportWish | undefined;
+          postgres?: string | undefined;
+        } = {},
       ) => call<ProjectView>('POST', `/projects/${part(name)}/import`, { body }),
       cancel: (name: string) => call<ProjectView>('POST', `/projects/${part(name)}/import/cancel`),
       /** Rules of a mask to begin with; nothing is made. */

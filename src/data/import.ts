@@ -120,7 +120,11 @@ async function run(o: Import, doing: { what: string }): Promise<ImportReport> {
   doing.what = 'making its schema';
   progress.phase('schema');
   const server = keep(await openTarget({ ...o.target, database: 'postgres' }));
-  const roles = await readRoles(source, { admin: adminRole, owner });
+  const [about] = await server.query<{ major: number }>(
+    `SELECT current_setting('server_version_num')::int / 10000 AS major`,
+  );
+  const major = about!.major;
+  const roles = await readRoles(source, { admin: adminRole, owner, target: major });
   note(roles.leftOut);
   note(await readDifferences(source));
   note(await say(roles.sql, server));
@@ -206,9 +210,9 @@ async function run(o: Import, doing: { what: string }): Promise<ImportReport> {
     return object === undefined || missing.has(object.key) ? undefined : object;
   };
   note(await say(await readComments(source, here), target));
-  note(await say(await readGrants(source, here, roles.nameOf), target));
-  note(await say(await readDefaultPrivileges(source, roles.nameOf), target));
-  note(await say([{ what: `${owner} as member of all roles`, sql: owned(owner) }], target));
+  note(await say(await readGrants(source, here, roles.nameOf, major), target));
+  note(await say(await readDefaultPrivileges(source, roles.nameOf, major), target));
+  note(await say([{ what: `${owner} as member of all roles`, sql: owned(owner, major) }], target));
   const settable = new Set(
     (await target.query<{ name: string }>(SETTABLE)).map(({ name }) => name.toLowerCase()),
   );

@@ -50,8 +50,16 @@ export type TargetAddress = {
 };
 
 /** A session with the server that is filled; a superuser's. */
-export const openTarget = ({ socketDir, ...address }: TargetAddress): Promise<Session> =>
-  open({ ...address, host: socketDir, port: 5432, connectionTimeoutMillis: CONNECT_MS, options: TARGET });
+export async function openTarget({ socketDir, ...address }: TargetAddress): Promise<Session> {
+  const config = { ...address, host: socketDir, port: 5432, connectionTimeoutMillis: CONNECT_MS };
+  try {
+    return await open({ ...config, options: `${TARGET} -c event_triggers=off` });
+  } catch (error) {
+    // undefined_object: before version 17 there is none, and a server that is filled has no event triggers.
+    if ((error as { code?: string }).code !== '42704') throw error;
+    return await open({ ...config, options: TARGET });
+  }
+}
 
 /** The socket of a session, below TLS's end: what a COPY is led through. */
 export const socketOf = ({ client }: Pick<Session, 'client'>): Socket =>
@@ -84,7 +92,6 @@ const TARGET = Object.entries({
   statement_timeout: '0',
   lock_timeout: '0',
   idle_in_transaction_session_timeout: '0',
-  event_triggers: 'off',
   row_security: 'off',
   client_min_messages: 'error',
 })

@@ -160,11 +160,15 @@ export type HeldWal = {
 export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   /**
    * Says that `ensure` will be asked for soon, for a branch that is just being made: what can be done without its data
-   * is done meanwhile. If nobody comes, nothing is left of it.
+   * is done meanwhile. If nobody comes, nothing is left of it. `like`: id of the one whose copy it will run on.
    */
-  prepare?(id: string, spec: Omit<ServerSpec, 'dataDir'>): void;
-  /** Makes a new, empty cluster in `dataDir`. */
-  initialise(dataDir: string, ctx: Ctx): Promise<void>;
+  prepare?(id: string, spec: Omit<ServerSpec, 'dataDir'> & { readonly like?: string }): void;
+  /**
+   * Makes a new, empty cluster in `dataDir`.
+   * @param postgres directory of the programs of another PostgreSQL, by which it, and all copies of it, are run; absent: ours
+   * @throws OffshootError postgres/gone, postgres/initdb-failed
+   */
+  initialise(dataDir: string, ctx: Ctx, postgres?: string): Promise<void>;
   /**
    * Makes a copied data directory fit to be started as a server of its own.
    * @param held unlogged files whose copies are complete, and which keep their rows

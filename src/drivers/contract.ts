@@ -76,6 +76,8 @@ export type BranchWish = {
   readonly rolePasswords?: RolePasswords;
   /** Of its server; absent: ours. */
   readonly settings?: ServerSettings;
+  /** Directory of the programs by which it is made, where it is no copy; absent: ours. */
+  readonly postgres?: string;
   /** The most bytes of its own that it may take; see model/room.ts for who has none. */
   readonly limitBytes?: number;
   /** In the trash: its volume stays, and nothing else is made of it. */

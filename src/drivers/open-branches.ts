@@ -5,11 +5,13 @@ import { programFile } from '../lib/checkout.ts';
 import { keptSecret } from '../lib/kept-secret.ts';
 import type { Log } from '../lib/log.ts';
 import { randomSecret } from '../lib/random.ts';
+import type { ChosenPostgres } from '../model/branch.ts';
 import { openImports } from './branch/imports.ts';
 import { openBranchNode } from './branch/node.ts';
 import type { BranchNode, Capability, NodeRoom } from './contract.ts';
 import { guard } from './guarded.ts';
 import { findPostgres } from './postgres/binaries.ts';
+import { choosePostgres } from './postgres/installations.ts';
 import { openServers } from './postgres/server.ts';
 import { letGoOn, standstill } from './postgres/standstill.ts';
 import { chooseServerUser, type ServerUser } from './postgres/user.ts';
@@ -37,6 +39,8 @@ export type Branches = {
   readonly node: BranchNode;
   readonly why: { readonly volumes: string; readonly user: string; readonly postgres: string };
   readonly areas: { readonly volumes: Capable; readonly postgres: Capable };
+  /** See drivers/postgres/installations.ts. */
+  choosePostgres(wanted: string): Promise<ChosenPostgres | undefined>;
   /** Stops servers, unmounts. What was stored stays. */
   close(): Promise<void>;
 };
@@ -92,6 +96,7 @@ export async function openBranches(options: BranchOptions, processes: Processes)
     node,
     why: { volumes: found.why, user: user.name, postgres: `PostgreSQL ${version}, run as ${user.name}` },
     areas: { volumes: found.driver, postgres: servers },
+    choosePostgres: wanted => choosePostgres(wanted, { ours: postgres, user, runtimeDir }),
     close: () => closing.disposeAsync(),
   };
 }

@@ -4,6 +4,7 @@ import { availableParallelism, hostname, totalmem } from 'node:os';
 import { basename, dirname } from 'node:path';
 import { logRotation } from '../lib/log-rotation.ts';
 import { findPrivateMounts } from '../lib/namespaces.ts';
+import type { ChosenPostgres } from '../model/branch.ts';
 import type { BranchNode, Capability, StepDriver, WorkloadDriver } from './contract.ts';
 import { type EngineOptions, openEngine } from './engine/containers.ts';
 import type { Engine } from './engine/contract.ts';
@@ -41,6 +42,8 @@ export type Drivers = {
   readonly engine: Engine;
   /** All that the others have started, and for what else is to outlive us. */
   readonly processes: Processes;
+  /** See drivers/postgres/installations.ts. */
+  choosePostgres(wanted: string): Promise<ChosenPostgres | undefined>;
   readonly why: { readonly volumes: string; readonly user: string; readonly postgres: string };
   capabilities(): Promise<readonly (Capability & { readonly area: string })[]>;
   /** Stops processes and servers, unmounts. What was stored stays. */
@@ -81,6 +84,7 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
       node,
       why,
       areas: { volumes, postgres },
+      choosePostgres,
     },
     mounts,
     engine,
@@ -111,6 +115,7 @@ export async function openDrivers(options: DriverOptions, early?: Early): Promis
     networks: networksOrNot,
     engine,
     processes,
+    choosePostgres,
     why,
     async capabilities() {
       const areas = { processes, volumes, postgres, workloads, steps };

@@ -41,7 +41,7 @@ export const projectSchema = z.strictObject({
   node: text.optional(),
   takesOver: text.optional(),
   // Nothing comes from elsewhere there yet: `import/not-here`.
-} satisfies Fields<Omit<ProjectSpec, 'import'>>);
+} satisfies Fields<Omit<ProjectSpec, 'import' | 'postgres'>>);
 
 export const branchSchema = z.strictObject({
   project: text,

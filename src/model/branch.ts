@@ -33,6 +33,8 @@ export type ProjectSpec = {
   readonly rolePasswords?: RolePasswords;
   /** Of the servers of all its branches; absent: ours. */
   readonly settings?: ServerSettings;
+  /** By which `main` is made, now or when it is filled anew; branches are run by what they were copied from. Absent: ours. */
+  readonly postgres?: ChosenPostgres;
   readonly trashed?: TrashedProject;
   /** In a cluster: the branch node that holds its branches. Chosen once, for volumes do not move; absent: none is yet. */
   readonly node?: string;
@@ -40,6 +42,14 @@ export type ProjectSpec = {
   readonly takesOver?: string;
   /** What its root is filled from; absent: it begins empty. */
   readonly import?: ImportSpec;
+};
+
+/** An installation of PostgreSQL on the machine of the branches. */
+export type ChosenPostgres = {
+  /** Directory of its programs. */
+  readonly bin: string;
+  /** As it was when it was chosen, e.g. `15.14`. */
+  readonly version: string;
 };
 
 export type ProjectSecret = {
@@ -188,6 +198,8 @@ export type BranchRecord = {
   readonly trashed?: Trashed;
   /** Unlogged tables that it has without their rows, as `database: schema.table`: the copy could not hold them. */
   readonly emptied?: readonly string[];
+  /** Directory of the programs that its project has chosen; absent: ours. */
+  readonly postgres?: string;
   /** Which of its resets made this volume; absent: none. */
   readonly resets?: number;
   /** Which import made it; absent: none. */

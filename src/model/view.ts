@@ -1,6 +1,6 @@
 /** What clients get to see of each kind: the API's answers, and so the command line's `-o json`. Never a secret. */
 
-import type { BranchStatus, RolePasswords } from './branch.ts';
+import type { BranchStatus, ChosenPostgres, RolePasswords } from './branch.ts';
 import type { Disk } from './claims.ts';
 import type { PreviewSite } from './endpoint.ts';
 import type { HistorySpec, Reach } from './history.ts';
@@ -30,6 +30,8 @@ export type ProjectView = {
   readonly rolePasswords: RolePasswords;
   /** Of the servers of its branches; absent: none of its own. */
   readonly settings?: ServerSettings;
+  /** By which `main` is made; absent: the usual one. */
+  readonly postgres?: ChosenPostgres;
   readonly createdAt: string;
   /** Of one whose root is filled from elsewhere. */
   readonly import?: ProjectImportView;

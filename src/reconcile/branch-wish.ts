@@ -32,6 +32,7 @@ export async function wishOf(store: Store, branch: Stored<'branch'>): Promise<Br
     verifier: await verifierOf(store, branch),
     ...(project.rolePasswords && { rolePasswords: project.rolePasswords }),
     ...(settings && { settings }),
+    ...(project.postgres && { postgres: project.postgres.bin }),
     ...limitFor(branch.spec, project),
     ...(made && { made }),
     ...(branch.spec.parent === undefined && importFor(store, spec.project)),

@@ -11,12 +11,13 @@ import { isLow, type Room } from '../model/room.ts';
 import type { Loop } from '../reconcile/loop.ts';
 
 export function branchesAtHand(
-  { branches, why }: Pick<Drivers, 'branches' | 'why'>,
+  { branches, choosePostgres, why }: Pick<Drivers, 'branches' | 'choosePostgres' | 'why'>,
   { unclaimed, leftovers }: Loop,
   log: Log,
 ): BranchesAtHand {
   return {
     stock: branches,
+    choosePostgres,
     volumes: () => ({ driver: branches.name, copyOnWrite: branches.copyOnWrite, why: why.volumes }),
     async space() {
       const [room, sizes] = await Promise.all([branches.room(), branches.usages()]);

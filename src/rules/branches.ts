@@ -38,6 +38,7 @@ export async function createProject(
     | 'sleepAfterSeconds'
     | 'rolePasswords'
     | 'settings'
+    | 'postgres'
     | 'import'
   >,
   secret: ProjectSecret | null = null,

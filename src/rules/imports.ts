@@ -1,5 +1,5 @@
 /** Intents about data that come from elsewhere: one import into a project at a time, and which was the newest. */
-import type { ProjectSecret } from '../model/branch.ts';
+import type { ChosenPostgres, ProjectSecret } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
 import type { ImportOptions, ImportSpec, ImportWish, SourceServer } from '../model/import.ts';
 import { readMaskRules } from '../model/mask.ts';
@@ -49,18 +49,23 @@ export function checkNoImportRuns(store: Store, name: string): void {
   if (isRunning(store, name)) throw new OffshootError('import/runs', { project: name });
 }
 
-/** Fills a project anew: what is there serves until all has come. @throws OffshootError import/runs, api/not-found */
+/**
+ * Fills a project anew: what is there serves until all has come.
+ * @param postgres by which it is made; undefined: ours
+ * @throws OffshootError import/runs, api/not-found
+ */
 export const importInto = (
   store: Store,
   name: string,
   next: ImportSpec,
   { sealed, maskSecret }: ProjectSecret,
+  postgres?: ChosenPostgres,
 ): Promise<Stored<'project'>> =>
   holding(store, { alone: [`project/${name}`] }, async () => {
     requireProject(store, name);
     checkNoImportRuns(store, name);
-    const changed = await store.modify('project', name, ({ spec, secret }) => ({
-      spec: { ...spec, import: next },
+    const changed = await store.modify('project', name, ({ spec: { postgres: _, ...spec }, secret }) => ({
+      spec: { ...spec, import: next, ...(postgres && { postgres }) },
       // Two that came to it at once agree on the first one's.
       secret: {
         ...secret,

@@ -146,10 +146,18 @@ function problemOf(
 }
 
 /** Older records do not name role and database. A project in the trash is one whose root is. */
-function projectOf({ project, parent, trashed, role = 'app', database = 'app' }: BranchRecord): ProjectSpec {
+function projectOf({
+  project,
+  parent,
+  trashed,
+  role = 'app',
+  database = 'app',
+  postgres,
+}: BranchRecord): ProjectSpec {
   const name = nameBeforeTrash(project);
   const inTrash = parent === undefined && trashed !== undefined && name !== undefined;
-  return { role, database, ...(inTrash && { trashed: { name, ...trashed } }) };
+  const chosen = postgres === undefined ? {} : { postgres: { bin: postgres, version: '' } };
+  return { role, database, ...chosen, ...(inTrash && { trashed: { name, ...trashed } }) };
 }
 
 const specOf = ({

@@ -11,6 +11,9 @@ const server = { host: 'h', port: 1, user: 'u', database: 'd', sslmode: 'disable
 test('where nothing comes from elsewhere, that is said; and so is what came of an import', async () => {
   await using api = await testApi();
   await assert.rejects(api.client.projects.refresh('default'), { code: 'import/no-source' });
+  await assert.rejects(api.client.projects.create({ name: 'shop', postgres: '15' }), {
+    code: 'postgres/not-here',
+  });
   const from = { server, password: 'secret' };
   await assert.rejects(api.client.projects.create({ name: 'shop', from }), { code: 'import/not-here' });
 

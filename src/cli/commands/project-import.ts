@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { bytesText } from '../../model/bytes.ts';
 import type { Cli } from '../context.ts';
-import { importOptionsOf, sourceOf, withImportOptions } from '../import-options.ts';
+import { importOptionsOf, postgresOf, sourceOf, withImportOptions } from '../import-options.ts';
 import { importText, sayReport, seeImport } from '../import-wait.ts';
 import { withExamples } from '../options.ts';
 import { print, say, withOutput } from '../output.ts';
@@ -18,6 +18,7 @@ export function registerImport(project: Command, cli: Cli): void {
           `name      ${p.name}`,
           `database  ${p.database}`,
           `role      ${p.role}`,
+          ...(p.postgres ? [`postgres  ${p.postgres.version} in ${p.postgres.bin}`] : []),
           `branches  ${p.branches}`,
           `created   ${p.createdAt}`,
           ...(p.import === undefined
@@ -42,16 +43,21 @@ export function registerImport(project: Command, cli: Cli): void {
   withExamples(
     withOutput(withImportOptions(project.command('refresh <name>'), 'another source than the last time')),
     'offshoot project refresh shop',
+    'offshoot project refresh shop --from project:shop --postgres 18    to another version',
   )
     .description(
       'fill main anew from its source; it serves what it has until all has come, and branches keep theirs',
     )
+    .option('--postgres <path|version>', 'made by another PostgreSQL from now on; branches stay with theirs')
     .option('--no-mask', 'from now on all columns come as they are')
     .option('--no-wait', 'return when it has begun')
     .action(async (name: string, { output, wait, ...flags }) => {
-      const from = flags.from === undefined ? undefined : sourceOf(cli, flags.from);
+      const { postgres } = flags;
+      const from = flags.from === undefined ? undefined : await sourceOf(cli, flags.from);
       const options = await importOptionsOf(cli, flags);
-      const begun = await cli.client().projects.refresh(name, { from, import: options });
+      const begun = await cli.client().projects.refresh(name, {
+        ...{ from, import: options, postgres: postgres && postgresOf(cli, postgres) },
+      });
       if (!wait) {
         say(cli, `the import into ${name} has begun; look with "offshoot project get ${name}"`);
         return print(cli, output, begun, () => '');

@@ -20,7 +20,7 @@ export function registerMask(project: Command, cli: Cli): void {
     .option('--exclude <pattern...>', 'all but these tables, e.g. audit_* (repeatable)')
     .action(async ({ output, ...flags }) => {
       const { projects } = cli.client();
-      const wish = { from: sourceOf(cli, flags.from), import: await importOptionsOf(cli, flags) };
+      const wish = { from: await sourceOf(cli, flags.from), import: await importOptionsOf(cli, flags) };
       if (flags.mask === undefined) return print(cli, output, await projects.suggestMask(wish), fileOf);
       const { version } = await projects.checkMask(wish);
       say(cli, `the rules fit the source, PostgreSQL ${version}; no other column looks like a person's data`);

@@ -5,7 +5,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { ProjectView } from '../../model/view.ts';
 import { confirm } from '../confirm.ts';
 import type { Cli } from '../context.ts';
-import { importOptionsOf, sourceOf, withImportOptions } from '../import-options.ts';
+import { importOptionsOf, postgresOf, sourceOf, withImportOptions } from '../import-options.ts';
 import { sayReport, seeImport } from '../import-wait.ts';
 import { parseCount, parseSleepAfter, sizeOption, withExamples } from '../options.ts';
 import { age, print, say, table, UsageError, withOutput } from '../output.ts';
@@ -45,6 +45,7 @@ export function register(program: Command, cli: Cli): void {
     'offshoot project create shop --database shop',
     'PGPASSWORD=… offshoot project create shop --from postgresql://reader@staging.example.com/shop',
     'offshoot project create shop --from postgresql://reader@staging.example.com/shop --mask mask.yaml',
+    'offshoot project create old --postgres 15',
   )
     .description('a new cluster with the branch main, empty or with data from elsewhere')
     .option('--database <name>', "database that connection strings point at (default app, or the source's)")
@@ -60,10 +61,14 @@ export function register(program: Command, cli: Cli): void {
     .addOption(
       new Option('--role-passwords <mode>', 'of other roles than its owner, in branches').choices(MODES),
     )
+    .option(
+      '--postgres <path|version>',
+      'another PostgreSQL of this machine, 15 to 18, e.g. 15 (default: the one that is here)',
+    )
     .option('--setting <name=value>', 'of its servers, e.g. wal_level=logical', settingsOption)
     .action(async (name: string, { output, wait, ...flags }) => {
       const { database, role, branchLimit: branchLimitBytes, maxBranches, rolePasswords } = flags;
-      const from = flags.from === undefined ? undefined : sourceOf(cli, flags.from);
+      const from = flags.from === undefined ? undefined : await sourceOf(cli, flags.from);
       if (from === undefined && flags.mask !== undefined)
         throw new UsageError('--mask takes effect on data that come --from a source');
       const options = from && (await importOptionsOf(cli, flags));
@@ -71,6 +76,7 @@ export function register(program: Command, cli: Cli): void {
         ...{ name, database, role, branchLimitBytes, maxBranches, rolePasswords, from },
         sleepAfterSeconds: flags.sleepAfter,
         settings: flags.setting,
+        postgres: flags.postgres && postgresOf(cli, flags.postgres),
         import: options,
       });
       if (from === undefined) await waitForBranch(cli, name, 'main', 60_000);

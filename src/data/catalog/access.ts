@@ -26,11 +26,15 @@ export async function readComments(
   });
 }
 
-/** Grants on objects, columns and the database itself. */
+/**
+ * Grants on objects, columns and the database itself.
+ * @param target major version of the server that is filled
+ */
 export async function readGrants(
   { query }: Source,
   identOf: (key: Key) => DbObject | undefined,
   nameOf: (role: string) => string | undefined,
+  target: number,
 ): Promise<readonly Said[]> {
   const rows = await query<Grant>(GRANTS);
   const byObject = Map.groupBy(rows, ({ key, column }) => `${key}/${column ?? ''}`);
@@ -47,8 +51,9 @@ export async function readGrants(
         if (who !== undefined) sql.push(`REVOKE ALL ON ${on} FROM ${grantee(who)}`);
     for (const grant of grants) {
       const to = grant.grantee === null ? 'PUBLIC' : nameOf(grant.grantee);
-      if (to === undefined) continue;
-      const what = column === null ? grant.privileges : grant.privileges.map(p => `${p} (${column})`);
+      const privileges = grant.privileges.filter(privilege => isThere(privilege, target));
+      if (to === undefined || privileges.length === 0) continue;
+      const what = column === null ? privileges : privileges.map(p => `${p} (${column})`);
       sql.push(
         `GRANT ${what.join(', ')} ON ${on} TO ${grantee(to)}${grant.grantable ? ' WITH GRANT OPTION' : ''}`,
       );
@@ -60,6 +65,7 @@ export async function readGrants(
 export async function readDefaultPrivileges(
   { query }: Source,
   nameOf: (role: string) => string | undefined,
+  target: number,
 ): Promise<readonly { readonly what: string; readonly sql: string }[]> {
   const rows = await query<{
     role: string;
@@ -76,7 +82,7 @@ export async function readDefaultPrivileges(
   );
   return rows.flatMap(row => {
     const [role, to] = [nameOf(row.role), row.grantee === null ? 'PUBLIC' : nameOf(row.grantee)];
-    if (role === undefined || to === undefined) return [];
+    if (role === undefined || to === undefined || !isThere(row.privilege, target)) return [];
     const within = row.schema === null ? '' : ` IN SCHEMA ${row.schema}`;
     const sql = `ALTER DEFAULT PRIVILEGES FOR ROLE ${escapeIdentifier(role)}${within} GRANT ${row.privilege} ON ${row.kind} TO ${grantee(to)}${row.grantable ? ' WITH GRANT OPTION' : ''}`;
     return [{ what: `default privileges of ${row.role}`, sql }];
@@ -84,6 +90,9 @@ export async function readDefaultPrivileges(
 }
 
 // --- internal -----------------------------------------------------------------------------------
+
+/** MAINTAIN came with version 17; before, it was the owner's alone. */
+const isThere = (privilege: string, target: number): boolean => privilege !== 'MAINTAIN' || target >= 17;
 
 const grantee = (name: string): string => (name === 'PUBLIC' ? name : escapeIdentifier(name));
 

@@ -26,7 +26,7 @@ export const readExtensions =
   };
 
 /** Extensions that a project's owner may create: others could be a way out of the database. */
-export const OFFERED = `SELECT DISTINCT name FROM pg_catalog.pg_available_extension_versions WHERE trusted`;
+export const OFFERED = `SELECT DISTINCT name FROM pg_catalog.pg_available_extension_versions WHERE trusted OR NOT superuser`;
 
 /** Keys of all that extensions have made, and of which one. */
 export const MEMBERS = `SELECT classid::regclass::text || ':' || objid AS member, 'pg_extension:' || refobjid AS extension

@@ -17,10 +17,11 @@ export type Roles = {
 /**
  * @param admin our superuser, whose name nobody else gets
  * @param owner of the project's database, who is a member of all of them
+ * @param target major version of the server that is filled
  */
 export async function readRoles(
   { query, major }: Source,
-  { admin, owner }: { readonly admin: string; readonly owner: string },
+  { admin, owner, target }: { readonly admin: string; readonly owner: string; readonly target: number },
 ): Promise<Roles> {
   const roles = await query<Role>(ROLES);
   const leftOut: { what: string; why: string }[] = [];
@@ -32,7 +33,7 @@ export async function readRoles(
   };
   sql.push({
     what: `role ${owner}`,
-    sql: `CREATE ROLE ${escapeIdentifier(owner)} LOGIN CREATEDB CREATEROLE`,
+    sql: `CREATE ROLE ${escapeIdentifier(owner)} LOGIN CREATEDB${target >= 16 ? ' CREATEROLE' : ''}`,
   });
   for (const role of roles) {
     const what = `role ${role.name}`;
@@ -41,10 +42,15 @@ export async function readRoles(
       continue;
     }
     if (role.super) leftOut.push({ what: `superuser ${role.name}`, why: 'here it is an ordinary role' });
-    else if (role.replication)
+    else if (role.createRole && target < 16)
+      leftOut.push({
+        what: `the making of roles by ${role.name}`,
+        why: 'before PostgreSQL 16 it reaches all that a superuser may',
+      });
+    if (role.replication && !role.super)
       leftOut.push({ what: `replication by ${role.name}`, why: 'nobody in a project may' });
     if (role.name !== owner)
-      sql.push({ what, sql: `CREATE ROLE ${escapeIdentifier(role.name)} ${attributesOf(role)}` });
+      sql.push({ what, sql: `CREATE ROLE ${escapeIdentifier(role.name)} ${attributesOf(role, target)}` });
     if (role.comment !== null)
       sql.push({
         what,
@@ -61,20 +67,21 @@ export async function readRoles(
     }
     if (granted === to) continue;
     const options = [`ADMIN ${asAdmin}`, ...(inherit === null ? [] : [`INHERIT ${inherit}`, `SET ${set}`])];
+    const more = target >= 16 ? ` WITH ${options.join(', ')}` : asAdmin ? ' WITH ADMIN OPTION' : '';
     sql.push({
       what,
-      sql: `GRANT ${escapeIdentifier(granted)} TO ${escapeIdentifier(to)} WITH ${options.join(', ')}`,
+      sql: `GRANT ${escapeIdentifier(granted)} TO ${escapeIdentifier(to)}${more}`,
     });
   }
   return { sql, leftOut, nameOf };
 }
 
 /** The owner of a project may be each of its roles. Who is a member of the owner already cannot have him as a member. */
-export const owned = (owner: string): string => `DO $$
+export const owned = (owner: string, target: number): string => `DO $$
 DECLARE r record;
 BEGIN
   FOR r IN SELECT rolname FROM pg_roles WHERE oid >= 16384 AND NOT rolsuper AND rolname <> ${escapeLiteral(owner)} AND NOT pg_has_role(rolname, ${escapeLiteral(owner)}, 'MEMBER') LOOP
-    EXECUTE format('GRANT %I TO %I WITH ADMIN TRUE, INHERIT TRUE, SET TRUE', r.rolname, ${escapeLiteral(owner)});
+    EXECUTE format('GRANT %I TO %I WITH ${target >= 16 ? 'ADMIN TRUE, INHERIT TRUE, SET TRUE' : 'ADMIN OPTION'}', r.rolname, ${escapeLiteral(owner)});
   END LOOP;
 END $$`;
 
@@ -104,12 +111,12 @@ const ROLES = `SELECT rolname AS name, rolsuper AS super, rolreplication AS repl
     rolcanlogin AS login, rolbypassrls AS bypass, rolconnlimit AS limit, rolvaliduntil::text AS until, pg_catalog.shobj_description(oid, 'pg_authid') AS comment
   FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname`;
 
-function attributesOf(role: Role): string {
+function attributesOf(role: Role, target: number): string {
   return [
     role.login ? 'LOGIN' : 'NOLOGIN',
     ...(role.inherit ? [] : ['NOINHERIT']),
     ...(role.createDb ? ['CREATEDB'] : []),
-    ...(role.createRole ? ['CREATEROLE'] : []),
+    ...(role.createRole && target >= 16 ? ['CREATEROLE'] : []),
     ...(role.bypass && !role.super ? ['BYPASSRLS'] : []),
     ...(role.limit >= 0 ? [`CONNECTION LIMIT ${role.limit}`] : []),
     ...(role.until === null ? [] : [`VALID UNTIL ${escapeLiteral(role.until)}`]),

@@ -173,9 +173,10 @@ export function openImports(options: ImportsOptions): Imports {
       branch: `${wish.branch} (import)`,
       createdAt: spec.at,
     };
+    const fresh = (dir: string, c: Ctx) => servers.initialise(dir, c, wish.postgres);
     const made = async (volume: string): Promise<ImportServer> => {
       const of = { ...record, id: volume };
-      const { dataDir } = await volumes.ensure(volume, { record: of, prepare: servers.initialise }, ctx);
+      const { dataDir } = await volumes.ensure(volume, { record: of, prepare: fresh }, ctx);
       const { socketDir, ...server } = await servers.filling(volume, dataDir);
       return { server, socketDir, dataDir };
     };

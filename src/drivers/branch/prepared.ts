@@ -191,7 +191,7 @@ export function keepPrepared(options: PreparedOptions): Prepared {
       const live = await servers.live(parent, ctx, performance.now() - FLUSHED_MS);
       if (live === undefined) throw new Error('the server of its parent does not run');
       const timed = timedCopy(live, () => servers.position(parent, ctx));
-      servers.prepare?.(id, { settings });
+      servers.prepare?.(id, { settings, like: parent });
       const createdAt = new Date().toISOString();
       const made = await volumes.ensure(
         id,

@@ -187,7 +187,11 @@ export function openBranchVolumes({
     const record = recordOf(id, wish, reset?.count);
     const parent = reset?.from ?? wish.parent;
     if (parent === undefined) {
-      return await volumes.ensure(id, { record, prepare: servers.initialise }, ctx);
+      return await volumes.ensure(
+        id,
+        { record, prepare: (dir, c) => servers.initialise(dir, c, wish.postgres) },
+        ctx,
+      );
     }
     const moment = reset === undefined ? wish.moment : reset.moment;
     if (moment !== undefined)
@@ -208,7 +212,7 @@ export function openBranchVolumes({
       waiting.delete(id);
       const { source, held, emptied } = found;
       try {
-        if (replace === undefined) servers.prepare?.(id, { name, settings: wish.settings }); // while the copy is made
+        if (replace === undefined) servers.prepare?.(id, { name, settings: wish.settings, like: parent }); // while the copy is made
         const prepare = (dir: string, c: Ctx) => servers.adopt(dir, c, held());
         const made = await volumes.ensure(
           id,
@@ -363,7 +367,7 @@ const importsOf = ({ imports }: BranchRecord) => (imports === undefined ? {} : {
 
 /** @param resets the last one that the volume is made by */
 const recordOf = (id: string, wish: BranchWish, resets: number | undefined): BranchRecord => {
-  const { project, branch, parent, owner, createdAt, role, database, trashed, history } = wish;
+  const { project, branch, parent, owner, createdAt, role, database, postgres, trashed, history } = wish;
   return {
     id,
     project,
@@ -373,6 +377,7 @@ const recordOf = (id: string, wish: BranchWish, resets: number | undefined): Bra
     createdAt,
     role,
     database,
+    ...(postgres !== undefined && { postgres }),
     ...(trashed !== undefined && { trashed }),
     ...(history !== undefined && { history }),
     ...(resets !== undefined && { resets }),

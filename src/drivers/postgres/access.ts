@@ -27,7 +27,8 @@ export async function grant(
   );
   const role = quoteName(owner);
   const changes: string[] = [];
-  if (known.monitors === null) changes.push(`CREATE ROLE ${role} LOGIN CREATEDB CREATEROLE`);
+  if (known.monitors === null)
+    changes.push(`CREATE ROLE ${role} LOGIN CREATEDB${known.boundRoles ? ' CREATEROLE' : ''}`);
   // What an owner may know of his own server; extensions that look at tables ask for it too.
   if (known.monitors !== true) changes.push(`GRANT pg_monitor TO ${role}`);
   const fresh = access.inherited && known.adopted !== id;
@@ -106,6 +107,8 @@ type Known = {
   readonly replicates: boolean;
   readonly database: boolean;
   readonly adopted: string | null;
+  /** Whether whoever makes roles may give himself no others than those: before 16 he could be one that runs programs. */
+  readonly boundRoles: boolean;
   /** Other roles with a password. */
   readonly others: readonly string[];
   /** Other roles that may log in. */
@@ -125,6 +128,7 @@ const KNOWN = `SELECT
   EXISTS (SELECT FROM pg_roles WHERE rolname = $1 AND rolreplication) AS replicates,
   EXISTS (SELECT FROM pg_database WHERE datname = $2) AS database,
   current_setting('offshoot.adopted', true) AS adopted,
+  current_setting('server_version_num')::int >= 160000 AS "boundRoles",
   ARRAY(SELECT rolname::text FROM pg_authid WHERE rolpassword IS NOT NULL AND rolname NOT IN ($1, $3)) AS others,
   (SELECT COALESCE(json_agg(json_build_object('name', rolname, 'password', rolpassword IS NOT NULL,
      'given', COALESCE(encode(sha256(convert_to(rolpassword, 'UTF8')), 'hex') = current_setting('offshoot.given', true), false))), '[]')

@@ -1,5 +1,5 @@
 /** PostgreSQL's programs: from the npm package of this platform, or an installation named in the configuration. */
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { mkdir, readFile, rmdir, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
@@ -16,6 +16,10 @@ export type PostgresPlace = {
   readonly searchFrom: string | URL;
   readonly runtimeDir: string;
   readonly user: ServerUser;
+  /** Of its folder in the runtime directory, if it needs one; no two have the same. */
+  readonly name?: string;
+  /** Major version; default: that of the npm package. */
+  readonly oldest?: number;
 };
 
 export type Postgres = {
@@ -32,16 +36,18 @@ export type Postgres = {
  * @throws OffshootError postgres/missing, postgres/unusable
  */
 export async function findPostgres(place: PostgresPlace): Promise<Postgres> {
-  const { configured, user, runtimeDir } = place;
+  const { configured, user, runtimeDir, name = 'pgsql', oldest = OURS } = place;
+  if (configured !== undefined) await linkLibraries(join(configured, '..', '..'));
   const tree = configured === undefined ? await linkedPackage(place.searchFrom) : dirname(configured);
   const bin = configured ?? join(tree, 'bin');
   if (!existsSync(join(bin, 'postgres')))
     throw new OffshootError('postgres/missing', { why: `there is no program "postgres" in ${bin}` });
 
   const blocked = await blockedAt(bin, user);
-  if (blocked === undefined) return { bin, version: await checkedVersion(bin, user), close: async () => {} };
+  if (blocked === undefined)
+    return { bin, version: await checkedVersion(bin, user, oldest), close: async () => {} };
   if (!(await mayMount())) throw closed(bin, blocked, user);
-  const mountPoint = join(runtimeDir, 'pgsql');
+  const mountPoint = join(runtimeDir, name);
   await mkdir(mountPoint, { recursive: true });
   await bindMount(tree, mountPoint, { readOnly: true });
   const close = async () => {
@@ -52,14 +58,41 @@ export async function findPostgres(place: PostgresPlace): Promise<Postgres> {
   try {
     const stillBlocked = await blockedAt(reached, user);
     if (stillBlocked !== undefined) throw closed(bin, stillBlocked, user);
-    return { bin: reached, version: await checkedVersion(reached, user), close };
+    return { bin: reached, version: await checkedVersion(reached, user, oldest), close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
+/**
+ * Where a PostgreSQL is that somebody means: a folder with its programs, or one that has them in `bin`, or a version that is
+ * where Debian, Red Hat and Homebrew have it.
+ * @returns the real path of the folder with its programs
+ * @throws OffshootError postgres/missing
+ */
+export function binOf(wanted: string): string {
+  const places = /^\d{2}$/.test(wanted)
+    ? usualPlaces(wanted)
+    : [wanted, join(wanted, 'bin'), join(wanted, 'native', 'bin')];
+  const found = places.find(bin => existsSync(join(bin, 'postgres')) && existsSync(join(bin, 'initdb')));
+  if (found !== undefined) return realpathSync(found);
+  throw new OffshootError('postgres/missing', {
+    why: `there are no programs "postgres" and "initdb" in ${places.join(', ')}`,
+  });
+}
+
 // --- internal ------------------------------------------------------------------------------------
+
+/** What all that has no other is run by. */
+const OURS = 18;
+
+const usualPlaces = (major: string): readonly string[] => [
+  `/usr/lib/postgresql/${major}/bin`,
+  `/usr/pgsql-${major}/bin`,
+  `/opt/homebrew/opt/postgresql@${major}/bin`,
+  `/usr/local/opt/postgresql@${major}/bin`,
+];
 
 const closed = (path: string, directory: string, user: ServerUser): OffshootError =>
   new OffshootError('postgres/unusable', {
@@ -87,7 +120,7 @@ async function linkedPackage(searchFrom: string | URL): Promise<string> {
  * does the same, but npm holds such scripts back.
  */
 async function linkLibraries(root: string): Promise<void> {
-  const text = await readFile(join(root, 'native', 'pg-symlinks.json'), 'utf8');
+  const text = await readFile(join(root, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]');
   for (const { source, target } of JSON.parse(text) as { source: string; target: string }[]) {
     const link = join(root, target);
     if (existsSync(link)) continue;
@@ -106,7 +139,7 @@ async function linkLibraries(root: string): Promise<void> {
   }
 }
 
-async function checkedVersion(bin: string, user: ServerUser): Promise<string> {
+async function checkedVersion(bin: string, user: ServerUser, oldest: number): Promise<string> {
   const refuse = (why: string, cause?: unknown) =>
     new OffshootError('postgres/unusable', { path: bin, why }, { cause });
   let printed: string;
@@ -119,6 +152,6 @@ async function checkedVersion(bin: string, user: ServerUser): Promise<string> {
   }
   const version = /^postgres \(PostgreSQL\) (\S+)/.exec(printed)?.[1];
   if (version === undefined) throw refuse('it does not tell its version');
-  if (Number.parseInt(version, 10) < 18) throw refuse(`it is version ${version}`);
+  if (Number.parseInt(version, 10) < oldest) throw refuse(`it is version ${version}`);
   return version;
 }

@@ -7,13 +7,14 @@ import type { Ctx } from '../contract.ts';
 import { labels } from '../labels.ts';
 import type { Processes } from '../processes/contract.ts';
 import { INITDBS, initdbPart, RECOVERIES, recoveryPart } from './parts.ts';
-import { INITDB_ARGS, recoverySettings, type settings } from './settings.ts';
+import { initdbArgs, recoverySettings, type settings } from './settings.ts';
 import { runAs, type ServerUser } from './user.ts';
 
 export type NewCluster = {
   readonly dataDir: string;
   /** Directory of `initdb`. */
   readonly bin: string;
+  readonly major: number;
   readonly user: ServerUser;
   readonly instance: string;
   readonly processes: Processes;
@@ -22,12 +23,12 @@ export type NewCluster = {
 
 /** Makes a new cluster in an empty directory; durable when it returns. @throws OffshootError postgres/initdb-failed */
 export async function initialise(cluster: NewCluster, ctx: Ctx): Promise<void> {
-  const { dataDir, bin, user, instance, processes, adminSecret } = cluster;
+  const { dataDir, bin, major, user, instance, processes, adminSecret } = cluster;
   const secretFile = `${dataDir}.secret`; // beside the data, so that it goes with a volume that was left half-made
   try {
     await writeFile(secretFile, `${adminSecret}\n`, { mode: 0o600 });
     await chown(secretFile, user.uid, user.gid);
-    const argv = [join(bin, 'initdb'), `--pgdata=${dataDir}`, `--pwfile=${secretFile}`, ...INITDB_ARGS];
+    const argv = [join(bin, 'initdb'), `--pgdata=${dataDir}`, `--pwfile=${secretFile}`, ...initdbArgs(major)];
     const part = initdbPart(dataDir);
     const options = { signal: ctx.signal, deadlineMs: 120_000 };
     await processes.run(part, { argv, cwd: '/', env: labels(instance, part), ...runAs(user) }, options);

@@ -1,6 +1,7 @@
 /**
  * Which of PostgreSQL's own extensions the owner of a project's database may create. PostgreSQL marks some as trusted;
- * we mark others, by control files of our own that come before PostgreSQL's (`extension_control_path`, version 18).
+ * we mark others, by control files of our own that come before PostgreSQL's (`extension_control_path`, version 18) or take the
+ * place of theirs (mirror.ts).
  *
  * A trusted extension's script runs as superuser, so an extension is listed only if (a) it gives no way to files,
  * programs, the machine's network or other people's memory, and (b) its scripts run nothing that whoever owns the target
@@ -29,6 +30,12 @@ export const allowedExtensions: readonly string[] = [
   ...['pgstattuple', 'sslinfo'],
 ];
 
+/** Of others than PostgreSQL, where an installation has them. */
+const foreignExtensions: readonly string[] = ['hypopg', 'postgis'];
+
+/** Those that are SQL and PL/pgSQL alone: whoever creates one owns what it makes, and runs its script himself. */
+const plainExtensions: readonly string[] = ['pg_partman'];
+
 export type Extensions = {
   /** Value of `extension_control_path`. */
   readonly controlPath: string;
@@ -47,13 +54,9 @@ export async function openExtensions(bin: string, user: ServerUser, folder: stri
   const own = join(folder, 'extension');
   await mkdir(own, { recursive: true });
   for (const path of [folder, own]) await chmod(path, 0o755);
-  for (const name of allowedExtensions) {
-    const control = await readFile(join(scripts, `${name}.control`), 'utf8').catch(() => undefined);
-    if (control === undefined) continue; // this installation does not have it
-    const kept = control.split('\n').filter(line => !/^\s*(trusted|directory)\s*=/.test(line));
-    const directory = `directory = '${scripts.replaceAll("'", "''")}'`;
+  for (const [name, text] of await trustedControls(scripts)) {
     const file = join(own, `${name}.control`);
-    await writeFile(file, `${[...kept, 'trusted = true', directory].join('\n')}\n`);
+    await writeFile(file, `${text}directory = '${scripts.replaceAll("'", "''")}'\n`);
     await chmod(file, 0o644);
   }
   return {
@@ -63,10 +66,21 @@ export async function openExtensions(bin: string, user: ServerUser, folder: stri
   };
 }
 
-// --- internal ------------------------------------------------------------------------------------
+/** Control files of allowed extensions that a folder has, by name, changed so that they are trusted. */
+export async function trustedControls(scripts: string): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  for (const name of [...allowedExtensions, ...foreignExtensions, ...plainExtensions]) {
+    const control = await readFile(join(scripts, `${name}.control`), 'utf8').catch(() => undefined);
+    if (control === undefined) continue; // this installation does not have it
+    const kept = control.split('\n').filter(line => !/^\s*(trusted|directory|superuser)\s*=/.test(line));
+    const how = plainExtensions.includes(name) ? 'superuser = false' : 'trusted = true';
+    found.set(name, `${[...kept, how].join('\n')}\n`);
+  }
+  return found;
+}
 
 /** Where an installation has its shared files; one that was moved has them where its programs say. */
-async function shareOf(bin: string, user: ServerUser): Promise<string> {
+export async function shareOf(bin: string, user: ServerUser): Promise<string> {
   const usual = join(dirname(bin), 'share', 'postgresql');
   if (existsSync(join(usual, 'extension'))) return usual;
   const options = { env: {}, cwd: '/', deadlineMs: 10_000, ...runAs(user) };

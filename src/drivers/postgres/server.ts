@@ -24,8 +24,8 @@ import { grant, type Mark, markOf, readMark, rememberFindings, writeMark } from 
 import { adopt, initialise, killOrphans, recover } from './cluster.ts';
 import { wasShutDown } from './control-file.ts';
 import { watchExits } from './exits.ts';
-import { openExtensions } from './extensions.ts';
 import { readInsight } from './insight.ts';
+import { openInstallations } from './installations.ts';
 import { dropSlots, flushWal, freeWal, holdWal, recoverTo, removeSlots } from './kept-wal.ts';
 import { writeName } from './late-name.ts';
 import { type Flushed, liveParent, positionOf, readPosition, usersOf } from './live.ts';
@@ -46,7 +46,7 @@ export type ServerOptions = {
   readonly home: string;
   /** Sockets go to `<runtimeDir>/s`. `user` must be able to enter it. */
   readonly runtimeDir: string;
-  /** Directory of `postgres` and `initdb`. */
+  /** Directory of `postgres` and `initdb`, where no other installation is named. */
   readonly bin: string;
   readonly version: string;
   readonly user: ServerUser;
@@ -58,14 +58,15 @@ export type ServerOptions = {
 };
 
 export async function openServers(options: ServerOptions): Promise<ServerDriver> {
-  const { instance, processes, home, runtimeDir, bin, user, adminSecret, log } = options;
+  const { instance, processes, home, runtimeDir, user, adminSecret, log } = options;
   const sockets = join(runtimeDir, 's');
   const hbaFile = join(runtimeDir, 'pg_hba.conf');
   await mkdir(sockets, { recursive: true });
   await chmod(sockets, 0o711);
   await writeFile(hbaFile, HBA);
   await chmod(hbaFile, 0o644);
-  const extensions = await openExtensions(bin, user, join(runtimeDir, 'extensions'));
+  const installations = openInstallations({ ours: options, user, runtimeDir });
+  await installations.at(undefined);
   const orphaned: SharedMemory[] = [];
   await killOrphans(processes, async pids => void orphaned.push(await sharedMemoryOf(pids)));
   for (const memory of orphaned) await freeMemory(memory);
@@ -94,14 +95,23 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     database,
     socketDir: socketDirOf(id),
     adminSecret,
+    ...majorIn(processes.notes(serverPart(id))),
   });
 
   const driver: ServerDriver = {
     name: 'postgres',
     capabilities: async () => [
-      { name: 'postgres', ok: true, detail: `PostgreSQL ${options.version} in ${bin}, run as ${user.name}` },
+      {
+        name: 'postgres',
+        ok: true,
+        detail: `PostgreSQL ${options.version} in ${options.bin}, run as ${user.name}`,
+      },
     ],
-    initialise: (dataDir, ctx) => initialise({ dataDir, bin, user, instance, processes, adminSecret }, ctx),
+    async initialise(dataDir, ctx, postgres) {
+      const { bin, major } = await installations.at(postgres);
+      await initialise({ dataDir, bin, major, user, instance, processes, adminSecret }, ctx);
+      await installations.note(dataDir, postgres);
+    },
     exits: exits.of,
     forgive: exits.forgive,
     onExit: exits.onExit,
@@ -117,15 +127,8 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       await mkdir(socketDir, { recursive: true });
       await chmod(socketDir, 0o700);
       await chown(socketDir, user.uid, user.gid);
-      const { controlPath: extensionControlPath, countsStatements } = extensions;
-      const values = fillingSettings({
-        id,
-        name: id,
-        socketDir,
-        hbaFile,
-        extensionControlPath,
-        countsStatements,
-      });
+      const { bin, ...installation } = await installations.of(dataDir);
+      const values = fillingSettings({ id, name: id, socketDir, hbaFile, ...installation });
       const options = Object.entries(values).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
       return { argv: [join(bin, 'postgres'), ...options, '-D', dataDir], ...runAs(user), socketDir };
     },
@@ -133,13 +136,13 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     isClean,
 
     async recover(id, dataDir, ctx) {
-      await recover(recovering(id, dataDir), ctx);
+      await recover(await recovering(id, dataDir), ctx);
       await putBack(dataDir);
       if (!(await isClean(dataDir))) throw new Error(`the recovery of ${id} did not end in order`);
     },
 
     async recoverTo(id, dataDir, to, ctx) {
-      await recoverTo(recovering(id, dataDir), to, ctx);
+      await recoverTo(await recovering(id, dataDir), to, ctx);
       if (!(await isClean(dataDir))) throw new Error(`the recovery of ${id} did not end in order`);
     },
 
@@ -162,7 +165,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     prepare(id, spec) {
       // Only for what is new here: it would take the place of whatever is there.
       if (prepared.has(id) || processes.list(serverPart(id)).length > 0) return;
-      const held = hold(id, spec);
+      const held = hold(id, spec, spec.like === undefined ? '' : dataDirOf(spec.like));
       const timer = setTimeout(() => void unprepare(id), PREPARED_MS).unref();
       prepared.set(id, { held, timer });
       held.catch(() => {}); // `ensure` will see
@@ -253,7 +256,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       await Promise.all((await driver.list(ctx)).map(id => end(id, ctx)));
       await rotation.stop();
       for (const path of [sockets, hbaFile]) await rm(path, { recursive: true, force: true });
-      await extensions.close();
+      await installations.close();
     },
   };
   return driver;
@@ -263,11 +266,10 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   }
 
   /** How a data directory is recovered without a server for anybody. */
-  function recovering(id: string, dataDir: string) {
+  async function recovering(id: string, dataDir: string) {
     const socketDir = socketDirOf(id); // named, never made: nothing listens
-    const { controlPath: extensionControlPath, countsStatements } = extensions;
-    const server = { id, name: id, socketDir, hbaFile, extensionControlPath, countsStatements };
-    return { ...server, dataDir, bin, user, instance, processes };
+    const server = { id, name: id, socketDir, hbaFile, ...(await installations.of(dataDir)) };
+    return { ...server, dataDir, user, instance, processes };
   }
 
   /** The server of `id` that accepts connections. */
@@ -312,10 +314,14 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
   }
 
   async function start(id: string, { dataDir, ...spec }: ServerSpec, ctx: Ctx): Promise<ServerSeen> {
-    const { part, logStart } = await heldFor(id, spec);
+    const { part, logStart, major } = await heldFor(id, spec, dataDir);
     const begun = performance.now();
     if (spec.name === undefined) await writeName(socketDirOf(id), dataDir, '');
-    const notes = { settings: settingsKey(spec.settings), ...(spec.name === undefined && { name: LATE }) };
+    const notes = {
+      settings: settingsKey(spec.settings),
+      major: `${major}`,
+      ...(spec.name === undefined && { name: LATE }),
+    };
     const running = part.go([dataDir], { dataDir, ...exits.notes(id), ...notes });
     await untilReady({ id, dataDir, logFile: logFileOf(id), logStart }, running, ctx);
     await putBack(dataDir);
@@ -358,26 +364,34 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     }
   }
 
-  function hold(id: string, { name, settings: chosen }: Omit<ServerSpec, 'dataDir'>): Promise<HeldServer> {
+  /** @param dataDir whose programs it is to be run by; empty: ours */
+  async function hold(
+    id: string,
+    { name, settings: chosen }: Omit<ServerSpec, 'dataDir'>,
+    dataDir: string,
+  ): Promise<HeldServer> {
     const [socketDir, logFile] = [socketDirOf(id), logFileOf(id)];
-    const { controlPath: extensionControlPath, countsStatements } = extensions;
     const { keptWalBytes } = options;
-    const files = {
-      ...{ socketDir, hbaFile, extensionControlPath, countsStatements, keptWalBytes, logFile, chosen },
-    };
     rotation.add(logFile, MAX_LOG_BYTES);
-    return holdServer({ id, name, instance, processes, bin, user, ...files });
+    const installation = await (dataDir === '' ? installations.at(undefined) : installations.of(dataDir));
+    const files = { socketDir, hbaFile, ...installation, keptWalBytes, logFile, chosen };
+    return await holdServer({ id, name, instance, processes, user, ...files });
   }
 
   /** The one that was prepared, if it fits. */
-  async function heldFor(id: string, spec: Omit<ServerSpec, 'dataDir'>): Promise<HeldServer> {
+  async function heldFor(
+    id: string,
+    spec: Omit<ServerSpec, 'dataDir'>,
+    dataDir: string,
+  ): Promise<HeldServer> {
     const { held, timer } = prepared.get(id) ?? {};
     clearTimeout(timer);
     prepared.delete(id);
     const ready = await held?.catch(() => undefined);
+    const { bin } = await installations.of(dataDir);
     const fits =
-      ready !== undefined && ready.name === spec.name && ready.settings === settingsKey(spec.settings);
-    return fits ? ready : await hold(id, spec); // which ends another one first
+      ready?.bin === bin && ready.name === spec.name && ready.settings === settingsKey(spec.settings);
+    return fits ? ready : await hold(id, spec, dataDir); // which ends another one first
   }
 
   async function unprepare(id: string): Promise<void> {
@@ -473,6 +487,9 @@ const LATE = 'late';
 
 /** With which settings a server was started, as its note says. */
 const settingsIn = ({ settings = '' }: Notes) => (settings === '' ? {} : { settings });
+
+/** The version of its programs. */
+const majorIn = ({ major = '' }: Notes) => (major === '' ? {} : { major: Number(major) });
 
 type Prepared = { readonly held: Promise<HeldServer>; readonly timer: NodeJS.Timeout };
 

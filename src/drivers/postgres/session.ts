@@ -10,6 +10,8 @@ export type SessionAddress = {
   readonly socketDir: string;
   readonly database: string;
   readonly adminSecret: string;
+  /** Of its server; default: ours. */
+  readonly major?: number;
 };
 
 export type AdminQuery = (
@@ -26,18 +28,18 @@ const AUTHENTICATION = '28';
  * Outranks what the owner of a database has set for it: a superuser must not find functions of others by a
  * search path of theirs, nor lose his transaction to a timeout of theirs.
  */
-const OPTIONS = Object.entries({
-  role: 'none',
-  search_path: 'pg_catalog',
-  standard_conforming_strings: 'on',
-  default_transaction_read_only: 'off',
-  idle_in_transaction_session_timeout: '0',
-  idle_session_timeout: '0',
-  transaction_timeout: '0',
-  event_triggers: 'off',
-})
-  .map(([name, value]) => `-c ${name}=${value}`)
-  .join(' ');
+const optionsOf = (major: number): string =>
+  Object.entries({
+    role: 'none',
+    search_path: 'pg_catalog',
+    standard_conforming_strings: 'on',
+    default_transaction_read_only: 'off',
+    idle_in_transaction_session_timeout: '0',
+    idle_session_timeout: '0',
+    ...(major >= 17 && { transaction_timeout: '0', event_triggers: 'off' }),
+  })
+    .map(([name, value]) => `-c ${name}=${value}`)
+    .join(' ');
 
 /** No statement of ours may hang for longer. */
 const STATEMENT_MS = 60_000;
@@ -58,7 +60,7 @@ export async function openSession(address: SessionAddress, { signal }: Ctx): Pro
     database: address.database,
     application_name: adminRole,
     connectionTimeoutMillis: 10_000,
-    options: OPTIONS,
+    options: optionsOf(address.major ?? 18),
     statement_timeout: STATEMENT_MS,
     query_timeout: STATEMENT_MS + 5_000, // the server's own error says more, so it has the first word
     stream: () => socket,

@@ -15,7 +15,10 @@ export function settings(server: {
   readonly name: string | undefined;
   readonly socketDir: string;
   readonly hbaFile: string;
-  readonly extensionControlPath: string;
+  /** Of the installation: what it knows. */
+  readonly major: number;
+  /** Absent: it has none. */
+  readonly extensionControlPath?: string | undefined;
   /** Whether this installation can count statements. */
   readonly countsStatements: boolean;
   /** The most of its log that it keeps for a slot; absent: no bound. */
@@ -29,7 +32,9 @@ export function settings(server: {
     unix_socket_permissions: '0700',
     port: String(PORT),
     hba_file: server.hbaFile,
-    extension_control_path: server.extensionControlPath,
+    ...(server.extensionControlPath !== undefined && {
+      extension_control_path: server.extensionControlPath,
+    }),
     // Who restarts a server is one: we, who count and pause. PostgreSQL's own restart can stand still for ever, when its
     // recovery fails too (a full disk), with a server that is there and refuses everybody.
     restart_after_crash: 'off',
@@ -38,9 +43,12 @@ export function settings(server: {
     max_files_per_process: '256',
     // Many servers share the machine: the page cache serves them all, private buffers only one.
     shared_buffers: '16MB',
-    io_method: 'sync', // three processes fewer per server
-    // What it does at once it does by itself, one after the other: room for more is a sixth of the memory that a start fills.
-    io_max_concurrency: '4',
+    ...(server.major >= 18 && {
+      io_method: 'sync', // three processes fewer per server
+      // What it does at once it does by itself, one after the other: room for more is a sixth of the memory that a start fills.
+      io_max_concurrency: '4',
+      autovacuum_worker_slots: '3',
+    }),
     // A snapshot of a running server starts with recovery, and its default, an fsync per file, is most of that time.
     ...(process.platform === 'linux' ? { recovery_init_sync_method: 'syncfs' } : {}),
     wal_level: 'replica', // what a backup of a running server needs
@@ -55,7 +63,6 @@ export function settings(server: {
     max_logical_replication_workers: '0',
     // Nobody may stream from it (see HBA), and each place for a process is work at every start.
     max_wal_senders: '0',
-    autovacuum_worker_slots: '3',
     cluster_name: server.id,
     'offshoot.branch': server.id,
     ...(server.name === undefined
@@ -68,7 +75,7 @@ export function settings(server: {
       'pg_stat_statements.track_utility': 'off',
     }),
     // Who makes a role may be it, and give it what is his: what an owner is elsewhere, and dumps count on.
-    createrole_self_grant: 'set, inherit',
+    ...(server.major >= 16 && { createrole_self_grant: 'set, inherit' }),
     logging_collector: 'off',
     log_destination: 'stderr',
     log_line_prefix: '%m [%p] %q%u@%d ',
@@ -110,14 +117,14 @@ export const recoverySettings = (
 });
 
 /** Arguments of initdb; the data directory and the password's file come from the caller. */
-export const INITDB_ARGS: readonly string[] = [
+export const initdbArgs = (major: number): readonly string[] => [
   `--username=${adminRole}`,
   '--auth=scram-sha-256',
   '--encoding=UTF8',
-  // Needs no locale of the machine, and sorts the same everywhere.
-  '--locale=C',
-  '--locale-provider=builtin',
-  '--builtin-locale=C.UTF-8',
+  // Needs no locale of the machine, and sorts the same everywhere. Before version 17 it is the machine's, by the same name.
+  ...(major >= 17
+    ? ['--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
+    : [process.platform === 'linux' ? '--locale=C.UTF-8' : '--locale=C']),
   // A backup ends with a segment switch, and a small database should not be mostly WAL: 4 MB instead of 16.
   '--wal-segsize=4',
   '--no-instructions',

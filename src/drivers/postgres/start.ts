@@ -22,11 +22,12 @@ export type Launch = {
   readonly processes: Processes;
   /** Directory of `postgres`. */
   readonly bin: string;
+  readonly major: number;
   readonly user: ServerUser;
   readonly socketDir: string;
   readonly hbaFile: string;
   /** See extensions.ts. */
-  readonly extensionControlPath: string;
+  readonly extensionControlPath?: string | undefined;
   readonly countsStatements: boolean;
   /** See settings.ts. */
   readonly keptWalBytes?: number | undefined;
@@ -37,6 +38,9 @@ export type Launch = {
 /** A server that has all it needs but its data directory, which is its last argument. */
 export type HeldServer = {
   readonly part: HeldPart;
+  /** Directory of its program, and its version. */
+  readonly bin: string;
+  readonly major: number;
   readonly name: string | undefined;
   /** See `settingsKey`. */
   readonly settings: string;
@@ -63,7 +67,14 @@ export async function holdServer(server: Launch): Promise<HeldServer> {
       stderr: log,
       ...runAs(user),
     });
-    return { part, name, settings: settingsKey(server.chosen), logStart };
+    return {
+      part,
+      bin: server.bin,
+      major: server.major,
+      name,
+      settings: settingsKey(server.chosen),
+      logStart,
+    };
   } catch (cause) {
     const why = (cause as Error).message;
     throw new OffshootError('postgres/start-failed', { id, why, logFile }, { cause });

@@ -19,7 +19,12 @@ export type Verifiers = (
 export function askForVerifiers(secret: () => string, connect = connectAs()): Verifiers {
   let keys: ReturnType<typeof withPassword> | undefined;
   const turns = new KeyedLock();
-  const ask: Verifiers = async (endpoint, role, outer) => {
+  const ask = async (
+    endpoint: Endpoint,
+    role: string,
+    outer: AbortSignal,
+    options = OPTIONS,
+  ): Promise<Verifier | undefined> => {
     outer.throwIfAborted();
     const signal = AbortSignal.any([outer, AbortSignal.timeout(DEADLINE_MS)]);
     const server = await connect(endpoint, signal);
@@ -27,14 +32,17 @@ export function askForVerifiers(secret: () => string, connect = connectAs()): Ve
     const gone = new AbortController();
     server.once('close', () => gone.abort(new Error('the server has hung up')));
     const live = AbortSignal.any([signal, gone.signal]);
+    let ready = 0;
     try {
-      server.write(encodeStartup({ version: 0x3_0000, params: new Map(Object.entries(STARTUP)) }));
+      server.write(
+        encodeStartup({ version: 0x3_0000, params: new Map(Object.entries({ ...STARTUP, options })) }),
+      );
       keys ??= withPassword(secret());
       const refusal = await prove(server, await readMessage(server, live), keys, live);
       if (refusal !== undefined) throw new Error(`the server refuses ${adminRole}`);
       server.write(question(role));
       let found: string | undefined;
-      for (let ready = 0; ready < 2; ) {
+      for (; ready < 2; ) {
         const { type, body, whole } = await readMessage(server, live);
         // Bytes that are no text there cannot be the name of a role.
         if (type === 'E' && refusalCode(whole) !== NO_TEXT)
@@ -44,6 +52,10 @@ export function askForVerifiers(secret: () => string, connect = connectAs()): Ve
       }
       server.end(encodeMessage('X'));
       return found === undefined ? undefined : parseVerifier(found);
+    } catch (error) {
+      // Before version 17 there are no event triggers at a login, and a setting that a server does not know ends the session.
+      if (ready > 0 || options !== OPTIONS || outer.aborted) throw error;
+      return await ask(endpoint, role, outer, OPTIONS_BEFORE_17);
     } finally {
       server.destroySoon();
     }
@@ -65,8 +77,10 @@ const STARTUP = {
   database: 'postgres',
   client_encoding: 'SQL_ASCII',
   application_name: 'offshoot gateway',
-  options: '-c search_path=pg_catalog -c event_triggers=off -c default_transaction_read_only=on',
 };
+
+const OPTIONS_BEFORE_17 = '-c search_path=pg_catalog -c default_transaction_read_only=on';
+const OPTIONS = `${OPTIONS_BEFORE_17} -c event_triggers=off`;
 
 /** The server cuts names as it does for a login. */
 const STATEMENT = 'select rolpassword from pg_catalog.pg_authid where rolname = $1::name';
