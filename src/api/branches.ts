@@ -190,10 +190,19 @@ export function branchRoutes(routes: Routes, context: ApiContext): void {
 
   routes.get<Params>(
     `${path}/:branch/credentials`,
-    async ({ params }) => {
+    async ({ params, query }) => {
       const branch = find(params);
       const address = branchAddress(store, branch, gateway());
-      return { ...address, connectionString: connectionString(address) };
+      const { check } = checked(z.strictObject({ check: flag }), query);
+      const { role } = requireProject(store, branch.spec.project).spec;
+      const { verifier } = branch.secret;
+      const known =
+        check && verifier !== undefined ? await branches.opens?.(branch.name, { role, verifier }) : undefined;
+      return {
+        ...{ ...address, connectionString: connectionString(address) },
+        /** Somebody has set another one by SQL. */
+        ...(known === false && { outdated: true }),
+      };
     },
     { tellsSecrets: true },
   );

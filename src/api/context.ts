@@ -51,6 +51,11 @@ export type BranchesAtHand = {
   orphans(): readonly string[];
   /** Of the server of the branch with this id; without an end while `follow` is asked for and the signal does not abort. */
   logs(id: string, query: ServerLogQuery, signal: AbortSignal): AsyncIterable<string>;
+  /** Whether that is still the password of the role there; undefined: nobody knows. Absent where nobody can say. */
+  opens?(
+    id: string,
+    wish: { readonly role: string; readonly verifier: string },
+  ): Promise<boolean | undefined>;
   /** What the server of the branch with this id knows of its work; undefined when none runs. */
   insight(id: string, signal: AbortSignal): Promise<BranchInsight | undefined>;
 };

@@ -222,10 +222,12 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       /** @param limitBytes null: as the project says */
       limit: (project: string, branch: string, limitBytes: number | null) =>
         call<BranchView>('PUT', `${branches(project)}/${part(branch)}/limit`, { body: { limitBytes } }),
-      credentials: (project: string, branch: string) =>
-        call<BranchAddress & { readonly connectionString: string }>(
+      /** @param query `check`: says when somebody has set another password by SQL */
+      credentials: (project: string, branch: string, query: { check?: boolean } = {}) =>
+        call<BranchAddress & { readonly connectionString: string; readonly outdated?: true }>(
           'GET',
           `${branches(project)}/${part(branch)}/credentials`,
+          { query },
         ),
       /** Answers when it sleeps. @param force its sessions end */
       sleep: (project: string, branch: string, body: { force?: boolean | undefined } = {}) =>

@@ -245,6 +245,8 @@ export type ServerDriver = Driver<ServerSpec, ServerSeen> & {
   onExit(listener: (id: string) => void): () => void;
   /** The newest lines of its log, oldest first, and with `follow` each that comes until the signal aborts. */
   logs(id: string, query: ServerLogQuery, ctx: Ctx): AsyncIterable<string>;
+  /** Whether it has that verifier stored for the role; undefined when it does not run. */
+  opens(id: string, access: Pick<Access, 'role' | 'verifier'>, ctx: Ctx): Promise<boolean | undefined>;
   /** What the server of `id` knows of its work; undefined when it does not run. */
   insight(id: string, ctx: Ctx): Promise<BranchInsight | undefined>;
   /** Stops all servers, fast. */

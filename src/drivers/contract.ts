@@ -188,6 +188,8 @@ export type BranchNode = Driver<BranchWish, BranchSeen> & {
   note(id: string, wish: BranchWish, ctx: Ctx): Promise<void>;
   /** The newest lines of its server's log, oldest first, and with `follow` each that comes until the signal aborts. */
   logs(id: string, query: ServerLogQuery, ctx: Ctx): AsyncIterable<string>;
+  /** Whether the password is still that of the role, as far as its server says; undefined when none runs. */
+  opens(id: string, wish: Pick<BranchWish, 'role' | 'verifier'>, ctx: Ctx): Promise<boolean | undefined>;
   /** What its server knows of its work; undefined when none runs. */
   insight(id: string, ctx: Ctx): Promise<BranchInsight | undefined>;
   /** Calls `listener` with the id of a branch whose server has ended by itself. @returns the way to stop that */

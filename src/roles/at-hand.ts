@@ -29,6 +29,8 @@ export function branchesAtHand(
     unclaimed,
     orphans: () => leftovers().orphans,
     logs: (id, query, signal) => branches.logs(id, query, { signal, log }),
+    opens: (id, wish) =>
+      branches.opens(id, wish, { signal: AbortSignal.timeout(OPENS_MS), log }).catch(() => undefined), // it may just be ending
     insight: (id, signal) => branches.insight(id, { signal, log }),
   };
 }
@@ -65,6 +67,9 @@ export async function importsAtHand(
 
 /** Of a mask's secret. */
 const SECRET_BYTES = 32;
+
+/** Milliseconds for one question to a server. */
+const OPENS_MS = 2_000;
 
 /** Milliseconds for a small file. */
 const REACH_MS = 10_000;

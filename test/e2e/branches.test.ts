@@ -131,6 +131,31 @@ test('branches', async t => {
     for (const branch of ['plain', 'tuned']) await ok(['branch', 'delete', branch]);
   });
 
+  await t.test(
+    'a password that the application has set itself is told, and does not lock its owner out',
+    async () => {
+      await ok(['branch', 'create', 'own-word']);
+      const before = await daemon.cli(['branch', 'url', 'own-word']);
+      assert.equal(before.stderr, '');
+      await ok(['sql', 'own-word', '-c', "ALTER ROLE app PASSWORD 'my own'"]);
+      assert.equal((await daemon.cli(['sql', 'own-word', '-c', 'SELECT 1'])).code, 1);
+      const told = await daemon.cli(['branch', 'url', 'own-word']);
+      assert.equal(told.stdout, before.stdout);
+      assert.match(
+        told.stderr,
+        /^warning: somebody has set another password by SQL.*"offshoot branch restart own-word"/,
+      );
+      assert.doesNotMatch(
+        (await daemon.cli(['branch', 'url', 'own-word', '--role', 'other'])).stderr,
+        /warning/,
+      );
+      await ok(['branch', 'restart', 'own-word']);
+      assert.equal(await ok(['branch', 'url', 'own-word']), before.stdout.trim());
+      await ok(['sql', 'own-word', '-c', 'SELECT 1']);
+      await ok(['branch', 'delete', 'own-word']);
+    },
+  );
+
   await t.test('what a server does is told, without what was secret in it', async () => {
     await ok(['branch', 'create', 'busy']);
     const url = await ok(['branch', 'url', 'busy']);

@@ -216,6 +216,10 @@ function serverDriver({ disk, running, exits, ended }: ServerWorld, trouble: Tro
     async *logs(id, { lines }) {
       if (lines > 0 && running.has(id)) yield 'database system is ready to accept connections';
     },
+    async opens(id, { role, verifier }) {
+      const volume = running.has(id) ? disk.get(id) : undefined;
+      return volume && volume.cluster?.roles.get(role) === verifier;
+    },
     insight: async () => undefined,
     async recover(_id, dataDir) {
       const { cluster } = volumeAt(dataDir);

@@ -184,7 +184,15 @@ export function register(program: Command, cli: Cli): void {
     .option('--sslrootcert <file>', 'whom the client trusts, see "offshoot ca"')
     .action(async (name: string | undefined, { output, project: flag, sslmode, sslrootcert, ...flags }) => {
       const project = await chooseProject(cli, flag);
-      const found = await cli.client().branches.credentials(project, chooseBranch(cli, project, name));
+      const chosen = chooseBranch(cli, project, name);
+      const { outdated, ...found } = await cli
+        .client()
+        .branches.credentials(project, chosen, { check: true });
+      if (outdated && flags.role === undefined)
+        say(
+          cli,
+          `warning: somebody has set another password by SQL, so this one does not open ${chosen}: "offshoot branch restart ${chosen}" sets this one again, "offshoot branch rotate-password ${chosen}" a new one`,
+        );
       const role = await asRole(cli, project, found, flags.role);
       const address = {
         ...(flags.ownPort ? await atOwnPort(cli, project, role) : role),

@@ -130,6 +130,7 @@ export function openBranchNode({
     onShort: roomShort.add,
     onImport: listener => imports?.onChange(listener) ?? (() => {}),
     logs: (id, query, ctx) => servers.logs(id, query, ctx),
+    opens: (id, wish, ctx) => servers.opens(id, wish, ctx),
     insight: (id, ctx) => servers.insight(id, ctx),
     logicalBytes: volumes.logicalBytes,
     history: (id, ctx) => history.of(id, ctx),

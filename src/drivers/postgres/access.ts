@@ -44,6 +44,18 @@ export async function grant(
   return others.passwordless;
 }
 
+/** Whether the role has that verifier still: owners may set another password by SQL. */
+export async function isStored(
+  query: AdminQuery,
+  { role, verifier }: Pick<Access, 'role' | 'verifier'>,
+): Promise<boolean> {
+  const { rows } = await query('SELECT rolpassword = $2 AS same FROM pg_authid WHERE rolname = $1', [
+    role,
+    verifier,
+  ]);
+  return rows[0]?.same === true;
+}
+
 /**
  * What was granted on the server that runs now, told by a file beside its socket: so that neither a look nor the
  * next daemon needs a session to know it. It says nothing about another server process.

@@ -20,7 +20,7 @@ import { settingsKey } from '../../model/server-settings.ts';
 import type { Access, ServerDriver, ServerSeen, ServerSpec } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
 import type { Notes, Processes, Running, Stage } from '../processes/contract.ts';
-import { grant, type Mark, markOf, readMark, rememberFindings, writeMark } from './access.ts';
+import { grant, isStored, type Mark, markOf, readMark, rememberFindings, writeMark } from './access.ts';
 import { adopt, initialise, killOrphans, recover } from './cluster.ts';
 import { wasShutDown } from './control-file.ts';
 import { watchExits } from './exits.ts';
@@ -236,6 +236,11 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     },
 
     users: (id, ctx) => usersOf(addressOf(id, 'postgres'), ctx),
+
+    async opens(id, access, ctx) {
+      if ((await ready(id)) === undefined) return undefined;
+      return await withSession(addressOf(id, 'postgres'), query => isStored(query, access), ctx);
+    },
 
     async insight(id, ctx) {
       return (await ready(id)) && (await readInsight(addressOf(id, 'postgres'), ctx));
