@@ -138,7 +138,12 @@ test('branches', async t => {
       const before = await daemon.cli(['branch', 'url', 'own-word']);
       assert.equal(before.stderr, '');
       await ok(['sql', 'own-word', '-c', "ALTER ROLE app PASSWORD 'my own'"]);
-      assert.equal((await daemon.cli(['sql', 'own-word', '-c', 'SELECT 1'])).code, 1);
+      const refused = await daemon.cli(['sql', 'own-word', '-c', 'SELECT 1']);
+      assert.equal(refused.code, 1);
+      assert.match(
+        refused.stderr,
+        /^warning: somebody has set another password by SQL.*\nerror: .*password authentication failed/,
+      );
       const told = await daemon.cli(['branch', 'url', 'own-word']);
       assert.equal(told.stdout, before.stdout);
       assert.match(

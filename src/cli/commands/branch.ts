@@ -9,6 +9,7 @@ import type { Cli } from '../context.ts';
 import { findLink, writeLink } from '../link.ts';
 import { parseMoment } from '../moment.ts';
 import { parseSleepAfter, sizeOption, timeoutOption, withExamples } from '../options.ts';
+import { sayOutdated } from '../outdated-password.ts';
 import { age, left, print, say, table, took, withOutput } from '../output.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 import { waitFor } from '../wait.ts';
@@ -188,11 +189,7 @@ export function register(program: Command, cli: Cli): void {
       const { outdated, ...found } = await cli
         .client()
         .branches.credentials(project, chosen, { check: true });
-      if (outdated && flags.role === undefined)
-        say(
-          cli,
-          `warning: somebody has set another password by SQL, so this one does not open ${chosen}: "offshoot branch restart ${chosen}" sets this one again, "offshoot branch rotate-password ${chosen}" a new one`,
-        );
+      if (outdated && flags.role === undefined) sayOutdated(cli, chosen);
       const role = await asRole(cli, project, found, flags.role);
       const address = {
         ...(flags.ownPort ? await atOwnPort(cli, project, role) : role),

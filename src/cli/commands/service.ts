@@ -47,11 +47,9 @@ export function register(program: Command, cli: Cli): void {
       const wanted = Number(port ?? first);
       const address = addresses[wanted];
       if (address === undefined) {
-        // One of type ExternalName is a name in pods, and nothing else.
-        const isName = found !== undefined && first === undefined;
-        const hint = isName ? `pods find it by its name: ${found.message}` : 'see "offshoot service list"';
+        const hint = 'see "offshoot service list"';
         throw new OffshootError('api/not-found', {
-          kind: isName ? 'an address of service' : 'service',
+          kind: 'service',
           name: `${namespace}/${name}${port ? `:${port}` : ''}`,
           hint,
         });

@@ -5,6 +5,7 @@ import { type Command, Option } from 'commander';
 import { clientToolFor } from '../../lib/client-tools.ts';
 import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
+import { toldIfOutdated } from '../outdated-password.ts';
 import { ExitCode, ReaderGone, say, UsageError, write } from '../output.ts';
 import { environmentOf } from '../postgres-environment.ts';
 import { createScanner } from '../sql/scanner.ts';
@@ -42,8 +43,8 @@ export function register(program: Command, cli: Cli): void {
       const branch = chooseBranch(cli, project, argument);
       const { connectionString } = await cli.client().branches.credentials(project, branch);
       const asked = given.command !== undefined || given.file !== undefined || cli.stdin.isTTY !== true;
-      if (asked) return runGiven(cli, connectionString, given);
-      await runTyped(cli, connectionString, given);
+      const run = asked ? runGiven : runTyped;
+      await toldIfOutdated(cli, { project, branch }, () => run(cli, connectionString, given));
     });
 }
 

@@ -12,10 +12,8 @@ import { instanceLabel } from './create-body.ts';
 import { DOOR_NETWORK, DOOR_PROGRAM, doorImage, doorMachines } from './door-image.ts';
 
 export type Door = {
-  /** As a container names it: a mode of networks. Who is to go through can be made already. */
+  /** As a container names it: a mode of networks. */
   readonly network: string;
-  /** From then on he can be started. @throws EngineRefusal, DeadlineError; the system's error */
-  readonly open: Promise<void>;
   /** Who was to go through has been started, or will not be. */
   close(): Promise<void>;
 };
@@ -25,21 +23,17 @@ export async function hasDoors(api: EngineApi, instance: string): Promise<boolea
   if (!doorMachines.includes(arch())) return false;
   try {
     const door = await openDoor(api, instance, OWN_NETWORK, undefined);
-    return await door.open
-      .then(
-        () => true,
-        () => false, // one of an ordinary user, or that maps users
-      )
-      .finally(door.close);
+    await door.close();
+    return true;
   } catch {
-    return false;
+    return false; // one of an ordinary user, or that maps users
   }
 }
 
 /**
  * @param network path of a network namespace
  * @param hostname of those who go through: they have that of the door
- * @throws EngineRefusal; the system's error
+ * @throws EngineRefusal, DeadlineError; the system's error
  */
 export async function openDoor(
   api: EngineApi,
@@ -65,11 +59,8 @@ export async function openDoor(
       RestartPolicy: { Name: 'no' },
     },
   });
-  const open = enter();
-  open.catch(() => {}); // it is waited for later
-  return { network: `container:${id}`, open, close: () => open.catch(() => {}).then(() => api.remove(id)) };
-
-  async function enter(): Promise<void> {
+  const close = () => api.remove(id);
+  try {
     await api.start(id);
     const pid = (await api.inspect(id))?.State.Pid ?? 0;
     const { ino } = statSync(network);
@@ -79,6 +70,10 @@ export async function openDoor(
       deadlineMs: ENTER_MS,
       intervalMs: 1,
     });
+    return { network: `container:${id}`, close };
+  } catch (error) {
+    await close();
+    throw error;
   }
 }
 
