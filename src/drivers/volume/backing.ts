@@ -93,20 +93,21 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
       const host = await statfs(home);
       const inside = await statfs(root);
       const totalBytes = inside.blocks * inside.bsize;
-      const insideBytes = inside.bavail * inside.bsize - counter('data/bytes_may_use');
+      const waitingBytes = counter('data/bytes_may_use');
+      const insideBytes = inside.bavail * inside.bsize - waitingBytes;
       const here = { where: root, totalBytes, freeBytes: Math.max(0, insideBytes), reserveBytes };
       if (existsSync(plug)) return here;
-      // What the file has taken and is free again inside, can be written without the host.
-      const takenBytes = counter('data/bytes_used') + counter('metadata/total_bytes');
-      const backedBytes = Math.max(0, blocks * 512 - takenBytes);
-      const outsideBytes = host.bavail * host.bsize + backedBytes;
-      return outsideBytes < insideBytes ? { ...here, where: home, freeBytes: outsideBytes } : here;
+      const backedBytes = backedBeside(blocks, 0);
+      const outsideBytes = host.bavail * host.bsize + backedBytes - waitingBytes;
+      return outsideBytes < insideBytes
+        ? { ...here, where: home, freeBytes: Math.max(0, outsideBytes) }
+        : here;
     },
 
     async sureBytes() {
       const { freeBytes } = await backing.room();
       if (existsSync(plug)) return freeBytes;
-      return Math.min(freeBytes, await freeBytesOf(home));
+      return Math.min(freeBytes, (await freeBytesOf(home)) - counter('data/bytes_may_use'));
     },
 
     async trim() {
@@ -213,10 +214,21 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
     await calls.commit(root);
   }
 
-  /** The host is full of what has become free in the pool since: without that it would not be nearly full. */
+  /**
+   * The host is full of what has become free in the pool since: without that it would not be nearly full. The plug may have
+   * taken it, where it became free while that was made.
+   */
   async function holdsTheRoom(hostBytes: number): Promise<boolean> {
-    const { freeBytes } = await backing.room();
-    return hostBytes + freeBytes >= 2 * (minFreeBytes + keptBytes);
+    const { blocks } = await stat(options.image);
+    const plugs = await Promise.all((await plugsInside()).map(name => stat(join(root, name))));
+    const plugBytes = plugs.reduce((sum, { blocks }) => sum + blocks * 512, 0);
+    return hostBytes + backedBeside(blocks, plugBytes) >= 2 * (minFreeBytes + keptBytes);
+  }
+
+  /** Bytes of the image's blocks beside what is in use: they can be written without the host. @param plugBytes not in use */
+  function backedBeside(blocks: number, plugBytes: number): number {
+    const usedBytes = counter('data/bytes_used') - plugBytes + counter('metadata/total_bytes');
+    return Math.max(0, blocks * 512 - usedBytes);
   }
 
   async function recover(): Promise<void> {
@@ -228,11 +240,13 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
   }
 
   async function unplug(): Promise<void> {
-    const names = (await readdir(root)).filter(
-      name => name === PLUG || name === PLUGGING || name.startsWith(PIECE),
-    );
+    const names = await plugsInside();
     for (const name of names) await rm(join(root, name));
     if (names.length > 0) await calls.commit(root);
+  }
+
+  async function plugsInside(): Promise<readonly string[]> {
+    return (await readdir(root)).filter(name => name === PLUG || name === PLUGGING || name.startsWith(PIECE));
   }
 
   function pieceFile(number: number): string {

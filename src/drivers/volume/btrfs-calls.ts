@@ -68,6 +68,9 @@ export type BtrfsCalls = {
 /** The number of a qgroup. */
 export const qgroupId = (level: number, number: bigint): bigint => (BigInt(level) << 48n) | number;
 
+/** As sysfs names it. */
+export const qgroupName = (id: bigint): string => `${id >> 48n}_${BigInt.asUintN(48, id)}`;
+
 /** @throws with the reason why the kernel cannot be asked here */
 export async function btrfsCalls(): Promise<BtrfsCalls> {
   const c = await libc();

@@ -30,7 +30,7 @@ export function keepPool(pool: {
 
   const looking = repeat(async () => {
     const pauseMs = await backing.look();
-    await sizes.limitChildren((await backing.sureBytes()) - reserveBytes);
+    await sizes.limitChildren(async () => (await backing.sureBytes()) - reserveBytes);
     troubles.looking = '';
     return Math.min(LONGEST_MS, Math.max(SHORTEST_MS, pauseMs));
   }, failed('looking'));

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isNoSpace } from '../../lib/no-space.ts';
 import type { BranchUsage } from '../contract.ts';
-import { type BtrfsCalls, type QuotaState, qgroupId } from './btrfs-calls.ts';
+import { type BtrfsCalls, type QuotaState, qgroupId, qgroupName } from './btrfs-calls.ts';
 import type { Sizes } from './sizes.ts';
 
 /**
@@ -76,8 +76,10 @@ export async function quotaSizes(
       await calls.limit(root, (await lookUp(path)).id, bytes);
     },
 
-    async limitChildren(moreBytes) {
+    async limitChildren(more) {
+      // In this order: what is written meanwhile then makes it less, never more.
       const bytes = bytesNow(uuid, CHILDREN) ?? (await committed(root, calls)).get(CHILDREN) ?? 0;
+      const moreBytes = await more();
       const most = bytes + Math.max(0, moreBytes);
       // Every change is written to the disk; where there is plenty, it need not be exact.
       if (Math.abs(most - mostOfChildren) < Math.max(MIB, moreBytes / 100)) return;
@@ -133,7 +135,7 @@ function ignoreGone(error: NodeJS.ErrnoException): undefined {
 /** What the kernel counts, and what is written but has no place on the disk yet; undefined without sysfs. */
 function bytesNow(uuid: string, id: bigint): number | undefined {
   const read = (name: string) =>
-    Number(readFileSync(`/sys/fs/btrfs/${uuid}/qgroups/0_${id}/${name}`, 'utf8'));
+    Number(readFileSync(`/sys/fs/btrfs/${uuid}/qgroups/${qgroupName(id)}/${name}`, 'utf8'));
   try {
     return read('referenced') + read('rsv_data');
   } catch {

@@ -18,8 +18,8 @@ export type Sizes = {
   all(names: readonly string[]): Promise<ReadonlyMap<string, BranchUsage>>;
   /** @param bytes undefined: no limit */
   limit(path: string, bytes: number | undefined): Promise<void>;
-  /** All volumes with a parent together may take this many bytes more than they do. */
-  limitChildren(moreBytes: number): Promise<void>;
+  /** All volumes with a parent together may take as many bytes more than they do as `more` tells, negative ones counting as none. */
+  limitChildren(more: () => Promise<number>): Promise<void>;
   /** Clears away what removed volumes have left. */
   tidy(): Promise<void>;
 };
