@@ -1,7 +1,14 @@
 /** A unix socket that takes PostgreSQL clients and follows a script. It keeps what it was sent. */
-import { createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { authenticationOk, backendKeyData, readStartup, readyForQuery } from './pg-frames.ts';
+import {
+  authenticationOk,
+  backendKeyData,
+  fatal,
+  readStartup,
+  readyForQuery,
+  startupMessage,
+} from './pg-frames.ts';
 import { tempDir } from './temp.ts';
 
 export type FakePostgres = AsyncDisposable & {
@@ -25,6 +32,24 @@ export const mute = (client: Socket): void => {
   client.resume();
   client.on('end', () => client.end());
 };
+
+/** What PostgreSQL says until it lets anybody in. */
+export const starting = fatal('57P03', 'the database system is starting up');
+
+/** In front of a real server, which sends away as one that is just starting does, `times` logins by name. */
+export async function startingPostgres(real: string, times: Record<string, number>): Promise<FakePostgres> {
+  const fake: FakePostgres = await fakePostgres(client => {
+    const params = Object.fromEntries(fake.startups.at(-1)!.params);
+    const { user = '' } = params;
+    times[user] = (times[user] ?? 0) - 1;
+    if (times[user] >= 0) return void client.end(starting);
+    const server = connect(real);
+    server.on('error', () => client.destroy());
+    server.write(startupMessage(params));
+    client.pipe(server).pipe(client);
+  });
+  return fake;
+}
 
 /** @param script runs for every client once its StartupMessage is there; the client is paused then. */
 export async function fakePostgres(script: (client: Socket) => void = echo()): Promise<FakePostgres> {

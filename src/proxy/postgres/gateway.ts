@@ -18,6 +18,7 @@ import { encodeFatal } from './codec.ts';
 import { createPretence } from './pretence.ts';
 import { type Awake, type Session, type SessionDeps, serve } from './session.ts';
 import { type Connect, closeSoon, connectAs, ignore } from './socket.ts';
+import { createOutwait } from './starting.ts';
 import type { Verifiers } from './verifiers.ts';
 
 export type GatewayLimits = {
@@ -25,6 +26,8 @@ export type GatewayLimits = {
   readonly startupMs: number;
   /** Milliseconds from there to the end of the login, waking the branch included; default 60 000. */
   readonly loginMs: number;
+  /** Of these, milliseconds in which a server that says it is just starting is asked again; default 30 000. */
+  readonly startingMs: number;
   /** Clients whose login is not complete: all together, of one address, to one branch; default 1000, 500, 250. */
   readonly maxLogins: number;
   readonly maxPeerLogins: number;
@@ -72,10 +75,10 @@ export type Gateway = {
 };
 
 export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions): Gateway {
-  const { startupMs, loginMs, ...most } = { ...DEFAULT_LIMITS, ...limits };
+  const { startupMs, loginMs, startingMs, ...most } = { ...DEFAULT_LIMITS, ...limits };
   const { connect = connectAs(), uses = createUses() } = o;
   const deps: SessionDeps = {
-    ...{ book, awake, log, startupMs, loginMs, connect },
+    ...{ book, awake, log, startupMs, loginMs, connect, outwait: createOutwait(startingMs) },
     cancelKeys: o.cancelKeys ?? createCancelKeys(connect),
     certificate: o.certificate ?? (() => undefined),
     verifiers: o.verifiers,
@@ -180,7 +183,7 @@ export function createGateway({ book, awake, log, limits, ...o }: GatewayOptions
 // --- internal ------------------------------------------------------------------------------------
 
 const DEFAULT_LIMITS: GatewayLimits = {
-  ...{ startupMs: 10_000, loginMs: 60_000 },
+  ...{ startupMs: 10_000, loginMs: 60_000, startingMs: 30_000 },
   ...{ maxLogins: 1_000, maxPeerLogins: 500, maxBranchLogins: 250 },
 };
 const KEEP_ALIVE_MS = 60_000;

@@ -3,10 +3,11 @@ import type { Socket } from 'node:net';
 import type { Verifier } from '../../lib/scram.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { Endpoint } from '../../model/route.ts';
-import type { Startup } from './codec.ts';
+import { refusalCode, type Startup } from './codec.ts';
 import { readMessage } from './messages.ts';
 import { challenge, prove } from './sasl.ts';
 import { ignore } from './socket.ts';
+import { CANNOT_CONNECT_NOW, type Patience } from './starting.ts';
 import type { Verifiers } from './verifiers.ts';
 
 export type Login = {
@@ -21,8 +22,8 @@ export type Keys = { readonly clientKey: Buffer; readonly serverKey: Buffer };
 /**
  * The connection to the server is not the client's, so a login that is bound to the client's has to end here: it is
  * checked as the server would, and what the client has proved to know opens the session there.
- * @returns what opens a session there, when the server has taken it, whose next message is AuthenticationOk; undefined: its
- * refusal has been passed on
+ * @returns what opens a session there, when the server has taken it, whose next message is AuthenticationOk; refused: what it
+ * said has been passed on; starting: that is all it has said, and the client has heard nothing
  */
 export async function logInFor(
   client: Socket,
@@ -35,9 +36,10 @@ export async function logInFor(
     readonly instead: () => Verifier;
     /** See relayLogin. */
     readonly onNegotiation: (body: Buffer) => void;
+    readonly patience: Patience;
     readonly stop: AbortSignal;
   },
-): Promise<Keys | undefined> {
+): Promise<Keys | 'refused' | 'starting'> {
   const gone = new AbortController();
   const onGone = () => gone.abort(new Error('the server closed the connection during login'));
   server.once('close', onGone);
@@ -46,12 +48,18 @@ export async function logInFor(
     const user = startup.params.get('user') ?? '';
     const stored = o.verifiers(endpoint, user, signal);
     stored.catch(ignore); // the server may refuse before it is asked for
+    const before: Buffer[] = [];
     let request = await readMessage(server, signal);
     for (; request.type !== 'R'; request = await readMessage(server, signal)) {
-      client.write(request.whole);
-      if (request.type === 'E') return undefined;
-      if (request.type === 'v') o.onNegotiation(request.body);
+      const { type, body, whole } = request;
+      if (type === 'E' && refusalCode(whole) === CANNOT_CONNECT_NOW && o.patience.patient) return 'starting';
+      before.push(whole);
+      if (type === 'E') client.write(Buffer.concat(before));
+      if (type === 'E') return 'refused';
+      if (type === 'v') o.onNegotiation(body);
     }
+    o.patience.answered();
+    client.write(Buffer.concat(before));
     const { clientKey, verifier, final } = await challenge(client, {
       ...{ verifier: await stored, instead: o.instead },
       ...{ endPoint, user, signal },

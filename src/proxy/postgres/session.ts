@@ -18,6 +18,7 @@ import type { Pretence } from './pretence.ts';
 import { challenge, prove } from './sasl.ts';
 import { watchSession } from './silence.ts';
 import { type Connect, closed, closeSoon, ignore } from './socket.ts';
+import { CANNOT_CONNECT_NOW, type Outwait, type Patience } from './starting.ts';
 import type { Verifiers } from './verifiers.ts';
 
 /** What the gateway knows of a client; written by `serve` only. */
@@ -52,6 +53,7 @@ export type SessionDeps = {
   readonly awake: Awake;
   readonly cancelKeys: CancelKeys;
   readonly connect: Connect;
+  readonly outwait: Outwait;
   readonly log: Log;
   /** What TLS begins with; undefined: there is none. */
   readonly certificate: () => Certificate | undefined;
@@ -152,45 +154,12 @@ async function relay(
   onLogin: () => void,
 ): Promise<void> {
   const { signal } = session.stop;
-  const { user = '' } = session;
-  const instead = () => deps.pretence.verifier(session.branch!, user);
-  const { server, endpoint } = await reach(session, deps).catch(async (error: unknown) => {
-    if (!(error instanceof OffshootError) || error.code !== 'gateway/branch-unknown') throw error;
-    // Who does not know a password of it must not learn that there is no such branch.
-    client.write(deps.pretence.greeting(login.startup));
-    await challenge(client, { verifier: undefined, instead, endPoint: login.endPoint, user, signal });
-    throw error;
-  });
-  let forgetKey = () => {};
-  let cancelKey: Buffer | undefined;
-  let negotiated: Buffer | undefined;
-  const onNegotiation = (body: Buffer) => {
-    negotiated = Buffer.from(body);
-  };
+  const attempt = (patience: Patience) => enter(client, login, session, deps, patience);
+  const entered = await deps.outwait(session.branch!, attempt, signal);
+  if (entered === 'refused') return;
+  const { server, keys, silentMs, watch, negotiated } = entered;
+  let { cancelKey, forgetKey } = entered;
   try {
-    server.write(encodeStartup(login.startup));
-    const { verifiers } = deps;
-    const silentMs = login.startup.params.has('replication')
-      ? undefined
-      : deps.book.get('branch', session.branch!)?.silentMs;
-    let keys: Keys | undefined;
-    if ((login.endPoint !== undefined || silentMs !== undefined) && verifiers !== undefined) {
-      const how = { verifiers, instead, onNegotiation, stop: signal };
-      keys = await logInFor(client, server, endpoint, login, how);
-      if (keys === undefined) return;
-    }
-    const watch = keys !== undefined && silentMs !== undefined ? watchSession() : undefined;
-    if (watch === undefined) client.pipe(server);
-    const outcome = await relayLogin(server, client, {
-      ...(watch && { rest: watch.server }),
-      negotiation: onNegotiation,
-      cancelKey(key) {
-        forgetKey = deps.cancelKeys.remember(key, endpoint);
-        cancelKey = key;
-      },
-    });
-    if (outcome === 'wrong-password') throw new OffshootError('gateway/login-failed', { user });
-    if (outcome === 'refused') return;
     session.loggedIn = true;
     deps.pretence.learn(login.startup, negotiated);
     onLogin();
@@ -211,7 +180,9 @@ async function relay(
         },
         async again() {
           use.again();
-          const opened = await reopen(client, login.startup, keys!, watch.unnamed(), session, deps);
+          const reopened = (patience: Patience) =>
+            reopen(client, login.startup, keys!, watch.unnamed(), session, deps, patience);
+          const opened = await deps.outwait(session.branch!, reopened, signal);
           cancelKey = opened.key;
           forgetKey = deps.cancelKeys.remember(theirs, opened.endpoint, opened.key);
           return opened.server;
@@ -233,6 +204,82 @@ async function relay(
   }
 }
 
+/** What there is when the client has logged in. */
+type Entered = {
+  readonly server: Socket;
+  /** Absent where the server alone has checked the login. */
+  readonly keys: Keys | undefined;
+  readonly silentMs: number | undefined;
+  /** Follows the session from its first word, where client and server may part. */
+  readonly watch: ReturnType<typeof watchSession> | undefined;
+  /** The body of NegotiateProtocolVersion. */
+  readonly negotiated: Buffer | undefined;
+  readonly cancelKey: Buffer | undefined;
+  readonly forgetKey: () => void;
+};
+
+/** Leads the client's login to the server of its branch. The server's socket lives no longer than the signal. */
+async function enter(
+  client: Socket,
+  login: Login,
+  session: Session,
+  deps: SessionDeps,
+  patience: Patience,
+): Promise<Entered | 'refused' | 'starting'> {
+  const { signal } = session.stop;
+  const { user = '' } = session;
+  const instead = () => deps.pretence.verifier(session.branch!, user);
+  const { server, endpoint } = await reach(session, deps).catch(async (error: unknown) => {
+    if (!(error instanceof OffshootError) || error.code !== 'gateway/branch-unknown') throw error;
+    // Who does not know a password of it must not learn that there is no such branch.
+    client.write(deps.pretence.greeting(login.startup));
+    await challenge(client, { verifier: undefined, instead, endPoint: login.endPoint, user, signal });
+    throw error;
+  });
+  let forgetKey = () => {};
+  let entered = false;
+  let cancelKey: Buffer | undefined;
+  let negotiated: Buffer | undefined;
+  const onNegotiation = (body: Buffer) => {
+    negotiated = Buffer.from(body);
+  };
+  try {
+    server.write(encodeStartup(login.startup));
+    const { verifiers } = deps;
+    const silentMs = login.startup.params.has('replication')
+      ? undefined
+      : deps.book.get('branch', session.branch!)?.silentMs;
+    let keys: Keys | undefined;
+    if ((login.endPoint !== undefined || silentMs !== undefined) && verifiers !== undefined) {
+      const how = { verifiers, instead, onNegotiation, patience, stop: signal };
+      const proved = await logInFor(client, server, endpoint, login, how);
+      if (proved === 'refused' || proved === 'starting') return proved;
+      keys = proved;
+    }
+    const watch = keys !== undefined && silentMs !== undefined ? watchSession() : undefined;
+    if (watch === undefined) client.pipe(server);
+    const outcome = await relayLogin(server, client, {
+      ...(watch && { rest: watch.server }),
+      patience: keys === undefined ? patience : undefined,
+      negotiation: onNegotiation,
+      cancelKey(key) {
+        forgetKey = deps.cancelKeys.remember(key, endpoint);
+        cancelKey = key;
+      },
+    });
+    if (outcome === 'wrong-password') throw new OffshootError('gateway/login-failed', { user });
+    if (outcome !== 'ready') return outcome;
+    entered = true;
+    return { server, keys, silentMs, watch, negotiated, cancelKey, forgetKey };
+  } finally {
+    if (!entered) {
+      client.unpipe(server);
+      server.destroy();
+      forgetKey();
+    }
+  }
+}
+
 /** Of the branch, by this session. */
 type Use = { readonly leave: () => void; readonly again: () => void };
 
@@ -248,7 +295,8 @@ async function reopen(
   unnamed: Buffer | undefined,
   session: Session,
   deps: SessionDeps,
-): Promise<{ readonly server: Socket; readonly endpoint: Endpoint; readonly key: Buffer }> {
+  { patient, answered }: Patience,
+): Promise<{ readonly server: Socket; readonly endpoint: Endpoint; readonly key: Buffer } | 'starting'> {
   const { number, branch = '' } = session;
   session.loggedIn = false;
   const timer = expireAfter(deps.loginMs, session);
@@ -264,8 +312,13 @@ async function reopen(
     for (let asked = false; ; ) {
       const message = await readMessage(server, signal);
       const { type, body, whole } = message;
+      if (type === 'E' && !asked && patient && refusalCode(whole) === CANNOT_CONNECT_NOW) {
+        server.destroy();
+        return 'starting';
+      }
       if (type === 'R' && !asked) {
         asked = true;
+        answered();
         if ((await prove(server, message, () => keys, signal)) !== undefined) throw changed;
       } else if (type === 'K') key = Buffer.from(body);
       else if (type === 'S' || type === 'N') client.write(whole);

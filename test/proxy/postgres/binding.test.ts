@@ -10,13 +10,15 @@ import { root } from '../../../src/lib/checkout.ts';
 import { type ExecError, exec } from '../../../src/lib/exec.ts';
 import { findProgram } from '../../../src/lib/find-program.ts';
 import { silentLog } from '../../../src/lib/log.ts';
+import { adminRole } from '../../../src/model/branch.ts';
 import { OffshootError } from '../../../src/model/errors.ts';
 import type { Endpoint } from '../../../src/model/route.ts';
-import { createBook } from '../../../src/proxy/book.ts';
+import { type Book, createBook } from '../../../src/proxy/book.ts';
 import type { Server } from '../../../src/proxy/listeners.ts';
 import { createGateway, type Gateway } from '../../../src/proxy/postgres/gateway.ts';
 import { askForVerifiers, type Verifiers } from '../../../src/proxy/postgres/verifiers.ts';
 import { authority, writeServer } from '../../support/certificates.ts';
+import { startingPostgres } from '../../support/fake-postgres.ts';
 import { errorFields, PROTOCOL_3_2 } from '../../support/pg-frames.ts';
 import { type TestBranches, testBranches, testCtx } from '../../support/postgres.ts';
 import { type Lies, logInByHand, type Told } from '../../support/scram-client.ts';
@@ -31,6 +33,7 @@ describe('logins by TLS', () => {
   let server: Server;
   let verifiers: Verifiers;
   let endpoint: Endpoint;
+  let book: Book;
   /** In place of what the server says that it has stored. */
   let stale: ReturnType<Verifiers> | undefined;
 
@@ -45,7 +48,7 @@ describe('logins by TLS', () => {
     endpoint = { socket: (await branches.servers.observe(ONE, testCtx()))!.socket };
     await using dir = await tempDir();
     const certificate: Certificate = loadCertificate(writeServer(dir.path), Date.now());
-    const book = createBook([{ kind: 'branch', name: ONE, value: { endpoint, sessions: 1 } }]);
+    book = createBook([{ kind: 'branch', name: ONE, value: { endpoint, sessions: 1 } }]);
     verifiers = askForVerifiers(() => branches.options.adminSecret);
     const awake = async (branch: string) => {
       throw new OffshootError('gateway/branch-unknown', { branch });
@@ -93,6 +96,15 @@ describe('logins by TLS', () => {
     });
     assert.equal((await sql`select 1 as one`)[0]!.one, 1);
     await sql.end();
+  });
+
+  test('a server that is just starting is asked again', async () => {
+    assert.ok('socket' in endpoint);
+    const times = { app: 2, [adminRole]: 2 };
+    await using late = await startingPostgres(endpoint.socket, times);
+    book.apply([{ kind: 'branch', name: 'late', value: { endpoint: { socket: late.socket }, sessions: 1 } }]);
+    assert.equal((await me({ user: 'app.late' }))[0], 'app');
+    assert.equal(times.app, -1);
   });
 
   test('psql may require it', async t => {

@@ -12,7 +12,7 @@ import { createBook } from '../../../src/proxy/book.ts';
 import { createGateway, type GatewayLimits } from '../../../src/proxy/postgres/gateway.ts';
 import type { Awake } from '../../../src/proxy/postgres/session.ts';
 import { createUses } from '../../../src/proxy/uses.ts';
-import { echo, fakePostgres, mute } from '../../support/fake-postgres.ts';
+import { echo, fakePostgres, mute, starting } from '../../support/fake-postgres.ts';
 import * as frames from '../../support/pg-frames.ts';
 import { dial, type RawClient } from '../../support/raw-client.ts';
 
@@ -330,6 +330,57 @@ test("the server's own refusal reaches the client as it is", async t => {
   await using client = await dial(gateway.address);
   client.send(hello);
   assert.deepEqual(await client.closed(), refusal);
+});
+
+test('a server that is just starting is asked again, by one client for all, and none hears of it', async t => {
+  let ready = false;
+  await using server = await fakePostgres(client => (ready ? echo()(client) : void client.end(starting)));
+  const gateway = await gatewayTo(t, { [BRANCH]: server.socket });
+  await using stack = new AsyncDisposableStack();
+  const clients = new Map<string, RawClient>();
+  for (let i = 0; i < 30; i++) {
+    const client = stack.use(await dial(gateway.address));
+    client.send(frames.startupMessage({ user: `app${i}.${BRANCH}`, database: 'shop' }));
+    clients.set(`app${i}`, client);
+  }
+  await gateway.soon('each has asked, and somebody again and again', () => server.startups.length >= 34);
+  await gateway.soon('they wait', () => server.clients.size === 0);
+  assert.ok(server.startups.length < 60, `${server.startups.length} logins`);
+  // Who asks for all leaves: another does.
+  const who = new Map(server.startups.at(-1)!.params).get('user')!;
+  clients.get(who)!.socket.resetAndDestroy();
+  clients.delete(who);
+  await gateway.soon('it has left', () => gateway.size() === 29);
+  ready = true;
+  for (const client of clients.values()) await client.frame('Z');
+  for (const client of clients.values()) assert.equal(client.received().includes('57P03'), false);
+});
+
+test('who has waited long for a server that is starting hears what it says', async t => {
+  const negotiated = frames.message('v', Buffer.concat([frames.int32(0), frames.int32(0)]));
+  for (const before of [Buffer.alloc(0), negotiated]) {
+    await using server = await fakePostgres(client => void client.end(Buffer.concat([before, starting])));
+    const gateway = await gatewayTo(t, { [BRANCH]: server.socket }, { startingMs: 60 });
+    await using client = await dial(gateway.address);
+    client.send(hello);
+    assert.deepEqual(await client.closed(), Buffer.concat([before, starting]));
+    assert.ok(server.startups.length > 1);
+    await gateway.empty();
+  }
+});
+
+test('who leaves while a server is starting is gone, and so is who is thrown out', async t => {
+  await using server = await fakePostgres(client => void client.end(starting));
+  const gateway = await gatewayTo(t, { [BRANCH]: server.socket });
+  await using one = await dial(gateway.address);
+  await using two = await dial(gateway.address);
+  for (const client of [one, two]) client.send(hello);
+  await gateway.soon('both wait', () => server.startups.length > 4);
+  one.socket.end();
+  await gateway.soon('one has left', () => gateway.size() === 1);
+  gateway.tell(BRANCH, undefined);
+  assert.equal((await two.refusal()).C, '28P01');
+  await gateway.empty();
 });
 
 const brokenServers: Record<string, (socket: Socket) => void> = {

@@ -12,6 +12,7 @@ import { createGateway, type Gateway } from '../../../src/proxy/postgres/gateway
 import { watchSession } from '../../../src/proxy/postgres/silence.ts';
 import { askForVerifiers } from '../../../src/proxy/postgres/verifiers.ts';
 import { createUses, type Uses } from '../../../src/proxy/uses.ts';
+import { startingPostgres } from '../../support/fake-postgres.ts';
 import * as frames from '../../support/pg-frames.ts';
 import { type TestBranches, testBranches, testCtx } from '../../support/postgres.ts';
 import { dial } from '../../support/raw-client.ts';
@@ -92,6 +93,21 @@ describe('a session that is silent', () => {
       assert.notEqual(rows[0].pid, pid);
       await parted(rows[0].pid);
     }
+  });
+
+  test('it goes on when the server that it comes back to is just starting', async () => {
+    assert.ok('socket' in endpoint);
+    await using client = await connect();
+    const pid = await client.pid();
+    await parted(pid);
+    const there = endpoint;
+    await using late = await startingPostgres(endpoint.socket, { app: 2 });
+    endpoint = { socket: late.socket };
+    tell(1);
+    assert.notEqual(await client.pid(), pid);
+    assert.equal(late.startups.length, 3);
+    endpoint = there;
+    tell(1);
   });
 
   test('its key cancels what it does, whichever server does it', async () => {
