@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { WorkloadSeen, WorkloadSpec } from '../../../src/drivers/contract.ts';
+import { copyTree } from '../../../src/lib/copy-tree.ts';
 import { exec } from '../../../src/lib/exec.ts';
 import { isAlive } from '../../../src/lib/process.ts';
 import { until } from '../../../src/lib/wait.ts';
@@ -116,6 +117,50 @@ describe('setup and build', { concurrency: 4 }, () => {
     writeFileSync(join(there, 'ok'), '');
     await p.ensure('web', { wish: '2' });
     await p.ready();
+  });
+
+  it('need not be done where what setup makes is copied from a folder in which the same was done', async () => {
+    const setup = step(
+      `${note('setup')}; mkdir -p node_modules/dep; echo $$ > node_modules/dep/i.js; echo $$ > made`,
+    );
+    await using p = await project({ setup, env: { NOTES: '/dev/null' } });
+    const folder = async (lock = '{}') => {
+      const dir = await tempDir();
+      // As in the first one: what was written a moment before is taken for what setup has written.
+      writeFileSync(join(dir.path, 'app.sh'), 'echo first; exec sleep 600');
+      writeFileSync(join(dir.path, 'package-lock.json'), lock);
+      return dir;
+    };
+    writeFileSync(p.path('package-lock.json'), '{}');
+    await p.ensure();
+    await p.ready();
+    const madeBy = (dir: string) => readFileSync(join(dir, 'node_modules', 'dep', 'i.js'), 'utf8');
+    const first = madeBy(p.path(''));
+    const start = async (name: string, dir: string) => {
+      await p.ensure(name, {}, { dir });
+      await p.ready(name);
+      return madeBy(dir) === first ? 'spared' : 'done';
+    };
+    const copied = async (name: string, change: (dir: string) => void, lock?: string) => {
+      await using dir = await folder(lock);
+      for (const part of ['node_modules', 'made']) await copyTree(p.path(part), join(dir.path, part));
+      change(dir.path);
+      const seen = await start(name, dir.path);
+      await p.driver.remove(name, ctx());
+      return seen;
+    };
+    assert.equal(await copied('same', () => {}), 'spared');
+    assert.equal(await copied('cache', dir => mkdirSync(join(dir, 'node_modules', '.cache'))), 'spared');
+    assert.equal(await copied('lock', () => {}, '{"other": 1}'), 'done');
+    assert.equal(
+      await copied('file', dir => writeFileSync(join(dir, 'node_modules/dep/i.js'), first)),
+      'done',
+    );
+    assert.equal(await copied('more', dir => writeFileSync(join(dir, 'node_modules/dep/more'), '')), 'done');
+    assert.equal(await copied('beside', dir => rmSync(join(dir, 'made'))), 'done');
+    // The original is not what was made for that any more.
+    writeFileSync(p.path('package-lock.json'), '{"newer": 1}');
+    assert.equal(await copied('stale', () => {}), 'done');
   });
 
   it('end at their deadline with all that they have started, also when they are deaf', async () => {
