@@ -25,12 +25,14 @@ export const mark: Readonly<Record<Result['outcome'], string>> = {
 /**
  * Reads `stream`, the run of one test file, to its end.
  * @param parts files of which it is made, each a suite of its own with its path as the name
+ * @param overdue whether its time was over, and it was killed
  * @returns one result per test; a suite, or a test with subtests that failed, counts only when it fails by itself
  */
 export async function report(
   file: string,
   stream: TestsStream,
   parts: readonly string[] = [],
+  overdue = () => false,
 ): Promise<readonly Result[]> {
   const results: Result[] = [];
   /** Names of the tests that are open, outermost first. */
@@ -58,8 +60,13 @@ export async function report(
     if (isSkipped(data)) return add(data, 'skipped');
     const error = data.details.error as Error & { failureType?: string };
     if (error.failureType === 'subtestsFailed') return;
-    add(data, 'failed', `line ${data.line}: ${textOf(error.cause ?? error)}\n(${surroundings()})`);
+    const why = data.name === file && overdue() ? killed() : textOf(error.cause ?? error);
+    add(data, 'failed', `line ${data.line}: ${why}\n(${surroundings()})`);
   });
+  const killed = (): string => {
+    const passed = results.filter(({ outcome }) => outcome === 'passed').map(({ name }) => `\n  ${name}`);
+    return `it was not over in time, and was killed; it had passed:${passed.join('') || ' nothing'}`;
+  };
   const keepOutput = (data: EventData.TestStdout | EventData.TestStderr) => {
     output += data.message;
   };

@@ -3,12 +3,13 @@ import { globSync, statSync } from 'node:fs';
 import { join, matchesGlob, relative, resolve } from 'node:path';
 import { run } from 'node:test';
 import { root } from './checks.ts';
+import { killTree } from './hung.ts';
 import { mark, type Result, report, tellFailure } from './report.ts';
 
 const filesAtOnce = 2;
-/** Only guards against hanging: a whole file counts as one test, and a busy machine may need ten times as long as a quiet one. */
-const testTimeoutMs = 10 * 60_000;
-/** Tests that hold their process open would otherwise wait for ever. */
+/** Of a file that hangs, or holds its process open: a busy machine may need ten times as long as a quiet one. */
+const fileTimeoutMs = 7 * 60_000;
+/** Of all. */
 const runTimeoutMs = 40 * 60_000;
 
 /**
@@ -46,11 +47,30 @@ const together = [
   'test/store',
 ];
 
+/** What takes longest, which goes first: otherwise the end is one of these alone, and half of the machine waits. */
+const long = [
+  'test/drivers/workload',
+  'test/proxy',
+  'test/soak/full.test.ts',
+  'test/soak/kill.test.ts',
+  'test/e2e/branches.test.ts',
+  'test/docs/snippets.test.ts',
+  'test/drivers/engine/podman.test.ts',
+  'test/reconcile',
+  'test/soak/operations.test.ts',
+  'test/e2e/import.test.ts',
+];
+
 /**
  * Runs `files`, two at a time, each in a process of its own but for those of some folders, which share one, and prints how each
  * went.
+ * @param mostMs milliseconds for each, after which it is killed with all its processes
  */
-export async function runFiles(files: readonly string[], stop?: AbortSignal): Promise<readonly Result[]> {
+export async function runFiles(
+  files: readonly string[],
+  stop?: AbortSignal,
+  mostMs = fileTimeoutMs,
+): Promise<readonly Result[]> {
   const results: Result[] = [];
   const queue = jobsOf(files).values();
   const signal = AbortSignal.any([AbortSignal.timeout(runTimeoutMs), ...(stop === undefined ? [] : [stop])]);
@@ -58,8 +78,14 @@ export async function runFiles(files: readonly string[], stop?: AbortSignal): Pr
     Array.from({ length: filesAtOnce }, async () => {
       // One run per file: a test knows the file that defines it, which may be a shared suite, not the one it runs for.
       for (const { file, args } of queue) {
-        const stream = run({ files: [file], argv: args, cwd: root, timeout: testTimeoutMs, signal });
-        results.push(...(await report(file, stream, args)));
+        let overdue = false;
+        const timer = setTimeout(() => {
+          overdue = true;
+          killTree([file, ...args]);
+        }, mostMs);
+        const stream = run({ files: [file], argv: args, cwd: root, signal });
+        results.push(...(await report(file, stream, args, () => overdue)));
+        clearTimeout(timer);
       }
     }),
   );
@@ -72,7 +98,12 @@ function jobsOf(files: readonly string[]): readonly Job[] {
   const folderOf = (file: string) =>
     together.find(folder => relative(join(root, folder), file).split('/')[0] !== '..');
   const groups = Map.groupBy(files, file => folderOf(file) ?? file);
-  return [...groups].map(([key, args]) =>
+  const rank = (key: string) => {
+    const place = long.indexOf(key.startsWith(root) ? relative(root, key) : key);
+    return place === -1 ? long.length : place;
+  };
+  const ordered = [...groups].sort(([a], [b]) => rank(a) - rank(b));
+  return ordered.map(([key, args]) =>
     args.length === 1 || !together.includes(key)
       ? { file: args[0]!, args: [] }
       : { file: join(import.meta.dirname, 'together.ts'), args },

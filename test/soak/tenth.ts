@@ -8,7 +8,7 @@ export function tenth({ about, run, missing }: Scenario): void {
     const why = await missing?.();
     if (why !== undefined) return t.skip(why);
     const seed = Math.floor(Math.random() * 2 ** 31);
-    const findings = await run(0.1, AbortSignal.timeout(9 * 60_000), seed);
+    const findings = await run(0.1, AbortSignal.timeout(6 * 60_000), seed);
     const broken = findings.filter(f => !f.ok && !f.timed);
     assert.deepEqual(broken, [], `with seed ${seed}`);
   });
