@@ -64,6 +64,8 @@ export type VolumeSpec = {
    * whatever fails. Called right before that; when it returns, nobody uses the old one any more.
    */
   readonly replace?: (ctx: Ctx) => Promise<void>;
+  /** It may return before what it has made would survive a power cut: who relies on that asks `settled`. Default: not before. */
+  readonly soon?: true;
 };
 
 export type VolumeSeen = { readonly dataDir: string; readonly record: BranchRecord };
@@ -86,6 +88,8 @@ export type VolumeDriver = Driver<VolumeSpec, VolumeSeen> & {
    * @param bytes undefined: no limit of its own
    */
   setLimit(id: string, bytes: number | undefined): Promise<void>;
+  /** Resolves when the volume `id` would survive a power cut. @throws OffshootError volume/read-only */
+  settled(id: string, ctx: Ctx): Promise<void>;
   room(): Promise<NodeRoom>;
   /** Releases what `open` took (mounts, loop devices). Volumes stay. */
   close(): Promise<void>;

@@ -411,6 +411,17 @@ export function branchNodeConformance(name: string, open: () => Promise<NodeFixt
       assert.ok((await settle('l-root', wish)).endpoint);
     });
 
+    it('lets nobody in before a power cut would leave the branch as it is', async () => {
+      const wish = await wishOf('u-twig');
+      const settling = f.trouble.hang('volumes.settled');
+      const working = settle('u-twig', wish);
+      await settling.reached;
+      const seen = await node.observe('u-twig', ctx());
+      assert.equal(phases(seen!), 'VolumeReady ServerRunning PasswordMissing', 'its server starts meanwhile');
+      settling.release();
+      assert.ok((await working).endpoint);
+    });
+
     it('is taken up by the next process as it is', async () => {
       const { wish, endpoint } = await ready('m-root');
       const next = await f.reopen();

@@ -122,6 +122,7 @@ function volumeDriver(
       if (bytes === undefined) limits.delete(id);
       else limits.set(id, bytes);
     },
+    settled: (id, ctx) => trouble.meet('volumes.settled', id, ctx),
     close: async () => {},
     async observe(id, ctx) {
       await trouble.meet('volumes.observe', id, ctx);

@@ -250,6 +250,7 @@ export function openBranchNode({
         ...(wish.settings?.wal_level === 'logical' && { replicates: true as const }),
         ...(copyOf && { copyOf }),
       };
+      await volumes.settled(id, ctx);
       const passwordless = await servers.grant(id, access, ctx);
       branchVolumes.granted(id);
       if (fresh.delete(id) && parent !== undefined) prepared.made(parent, likeOf(wish));

@@ -220,7 +220,7 @@ export function openBranchVolumes({
             record: { ...record, ...(emptied && { emptied }) },
             source,
             prepare,
-            ...(replace && { replace }),
+            ...(replace ? { replace } : { soon: true }),
           },
           ctx,
         );

@@ -2,7 +2,7 @@
 import type { BackupSession, LiveParent, Position, Unlogged } from '../branch-parts.ts';
 import type { Ctx } from '../contract.ts';
 import { type AdminQuery, openSession, type SessionAddress, withSession } from './session.ts';
-import { holdUnlogged, listUnlogged, type UnloggedList } from './unlogged.ts';
+import { FLUSH_WAL, holdUnlogged, listUnlogged, type UnloggedList } from './unlogged.ts';
 
 /** What is known of a server's checkpoints; moments are of performance.now(). */
 export type Flushed = {
@@ -12,18 +12,16 @@ export type Flushed = {
   running?: Promise<void> | undefined;
 };
 
+export type Ask = <T>(body: (query: AdminQuery) => Promise<T>, ctx: Ctx) => Promise<T>;
+
 /**
  * Whatever changes what a copy would hold has a transaction with a number, also what writes to unlogged tables only, or
  * takes the next value of a sequence from the WAL (xact.c, varsup.c, nextval_internal): while no such transaction ends, the
  * snapshot stays the same. Positions of the WAL would say less: PostgreSQL writes there for itself, a quarter of a minute
  * after each checkpoint. ALTER SYSTEM has no number, so what its file holds counts too. After a crash numbers begin
  * again, so it must be the same server.
+ * @param query of a session in any database
  */
-export async function positionOf(address: SessionAddress, ctx: Ctx): Promise<Position> {
-  return await withSession(address, readPosition, ctx);
-}
-
-/** @param query of a session in any database */
 export async function readPosition(query: AdminQuery): Promise<Position> {
   const { rows } = await query(POSITION);
   const { server, seen, settings, flushed } = rows[0] as Record<string, unknown>;
@@ -41,20 +39,22 @@ export async function usersOf(address: SessionAddress, ctx: Ctx): Promise<number
 
 /**
  * For one copy: what is listed before its checkpoint is what may be held after it.
+ * @param ask asks the server something in a session in any database
  * @param since what was committed before this moment must be flushed
  * @param flushed of the server; shared by its copies, so that many that are asked for together cost one checkpoint
  */
 export function liveParent(
   address: SessionAddress,
   dataDir: string,
-  { since, flushed }: { readonly since: number; readonly flushed: Flushed },
+  { ask, since, flushed }: { readonly ask: Ask; readonly since: number; readonly flushed: Flushed },
 ): LiveParent {
   let list: UnloggedList = new Map();
   let unlogged: Unlogged = { held: [], emptied: [] };
   return {
     async checkpoint(ctx) {
       list = await listUnlogged(address, dataDir, ctx);
-      await checkpointSince(list.size === 0 ? since : performance.now(), address, flushed, ctx);
+      if (list.size === 0 && (await ask(hasLittleToRecover, ctx))) return;
+      await checkpointSince(list.size === 0 ? since : performance.now(), ask, flushed, ctx);
     },
     async beginBackup(ctx) {
       list = await listUnlogged(address, dataDir, ctx);
@@ -78,18 +78,34 @@ const POSITION = `SELECT extract(epoch FROM pg_postmaster_start_time())::text AS
   md5(pg_read_binary_file('postgresql.auto.conf', 0, 1048576, true)) AS settings,
   pg_current_wal_insert_lsn() = pg_current_wal_flush_lsn() AS flushed`;
 
+/** What a copy made now would have to recover, and whether all that was said to be committed is in the log's files. */
+const LOG = `SELECT pg_current_wal_insert_lsn() - redo_lsn AS bytes,
+  pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn() AS flushed FROM pg_control_checkpoint()`;
+
+/** Bytes of log that a copy recovers from about as quickly as its parent makes a checkpoint that spares it that. */
+const LITTLE_LOG = 512 * 1024;
+
+/**
+ * A copy is then what a power cut would leave, with nothing missing that was committed, and a checkpoint is not worth its waits
+ * for the disk: each file that was changed is one, here or there, but the log and the state of transactions are one each time.
+ */
+async function hasLittleToRecover(query: AdminQuery): Promise<boolean> {
+  const { bytes, flushed } = (await query(LOG)).rows[0] as Record<string, unknown>;
+  if (Number(bytes) > LITTLE_LOG) return false;
+  if (flushed === true) return true;
+  return await query(FLUSH_WAL).then(
+    () => true,
+    () => false, // PostgreSQL has that since 17; before, a checkpoint does
+  );
+}
+
 /** As pg_stat_activity has them ("The Cumulative Statistics System"); versions name the workers of subscriptions differently. */
 const USERS = `SELECT count(*) AS users FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND (
   backend_type IN ('client backend', 'walsender', 'parallel worker')
   OR backend_type LIKE 'logical replication%' AND backend_type <> 'logical replication launcher')`;
 
 /** Returns when a checkpoint is complete that began at `moment` or later. One at a time, for all who need one. */
-async function checkpointSince(
-  moment: number,
-  address: SessionAddress,
-  flushed: Flushed,
-  ctx: Ctx,
-): Promise<void> {
+async function checkpointSince(moment: number, ask: Ask, flushed: Flushed, ctx: Ctx): Promise<void> {
   while ((flushed.since ?? -1) < moment) {
     ctx.signal.throwIfAborted();
     if (flushed.running !== undefined) {
@@ -97,7 +113,7 @@ async function checkpointSince(
       continue;
     }
     const begun = performance.now();
-    const work = withSession(address, query => query('CHECKPOINT'), ctx);
+    const work = ask(query => query('CHECKPOINT'), ctx);
     const ended = (since?: number) => {
       flushed.running = undefined;
       if (since !== undefined) flushed.since = since;

@@ -28,12 +28,13 @@ import { readInsight } from './insight.ts';
 import { openInstallations } from './installations.ts';
 import { dropSlots, flushWal, freeWal, holdWal, recoverTo, removeSlots } from './kept-wal.ts';
 import { writeName } from './late-name.ts';
-import { type Flushed, liveParent, positionOf, readPosition, usersOf } from './live.ts';
+import { type Ask, type Flushed, liveParent, readPosition, usersOf } from './live.ts';
 import { readLockFile } from './lock-file.ts';
 import { endOrphans, isHeld, SERVERS, serverPart } from './parts.ts';
 import { openLasting, type Session, withSession } from './session.ts';
 import { fillingSettings, HBA, PORT } from './settings.ts';
 import { freeSharedMemory, pidNamespace, type SharedMemory, sharedMemoryOf } from './shared-memory.ts';
+import { standingSessions } from './standing.ts';
 import { type HeldServer, holdServer, untilReady } from './start.ts';
 import { putBack, setAside } from './unlogged.ts';
 import { runAs, type ServerUser } from './user.ts';
@@ -97,6 +98,12 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     adminSecret,
     ...majorIn(processes.notes(serverPart(id))),
   });
+  /** Of servers that are copied. */
+  const standing = standingSessions<Running>((id, ctx) => openLasting(addressOf(id, 'postgres'), ctx));
+  const askOf =
+    (id: string, server: Running): Ask =>
+    (body, ctx) =>
+      standing.ask(id, server, body, ctx);
 
   const driver: ServerDriver = {
     name: 'postgres',
@@ -227,15 +234,20 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       return [...new Set([...running, ...directories])];
     },
 
-    async live(id, _ctx, since = performance.now()) {
+    async live(id, ctx, since = performance.now()) {
       const server = await ready(id);
       if (server === undefined) return undefined;
       const flushed = checkpoints.get(server) ?? {};
       checkpoints.set(server, flushed);
-      return liveParent(addressOf(id, 'postgres'), dataDirOf(id), { since, flushed });
+      const ask = askOf(id, server);
+      void ask(async () => {}, ctx).catch(() => {}); // it opens while the copy's place is made
+      return liveParent(addressOf(id, 'postgres'), dataDirOf(id), { ask, since, flushed });
     },
 
-    users: (id, ctx) => usersOf(addressOf(id, 'postgres'), ctx),
+    async users(id, ctx) {
+      await standing.drop(id);
+      return await usersOf(addressOf(id, 'postgres'), ctx);
+    },
 
     async opens(id, access, ctx) {
       if ((await ready(id)) === undefined) return undefined;
@@ -247,7 +259,8 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
     },
 
     async position(id, ctx) {
-      return (await ready(id)) && (await positionOf(addressOf(id, 'postgres'), ctx));
+      const server = await ready(id);
+      return server && (await askOf(id, server)(readPosition, ctx));
     },
 
     async positions(id, ctx) {
@@ -424,6 +437,7 @@ export async function openServers(options: ServerOptions): Promise<ServerDriver>
       ?.close()
       .catch(() => {});
     waiting.delete(id);
+    void standing.drop(id);
     await unprepare(id);
     const running = processes.find(serverPart(id));
     const dataDir = dataDirOf(id);

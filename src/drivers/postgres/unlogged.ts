@@ -30,6 +30,9 @@ type Listed = {
   readonly files: ReadonlySet<string>;
 };
 
+/** Writes down all that was said to be committed, also without a wait for the disk. */
+export const FLUSH_WAL = `SELECT pg_logical_emit_message(false, 'offshoot', '', true)`;
+
 export type Hold = Unlogged & {
   /** Lets the writers go on. */
   release(): Promise<void>;
@@ -164,8 +167,6 @@ const FLUSH = `WITH heap AS (SELECT oid, reltoastrelid FROM pg_class WHERE oid =
     files AS (SELECT oid FROM tables UNION SELECT indexrelid FROM pg_index WHERE indrelid IN (SELECT oid FROM tables))
   SELECT pg_relation_filepath(f.oid) AS path, flush.skipped
   FROM files f, LATERAL pg_temp.offshoot_flush(f.oid::regclass) flush`;
-
-const FLUSH_WAL = `SELECT pg_logical_emit_message(false, 'offshoot', '', true)`;
 
 /** All tables of one database that are listed with every file, in the session's transaction. */
 async function holdAll(

@@ -5,6 +5,7 @@
 import { open } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { ioctlNumber, type Libc, libc, read, write } from '../../lib/libc.ts';
+import { FIEMAP, HEAD_BYTES } from './extents.ts';
 
 export type Subvolume = {
   readonly id: bigint;
@@ -43,6 +44,13 @@ export type BtrfsCalls = {
   subvolumes(path: string): Promise<ReadonlyMap<string, bigint>>;
   /** Writes everything down, and frees what was deleted before. */
   commit(path: string): Promise<void>;
+  /**
+   * Writes down what was done to names until now, with the files whose content has a place; what others have written to
+   * theirs is not waited for.
+   */
+  commitNames(path: string): Promise<void>;
+  /** Gives the content of a file its place, in the file system's memory still: with the next commit it is durable. */
+  place(path: string): Promise<void>;
   /** Tells the device below which room is free in what the file system itself calls `logical` to `logical + bytes`. */
   trim(path: string, logical: number, bytes: number): Promise<void>;
   /** Whether the room of a removed subvolume is not all free yet. */
@@ -98,6 +106,21 @@ export async function btrfsCalls(): Promise<BtrfsCalls> {
       ),
 
     commit: path => inDirectory(path, fd => c.ioctlAside(fd, IOC.sync, Buffer.alloc(0))),
+
+    commitNames: path =>
+      inDirectory(path, async fd => {
+        const transaction = Buffer.alloc(8);
+        await c.ioctlAside(fd, IOC.startSync, transaction);
+        await c.ioctlAside(fd, IOC.waitSync, transaction);
+      }),
+
+    place: path =>
+      inDirectory(path, async fd => {
+        const map = Buffer.alloc(HEAD_BYTES);
+        map.writeBigUInt64LE(2n ** 63n - 1n, 8); // from 0 to the end
+        map.writeUInt32LE(FLAG_SYNC, 16);
+        await c.ioctlAside(fd, FIEMAP, map);
+      }),
 
     trim: (path, logical, bytes) =>
       inDirectory(path, fd => c.ioctlAside(fd, IOC.trim, u64s(BigInt(logical), BigInt(bytes), 0n))),
@@ -174,7 +197,9 @@ const IOC = {
   sync: call(0, 8, 0),
   destroy: call(write, 15, 4096),
   search: call(read | write, 17, 112),
+  waitSync: call(write, 22, 8),
   snapshot: call(write, 23, 4096),
+  startSync: call(read, 24, 8),
   create: call(write, 24, 4096),
   fsInfo: call(read, 31, 1024),
   quotaControl: call(read | write, 40, 16),
@@ -185,6 +210,8 @@ const IOC = {
   trim: ioctlNumber(read | write, 'X'.charCodeAt(0), 121, 24), // FITRIM of linux/fs.h
 };
 
+/** Of FIEMAP: what is in memory alone gets its place first. */
+const FLAG_SYNC = 1;
 const ALL = 2n ** 64n - 1n;
 const ROOT_TREE = 1n;
 const QUOTA_TREE = 8n;

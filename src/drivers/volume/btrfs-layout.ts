@@ -2,7 +2,7 @@
 import { open } from 'node:fs/promises';
 import { libc } from '../../lib/libc.ts';
 import type { BtrfsCalls } from './btrfs-calls.ts';
-import { FIEMAP } from './extents.ts';
+import { FIEMAP, HEAD_BYTES } from './extents.ts';
 
 export type Range = { readonly offset: number; readonly bytes: number };
 
@@ -57,6 +57,5 @@ const CHUNK_ITEM = 228;
 const uses: Readonly<Record<number, Chunk['use']>> = { 1: 'data', 2: 'system', 4: 'metadata' };
 
 const FLAG_SYNC = 1;
-const HEAD_BYTES = 32;
 const EXTENT_BYTES = 56;
 const EXTENTS = 256;

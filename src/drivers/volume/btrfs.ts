@@ -15,6 +15,7 @@ export function btrfsMedium(calls: BtrfsCalls | undefined, removed?: (subvolume:
   const { make, snapshot, remove } = calls === undefined ? byProgram : byCalls(calls, removed);
   return {
     copyOnWrite: true,
+    ...(calls && { commits: { place: calls.place, commit: calls.commitNames } }),
 
     async make(path, ctx) {
       await make(path, ctx.signal);

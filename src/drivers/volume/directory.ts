@@ -12,6 +12,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { isNoSpace, isReadOnly } from '../../lib/no-space.ts';
 import type { UserIds } from '../../lib/reach.ts';
 import { syncDirectory } from '../../lib/sync.ts';
+import { orAborted } from '../../lib/wait.ts';
 import type { BranchRecord } from '../../model/branch.ts';
 import { OffshootError } from '../../model/errors.ts';
 import type { LiveParent, VolumeDriver, VolumeSeen, VolumeSpec } from '../branch-parts.ts';
@@ -24,6 +25,14 @@ import { noSpace } from './space.ts';
 /** How directories are made, copied and destroyed: the only part in which the drivers differ. */
 export type Medium = {
   readonly copyOnWrite: boolean;
+  /**
+   * Where what is done to names, and to files by `place`, is written down in the order in which it was done: then one commit
+   * at the end does for all of it, and whatever a power cut leaves is a beginning of it. Absent: each is synced by itself.
+   */
+  readonly commits?: {
+    place(file: string): Promise<void>;
+    commit(directory: string): Promise<void>;
+  };
   /** Makes the empty volume directory `path`. */
   make(path: string, ctx: Ctx): Promise<void>;
   /** Makes `to` a copy of the volume directory `from`, durably. `live` is the server on it, if one runs. */
@@ -66,6 +75,11 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
   const formerOf = (id: string): string => `${pathOf(id)}.former`;
   /** Volumes that are just changing places. */
   const changing = new Set<string>();
+  /** Of those that were made a moment ago. */
+  const settling = new Map<string, Promise<void>>();
+  /** What an earlier process has made may still be in memory alone. */
+  const inherited = medium.commits?.commit(root) ?? Promise.resolve();
+  inherited.catch(() => {}); // heard of by those who ask
 
   const driver: VolumeDriver = {
     name: place.name,
@@ -76,6 +90,9 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     logicalBytes: (id, { signal }) => orAbsent(logicalSize(pathOf(id), signal)),
     usages: async () => sizes.all((await readdir(root)).filter(name => ID.test(name))),
     setLimit: (id, bytes) => sizes.limit(pathOf(id), bytes),
+    async settled(id, { signal }) {
+      await orAborted(settling.get(id) ?? inherited, signal).catch(error => Promise.reject(told(error)));
+    },
     close: () => place.close(),
 
     async observe(id) {
@@ -96,7 +113,9 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
       const need = kept + (source === undefined ? 0 : await medium.cloneBytes(source));
       if (room.freeBytes < need) throw noSpace(id, room, need);
       try {
-        return await make(id, partial, source, found && spec.replace, spec, ctx);
+        const made = await make(id, partial, source, found && spec.replace, spec, ctx);
+        if (!spec.soon) await settling.get(id);
+        return made;
       } catch (error) {
         const full = isNoSpace(error) ? await place.room() : undefined;
         await tryToDiscard(partial, ctx);
@@ -156,13 +175,27 @@ export function volumesIn(place: Place, medium: Medium): VolumeDriver {
     await sizes.made(making, spec.record.parent !== undefined);
     await spec.prepare(dataDir, ctx);
     const record = withEmptied(spec.record, spec.source?.live?.unlogged.emptied);
-    await writeRecord(making, record);
+    await writeRecord(making, record, medium.commits?.place);
     if (replace === undefined) await rename(making, pathOf(id));
     else await changePlaces(id, making, replace, ctx);
     if (making !== partial) await rmdir(partial);
-    await syncDirectory(root);
-    if (replace !== undefined) await tryToDestroy(formerOf(id), ctx);
+    const settled = settle(id);
+    if (replace !== undefined) {
+      await settled;
+      await tryToDestroy(formerOf(id), ctx);
+    }
     return { dataDir: join(pathOf(id), 'pgdata'), record };
+  }
+
+  /** Writes down what was made, while others go on. What fails here fails for all who wait for it: the disk is lost. */
+  function settle(id: string): Promise<void> {
+    const settled = medium.commits?.commit(root) ?? syncDirectory(root);
+    settling.set(id, settled);
+    settled.then(
+      () => settling.get(id) === settled && settling.delete(id),
+      () => {},
+    );
+    return settled;
   }
 
   /** From the first rename to the second there is no `<id>`; whoever ends in between leaves it to `putBack`. */

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { ioctlNumber, libc, read, write } from '../../lib/libc.ts';
 
 /** struct fiemap, before the extents that it is not asked to list. */
-const HEAD_BYTES = 32;
+export const HEAD_BYTES = 32;
 
 export const FIEMAP = ioctlNumber(read | write, 'f'.charCodeAt(0), 11, HEAD_BYTES);
 

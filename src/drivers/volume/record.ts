@@ -7,16 +7,24 @@ import { OffshootError } from '../../model/errors.ts';
 
 const FILE = 'volume.json';
 
-/** Writes the record of the volume in `directory`, durably; whatever record was there is replaced, at once. */
-export async function writeRecord(directory: string, record: BranchRecord): Promise<void> {
+/**
+ * Writes the record of the volume in `directory`, durably; whatever record was there is replaced, at once.
+ * @param place where a commit comes later for all: what makes the record's content a part of that
+ */
+export async function writeRecord(
+  directory: string,
+  record: BranchRecord,
+  place?: (file: string) => Promise<void>,
+): Promise<void> {
   const path = join(directory, FILE);
   {
     await using file = await open(`${path}.new`, 'w', 0o600);
     await file.writeFile(`${JSON.stringify(record, null, 2)}\n`);
-    await file.sync();
+    if (place === undefined) await file.sync();
   }
+  await place?.(`${path}.new`);
   await rename(`${path}.new`, path);
-  await syncDirectory(directory);
+  if (place === undefined) await syncDirectory(directory);
 }
 
 /**

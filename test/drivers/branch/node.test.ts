@@ -93,6 +93,10 @@ branchNodeConformance('in memory', async () => {
 function troubledVolumes(volumes: VolumeDriver, trouble: Trouble): VolumeDriver {
   return {
     ...volumes,
+    async settled(id, ctx) {
+      await trouble.meet('volumes.settled', id, ctx);
+      await volumes.settled(id, ctx);
+    },
     ensure: (id, spec, ctx) =>
       volumes.ensure(
         id,

@@ -202,8 +202,11 @@ describe('PostgreSQL servers', () => {
     const flushes = async () =>
       Number((await sql('SELECT num_requested AS n FROM pg_stat_checkpointer'))[0]?.n);
     const copy = async (since?: number) => (await s.servers.live('b1', ctx(), since))!.checkpoint(ctx());
+    /** More than a copy is left to recover from. */
+    const writeMuch = () => sql(`SELECT pg_logical_emit_message(false, 'test', repeat('x', 600 * 1024))`);
     const asked = performance.now();
     const before = await flushes();
+    await writeMuch();
     await copy(asked);
     await copy(asked);
     // PostgreSQL counts one a moment after it has said that it is done.
@@ -213,13 +216,60 @@ describe('PostgreSQL servers', () => {
         deadlineMs: 60_000,
       });
     await counted(1, 'the flush is counted');
+    await writeMuch();
     await copy(performance.now());
+    await counted(2, 'what was asked for since then needs another one');
+    await writeMuch();
     await copy();
-    await counted(3, 'what was asked for since then needs another one');
+    await counted(3, 'and so does what is asked for now');
+    await writeMuch();
     const together = performance.now();
     await Promise.all([copy(together), copy(together), copy(together)]);
     await counted(4, 'copies that are made together share one');
     assert.equal(await flushes(), before + 4, 'none was made twice');
+  });
+
+  it('makes no checkpoint for a copy that has little to recover from, but writes down all that was said to be committed', async () => {
+    await ensure();
+    await sql('CREATE TABLE IF NOT EXISTS late (n int)');
+    await sql('CHECKPOINT');
+    const place = async () => {
+      const [row] =
+        await sql(`SELECT redo_lsn::text AS redo, pg_current_wal_flush_lsn() - redo_lsn AS written,
+        pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn() AS flushed FROM pg_control_checkpoint()`);
+      return row!;
+    };
+    await sql(`ALTER SYSTEM SET wal_writer_delay = '10s'`);
+    await sql('SELECT pg_reload_conf()');
+    const before = await place();
+    await sql('SET synchronous_commit = off; INSERT INTO late SELECT generate_series(1, 100)');
+    assert.equal((await place()).flushed, false, 'nobody has written it down yet');
+    await (await s.servers.live('b1', ctx()))!.checkpoint(ctx());
+    const after = await place();
+    assert.deepEqual([after.redo, after.flushed], [before.redo, true]);
+    await sql('ALTER SYSTEM RESET wal_writer_delay');
+    await sql('SELECT pg_reload_conf()');
+  });
+
+  it('asks a server that is copied again and again in one session, which is nobody who uses it', async () => {
+    await ensure();
+    const live = async () => (await s.servers.live('b1', ctx()))!.checkpoint(ctx());
+    const ours = async () =>
+      (
+        await sql(
+          `SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_control_checkpoint()' AND pid <> pg_backend_pid()`,
+        )
+      ).map(({ pid }) => Number(pid));
+    await Promise.all([live(), live(), live()]);
+    const [one, ...more] = await ours();
+    assert.deepEqual(more, []);
+    await live();
+    assert.deepEqual(await ours(), [one]);
+    await sql(`SELECT pg_terminate_backend(${one})`);
+    await live();
+    assert.notDeepEqual(await ours(), [one]);
+    assert.equal(await s.servers.users('b1', ctx()), 0);
+    assert.deepEqual(await ours(), []);
   });
 
   it('grants access whatever the owner has set for his database, or done with it', async () => {
