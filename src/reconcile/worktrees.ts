@@ -2,8 +2,8 @@
  * Environments whose worktree was removed go: their code is gone. One watch for each folder tells of its end; nothing is
  * looked at while it is there. What is only away (lib/worktree-gone.ts) is left to "offshoot env gc", and to people.
  */
-import { existsSync, type FSWatcher, watch } from 'node:fs';
-import { basename } from 'node:path';
+import { existsSync, type FSWatcher, statSync, watch } from 'node:fs';
+import { basename, join } from 'node:path';
 import type { Log } from '../lib/log.ts';
 import { isRemoved } from '../lib/worktree-gone.ts';
 import { environmentOwner } from '../model/environment.ts';
@@ -12,8 +12,10 @@ import type { Store, Stored } from '../store/contract.ts';
 
 /** @param graceMs for which a folder may be gone: one that is exchanged for another is not removed */
 export function followWorktrees(store: Store, log: Log, graceMs = GRACE_MS): () => void {
-  /** By path; undefined: it cannot be watched. */
-  const watchers = new Map<string, FSWatcher | undefined>();
+  /** By path; none: it cannot be watched. */
+  const watchers = new Map<string, readonly FSWatcher[]>();
+  /** Looks at folders that git is about to remove: how often. */
+  const looks = new Map<string, number>();
   const timers = new Map<string, NodeJS.Timeout>();
   /** By sandbox. */
   const known = new Map<string, string>();
@@ -36,7 +38,7 @@ export function followWorktrees(store: Store, log: Log, graceMs = GRACE_MS): () 
   };
 
   const forget = (worktree: string): void => {
-    watchers.get(worktree)?.close();
+    for (const watcher of watchers.get(worktree) ?? []) watcher.close();
     watchers.delete(worktree);
     clearTimeout(timers.get(worktree));
     timers.delete(worktree);
@@ -44,7 +46,7 @@ export function followWorktrees(store: Store, log: Log, graceMs = GRACE_MS): () 
 
   const listen = (worktree: string): void => {
     if (closed) return;
-    watchers.set(worktree, undefined);
+    watchers.set(worktree, []);
     if (!existsSync(worktree)) {
       lookSoon(worktree);
       return;
@@ -55,12 +57,26 @@ export function followWorktrees(store: Store, log: Log, graceMs = GRACE_MS): () 
         if (event === 'rename' && (name === null || name === basename(worktree))) lookSoon(worktree);
       });
       watcher.on('error', () => lookSoon(worktree));
-      watchers.set(worktree, watcher);
+      watchers.set(worktree, [watcher, ...linkOf(worktree)]);
       if (!existsSync(worktree)) lookSoon(worktree); // meanwhile
     } catch (err) {
       if (existsSync(worktree)) log.warn({ err, worktree }, 'the end of a worktree will not be noticed');
       else lookSoon(worktree);
     }
+  };
+
+  /**
+   * Of a folder in which a program works, as a fork does, the end is told only after that of the program (inotify(7)); that of the
+   * file by which git knows it is told at once.
+   */
+  const linkOf = (worktree: string): readonly FSWatcher[] => {
+    const link = join(worktree, GIT);
+    if (!statSync(link, { throwIfNoEntry: false })?.isFile()) return [];
+    const watcher = watch(link, { persistent: false }, event => {
+      if (event === 'rename') lookSoon(worktree);
+    });
+    watcher.on('error', () => lookSoon(worktree));
+    return [watcher];
   };
 
   const lookSoon = (worktree: string): void => {
@@ -75,11 +91,24 @@ export function followWorktrees(store: Store, log: Log, graceMs = GRACE_MS): () 
   const look = async (worktree: string): Promise<void> => {
     if (closed) return;
     if (existsSync(worktree)) {
+      const before = looks.get(worktree) ?? 0;
+      // It is being removed, file by file.
+      if (
+        (watchers.get(worktree)?.length ?? 0) > 1 &&
+        !existsSync(join(worktree, GIT)) &&
+        before < MOST_LOOKS
+      ) {
+        looks.set(worktree, before + 1);
+        lookSoon(worktree);
+        return;
+      }
+      looks.delete(worktree);
       // Another folder has its place; nobody tells of that one yet.
       forget(worktree);
       if (at(worktree).length > 0) listen(worktree);
       return;
     }
+    looks.delete(worktree);
     for (const sandbox of at(worktree)) {
       const { name } = sandbox;
       const owner = environmentOwner(sandbox.spec);
@@ -112,3 +141,6 @@ export function followWorktrees(store: Store, log: Log, graceMs = GRACE_MS): () 
 // --- internal -----------------------------------------------------------------------------------
 
 const GRACE_MS = 1_000;
+/** Removing a folder takes its time. */
+const MOST_LOOKS = 120;
+const GIT = '.git';

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -49,6 +51,15 @@ test('environments go when their folder does, also when that was meanwhile, and 
   assert.equal(store.get('sandbox', 'exchanged')?.deletedAt, undefined);
   rmSync(join(dir.path, 'exchanged'), { recursive: true });
   await gone('exchanged');
+  // A program that works there, as a fork does, keeps the kernel from telling of the end of its folder.
+  folder('used');
+  writeFileSync(join(dir.path, 'used', '.git'), `gitdir: ${repository}/worktrees/used`);
+  const program = spawn('sleep', ['600'], { cwd: join(dir.path, 'used'), stdio: 'ignore' });
+  cleanup.defer(() => void program.kill('SIGKILL'));
+  await once(program, 'spawn');
+  await make('used');
+  rmSync(join(dir.path, 'used'), { recursive: true });
+  await gone('used');
   assert.equal(store.get('sandbox', 'stays')?.deletedAt, undefined);
   const events = await store.events({ kind: 'sandbox', name: 'before', limit: 10 });
   assert.deepEqual(
