@@ -47,9 +47,11 @@ export function register(program: Command, cli: Cli): void {
       const wanted = Number(port ?? first);
       const address = addresses[wanted];
       if (address === undefined) {
-        const hint = 'see "offshoot service list"';
+        // One of type ExternalName is a name in pods, and nothing else.
+        const isName = found !== undefined && first === undefined;
+        const hint = isName ? `pods find it by its name: ${found.message}` : 'see "offshoot service list"';
         throw new OffshootError('api/not-found', {
-          kind: 'service',
+          kind: isName ? 'an address of service' : 'service',
           name: `${namespace}/${name}${port ? `:${port}` : ''}`,
           hint,
         });

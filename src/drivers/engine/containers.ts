@@ -108,7 +108,7 @@ export async function openEngine({ home, instance, sockets, log }: EngineOptions
       throw problemOf('StartFailed', error);
     });
     try {
-      return await startHere(api, part, { ...wish, network: door.network }, signal);
+      return await startHere(api, part, { ...wish, network: door.network }, signal, door.open);
     } finally {
       await door.close().catch(warn(part)); // what is on no record goes when an engine is found
     }
@@ -119,6 +119,8 @@ export async function openEngine({ home, instance, sockets, log }: EngineOptions
     part: string,
     wish: ContainerWish,
     signal: AbortSignal,
+    /** When its network can be entered. */
+    open?: Promise<void>,
   ): Promise<Running> {
     const name = `offshoot-${instance.replace(/[^A-Za-z0-9]+/g, '-').slice(-40)}-${partKey(part)}`;
     const body = createBody(instance, part, wish);
@@ -137,6 +139,7 @@ export async function openEngine({ home, instance, sockets, log }: EngineOptions
     try {
       save(known);
       signal.throwIfAborted();
+      await open;
       await api.start(id);
       await see(known, await api.inspect(id));
     } catch (error) {

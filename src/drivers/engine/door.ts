@@ -12,8 +12,10 @@ import { instanceLabel } from './create-body.ts';
 import { DOOR_NETWORK, DOOR_PROGRAM, doorImage, doorMachines } from './door-image.ts';
 
 export type Door = {
-  /** As a container names it: a mode of networks. */
+  /** As a container names it: a mode of networks. Who is to go through can be made already. */
   readonly network: string;
+  /** From then on he can be started. @throws EngineRefusal, DeadlineError; the system's error */
+  readonly open: Promise<void>;
   /** Who was to go through has been started, or will not be. */
   close(): Promise<void>;
 };
@@ -23,17 +25,21 @@ export async function hasDoors(api: EngineApi, instance: string): Promise<boolea
   if (!doorMachines.includes(arch())) return false;
   try {
     const door = await openDoor(api, instance, OWN_NETWORK, undefined);
-    await door.close();
-    return true;
+    return await door.open
+      .then(
+        () => true,
+        () => false, // one of an ordinary user, or that maps users
+      )
+      .finally(door.close);
   } catch {
-    return false; // one of an ordinary user, or that maps users
+    return false;
   }
 }
 
 /**
  * @param network path of a network namespace
  * @param hostname of those who go through: they have that of the door
- * @throws EngineRefusal, DeadlineError; the system's error
+ * @throws EngineRefusal; the system's error
  */
 export async function openDoor(
   api: EngineApi,
@@ -59,8 +65,11 @@ export async function openDoor(
       RestartPolicy: { Name: 'no' },
     },
   });
-  const close = () => api.remove(id);
-  try {
+  const open = enter();
+  open.catch(() => {}); // it is waited for later
+  return { network: `container:${id}`, open, close: () => open.catch(() => {}).then(() => api.remove(id)) };
+
+  async function enter(): Promise<void> {
     await api.start(id);
     const pid = (await api.inspect(id))?.State.Pid ?? 0;
     const { ino } = statSync(network);
@@ -70,10 +79,6 @@ export async function openDoor(
       deadlineMs: ENTER_MS,
       intervalMs: 1,
     });
-    return { network: `container:${id}`, close };
-  } catch (error) {
-    await close();
-    throw error;
   }
 }
 

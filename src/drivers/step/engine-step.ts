@@ -89,7 +89,9 @@ async function openFolders(step: string, spec: StepSpec, root: string) {
         ...{ step, what: `output "${name}"`, path: valueFromPath },
         why: `${parent} is a folder of the image`,
       });
-    if (!parent.startsWith(`${WORK}/`) && !parent.startsWith('/tmp/')) await folder(parent);
+    const within = [WORK, '/tmp'].find(place => parent.startsWith(`${place}/`));
+    if (within === undefined) await folder(parent);
+    else await openBelow(places.get(within)!, parent.slice(within.length + 1));
   }
   const locate = (path: string): string => {
     const absolute = posix.resolve(WORK, path);
@@ -118,6 +120,16 @@ async function openFolders(step: string, spec: StepSpec, root: string) {
   }
   // Outer ones first, because inner ones are mounted in them.
   return { locate, mounts: mounts.toSorted((a, b) => a.target.length - b.target.length) };
+}
+
+/** Folders in one of ours, in which whoever the image's user is may write. */
+async function openBelow(folder: string, path: string): Promise<void> {
+  let at = folder;
+  for (const name of path.split('/')) {
+    at = join(at, name);
+    await mkdir(at, { recursive: true });
+    await chmod(at, 0o1777);
+  }
 }
 
 async function runToEnd(

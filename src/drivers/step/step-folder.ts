@@ -1,6 +1,6 @@
 /** The files of one step while it runs, and what its paths mean on our side. */
 import { chmod, mkdir, rm, stat, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { HeldProgram } from '../../lib/held.ts';
 import type { Bind, PrivateMounts } from '../../lib/namespaces.ts';
 import { makeShadows } from '../../lib/shadow.ts';
@@ -67,6 +67,11 @@ export async function openStepFolder(
   const outside = declared.map(locate).filter(path => !isBelow(root, path));
   const removeOutside = () => Promise.all(outside.map(removeFile));
   await removeOutside();
+  // In a container of its own, the folder of an output is there.
+  for (const { valueFromPath } of spec.outputs) {
+    const file = valueFromPath === undefined ? root : locate(valueFromPath);
+    if (isBelow(root, file)) await mkdir(dirname(file), { recursive: true });
+  }
 
   return {
     script: join(root, 'script'),

@@ -113,7 +113,8 @@ describe('in a container engine', { skip: missing }, () => {
       ...{ script: text, inputs: [], outputs: [], env: {}, keep: [], runner: { image: testImage } },
       ...more,
     });
-    const outputs = [{ name: 'value', valueFromPath: '/outputs/value' }];
+    // That of e2e/images.test.ts is in /outputs.
+    const outputs = [{ name: 'value', valueFromPath: '/tmp/deep/value' }];
     const word = (value: string) => [
       { name: 'word', value, as: { path: '/etc/given/word' } },
       { name: 'its-name', value: 'a variable' },
@@ -123,7 +124,7 @@ describe('in a container engine', { skip: missing }, () => {
       said: ['copied'],
       echo: value =>
         script(
-          '#!/bin/sh\ntest "$ITS_NAME" = "a variable" && cat /etc/given/word >/outputs/value && echo copied',
+          '#!/bin/sh\ntest "$ITS_NAME" = "a variable" && cat /etc/given/word >/tmp/deep/value && echo copied',
           {
             ...{ inputs: word(value), outputs },
           },
