@@ -1,6 +1,6 @@
 /** The host's file system is full to the last byte, by somebody else: what the pool keeps for itself carries `main`. */
 import assert from 'node:assert/strict';
-import { chmod, mkdir, open, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, open, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { chooseServerUser } from '../../../src/drivers/postgres/user.ts';
@@ -105,28 +105,27 @@ describe('a full host', { skip }, () => {
   it('is over when that went while the pool fell back on its own room', async () => {
     await using disk = await smallDisk(900 * MIB);
     let isLow = false;
-    let filled: Promise<string> | undefined;
+    let filled: Promise<void> | undefined;
     await using b = await testBranches('pool', {
       where: await placeOn(disk),
       poolBytes: 2048 * MIB,
       minFreeBytes: 64 * MIB,
       async standstill(work) {
         isLow = true;
-        await rm((await filled)!, { force: true }); // it may be asked again
+        await filled;
+        await b.volumes.remove('fat', testCtx());
         return await work();
       },
     });
-    const spec = { record: recordOf('main'), prepare: async () => {} };
-    const { dataDir } = await b.volumes.ensure('main', spec, testCtx());
+    const spec = { record: recordOf('fat'), prepare: async () => {} };
+    const { dataDir } = await b.volumes.ensure('fat', spec, testCtx());
     const before = await disk.freeBytes();
     filled = (async () => {
-      const path = join(dataDir, 'fat');
-      await using file = await open(path, 'w');
+      await using file = await open(join(dataDir, 'all'), 'w');
       while (!isLow) {
         await file.appendFile(Buffer.alloc(4 * MIB, 1));
         await file.sync();
       }
-      return path;
     })();
     await filled;
     await until(async () => ((await disk.freeBytes()) > before - 64 * MIB ? true : undefined), {
