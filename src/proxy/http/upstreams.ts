@@ -2,9 +2,9 @@
 import type { buildConnector } from 'undici';
 import { type Dial, dial as dialHere } from '../../lib/dial.ts';
 import { type Address, addressKey, type RouteChanged } from '../../model/route.ts';
+import { readOnAfterFailedWrite } from '../read-on.ts';
 import { createSessions, type Sessions } from './http2-sessions.ts';
 import type { Limits } from './limits.ts';
-import { readOnAfterFailedWrite } from './read-on.ts';
 import type { Pool } from './undici.ts';
 import { dialInTime, RESET } from './upstream-error.ts';
 

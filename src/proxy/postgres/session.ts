@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import type { Certificate } from '../../lib/certificate.ts';
 import type { Log } from '../../lib/log.ts';
-import { delay, orAborted } from '../../lib/wait.ts';
+import { orAborted } from '../../lib/wait.ts';
 import { OffshootError, toOffshootError } from '../../model/errors.ts';
 import type { BranchRoute, Endpoint } from '../../model/route.ts';
 import type { Book } from '../book.ts';
@@ -229,13 +229,15 @@ async function enter(
   const { signal } = session.stop;
   const { user = '' } = session;
   const instead = () => deps.pretence.verifier(session.branch!, user);
-  const { server, endpoint } = await reach(session, deps).catch(async (error: unknown) => {
+  const reached = await reach(session, deps, patience).catch(async (error: unknown) => {
     if (!(error instanceof OffshootError) || error.code !== 'gateway/branch-unknown') throw error;
     // Who does not know a password of it must not learn that there is no such branch.
     client.write(deps.pretence.greeting(login.startup));
     await challenge(client, { verifier: undefined, instead, endPoint: login.endPoint, user, signal });
     throw error;
   });
+  if (reached === undefined) return 'starting';
+  const { server, endpoint } = reached;
   let forgetKey = () => {};
   let entered = false;
   let cancelKey: Buffer | undefined;
@@ -295,12 +297,17 @@ async function reopen(
   unnamed: Buffer | undefined,
   session: Session,
   deps: SessionDeps,
-  { patient, answered }: Patience,
+  patience: Patience,
 ): Promise<{ readonly server: Socket; readonly endpoint: Endpoint; readonly key: Buffer } | 'starting'> {
   const { number, branch = '' } = session;
   session.loggedIn = false;
   const timer = expireAfter(deps.loginMs, session);
-  const { server, endpoint } = await reach(session, deps);
+  const reached = await reach(session, deps, patience);
+  if (reached === undefined) {
+    clearTimeout(timer);
+    return 'starting';
+  }
+  const { server, endpoint } = reached;
   const gone = new AbortController();
   server.once('close', () => gone.abort(new Error('the server closed the connection during login')));
   const signal = AbortSignal.any([session.stop.signal, gone.signal]);
@@ -312,13 +319,13 @@ async function reopen(
     for (let asked = false; ; ) {
       const message = await readMessage(server, signal);
       const { type, body, whole } = message;
-      if (type === 'E' && !asked && patient && refusalCode(whole) === CANNOT_CONNECT_NOW) {
+      if (type === 'E' && !asked && patience.patient && refusalCode(whole) === CANNOT_CONNECT_NOW) {
         server.destroy();
         return 'starting';
       }
       if (type === 'R' && !asked) {
         asked = true;
-        answered();
+        patience.answered();
         if ((await prove(server, message, () => keys, signal)) !== undefined) throw changed;
       } else if (type === 'K') key = Buffer.from(body);
       else if (type === 'S' || type === 'N') client.write(whole);
@@ -359,9 +366,11 @@ async function sayWhy(client: Socket, { branch, stop }: Session, { awake }: Sess
 
 /**
  * Connects to the server of the session's branch. Where the book knows it, nobody is asked; not even when there is no
- * control plane just now. A node that cannot be reached is waited for: its pod is replaced within seconds.
+ * control plane just now.
+ * @returns undefined when nobody is there, and there is time to ask again: a server that ended a moment ago, of which nobody
+ * has heard yet, or a branch node whose pod is being replaced
  */
-async function reach(session: Session, { book, awake, connect }: SessionDeps) {
+async function reach(session: Session, { book, awake, connect }: SessionDeps, { patient }: Patience) {
   const { signal } = session.stop;
   const branch = session.branch!;
   const lead = async ({ endpoint, sessions }: BranchRoute & { readonly endpoint: Endpoint }) => {
@@ -374,23 +383,15 @@ async function reach(session: Session, { book, awake, connect }: SessionDeps) {
     const reached = await lead({ endpoint, sessions }).catch(() => signal.throwIfAborted());
     if (reached !== undefined) return reached;
   }
-  const end = performance.now() + NODE_MS;
-  for (;;) {
-    const route = await orAborted(awake(branch, signal), signal);
-    try {
-      return await lead(route);
-    } catch (error) {
-      signal.throwIfAborted();
-      const isAway = 'node' in route.endpoint && !(error instanceof OffshootError);
-      if (!isAway || performance.now() > end) throw error;
-      await delay(NODE_PAUSE_MS, signal);
-    }
+  const route = await orAborted(awake(branch, signal), signal);
+  try {
+    return await lead(route);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (patient && !(error instanceof OffshootError)) return undefined;
+    throw error;
   }
 }
-
-/** Milliseconds that a login waits for a branch node. */
-const NODE_MS = 20_000;
-const NODE_PAUSE_MS = 250;
 
 /** Says why, where a message can still be said, and writes the whole reason to the log. */
 function refuse(client: Socket, thrown: unknown, session: Session, log: Log): void {

@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net';
 import type { IdentitySource } from '../../lib/identity.ts';
 import type { Endpoint } from '../../model/route.ts';
 import { dialBranch } from '../branches/dial.ts';
+import { readOnAfterFailedWrite } from '../read-on.ts';
 
 /**
  * Connects to a server. The connection lives at most until `signal` aborts.
@@ -25,6 +26,8 @@ export async function connectHere(path: string, signal: AbortSignal): Promise<So
   const socket = connect({ path, signal });
   socket.on('error', ignore);
   await once(socket, 'connect');
+  // Who ends a session says why, while its client may still have something to say.
+  readOnAfterFailedWrite(socket);
   return socket;
 }
 

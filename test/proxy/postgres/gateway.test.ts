@@ -11,6 +11,7 @@ import type { BranchRoute } from '../../../src/model/route.ts';
 import { createBook } from '../../../src/proxy/book.ts';
 import { createGateway, type GatewayLimits } from '../../../src/proxy/postgres/gateway.ts';
 import type { Awake } from '../../../src/proxy/postgres/session.ts';
+import { connectAs } from '../../../src/proxy/postgres/socket.ts';
 import { createUses } from '../../../src/proxy/uses.ts';
 import { echo, fakePostgres, mute, starting } from '../../support/fake-postgres.ts';
 import * as frames from '../../support/pg-frames.ts';
@@ -314,7 +315,7 @@ const notReady: Record<string, Awake> = {
 };
 for (const [why, awake] of Object.entries(notReady))
   test(`a branch that is not ready is 57P03 and nothing more: ${why}`, async t => {
-    const gateway = await gatewayTo(t, {}, {}, awake);
+    const gateway = await gatewayTo(t, {}, { startingMs: 50 }, awake);
     await using client = await dial(gateway.address);
     client.send(hello);
     const { C, M, H } = await client.refusal();
@@ -634,6 +635,50 @@ test('a branch that the book knows is reached without a question; one that has m
     await client.frame('Z');
   }
   assert.deepEqual(asked, ['moved', 'asleep']);
+});
+
+test('a login waits for a server that has just ended, of which nobody has heard yet', async t => {
+  await using server = await fakePostgres();
+  let asked = 0;
+  const socket = () => (++asked < 3 ? '/nonexistent/pg.sock' : server.socket);
+  const gateway = await gatewayTo(t, {}, {}, async () => ({ endpoint: { socket: socket() }, sessions: 1 }));
+  await using client = await dial(gateway.address);
+  await loggedIn(client);
+  assert.equal(asked, 3);
+});
+
+test('what a server says when it ends a session reaches a client that is just saying something', async t => {
+  const words = frames.fatal('57P01', 'terminating connection due to administrator command');
+  const ways: Socket[] = [];
+  await using server = await fakePostgres(peer => {
+    peer.write(Buffer.concat([frames.authenticationOk(), frames.readyForQuery()]));
+    peer.resume().once('data', () => {
+      peer.write(words);
+      peer.destroy();
+      // What the client says next, in the same turn: nobody takes it, and the words have not been read yet.
+      ways[0]!.write('more');
+    });
+  });
+  const book = createBook();
+  book.apply([{ kind: 'branch', name: BRANCH, value: { endpoint: { socket: server.socket }, sessions: 1 } }]);
+  const gateway = createGateway({
+    ...{ book, awake: unknown, log: silentLog },
+    async connect(endpoint, signal) {
+      const way = await connectAs()(endpoint, signal);
+      ways.push(way);
+      return way;
+    },
+  });
+  const address = await gateway.open({ host: '127.0.0.1', port: 0 });
+  t.after(async () => {
+    await address.close(0);
+    gateway.close();
+  });
+  await using client = await dial(address);
+  await loggedIn(client);
+  client.send(Buffer.from('a statement'));
+  await client.closed();
+  assert.deepEqual(behindLogin(client), words);
 });
 
 test('close refuses logins, lets sessions end, and then nothing is left', async t => {

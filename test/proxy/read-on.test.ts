@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { readOnAfterFailedWrite } from '../../../src/proxy/http/read-on.ts';
-import { serveTcp } from '../../support/http.ts';
+import { readOnAfterFailedWrite } from '../../src/proxy/read-on.ts';
+import { serveTcp } from '../support/http.ts';
 
 test('what a peer said before it hung up is read, although a write to it failed first', async t => {
   const hungUp = Promise.withResolvers<void>();

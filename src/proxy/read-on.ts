@@ -1,6 +1,6 @@
 /**
- * A workload may answer and hang up before it has read the whole request (413, 401, …). The next write to it
- * then fails while its answer is here but not read yet, and node would throw that away together with the socket.
+ * A workload may answer and hang up before it has read the whole request (413, 401, …), and a database says why it ends a session.
+ * The next write to it then fails while its answer is here but not read yet, and node would throw that away together with the socket.
  */
 import type { Socket } from 'node:net';
 
@@ -16,7 +16,7 @@ export function readOnAfterFailedWrite(socket: Socket): void {
       const done = args.pop() as Done;
       write.call(socket, ...args, (error?: Error | null) => {
         if (!GONE.has((error as NodeJS.ErrnoException | undefined)?.code ?? '')) return done(error);
-        // `done` is never called: no more is written, as if the workload took its time.
+        // `done` is never called: no more is written, as if the peer took its time.
         if (!failed) endWhenRead(socket, error!);
         failed = true;
       });
