@@ -93,7 +93,7 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
       const host = await statfs(home);
       const inside = await statfs(root);
       const totalBytes = inside.blocks * inside.bsize;
-      const waitingBytes = counter('data/bytes_may_use');
+      const waitingBytes = bytesOnTheirWay();
       const insideBytes = inside.bavail * inside.bsize - waitingBytes;
       const here = { where: root, totalBytes, freeBytes: Math.max(0, insideBytes), reserveBytes };
       if (existsSync(plug)) return here;
@@ -107,7 +107,7 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
     async sureBytes() {
       const { freeBytes } = await backing.room();
       if (existsSync(plug)) return freeBytes;
-      return Math.min(freeBytes, (await freeBytesOf(home)) - counter('data/bytes_may_use'));
+      return Math.min(freeBytes, (await freeBytesOf(home)) - bytesOnTheirWay());
     },
 
     async trim() {
@@ -118,6 +118,11 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
   };
   if (!existsSync(plug)) await unplug(); // one that was interrupted
   return backing;
+
+  /** Written by somebody, and free for statfs(2): what has no place yet, and what has one that is just being filled. */
+  function bytesOnTheirWay(): number {
+    return counter('data/bytes_may_use') + counter('data/bytes_reserved');
+  }
 
   /** Sums of btrfs; without sysfs they count nothing. */
   function counter(name: string): number {
@@ -176,7 +181,7 @@ export async function openBacking(options: BackingOptions): Promise<Backing> {
     await (await open(partial, 'w')).close();
     await calls.commit(root);
     const { bavail, bsize } = await statfs(root);
-    let left = bavail * bsize - counter('data/bytes_may_use');
+    let left = bavail * bsize - bytesOnTheirWay();
     for (let step = left, at = 0; step >= MIB; ) {
       const bytes = Math.min(step, GIB);
       if (await takeInside(partial, bytes, at)) [left, at, step] = [left - bytes, at + bytes, left - bytes];
