@@ -239,7 +239,7 @@ export async function startDaemon(
       log,
     ),
     visits: { link: visiting.link, ownKey: keys.hashOf(internal.cli)! },
-    imports: await importsAtHand(config, () => drivers.branches.room()),
+    imports: await importsAtHand(config, env, () => drivers.branches.room()),
     trash: { keepMs: config.trashMs },
     info: () => ({
       version,

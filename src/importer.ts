@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { importDump } from './data/dump.ts';
 import { runImport } from './data/import.ts';
 import { runStatements } from './data/mask/statements.ts';
 import { createProgress, type Progress } from './data/progress.ts';
@@ -16,7 +17,7 @@ import { exec } from './lib/exec.ts';
 import { orAborted, until } from './lib/wait.ts';
 import { adminRole } from './model/branch.ts';
 import { toOffshootError } from './model/errors.ts';
-import type { ImportReport } from './model/import.ts';
+import { type ImportReport, isFile } from './model/import.ts';
 
 const [, , file = ''] = process.argv;
 const job = JSON.parse(readFileSync(file, 'utf8')) as ImportJob;
@@ -72,16 +73,24 @@ async function telling<R>(
 async function fill(progress: Progress): Promise<ImportReport> {
   const { spec, password, maskSecret, database, role, roomBytes, raw } = job;
   const common = { database, role, roomBytes, ...(maskSecret !== undefined && { maskSecret }) };
+  const { source: from } = spec;
+  if (isFile(from))
+    return await filled(job, progress, (target, signal) =>
+      importDump({
+        ...{ ...common, name: from.file, folder: job.dump!, tool: from.tool, user: job.server },
+        ...{ schemaOnly: spec.schemaOnly ?? false, target, progress, signal },
+      }),
+    );
   const statements = spec.mask?.sql ?? [];
   if (raw === undefined || statements.length === 0)
     return await filled(job, progress, (target, signal) =>
-      runImport({ ...common, spec, password, target, progress, signal }),
+      runImport({ ...common, spec, source: from, password, target, progress, signal }),
     );
   const first = startServer(raw, SILENT);
   try {
     const target = await ready(raw, first);
     const { signal } = first;
-    const report = await runImport({ ...common, spec, password, target, progress, signal });
+    const report = await runImport({ ...common, spec, source: from, password, target, progress, signal });
     progress.phase('masking');
     await runStatements({ ...target, database }, role, statements, signal);
     // Only rows that live pass: nothing of what was there before, nor its WAL, is in the second.
@@ -91,7 +100,7 @@ async function fill(progress: Progress): Promise<ImportReport> {
     const again = { count, at, source, ...(jobs !== undefined && { jobs }) };
     const { leftOut, rows, ms } = await filled(job, progress, (to, ending) =>
       runImport({
-        ...{ database, role, roomBytes, spec: again, password: job.adminSecret, target: to },
+        ...{ database, role, roomBytes, spec: again, source, password: job.adminSecret, target: to },
         ...{ progress: quiet(progress), signal: AbortSignal.any([signal, ending]) },
       }),
     );

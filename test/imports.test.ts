@@ -70,8 +70,10 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     'drivers/workload',
     'drivers/step',
   ],
+  // Scripts that were written for psql, and a session that runs them.
+  sql: ['model', 'lib'],
   // What an importer does; the daemon only looks at a source with it.
-  data: ['model', 'lib'],
+  data: ['model', 'lib', 'sql'],
   // A process of its own.
   'importer.ts': ['model', 'lib', 'data', 'type:drivers/branch'],
   'proxy/stream': ['model', 'lib', 'proxy'],
@@ -114,6 +116,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   cli: [
     'model',
     'lib',
+    'sql',
     'client',
     'config.ts',
     'home.ts',
@@ -263,6 +266,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   kubernetes: ['zod'],
   'drivers/postgres': ['pg'],
   data: ['pg'],
+  // Its login.
+  sql: ['pg'],
   'proxy/http': ['undici'],
   // Loaded with the first request for SQL.
   'proxy/sql': ['pg', 'ws'],

@@ -4,16 +4,19 @@ import { OffshootError } from '../model/errors.ts';
 
 /**
  * @param limit bytes
+ * @param kind of media that it must be
  * @returns undefined when there is none
  * @throws OffshootError api/bad-request
  */
-export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer | undefined> {
+export async function readBody(
+  request: IncomingMessage,
+  limit: number,
+  kind: 'application/json' | 'application/octet-stream' = 'application/json',
+): Promise<Buffer | undefined> {
   const { 'content-type': type, 'content-length': length, 'transfer-encoding': coding } = request.headers;
   if (type === undefined && coding === undefined && Number(length ?? 0) === 0) return undefined;
-  if (!/^application\/json\s*(;|$)/i.test(type ?? ''))
-    throw refused(
-      `Unsupported Media Type: the body must be application/json, not ${type ?? 'without a type'}`,
-    );
+  if ((type ?? '').split(';')[0]!.trim().toLowerCase() !== kind)
+    throw refused(`Unsupported Media Type: the body must be ${kind}, not ${type ?? 'without a type'}`);
   if (Number(length ?? 0) > limit) throw tooLarge(limit);
   // Room for what is announced comes first: to put much together in one go would keep everybody waiting.
   let bytes = Buffer.allocUnsafeSlow(Number(length ?? 0));

@@ -6,7 +6,7 @@ import type { ChosenPostgres } from '../model/branch.ts';
 import type { Disk } from '../model/claims.ts';
 import type { Kept } from '../model/document/manifest-warnings.ts';
 import type { Reach } from '../model/history.ts';
-import type { ImportOptions } from '../model/import.ts';
+import type { ImportFrom, ImportOptions, ImportSource, SourceServer } from '../model/import.ts';
 import type { BranchInsight } from '../model/insight.ts';
 import type { LogLine, LogQuery, ServerLogQuery } from '../model/log.ts';
 import type { SuggestedRule } from '../model/mask.ts';
@@ -60,6 +60,17 @@ export type BranchesAtHand = {
   insight(id: string, signal: AbortSignal): Promise<BranchInsight | undefined>;
 };
 
+/** Where dumps are put that are sent here. */
+export type UploadsAtHand = {
+  /** @param bytes that will come @throws OffshootError import/no-room */
+  begin(bytes: number | undefined): Promise<string>;
+  /** @returns bytes that the file has now @throws OffshootError api/not-found, api/bad-request, import/full */
+  append(id: string, file: string, offset: number, bytes: Buffer): Promise<number>;
+  /** A project waits for it. */
+  keep(id: string): void;
+  remove(id: string): Promise<void>;
+};
+
 /** What is asked before data come from elsewhere. */
 export type ImportsAtHand = {
   /**
@@ -67,10 +78,18 @@ export type ImportsAtHand = {
    * @throws OffshootError import/*
    */
   look(
-    from: Pick<SourceAddress, 'server'> &
-      ({ readonly password: string } | { readonly sealed: readonly string[] }),
+    from:
+      | { readonly server: SourceServer; readonly sealed: readonly string[] }
+      | ImportFrom,
     options: ImportOptions,
-  ): Promise<{ readonly database: string; readonly owner: string; readonly version: string }>;
+  ): Promise<{
+    readonly source: ImportSource;
+    /** Of the source; absent: it does not say. */
+    readonly database?: string;
+    readonly owner?: string;
+    readonly version?: string;
+  }>;
+  readonly uploads: UploadsAtHand;
   /** A source's password as the store may hold it. */
   seal(password: string): readonly string[];
   /** What masks draw from, for one project, as the store may hold it. */

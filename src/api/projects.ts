@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ChosenPostgres } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
-import type { SourceServer } from '../model/import.ts';
+import { type ImportFrom, isFile, type SourceServer } from '../model/import.ts';
 import { settingsAfter } from '../model/server-settings.ts';
 import type { SourceAddress } from '../model/source-address.ts';
 import {
@@ -25,7 +25,7 @@ import {
 import { changeProjectSettings } from '../rules/settings.ts';
 import { trashProject } from '../rules/trash.ts';
 import { settingsBody, sleepAfterSeconds } from './branches.ts';
-import type { ApiContext } from './context.ts';
+import type { ApiContext, ImportsAtHand } from './context.ts';
 import { checked, flag } from './input.ts';
 import { answer, type Routes } from './routes.ts';
 import { projectView } from './views.ts';
@@ -42,7 +42,7 @@ const wishes = z.strictObject({
   mask: z.union([z.literal(false), z.record(z.string(), z.unknown())]).optional(),
 });
 
-const from = z.strictObject({
+const fromServer = z.strictObject({
   server: z.strictObject({
     host: z.string().min(1).max(1024),
     port: z.int().min(1).max(65_535),
@@ -53,6 +53,13 @@ const from = z.strictObject({
   }),
   password: z.string().max(10_000),
 });
+
+/** A dump that was sent here, see uploads.ts. */
+const fromFile = z.strictObject({
+  file: z.strictObject({ file: z.string().min(1).max(255), upload: z.string().min(1).max(100) }),
+});
+
+const from = z.union([fromServer, fromFile]);
 
 /** See model/branch.ts. */
 const rolePasswords = z.enum(['ended', 'kept', 'branch']);
@@ -81,7 +88,7 @@ const refreshBody = z.strictObject({
   postgres: postgres.optional(),
 });
 
-const suggestBody = z.strictObject({ from, import: wishes.optional() });
+const suggestBody = z.strictObject({ from: fromServer, import: wishes.optional() });
 
 /** What is not named stays; null: none. */
 const limitBody = z.strictObject({
@@ -130,18 +137,20 @@ export function projectRoutes(
     if (store.get('project', name) !== undefined)
       throw new OffshootError('project/exists', { project: name });
     const options = optionsOf(wish.import);
-    const seen = await imports.look(wish.from as SourceAddress, options);
+    const seen = await imports.look(wish.from as ImportFrom, options);
     const spec = {
-      database: wish.database ?? (isPlainName(seen.database) ? seen.database : database),
-      role: wish.role ?? (isPlainName(seen.owner) ? seen.owner : role),
+      database: wish.database ?? plainOr(seen.database, database),
+      role: wish.role ?? plainOr(seen.owner, role),
       ...limits,
-      import: newImport(undefined, wish.from.server as SourceServer, options),
+      import: newImport(undefined, seen.source, options),
     };
     const secret = {
-      sealed: imports.seal(wish.from.password),
+      ...sealedOf(imports, wish.from as ImportFrom),
       ...(options.mask && { maskSecret: imports.newMaskSecret() }),
     };
-    return answer(201, projectView(store, await createProject(store, name, spec, secret)));
+    const made = await createProject(store, name, spec, secret);
+    if ('file' in wish.from) imports.uploads.keep(wish.from.file.upload);
+    return answer(201, projectView(store, made));
   });
 
   /** Fills it anew; what is not said is as it was the last time. */
@@ -150,16 +159,26 @@ export function projectRoutes(
     const { spec, secret } = requireProject(store, name);
     checkNoImportRuns(store, name);
     const before = spec.import;
-    const server = (wish.from?.server as SourceServer | undefined) ?? before?.source;
-    if (server === undefined) throw new OffshootError('import/no-source', { project: name });
+    const known = before?.source;
+    if (wish.from === undefined && known === undefined)
+      throw new OffshootError('import/no-source', { project: name });
+    if (wish.from === undefined && isFile(known!))
+      throw new OffshootError('import/file-gone', { project: name, file: known.file });
     if (imports === undefined) throw new OffshootError('import/not-here');
     const postgres = wish.postgres === undefined ? spec.postgres : await choose(wish.postgres);
-    const more = optionsAfter(before, wish.import);
-    const sealed = wish.from === undefined ? (secret?.sealed ?? []) : imports.seal(wish.from.password);
-    await imports.look({ server, sealed }, more);
-    const next = { sealed, ...(more.mask && { maskSecret: imports.newMaskSecret() }) };
-    const again = newImport(before, server, more);
-    return projectView(store, await importInto(store, name, again, next, postgres));
+    const isSent = wish.from !== undefined && 'file' in wish.from;
+    const more = optionsAfter(before, wish.import, isSent);
+    const sealed = secret?.sealed ?? [];
+    const from = (wish.from as ImportFrom | undefined) ?? { server: known as SourceServer, sealed };
+    const { source } = await imports.look(from, more);
+    const next = {
+      ...('sealed' in from ? { sealed } : sealedOf(imports, from)),
+      ...(more.mask && { maskSecret: imports.newMaskSecret() }),
+    };
+    const again = newImport(before, source, more);
+    const begun = await importInto(store, name, again, next, postgres);
+    if ('file' in from) imports.uploads.keep(from.file.upload);
+    return projectView(store, begun);
   });
 
   /** Rules to begin with for a source; nothing is made. */
@@ -217,3 +236,12 @@ export function projectRoutes(
     return answer(202, { name, trashed: { id, until } });
   });
 }
+
+// --- internal -----------------------------------------------------------------------------------
+
+const plainOr = (name: string | undefined, other: string): string =>
+  name !== undefined && isPlainName(name) ? name : other;
+
+/** A dump has no password. */
+const sealedOf = (imports: ImportsAtHand, from: ImportFrom): { readonly sealed?: readonly string[] } =>
+  'file' in from ? {} : { sealed: imports.seal(from.password) };

@@ -22,6 +22,8 @@ export type RouteOptions = {
   readonly bodyLimit?: number;
   /** The body stays bytes: what is long is not read on the loop. */
   readonly bytes?: true;
+  /** The body is no JSON but bytes, `application/octet-stream`. */
+  readonly raw?: true;
   /** Its answer holds the secrets that it is there to tell; those of all others are masked. */
   readonly tellsSecrets?: true;
 };

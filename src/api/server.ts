@@ -31,6 +31,7 @@ import { routingRuleRoutes } from './routing-rules.ts';
 import { sandboxRoutes } from './sandboxes.ts';
 import { systemRoutes } from './system.ts';
 import { trashRoutes } from './trash.ts';
+import { uploadRoutes } from './uploads.ts';
 import { watchRoutes } from './watch.ts';
 
 export type ApiServer = {
@@ -77,6 +78,7 @@ const all = [
   diskRoutes,
   keyRoutes,
   trashRoutes,
+  uploadRoutes,
   systemRoutes,
   prometheusRoutes,
   repairRoutes,
@@ -108,8 +110,9 @@ export async function startApi(context: ApiContext, options: ApiOptions): Promis
       throw new OffshootError('api/not-found', params);
     }
     const { handler, options } = found.route;
-    const bytes = method === 'GET' ? undefined : await readBody(request, options.bodyLimit ?? bodyLimit);
-    const body = bytes === undefined || options.bytes ? bytes : readJson(bytes);
+    const kind = options.raw ? 'application/octet-stream' : 'application/json';
+    const bytes = method === 'GET' ? undefined : await readBody(request, options.bodyLimit ?? bodyLimit, kind);
+    const body = bytes === undefined || options.bytes || options.raw ? bytes : readJson(bytes);
     const view = await handler({
       params: found.params as never,
       query: queryOf(url),

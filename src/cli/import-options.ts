@@ -3,9 +3,10 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { OffshootError } from '../model/errors.ts';
-import type { ImportWish } from '../model/import.ts';
+import { checkDumpOptions, type ImportWish } from '../model/import.ts';
 import { readSourceAddress, type SourceAddress } from '../model/source-address.ts';
 import type { Cli } from './context.ts';
+import { isDump, type SentDump, sendDump } from './dump-source.ts';
 import { UsageError } from './output.ts';
 import { readSource } from './read-file.ts';
 
@@ -38,6 +39,26 @@ export const withImportOptions = (command: Command, from: string): Command =>
     .addOption(
       new Option('--jobs <number>', 'connections to the source, 1 to 16 (default 4)').argParser(parseJobs),
     );
+
+/**
+ * A server, or a dump, which is sent first. Options that a dump does not have are refused before.
+ * @throws OffshootError import/bad-source, import/file-option; as `sendDump`
+ */
+export async function fromOf(cli: Cli, text: string, options: ImportWish | undefined): Promise<SentDump> {
+  if (!isDump(text)) return { from: await sourceOf(cli, text), forget: async () => {} };
+  checkDumpOptions(options);
+  return sendDump(cli, text);
+}
+
+/** What was sent and then not wanted is taken back. */
+export async function takingBack<R>(source: SentDump | undefined, work: () => Promise<R>): Promise<R> {
+  try {
+    return await work();
+  } catch (error) {
+    await source?.forget();
+    throw error;
+  }
+}
 
 /** A path means the same for the daemon; all else is a version. */
 export const postgresOf = ({ cwd }: Cli, text: string): string =>

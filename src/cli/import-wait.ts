@@ -6,19 +6,29 @@ import type { ImportPhase, ImportReport, ImportStatus } from '../model/import.ts
 import { progressText } from '../model/import.ts';
 import type { BranchView } from '../model/view.ts';
 import type { Cli } from './context.ts';
+import { isDump } from './dump-source.ts';
 import { say, took } from './output.ts';
 import { createProgress, type ProgressStep } from './progress.ts';
 import { waitFor } from './wait.ts';
 
+export type Seen = {
+  readonly project: string;
+  /** Which import of the project. */
+  readonly count: number;
+  /** As it was written; undefined: from where the last one came. */
+  readonly from: string | undefined;
+  /** Asked for when this is interrupted: nobody waits for it any more. */
+  readonly giveUp: 'delete' | 'cancel';
+};
+
 /**
- * @param count which import of the project
- * @param giveUp asked for when this is interrupted: nobody waits for it any more
  * @throws OffshootError import/* with the reason why it failed; the reason of Ctrl-C
  */
 export async function seeImport(
   cli: Cli,
-  { project, count, giveUp }: { project: string; count: number; giveUp: 'delete' | 'cancel' },
+  { project, count, from, giveUp }: Seen,
 ): Promise<ImportReport> {
+  const steps = from !== undefined && isDump(from) ? OF_FILES : OF_SERVERS;
   const { id } = await cli.client().branches.get(project, 'main');
   const progress = createProgress(cli);
   let report: ImportReport | undefined;
@@ -33,7 +43,7 @@ export async function seeImport(
         if (seen === undefined) throw new OffshootError('api/not-found', { kind: 'project', name: project });
         const { import: now, state, message, hint } = seen;
         if (now?.count === count) {
-          progress.show(stepsOf(now));
+          progress.show(stepsOf(now, steps));
           if (now.state === 'failed')
             throw new OffshootError('import/ended', { project, why: now.message, hint: now.hint });
           if (now.state === 'done') report = now.report;
@@ -59,7 +69,8 @@ export function sayReport(
   cli: Cli,
   { tables, rows, bytes, ms, version, leftOut, masked }: ImportReport,
 ): void {
-  say(cli, `${tables} tables, ${rows} rows, ${bytesText(bytes)} from PostgreSQL ${version} in ${took(ms)}`);
+  const from = version === '' ? '' : ` from PostgreSQL ${version}`;
+  say(cli, `${tables} tables, ${rows} rows, ${bytesText(bytes)}${from} in ${took(ms)}`);
   if (masked !== undefined && masked.columns > 0)
     say(cli, `${masked.columns} columns of ${masked.tables} tables are masked`);
   if (leftOut.length === 0) return;
@@ -79,7 +90,16 @@ export const importText = (status: Pick<ImportStatus, 'progress' | 'message'> & 
 /** The longest that a timer can be; an import takes as long as it takes. */
 const LONGEST_MS = 2 ** 31 - 1;
 
-const STEPS: readonly (readonly [ImportPhase, string])[] = [
+type Steps = readonly (readonly [ImportPhase, string])[];
+
+const OF_FILES: Steps = [
+  ['connecting', 'kind of dump'],
+  ['file', 'dump loaded'],
+  ['rest', 'rights'],
+  ['ending', 'written to disk'],
+];
+
+const OF_SERVERS: Steps = [
   ['connecting', 'source'],
   ['schema', 'schema'],
   ['data', 'rows'],
@@ -90,15 +110,16 @@ const STEPS: readonly (readonly [ImportPhase, string])[] = [
   ['ending', 'written to disk'],
 ];
 
-function stepsOf({ state, progress }: ImportStatus): readonly ProgressStep[] {
+function stepsOf({ state, progress }: ImportStatus, steps: Steps): readonly ProgressStep[] {
   const at =
     state === 'done'
-      ? STEPS.length
-      : STEPS.findIndex(([phase]) => phase === (progress?.phase ?? 'connecting'));
-  return STEPS.map(([, label], i) => {
+      ? steps.length
+      : steps.findIndex(([phase]) => phase === (progress?.phase ?? 'connecting'));
+  return steps.map(([, label], i) => {
     if (i < at) return { label, state: 'done' };
     if (i > at) return { label, state: 'waiting' };
-    const detail = progress?.phase === 'data' ? { detail: progressText(progress).replace(/^.*?: /, '') } : {};
+    const isLong = progress?.phase === 'data' || progress?.phase === 'file';
+    const detail = isLong ? { detail: progressText(progress).replace(/^.*?: /, '') } : {};
     return { label, state: state === 'failed' ? 'failed' : 'running', ...detail };
   });
 }

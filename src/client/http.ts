@@ -26,6 +26,7 @@ export type Way = {
 
 export type RequestOptions = {
   readonly query?: Readonly<Record<string, Value | readonly Value[] | undefined>>;
+  /** Sent as JSON; bytes as they are. */
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
@@ -66,7 +67,8 @@ export async function send(
   const target = way === undefined ? new URL(path, url) : new URL(way.base + path);
   for (const [name, value] of Object.entries(query))
     for (const one of [value ?? []].flat()) target.searchParams.append(name, String(one));
-  const text = body === undefined ? undefined : JSON.stringify(body);
+  const isBytes = body instanceof Uint8Array;
+  const text = body === undefined || isBytes ? body : JSON.stringify(body);
   let answer: Answer;
   try {
     answer = await exchange(ca, target, text, {
@@ -76,7 +78,7 @@ export async function send(
         ...way?.headers,
         'offshoot-api-key': way?.apiKey ?? apiKey,
         ...(text !== undefined && {
-          'content-type': 'application/json',
+          'content-type': isBytes ? 'application/octet-stream' : 'application/json',
           'content-length': Buffer.byteLength(text),
         }),
         ...headers,
@@ -121,7 +123,7 @@ type Answer = IncomingMessage;
 async function exchange(
   ca: string | undefined,
   target: URL,
-  body: string | undefined,
+  body: string | Uint8Array | undefined,
   options: RequestOptionsOfNode,
 ): Promise<Answer> {
   const secure = target.protocol === 'https:' ? await trusting(ca, options.agent as Agent) : undefined;

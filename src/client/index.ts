@@ -3,7 +3,7 @@ import type { BranchAddress, RolePasswords } from '../model/branch.ts';
 import type { LeftOut } from '../model/document/manifest-kinds.ts';
 import type { EnvironmentConfig, EnvironmentOwner } from '../model/environment.ts';
 import type { ImageMap } from '../model/image.ts';
-import type { ImportWish } from '../model/import.ts';
+import type { ImportFrom, ImportWish } from '../model/import.ts';
 import type { SuggestedRule } from '../model/mask.ts';
 import type { FolderCode, Migration } from '../model/migration.ts';
 import type { ResourcePlugin } from '../model/plugin.ts';
@@ -140,7 +140,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         settings?: ServerSettings | undefined;
         /** A path, or a major version. */
         postgres?: string | undefined;
-        from?: SourceAddress | undefined;
+        from?: ImportFrom | undefined;
         import?: ImportWish | undefined;
       }) => call<ProjectView>('POST', '/projects', { body }),
       get: (name: string) => call<ProjectView>('GET', `/projects/${part(name)}`),
@@ -148,7 +148,7 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
       refresh: (
         name: string,
         body: {
-          from?: SourceAddress | undefined;
+          from?: ImportFrom | undefined;
           import?: ImportWish | undefined;
           postgres?: string | undefined;
         } = {},
@@ -177,6 +177,16 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
         call<ProjectView>('PUT', `/projects/${part(name)}/settings`, { body: { settings: changes } }),
       delete: (name: string, query: { now?: boolean } = {}) =>
         call<DeletedView>('DELETE', `/projects/${part(name)}`, { query }),
+    },
+    /** Dumps that are sent, for `from.file` of a project. */
+    uploads: {
+      begin: (body: { bytes?: number | undefined }) => call<{ readonly id: string }>('POST', '/uploads', { body }),
+      append: (id: string, file: string, offset: number, bytes: Uint8Array) =>
+        call<{ readonly bytes: number }>('PUT', `/uploads/${part(id)}/files/${part(file)}`, {
+          query: { offset },
+          body: bytes,
+        }),
+      remove: (id: string) => call<unknown>('DELETE', `/uploads/${part(id)}`),
     },
     trash: {
       list: () => call<readonly TrashView[]>('GET', '/trash'),

@@ -25,6 +25,7 @@ import { type OpenedSource, openSnapshot } from './source.ts';
 
 export type Import = {
   readonly spec: ImportSpec;
+  readonly source: SourceServer;
   readonly password: string;
   /** Of the project's masks, in base64; absent: nothing is masked. */
   readonly maskSecret?: string;
@@ -85,19 +86,20 @@ export async function suggestRules(
   }
 }
 
+/** What an import says of whatever ended it. @param what it did */
+export function told(error: unknown, what: string): OffshootError {
+  if (error instanceof OffshootError) return error;
+  const { message: why, cause } = error as Error;
+  const code = isLost(error) || isLost(cause) ? 'import/lost' : 'import/failed';
+  return new OffshootError(code, { what, why }, { cause: error });
+}
+
 // --- internal -----------------------------------------------------------------------------------
 
 const LOOKING = 'looking at the source';
 
 /** For one statement of a look, of which somebody waits for the answer; locks are waited for half as long. */
 const LOOK_MS = 60_000;
-
-function told(error: unknown, what: string): OffshootError {
-  if (error instanceof OffshootError) return error;
-  const { message: why, cause } = error as Error;
-  const code = isLost(error) || isLost(cause) ? 'import/lost' : 'import/failed';
-  return new OffshootError(code, { what, why }, { cause: error });
-}
 
 async function run(o: Import, doing: { what: string }): Promise<ImportReport> {
   const begun = performance.now();
@@ -109,7 +111,8 @@ async function run(o: Import, doing: { what: string }): Promise<ImportReport> {
     opened.defer(() => session.close());
     return session;
   };
-  const source = await openSnapshot({ server: spec.source, password: o.password }, spec, o.roomBytes);
+  const from = { server: o.source, password: o.password };
+  const source = await openSnapshot(from, spec, o.roomBytes);
   keep(source.session);
   const stop = () => void source.close();
   signal.addEventListener('abort', stop, { once: true });

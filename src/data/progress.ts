@@ -9,6 +9,8 @@ export type Progress = {
   plan(tables: readonly SourceTable[]): void;
   moved(table: SourceTable, so: Moved): void;
   done(table: SourceTable, all: Moved): void;
+  /** How far a dump is. */
+  read(so: { readonly bytes: number; readonly sourceBytes: number; readonly rows: number }): void;
   now(): ImportProgress;
 };
 
@@ -42,6 +44,12 @@ export function createProgress(changed: () => void, clock: () => number = () => 
       doneBytes += table.bytes;
       changed();
     },
+    read(so) {
+      if (begun === 0) begun = clock();
+      ({ bytes, sourceBytes, rows } = so);
+      doneBytes = bytes;
+      changed();
+    },
     now() {
       const parts = [...running];
       const share =
@@ -49,7 +57,7 @@ export function createProgress(changed: () => void, clock: () => number = () => 
           ? 1
           : (doneBytes + parts.reduce((sum, [table, so]) => sum + table.bytes * shareOf(table, so), 0)) /
             sourceBytes;
-      const left = phase === 'data' && share > 0.02 ? ((clock() - begun) * (1 - share)) / share : undefined;
+      const left = (phase === 'data' || phase === 'file') && share > 0.02 ? ((clock() - begun) * (1 - share)) / share : undefined;
       return {
         ...{ phase, tables, tablesDone, sourceBytes },
         rows: parts.reduce((sum, [, so]) => sum + so.rows, rows),

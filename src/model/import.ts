@@ -3,7 +3,26 @@
  * fills a hidden volume, which becomes that of `main` when the last check has passed; until then nobody reaches it.
  */
 import { bytesText } from './bytes.ts';
+import { OffshootError } from './errors.ts';
 import type { MaskRules } from './mask.ts';
+
+/** A dump that was sent here, and is kept until what is in it has come. */
+export type SourceFile = {
+  /** As who has sent it calls it. */
+  readonly file: string;
+  readonly upload: string;
+  /** The pg_restore that reads it, when it is an archive. */
+  readonly tool?: string;
+};
+
+export type ImportSource = SourceServer | SourceFile;
+
+/** Where data come from, with what only who has it knows. */
+export type ImportFrom =
+  | { readonly server: SourceServer; readonly password: string }
+  | { readonly file: Pick<SourceFile, 'file' | 'upload'> };
+
+export const isFile = (source: ImportSource): source is SourceFile => 'upload' in source;
 
 /** A running PostgreSQL. Its password stands nowhere here. */
 export type SourceServer = {
@@ -40,7 +59,7 @@ export type ImportWish = {
 export type ImportSpec = ImportOptions & {
   /** How often that was asked for: an import that is done, or has failed, is not begun again by itself. */
   readonly count: number;
-  readonly source: SourceServer;
+  readonly source: ImportSource;
   /** RFC 3339 */
   readonly at: string;
   /** Nobody wants it any more; what was there before stays. */
@@ -49,6 +68,7 @@ export type ImportSpec = ImportOptions & {
 
 export type ImportPhase =
   | 'connecting'
+  | 'file'
   | 'schema'
   | 'data'
   | 'indexes'
@@ -62,7 +82,7 @@ export type ImportProgress = {
   readonly tables: number;
   readonly tablesDone: number;
   readonly rows: number;
-  /** As they came, and what the tables take at the source. */
+  /** As they came, and what the tables take at the source; of a file, what was read of it, and what it has. */
   readonly bytes: number;
   readonly sourceBytes: number;
   /** Tables that come now, with the share of each, from 0 to 1. */
@@ -75,7 +95,7 @@ export type ImportReport = {
   readonly rows: number;
   readonly bytes: number;
   readonly ms: number;
-  /** Version of the source, e.g. `15.18`. */
+  /** Version of the source, e.g. `15.18`; empty: it does not say. */
   readonly version: string;
   /** What could not be taken, or not as it was. */
   readonly leftOut: readonly { readonly what: string; readonly why: string }[];
@@ -97,15 +117,25 @@ export type ImportStatus = {
 export function progressText(progress: ImportProgress | undefined): string {
   if (progress === undefined) return 'its data are about to come';
   const { phase, tables, tablesDone, bytes, sourceBytes, leftMs } = progress;
-  if (phase !== 'data') return PHASES[phase];
   const left = leftMs === undefined ? '' : `, about ${durationText(leftMs)} left`;
+  if (phase === 'file')
+    return `${PHASES[phase]}: ${bytesText(bytes)} of ${bytesText(sourceBytes)}, ${progress.rows} rows${left}`;
+  if (phase !== 'data') return PHASES[phase];
   return `${PHASES[phase]}: ${tablesDone} of ${tables} tables, ${bytesText(bytes)} of about ${bytesText(sourceBytes)}${left}`;
+}
+
+/** @throws OffshootError import/file-option: a dump comes as a whole, in the order in which it was written */
+export function checkDumpOptions(options: ImportWish = {}): void {
+  for (const [name, [option, why]] of Object.entries(NOT_OF_FILES))
+    if ((options[name as keyof ImportOptions] ?? false) !== false)
+      throw new OffshootError('import/file-option', { option, why });
 }
 
 // --- internal -----------------------------------------------------------------------------------
 
 const PHASES: Readonly<Record<ImportPhase, string>> = {
   connecting: 'looks at the source',
+  file: 'loads the file',
   schema: 'makes the schema',
   data: 'takes the rows',
   indexes: 'makes indexes and constraints',
@@ -113,6 +143,16 @@ const PHASES: Readonly<Record<ImportPhase, string>> = {
   checking: 'checks what has come',
   masking: 'runs the SQL of the mask, and copies what it leaves',
   ending: 'writes it all to the disk',
+};
+
+const WHOLE = 'a dump comes as it was written';
+const NOT_OF_FILES: Partial<Readonly<Record<keyof ImportOptions, readonly [string, string]>>> = {
+  tables: ['--tables', WHOLE],
+  exclude: ['--exclude', WHOLE],
+  where: ['--where', WHOLE],
+  jobs: ['--jobs', 'it is read once, from its beginning to its end'],
+  verify: ['--verify', 'nobody is there to compare it with'],
+  mask: ['--mask', 'it would lie here with all that is real in it until it has been loaded'],
 };
 
 const durationText = (ms: number): string => {

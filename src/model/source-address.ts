@@ -1,6 +1,6 @@
 /** Where data come from, read from what people write: a connection URL as libpq has it (PostgreSQL §32.1.1.2). */
 import { OffshootError } from './errors.ts';
-import type { SourceServer } from './import.ts';
+import { type ImportSource, isFile, type SourceServer } from './import.ts';
 
 export type SourceAddress = { readonly server: SourceServer; readonly password: string };
 
@@ -37,10 +37,13 @@ export function readSourceAddress(text: string, read: (file: string) => string):
 }
 
 /** For people: without the password. */
-export const sourceText = ({ host, port, user, database }: SourceServer): string =>
-  `${user}@${host.includes(':') ? `[${host}]` : host}:${port}/${database}`;
+export const sourceText = (source: ImportSource): string =>
+  isFile(source) ? `the file ${source.file}` : serverText(source);
 
 // --- internal -----------------------------------------------------------------------------------
+
+const serverText = ({ host, port, user, database }: SourceServer): string =>
+  `${user}@${host.includes(':') ? `[${host}]` : host}:${port}/${database}`;
 
 const NO_HOST = 'none.invalid';
 

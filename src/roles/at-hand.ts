@@ -1,12 +1,16 @@
 /** What the API asks of those who hold branches and run programs, answered by the drivers of this process. */
 import { randomBytes } from 'node:crypto';
-import type { BranchesAtHand, ImportsAtHand, ProgramsAtHand } from '../api/context.ts';
+import { statfs } from 'node:fs/promises';
+import type { BranchesAtHand, ImportsAtHand, ProgramsAtHand, UploadsAtHand } from '../api/context.ts';
 import type { Config } from '../config.ts';
 import type { Drivers } from '../drivers/open.ts';
 import { sealKeyIn } from '../drivers/seal-key.ts';
+import { isFileName, openUploads, type Uploads } from '../drivers/uploads.ts';
 import { merge } from '../lib/channel.ts';
 import type { Log } from '../lib/log.ts';
 import { seal, unseal } from '../lib/sealed.ts';
+import { bytesText } from '../model/bytes.ts';
+import { OffshootError } from '../model/errors.ts';
 import { isLow, type Room } from '../model/room.ts';
 import type { Loop } from '../reconcile/loop.ts';
 
@@ -38,10 +42,13 @@ export function branchesAtHand(
 /** A look at a source is short; all else is an importer's, a process of its own. */
 export async function importsAtHand(
   { home, minFreeBytes }: Pick<Config, 'home' | 'minFreeBytes'>,
+  env: Readonly<Record<string, string | undefined>>,
   room: () => Promise<Room>,
 ): Promise<ImportsAtHand> {
   const key = await sealKeyIn(home);
+  const uploads = await openUploads(home);
   return {
+    uploads: uploadsAtHand(uploads, home, minFreeBytes),
     seal: password => seal(key, password),
     newMaskSecret: () => seal(key, randomBytes(SECRET_BYTES).toString('base64')),
     async suggest({ server, password }, options) {
@@ -52,15 +59,56 @@ export async function importsAtHand(
         options,
       );
     },
-    async look({ server, ...secret }, options) {
+    async look(from, options) {
+      if ('file' in from) {
+        const { lookAtDump } = await import('../data/dump.ts');
+        const folder = await uploads.folder(from.file.upload);
+        if (folder === undefined)
+          throw new OffshootError('api/not-found', { kind: 'upload', name: from.file.upload });
+        const { tool, ...seen } = await lookAtDump(folder, options, { env, cwd: '/' });
+        return { source: { ...from.file, ...(tool !== undefined && { tool }) }, ...seen };
+      }
+      const { server, ...secret } = from;
       const password = 'password' in secret ? secret.password : (unseal(key, secret.sealed) ?? '');
       const { lookAtSource } = await import('../data/import.ts');
       const { freeBytes } = await room();
       const roomBytes = Math.max(0, freeBytes - minFreeBytes);
       return {
-        database: server.database,
+        ...{ source: server, database: server.database },
         ...(await lookAtSource({ source: server, password, roomBytes }, options)),
       };
+    },
+  };
+}
+
+function uploadsAtHand(
+  { begin, append, keep, remove }: Uploads,
+  home: string,
+  minFreeBytes: number,
+): UploadsAtHand {
+  return {
+    keep,
+    remove,
+    async begin(bytes = 0) {
+      const { bavail, bsize } = await statfs(home);
+      const room = Math.max(0, bavail * bsize - minFreeBytes);
+      if (bytes > room)
+        throw new OffshootError('import/no-room', { need: bytesText(bytes), room: bytesText(room) });
+      return begin();
+    },
+    async append(id, file, offset, bytes) {
+      if (!isFileName(file))
+        throw new OffshootError('api/bad-request', { why: `"${file.slice(0, 100)}" is no name of a file of a dump` });
+      let size: number | undefined;
+      try {
+        size = await append(id, file, offset, bytes);
+      } catch (cause) {
+        if ((cause as NodeJS.ErrnoException).code !== 'ENOSPC') throw cause;
+        await remove(id);
+        throw new OffshootError('import/full', {}, { cause });
+      }
+      if (size === undefined) throw new OffshootError('api/not-found', { kind: 'upload', name: id });
+      return size;
     },
   };
 }

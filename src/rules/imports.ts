@@ -1,7 +1,7 @@
 /** Intents about data that come from elsewhere: one import into a project at a time, and which was the newest. */
 import type { ChosenPostgres, ProjectSecret } from '../model/branch.ts';
 import { OffshootError } from '../model/errors.ts';
-import type { ImportOptions, ImportSpec, ImportWish, SourceServer } from '../model/import.ts';
+import type { ImportOptions, ImportSource, ImportSpec, ImportWish } from '../model/import.ts';
 import { readMaskRules } from '../model/mask.ts';
 import type { Store, Stored } from '../store/contract.ts';
 import { allBranchesOf, requireProject } from './branches.ts';
@@ -10,7 +10,7 @@ import { holding } from './locks.ts';
 /** @param before the one before, if any */
 export const newImport = (
   before: ImportSpec | undefined,
-  source: SourceServer,
+  source: ImportSource,
   options: ImportOptions,
 ): ImportSpec => ({ ...options, source, count: (before?.count ?? 0) + 1, at: new Date().toISOString() });
 
@@ -24,10 +24,15 @@ export function optionsOf({ mask, ...options }: ImportWish = {}): ImportOptions 
 /**
  * What a refresh is to do: what is said takes the place of all that was said before, but a mask stays until somebody says
  * otherwise, for nothing is to come unmasked because another option was given.
+ * @param isFile a dump comes: what only a server can be asked for was not meant for it
  * @throws OffshootError mask/bad-rules
  */
-export function optionsAfter(before: ImportSpec | undefined, wish: ImportWish | undefined): ImportOptions {
-  const known = optionsBefore(before);
+export function optionsAfter(
+  before: ImportSpec | undefined,
+  wish: ImportWish | undefined,
+  isFile = false,
+): ImportOptions {
+  const known = isFile ? ofFile(optionsBefore(before)) : optionsBefore(before);
   if (wish === undefined) return known;
   const { mask, ...others } = wish;
   const saysMore = Object.values(others).some(value => value !== undefined);
@@ -36,6 +41,12 @@ export function optionsAfter(before: ImportSpec | undefined, wish: ImportWish | 
   const next = mask === undefined ? rules : readMaskRules(mask);
   return { ...rest, ...(next && { mask: next }) };
 }
+
+/** A mask is not forgotten, though a dump cannot have one: that is refused. */
+const ofFile = ({ schemaOnly, mask }: ImportOptions): ImportOptions => ({
+  ...(schemaOnly !== undefined && { schemaOnly }),
+  ...(mask && { mask }),
+});
 
 /** What was asked for the last time. */
 function optionsBefore(before: ImportSpec | undefined): ImportOptions {

@@ -33,7 +33,7 @@ test('where nothing comes from elsewhere, that is said; and so is what came of a
     ...{ env: { OFFSHOOT_API_URL: api.url, OFFSHOOT_API_KEY: api.apiKey }, cwd: '/', uid: 1 },
     ...{ stdout: quiet, stderr: quiet, stdin: process.stdin, signal: AbortSignal.timeout(60_000) },
   });
-  const seeing = seeImport(cli, { project: 'shop', count: 1, giveUp: 'cancel' });
+  const seeing = seeImport(cli, { project: 'shop', count: 1, from: undefined, giveUp: 'cancel' });
   await assert.rejects(seeing, (error: Error & { code: string; hint: string }) => {
     assert.equal(error.code, 'import/ended');
     assert.match(error.message, /the disk is full/);

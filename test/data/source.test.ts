@@ -115,6 +115,7 @@ test('a source', async t => {
     const target = { socketDir: '/nonexistent', user: 'nobody', password: '' };
     const options = {
       spec,
+      source: admin.server,
       password: admin.password,
       target,
       database: 'd',

@@ -1,6 +1,6 @@
 /** Statements on a branch, by the way that `offshoot sql` goes. */
-import { nowhere, openSession } from '../../src/cli/sql/session.ts';
-import { jsonText } from '../../src/cli/sql/values.ts';
+import { nowhere, openSession } from '../../src/sql/session.ts';
+import { jsonText } from '../../src/sql/values.ts';
 
 export type SqlResult = {
   readonly fields: readonly string[];

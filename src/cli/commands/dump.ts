@@ -10,7 +10,7 @@ import type { Cli } from '../context.ts';
 import { parseCount, withExamples } from '../options.ts';
 import { say, UsageError } from '../output.ts';
 import { environmentOf } from '../postgres-environment.ts';
-import { openSession } from '../sql/session.ts';
+import { openSession } from '../../sql/session.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 
 /** @param branch the command that this is one of */

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
 import { print, say, table, withOutput } from '../output.ts';
-import { openSession, rowsOf } from '../sql/session.ts';
+import { openSession, rowsOf } from '../../sql/session.ts';
 
 export type ExtensionView = {
   readonly name: string;

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { bytesText } from '../../model/bytes.ts';
 import type { Cli } from '../context.ts';
-import { importOptionsOf, postgresOf, sourceOf, withImportOptions } from '../import-options.ts';
+import { fromOf, importOptionsOf, postgresOf, takingBack, withImportOptions } from '../import-options.ts';
 import { importText, sayReport, seeImport } from '../import-wait.ts';
 import { withExamples } from '../options.ts';
 import { print, say, withOutput } from '../output.ts';
@@ -53,16 +53,17 @@ export function registerImport(project: Command, cli: Cli): void {
     .option('--no-wait', 'return when it has begun')
     .action(async (name: string, { output, wait, ...flags }) => {
       const { postgres } = flags;
-      const from = flags.from === undefined ? undefined : await sourceOf(cli, flags.from);
       const options = await importOptionsOf(cli, flags);
-      const begun = await cli.client().projects.refresh(name, {
-        ...{ from, import: options, postgres: postgres && postgresOf(cli, postgres) },
-      });
+      const source = flags.from === undefined ? undefined : await fromOf(cli, flags.from, options);
+      const wish = {
+        ...{ from: source?.from, import: options, postgres: postgres && postgresOf(cli, postgres) },
+      };
+      const begun = await takingBack(source, () => cli.client().projects.refresh(name, wish));
       if (!wait) {
         say(cli, `the import into ${name} has begun; look with "offshoot project get ${name}"`);
         return print(cli, output, begun, () => '');
       }
-      sayReport(cli, await seeImport(cli, { project: name, count: begun.import!.count, giveUp: 'cancel' }));
+      sayReport(cli, await seeImport(cli, { project: name, count: begun.import!.count, from: flags.from, giveUp: 'cancel' }));
       await print(cli, output, await cli.client().projects.get(name), () => '');
     });
 

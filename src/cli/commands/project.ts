@@ -5,7 +5,7 @@ import { OffshootError } from '../../model/errors.ts';
 import type { ProjectView } from '../../model/view.ts';
 import { confirm } from '../confirm.ts';
 import type { Cli } from '../context.ts';
-import { importOptionsOf, postgresOf, sourceOf, withImportOptions } from '../import-options.ts';
+import { fromOf, importOptionsOf, postgresOf, takingBack, withImportOptions } from '../import-options.ts';
 import { sayReport, seeImport } from '../import-wait.ts';
 import { parseCount, parseSleepAfter, sizeOption, withExamples } from '../options.ts';
 import { age, print, say, table, UsageError, withOutput } from '../output.ts';
@@ -40,12 +40,13 @@ export function register(program: Command, cli: Cli): void {
   withExamples(
     withImportOptions(
       withOutput(project.command('create <name>')),
-      'fill it from a running PostgreSQL 13 to 18: postgresql://USER:PASSWORD@HOST:PORT/DATABASE',
+      'fill it from a running PostgreSQL 13 to 18, postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or from a dump: FILE, FOLDER or -',
     ),
     'offshoot project create shop --database shop',
     'PGPASSWORD=… offshoot project create shop --from postgresql://reader@staging.example.com/shop',
     'offshoot project create shop --from postgresql://reader@staging.example.com/shop --mask mask.yaml',
     'offshoot project create old --postgres 15',
+    'offshoot project create shop --from shop.dump',
   )
     .description('a new cluster with the branch main, empty or with data from elsewhere')
     .option('--database <name>', "database that connection strings point at (default app, or the source's)")
@@ -68,20 +69,23 @@ export function register(program: Command, cli: Cli): void {
     .option('--setting <name=value>', 'of its servers, e.g. wal_level=logical', settingsOption)
     .action(async (name: string, { output, wait, ...flags }) => {
       const { database, role, branchLimit: branchLimitBytes, maxBranches, rolePasswords } = flags;
-      const from = flags.from === undefined ? undefined : await sourceOf(cli, flags.from);
-      if (from === undefined && flags.mask !== undefined)
+      if (flags.from === undefined && flags.mask !== undefined)
         throw new UsageError('--mask takes effect on data that come --from a source');
-      const options = from && (await importOptionsOf(cli, flags));
-      const made = await cli.client().projects.create({
-        ...{ name, database, role, branchLimitBytes, maxBranches, rolePasswords, from },
+      const options = flags.from === undefined ? undefined : await importOptionsOf(cli, flags);
+      const source = flags.from === undefined ? undefined : await fromOf(cli, flags.from, options);
+      const { projects } = cli.client();
+      const wish = {
+        ...{ name, database, role, branchLimitBytes, maxBranches, rolePasswords, from: source?.from },
         sleepAfterSeconds: flags.sleepAfter,
         settings: flags.setting,
         postgres: flags.postgres && postgresOf(cli, flags.postgres),
         import: options,
-      });
-      if (from === undefined) await waitForBranch(cli, name, 'main', 60_000);
-      else if (wait) sayReport(cli, await seeImport(cli, { project: name, count: 1, giveUp: 'delete' }));
-      const coming = from !== undefined && !wait ? '; its data come' : '';
+      };
+      const made = await takingBack(source, () => projects.create(wish));
+      if (source === undefined) await waitForBranch(cli, name, 'main', 60_000);
+      else if (wait)
+        sayReport(cli, await seeImport(cli, { project: name, count: 1, from: flags.from, giveUp: 'delete' }));
+      const coming = source !== undefined && !wait ? '; its data come' : '';
       say(cli, `made project ${name} with branch main${coming}`);
       await print(cli, output, made, () => '');
     });

@@ -8,11 +8,11 @@ import { withExamples } from '../options.ts';
 import { toldIfOutdated } from '../outdated-password.ts';
 import { ExitCode, ReaderGone, say, UsageError, write } from '../output.ts';
 import { environmentOf } from '../postgres-environment.ts';
-import { createScanner } from '../sql/scanner.ts';
+import { createScanner } from '../../sql/scanner.ts';
 import { openScript } from '../sql/script.ts';
-import { nowhere, openSession, type SqlSession } from '../sql/session.ts';
+import { nowhere, openSession, type SqlSession } from '../../sql/session.ts';
 import { type SqlFormat, showResults } from '../sql/show.ts';
-import { fileSource, type Source, source } from '../sql/source.ts';
+import { fileSource, ScriptError, type Source, source } from '../../sql/source.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 
 export function register(program: Command, cli: Cli): void {
@@ -75,7 +75,8 @@ async function runGiven(cli: Cli, url: string, given: Given): Promise<void> {
       openScript(script, { cli, session, format: given.output, variables: given.variable }).run();
     await (given.singleTransaction ? whole(session, run) : run());
   } catch (error) {
-    if (!cli.signal.aborted || cli.signal.reason instanceof ReaderGone) throw error;
+    if (!cli.signal.aborted || cli.signal.reason instanceof ReaderGone)
+      throw error instanceof ScriptError ? new UsageError(error.message) : error;
     say(cli, 'interrupted; the statement that ran was cancelled');
     throw new ExitCode(130);
   } finally {

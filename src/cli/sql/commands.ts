@@ -3,11 +3,11 @@ import { dirname, resolve } from 'node:path';
 import { say, type UsageError, write } from '../output.ts';
 import { copyCommand, openToWrite } from './copy-command.ts';
 import { columnsOf, describeRelations, detailsOf, questionHelp, questionOf } from './describe.ts';
-import { decoded, type Token } from './scanner.ts';
+import { decoded, type Token } from '../../sql/scanner.ts';
 import type { Script } from './script.ts';
-import { rowsOf } from './session.ts';
+import { rowsOf } from '../../sql/session.ts';
 import { showResults } from './show.ts';
-import { fileSource } from './source.ts';
+import { fileSource } from '../../sql/source.ts';
 import { isOn } from './variables.ts';
 
 type Refuse = (why: string) => UsageError;

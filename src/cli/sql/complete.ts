@@ -1,6 +1,6 @@
 /** What may stand at the cursor: words of SQL, and the names that the database has. */
 import { questionHelp } from './describe.ts';
-import { rowsOf, type SqlSession } from './session.ts';
+import { rowsOf, type SqlSession } from '../../sql/session.ts';
 
 /**
  * @param begun the statement so far, without the line that is typed

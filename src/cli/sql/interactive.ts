@@ -5,9 +5,9 @@ import { say } from '../output.ts';
 import { completer } from './complete.ts';
 import { openHistory } from './history.ts';
 import { openScript, type Running } from './script.ts';
-import type { SqlSession } from './session.ts';
+import type { SqlSession } from '../../sql/session.ts';
 import type { SqlFormat } from './show.ts';
-import { source } from './source.ts';
+import { source } from '../../sql/source.ts';
 
 /** Statements end with `;`. Ctrl-C ends the one that runs, Ctrl-D or `\q` leaves. Closes the session. */
 export async function interactiveSql(cli: Cli, session: SqlSession, format: SqlFormat): Promise<void> {

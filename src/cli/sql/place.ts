@@ -1,6 +1,6 @@
 /** Where in a script an error of the server is, as psql says it: file, line, and the line itself with a mark below. */
 import { OffshootError } from '../../model/errors.ts';
-import { decoded, type Token } from './scanner.ts';
+import { decoded, type Token } from '../../sql/scanner.ts';
 
 export type Place = {
   readonly file: string;

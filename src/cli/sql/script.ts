@@ -8,10 +8,10 @@ import { runCommand } from './commands.ts';
 import { createConditions } from './conditions.ts';
 import { openToWrite } from './copy-command.ts';
 import { placed } from './place.ts';
-import { createScanner, type Token } from './scanner.ts';
-import { nowhere, type Sink, type SqlSession } from './session.ts';
+import { createScanner, type Token } from '../../sql/scanner.ts';
+import { nowhere, type Sink, type SqlSession } from '../../sql/session.ts';
 import { type SqlFormat, showResults } from './show.ts';
-import type { Source } from './source.ts';
+import type { Source } from '../../sql/source.ts';
 import { createVariables, isOn, type Variables } from './variables.ts';
 
 export type ScriptOptions = {

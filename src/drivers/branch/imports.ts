@@ -3,18 +3,26 @@
  * by the registry of processes; one that was killed begins anew, with an empty volume. What came of it stands in a file, so
  * an import that is done, or has failed, is not done twice.
  */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Listeners } from '../../lib/listeners.ts';
 import type { Log } from '../../lib/log.ts';
 import { unseal } from '../../lib/sealed.ts';
 import { type ErrorCode, type ErrorParams, OffshootError } from '../../model/errors.ts';
-import type { ImportProgress, ImportReport, ImportSpec, ImportStatus } from '../../model/import.ts';
+import {
+  type ImportProgress,
+  type ImportReport,
+  type ImportSource,
+  type ImportSpec,
+  type ImportStatus,
+  isFile,
+} from '../../model/import.ts';
 import type { ServerDriver, VolumeDriver } from '../branch-parts.ts';
 import type { BranchWish, Ctx, Failure } from '../contract.ts';
 import { labels } from '../labels.ts';
 import type { Processes, Running } from '../processes/contract.ts';
+import { uploadFolder } from '../uploads.ts';
 
 export type ImportsOptions = {
   /** The data directory; ours is `imports` in it. */
@@ -72,6 +80,8 @@ export type ImportJob = ImportServer & {
   readonly spec: ImportSpec;
   readonly password: string;
   readonly maskSecret?: string;
+  /** Folder of the dump that is loaded, when the source is one. */
+  readonly dump?: string;
   /** Where SQL of a mask runs, if there is some: filled first. */
   readonly raw?: ImportServer;
   readonly adminSecret: string;
@@ -104,6 +114,7 @@ export function openImports(options: ImportsOptions): Imports {
   const known = new Map<string, ImportStatus>();
   const watched = new Map<string, { readonly running: Running; readonly timer: NodeJS.Timeout }>();
   const folderOf = (id: string): string => join(home, 'imports', id);
+  const dumpsOf = (id: string): string => join(home, 'dumps', id);
   const resultOf = (id: string) => readJson<ImportResult>(join(folderOf(id), RESULT));
 
   const imports: Imports = {
@@ -117,9 +128,13 @@ export function openImports(options: ImportsOptions): Imports {
         return undefined;
       }
       const result = await resultOf(id);
-      if (result?.count === spec.count) return await ended(id, result, ctx);
+      if (result?.count === spec.count) {
+        await dropDump(id, spec.source);
+        return await ended(id, result, ctx);
+      }
       if (spec.cancelled) {
         await imports.stop(id);
+        await dropDump(id, spec.source);
         return await refuse(id, spec.count, 'import/cancelled', { project: wish.project }, ctx);
       }
       const running = processes.find(partOf(id));
@@ -128,6 +143,7 @@ export function openImports(options: ImportsOptions): Imports {
       const deaths = await deathsOf(id, spec.count);
       if (deaths >= MOST_DEATHS) {
         const params = { times: deaths, log: join(folderOf(id), LOG), project: wish.project };
+        await dropDump(id, spec.source);
         return await refuse(id, spec.count, 'import/died', params, ctx);
       }
       return await begin(id, wish, deaths, ctx);
@@ -137,6 +153,7 @@ export function openImports(options: ImportsOptions): Imports {
       unwatch(id);
       const result = await resultOf(id);
       if (result !== undefined) await ended(id, result);
+      await dropDump(id);
       await removeVolumes(id, ctx);
     },
 
@@ -150,6 +167,7 @@ export function openImports(options: ImportsOptions): Imports {
       await removeServers(id, ctx);
       await removeVolumes(id, ctx);
       await rm(folderOf(id), { recursive: true, force: true });
+      await dropDump(id);
       known.delete(id);
     },
 
@@ -162,6 +180,11 @@ export function openImports(options: ImportsOptions): Imports {
   async function begin(id: string, wish: BranchWish, deaths: number, ctx: Ctx): Promise<Filled> {
     const { sealed, maskSecret, ...spec } = wish.import!;
     const [folder, hidden] = [folderOf(id), hiddenOf(id)];
+    const dump = isFile(spec.source) ? await takeDump(id, spec.source.upload) : undefined;
+    if (isFile(spec.source) && dump === undefined) {
+      const params = { project: wish.project, file: spec.source.file };
+      return await refuse(id, spec.count, 'import/file-gone', params, ctx);
+    }
     await processes.kill(partOf(id));
     await removeServers(id, ctx);
     await removeVolumes(id, ctx);
@@ -184,7 +207,7 @@ export function openImports(options: ImportsOptions): Imports {
     const raw = spec.mask?.sql === undefined ? {} : { raw: await made(rawOf(id)) };
     const { freeBytes } = await volumes.room();
     const job: ImportJob = {
-      ...{ spec, ...place, ...raw, folder },
+      ...{ spec, ...place, ...raw, folder, ...(dump !== undefined && { dump }) },
       password: unseal(options.sealKey, sealed) ?? '',
       ...(maskSecret && { maskSecret: unseal(options.sealKey, maskSecret)! }),
       adminSecret: options.adminSecret,
@@ -272,6 +295,26 @@ export function openImports(options: ImportsOptions): Imports {
       if (watched.get(id)?.running === running) unwatch(id);
       changed.tell(id);
     });
+  }
+
+  /** Takes what was sent for the import of a branch: it stays until that has ended. @returns its folder */
+  async function takeDump(id: string, upload: string): Promise<string | undefined> {
+    const mine = join(dumpsOf(id), upload);
+    if (existsSync(mine)) return mine;
+    await rm(dumpsOf(id), { recursive: true, force: true });
+    await mkdir(dumpsOf(id), { recursive: true, mode: 0o700 });
+    try {
+      await rename(uploadFolder(home, upload), mine);
+      return mine;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  async function dropDump(id: string, source?: ImportSource): Promise<void> {
+    const sent = source !== undefined && isFile(source) ? [uploadFolder(home, source.upload)] : [];
+    for (const folder of [dumpsOf(id), ...sent]) await rm(folder, { recursive: true, force: true });
   }
 
   /** Of its server, nothing is left either, nor of its passwords, if it was killed before it had read them. */

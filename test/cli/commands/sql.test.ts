@@ -9,7 +9,7 @@ import { PassThrough, Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { test } from 'node:test';
 import { interactiveSql } from '../../../src/cli/sql/interactive.ts';
-import { openSession } from '../../../src/cli/sql/session.ts';
+import { openSession } from '../../../src/sql/session.ts';
 import { until } from '../../../src/lib/wait.ts';
 import { OffshootError } from '../../../src/model/errors.ts';
 import { type FakeCliOptions, fakeCli, runCli } from '../../support/cli.ts';

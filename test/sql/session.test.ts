@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
-import { nowhere, openSession } from '../../../src/cli/sql/session.ts';
-import { until } from '../../../src/lib/wait.ts';
-import { int32 } from '../../support/pg-frames.ts';
-import { scriptedPostgres } from '../../support/scripted-postgres.ts';
+import { nowhere, openSession } from '../../src/sql/session.ts';
+import { until } from '../../src/lib/wait.ts';
+import { int32 } from '../support/pg-frames.ts';
+import { scriptedPostgres } from '../support/scripted-postgres.ts';
 
 const urlOf = (port: number): string => `postgresql://u:p@127.0.0.1:${port}/d`;
 const quiet = { onNotice: () => {} };

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { delay } from '../../lib/wait.ts';
+import { delay } from '../lib/wait.ts';
 
 /** Of the server. `type` is its letter. */
 export type Message = { readonly type: string; readonly body: Buffer };
@@ -59,7 +59,8 @@ export async function openWire(url: string, signal: AbortSignal): Promise<Wire> 
   async function cancel(): Promise<void> {
     const packet = Buffer.alloc(16);
     for (const [i, value] of [16, CANCEL, processID, secretKey].entries()) packet.writeInt32BE(value, 4 * i);
-    const socket = connect({ host: client.host, port: client.port });
+    const { host, port } = client;
+    const socket = connect(host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port });
     socket.on('error', () => {});
     socket.setTimeout(CANCEL_MS, () => socket.destroy());
     socket.end(packet);

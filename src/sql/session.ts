@@ -1,7 +1,7 @@
-/** A session with a branch: statements in, results out as they come, rows for COPY both ways. */
+/** A session with a server: statements in, results out as they come, rows for COPY both ways. */
 import { once } from 'node:events';
 import type pg from 'pg';
-import { OffshootError } from '../../model/errors.ts';
+import { OffshootError } from '../model/errors.ts';
 import { decoderOf } from './encoding.ts';
 import type { Field, Row } from './values.ts';
 import { LostError, type Message, openWire, type Wire } from './wire.ts';

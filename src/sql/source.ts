@@ -1,7 +1,6 @@
 /** The bytes of a script as lines, and the rows that stand in it after COPY … FROM stdin. */
 import { closeSync, openSync, read } from 'node:fs';
 import { promisify } from 'node:util';
-import { UsageError } from '../output.ts';
 import { fileError } from './files.ts';
 
 export type Source = {
@@ -15,14 +14,17 @@ export type Source = {
   rows(): AsyncGenerator<Buffer>;
 };
 
-/** @throws UsageError while it is read, when the file cannot be */
+/** It cannot be read, or is no script. Its message names it. */
+export class ScriptError extends Error {}
+
+/** @throws ScriptError while it is read, when the file cannot be */
 export const fileSource = (path: string, shown: string): Source => readSource(shown, fileReader(path, shown));
 
 /** @param bytes read as they are asked for */
 export const source = (file: string, bytes: AsyncIterable<Buffer> | Iterable<Buffer>): Source =>
   readSource(file, iterableReader(bytes));
 
-/** All bytes of a file, in pieces, each of which is good until the next is asked for. @throws UsageError */
+/** All bytes of a file, in pieces, each of which is good until the next is asked for. @throws ScriptError */
 export async function* fileBytes(path: string, shown: string): AsyncGenerator<Buffer> {
   const fill = fileReader(path, shown);
   const buffer = Buffer.alloc(BUFFER);
@@ -58,7 +60,7 @@ function readSource(file: string, fill: Reader): Source {
     begun = true;
     if (rest.subarray(0, 3).equals(BOM)) rest = rest.subarray(3);
     else if (UTF16.some(bom => rest.subarray(0, 2).equals(bom)))
-      throw new UsageError(`${file} is in UTF-16; save it as UTF-8`);
+      throw new ScriptError(`${file} is in UTF-16; save it as UTF-8`);
     return true;
   };
 
@@ -77,7 +79,7 @@ function readSource(file: string, fill: Reader): Source {
         rest = rest.subarray(end);
         if (stop >= 0) break;
         if (text.length > MAX_LINE)
-          throw new UsageError(`${file}:${line + 1}: the line is longer than 256 MiB`);
+          throw new ScriptError(`${file}:${line + 1}: the line is longer than 256 MiB`);
         if (!(await more()) && rest.length === 0) {
           if (text === '') return undefined;
           break;
@@ -138,7 +140,7 @@ function fileReader(path: string, shown: string): Reader {
       closeSync(file);
       return 0;
     } catch (error) {
-      throw new UsageError(`cannot read ${shown}: ${fileError(error)}`);
+      throw new ScriptError(`cannot read ${shown}: ${fileError(error)}`);
     }
   };
 }

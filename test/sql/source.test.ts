@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Source, source } from '../../../src/cli/sql/source.ts';
+import { type Source, source } from '../../src/sql/source.ts';
 
 /** The bytes in pieces of `size`. */
 async function* pieces(text: string, size: number): AsyncGenerator<Buffer> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createScanner, type Token } from '../../../src/cli/sql/scanner.ts';
+import { createScanner, type Token } from '../../src/sql/scanner.ts';
 
 type Options = { readonly variables?: Readonly<Record<string, string>>; readonly standardStrings?: boolean };
 
