@@ -94,7 +94,7 @@ async function run(o: DumpImport, doing: { what: string }): Promise<ImportReport
     progress.phase('rest');
     const admin = await openTarget({ ...target, database });
     try {
-      const more = await say([{ what: `${role} as member of all roles`, sql: owned(role) }], admin);
+      const more = await say([{ what: `${role} as member of all roles`, sql: owned(role, loaded.major) }], admin);
       await admin.query('ANALYZE');
       const [counted] = await admin.query<{ tables: number }>(TABLES);
       return {

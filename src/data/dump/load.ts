@@ -40,7 +40,9 @@ export type Load = {
   readonly signal: AbortSignal;
 };
 
-export type Loaded = { readonly rows: number; readonly leftOut: LeftOutList['all'] };
+export type Loaded = {
+  /** Major version of the server that was filled. */
+  readonly major: number; readonly rows: number; readonly leftOut: LeftOutList['all'] };
 
 /** @throws OffshootError import/failed with file and line, import/bad-dump; the signal's reason */
 export async function loadDump(load: Load): Promise<Loaded> {
@@ -62,7 +64,8 @@ export async function loadDump(load: Load): Promise<Loaded> {
   const url = `postgresql://${encodeURIComponent(role)}:${password}@localhost/${encodeURIComponent(database)}?host=${encodeURIComponent(target.socketDir)}`;
   const session = await openSession(url, signal, {
     onNotice(sentence) {
-      if (!sentence.startsWith('WARNING')) return;
+      // The server has less of a log while it is filled, and more of it when it serves.
+      if (!sentence.startsWith('WARNING') || /"wal_level" is insufficient/.test(sentence)) return;
       leftOut.add({ what: now, why: sentence.split('\n')[0]!.replace(/^WARNING: /, '') });
     },
   });
@@ -70,7 +73,7 @@ export async function loadDump(load: Load): Promise<Loaded> {
   const doing = { is: (title: string) => void (now = title) };
   const rows = await runAll(load, { session, admin, leftOut, doing });
   await admin.query(`ALTER ROLE ${name} PASSWORD NULL`);
-  return { rows, leftOut: leftOut.all };
+  return { rows, major: majorOf(session), leftOut: leftOut.all };
 }
 
 // --- internal -----------------------------------------------------------------------------------
@@ -90,7 +93,7 @@ async function runAll(load: Load, { session, admin, leftOut, doing }: World): Pr
     variable: variable => variables.get(variable),
     standardStrings: () => session.parameter('standard_conforming_strings') !== 'off',
   });
-  const lenders = openLenders(admin, role, leftOut);
+  const lenders = openLenders(admin, role, majorOf(session), leftOut);
   const missing = new Set<string>();
   const filled = new Set<string>();
   /** Statements that were understood, and those that were none of PostgreSQL's. */
@@ -245,6 +248,8 @@ async function runAll(load: Load, { session, admin, leftOut, doing }: World): Pr
     }
   }
 }
+
+const majorOf = (session: SqlSession): number => Number.parseInt(session.parameter('server_version') ?? '', 10);
 
 const MOST_TRIES = 20;
 /** So many statements that are none, before one that is: it is something else. */

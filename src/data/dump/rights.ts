@@ -16,8 +16,11 @@ export type Lenders = {
   end(): Promise<void>;
 };
 
-/** @param admin superuser's, in the database that is filled */
-export function openLenders(admin: Session, owner: string, leftOut: LeftOutList): Lenders {
+/**
+ * @param admin superuser's, in the database that is filled
+ * @param major version of that server
+ */
+export function openLenders(admin: Session, owner: string, major: number, leftOut: LeftOutList): Lenders {
   const lent = new Map<string, string>();
   const takeBack = async (): Promise<void> => {
     const statements = [...lent.values()];
@@ -37,7 +40,7 @@ export function openLenders(admin: Session, owner: string, leftOut: LeftOutList)
         const name = escapeIdentifier(role);
         try {
           await admin.query(
-            `CREATE ROLE ${name} NOLOGIN; GRANT ${name} TO ${escapeIdentifier(owner)} WITH ADMIN TRUE, INHERIT TRUE, SET TRUE`,
+            `CREATE ROLE ${name} NOLOGIN; GRANT ${name} TO ${escapeIdentifier(owner)} WITH ${major >= 16 ? 'ADMIN TRUE, INHERIT TRUE, SET TRUE' : 'ADMIN OPTION'}`,
           );
         } catch {
           return false; // its name is one of PostgreSQL's
