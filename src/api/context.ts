@@ -78,9 +78,7 @@ export type ImportsAtHand = {
    * @throws OffshootError import/*
    */
   look(
-    from:
-      | { readonly server: SourceServer; readonly sealed: readonly string[] }
-      | ImportFrom,
+    from: { readonly server: SourceServer; readonly sealed: readonly string[] } | ImportFrom,
     options: ImportOptions,
   ): Promise<{
     readonly source: ImportSource;

@@ -111,7 +111,8 @@ export async function startApi(context: ApiContext, options: ApiOptions): Promis
     }
     const { handler, options } = found.route;
     const kind = options.raw ? 'application/octet-stream' : 'application/json';
-    const bytes = method === 'GET' ? undefined : await readBody(request, options.bodyLimit ?? bodyLimit, kind);
+    const bytes =
+      method === 'GET' ? undefined : await readBody(request, options.bodyLimit ?? bodyLimit, kind);
     const body = bytes === undefined || options.bytes || options.raw ? bytes : readJson(bytes);
     const view = await handler({
       params: found.params as never,

@@ -28,7 +28,9 @@ export function uploadRoutes(routes: Routes, { imports }: ApiContext): void {
     '/uploads/:id/files/:file',
     async ({ params: { id, file }, query, body }) => {
       const { offset } = checked(pieceQuery, query);
-      return { bytes: await uploads().append(id, file, offset, (body as Buffer | undefined) ?? Buffer.alloc(0)) };
+      return {
+        bytes: await uploads().append(id, file, offset, (body as Buffer | undefined) ?? Buffer.alloc(0)),
+      };
     },
     { bodyLimit: pieceLimit, raw: true },
   );

@@ -57,10 +57,11 @@ export async function sendDump(cli: Cli, text: string): Promise<SentDump> {
   const file = text === '-' ? 'standard input' : basename(resolve(cli.cwd, text));
   return {
     from: { file: { file, upload: id } },
-    forget: () => uploads.remove(id).then(
-      () => {},
-      () => {},
-    ),
+    forget: () =>
+      uploads.remove(id).then(
+        () => {},
+        () => {},
+      ),
   };
 }
 

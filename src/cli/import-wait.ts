@@ -24,10 +24,7 @@ export type Seen = {
 /**
  * @throws OffshootError import/* with the reason why it failed; the reason of Ctrl-C
  */
-export async function seeImport(
-  cli: Cli,
-  { project, count, from, giveUp }: Seen,
-): Promise<ImportReport> {
+export async function seeImport(cli: Cli, { project, count, from, giveUp }: Seen): Promise<ImportReport> {
   const steps = from !== undefined && isDump(from) ? OF_FILES : OF_SERVERS;
   const { id } = await cli.client().branches.get(project, 'main');
   const progress = createProgress(cli);

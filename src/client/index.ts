@@ -180,7 +180,8 @@ export function createClient(connection: Connection, signal?: AbortSignal) {
     },
     /** Dumps that are sent, for `from.file` of a project. */
     uploads: {
-      begin: (body: { bytes?: number | undefined }) => call<{ readonly id: string }>('POST', '/uploads', { body }),
+      begin: (body: { bytes?: number | undefined }) =>
+        call<{ readonly id: string }>('POST', '/uploads', { body }),
       append: (id: string, file: string, offset: number, bytes: Uint8Array) =>
         call<{ readonly bytes: number }>('PUT', `/uploads/${part(id)}/files/${part(file)}`, {
           query: { offset },

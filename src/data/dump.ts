@@ -87,14 +87,26 @@ async function run(o: DumpImport, doing: { what: string }): Promise<ImportReport
   progress.phase('file');
   const loading = { name, sql: dump.sql, target, database, role, schemaOnly, signal };
   try {
-    const loaded = await loadDump({ ...loading, onRows: count => void (rows = count) });
+    const loaded = await loadDump({
+      ...loading,
+      onRows: count => {
+        rows = count;
+      },
+    }).catch(error => {
+      throw dump.ends.broken ?? error;
+    });
     if (!dump.ends.whole)
-      throw new OffshootError('import/bad-dump', { why: 'it ends in the middle: who wrote it did not come to its end' });
+      throw new OffshootError('import/bad-dump', {
+        why: 'it ends in the middle: who wrote it did not come to its end',
+      });
     doing.what = 'setting rights';
     progress.phase('rest');
     const admin = await openTarget({ ...target, database });
     try {
-      const more = await say([{ what: `${role} as member of all roles`, sql: owned(role, loaded.major) }], admin);
+      const more = await say(
+        [{ what: `${role} as member of all roles`, sql: owned(role, loaded.major) }],
+        admin,
+      );
       await admin.query('ANALYZE');
       const [counted] = await admin.query<{ tables: number }>(TABLES);
       return {

@@ -57,7 +57,10 @@ export function createProgress(changed: () => void, clock: () => number = () => 
           ? 1
           : (doneBytes + parts.reduce((sum, [table, so]) => sum + table.bytes * shareOf(table, so), 0)) /
             sourceBytes;
-      const left = (phase === 'data' || phase === 'file') && share > 0.02 ? ((clock() - begun) * (1 - share)) / share : undefined;
+      const left =
+        (phase === 'data' || phase === 'file') && share > 0.02
+          ? ((clock() - begun) * (1 - share)) / share
+          : undefined;
       return {
         ...{ phase, tables, tablesDone, sourceBytes },
         rows: parts.reduce((sum, [, so]) => sum + so.rows, rows),

@@ -27,9 +27,9 @@ export async function openUploads(home: string): Promise<Uploads> {
   const idle = new Map<string, NodeJS.Timeout>();
   const root = join(home, 'uploads');
   const pathOf = (id: string): string => uploadFolder(home, id);
-  const touch = (id: string): void => {
+  const touch = (id: string, ms = IDLE_MS): void => {
     clearTimeout(idle.get(id));
-    idle.set(id, setTimeout(() => void uploads.remove(id).catch(() => {}), IDLE_MS).unref());
+    idle.set(id, setTimeout(() => void uploads.remove(id).catch(() => {}), ms).unref());
   };
   const uploads: Uploads = {
     async begin() {
@@ -71,7 +71,9 @@ export async function openUploads(home: string): Promise<Uploads> {
   };
   for (const id of await readdir(root).catch(() => [])) {
     const { mtimeMs } = await stat(join(root, id)).catch(() => ({ mtimeMs: Date.now() }));
-    if (Date.now() - mtimeMs > STALE_MS) await rm(join(root, id), { recursive: true, force: true });
+    const left = mtimeMs + STALE_MS - Date.now();
+    if (left > 0) touch(id, left);
+    else await rm(join(root, id), { recursive: true, force: true });
   }
   return uploads;
 }

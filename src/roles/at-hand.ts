@@ -86,21 +86,29 @@ function uploadsAtHand(
   home: string,
   minFreeBytes: number,
 ): UploadsAtHand {
+  /** Of the disk, which is that of the host: what is to stay free there is everybody's. */
+  const roomBytes = async (): Promise<number> => {
+    const { bavail, bsize } = await statfs(home);
+    return Math.max(0, bavail * bsize - minFreeBytes);
+  };
   return {
     keep,
     remove,
     async begin(bytes = 0) {
-      const { bavail, bsize } = await statfs(home);
-      const room = Math.max(0, bavail * bsize - minFreeBytes);
+      const room = await roomBytes();
       if (bytes > room)
         throw new OffshootError('import/no-room', { need: bytesText(bytes), room: bytesText(room) });
       return begin();
     },
     async append(id, file, offset, bytes) {
       if (!isFileName(file))
-        throw new OffshootError('api/bad-request', { why: `"${file.slice(0, 100)}" is no name of a file of a dump` });
+        throw new OffshootError('api/bad-request', {
+          why: `"${file.slice(0, 100)}" is no name of a file of a dump`,
+        });
       let size: number | undefined;
       try {
+        // Of a pipe nobody knows how much will come.
+        if (bytes.length > (await roomBytes())) throw Object.assign(new Error('no room'), { code: 'ENOSPC' });
         size = await append(id, file, offset, bytes);
       } catch (cause) {
         if ((cause as NodeJS.ErrnoException).code !== 'ENOSPC') throw cause;

@@ -9,12 +9,13 @@ import { allKinds } from '../support/all-kinds.ts';
 import { testDaemon } from '../support/daemon.ts';
 import { runSql } from '../support/run-sql.ts';
 import { PASSWORD, sourceServer, sourceVersions } from '../support/source-server.ts';
+import { dumpsComeIn, toolFor } from './import-dumps.ts';
 
 test('import', async t => {
   await using daemon = await testDaemon();
   const { cli } = daemon;
-  const ok = async (args: readonly string[]) => {
-    const result = await cli(args);
+  const ok: typeof cli = async (args, options) => {
+    const result = await cli(args, options);
     assert.equal(result.code, 0, `${args.join(' ')}: ${result.stderr}`);
     return result;
   };
@@ -24,6 +25,7 @@ test('import', async t => {
     return result!.rows;
   };
 
+  let dumped = false;
   for (const version of await sourceVersions()) {
     const { major } = version;
     await t.test(`from PostgreSQL ${major}`, async t => {
@@ -39,6 +41,13 @@ test('import', async t => {
       assert.match(made.stderr, new RegExp(`made project ${project} with branch main`));
       assert.deepEqual(await rows(project, 'main', 'SELECT count(*)::int FROM app.orders'), [[101]]);
       assert.deepEqual(leaks(daemon.home), []);
+      const tool = dumped ? undefined : await toolFor(major);
+      if (tool !== undefined) {
+        dumped = true;
+        await t.test(`dumps, by pg_dump ${tool.version}`, t =>
+          dumpsComeIn(t, { daemon, source, tool, ok, rows }),
+        );
+      }
       if (major !== 18) return;
 
       await t.test('again: branches keep what they have, main keeps its address', async () => {
@@ -154,6 +163,10 @@ test('import', async t => {
       });
     });
   }
+
+  await t.test('dumps', t => {
+    if (!dumped) t.skip('no pg_dump on this machine is new enough for a server that is here');
+  });
 });
 
 // --- internal -----------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ test('a mask stays through refreshes, whatever else they are given, until somebo
   assert.deepEqual(optionsAfter(before, { mask: false }), { exclude: ['a'] });
   assert.deepEqual(optionsAfter(before, { mask: false, jobs: 2 }), { jobs: 2 });
   assert.deepEqual(optionsAfter(undefined, { mask: other }), { mask: other });
+  const much = newImport(undefined, source, { schemaOnly: true, jobs: 3, verify: true, mask });
+  assert.deepEqual(optionsAfter(much, undefined, true), { schemaOnly: true, mask }, 'a dump comes');
   assert.throws(() => optionsAfter(before, { mask: { tables: { users: 'email' } } }), {
     code: 'mask/bad-rules',
   });

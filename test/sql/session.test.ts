@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
-import { nowhere, openSession } from '../../src/sql/session.ts';
 import { until } from '../../src/lib/wait.ts';
+import { nowhere, openSession } from '../../src/sql/session.ts';
 import { int32 } from '../support/pg-frames.ts';
 import { scriptedPostgres } from '../support/scripted-postgres.ts';
 

@@ -6,11 +6,11 @@ import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { clientToolFor, howToInstall } from '../../lib/client-tools.ts';
 import { OffshootError } from '../../model/errors.ts';
+import { openSession } from '../../sql/session.ts';
 import type { Cli } from '../context.ts';
 import { parseCount, withExamples } from '../options.ts';
 import { say, UsageError } from '../output.ts';
 import { environmentOf } from '../postgres-environment.ts';
-import { openSession } from '../../sql/session.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 
 /** @param branch the command that this is one of */

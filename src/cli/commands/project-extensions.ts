@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
+import { openSession, rowsOf } from '../../sql/session.ts';
 import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
 import { print, say, table, withOutput } from '../output.ts';
-import { openSession, rowsOf } from '../../sql/session.ts';
 
 export type ExtensionView = {
   readonly name: string;

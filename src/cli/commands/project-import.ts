@@ -63,7 +63,15 @@ export function registerImport(project: Command, cli: Cli): void {
         say(cli, `the import into ${name} has begun; look with "offshoot project get ${name}"`);
         return print(cli, output, begun, () => '');
       }
-      sayReport(cli, await seeImport(cli, { project: name, count: begun.import!.count, from: flags.from, giveUp: 'cancel' }));
+      sayReport(
+        cli,
+        await seeImport(cli, {
+          project: name,
+          count: begun.import!.count,
+          from: flags.from,
+          giveUp: 'cancel',
+        }),
+      );
       await print(cli, output, await cli.client().projects.get(name), () => '');
     });
 

@@ -3,16 +3,16 @@ import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { clientToolFor } from '../../lib/client-tools.ts';
+import { createScanner } from '../../sql/scanner.ts';
+import { nowhere, openSession, type SqlSession } from '../../sql/session.ts';
+import { fileSource, ScriptError, type Source, source } from '../../sql/source.ts';
 import type { Cli } from '../context.ts';
 import { withExamples } from '../options.ts';
 import { toldIfOutdated } from '../outdated-password.ts';
 import { ExitCode, ReaderGone, say, UsageError, write } from '../output.ts';
 import { environmentOf } from '../postgres-environment.ts';
-import { createScanner } from '../../sql/scanner.ts';
 import { openScript } from '../sql/script.ts';
-import { nowhere, openSession, type SqlSession } from '../../sql/session.ts';
 import { type SqlFormat, showResults } from '../sql/show.ts';
-import { fileSource, ScriptError, type Source, source } from '../../sql/source.ts';
 import { chooseBranch, chooseProject } from '../target.ts';
 
 export function register(program: Command, cli: Cli): void {

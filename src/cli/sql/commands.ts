@@ -1,13 +1,13 @@
 /** What is said to psql itself in a script, of which that has a meaning here. */
 import { dirname, resolve } from 'node:path';
+import { decoded, type Token } from '../../sql/scanner.ts';
+import { rowsOf } from '../../sql/session.ts';
+import { fileSource } from '../../sql/source.ts';
 import { say, type UsageError, write } from '../output.ts';
 import { copyCommand, openToWrite } from './copy-command.ts';
 import { columnsOf, describeRelations, detailsOf, questionHelp, questionOf } from './describe.ts';
-import { decoded, type Token } from '../../sql/scanner.ts';
 import type { Script } from './script.ts';
-import { rowsOf } from '../../sql/session.ts';
 import { showResults } from './show.ts';
-import { fileSource } from '../../sql/source.ts';
 import { isOn } from './variables.ts';
 
 type Refuse = (why: string) => UsageError;

@@ -1,6 +1,7 @@
 /** What may stand at the cursor: words of SQL, and the names that the database has. */
-import { questionHelp } from './describe.ts';
+
 import { rowsOf, type SqlSession } from '../../sql/session.ts';
+import { questionHelp } from './describe.ts';
 
 /**
  * @param begun the statement so far, without the line that is typed

@@ -2,11 +2,11 @@
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { resolve } from 'node:path';
-import type { UsageError } from '../output.ts';
 import { fileError } from '../../sql/files.ts';
 import { decoded } from '../../sql/scanner.ts';
-import type { Script } from './script.ts';
 import { fileBytes } from '../../sql/source.ts';
+import type { UsageError } from '../output.ts';
+import type { Script } from './script.ts';
 
 /** @throws UsageError when a file cannot be read or written; what the statement throws */
 export async function copyCommand(

@@ -1,13 +1,13 @@
 /** A session for somebody at a terminal where no psql is that knows the server. */
 import { createInterface, type Interface } from 'node:readline';
+import type { SqlSession } from '../../sql/session.ts';
+import { source } from '../../sql/source.ts';
 import type { Cli } from '../context.ts';
 import { say } from '../output.ts';
 import { completer } from './complete.ts';
 import { openHistory } from './history.ts';
 import { openScript, type Running } from './script.ts';
-import type { SqlSession } from '../../sql/session.ts';
 import type { SqlFormat } from './show.ts';
-import { source } from '../../sql/source.ts';
 
 /** Statements end with `;`. Ctrl-C ends the one that runs, Ctrl-D or `\q` leaves. Closes the session. */
 export async function interactiveSql(cli: Cli, session: SqlSession, format: SqlFormat): Promise<void> {

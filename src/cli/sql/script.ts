@@ -2,16 +2,17 @@
  * Runs a script that was written for psql, as pg_dump writes them: statement by statement, the rows of COPY from the
  * script itself, and what is said to psql (commands.ts). It stops at the first error, unless ON_ERROR_STOP is off.
  */
+
+import { createScanner, type Token } from '../../sql/scanner.ts';
+import { nowhere, type Sink, type SqlSession } from '../../sql/session.ts';
+import type { Source } from '../../sql/source.ts';
 import type { Cli } from '../context.ts';
 import { say, took, UsageError, write as writeOut } from '../output.ts';
 import { runCommand } from './commands.ts';
 import { createConditions } from './conditions.ts';
 import { openToWrite } from './copy-command.ts';
 import { placed } from './place.ts';
-import { createScanner, type Token } from '../../sql/scanner.ts';
-import { nowhere, type Sink, type SqlSession } from '../../sql/session.ts';
 import { type SqlFormat, showResults } from './show.ts';
-import type { Source } from '../../sql/source.ts';
 import { createVariables, isOn, type Variables } from './variables.ts';
 
 export type ScriptOptions = {

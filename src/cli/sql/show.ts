@@ -1,8 +1,9 @@
 /** Results of statements as people and programs read them, written as they come: a result of any length needs little memory. */
-import { legible } from '../legible.ts';
-import { asYaml } from '../output.ts';
+
 import type { Sink } from '../../sql/session.ts';
 import { type Field, jsonText, type Row } from '../../sql/values.ts';
+import { legible } from '../legible.ts';
+import { asYaml } from '../output.ts';
 
 export type SqlFormat = 'table' | 'json' | 'yaml' | 'csv';
 

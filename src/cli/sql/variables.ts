@@ -1,7 +1,7 @@
 /** psql's variables, and the words of its commands, in which they stand. */
 import { OffshootError } from '../../model/errors.ts';
-import type { UsageError } from '../output.ts';
 import type { SqlSession } from '../../sql/session.ts';
+import type { UsageError } from '../output.ts';
 
 export type Variables = {
   get(name: string): string | undefined;

@@ -3,8 +3,9 @@ import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { PassThrough, pipeline, type Readable } from 'node:stream';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { createGunzip } from 'node:zlib';
 import { OffshootError } from '../../model/errors.ts';
+import { unzstd } from './zstd.ts';
 
 export type DumpKind = {
   readonly format: 'plain' | 'custom' | 'tar' | 'directory';
@@ -59,9 +60,11 @@ export async function dumpKind(folder: string): Promise<DumpKind> {
 /** @throws OffshootError import/bad-dump when it is not what its first bytes say */
 export function unpacked(bytes: Readable, packed: DumpKind['packed']): Readable {
   if (packed === undefined) return bytes;
-  const through = packed === 'gzip' ? createGunzip() : createZstdDecompress();
   // Who reads it hears of the error; whoever stops reading ends them all.
-  return pipeline(bytes, through, new PassThrough(), () => {});
+  const out = new PassThrough();
+  if (packed === 'gzip') pipeline(bytes, createGunzip(), out, () => {});
+  else pipeline(bytes, unzstd, out, () => {});
+  return out;
 }
 
 // --- internal -----------------------------------------------------------------------------------

@@ -9,16 +9,23 @@ export type LeftOutList = {
 export function createLeftOut(): LeftOutList {
   const seen = new Set<string>();
   const kept: LeftOut[] = [];
+  let more = 0;
   return {
     add(one) {
       const key = `${one.what}\n${one.why}`;
       if (seen.has(key)) return;
+      if (kept.length === MOST) {
+        more++;
+        return;
+      }
       seen.add(key);
-      if (kept.length < MOST) kept.push(one);
+      kept.push(one);
     },
     get all() {
-      const more = seen.size - kept.length;
-      return more === 0 ? kept : [...kept, { what: `${more} more`, why: 'of the same kinds' }];
+      const what = `${more} more statement${more === 1 ? '' : 's'}`;
+      return more === 0
+        ? kept
+        : [...kept, { what, why: 'too many for this list; offshoot sql -f names each' }];
     },
   };
 }

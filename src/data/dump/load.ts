@@ -8,7 +8,7 @@ import { scramVerifier } from '../../lib/scram.ts';
 import { OffshootError } from '../../model/errors.ts';
 import { createScanner, decoded, type Token } from '../../sql/scanner.ts';
 import { nowhere, openSession, type SqlSession } from '../../sql/session.ts';
-import { type Source, ScriptError, source } from '../../sql/source.ts';
+import { ScriptError, type Source, source } from '../../sql/source.ts';
 import { openTarget, type Session, type TargetAddress } from '../session.ts';
 import { createLeftOut, type LeftOutList } from './left-out.ts';
 import { openLenders } from './rights.ts';
@@ -42,7 +42,10 @@ export type Load = {
 
 export type Loaded = {
   /** Major version of the server that was filled. */
-  readonly major: number; readonly rows: number; readonly leftOut: LeftOutList['all'] };
+  readonly major: number;
+  readonly rows: number;
+  readonly leftOut: LeftOutList['all'];
+};
 
 /** @throws OffshootError import/failed with file and line, import/bad-dump; the signal's reason */
 export async function loadDump(load: Load): Promise<Loaded> {
@@ -51,10 +54,15 @@ export async function loadDump(load: Load): Promise<Loaded> {
   const server = await openTarget({ ...target, database: 'postgres' });
   opened.defer(() => server.close());
   const name = escapeIdentifier(role);
+  const [{ major } = { major: 0 }] = await server.query<{ major: number }>(
+    "SELECT pg_catalog.current_setting('server_version_num')::int / 10000 AS major",
+  );
+  // Before 16 who makes roles may become any of them, also one that runs programs (decision 57).
+  const makesRoles = major >= 16;
   // It lives as long as this does.
   const password = randomBytes(24).toString('hex');
   await server.query(
-    `CREATE ROLE ${name} LOGIN CREATEDB CREATEROLE PASSWORD ${escapeLiteral(await scramVerifier(password))}`,
+    `CREATE ROLE ${name} LOGIN CREATEDB${makesRoles ? ' CREATEROLE' : ''} PASSWORD ${escapeLiteral(await scramVerifier(password))}`,
   );
   await server.query(`CREATE DATABASE ${escapeIdentifier(database)} OWNER ${name}`);
   const admin = await openTarget({ ...target, database });
@@ -70,10 +78,14 @@ export async function loadDump(load: Load): Promise<Loaded> {
     },
   });
   opened.defer(() => session.close());
-  const doing = { is: (title: string) => void (now = title) };
-  const rows = await runAll(load, { session, admin, leftOut, doing });
+  const doing = {
+    is(title: string) {
+      now = title;
+    },
+  };
+  const rows = await runAll(load, { session, admin, leftOut, doing, major });
   await admin.query(`ALTER ROLE ${name} PASSWORD NULL`);
-  return { rows, major: majorOf(session), leftOut: leftOut.all };
+  return { rows, major, leftOut: leftOut.all };
 }
 
 // --- internal -----------------------------------------------------------------------------------
@@ -82,10 +94,12 @@ type World = {
   readonly session: SqlSession;
   readonly admin: Session;
   readonly leftOut: LeftOutList;
+  /** Version of the server. */
+  readonly major: number;
   readonly doing: { readonly is: (title: string) => void };
 };
 
-async function runAll(load: Load, { session, admin, leftOut, doing }: World): Promise<number> {
+async function runAll(load: Load, { session, admin, leftOut, doing, major }: World): Promise<number> {
   const { name, role, signal } = load;
   const from: Source = source(name, load.sql);
   const variables = new Map<string, string>();
@@ -93,7 +107,7 @@ async function runAll(load: Load, { session, admin, leftOut, doing }: World): Pr
     variable: variable => variables.get(variable),
     standardStrings: () => session.parameter('standard_conforming_strings') !== 'off',
   });
-  const lenders = openLenders(admin, role, majorOf(session), leftOut);
+  const lenders = openLenders(admin, role, major, leftOut);
   const missing = new Set<string>();
   const filled = new Set<string>();
   /** Statements that were understood, and those that were none of PostgreSQL's. */
@@ -111,7 +125,9 @@ async function runAll(load: Load, { session, admin, leftOut, doing }: World): Pr
   const run = async (text: string, rowsOf?: () => AsyncIterable<Buffer>, ours = false): Promise<void> => {
     // One that fails must not take what came before it in its transaction along.
     const within =
-      !ours && session.transaction() === 'T' && !/^(COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE)\b/i.test(text);
+      !ours &&
+      session.transaction() === 'T' &&
+      !/^(COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE)\b/i.test(text);
     const whole = within ? `SAVEPOINT offshoot;${text};RELEASE offshoot` : text;
     try {
       await session.run(Buffer.from(whole, 'latin1'), {
@@ -135,7 +151,9 @@ async function runAll(load: Load, { session, admin, leftOut, doing }: World): Pr
     if (table === undefined || filled.has(table) || session.transaction() !== 'I') return false;
     filled.add(table);
     try {
-      await run(`BEGIN; DO $$ BEGIN IF EXISTS (SELECT FROM ONLY ${table}) THEN RAISE 'not empty'; END IF; END $$; TRUNCATE ONLY ${table}`);
+      await run(
+        `BEGIN; DO $$ BEGIN IF EXISTS (SELECT FROM ONLY ${table}) THEN RAISE 'not empty'; END IF; END $$; TRUNCATE ONLY ${table}`,
+      );
       return true;
     } catch {
       signal.throwIfAborted();
@@ -184,6 +202,7 @@ async function runAll(load: Load, { session, admin, leftOut, doing }: World): Pr
     if (/^(ROLLBACK|ABORT)\b(?!\s+(WORK\s+|TRANSACTION\s+)?TO\b)/i.test(text))
       throw refuse(line, 'it takes back what it has done (ROLLBACK), so it is no dump');
     await lenders.before(plan.text);
+    if (await lenders.instead(plan.text)) return;
     for (let tries = 0; ; tries++)
       try {
         await (copiesRows(plan.text) ? copy(plan.text) : run(plan.text));
@@ -192,13 +211,16 @@ async function runAll(load: Load, { session, admin, leftOut, doing }: World): Pr
       } catch (error) {
         signal.throwIfAborted();
         const { code, why, row } = saidBy(error);
-        if (tries < MOST_TRIES && !copiesRows(plan.text) && (await lenders.help(plan.text, code, why))) continue;
+        if (tries < MOST_TRIES && !copiesRows(plan.text) && (await lenders.help(plan.text, code, why)))
+          continue;
         if (LOST.test(code) || error instanceof ScriptError || !(error instanceof OffshootError)) throw error;
         if (FULL.test(code)) throw new OffshootError('import/full', {}, { cause: error });
         if (isNothingNew(text, code)) return;
         if (code === '42601') counts.strange++;
         if (counts.strange >= MOST_STRANGE && counts.ran === 0)
-          throw new OffshootError('import/bad-dump', { why: `it is no SQL of PostgreSQL's: line ${line}: ${why}` });
+          throw new OffshootError('import/bad-dump', {
+            why: `it is no SQL of PostgreSQL's: line ${line}: ${why}`,
+          });
         const isLost = copiesRows(text) ? taken || !isPassable(code) : isRows(text) && !isPassable(code);
         if (isLost || /^(COMMIT|END)\b/i.test(text)) throw refuse(line + row, `${title}: ${why}`, error);
         const missed = MISSING.has(code) ? missedBy(why) : undefined;
@@ -218,7 +240,11 @@ async function runAll(load: Load, { session, admin, leftOut, doing }: World): Pr
     else if (word === 'connect' || word === 'c') section.connect(decoded(rest));
     else if (word === 'set') {
       const [, variable = '', value = ''] = /^(\S+)\s*(.*)$/s.exec(rest) ?? [];
-      if (variable !== '') variables.set(variable, value.replace(/^'(.*)'$/s, (_, inner: string) => inner.replaceAll("''", "'")));
+      if (variable !== '')
+        variables.set(
+          variable,
+          value.replace(/^'(.*)'$/s, (_, inner: string) => inner.replaceAll("''", "'")),
+        );
     } else if (!IGNORED.has(word))
       throw refuse(line, `\\${word}: a dump that comes as one file cannot ask for that`);
   };
@@ -249,8 +275,6 @@ async function runAll(load: Load, { session, admin, leftOut, doing }: World): Pr
   }
 }
 
-const majorOf = (session: SqlSession): number => Number.parseInt(session.parameter('server_version') ?? '', 10);
-
 const MOST_TRIES = 20;
 /** So many statements that are none, before one that is: it is something else. */
 const MOST_STRANGE = 20;
@@ -268,7 +292,10 @@ const IGNORED: ReadonlySet<string> = new Set([
 const isPassable = (code: string): boolean => MISSING.has(code) || code === '42501';
 
 const isMissing = (missing: ReadonlySet<string>, name: string): boolean =>
-  missing.has(name) || [...missing].some(one => one.endsWith(`.${name}`) || name.endsWith(`.${one}`) || name.startsWith(`${one}.`));
+  missing.has(name) ||
+  [...missing].some(
+    one => one.endsWith(`.${name}`) || name.endsWith(`.${one}`) || name.startsWith(`${one}.`),
+  );
 
 const EXTENSION_WHY = 'this PostgreSQL does not have it, or it is not allowed in projects';
 
@@ -299,20 +326,25 @@ function databases(): {
 } {
   let [now, taken]: [string | undefined, string | undefined] = [undefined, undefined];
   const passed = new Set<string>();
+  /** Whether it makes something in the database; the next one is made by a statement, too. */
+  const holds = (text: string): boolean => /^(COPY|CREATE)\b(?!\s+(DATABASE|ROLE|USER|GROUP)\b)/i.test(text);
   return {
     passed,
     connect(rest) {
-      const dbname = /\bdbname\s*=\s*('(?:[^'\\]|\\.)*'|[^\s'"]+)/.exec(rest)?.[1] ?? rest.split(/\s+/).find(word => !word.startsWith('-')) ?? '';
+      const dbname =
+        /\bdbname\s*=\s*('(?:[^'\\]|\\.)*'|[^\s'"]+)/.exec(rest)?.[1] ??
+        rest.split(/\s+/).find(word => !word.startsWith('-')) ??
+        '';
       now = plain(dbname.replace(/^'(.*)'$/, '$1').replace(/"$/, '"'));
     },
     takes(text) {
       if (now === undefined || now === taken) return true;
       if (/^template[01]$/.test(now)) return false;
       if (taken === undefined) {
-        if (/^(CREATE|COPY)\b/i.test(text)) taken = now;
+        if (holds(text)) taken = now;
         return true;
       }
-      if (/^(CREATE|COPY)\b/i.test(text)) passed.add(now);
+      if (holds(text)) passed.add(now);
       return false;
     },
   };

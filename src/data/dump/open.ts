@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { closeSync, createReadStream, openSync } from 'node:fs';
 import { chown, readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { Readable, Transform } from 'node:stream';
+import { type Readable, Transform } from 'node:stream';
 import { OffshootError } from '../../model/errors.ts';
 import { type DumpKind, unpacked } from './kind.ts';
 
@@ -13,9 +13,11 @@ export type Dump = {
   readonly sql: AsyncIterable<Buffer>;
   /** Bytes of its files that have been read; undefined: nobody knows. */
   readBytes(): Promise<number | undefined>;
-  /** What it says at its end, when it is whole; see `isWhole`. */
-  readonly ends: { readonly whole: boolean };
+  /** How it has ended: with what pg_dump says at the end, or by an error, which whoever read it may have met as another. */
+  readonly ends: Ends;
 };
+
+export type Ends = { readonly whole: boolean; readonly broken?: unknown };
 
 /**
  * @param tool path of a pg_restore that reads it, for archives
@@ -27,7 +29,7 @@ export function openDump(
   user: { readonly uid?: number; readonly gid?: number },
   signal: AbortSignal,
 ): Dump {
-  const ends = { whole: false };
+  const ends: Writable = { whole: false };
   const told = (cause: unknown): unknown => {
     signal.throwIfAborted();
     if (cause instanceof OffshootError) return cause;
@@ -43,15 +45,18 @@ export function openDump(
 
 // --- internal -----------------------------------------------------------------------------------
 
+type Writable = { -readonly [K in keyof Ends]: Ends[K] };
+
 /** Bytes at the end in which pg_dump says that it is one. */
 const TAIL = 1_024;
 const BEGINS = /^-- PostgreSQL database (cluster )?dump/m;
-const WHOLE = /^-- PostgreSQL database (cluster )?dump complete/m;
+/** Of a cluster, each database ends as a dump of it alone does. */
+const endOf = (cluster = ''): string => `\n-- PostgreSQL database ${cluster}dump complete`;
 
 /** Notes whether all of it came: who has written it may have been killed meanwhile. */
 async function* watched(
   bytes: AsyncIterable<Buffer>,
-  ends: { whole: boolean },
+  ends: Writable,
   told: (cause: unknown) => unknown,
 ): AsyncGenerator<Buffer> {
   let first: string | undefined;
@@ -59,14 +64,19 @@ async function* watched(
   try {
     for await (const piece of bytes) {
       first ??= piece.toString('latin1', 0, TAIL);
-      tail = piece.length >= TAIL ? Buffer.from(piece.subarray(-TAIL)) : Buffer.concat([tail, piece]).subarray(-TAIL);
+      tail =
+        piece.length >= TAIL
+          ? Buffer.from(piece.subarray(-TAIL))
+          : Buffer.concat([tail, piece]).subarray(-TAIL);
       yield piece;
     }
   } catch (cause) {
-    throw told(cause);
+    ends.broken = told(cause);
+    throw ends.broken;
   }
   // What no pg_dump has written says nothing of its end.
-  ends.whole = first === undefined || !BEGINS.test(first) || WHOLE.test(tail.toString('latin1'));
+  const begins = BEGINS.exec(first ?? '');
+  ends.whole = begins === null || tail.toString('latin1').includes(endOf(begins[1]));
 }
 
 function counted(path: string): { readonly bytes: Readable; readonly read: () => number } {

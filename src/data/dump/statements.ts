@@ -17,10 +17,12 @@ export type Around = {
 export function planOf(text: string, { database, role, schemaOnly }: Around): Plan {
   if (schemaOnly && isRows(text)) return SKIP;
   if (/^(CREATE|DROP)\s+DATABASE\b/i.test(text)) return { do: 'skip', ...localeNote(text) };
-  if (/^(ALTER|COMMENT\s+ON)\s+DATABASE\b/i.test(text) && /\b(OWNER\s+TO|TABLESPACE)\b/i.test(text)) return SKIP;
+  if (/^(ALTER|COMMENT\s+ON)\s+DATABASE\b/i.test(text) && /\b(OWNER\s+TO|TABLESPACE)\b/i.test(text))
+    return SKIP;
   const [, named] = ROLE.exec(text) ?? [];
   if (named !== undefined) {
-    if (plain(named) === role && !/^ALTER\s+\w+\s+\S+(\s+IN\s+DATABASE\s+\S+)?\s+(RE)?SET\b/i.test(text)) return SKIP;
+    if (plain(named) === role && !/^ALTER\s+\w+\s+\S+(\s+IN\s+DATABASE\s+\S+)?\s+(RE)?SET\b/i.test(text))
+      return SKIP;
     return ofRole(renamed(text, database), plain(named));
   }
   if (MEMBERSHIP.test(text)) return { do: 'run', text: text.replace(/\s+GRANTED\s+BY\s+\S+$/i, '') };
@@ -38,7 +40,7 @@ export const copiesRows = (text: string): boolean => /^COPY\b[\s\S]*\bFROM\s+STD
 export const plainCopy = (text: string): string | undefined =>
   new RegExp(`^COPY\\s+(${NAME})\\s*(?:\\([^()]*\\)\\s*)?FROM\\s+stdin$`, 'i').exec(text)?.[1];
 
-/** For people: what it is about, without what may be a value or a secret. */
+/** For people, a byte in each character: what it is about, without what may be a value or a secret. */
 export function titleOf(text: string): string {
   const head = text
     .slice(0, 1_000)
@@ -47,7 +49,7 @@ export function titleOf(text: string): string {
     .trim()
     .replace(/ (IS|AS|WITH|VALUES|USING|OPTIONS|CONNECTION|PASSWORD|FROM stdin)$/i, '')
     .replace(/^(COPY|INSERT INTO) /i, 'rows of ');
-  return head.length > MOST_TITLE ? `${head.slice(0, MOST_TITLE)}…` : head;
+  return head.length > MOST_TITLE ? `${head.slice(0, MOST_TITLE)}\xe2\x80\xa6` : head;
 }
 
 /** What a statement would make, as it names it. */
@@ -69,7 +71,8 @@ export const isAboutOther = (text: string): boolean =>
 
 /** Where what fails changes nothing: it is there, or not there, as it should be. */
 export function isNothingNew(text: string, code: string): boolean {
-  if (/^DROP\b/i.test(text) || /^ALTER\s+TABLE\b[\s\S]*\bDROP\s+CONSTRAINT\b/i.test(text)) return MISSING.has(code);
+  if (/^DROP\b/i.test(text) || /^ALTER\s+TABLE\b[\s\S]*\bDROP\s+CONSTRAINT\b/i.test(text))
+    return MISSING.has(code);
   if (/^SET\b/i.test(text)) return code === '42704'; // a setting that this version does not have
   if (/\b(EXTENSION|LANGUAGE)\s+"?plpgsql"?/i.test(text)) return true;
   if (/^CREATE\s+SCHEMA\s+"?public"?$/i.test(text)) return code === '42P06';
@@ -82,6 +85,10 @@ export const MISSING: ReadonlySet<string> = new Set(['42P01', '42704', '42883', 
 /** `OWNER TO` of a statement; undefined: it is none. */
 export const newOwner = (text: string): string | undefined =>
   new RegExp(`^ALTER\\b[\\s\\S]*\\bOWNER\\s+TO\\s+(${IDENT})$`, 'i').exec(text)?.[1];
+
+/** The role that a statement makes, as it names it. */
+export const newRole = (text: string): string | undefined =>
+  new RegExp(`^CREATE\\s+(?:ROLE|USER|GROUP)\\s+(?!MAPPING\\b)(${IDENT})`, 'i').exec(text)?.[1];
 
 /** A name as the catalogue has it. */
 export const plain = (name: string): string =>
@@ -103,24 +110,34 @@ const MEMBERSHIP = new RegExp(`^GRANT\\s+${IDENT}\\s+TO\\s+${IDENT}\\b`, 'i');
 /** What is said of the database that was dumped is said of the project's. */
 const renamed = (text: string, database: string): string =>
   text.replace(
-    new RegExp(`^((?:ALTER|COMMENT\\s+ON|(?:GRANT|REVOKE)\\b[\\w\\s,]*?\\bON|ALTER\\s+(?:ROLE|USER)\\s+${IDENT}\\s+IN)\\s+DATABASE\\s+)${IDENT}`, 'i'),
+    new RegExp(
+      `^((?:ALTER|COMMENT\\s+ON|(?:GRANT|REVOKE)\\b[\\w\\s,]*?\\bON|ALTER\\s+(?:ROLE|USER)\\s+${IDENT}\\s+IN)\\s+DATABASE\\s+)${IDENT}`,
+      'i',
+    ),
     (_, before: string) => `${before}"${database.replaceAll('"', '""')}"`,
   );
 
 /** Nobody in a project is a superuser; passwords stay away, as those of a running source do. */
 function ofRole(text: string, name: string): Plan {
-  if (!/\bPASSWORD\s|\b(SUPERUSER|REPLICATION|BYPASSRLS)\b/i.test(text)) return { do: 'run', text };
+  if (!/\bPASSWORD\s|\b(NO)?(SUPERUSER|REPLICATION|BYPASSRLS)\b/i.test(text)) return { do: 'run', text };
   const without = text
     .replace(/\s+(ENCRYPTED\s+)?PASSWORD\s+('(?:[^']|'')*'|NULL)/gi, '')
     .replace(/\s+(SUPERUSER|REPLICATION|BYPASSRLS|NOSUPERUSER|NOREPLICATION|NOBYPASSRLS)\b/gi, '')
     .replace(/\s+WITH\s*$/i, '');
-  const isSuper = /\sSUPERUSER\b/i.test(text);
-  const note = isSuper
-    ? { what: `superuser ${name}`, why: 'here it is an ordinary role' }
-    : { what: `password of ${name}`, why: 'the owner of the project may set another' };
-  const says = isSuper || /\bPASSWORD\s+'/i.test(text) ? { note } : {};
-  return /^ALTER\s+\w+\s+\S+$/i.test(without) ? { do: 'skip', ...says } : { do: 'run', text: without, ...says };
+  const [, what, why] = LOST.find(([is]) => is.test(text)) ?? [];
+  const says = what === undefined ? {} : { note: { what: what.replace('NAME', () => name), why } };
+  return /^ALTER\s+\w+\s+\S+$/i.test(without)
+    ? { do: 'skip', ...says }
+    : { do: 'run', text: without, ...says };
 }
+
+/** Of what a role may, the most that it loses. */
+const LOST = [
+  [/\sSUPERUSER\b/i, 'superuser NAME', 'here it is an ordinary role, without a password'],
+  [/\sREPLICATION\b/i, 'replication by NAME', 'nobody in a project may'],
+  [/\sBYPASSRLS\b/i, 'the passing of row security by NAME', 'nobody in a project may'],
+  [/\bPASSWORD\s+'/i, 'password of NAME', 'the owner of the project may set another'],
+] as const satisfies readonly (readonly [RegExp, string, string])[];
 
 function localeNote(text: string): { readonly note?: Note } {
   const locale = /\b(?:LOCALE|LC_COLLATE)\s*=?\s*'([^']*)'/i.exec(text)?.[1];

@@ -180,16 +180,16 @@ export function openImports(options: ImportsOptions): Imports {
   async function begin(id: string, wish: BranchWish, deaths: number, ctx: Ctx): Promise<Filled> {
     const { sealed, maskSecret, ...spec } = wish.import!;
     const [folder, hidden] = [folderOf(id), hiddenOf(id)];
-    const dump = isFile(spec.source) ? await takeDump(id, spec.source.upload) : undefined;
-    if (isFile(spec.source) && dump === undefined) {
-      const params = { project: wish.project, file: spec.source.file };
-      return await refuse(id, spec.count, 'import/file-gone', params, ctx);
-    }
     await processes.kill(partOf(id));
     await removeServers(id, ctx);
     await removeVolumes(id, ctx);
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true, mode: 0o700 });
+    const dump = isFile(spec.source) ? await takeDump(id, spec.source.upload) : undefined;
+    if (isFile(spec.source) && dump === undefined) {
+      const params = { project: wish.project, file: spec.source.file };
+      return await refuse(id, spec.count, 'import/file-gone', params, ctx);
+    }
     const record = {
       id: hidden,
       project: wish.project,
@@ -251,7 +251,10 @@ export function openImports(options: ImportsOptions): Imports {
     }
     const { code, params, message, hint } = new OffshootError(result.code, result.params);
     if (ctx !== undefined) await removeVolumes(id, ctx);
-    const status: ImportStatus = { count, state: 'failed', message, ...(hint !== undefined && { hint }) };
+    // Where it was when it failed.
+    const progress = await readJson<ImportProgress>(join(folderOf(id), PROGRESS));
+    const said = { message, ...(hint !== undefined && { hint }), ...(progress && { progress }) };
+    const status: ImportStatus = { count, state: 'failed', ...said };
     known.set(id, status);
     return { ready: false, status, failure: { code, params, output: undefined } };
   }

@@ -19,15 +19,18 @@ export const importErrors = {
     exit: 1,
     retry: false,
     say: p => `that is no dump that can be loaded: ${p.why}`,
-    hint: () => 'a dump is what pg_dump writes: SQL, a custom or tar archive, or a directory; gzip and zstd are read',
+    hint: () =>
+      'a dump is what pg_dump writes: SQL, a custom or tar archive, or a directory; gzip and zstd are read',
   },
   'import/no-restore-tool': {
     fault: 'user',
     http: 422,
     exit: 1,
     retry: false,
-    say: p => `the dump is an archive of pg_dump ${p.major}, and there is no pg_restore of that version or a newer one where branches are made`,
-    hint: p => `${p.install}; or make SQL of it elsewhere: "pg_restore -f - FILE | offshoot project create NAME --from -"`,
+    say: p =>
+      `the dump is an archive of pg_dump ${p.major}, and there is no pg_restore of that version or a newer one where branches are made`,
+    hint: p =>
+      `${p.install}; or make SQL of it elsewhere: "pg_restore -f - FILE | offshoot project create NAME --from -"`,
   },
   'import/file-option': {
     fault: 'user',

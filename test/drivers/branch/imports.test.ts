@@ -1,10 +1,12 @@
 /** Importers are kept by what is on record of them; what one does is in test/data and test/e2e/import.test.ts. */
 import assert from 'node:assert/strict';
-import { readdir, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { hiddenOf, openImports } from '../../../src/drivers/branch/imports.ts';
 import type { BranchWish } from '../../../src/drivers/contract.ts';
+import { uploadFolder } from '../../../src/drivers/uploads.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { newSealKey, seal } from '../../../src/lib/sealed.ts';
 import { until } from '../../../src/lib/wait.ts';
@@ -19,8 +21,9 @@ const sealKey = newSealKey();
 const wish = (count: number, more = {}): BranchWish => ({
   ...{ project: 'shop', branch: 'main', createdAt: '', role: 'app', database: 'app', verifier: '' },
   import: {
-    ...{ count, at: '2030-01-01T00:00:00Z', sealed: seal(sealKey, 'secret'), ...more },
+    ...{ count, at: '2030-01-01T00:00:00Z', sealed: seal(sealKey, 'secret') },
     source: { host: 'h', port: 1, user: 'u', database: 'd', sslmode: 'disable' },
+    ...more,
   },
 });
 
@@ -81,6 +84,33 @@ test('importers', async t => {
     assert.equal(seen?.failure?.code, 'import/cancelled');
     assert.equal(processes.find('import/brb'), undefined);
     assert.ok(!disk.has(hiddenOf('brb')));
+  });
+
+  await t.test('a dump is taken, stays while it is loaded, and goes with the end of that', async () => {
+    const upload = '0123456789abcdef01234567';
+    const source = { file: 'shop.dump', upload };
+    const sent = uploadFolder(dir.path, upload);
+    const taken = join(dir.path, 'dumps', 'brd', upload);
+    await mkdir(sent, { recursive: true });
+    await writeFile(join(sent, 'dump'), 'SELECT 1;');
+    const imports = open('process.exit(1)');
+    for (let times = 0; times < 3; times++) {
+      await imports.look('brd', wish(1, { source }), undefined, testCtx());
+      assert.deepEqual([existsSync(sent), existsSync(taken)], [false, true]);
+      await untilEnded('brd');
+    }
+    await writeFile(join(dir.path, 'imports', 'brd', 'progress.json'), '{"phase":"file"}');
+    const died = await imports.look('brd', wish(1, { source }), undefined, testCtx());
+    assert.equal(died?.failure?.code, 'import/died');
+    assert.equal(died?.status.progress?.phase, 'file', 'where it was');
+    assert.ok(!existsSync(taken));
+    const gone = await imports.look('brd', wish(2, { source }), undefined, testCtx());
+    assert.equal(gone?.failure?.code, 'import/file-gone');
+    assert.equal(gone?.status.progress, undefined);
+    assert.match(gone?.status.message ?? '', /from the file shop\.dump, which is not kept/);
+    await mkdir(sent, { recursive: true });
+    await imports.look('brd', wish(3, { source, cancelled: true }), undefined, testCtx());
+    assert.ok(!existsSync(sent), 'nobody wants it any more');
   });
 
   await t.test('one that is done is ready once, and its report stays', async () => {
