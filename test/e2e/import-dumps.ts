@@ -165,20 +165,27 @@ export async function dumpsComeIn(
     assert.deepEqual(await daemon.labelled('import/'), []);
     await drop('again');
     nothingLeft();
-    // While it is sent: whoever sends it is told, and nothing is made of the first part.
-    const sending = spawn(
-      join(import.meta.dirname, '../../offshoot'),
-      ['project', 'create', 'never', '--from', '-'],
-      {
-        ...{ env: daemon.env, stdio: ['pipe', 'ignore', 'pipe'] },
-      },
-    );
+    // While it is sent: nothing is made of the first part, which goes by itself later.
+    const args = ['project', 'create', 'never', '--from', '-'];
+    const sending = spawn(join(import.meta.dirname, '../../offshoot'), args, {
+      ...{ env: daemon.env, stdio: ['pipe', 'ignore', 'pipe'] },
+    });
     sending.stdin.on('error', () => {});
     sending.stderr.resume();
     sending.stdin.write(Buffer.alloc(5 << 20, '-- words\n'));
+    const uploads = join(daemon.home, 'uploads');
+    const [id] = await until(
+      () => {
+        const sent = readdirSync(uploads).filter(one => existsSync(join(uploads, one, 'dump')));
+        return sent.length > 0 ? sent : undefined;
+      },
+      { what: 'a part has come', deadlineMs: 60_000 },
+    );
     sending.kill('SIGKILL');
     await once(sending, 'close');
     assert.doesNotMatch((await ok(['project', 'list'])).stdout, /never/);
+    await daemon.client.uploads.remove(id!);
+    nothingLeft();
   });
 
   await t.test('what a dump cannot be, or cannot do, makes nothing', async () => {
