@@ -57,3 +57,11 @@ async function allCommands(): Promise<readonly (readonly string[])[]> {
     command.commands.flatMap(c => [[...path, c.name()], ...walk(c, [...path, c.name()])]);
   return [[], ...walk(program, [])];
 }
+
+test('where a terminal has 20 columns nothing is left out', async () => {
+  const words = (text: string) => text.replaceAll(/\s+/g, ' ').trim();
+  for (const path of [[], ['branch', '--help'], ['project', 'create', '--help']]) {
+    const [narrow, wide] = [await runCli(path, { columns: 20 }), await runCli(path, { columns: 200 })];
+    assert.equal(words(narrow.stdout + narrow.stderr), words(wide.stdout + wide.stderr));
+  }
+});

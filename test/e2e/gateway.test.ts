@@ -1,7 +1,7 @@
 /** A gateway in a process of its own, which follows the daemon over TLS and goes on without it. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Client } from 'pg';
@@ -112,15 +112,48 @@ test('a gateway apart: branches and previews by it, also when the daemon was kil
       message: /the daemon that could start it is not running/,
     });
   }
+  // SQL over HTTP has a password in clear: also what is refused, or fails, says it nowhere.
+  const wrong = new URL(branch);
+  wrong.password = 'a-password-that-is-not-it';
+  const lost = new URL(branch);
+  lost.pathname = '/no-such-database';
+  for (const [to, query] of [
+    [wrong, 'select 1'],
+    [lost, 'select 1'],
+    [branch, 'select * from no_such_table'],
+  ] as const)
+    for (const at of [Number(previews), Number(url.port)]) {
+      const answer = await http(`http://127.0.0.1:${at}/sql`, {
+        ...{ method: 'POST', body: { query } },
+        headers: { 'neon-connection-string': to.href },
+      });
+      assert.ok(answer.status >= 400 && !answer.body.includes(to.password), answer.body);
+    }
   // Nothing of the other one's files is needed, and nothing of them is known.
   const table = readFileSync(join(home, 'proxy', 'table.jsonl'), 'utf8');
   assert.doesNotMatch(table, /server\.pem/);
+  // Those of daemon, proxy and servers.
+  const logs = readdirSync(daemon.home, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile() && /(^|[/.])logs?($|[/.])/.test(join(entry.parentPath, entry.name)))
+    .map(entry => join(entry.parentPath, entry.name));
+  for (const part of ['daemon', 'proxy', 'postgres'])
+    assert.ok(
+      logs.some(path => path.includes(part)),
+      `${logs}`,
+    );
   for (const secret of [
     ...cookies.map(cookie => cookie.split('=')[1]!),
     link.searchParams.get('token')!,
     key,
-  ])
+    branch.password,
+    wrong.password,
+  ]) {
     assert.ok(!table.includes(secret) && !log.includes(secret));
+    assert.deepEqual(
+      logs.filter(path => readFileSync(path).includes(secret)),
+      [],
+    );
+  }
   gateway.kill('SIGTERM');
   await until(() => gateway.exitCode ?? undefined, soon('its end'));
 });

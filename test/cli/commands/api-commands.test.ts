@@ -353,3 +353,13 @@ test('project limit says what a project may have, and a branch that is renamed s
   const renamed = await run(['branch', 'rename', 'fix', 'feature/Login-2'], { cwd: dir.path });
   assert.match(renamed.stderr, /branch fix is now feature\/Login-2\nthis folder still works with it/);
 });
+
+test('resourceplugin apply says once where its scripts run without a container engine', async () => {
+  await using api = await testApi();
+  const spec = { ...tablePlugin, runner: { image: 'tools:1' } };
+  const input = JSON.stringify({ name: 'with-image', spec });
+  const { stderr } = await runner(api)(['resourceplugin', 'apply', '-f', '-'], { input });
+  assert.deepEqual([...stderr.matchAll(/^note: .*$/gm)].flat(), [
+    'note: spec.runner has an effect in a cluster, and its image where there is a container engine; here scripts run as local processes',
+  ]);
+});
