@@ -219,10 +219,9 @@ describe('pool', { skip }, () => {
     await using place = await testPlace();
     const options = volumeOptions(place, 'pool');
     const image = join(place.home, 'pool.img');
-    const ctx = testCtx();
     const { driver } = await openVolumes(options);
     const prepare = (dir: string) => writeFile(join(dir, 'postmaster.pid'), 'of the parent');
-    await driver.ensure('parent', { record: recordOf('parent'), prepare }, ctx);
+    await driver.ensure('parent', { record: recordOf('parent'), prepare }, testCtx());
     /** What has reached the device by then: the rest would be lost with the memory. */
     const cuts: { readonly copy: string; readonly kept: readonly string[] }[] = [];
     const cut = async (kept: readonly string[]) => {
@@ -233,6 +232,7 @@ describe('pool', { skip }, () => {
     const adopt = (dir: string) => rm(join(dir, 'postmaster.pid'));
     for (const [i, id] of ['first', 'second', 'third'].entries()) {
       const kept = ['first', 'second', 'third'].slice(0, i);
+      const ctx = testCtx();
       const spec = { record: recordOf(id, 'parent'), source: { id: 'parent' }, soon: true } as const;
       await driver.ensure(id, { ...spec, prepare: dir => adopt(dir).then(() => cut(kept)) }, ctx);
       await cut(kept);
@@ -242,6 +242,7 @@ describe('pool', { skip }, () => {
     await driver.close();
     for (const { copy, kept } of cuts) {
       await rename(copy, image);
+      const ctx = testCtx();
       const after = await openVolumes(options);
       const whole: string[] = [];
       for (const id of await after.driver.list(ctx)) {
