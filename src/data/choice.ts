@@ -29,6 +29,13 @@ export function chooseTables(
   const isNamed = (table: NamedTable, patterns: readonly string[]): boolean =>
     patterns.some(pattern => matches(pattern, table)) ||
     (parents.get(table.oid) ?? []).some(oid => byOid.has(oid) && isNamed(byOid.get(oid)!, patterns));
+  /** Its own, or that of what it is a part of: rows are in the parts. */
+  const conditionOf = (table: SourceTable): string | undefined =>
+    Object.entries(where).find(([pattern]) => matches(pattern, table))?.[1] ??
+    (parents.get(table.oid) ?? [])
+      .flatMap(oid => byOid.get(oid) ?? [])
+      .map(conditionOf)
+      .find(condition => condition !== undefined);
   const excluded = new Set(
     all
       .filter(t => (tables !== undefined && !isNamed(t, tables)) || isNamed(t, exclude))
@@ -38,10 +45,7 @@ export function chooseTables(
     ...{ all, parents },
     tables: all.filter(t => t.kind === 'r' && !excluded.has(t.oid)),
     isExcluded: oid => excluded.has(oid),
-    conditionOf(table) {
-      const found = Object.entries(where).find(([pattern]) => matches(pattern, table));
-      return found?.[1];
-    },
+    conditionOf,
   };
 }
 
